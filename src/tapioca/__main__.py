@@ -1,0 +1,5 @@
+"""python -m tapioca"""
+
+from tapioca.cli.main import entry
+
+entry()

@@ -1,0 +1,112 @@
+"""The public face in Python: what the commands do, for models and tasks that are already in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tapioca.errors import UsageError
+from tapioca.evaluate import check_task
+from tapioca.flows.export import Exported, export
+from tapioca.flows.prepare import read_task
+from tapioca.flows.prune import prune as prune_flow
+from tapioca.flows.watcher import Silent
+from tapioca.geometry.alignment import bands
+from tapioca.geometry.profiles import shape
+from tapioca.models.find import find_layers
+from tapioca.models.load import Loaded
+from tapioca.observe import SAMPLE, sample, states
+from tapioca.records import Plan, Profile, PruneConfig, RunInfo
+from tapioca.report.screen import LiveScreen
+from tapioca.tasks.base import Task
+
+__all__ = ["Exported", "export", "profile", "prune"]
+
+
+def prune(
+    model: str | Path | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    task: str | Path | Task,
+    reference: str | Path | Task | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> RunInfo:
+    """Search the layers whose removal helps on a task, and judge the result on held-out data.
+
+    Args:
+        model: a folder, a hub id, or a live transformers model.
+        tokenizer: of a live model.
+        task: the OOD data: a file, lab:SHIFT=STRENGTH, or a task object.
+        reference: the ID data, of the same form.
+        progress: show a progress display.
+        options: any field of `PruneConfig`, as on the command line.
+
+    Returns:
+        The run: plan, verdict, judgements with intervals, profiles; stored in its `folder`.
+
+    Raises:
+        TapiocaError: one line about what is wrong.
+    """
+    live = isinstance(model, PreTrainedModel)
+    loaded = Loaded(model, tokenizer) if isinstance(model, PreTrainedModel) else None
+    tasks = {str(source.name): source for source in (task, reference) if isinstance(source, Task)}
+    unknown = options.keys() - PruneConfig.model_fields.keys()
+    if unknown:
+        raise UsageError(f"unknown option {sorted(unknown)[0]}; expected one of {', '.join(PruneConfig.model_fields)}")
+    config = PruneConfig(
+        model=(model.name_or_path or model.config.model_type) if live else str(model),  # type: ignore[union-attr]
+        task=_name(task),
+        reference=None if reference is None else _name(reference),
+        **options,
+    )
+    if not progress:
+        return prune_flow(config, Silent(), loaded, tasks)
+    with LiveScreen(Console(stderr=True)) as screen:
+        return prune_flow(config, screen, loaded, tasks)
+
+
+def profile(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    task: str | Path | Task,
+    plan: Plan | None = None,
+    batch_size: int = 16,
+    seed: int = 0,
+) -> Profile:
+    """Norm and pairwise-distance profile of a task's prompts over the layers of a model.
+
+    Args:
+        model: a live transformers model.
+        tokenizer: its tokenizer, where the task is text.
+        task: a file, a lab data set, or a task object; at most 512 examples are used.
+        plan: measure under this plan; its `layers` are the kept ones.
+        batch_size: prompts run at once.
+        seed: of the sample and the bands.
+    """
+    loaded = Loaded(model, tokenizer)
+    source = task if isinstance(task, Task) else read_task(str(task), loaded, {})
+    check_task(model, source)
+    chosen = plan or Plan.full(len(find_layers(model)))
+    examples = sample(source.examples, SAMPLE, seed)
+    seen = shape(states(model, chosen, examples, batch_size))
+    norm, distance = seen.profiles()
+    norm_band, distance_band = bands(seen, seed)
+    return Profile(
+        data="ood",
+        planned=not chosen.is_full,
+        layers=chosen.kept,
+        n=len(examples),
+        norm=norm[0].tolist(),
+        norm_band=norm_band.tolist(),
+        distance=distance[0].tolist(),
+        distance_band=distance_band.tolist(),
+    )
+
+
+def _name(task: str | Path | Task) -> str:
+    return task.name if isinstance(task, Task) else str(task)

@@ -1,0 +1,1 @@
+"""A plan becomes an ordinary checkpoint that needs none of this code."""

@@ -1,0 +1,73 @@
+"""Does the written checkpoint equal the live plan? Asked of plain transformers, in a fresh process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from tapioca.errors import ExportError
+from tapioca.models.edit import apply
+from tapioca.models.inputs import collate, forward
+from tapioca.records import Plan
+
+TOKENS = (24, 17)
+"""Lengths of the two probe sequences; the second is padded."""
+
+
+def verify(model: PreTrainedModel, plan: Plan, folder: Path) -> float:
+    """Compare a checkpoint's logits with those of the live model under the plan.
+
+    Args:
+        model: the model the plan is for, loaded on the CPU in the checkpoint's dtype.
+        plan: the plan that was exported.
+        folder: the written checkpoint.
+
+    Returns:
+        The largest absolute difference of a logit; exactly 0 where the same kernels ran.
+
+    Raises:
+        ExportError: it does not load cleanly, has another number of layers, or gives other logits.
+    """
+    batch = collate(model, _probe(model))
+    with apply(model, plan):
+        expected = forward(model, batch, keep=TOKENS[1]).numpy()
+    found = _reload(folder, {name: tensor.numpy() for name, tensor in batch.items()}, len(plan.kept), model)
+    if found.shape != expected.shape:
+        raise ExportError(f"the exported checkpoint gives logits of shape {found.shape}, the live plan {expected.shape}")
+    difference = float(np.abs(found - expected).max())
+    allowed = 16 * torch.finfo(model.dtype).eps * float(np.abs(expected).max())
+    if not difference <= allowed:
+        raise ExportError(
+            f"the exported checkpoint differs from the live plan by {difference:.3g} in a logit (allowed {allowed:.3g}); not written"
+        )
+    return difference
+
+
+def _probe(model: PreTrainedModel) -> list[tuple[int, ...]] | list[np.ndarray]:
+    """Two seeded sequences of what the model reads."""
+    rng = np.random.default_rng(0)
+    if model.main_input_name != "input_ids":
+        return [rng.uniform(0, 1, (length, 2)).round(2).astype(np.float32) for length in TOKENS]
+    vocabulary = model.config.get_text_config(decoder=True).vocab_size
+    return [tuple(rng.integers(0, vocabulary, length).tolist()) for length in TOKENS]
+
+
+def _reload(folder: Path, batch: dict[str, np.ndarray], layers: int, model: PreTrainedModel) -> np.ndarray:
+    """Logits of the checkpoint in a fresh process that knows nothing of plans."""
+    script = Path(__file__).with_name("reload.py")
+    own = ["own"] if type(model).__module__.startswith("tapioca.") else []
+    with tempfile.TemporaryDirectory() as scratch:
+        np.savez(Path(scratch) / "batch.npz", **batch)  # type: ignore[arg-type]
+        words = [sys.executable, str(script), str(folder), scratch, str(layers), str(TOKENS[1]), str(torch.get_num_threads()), *own]
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise ExportError(f"the exported checkpoint does not reload with plain transformers: {reason}")
+        logits: np.ndarray = np.load(Path(scratch) / "logits.npy")
+        return logits

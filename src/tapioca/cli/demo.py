@@ -1,0 +1,29 @@
+"""tapioca demo"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("demo")(run)
+
+
+def run(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo")) -> None:
+    """Show the effect on a small trained in-context learner that ships with the package (under a minute)."""
+    from tapioca.flows.demo import demo_config
+    from tapioca.flows.prune import prune
+    from tapioca.report.screen import LiveScreen, show
+
+    config, console = demo_config(out), Console()
+    console.print("A small transformer has learned to continue polynomials from points in its prompt.")
+    console.print("Now its inputs drift: every y is moved up by 2. Is it better without some layers?")
+    console.print(f"[dim]$ {config.command()}", highlight=False, soft_wrap=True)
+    with LiveScreen(console) as screen:
+        info = prune(config, screen)
+    show(info, console)

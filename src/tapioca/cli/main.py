@@ -1,0 +1,59 @@
+"""The program `tapioca`: its commands, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+from tapioca.cli import demo, export, lab, prune, report
+from tapioca.errors import TapiocaError
+
+app = typer.Typer(
+    name="tapioca",
+    help="Find the layers a model is better without on the data you really have, and see why.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for module in (prune, report, export, demo):
+    module.add_to(app)
+app.add_typer(lab.app, name="lab")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line; returns the exit code: 0 done, 2 a mistake in the request, 130 stopped by Ctrl-C."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        app(argv if argv is not None else sys.argv[1:], standalone_mode=False)
+    except TapiocaError as error:
+        errors.print(f"[red]error:[/] {escape(str(error))}")
+        return 2
+    except ValidationError as error:
+        first = error.errors()[0]
+        errors.print(f"[red]error:[/] --{'.'.join(map(str, first['loc'])).replace('_', '-')}: {escape(first['msg'])}")
+        return 2
+    except typer.Exit as done:
+        return done.exit_code
+    except typer.Abort:
+        return 130
+    except KeyboardInterrupt:
+        errors.print("stopped; every finished batch is stored, and the same command goes on from there")
+        return 130
+    except Exception as error:
+        if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
+            errors.print(f"[red]error:[/] {escape(error.format_message())}; see tapioca --help")
+            return 2
+        raise
+    return 0
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())

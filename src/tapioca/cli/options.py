@@ -1,0 +1,46 @@
+"""Command-line flags from a config record, so that no option is written down twice."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+
+def from_record(record: type[BaseModel], run: Callable[[Any], None]) -> Callable[..., None]:
+    """A typer command that fills a record and hands it to `run`.
+
+    Required fields become positional arguments where the record's own order starts with them;
+    everything else becomes a flag of the field's name, with its description as help.
+    """
+
+    def command(**values: Any) -> None:
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        run(record(**{name: value for name, value in given.items() if value is not None}))
+
+    first = next(iter(record.model_fields))
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [_parameter(name, field, positional=name == first) for name, field in record.model_fields.items()]
+    )
+    command.__doc__ = run.__doc__
+    return command
+
+
+def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Parameter:
+    """One field as a typer parameter."""
+    kind: Any = field.annotation
+    default: Any = ... if field.default is PydanticUndefined else field.default
+    if get_origin(kind) is tuple:
+        kind, default = list[get_args(kind)[0]], list(default)  # type: ignore[misc]
+    describe: Any = typer.Argument if positional else typer.Option
+    flag = [] if positional or kind is not bool else [f"--{name.replace('_', '-')}"]
+    info = describe(*flag, help=field.description, show_default=default not in (None, False, ..., []))
+    annotation = Annotated[kind, info]
+    if default is ...:
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)

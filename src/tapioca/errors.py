@@ -1,0 +1,54 @@
+"""Everything this package raises on purpose.
+
+    TapiocaError              what `except` should name
+    ├── UsageError            the request is wrong: an option, a name, a value
+    │   ├── ModelError        a model cannot be loaded, found its way in, or edited
+    │   ├── DataError         a file or a task cannot be read or used
+    │   └── StoreError        a run folder cannot be read, written or continued
+    ├── NonFiniteError        NaN or infinity where a number must be; names the layer
+    └── ExportError           a checkpoint was refused or does not equal the live plan
+
+Every message is one line: what was got, what was expected, what to do next. A command prints it and
+ends with exit code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TapiocaError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class UsageError(TapiocaError, ValueError):
+    """The request is wrong."""
+
+
+class ModelError(UsageError):
+    """A model cannot be loaded, its layers cannot be found, or a plan does not fit it."""
+
+
+class DataError(UsageError):
+    """A data file or task cannot be read or used."""
+
+
+class StoreError(UsageError):
+    """A run folder cannot be read, written or continued."""
+
+
+class NonFiniteError(TapiocaError, ArithmeticError):
+    """A NaN or an infinity appeared where a finite number is needed."""
+
+
+class ExportError(TapiocaError):
+    """An export was refused, or what was written does not equal the live plan."""
+
+
+def did_you_mean(got: str, known: Iterable[str]) -> str:
+    """The end of an error message: the nearest known name, and all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(got, names, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return f"{hint}known: {', '.join(names)}"

@@ -1,0 +1,61 @@
+"""What the data can show at all, said before the search."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tapioca.errors import DataError
+from tapioca.flows.prepare import Job
+from tapioca.records import Check, Plan
+from tapioca.records.results import Data
+from tapioca.stats import compare, detectable, mean_interval
+from tapioca.tasks.base import Task
+
+
+def check(job: Job) -> dict[Data, Check]:
+    """Score the full model and a few single drops on the search splits, and tell what could be found.
+
+    The answers are stored, so the search does not compute them again.
+    """
+    return {data: _check(job, data, task, job.test[data]) for data, task in job.search.items()}
+
+
+def refuse_at_chance(job: Job, checks: dict[Data, Check]) -> None:
+    """Stop where accuracy cannot guide a search.
+
+    Raises:
+        DataError: the full model is not above chance on the OOD search split.
+    """
+    found = checks["ood"]
+    if found.above_chance is False and found.chance is not None:
+        raise DataError(
+            f"{job.config.task}: the full model scores {100 * found.full:.1f} % [{100 * found.ci95[0]:.1f}, {100 * found.ci95[1]:.1f}], "
+            f"not above chance ({100 * found.chance:.1f} %), so accuracy cannot guide a search; use --score likelihood"
+        )
+
+
+def _check(job: Job, data: Data, task: Task, test: Task) -> Check:
+    full, probes = Plan.full(job.n_layers), _probes(job.n_layers)
+    plans = [full, *probes] if data == "ood" else [full, probes[0]]
+    scores = job.evaluate(task, plans, f"full model on {data.upper()} search data")
+    gains = [compare(scores.values[0], row, task.weights, task.groups, task.metric, job.config.seed) for row in scores.values[1:]]
+    mildest = max(range(len(gains)), key=lambda at: gains[at].gain)
+    chance = task.chance
+    interval = mean_interval(scores.values[0], task.weights, task.groups, job.config.seed)
+    return Check(
+        n_search=len(task.examples),
+        n_test=len(test.examples),
+        full=float(np.average(scores.values[0], weights=task.weights)),
+        ci95=interval,
+        chance=None if chance is None else float(chance.mean()),
+        above_chance=None if chance is None or task.metric.kind == "error" else interval[0] > float(chance.mean()),
+        constant=task.constant,
+        probe=probes[mildest],
+        detectable=detectable(gains[mildest], len(set(test.groups))),
+    )
+
+
+def _probes(n_layers: int) -> list[Plan]:
+    """Single drops a quarter, half and three quarters up; the mildest shows how many answers a drop changes."""
+    layers = sorted({n_layers // 4, n_layers // 2, 3 * n_layers // 4})
+    return [Plan.drop(n_layers, [layer]) for layer in layers]

@@ -1,0 +1,121 @@
+"""Ship a plan: write a plain checkpoint, reload it in a fresh process, and compare."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import huggingface_hub
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+from tapioca.checkpoints.card import model_card
+from tapioca.checkpoints.cut import cut_checkpoint
+from tapioca.checkpoints.verify import verify
+from tapioca.errors import ExportError, StoreError, UsageError
+from tapioca.models.load import load
+from tapioca.records import Plan, RunInfo
+from tapioca.runs.store import read_run
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A checkpoint that was written and checked.
+
+    Attributes:
+        folder: where it is.
+        plan: what was dropped.
+        difference: largest absolute difference of a logit from the live model under the plan.
+    """
+
+    folder: Path
+    plan: Plan
+    difference: float
+
+
+def export(source: str | Path | RunInfo | PreTrainedModel, to: str | Path, plan: Plan | None = None) -> Exported:
+    """Write a model without the layers a plan drops, as an ordinary checkpoint.
+
+    Nothing stands under `to` until the copy was reloaded by plain transformers in a fresh process and
+    gave the logits of the live model under the plan.
+
+    Args:
+        source: a run folder or its record; or, with `plan`, a model folder, a hub id or a live model.
+        to: a new or empty folder.
+        plan: what to drop; by default the run's best plan.
+
+    Raises:
+        ExportError: the plan drops nothing or scales, or the copy does not equal the live plan.
+        UsageError: `to` is not empty, or there is no such run.
+    """
+    target = Path(to)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{target} is not empty; choose a new folder for the checkpoint")
+    info = _run(source)
+    chosen = plan or (info.plan if info else None)
+    if chosen is None:
+        raise UsageError("a model alone says nothing about what to drop; give a plan, or a run folder")
+    if chosen.is_full:
+        raise ExportError("the plan drops nothing, so there is nothing to export; use the model as it is")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = _model_folder(info.model if info else source, Path(scratch))
+        return _write(folder, target, chosen, model_card(info, chosen) if info and plan is None else None)
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan file.
+
+    Raises:
+        UsageError: there is none, or it holds no plan.
+    """
+    try:
+        return Plan.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _write(folder: Path, target: Path, plan: Plan, card: str | None) -> Exported:
+    """Cut, check, and only then put in place."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
+            made = Path(beside) / "checkpoint"
+            cut_checkpoint(folder, made, plan)
+            if card:
+                (made / "README.md").write_text(card, encoding="utf-8")
+            difference = verify(load(folder, device="cpu").model, plan, made)
+            if target.exists():
+                target.rmdir()
+            made.rename(target)
+    except OSError as error:
+        raise StoreError(f"cannot write {target}: {error.strerror or error}; free some space or choose another folder") from error
+    return Exported(target, plan, difference)
+
+
+def _run(source: object) -> RunInfo | None:
+    """The record of a run, where the source is one."""
+    if isinstance(source, RunInfo):
+        return source
+    if isinstance(source, (str, Path)) and (Path(source) / "manifest.json").is_file():
+        return read_run(Path(source))
+    return None
+
+
+def _model_folder(source: object, scratch: Path) -> Path:
+    """The model's files: its folder, the hub's snapshot of it, or a live model saved to `scratch`."""
+    if isinstance(source, PreTrainedModel):
+        logging.disable_progress_bar()
+        source.save_pretrained(scratch)
+        return scratch
+    folder = Path(str(source))
+    if folder.is_dir():
+        return folder
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                str(source), ignore_patterns=["*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.msgpack", "*.h5"]
+            )
+        )
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no run and no model at '{source}': neither a folder here nor a hub model that can be reached") from error

@@ -1,0 +1,93 @@
+"""Profiles of ID and OOD data under the full model and under a plan, and how far they deviate."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tapioca.flows.prepare import Job
+from tapioca.geometry.alignment import bands, measure
+from tapioca.geometry.profiles import Shape, shape
+from tapioca.observe import SAMPLE, sample, states
+from tapioca.records import Deviation, Example, Plan, Profile
+from tapioca.records.results import Data
+
+KINDS: tuple[Literal["norm", "distance"], ...] = ("norm", "distance")
+
+
+def observe_run(job: Job, plan: Plan) -> tuple[tuple[Profile, ...], tuple[Deviation, ...]]:
+    """Measure the geometry of a run.
+
+    The reference is a sample of the ID search split under the full model. Compared with it are equal
+    samples of the OOD and ID test splits, under the full model and under the plan, over the layers
+    the plan keeps (before a plan also over all layers, when it is the full model). The null is two
+    disjoint ID samples of the same size.
+
+    Args:
+        job: the run; without ID data there is no reference and nothing is measured.
+        plan: the plan to compare with the full model.
+    """
+    if "id" not in job.search:
+        return (), ()
+    full, seed = Plan.full(plan.n_layers), job.config.seed
+    size = min(SAMPLE, len(job.search["id"].examples), *(len(task.examples) for task in job.test.values()))
+    samples = {data: sample(job.test[data].examples, size, seed) for data in job.test}
+    pool = (*sample(job.search["id"].examples, size, seed), *samples["id"])
+    pool_shape = _shape(job, full, pool, "ID under the full model")
+    shapes: dict[tuple[Data, bool], Shape] = {
+        ("id", False): pool_shape.take(examples=range(size, 2 * size)),
+        ("ood", False): _shape(job, full, samples["ood"], "OOD under the full model"),
+    }
+    if not plan.is_full:
+        for data in samples:
+            shapes[data, True] = _shape(job, plan, samples[data], f"{data.upper()} under the plan")
+    return _profiles(shapes, plan, seed), _deviations(shapes, pool_shape, plan, size, seed)
+
+
+def _shape(job: Job, plan: Plan, examples: tuple[Example, ...], what: str) -> Shape:
+    job.watcher.stage(f"geometry: {what}", 0)
+    return shape(states(job.loaded.model, plan, examples, job.config.batch_size))
+
+
+def _profiles(shapes: dict[tuple[Data, bool], Shape], plan: Plan, seed: int) -> tuple[Profile, ...]:
+    found = []
+    for (data, planned), seen in shapes.items():
+        norm, distance = seen.profiles()
+        norm_band, distance_band = bands(seen, seed)
+        found.append(
+            Profile(
+                data=data,
+                planned=planned,
+                n=seen.norms.shape[1],
+                layers=plan.kept if planned else tuple(range(plan.n_layers)),
+                norm=norm[0].tolist(),
+                norm_band=norm_band.tolist(),
+                distance=distance[0].tolist(),
+                distance_band=distance_band.tolist(),
+            )
+        )
+    return tuple(found)
+
+
+def _deviations(shapes: dict[tuple[Data, bool], Shape], pool: Shape, plan: Plan, size: int, seed: int) -> tuple[Deviation, ...]:
+    """Every profile against the ID reference, over the layers the plan keeps."""
+    kept = pool.take(layers=plan.kept)
+    reference = kept.take(examples=range(size))
+    found = []
+    for (data, planned), seen in shapes.items():
+        same_layers = seen if planned else seen.take(layers=plan.kept)
+        norm, distance = measure(same_layers, reference, kept, seed)
+        found += [
+            Deviation(
+                data=data,
+                planned=planned,
+                kind=kind,
+                layers=plan.kept,
+                signed=measured.signed.tolist(),
+                value=measured.value,
+                ci95=measured.ci95,
+                null_mean=measured.null_mean,
+                null_upper=measured.null_upper,
+            )
+            for kind, measured in zip(KINDS, (norm, distance), strict=True)
+        ]
+    return tuple(found)

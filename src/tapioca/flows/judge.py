@@ -1,0 +1,69 @@
+"""The chosen plans on held-out data, with random plans of equal size beside them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tapioca.flows.prepare import Job
+from tapioca.records import Judgement, Plan, Verdict
+from tapioca.records.results import Data
+from tapioca.search.greedy import Greedy
+from tapioca.search.random import random_drops
+from tapioca.stats import compare, decide, effect
+
+Role = Literal["best", "most layers dropped", "mildest"]
+
+
+def judge(job: Job, search: Greedy) -> tuple[Judgement, ...]:
+    """Judge the search's plans on the test splits of every data set; the one shown, beside random plans."""
+    found: list[Judgement] = []
+    for role, plan in chosen(search):
+        rivals = random_drops(plan, job.config.random_plans, job.config.seed) if plan == shown(search) else []
+        found += [_judge(job, data, role, plan, rivals) for data in job.test]
+    return tuple(found)
+
+
+def chosen(search: Greedy) -> list[tuple[Role, Plan]]:
+    """The plans to judge: the best, even if it is the full model; the one with most layers dropped; and where
+    the best is the full model, the mildest drop."""
+    best, most = search.best.plan, search.most_dropped.plan
+    plans: list[tuple[Role, Plan]] = [("best", best)]
+    if most != best:
+        plans.append(("most layers dropped", most))
+    if best.is_full and search.mildest and search.mildest.plan != most:
+        plans.append(("mildest", search.mildest.plan))
+    return plans
+
+
+def shown(search: Greedy) -> Plan:
+    """The plan whose geometry is measured: the best, or the mildest drop where the best is the full model."""
+    return search.mildest.plan if search.best.plan.is_full and search.mildest else search.best.plan
+
+
+def conclude(judgements: tuple[Judgement, ...]) -> Verdict:
+    """The verdict of a run: from the best plan alone, OOD first."""
+    best = {found.data: found for found in judgements if found.role == "best"}
+    ood, reference = best["ood"], best.get("id")
+    verdict = decide(None if ood.plan.is_full else ood.result, reference.result if reference else None)
+    if ood.constant is None or max(ood.result.full, ood.result.planned) > ood.constant:
+        return verdict
+    metric = ood.result.metric
+    useless = f"; either way the model is worse on OOD than always answering the mean ({metric.name} {metric.format(ood.constant)})"
+    return verdict.model_copy(update={"reason": verdict.reason + useless})
+
+
+def _judge(job: Job, data: Data, role: Role, plan: Plan, rivals: list[Plan]) -> Judgement:
+    """One plan on one test split."""
+    task, seed = job.test[data], job.config.seed
+    plans = [Plan.full(plan.n_layers), plan, *rivals]
+    scores = job.evaluate(
+        task, plans, f"{plan} on {data.upper()} test data" + (f", and {len(rivals)} random plans" if rivals else "")
+    ).values
+    return Judgement(
+        data=data,
+        role=role,
+        plan=plan,
+        result=compare(scores[0], scores[1], task.weights, task.groups, task.metric, seed),
+        constant=task.constant,
+        random=tuple(effect(scores[0], row, task.weights, task.metric) for row in scores[2:]),
+    )

@@ -1,0 +1,115 @@
+"""The main job: from a model and a file of examples to a plan, a verdict and a report."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tapioca.disk import write_json, write_text
+from tapioca.flows.check import check, refuse_at_chance
+from tapioca.flows.geometry import observe_run
+from tapioca.flows.judge import conclude, judge, shown
+from tapioca.flows.prepare import Job, prepare
+from tapioca.flows.watcher import Silent, Watcher
+from tapioca.models.cost import flops, parameters
+from tapioca.models.inputs import collate
+from tapioca.models.load import Loaded
+from tapioca.records import Cost, Plan, PruneConfig, RunInfo, Scores, Trial
+from tapioca.report.page import write_page
+from tapioca.search.greedy import Greedy
+from tapioca.tasks.base import Task
+
+
+def prune(
+    config: PruneConfig,
+    watcher: Watcher | None = None,
+    loaded: Loaded | None = None,
+    tasks: dict[str, Task] | None = None,
+) -> RunInfo:
+    """Search a plan on the search split and judge it on the test split.
+
+    Called again with the same config it goes on where it was.
+
+    Args:
+        config: the request; `dry_run` is ignored, see `flows.preview`.
+        watcher: told about progress.
+        loaded: a live model to use instead of loading `config.model`.
+        tasks: live tasks by their name in `config`.
+
+    Raises:
+        TapiocaError: one line about what is wrong with the request, the data or the model.
+    """
+    job = prepare(config, watcher or Silent(), loaded, tasks)
+    with job.store:
+        checks = check(job)
+        refuse_at_chance(job, checks)
+        search = run_search(job)
+        judgements = judge(job, search)
+        profiles, deviations = observe_run(job, shown(search))
+        info = RunInfo(
+            folder=job.store.folder,
+            command=config.command(),
+            model=config.model,
+            task=config.task,
+            reference=config.reference,
+            metric=job.metric,
+            notes=job.notes,
+            plan=search.best.plan,
+            shown=shown(search),
+            most_dropped=search.most_dropped.plan,
+            rounds=tuple(search.rounds),
+            epsilon=search.epsilon,
+            checks=checks,
+            judgements=judgements,
+            profiles=profiles,
+            deviations=deviations,
+            verdict=conclude(judgements),
+            cost=_cost(job, search),
+        )
+        write_run(info)
+    return info
+
+
+def write_run(info: RunInfo) -> None:
+    """Write what a run found into its folder: run.json (everything), result.json (for scripts), plan.json, report.html."""
+    write_text(info.folder / "run.json", info.model_dump_json(indent=2) + "\n")
+    write_json(info.folder / "result.json", info.summary())
+    write_text(info.folder / "plan.json", info.plan.to_json() + "\n")
+    write_page(info)
+
+
+def run_search(job: Job) -> Greedy:
+    """Run the greedy search on the OOD search split."""
+    config, task = job.config, job.search["ood"]
+    search = Greedy(job.n_layers, job.metric, config.epsilon, config.max_drops, config.ties)
+    while plans := search.ask():
+        what = f"round {len(search.rounds) + 1}: {len(plans)} plans" if search.path else "full model on OOD search data"
+        search.tell(_trials(task, job.evaluate(task, plans, what)))
+        best = search.best
+        job.watcher.best(f"{best.plan}: {job.metric.name} {job.metric.format(best.score)}")
+    return search
+
+
+def _trials(task: Task, scores: Scores) -> list[Trial]:
+    """Mean score and likelihood of each plan."""
+    means = [np.average(table, axis=1, weights=task.weights) for table in (scores.values, scores.likelihoods)]
+    return [
+        Trial(plan=plan, score=float(score), likelihood=float(likelihood))
+        for plan, score, likelihood in zip(scores.plans, *means, strict=True)
+    ]
+
+
+def _cost(job: Job, search: Greedy) -> Cost:
+    """What the run cost and what its best plan saves, counted on one batch."""
+    model, plan, full = job.loaded.model, search.best.plan, Plan.full(job.n_layers)
+    batch = collate(model, [example.prompt for example in job.search["ood"].examples[: job.config.batch_size]])
+    _, evaluations, seconds = job.store.totals()
+    return Cost(
+        plans_tried=1 + sum(len(found.trials) for found in search.rounds),
+        search_examples=len(job.search["ood"].examples),
+        evaluations=evaluations,
+        seconds=seconds,
+        parameters_full=parameters(model, full),
+        parameters_planned=parameters(model, plan),
+        flops_full=flops(model, full, batch),
+        flops_planned=flops(model, plan, batch),
+    )

@@ -1,0 +1,72 @@
+"""The two profiles of the TAPIOCA paper (arXiv 2605.14738): mean norm and mean pairwise distance per layer.
+
+States are arrays of shape (layer, example, width): the hidden state of every example after every layer.
+All sums are in float64. Distances are Euclidean, over all pairs of distinct examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """What the profiles of one set of examples are made of.
+
+    Attributes:
+        norms: (layer, example), Euclidean norms of the states.
+        distances: (layer, example, example), between the states; the diagonal is 0.
+    """
+
+    norms: np.ndarray
+    distances: np.ndarray
+
+    def take(self, layers: Iterable[int] | None = None, examples: Iterable[int] | None = None) -> Shape:
+        """Some of the layers, some of the examples, in the order given."""
+        at = list(range(self.norms.shape[0]) if layers is None else layers)
+        who = list(range(self.norms.shape[1]) if examples is None else examples)
+        return Shape(norms=self.norms[np.ix_(at, who)], distances=self.distances[np.ix_(at, who, who)])
+
+    def profiles(self, counts: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Norm and pairwise-distance profiles.
+
+        Args:
+            counts: (draw, example), how often each example was drawn; every example once when left
+                out. An example drawn twice makes no pair with itself.
+
+        Returns:
+            Two arrays of shape (draw, layer), draw = 1 when `counts` is left out.
+        """
+        n = self.norms.shape[1]
+        weights = np.ones((1, n)) if counts is None else np.asarray(counts, dtype=np.float64)
+        norm = weights @ self.norms.T / weights.sum(1, keepdims=True)
+        pairs = weights.sum(1) ** 2 - (weights**2).sum(1)
+        sums = np.stack([((weights @ layer) * weights).sum(1) for layer in self.distances], axis=1)
+        return norm, sums / pairs[:, None]
+
+
+def shape(states: np.ndarray) -> Shape:
+    """Norms and distances of states of shape (layer, example, width).
+
+    Raises:
+        ValueError: fewer than two examples.
+    """
+    if states.shape[1] < 2:
+        raise ValueError(f"a pairwise distance needs at least 2 examples, got {states.shape[1]}")
+    wide = states.astype(np.float64)
+    return Shape(norms=np.linalg.norm(wide, axis=2), distances=np.stack([cdist(layer, layer) for layer in wide]))
+
+
+def resamples(n: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Bootstrap counts of shape (draws, n): how often each of n examples was drawn in n draws."""
+    return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
+
+
+def halves(n: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Random splits of 2n examples into two sets of n: 0/1 membership of the first set, shape (draws, 2n)."""
+    base = np.repeat([[1.0] * n + [0.0] * n], draws, axis=0)
+    return rng.permuted(base, axis=1)

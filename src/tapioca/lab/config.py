@@ -1,0 +1,30 @@
+"""What makes a learner: a record without torch, so that the command line can read it cheaply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from tapioca.lab.functions import Polynomials
+
+
+class TrainConfig(BaseModel, frozen=True, extra="forbid"):
+    """What makes a learner: given this record and one machine, the weights follow."""
+
+    out: Path = Field(description="Folder for the learner; an interrupted training there is continued.")
+    layers: int = Field(default=8, ge=1, description="Number of layers.")
+    width: int = Field(default=64, ge=8, description="Width of the residual stream.")
+    heads: int = Field(default=4, ge=1, description="Attention heads.")
+    degree: int = Field(default=3, ge=0, description="Highest degree of the polynomials.")
+    points: int = Field(default=20, ge=2, description="Points in a prompt.")
+    steps: int = Field(default=15_000, ge=1, description="Optimiser steps.")
+    batch: int = Field(default=64, ge=1, description="Prompts in a step.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Peak learning rate of AdamW.")
+    warmup: int = Field(default=500, ge=0, description="Steps of linear warm-up before the cosine decay.")
+    seed: int = Field(default=0, ge=0, description="Seed of the weights and of every batch.")
+
+    @property
+    def functions(self) -> Polynomials:
+        """The in-distribution functions."""
+        return Polynomials(degree=self.degree, points=self.points)

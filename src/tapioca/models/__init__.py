@@ -1,0 +1,1 @@
+"""Find, touch and read a model's layers."""

@@ -1,0 +1,26 @@
+"""What a model costs, and what a plan saves."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel
+
+from tapioca.models.edit import apply
+from tapioca.models.find import find_layers
+from tapioca.models.inputs import forward
+from tapioca.records import Plan
+
+
+def parameters(model: PreTrainedModel, plan: Plan) -> int:
+    """Number of parameters left under a plan; shared ones count once."""
+    blocks = find_layers(model).blocks
+    dropped = {id(p) for layer in plan.drops for p in blocks[layer].parameters()}
+    return sum(p.numel() for p in model.parameters() if id(p) not in dropped)
+
+
+def flops(model: PreTrainedModel, plan: Plan, batch: dict[str, torch.Tensor]) -> int:
+    """Floating-point operations of the matrix products of one forward, counted by torch; outputs at the last token."""
+    with FlopCounterMode(display=False) as counter, apply(model, plan):
+        forward(model, batch, keep=1)
+    return int(counter.get_total_flops())

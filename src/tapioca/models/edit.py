@@ -1,0 +1,108 @@
+"""Use a plan on a live model, and leave no trace.
+
+A dropped layer leaves the model's own layer list for the duration, and what is numbered or listed by
+layer (cache indices, per-layer lists of the config) is renumbered with it, so that the model's own
+forward and its KV cache see an ordinary, shorter model. Weights are never touched. A scaled layer gets
+a forward hook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from tapioca.errors import ModelError
+from tapioca.models.families import NOT_PER_LAYER
+from tapioca.models.find import Layers, find_layers
+from tapioca.records import Plan
+
+
+@contextmanager
+def apply(model: PreTrainedModel, plan: Plan) -> Iterator[PreTrainedModel]:
+    """Run a model under a plan inside a `with` block; afterwards it is bit for bit what it was.
+
+    Forward, generation with or without KV cache, and `save_pretrained` all see the planned model. The
+    edit is on the model itself, so other threads using the same model see it too.
+
+    Args:
+        model: any transformers model whose layers can be found.
+        plan: a plan for as many layers as the model has.
+
+    Yields:
+        The same model.
+
+    Raises:
+        ModelError: the plan is for another number of layers, or scales branches.
+    """
+    layers = find_layers(model)
+    check_fits(plan, len(layers))
+    with ExitStack() as stack:
+        for layer, scale in plan.scaled.items():
+            handle = layers.blocks[layer].register_forward_hook(partial(_scale, scale), with_kwargs=True)
+            stack.callback(handle.remove)
+        if plan.drops:
+            stack.enter_context(_without(layers, plan))
+        yield model
+
+
+def check_fits(plan: Plan, n_layers: int) -> None:
+    """Refuse a plan that cannot be used on a model of `n_layers` layers.
+
+    Raises:
+        ModelError: the number of layers differs, no layer is left, or branches are scaled.
+    """
+    if plan.n_layers != n_layers:
+        raise ModelError(f"the plan is for a model of {plan.n_layers} layers, this one has {n_layers}; use the model it was made for")
+    if not plan.kept:
+        raise ModelError(f"the plan drops all {n_layers} layers; keep at least one")
+    if plan.attention or plan.mlp:
+        raise ModelError("the plan scales single branches; only whole layers can be dropped or scaled so far")
+
+
+def _scale(scale: float, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    """Forward hook: h + scale * (layer(h) - h), whatever shape the layer's return value has."""
+    before: torch.Tensor = args[0] if args else kwargs["hidden_states"]
+    after = output[0] if isinstance(output, tuple) else output
+    scaled = before + scale * (after - before)
+    return (scaled, *output[1:]) if isinstance(output, tuple) else scaled
+
+
+@contextmanager
+def _without(layers: Layers, plan: Plan) -> Iterator[None]:
+    """Take the dropped layers out of the list, renumber the rest, and put everything back."""
+    original, kept = layers.blocks, plan.kept
+    with ExitStack() as stack:
+        for new, old in enumerate(kept):
+            for module in original[old].modules():
+                if getattr(module, "layer_idx", None) == old:
+                    stack.enter_context(_attribute(module, "layer_idx", new))
+        for name, value in shortened(layers.config, plan).items():
+            stack.enter_context(_attribute(layers.config, name, value))
+        stack.enter_context(_attribute(layers.parent, layers.name, nn.ModuleList(original[old] for old in kept)))
+        yield
+
+
+def shortened(config: PretrainedConfig, plan: Plan) -> dict[str, Any]:
+    """The configuration fields that a drop changes: the layer count, and every list with one entry per layer."""
+    changed: dict[str, Any] = {}
+    for name, value in vars(config).items():
+        if name not in NOT_PER_LAYER and isinstance(value, (list, tuple)) and len(value) == plan.n_layers:
+            changed[name] = type(value)(value[layer] for layer in plan.kept)
+    return {**changed, "num_hidden_layers": len(plan.kept)}
+
+
+@contextmanager
+def _attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Set an attribute and restore it."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)

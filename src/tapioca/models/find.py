@@ -1,0 +1,70 @@
+"""Find the list of layers inside a model: by table, else by structure, else refuse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from tapioca.errors import ModelError
+from tapioca.models.families import FAMILIES
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Where a model keeps its layers.
+
+    Attributes:
+        path: dotted path of the list from the model's root, for instance "model.layers".
+        parent: the module that holds the list.
+        name: the attribute of `parent` that is the list.
+        config: the configuration that counts these layers (the text part of a multimodal model).
+    """
+
+    path: str
+    parent: nn.Module
+    name: str
+    config: PretrainedConfig
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The list as it is now."""
+        blocks = getattr(self.parent, self.name)
+        assert isinstance(blocks, nn.ModuleList)
+        return blocks
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+
+def find_layers(model: PreTrainedModel) -> Layers:
+    """Find the layer list of a model.
+
+    Raises:
+        ModelError: no list, or more than one, could be it; the message lists the candidates.
+    """
+    config = model.config.get_text_config(decoder=True)
+    count = getattr(config, "num_hidden_layers", None)
+    lists = {name: len(module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
+    fitting = [path for path in _candidates(model) if lists.get(path) == count]
+    if len(fitting) != 1:
+        seen = ", ".join(f"{path} ({length})" for path, length in lists.items()) or "none"
+        raise ModelError(
+            f"cannot tell which modules are the {count} layers of this {model.config.model_type} model; "
+            f"expected one list of that length, saw: {seen}"
+        )
+    path = fitting[0]
+    parent, _, name = path.rpartition(".")
+    return Layers(path=path, parent=model.get_submodule(parent), name=name, config=config)
+
+
+def _candidates(model: PreTrainedModel) -> list[str]:
+    """Paths to try: the table's alone where it has a row, else every list inside the decoder."""
+    family = FAMILIES.get(model.config.model_type)
+    if family:
+        prefix = model.base_model_prefix
+        return [f"{prefix}.{family.layers}" if hasattr(model, prefix) else family.layers]
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
+    inside = {id(module) for module in (decoder or model).modules()}
+    return [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and id(module) in inside]

@@ -1,0 +1,54 @@
+"""What a model is fed: sequences become one left-padded batch with explicit positions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from tapioca.records import Inputs
+
+
+def collate(model: PreTrainedModel, sequences: Sequence[Inputs]) -> dict[str, torch.Tensor]:
+    """Left-pad sequences into the keyword arguments of the model's forward.
+
+    Positions are counted from each sequence's first token and given explicitly, since models with
+    learned positions do not derive them from the mask.
+
+    Args:
+        model: decides the device and which arguments its forward knows.
+        sequences: token ids, or float32 arrays of shape (token, channel); all of one kind.
+
+    Returns:
+        The model's main input, `attention_mask` and, where known, `position_ids`: (batch, token).
+    """
+    longest = max(len(sequence) for sequence in sequences)
+    first = np.asarray(sequences[0])
+    padded = np.zeros((len(sequences), longest, *first.shape[1:]), dtype=first.dtype)
+    mask = np.zeros((len(sequences), longest), dtype=np.int64)
+    for at, sequence in enumerate(sequences):
+        padded[at, longest - len(sequence) :] = sequence
+        mask[at, longest - len(sequence) :] = 1
+    batch = {model.main_input_name: padded, "attention_mask": mask}
+    if "position_ids" in inspect.signature(model.forward).parameters:
+        batch["position_ids"] = (mask.cumsum(1) - 1).clip(0)
+    return {name: torch.from_numpy(array).to(model.device) for name, array in batch.items()}
+
+
+def max_length(model: PreTrainedModel) -> int:
+    """Most tokens the model can read; practically unbounded where its config says nothing."""
+    length = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    return length if isinstance(length, int) and length > 0 else 1_000_000
+
+
+def forward(model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: int) -> torch.Tensor:
+    """The model's own outputs at the last `keep` positions: (batch, keep, output), float32."""
+    with torch.inference_mode():
+        if "logits_to_keep" in inspect.signature(model.forward).parameters:
+            logits: torch.Tensor = model(**batch, logits_to_keep=keep, use_cache=False).logits
+        else:
+            logits = model(**batch, use_cache=False).logits
+    return logits[:, -keep:].float()

@@ -1,0 +1,130 @@
+"""Load a model and its tokenizer the careful way: its own dtype, safetensors only, no foreign code."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from huggingface_hub.errors import HFValidationError
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+from transformers.utils import logging
+
+from tapioca.errors import ModelError
+
+
+class Loaded(NamedTuple):
+    """A model ready for use, and its tokenizer (None for models that read numbers)."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+
+
+def load(
+    name: str | Path,
+    *,
+    device: str | None = None,
+    dtype: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> Loaded:
+    """Load a model and its tokenizer for inference.
+
+    Args:
+        name: a local folder or a hub id.
+        device: "cpu", "cuda", "cuda:1", ...; by default a GPU where there is one.
+        dtype: "auto" keeps the checkpoint's; else a torch dtype name such as "float32".
+        revision: branch, tag or commit of a hub model.
+        trust_remote_code: run code that comes with the model. Off unless asked for.
+
+    Raises:
+        ModelError: no such model, no safetensors weights, weights that do not match the
+            architecture, or an unknown dtype.
+    """
+    source = str(name)
+    if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise ModelError(f"unknown dtype '{dtype}'; use auto, float32, float16 or bfloat16")
+    config = _config(source, revision, trust_remote_code)
+    kind = AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or trust_remote_code else AutoModel
+    progress_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # the caller shows progress
+    try:
+        model, report = kind.from_pretrained(  # type: ignore[misc]
+            source,
+            config=config,
+            dtype=dtype,
+            revision=revision,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"cannot load the weights of '{source}': {_first_line(error)}") from error
+    finally:
+        if progress_shown:
+            logging.enable_progress_bar()
+    _refuse_partial(source, report)
+    tokenizer = _tokenizer(source, revision, trust_remote_code)
+    return Loaded(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval(), tokenizer)
+
+
+def weight_hash(model: PreTrainedModel) -> str:
+    """Sixteen hexadecimal digits that name the weights, dtype included: equal models give equal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def _config(source: str, revision: str | None, trust_remote_code: bool) -> PretrainedConfig:
+    """The model's configuration, with a clear word about what is missing."""
+    folder = Path(source)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise ModelError(f"{source} is a folder without config.json; expected a Hugging Face model folder")
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        pickled = ", ".join(sorted(path.name for path in folder.glob("*.bin")))
+        found = f"only {pickled}, which may run code when read; convert it" if pickled else "no weights; save the model there"
+        raise ModelError(f"{source} has {found} with save_pretrained (safetensors)")
+    try:
+        return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+    except (HFValidationError, OSError) as error:
+        raise ModelError(f"no model '{source}': neither a folder here nor a hub model that can be reached") from error
+    except ValueError as error:
+        raise ModelError(f"cannot load '{source}': {_first_line(error)}") from error
+
+
+def _tokenizer(source: str, revision: str | None, trust_remote_code: bool) -> PreTrainedTokenizerBase | None:
+    """The tokenizer, or None where the model has none."""
+    folder = Path(source)
+    if folder.is_dir() and not any(folder.glob("tokenizer*")) and not any(folder.glob("vocab*")):
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot load the tokenizer of '{source}': {_first_line(error)}") from error
+
+
+def _refuse_partial(source: str, report: dict[str, object]) -> None:
+    """transformers fills missing weights with random numbers and goes on; here that is an error."""
+    for what in ("missing_keys", "mismatched_keys"):
+        names = sorted(str(name) for name in report.get(what) or ())  # type: ignore[attr-defined]
+        if names:
+            raise ModelError(
+                f"{source}: {len(names)} weights do not match the architecture ({what.replace('_', ' ')}: {names[0]}, ...); "
+                "they would be random numbers"
+            )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

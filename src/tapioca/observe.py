@@ -1,0 +1,56 @@
+"""Model + plan + examples -> the hidden states at the last prompt token, after every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from tapioca.errors import NonFiniteError
+from tapioca.models.edit import apply
+from tapioca.models.inputs import collate
+from tapioca.models.watch import layer_outputs
+from tapioca.records import Example, Plan
+
+SAMPLE = 512
+"""Most examples whose states are kept; the number of pairs grows with its square."""
+
+
+def sample(examples: Sequence[Example], size: int, seed: int) -> tuple[Example, ...]:
+    """A seeded sample without replacement, in a fixed order: the same for every plan."""
+    chosen = np.random.default_rng(seed).permutation(len(examples))[:size]
+    return tuple(examples[at] for at in sorted(chosen))
+
+
+def states(model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int = 16) -> np.ndarray:
+    """Hidden states after each layer the plan keeps, at each prompt's last token, before the final norm.
+
+    Returns:
+        float32 of shape (kept layer, example, width).
+
+    Raises:
+        NonFiniteError: a state is NaN or infinite; names the layer.
+    """
+    order = sorted(range(len(examples)), key=lambda at: -len(examples[at].prompt))
+    found: np.ndarray | None = None
+    with apply(model, plan):
+        for start in range(0, len(order), batch_size):
+            at = order[start : start + batch_size]
+            last: dict[int, torch.Tensor] = {}
+
+            def read(place: int, output: torch.Tensor, last: dict[int, torch.Tensor] = last) -> None:
+                last[place] = output[:, -1].float().cpu()
+
+            layer_outputs(model, collate(model, [examples[index].prompt for index in at]), read)
+            stacked = torch.stack([last[place] for place in range(len(plan.kept))]).numpy()
+            if found is None:
+                found = np.empty((len(plan.kept), len(examples), stacked.shape[2]), dtype=np.float32)
+            found[:, at] = stacked
+    if found is None:
+        raise ValueError("no examples to observe")
+    broken = ~np.isfinite(found).all(axis=(1, 2))
+    if broken.any():
+        raise NonFiniteError(f"the states after layer {plan.kept[int(broken.argmax())]} are NaN or infinite under plan '{plan}'")
+    return found

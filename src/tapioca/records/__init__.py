@@ -1,0 +1,42 @@
+"""Frozen values that travel between the rooms; they load no torch."""
+
+from tapioca.records.config import ExportConfig, PruneConfig
+from tapioca.records.examples import Answer, Example, Inputs, Metric, Row
+from tapioca.records.plan import Branch, Plan, ranges
+from tapioca.records.results import (
+    Check,
+    Cost,
+    Deviation,
+    Gain,
+    Judgement,
+    Profile,
+    Round,
+    RunInfo,
+    Scores,
+    Trial,
+    Verdict,
+)
+
+__all__ = [
+    "Answer",
+    "Branch",
+    "Check",
+    "Cost",
+    "Deviation",
+    "Example",
+    "ExportConfig",
+    "Gain",
+    "Inputs",
+    "Judgement",
+    "Metric",
+    "Plan",
+    "Profile",
+    "PruneConfig",
+    "Round",
+    "Row",
+    "RunInfo",
+    "Scores",
+    "Trial",
+    "Verdict",
+    "ranges",
+]

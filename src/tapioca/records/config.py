@@ -1,0 +1,96 @@
+"""What a user asks for: one record per recipe. The command line derives its flags from these fields."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from tapioca.errors import UsageError
+
+
+class PruneConfig(BaseModel, frozen=True, extra="forbid", protected_namespaces=()):
+    """The request behind `tapioca prune`."""
+
+    model: str = Field(description="Model: a folder, or a hub id.")
+    task: str = Field(description="OOD data to prune for: a .jsonl, .csv or task .yaml file, or lab:SHIFT=STRENGTH.")
+    reference: str | None = Field(default=None, description="ID data, of the same form: what the model is adapted to.")
+    test: str | None = Field(default=None, description="OOD test data; by default half of the task is held out.")
+    out: Path | None = Field(default=None, description="Run folder; by default runs/MODEL-TASK-HASH.")
+
+    kind: Literal["choice", "label", "perplexity", "regression"] | None = Field(
+        default=None, description="Kind of task; guessed from the fields when left out."
+    )
+    field: tuple[str, ...] = Field(default=(), description="Rename a field of the file: --field answer=gold. Repeatable.")
+    template: str | None = Field(default=None, description="Jinja2 template of the prompt over the row's fields.")
+    continuation: str | None = Field(default=None, description="Jinja2 template of an answer over {{ choice }}.")
+    label: tuple[str, ...] = Field(default=(), description="Answer token of a label task, in order. Repeatable.")
+    normalize: Literal["none", "tokens", "characters", "bytes"] | None = Field(
+        default=None, description="What a choice's log-likelihood is divided by; characters by default."
+    )
+    score: Literal["accuracy", "likelihood"] = Field(
+        default="accuracy", description="What drives search and verdict of choice tasks: accuracy, or the gold answer's likelihood."
+    )
+
+    epsilon: float | None = Field(
+        default=None,
+        ge=0,
+        description="How far below the full model the search may go: 0.01 by default, relative for errors (TALE's code: 0.08).",
+    )
+    max_drops: int | None = Field(default=None, ge=1, description="Drop at most so many layers.")
+    ties: Literal["index", "likelihood"] = Field(
+        default="index", description="Among equal scores take the lowest layer, or the likeliest answers."
+    )
+    search_share: float = Field(default=0.5, gt=0, lt=1, description="Share of each data set used for the search; the rest is held out.")
+    limit: int | None = Field(default=None, ge=8, description="Use at most so many examples of each data set.")
+    batch_size: int = Field(default=16, ge=1, description="Examples in a batch; part of what is measured, so kept in the manifest.")
+    random_plans: int = Field(default=20, ge=0, description="Random plans of equal size judged beside the chosen one.")
+    seed: int = Field(default=0, ge=0, description="Seed of the split, the random plans and the resampling.")
+
+    device: str | None = Field(default=None, description="cpu, cuda, ...; a GPU where there is one.")
+    dtype: str = Field(default="auto", description="Torch dtype; auto keeps the checkpoint's.")
+    revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
+    trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")
+    dry_run: bool = Field(default=False, description="Stop before the search: show the data, one prompt, and what the search would cost.")
+
+    def task_options(self) -> dict[str, Any]:
+        """What the user said about the data files, under the names of `tasks.spec.TaskSpec`.
+
+        Raises:
+            UsageError: a --field is not of the form name=column.
+        """
+        bad = [pair for pair in self.field if not all(pair.partition("="))]
+        if bad:
+            raise UsageError(f"--field {bad[0]} is not of the form name=column, for instance answer=gold")
+        said = {
+            "kind": self.kind,
+            "fields": dict(pair.split("=", 1) for pair in self.field),
+            "template": self.template,
+            "continuation": self.continuation,
+            "labels": self.label,
+            "normalize": self.normalize,
+            "score": None if self.score == "accuracy" else self.score,
+        }
+        return {name: value for name, value in said.items() if value is not None and value != {} and value != ()}
+
+    def command(self) -> str:
+        """The command line that makes this request."""
+        words = ["tapioca", "prune", self.model]
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name == "model" or value == field.default:
+                continue
+            flag = "--" + name.replace("_", "-")
+            for one in value if isinstance(value, tuple) else (value,):
+                words += [flag] if one is True else [flag, str(one)]
+        return shlex.join(words)
+
+
+class ExportConfig(BaseModel, frozen=True, extra="forbid"):
+    """The request behind `tapioca export`."""
+
+    run: Path = Field(description="Run folder of `tapioca prune`.")
+    to: Path = Field(description="Folder for the checkpoint; must be new or empty.")
+    plan: Path | None = Field(default=None, description="A plan file to use instead of the run's plan.json.")

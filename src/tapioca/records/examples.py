@@ -1,0 +1,94 @@
+"""What a model is asked: examples, the sequences it reads for them, and how the answers are measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel
+
+Inputs = tuple[int, ...] | np.ndarray
+"""What a model reads: token ids, or float32 of shape (token, channel) for models that read numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One sequence the model reads, and what is read off its end.
+
+    Attributes:
+        inputs: token ids or numbers.
+        targets: what the task compares the last outputs with: the continuation's token ids, the ids of
+            the labels, or the numbers to predict.
+        length: what a log-likelihood is divided by (1, or a number of tokens, characters or bytes).
+    """
+
+    inputs: Inputs
+    targets: tuple[float, ...]
+    length: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One question.
+
+    Attributes:
+        id: unique within its data set.
+        group: examples of one group are never split between search and test.
+        rows: the sequences to read, for instance one per choice.
+        prompt: what comes before any answer; hidden states are taken at its last token.
+        gold: index of the right row or label; None where there are none.
+        label: what splits are stratified by; empty for none.
+        weight: share in averages (tokens of a window of text); 1 for questions.
+        chance: probability of being right by guessing; None where that means nothing.
+        content: digest of the source row without its id, to find duplicates and leaks.
+        text: the prompt as a person reads it.
+    """
+
+    id: str
+    group: str
+    rows: tuple[Row, ...]
+    prompt: Inputs
+    gold: int | None = None
+    label: str = ""
+    weight: float = 1.0
+    chance: float | None = None
+    content: str = ""
+    text: str = ""
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest row."""
+        return max(len(row.inputs) for row in self.rows)
+
+
+class Answer(NamedTuple):
+    """How one example went: the score, and the gold answer's log-likelihood (both higher is better)."""
+
+    score: float
+    likelihood: float
+
+
+class Metric(BaseModel, frozen=True, extra="forbid"):
+    """What a score means. Scores are higher-is-better, so an error is stored negated.
+
+    Attributes:
+        name: as printed, for instance "accuracy" or "squared error".
+        kind: accuracies are compared by difference, errors by ratio.
+    """
+
+    name: str
+    kind: Literal["accuracy", "error"]
+
+    @property
+    def margin(self) -> float:
+        """The change held to be nothing: 1 point of accuracy, 2 % of error."""
+        return 0.01 if self.kind == "accuracy" else 0.02
+
+    def shown(self, score: float) -> float:
+        """The number people read: the accuracy itself, the error without its minus sign."""
+        return score if self.kind == "accuracy" else -score
+
+    def format(self, score: float) -> str:
+        """The same as text: a percentage, or three significant digits."""
+        return f"{100 * score:.1f} %" if self.kind == "accuracy" else f"{-score:.3g}"

@@ -1,0 +1,215 @@
+"""What was found: scores, gains, profiles, verdicts, and the whole run. All of them go to JSON and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from tapioca.records.examples import Metric
+from tapioca.records.plan import Plan
+
+Data = Literal["ood", "id"]
+Interval = tuple[float, float]
+
+
+class _Record(BaseModel, frozen=True, extra="forbid"):
+    """Base of the records below."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Answers of several plans to the same examples.
+
+    Attributes:
+        plans: the plans, one per row.
+        ids: the examples, one per column.
+        values: scores, float64 of shape (plan, example), higher is better.
+        likelihoods: log-likelihoods of the gold answers, same shape.
+    """
+
+    plans: tuple[Plan, ...]
+    ids: tuple[str, ...]
+    values: np.ndarray
+    likelihoods: np.ndarray
+
+
+class Trial(_Record):
+    """One plan tried by a search, with its mean score and mean likelihood on the search split."""
+
+    plan: Plan
+    score: float
+    likelihood: float
+
+
+class Round(_Record):
+    """One round of a search: every candidate, the winner, and how many tied with it."""
+
+    trials: tuple[Trial, ...]
+    winner: Trial
+    ties: int = Field(description="Candidates whose score equals the winner's, the winner included.")
+    accepted: bool = Field(description="False for the last round of a search that stopped at its floor.")
+
+
+class Check(_Record):
+    """What the data can show, found before the search."""
+
+    n_search: int
+    n_test: int
+    full: float = Field(description="Score of the full model on the search split.")
+    ci95: Interval
+    chance: float | None
+    above_chance: bool | None = Field(description="None where chance means nothing.")
+    constant: float | None = Field(description="Score of always answering the mean target; regression only.")
+    probe: Plan
+    detectable: float = Field(description="Gain found with 80 % power if a plan changes as many answers as the probe.")
+
+
+class Gain(_Record):
+    """Full model against a plan on the same examples.
+
+    Attributes:
+        full, planned: mean scores, higher is better.
+        gain: planned - full for accuracies, 1 - planned/full for errors; above 0 is better.
+        ci95: its paired bootstrap interval over groups; it decides.
+        p: of `test`, as description.
+        improved, worsened: share of examples with a higher or lower score under the plan.
+        tail_only: mean and share of examples disagree in sign: few examples make the mean.
+    """
+
+    metric: Metric
+    n: int
+    groups: int
+    full: float
+    planned: float
+    gain: float
+    ci95: Interval
+    p: float
+    test: str
+    improved: float
+    worsened: float
+    tail_only: bool
+
+
+class Judgement(_Record):
+    """A plan judged on one held-out data set, beside random plans that drop as many layers."""
+
+    data: Data
+    role: Literal["best", "most layers dropped", "mildest"]
+    plan: Plan
+    result: Gain
+    constant: float | None = Field(description="Score of always answering the mean target; regression only.")
+    random: tuple[float, ...] = Field(description="Gains of the random plans.")
+
+
+class Profile(_Record):
+    """Norm and pairwise distance of the hidden states after each kept layer, with 95 % bands."""
+
+    data: Data
+    planned: bool
+    layers: tuple[int, ...]
+    n: int
+    norm: tuple[float, ...]
+    norm_band: tuple[Interval, ...]
+    distance: tuple[float, ...]
+    distance_band: tuple[Interval, ...]
+
+
+class Deviation(_Record):
+    """How far a profile is from the full model's profile on ID data.
+
+    Attributes:
+        signed: log ratio to the reference, one per layer.
+        value: mean of |signed| over the layers.
+        null_mean, null_upper: mean and 95th percentile of `value` between two ID samples of the same sizes.
+    """
+
+    data: Data
+    planned: bool
+    kind: Literal["norm", "distance"]
+    layers: tuple[int, ...]
+    signed: tuple[float, ...]
+    value: float
+    ci95: Interval
+    null_mean: float
+    null_upper: float
+
+    @property
+    def excess(self) -> float:
+        """The deviation beyond what two ID samples differ by."""
+        return self.value - self.null_mean
+
+
+class Cost(_Record):
+    """What a run cost, and what its plan saves."""
+
+    plans_tried: int
+    search_examples: int
+    evaluations: int = Field(description="Plan times example, over the whole run.")
+    seconds: float = Field(description="Time spent running the model.")
+    parameters_full: int
+    parameters_planned: int
+    flops_full: int = Field(description="Floating-point operations of the matrix products of one batch.")
+    flops_planned: int
+
+
+class Verdict(_Record):
+    """What to do, and why, in one sentence."""
+
+    action: Literal["prune", "prune OOD traffic only", "keep the full model"]
+    reason: str
+    tail_only: bool = False
+
+
+class RunInfo(_Record, protected_namespaces=()):
+    """One finished run: what `tapioca prune` returns and `result.json` holds."""
+
+    folder: Path
+    command: str
+    model: str
+    task: str
+    reference: str | None
+    metric: Metric
+    notes: tuple[str, ...]
+    plan: Plan = Field(description="The best plan of the search; it may be the full model.")
+    shown: Plan = Field(description="The plan whose geometry was measured: the best, or the mildest drop.")
+    most_dropped: Plan = Field(description="TALE's BSBA: most layers dropped at or above the full model's score.")
+    rounds: tuple[Round, ...]
+    epsilon: float
+    checks: dict[Data, Check]
+    judgements: tuple[Judgement, ...]
+    profiles: tuple[Profile, ...]
+    deviations: tuple[Deviation, ...]
+    verdict: Verdict
+    cost: Cost
+
+    def judged(self, data: Data, role: str = "best") -> Judgement | None:
+        """The judgement of one plan on one data set; None where it was not made."""
+        return next((j for j in self.judgements if j.data == data and j.role == role), None)
+
+    def summary(self) -> dict[str, Any]:
+        """What the screen says, for scripts: plan, verdict, cost, and the best plan's result on each data set.
+
+        Accuracies and errors stand as people read them; `gain` and `ci95` are above 0 where the plan is better.
+        """
+        found: dict[str, Any] = {
+            "plan": self.plan.model_dump(),
+            "verdict": self.verdict.model_dump(),
+            "cost": self.cost.model_dump(),
+        }
+        for judged in self.judgements:
+            if judged.plan == self.plan:
+                result, metric = judged.result, judged.result.metric
+                found[judged.data] = {
+                    "metric": metric.name,
+                    "n": result.n,
+                    "full": metric.shown(result.full),
+                    "planned": metric.shown(result.planned),
+                    "gain": result.gain,
+                    "ci95": result.ci95,
+                    "p": result.p,
+                }
+        return found

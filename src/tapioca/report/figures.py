@@ -1,0 +1,152 @@
+"""Records -> charts. Each chart is readable alone, in print, and by colour-blind people: hue, dash and label agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from tapioca.records import Deviation, Judgement, Profile, RunInfo
+
+COLOURS = {"ID": "#0072B2", "ID under the plan": "#56B4E9", "OOD": "#D55E00", "OOD under the plan": "#E69F00"}
+DASHES = {"ID": [1, 0], "ID under the plan": [6, 3], "OOD": [1, 0], "OOD under the plan": [6, 3]}
+GREY, DARK = "#9a9a9a", "#222222"
+WIDTH, HEIGHT = 330, 230
+
+
+def svg(chart: Any) -> str:
+    """A chart as SVG text, made without a browser or a network."""
+    import vl_convert
+
+    styled = chart.configure_axis(labelFontSize=12, titleFontSize=12, grid=True, gridColor="#eeeeee")
+    styled = styled.configure_legend(labelFontSize=12, titleFontSize=12, labelLimit=260).configure_view(stroke=None)
+    styled = styled.configure_title(fontSize=13, anchor="start", offset=8)
+    return vl_convert.vegalite_to_svg(styled.to_json())
+
+
+def series(data: str, planned: bool) -> str:
+    """The name of a line: which data, under which model."""
+    return data.upper() + (" under the plan" if planned else "")
+
+
+def search_path(info: RunInfo) -> alt.TopLevelMixin:
+    """Every plan tried, by layers dropped; the line is the path taken, the rule is the stopping floor."""
+    metric = info.metric
+    baseline = info.checks["ood"].full
+    floor = baseline - info.epsilon * (1 if metric.kind == "accuracy" else abs(baseline))
+    path = [{"dropped": 0, "value": metric.shown(baseline), "plan": "full model"}]
+    tried: list[dict[str, Any]] = []
+    for found in info.rounds:
+        dropped = len(found.winner.plan.drops)
+        tried += [{"dropped": dropped, "value": metric.shown(t.score), "plan": str(t.plan)} for t in found.trials]
+        if found.accepted:
+            path.append({"dropped": dropped, "value": metric.shown(found.winner.score), "plan": str(found.winner.plan)})
+    for point in path:
+        point["label"] = str(point["plan"]).removeprefix("drop ")
+    x = alt.X("dropped:Q", title="layers dropped", axis=alt.Axis(tickMinStep=1, format="d"))
+    y = alt.Y("value:Q", title=f"{metric.name}, search split", scale=_scale(metric.kind), axis=_axis(metric.kind))
+    points = alt.Chart(alt.Data(values=tried)).mark_point(color=GREY, size=22, opacity=0.8).encode(x=x, y=y)
+    line = alt.Chart(alt.Data(values=path)).mark_line(color=DARK, point=alt.OverlayMarkDef(color=DARK, size=45)).encode(x=x, y=y)
+    labels = line.mark_text(dx=7, dy=-8, align="left", fontSize=11, color=DARK).encode(text="label:N")
+    rule = alt.Chart(alt.Data(values=[{"value": metric.shown(floor)}])).mark_rule(color="#CC79A7", strokeDash=[4, 3]).encode(y=y)
+    return alt.layer(points, rule, line, labels).properties(width=WIDTH + 60, height=HEIGHT)
+
+
+def gains(info: RunInfo) -> alt.TopLevelMixin:
+    """Held-out effect of every judged plan with its interval; the ticks are random plans of equal size.
+
+    Accuracies: difference to the full model, 0 is no change. Errors: multiple of the full model's
+    error on a logarithmic scale, 1 is no change.
+    """
+    error = info.metric.kind == "error"
+    judged = [found for found in info.judgements if not found.plan.is_full]
+    rows = [_effect_row(found, error) for found in judged]
+    ticks = [{**row, "random": _as_shown(value, error)} for row, found in zip(rows, judged, strict=True) for value in found.random]
+    scale = alt.Scale(type="log", nice=False, padding=12) if error else alt.Scale(padding=12)
+    title = "error, as a multiple of the full model's" if error else "gain over the full model"
+    axis = alt.Axis(format="~g" if error else "+.1%")
+
+    def x(field: str) -> alt.X:
+        return alt.X(f"{field}:Q", title=title, scale=scale, axis=axis)
+
+    y = alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=320))
+    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    interval = base.mark_rule(strokeWidth=3).encode(x=x("low"), x2="high:Q", color=_data_colour())
+    point = base.mark_point(filled=True, size=90, opacity=1).encode(x=x("effect"), color=_data_colour())
+    random = alt.Chart(alt.Data(values=ticks)).mark_tick(color=GREY, thickness=1.5, size=16).encode(x=x("random"), y=y)
+    none = alt.Chart(alt.Data(values=[{"none": 1 if error else 0}])).mark_rule(color=DARK).encode(x=x("none"))
+    return alt.layer(random, none, interval, point).properties(width=WIDTH + 120, height=34 * max(1, len(rows)))
+
+
+def profiles(found: tuple[Profile, ...]) -> alt.TopLevelMixin:
+    """Norm and pairwise-distance profiles, side by side, with 95 % bands."""
+    return alt.hconcat(*[_profile(found, *kind) for kind in (("norm", "mean norm"), ("distance", "mean pairwise distance"))])
+
+
+def deviations(found: tuple[Deviation, ...]) -> alt.TopLevelMixin:
+    """Deviation from the ID reference with intervals; the black tick is the 95th percentile of the ID-vs-ID null."""
+    panels = []
+    for kind, title in (("norm", "norm profile"), ("distance", "pairwise-distance profile")):
+        rows = [
+            {"name": series(d.data, d.planned), "value": d.value, "low": d.ci95[0], "high": d.ci95[1], "null": d.null_upper}
+            for d in found
+            if d.kind == kind
+        ]
+        y = alt.Y("name:N", title=None, sort=list(COLOURS), axis=alt.Axis(labelLimit=200))
+        base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+        bar = base.mark_bar(height=14).encode(
+            x=alt.X("value:Q", title="deviation (mean |log ratio| to ID)"), color=_series_colour(legend=False)
+        )
+        interval = base.mark_rule(strokeWidth=2, color=DARK).encode(x="low:Q", x2="high:Q")
+        null = base.mark_tick(color="black", thickness=2, size=20).encode(x="null:Q")
+        panels.append(alt.layer(bar, interval, null).properties(width=WIDTH - 60, height=34 * max(1, len(rows)), title=title))
+    return alt.hconcat(*panels)
+
+
+def _profile(found: tuple[Profile, ...], kind: str, title: str) -> alt.LayerChart | alt.FacetChart:
+    rows = [
+        {"layer": layer, "value": value, "low": band[0], "high": band[1], "series": series(profile.data, profile.planned)}
+        for profile in found
+        for layer, value, band in zip(profile.layers, getattr(profile, kind), getattr(profile, f"{kind}_band"), strict=True)
+    ]
+    x = alt.X("layer:Q", title="after layer", axis=alt.Axis(tickMinStep=1, format="d"))
+    scale = alt.Scale(type="log", nice=False)
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=_series_colour())
+    band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", scale=scale, title=title), y2="high:Q")
+    line = base.mark_line(point=alt.OverlayMarkDef(size=28)).encode(
+        y=alt.Y("value:Q", scale=scale, title=title),
+        strokeDash=alt.StrokeDash(
+            "series:N", title=None, sort=list(COLOURS), scale=alt.Scale(domain=list(DASHES), range=list(DASHES.values()))
+        ),
+    )
+    return alt.layer(band, line).properties(width=WIDTH, height=HEIGHT, title=title)
+
+
+def _effect_row(found: Judgement, error: bool) -> dict[str, Any]:
+    ends = [_as_shown(bound, error) for bound in (found.result.gain, *found.result.ci95)]
+    name = f"{found.data.upper()}: {found.plan}" + ("" if found.role == "best" else f" ({found.role})")
+    return {"name": name, "data": found.data.upper(), "effect": ends[0], "low": ends[1], "high": ends[2]}
+
+
+def _as_shown(gain: float, error: bool) -> float:
+    """A gain as it is drawn: itself, or the multiple of the error it stands for."""
+    return 1 - gain if error else gain
+
+
+def _data_colour() -> alt.Color:
+    return alt.Color("data:N", legend=None, scale=alt.Scale(domain=["ID", "OOD"], range=[COLOURS["ID"], COLOURS["OOD"]]))
+
+
+def _series_colour(legend: bool = True) -> alt.Color:
+    scale = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
+    return alt.Color(
+        "series:N" if legend else "name:N", title=None, sort=list(COLOURS), scale=scale, legend=alt.Legend() if legend else None
+    )
+
+
+def _scale(kind: str) -> alt.Scale:
+    return alt.Scale(zero=False) if kind == "accuracy" else alt.Scale(type="log", nice=False)
+
+
+def _axis(kind: str) -> alt.Axis:
+    return alt.Axis(format=".0%") if kind == "accuracy" else alt.Axis(format="~g")

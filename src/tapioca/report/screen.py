@@ -1,0 +1,115 @@
+"""One screen for a run, and the progress display while it is made."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tapioca.records import RunInfo
+from tapioca.report import words
+from tapioca.stats import interval_text
+
+COLOUR = {"prune": "green", "prune OOD traffic only": "yellow", "keep the full model": "blue"}
+
+
+ROLES = {
+    "most layers dropped": "most layers dropped at or above the full model's search score",
+    "mildest": "the best plan that drops anything; shown for comparison",
+}
+
+
+class LiveScreen:
+    """Shows what is going on, how far it is, how long it will take, and the best plan so far.
+
+    Use it as a context manager around a recipe.
+    """
+
+    def __init__(self, console: Console):
+        self.console = console
+        self._best = ""
+        self._task: TaskID | None = None
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[best]}"),
+            console=console,
+            transient=True,
+        )
+
+    def __enter__(self) -> LiveScreen:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def stage(self, what: str, total: int) -> None:
+        """A new stage begins; the one before is taken off the screen."""
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(what, total=total or None, best=self._best)
+
+    def advance(self, steps: int) -> None:
+        """Steps of the stage are done."""
+        if self._task is not None:
+            self._progress.advance(self._task, steps)
+
+    def best(self, text: str) -> None:
+        """Keep the best result beside the bar."""
+        self._best = f"best so far: {text}"
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self.console.print(f"[dim]· {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def show(info: RunInfo, console: Console) -> None:
+    """Print a finished run on one screen."""
+    verdict = info.verdict
+    title = f"{verdict.action.upper()}{' (tail only)' if verdict.tail_only else ''}"
+    console.print(Panel(escape(verdict.reason) + ".", title=title, title_align="left", border_style=COLOUR[verdict.action]))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("data", "plan", info.metric.name, "change [95 % interval]", "beats random"):
+        table.add_column(column, no_wrap=column.startswith("change"))
+    for judged in info.judgements:
+        result = judged.result
+        change = "–" if judged.plan.is_full else interval_text(result) + (" tail only" if result.tail_only else "")
+        table.add_row(judged.data.upper(), str(judged.plan), words.change(result), change, words.beaten(judged))
+    console.print(table, highlight=False)
+    others = {found.role: found.plan for found in info.judgements if found.role != "best"}
+    for role, plan in others.items():
+        console.print(f"[dim]{plan}: {ROLES[role]}", highlight=False)
+    console.print(f"\nplan      {info.plan}" + ("" if info.plan.is_full else " (layers are numbered from 0)"), highlight=False)
+    if not info.plan.is_full:
+        console.print(f"saves     {words.saved(info.cost, info.plan.n_layers, len(info.plan.drops))}", highlight=False)
+    tied = sum(found.ties > 1 for found in info.rounds)
+    ties = f"; equal scores decided {tied} of {len(info.rounds)} rounds" if tied else ""
+    tested = ", ".join(f"{found.result.n} {found.data.upper()}" for found in info.judgements if found.role == "best")
+    console.print(
+        f"search    {info.cost.plans_tried} plans on {info.cost.search_examples} search examples{ties}; judged on {tested} held-out ones",
+        highlight=False,
+    )
+    for line in _geometry(info):
+        console.print(line, highlight=False)
+    console.print(f"report    {info.folder / 'report.html'}", highlight=False)
+
+
+def _geometry(info: RunInfo) -> list[str]:
+    """Deviation of the OOD data before and after the plan, against the null."""
+    lines = []
+    for kind in ("norm", "distance"):
+        found = {d.planned: d for d in info.deviations if d.kind == kind and d.data == "ood"}
+        if not found:
+            continue
+        text = f"{found[False].value:.3f}"
+        if True in found:
+            text += f" → {found[True].value:.3f} under {info.shown}"
+        label = "geometry  OOD norm deviation" if kind == "norm" else "          OOD distance deviation"
+        lines.append(f"{label} {text} (null {found[False].null_upper:.3f})")
+    return lines

@@ -1,0 +1,49 @@
+"""Numbers as people read them, the same on the screen and on the page."""
+
+from __future__ import annotations
+
+from tapioca.records import Check, Cost, Gain, Judgement, Metric
+
+
+def change(result: Gain) -> str:
+    """Before -> after: '41.2 % → 43.0 %'."""
+    return f"{result.metric.format(result.full)} → {result.metric.format(result.planned)}"
+
+
+def beaten(judged: Judgement) -> str:
+    """How many random plans of its size the plan beats."""
+    return f"{sum(judged.result.gain > other for other in judged.random)} of {len(judged.random)}" if judged.random else "–"
+
+
+def saved(cost: Cost, n_layers: int, dropped: int) -> str:
+    """Layers, parameters and FLOPs saved."""
+    parameters = 1 - cost.parameters_planned / cost.parameters_full
+    flops = 1 - cost.flops_planned / cost.flops_full if cost.flops_full else 0.0
+    return f"{dropped} of {n_layers} layers, {parameters:.1%} of {quantity(cost.parameters_full)} parameters, {flops:.1%} of FLOPs"
+
+
+def check_line(found: Check, metric: Metric, name: str) -> str:
+    """What one data set can show: full model, chance, and the gain that could be found."""
+    parts = [f"{name}: {found.n_search} search + {found.n_test} test examples", f"full model {metric.format(found.full)}"]
+    if found.chance is not None and metric.kind == "accuracy":
+        parts.append(f"chance {metric.format(found.chance)}")
+    if found.constant is not None:
+        parts.append(f"always the mean {metric.format(found.constant)}")
+    gain = f"{100 * found.detectable:.1f} {'points' if metric.kind == 'accuracy' else '% of error'}"
+    parts.append(f"a gain of {gain} can be detected if a plan changes as many answers as '{found.probe}'")
+    return ", ".join(parts)
+
+
+def quantity(number: float) -> str:
+    """A count with a unit letter: 260 k, 1.2 M, 7.2 B."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {letter}"
+    return f"{number:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: '8 s', '3 min', '2.5 h'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,1 @@
+"""What to try next. Searches are asked for plans and told scores; they hold no model."""

@@ -1,0 +1,108 @@
+"""TALE's greedy layer elimination (arXiv 2510.22767, Algorithm 1), as ask and tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from tapioca.errors import UsageError
+from tapioca.records import Metric, Plan, Round, Trial
+
+EPSILON = 0.01
+
+
+class Greedy:
+    """Drop one layer at a time, always the one whose absence scores best.
+
+    Start from the full model. In each round try every single further drop and take the best; stop
+    when the best falls below `baseline - epsilon`, where the baseline is always the full model's
+    score. Equal scores go to the lowest layer, or with ties="likelihood" to the higher likelihood of
+    the gold answers.
+
+    Ask for plans, score them, tell the trials; repeat until nothing is asked:
+
+        search = Greedy(n_layers=8, metric=metric)
+        while plans := search.ask():
+            search.tell([Trial(plan=plan, score=..., likelihood=...) for plan in plans])
+
+    Args:
+        n_layers: layers of the full model.
+        metric: accuracies have an absolute epsilon, errors one relative to the full model's error.
+        epsilon: how far below the full model a round's winner may score.
+        max_drops: stop after so many drops; at least one layer always stays.
+        ties: what decides between equal scores.
+    """
+
+    def __init__(
+        self,
+        n_layers: int,
+        metric: Metric,
+        epsilon: float | None = None,
+        max_drops: int | None = None,
+        ties: Literal["index", "likelihood"] = "index",
+    ):
+        self.metric, self.ties = metric, ties
+        self.epsilon = EPSILON if epsilon is None else epsilon
+        self.most = min(max_drops or n_layers - 1, n_layers - 1)
+        self.full = Plan.full(n_layers)
+        self.path: list[Trial] = []
+        self.rounds: list[Round] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last round fell below the floor, or no further drop is allowed."""
+        return bool(self.rounds and not self.rounds[-1].accepted) or len(self.rounds) >= self.most
+
+    @property
+    def floor(self) -> float:
+        """The lowest score a round's winner may have; fixed by the full model alone."""
+        baseline = self.path[0].score
+        return baseline - self.epsilon * (1.0 if self.metric.kind == "accuracy" else abs(baseline))
+
+    def ask(self) -> list[Plan]:
+        """The plans to score next: first the full model, then each further drop; empty when finished."""
+        if not self.path:
+            return [self.full]
+        if self.finished:
+            return []
+        current = self.path[-1].plan
+        return [Plan.drop(current.n_layers, (*current.drops, layer)) for layer in current.kept]
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Take the scores of all plans last asked for.
+
+        Raises:
+            UsageError: other plans are told than were asked.
+        """
+        asked = self.ask()
+        if {trial.plan for trial in trials} != set(asked):
+            raise UsageError(f"expected scores of the {len(asked)} plans asked for, got {len(trials)} of others")
+        if not self.path:
+            self.path.append(trials[0])
+            return
+        order = {plan: at for at, plan in enumerate(asked)}
+        winner = max(trials, key=lambda trial: (*self._merit(trial), -order[trial.plan]))
+        accepted = winner.score >= self.floor
+        ties = sum(self._merit(trial) == self._merit(winner) for trial in trials)
+        self.rounds.append(Round(trials=tuple(trials), winner=winner, ties=ties, accepted=accepted))
+        if accepted:
+            self.path.append(winner)
+
+    def _merit(self, trial: Trial) -> tuple[float, ...]:
+        return (trial.score, trial.likelihood) if self.ties == "likelihood" else (trial.score,)
+
+    @property
+    def best(self) -> Trial:
+        """The highest score on the path, the full model included; among equals the fewest drops."""
+        return max(self.path, key=lambda trial: (trial.score, -len(trial.plan.drops)))
+
+    @property
+    def most_dropped(self) -> Trial:
+        """TALE's BSBA: the most layers dropped at or above the full model's score."""
+        return [trial for trial in self.path if trial.score >= self.path[0].score][-1]
+
+    @property
+    def mildest(self) -> Trial | None:
+        """The best plan that drops something, even if the full model scores higher; None before any round."""
+        winners = [found.winner for found in self.rounds]
+        return max(winners, key=lambda trial: (trial.score, -len(trial.plan.drops)), default=None)

@@ -1,0 +1,153 @@
+"""Paired statistics: what a plan changed, with intervals that resample groups, and the verdict they allow.
+
+Scores come in higher-is-better (errors negated). An *effect* is above 0 where the plan is better:
+planned - full for accuracies, 1 - planned/full for errors, both from weighted means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats as scipy_stats
+
+from tapioca.errors import NonFiniteError
+from tapioca.records import Gain, Metric, Verdict
+
+RESAMPLES = 9_999
+LEVEL = 0.95
+
+
+def effect(full: np.ndarray, planned: np.ndarray, weights: np.ndarray, metric: Metric) -> float:
+    """Effect of a plan on one metric, from per-example scores of shape (example,)."""
+    top, bottom = _parts(full, planned, weights, metric)
+    return float(top.sum() / bottom.sum())
+
+
+def compare(
+    full: np.ndarray,
+    planned: np.ndarray,
+    weights: np.ndarray,
+    groups: Sequence[str],
+    metric: Metric,
+    seed: int = 0,
+) -> Gain:
+    """Judge a plan against the full model on the same examples.
+
+    The interval is a percentile bootstrap over groups of the effect; it decides. The p-value is
+    McNemar's exact test for accuracies and Wilcoxon's signed-rank test for errors, both without
+    regard to groups, as description.
+
+    Args:
+        full, planned: scores of shape (example,), float64.
+        weights: share of each example in the means, shape (example,).
+        groups: what is resampled as one, per example.
+        metric: what the scores are.
+        seed: of the bootstrap.
+
+    Raises:
+        NonFiniteError: a score is NaN or infinite.
+    """
+    if not (np.isfinite(full).all() and np.isfinite(planned).all()):
+        raise NonFiniteError("a score is NaN or infinite; nothing can be judged on it")
+    top, bottom = _parts(full, planned, weights, metric)
+    improved, worsened = float(np.mean(planned > full)), float(np.mean(planned < full))
+    gain = float(top.sum() / bottom.sum())
+    test, p = _test(full, planned, metric)
+    return Gain(
+        metric=metric,
+        n=len(full),
+        groups=len(set(groups)),
+        full=float(np.average(full, weights=weights)),
+        planned=float(np.average(planned, weights=weights)),
+        gain=gain,
+        ci95=ratio_interval(top, bottom, groups, seed),
+        p=p,
+        test=test,
+        improved=improved,
+        worsened=worsened,
+        tail_only=gain * (improved - worsened) < 0,
+    )
+
+
+def ratio_interval(top: np.ndarray, bottom: np.ndarray, groups: Sequence[str], seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of sum(top) / sum(bottom), resampling whole groups."""
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    tops, bottoms = np.bincount(index, weights=top), np.bincount(index, weights=bottom)
+    if len(tops) < 2 or np.ptp(tops) == 0 == np.ptp(bottoms):
+        point = float(top.sum() / bottom.sum())
+        return point, point
+    found = scipy_stats.bootstrap(
+        (tops, bottoms),
+        lambda t, b, axis: t.sum(axis) / b.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=max(1, 20_000_000 // len(tops)),
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def mean_interval(values: np.ndarray, weights: np.ndarray, groups: Sequence[str], seed: int = 0) -> tuple[float, float]:
+    """95 % interval of a weighted mean, resampling whole groups."""
+    return ratio_interval(values * weights, weights, groups, seed)
+
+
+def detectable(gain: Gain, n_test_groups: int, power: float = 0.8) -> float:
+    """Smallest true effect found with the given power on `n_test_groups` groups, given the spread seen in `gain`."""
+    quantiles = np.asarray(scipy_stats.norm.ppf([0.5 + LEVEL / 2, power]))
+    standard_error = (gain.ci95[1] - gain.ci95[0]) / 2 / quantiles[0]
+    return float(quantiles.sum() * standard_error * np.sqrt(gain.groups / n_test_groups))
+
+
+def decide(ood: Gain | None, reference: Gain | None) -> Verdict:
+    """The verdict the held-out intervals allow.
+
+    Args:
+        ood: the best plan on the OOD test split; None where the search found no plan.
+        reference: the same plan on the ID test split; None where there is no ID data.
+    """
+    if ood is None:
+        return Verdict(action="keep the full model", reason="the search found no plan that scores higher than the full model")
+    tail = ood.tail_only
+    note = " (tail only: the mean improves, most examples do not)" if tail else ""
+    if ood.ci95[0] <= 0:
+        shown = "makes OOD worse" if ood.ci95[1] < 0 else "shows no OOD gain"
+        reason = f"on held-out data the plan {shown}: {interval_text(ood)}"
+        return Verdict(action="keep the full model", reason=reason, tail_only=tail)
+    gained = f"OOD gains on held-out data, {interval_text(ood)}{note}"
+    if reference is None:
+        reason = f"{gained}; ID was not measured (no reference data)"
+        return Verdict(action="prune OOD traffic only", reason=reason, tail_only=tail)
+    margin = f"{100 * ood.metric.margin:g} {'point' if ood.metric.kind == 'accuracy' else '%'}"
+    if reference.ci95[0] < -ood.metric.margin:
+        harm = "is harmed" if reference.ci95[1] < 0 else f"may lose more than {margin}"
+        reason = f"{gained}, but ID {harm}, {interval_text(reference)}"
+        return Verdict(action="prune OOD traffic only", reason=reason, tail_only=tail)
+    reason = f"{gained}, and ID loses less than {margin}, {interval_text(reference)}"
+    return Verdict(action="prune", reason=reason, tail_only=tail)
+
+
+def interval_text(result: Gain) -> str:
+    """A gain and its 95 % interval as text: '+2.1 points [+0.4, +3.8]', or 'error × 0.77 [0.75, 0.79]'."""
+    low, high = result.ci95
+    if result.metric.kind == "accuracy":
+        return f"{100 * result.gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"error × {1 - result.gain:.3g} [{1 - high:.3g}, {1 - low:.3g}]"
+
+
+def _parts(full: np.ndarray, planned: np.ndarray, weights: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+    """Per-example numerators and denominators whose sums' ratio is the effect."""
+    difference = (planned - full) * weights
+    return difference, (weights if metric.kind == "accuracy" else -full * weights)
+
+
+def _test(full: np.ndarray, planned: np.ndarray, metric: Metric) -> tuple[str, float]:
+    """Name and p-value of the describing test; 1 where no example changed."""
+    wins, losses = int((planned > full).sum()), int((planned < full).sum())
+    if metric.kind == "accuracy":
+        return "McNemar, exact", float(scipy_stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+    return "Wilcoxon signed-rank", float(scipy_stats.wilcoxon(planned, full).pvalue) if wins + losses else 1.0

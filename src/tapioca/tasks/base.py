@@ -1,0 +1,124 @@
+"""What every task is: examples, a metric, and two steps from the model's outputs to a score."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from tapioca.errors import DataError
+from tapioca.records import Answer, Example, Metric, Row
+
+
+@dataclass(frozen=True, eq=False)
+class Task(ABC):
+    """A set of examples of one kind.
+
+    Attributes:
+        name: where the examples came from, as the user wrote it.
+        examples: the questions.
+        metric: what a score means.
+        notes: what was guessed, one line each, to be said aloud.
+    """
+
+    name: str
+    examples: tuple[Example, ...]
+    metric: Metric
+    notes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def keep(self, rows: Sequence[Row]) -> int:
+        """How many of the last positions of a left-padded batch have outputs the task reads."""
+
+    @abstractmethod
+    def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
+        """Take from the outputs what the task needs.
+
+        Args:
+            logits: (row, kept position, output), float32; the last position is the row's last token.
+            rows: the rows of the batch.
+
+        Returns:
+            One float64 array per row.
+        """
+
+    @abstractmethod
+    def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
+        """Score one example from the readings of its rows."""
+
+    def only(self, examples: Iterable[Example]) -> Self:
+        """The same task on some of its examples."""
+        return replace(self, examples=tuple(examples))
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Share of each example in averages, float64 of shape (example,)."""
+        return np.array([example.weight for example in self.examples])
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The group of each example."""
+        return tuple(example.group for example in self.examples)
+
+    @property
+    def chance(self) -> np.ndarray | None:
+        """Probability of guessing each example, shape (example,); None where that means nothing."""
+        levels = [example.chance for example in self.examples]
+        return None if None in levels else np.array(levels, dtype=np.float64)
+
+    @property
+    def constant(self) -> float | None:
+        """Score of the best answer that ignores the input; None where there is none."""
+        return None
+
+    @property
+    def digest(self) -> str:
+        """Names the examples: what is read, what is right, and the groups."""
+        parts = [f"{e.id} {e.group} {e.gold} {e.weight} {rows_digest(e.rows)}" for e in self.examples]
+        return hashlib.sha256("\n".join([self.metric.model_dump_json(), *parts]).encode()).hexdigest()[:16]
+
+
+def rows_digest(rows: Sequence[Row]) -> str:
+    """Names what a model reads for some rows, and what it is compared with."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(np.asarray(row.inputs).tobytes())
+        digest.update(repr((np.shape(row.inputs), row.targets, row.length)).encode())
+    return digest.hexdigest()[:16]
+
+
+def content_digest(fields: Mapping[str, Any]) -> str:
+    """Names a source row by what it says: every field but the id and the group."""
+    said = {name: value for name, value in fields.items() if name not in ("id", "group")}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def check_unique(name: str, examples: Sequence[Example]) -> None:
+    """Refuse an empty data set and duplicate ids.
+
+    Raises:
+        DataError: there is nothing, or two examples share an id.
+    """
+    if not examples:
+        raise DataError(f"{name} has no examples; expected at least one row")
+    seen: set[str] = set()
+    for example in examples:
+        if example.id in seen:
+            raise DataError(f"{name}: id '{example.id}' stands twice; ids must be unique")
+        seen.add(example.id)
+
+
+def log_likelihoods(logits: torch.Tensor, rows: Sequence[Row]) -> list[torch.Tensor]:
+    """Log-probability of each row's target tokens, predicted by its last len(targets) positions."""
+    found = []
+    for row_logits, row in zip(logits, rows, strict=True):
+        targets = torch.tensor(row.targets, dtype=torch.long, device=logits.device)
+        at = row_logits[-len(targets) :]
+        found.append(at.gather(1, targets[:, None])[:, 0] - at.logsumexp(1))
+    return found

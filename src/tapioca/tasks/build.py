@@ -1,0 +1,152 @@
+"""Rows of a file become examples: templates rendered, text tokenised, the right answer found."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import Any
+
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
+
+from tapioca.errors import DataError
+from tapioca.records import Example, Row
+from tapioca.tasks.base import Task, content_digest
+from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, Choice, Label
+from tapioca.tasks.perplexity import Perplexity, windows
+from tapioca.tasks.regress import Regression
+from tapioca.tasks.rows import Source
+from tapioca.tasks.spec import TaskSpec
+from tapioca.tasks.text import Encoder
+
+_JINJA = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+
+
+def task_class(kind: str, score: str) -> Any:
+    """The constructor of a kind of task with the metric the user chose."""
+    classes: dict[str, type[Task]] = {"perplexity": Perplexity, "regression": Regression}
+    if kind in classes:
+        return classes[kind]
+    return partial({"choice": Choice, "label": Label}[kind], metric=GOLD_LOSS if score == "likelihood" else ACCURACY)
+
+
+def build_example(kind: str, row: Source, spec: TaskSpec, encoder: Encoder) -> Example:
+    """A choice or label example.
+
+    Raises:
+        DataError: the template does not fit the row, the answer is none of the choices, or a text is too long.
+    """
+    choices = _choices(row) if kind == "choice" else list(spec.labels)
+    gold = _gold(row, choices)
+    text = _render(spec.template or "", row.fields, row.where)
+    answers = [_render(spec.continuation, {**row.fields, "choice": choice}, row.where) for choice in choices]
+    pairs = [encoder.pair(text, answer, row.where) for answer in answers]
+    if kind == "choice":
+        lengths = [_length(spec.normalize, answer.strip(), after) for answer, (_, after) in zip(answers, pairs, strict=True)]
+        rows = tuple(
+            Row(inputs=tuple((before + after)[:-1]), targets=tuple(after), length=length)
+            for (before, after), length in zip(pairs, lengths, strict=True)
+        )
+    else:
+        rows = (Row(inputs=tuple(pairs[0][0]), targets=_label_ids(pairs, answers, row.where)),)
+    content = content_digest(row.fields)
+    return Example(
+        id=_name(row, "id", content),
+        group=_name(row, "group", content),
+        rows=rows,
+        prompt=tuple(pairs[0][0]),
+        gold=gold,
+        label=str(gold),
+        chance=1 / len(choices),
+        content=content,
+        text=text,
+    )
+
+
+def build_windows(row: Source, size: int, encoder: Encoder) -> list[Example]:
+    """The windows of one document, as examples of one group weighted by their tokens."""
+    text = row.fields["text"]
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"{row.where}: field 'text' must be some text, got {text!r:.60}")
+    ids, first = encoder.plain(text), encoder.prefix
+    content = content_digest(row.fields)
+    name, group = _name(row, "id", content), _name(row, "group", content)
+    cut = windows(ids, first, min(size, encoder.max_length))
+    return [
+        Example(
+            id=f"{name}#{at}" if len(cut) > 1 else name,
+            group=group,
+            rows=(window,),
+            prompt=window.inputs,
+            weight=len(window.targets),
+            content=f"{content}#{at}",
+            text=text,
+        )
+        for at, window in enumerate(cut)
+    ]
+
+
+def _name(row: Source, field: str, otherwise: str) -> str:
+    value = row.fields.get(field)
+    return otherwise if value is None or value == "" else str(value)
+
+
+@lru_cache(maxsize=64)
+def _compiled(template: str) -> Template:
+    return _JINJA.from_string(template)
+
+
+def _render(template: str, fields: dict[str, Any], where: str) -> str:
+    try:
+        return _compiled(template).render(**{str(name): value for name, value in fields.items()})
+    except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+        raise DataError(f"{where}: template {template!r} does not fit the row: {error}") from error
+
+
+def _choices(row: Source) -> list[str]:
+    choices = row.fields["choices"]
+    if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c.strip() for c in choices):
+        raise DataError(f"{row.where}: field 'choices' must be a list of at least two texts, got {choices!r:.80}")
+    if len(set(choices)) < len(choices):
+        raise DataError(f"{row.where}: two choices are the same; they must differ")
+    return choices
+
+
+def _gold(row: Source, choices: list[str]) -> int:
+    """The index of the right choice, from its text, its 0-based index, or its letter."""
+    answer = row.fields["answer"]
+    if isinstance(answer, str) and answer in choices:
+        return choices.index(answer)
+    if isinstance(answer, str) and len(answer) == 1 and answer.isascii() and answer.isalpha():
+        index = ord(answer.upper()) - ord("A")
+    else:
+        try:
+            index = -1 if isinstance(answer, (bool, float)) else int(answer)
+        except (TypeError, ValueError):
+            index = -1
+    if not 0 <= index < len(choices):
+        raise DataError(
+            f"{row.where}: answer {answer!r:.60} is none of the {len(choices)} choices; expected a choice, its index from 0 or its letter"
+        )
+    return index
+
+
+def _length(normalize: str, answer: str, tokens: list[int]) -> float:
+    """What a choice's log-likelihood is divided by; characters and bytes without surrounding space."""
+    return {"none": 1, "tokens": len(tokens), "characters": len(answer), "bytes": len(answer.encode())}[normalize]
+
+
+def _label_ids(pairs: list[tuple[list[int], list[int]]], answers: list[str], where: str) -> tuple[int, ...]:
+    """The one token of each label.
+
+    Raises:
+        DataError: fewer than two labels, one of more than one token, or two that share a token.
+    """
+    for (_, after), answer in zip(pairs, answers, strict=True):
+        if len(after) != 1:
+            raise DataError(
+                f"{where}: label {answer!r} is {len(after)} tokens; a label task needs labels of one token each, use kind: choice"
+            )
+    ids = tuple(after[0] for _, after in pairs)
+    if len(set(ids)) < max(2, len(ids)):
+        raise DataError(f"{where}: labels must be at least two different tokens, got {answers}")
+    return ids

@@ -1,0 +1,59 @@
+"""Multiple choice: by the likelihood of each written-out choice, or of one label token each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tapioca.records import Answer, Example, Metric, Row
+from tapioca.tasks.base import Task, log_likelihoods
+
+ACCURACY = Metric(name="accuracy", kind="accuracy")
+GOLD_LOSS = Metric(name="gold answer's negative log-likelihood", kind="error")
+
+
+@dataclass(frozen=True, eq=False)
+class Choice(Task):
+    """One row per choice; the answer is the choice of highest log-likelihood per unit of its length.
+
+    With `metric` GOLD_LOSS the score is the gold choice's own normalised log-likelihood.
+    """
+
+    def keep(self, rows: Sequence[Row]) -> int:
+        return max(len(row.targets) for row in rows)
+
+    def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
+        return [np.array([float(tokens.sum())]) for tokens in log_likelihoods(logits, rows)]
+
+    def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
+        values = np.array([reading[0] / row.length for reading, row in zip(readings, example.rows, strict=True)])
+        return _answer(values, example, self.metric)
+
+
+@dataclass(frozen=True, eq=False)
+class Label(Task):
+    """One row per example; the answer is the likeliest of a few label tokens after the prompt.
+
+    A row's targets are the token ids of the labels, in order.
+    """
+
+    def keep(self, rows: Sequence[Row]) -> int:
+        return 1
+
+    def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
+        last = logits[:, -1].log_softmax(-1).double().cpu().numpy()
+        return [values[np.array(row.targets, dtype=int)] for values, row in zip(last, rows, strict=True)]
+
+    def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
+        return _answer(readings[0], example, self.metric)
+
+
+def _answer(values: np.ndarray, example: Example, metric: Metric) -> Answer:
+    """Right if the gold value is the first maximum; NaN stays NaN, so that it is never ranked."""
+    gold = float(values[example.gold])
+    if metric.kind == "error" or not np.isfinite(values).all():
+        return Answer(gold if np.isfinite(values).all() else float("nan"), gold)
+    return Answer(float(values.argmax() == example.gold), gold)

@@ -1,0 +1,96 @@
+"""Tasks from files: which field is what, how the prompt is written, and what was guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tapioca.errors import DataError
+from tapioca.tasks.base import Task, check_unique
+from tapioca.tasks.build import build_example, build_windows, task_class
+from tapioca.tasks.regress import prompt_example
+from tapioca.tasks.rows import Source, read_rows
+from tapioca.tasks.spec import Kind, TaskSpec, read_spec
+from tapioca.tasks.text import Encoder
+
+SHAPES: dict[Kind, tuple[set[str], ...]] = {
+    "choice": ({"context", "choices", "answer"}, {"question", "choices", "answer"}),
+    "regression": ({"x", "y"},),
+    "perplexity": ({"text"},),
+}
+"""Fields by which the kind of a file is guessed."""
+
+PROMPTS = {"context": "{{ context }}", "question": "Question: {{ question }}\nAnswer:", "text": "{{ text }}"}
+"""Prompt templates by the field that asks."""
+
+
+def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task:
+    """Read a task from a data file or a task YAML.
+
+    Args:
+        name: path of a .jsonl or .csv file, or of a .yaml that names one. A YAML of the same stem
+            beside a data file is read too.
+        encoder: the model's text encoder; None for models that read numbers.
+        given: fields of `TaskSpec` set by the user; they win over the YAML.
+
+    Raises:
+        DataError: with file and line, whatever is wrong.
+    """
+    path, spec = read_spec(Path(name), given)
+    rows = [_renamed(row, spec.fields) for row in read_rows(path)]
+    kind, notes = _kind(path, spec, rows[0])
+    if kind == "regression":
+        examples = [prompt_example(row.fields, row.where) for row in rows]
+    elif encoder is None:
+        raise DataError(f"{path} is a {kind} task over text, but the model has no tokenizer; expected fields x and y")
+    elif kind == "perplexity":
+        _require(rows, {"text"}, path)
+        examples = [window for row in rows for window in build_windows(row, spec.window, encoder)]
+    else:
+        template = _template(spec, rows[0], path)
+        notes.append(f"{path.name}: prompt {template!r}" + (f", answer {spec.continuation!r}" if kind == "choice" else ""))
+        _require(rows, {"answer"} | ({"choices"} if kind == "choice" else set()), path)
+        examples = [build_example(kind, row, spec.model_copy(update={"template": template}), encoder) for row in rows]
+    check_unique(str(path), examples)
+    return task_class(kind, spec.score)(name=name, examples=tuple(examples), notes=tuple(notes))
+
+
+def _renamed(row: Source, names: dict[str, str]) -> Source:
+    """Put fields under the names tasks expect."""
+    missing = [name for name in names.values() if name not in row.fields]
+    if missing:
+        raise DataError(f"{row.where}: no field '{missing[0]}'; the row has: {', '.join(map(str, row.fields))}")
+    return Source({**row.fields, **{expected: row.fields[name] for expected, name in names.items()}}, row.where)
+
+
+def _kind(path: Path, spec: TaskSpec, first: Source) -> tuple[Kind, list[str]]:
+    """The kind of task as given, else guessed from the fields of the first row, and said."""
+    if spec.kind:
+        return spec.kind, []
+    if spec.labels:
+        return "label", [f"{path.name}: read as a label task, since labels were given"]
+    for kind, shapes in SHAPES.items():
+        for shape in shapes:
+            if shape <= first.fields.keys():
+                return kind, [f"{path.name}: read as a {kind} task, by its fields {', '.join(sorted(shape))}"]
+    wanted = "; ".join(" + ".join(sorted(shape)) for shapes in SHAPES.values() for shape in shapes)
+    raise DataError(f"{first.where}: cannot tell the kind of task from the fields {', '.join(map(str, first.fields))}; expected {wanted}")
+
+
+def _template(spec: TaskSpec, first: Source, path: Path) -> str:
+    """The prompt template as given, else by the field that asks."""
+    if spec.template is not None:
+        return spec.template
+    for name, template in PROMPTS.items():
+        if name in first.fields:
+            return template
+    raise DataError(f"{path}: no field {', '.join(PROMPTS)} to make a prompt of; give a template")
+
+
+def _require(rows: Sequence[Source], names: set[str], path: Path) -> None:
+    """Refuse rows without the fields the kind of task needs."""
+    for row in rows:
+        missing = sorted(names - row.fields.keys())
+        if missing:
+            raise DataError(f"{row.where}: no field '{missing[0]}'; the row has: {', '.join(map(str, row.fields))}")

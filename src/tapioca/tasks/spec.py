@@ -1,0 +1,60 @@
+"""What a user says about a data file: in a YAML beside it, or by flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from tapioca.errors import DataError
+
+Kind = Literal["choice", "label", "perplexity", "regression"]
+
+
+class TaskSpec(BaseModel, frozen=True, extra="forbid"):
+    """How to read a file as a task; every field may also stand in a YAML beside the data."""
+
+    data: str | None = Field(default=None, description="Data file, relative to the YAML.")
+    kind: Kind | None = None
+    fields: dict[str, str] = Field(default={}, description="Expected name -> name in the file.")
+    template: str | None = None
+    continuation: str = " {{ choice }}"
+    labels: tuple[str, ...] = ()
+    normalize: Literal["none", "tokens", "characters", "bytes"] = "characters"
+    score: Literal["accuracy", "likelihood"] = "accuracy"
+    window: int = Field(default=512, ge=2, description="Most tokens read at once in running text.")
+
+
+def read_spec(path: Path, given: dict[str, Any]) -> tuple[Path, TaskSpec]:
+    """The data file, and everything said about it: in a YAML, and in `given`, which wins.
+
+    Raises:
+        DataError: the YAML cannot be read or says something unknown.
+    """
+    described = path if path.suffix in (".yaml", ".yml") else path.with_suffix(".yaml")
+    said: dict[str, Any] = {}
+    if described == path or described.is_file():
+        try:
+            said = yaml.safe_load(described.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise DataError(f"cannot read {described}: {' '.join(str(error).split())}") from error
+        if not isinstance(said, dict):
+            raise DataError(f"{described}: expected names and values such as 'data: file.jsonl'")
+    try:
+        spec = TaskSpec(**{**said, **given})
+    except (ValidationError, TypeError) as error:
+        raise DataError(f"{described}: {_reason(error)}") from error
+    if described == path:
+        if not spec.data:
+            raise DataError(f"{path}: names no data; add a line 'data: file.jsonl'")
+        path = path.parent / spec.data
+    return path, spec
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+    return str(error)

@@ -1,0 +1,92 @@
+"""Split data into what the search may see and what it is judged on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TypeVar
+
+from tapioca.errors import DataError
+from tapioca.records import Example
+from tapioca.tasks.base import Task
+
+AnyTask = TypeVar("AnyTask", bound=Task)
+LEAST_GROUPS = 8
+
+
+def search_groups(data: Sequence[Sequence[Example]], share: float, seed: int) -> set[str]:
+    """The groups that go to search: a seeded hash orders them, stratum by stratum.
+
+    Args:
+        data: the examples of all data sets of a run, so that a group they share lands on one side in
+            all of them. Groups that stand in the same data sets and whose first example has the same
+            label make a stratum.
+        share: of every stratum's groups that go to search.
+        seed: of the hash.
+    """
+    labels: dict[str, str] = {}
+    homes: dict[str, set[int]] = defaultdict(set)
+    for home, examples in enumerate(data):
+        for example in examples:
+            labels.setdefault(example.group, example.label)
+            homes[example.group].add(home)
+    strata: dict[tuple[object, str], list[str]] = defaultdict(list)
+    for group, label in labels.items():
+        strata[frozenset(homes[group]), label].append(group)
+    chosen: set[str] = set()
+    for groups in strata.values():
+        ordered = sorted(groups, key=lambda group: _order(group, seed))
+        chosen.update(ordered[: round(share * len(ordered))])
+    return chosen
+
+
+def split(task: AnyTask, groups: set[str]) -> tuple[AnyTask, AnyTask]:
+    """Search and test part of a task.
+
+    Raises:
+        DataError: a part has fewer than `LEAST_GROUPS` groups.
+    """
+    search = task.only(example for example in task.examples if example.group in groups)
+    test = task.only(example for example in task.examples if example.group not in groups)
+    for part, what in ((search, "search"), (test, "test")):
+        check_size(part, what)
+    return search, test
+
+
+def check_size(task: Task, what: str) -> None:
+    """Refuse a part too small to say anything.
+
+    Raises:
+        DataError: it has fewer than `LEAST_GROUPS` groups.
+    """
+    if len(set(task.groups)) < LEAST_GROUPS:
+        raise DataError(
+            f"{task.name}: {len(set(task.groups))} groups for the {what} split of {len(task.examples)} examples; "
+            f"at least {LEAST_GROUPS} are needed, give more data or another --search-share"
+        )
+
+
+def limited(task: AnyTask, limit: int | None, seed: int) -> AnyTask:
+    """At most `limit` examples, group after group in seeded order, so that a small sample still covers the file."""
+    if limit is None or limit >= len(task.examples):
+        return task
+    order = sorted(task.examples, key=lambda e: (_order(e.group, seed), e.id))
+    kept = {example.id for example in order[:limit]}
+    return task.only(example for example in task.examples if example.id in kept)
+
+
+def _order(group: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed} {group}".encode()).digest()
+
+
+def shared_rows(first: Task, second: Task) -> int:
+    """How many different rows stand in both data sets.
+
+    Raises:
+        DataError: all of them: the two are the same data.
+    """
+    mine, theirs = ({example.content for example in task.examples} for task in (first, second))
+    if mine == theirs:
+        raise DataError(f"{second.name} holds the same rows as {first.name}; ID and OOD data must differ")
+    return len(mine & theirs)

@@ -1,0 +1,72 @@
+"""Text to token ids: one BOS where the tokenizer itself adds one, and a context cut off exactly at its end."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedTokenizerBase
+
+from tapioca.errors import DataError
+
+
+class Encoder:
+    """Encodes text as lm-evaluation-harness does for causal models.
+
+    Args:
+        tokenizer: the model's own.
+        max_length: most tokens the model can read; longer rows are refused, never cut.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int):
+        self.tokenizer, self.max_length = tokenizer, max_length
+
+    @property
+    def prefix(self) -> int:
+        """What the first token of a text is predicted from: BOS, else EOS.
+
+        Raises:
+            DataError: the tokenizer has neither.
+        """
+        for token in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
+            if isinstance(token, int):
+                return token
+        raise DataError("the tokenizer has neither BOS nor EOS, so nothing precedes the first token; give every row a prompt")
+
+    def text(self, text: str) -> list[int]:
+        """Ids of a text, with the special tokens the tokenizer itself adds, but never a second BOS."""
+        bos = self.tokenizer.bos_token
+        has_bos = bool(bos) and text.startswith(str(bos))
+        ids = self.tokenizer.encode(text, add_special_tokens=not has_bos, verbose=False)
+        return [int(token) for token in ids]
+
+    def plain(self, text: str) -> list[int]:
+        """Ids of a text without any special token."""
+        return [int(token) for token in self.tokenizer.encode(text, add_special_tokens=False, verbose=False)]
+
+    def pair(self, context: str, continuation: str, where: str) -> tuple[list[int], list[int]]:
+        """Ids of a context and of what follows it, from encoding the two as one text.
+
+        Spaces at the end of the context count as the start of the continuation, since tokens carry
+        their leading space. An empty context becomes the prefix token.
+
+        Raises:
+            DataError: nothing is left to predict, or the pair is longer than the model can read.
+        """
+        bare = context.rstrip()
+        continuation, context = context[len(bare) :] + continuation, bare
+        if context:
+            before = self.text(context)
+            after = self.text(context + continuation)[len(before) :]
+        else:
+            before, after = [self.prefix], self.plain(continuation)
+        if not after:
+            raise DataError(f"{where}: the answer {continuation!r} has no tokens of its own; expected some text")
+        self.check_length(len(before) + len(after) - 1, where)
+        return before, after
+
+    def check_length(self, length: int, where: str) -> None:
+        """Refuse what the model cannot read.
+
+        Raises:
+            DataError: `length` exceeds the model's.
+        """
+        if length > self.max_length:
+            raise DataError(f"{where}: {length} tokens, but the model reads at most {self.max_length}; shorten the prompt or drop the row")
