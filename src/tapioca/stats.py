@@ -136,7 +136,7 @@ def interval_text(result: Gain) -> str:
     low, high = result.ci95
     if result.metric.kind == "accuracy":
         return f"{100 * result.gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return f"error × {1 - result.gain:.3g} [{1 - high:.3g}, {1 - low:.3g}]"
+    return f"error × {1 - result.gain:#.3g} [{1 - high:#.3g}, {1 - low:#.3g}]"
 
 
 def _parts(full: np.ndarray, planned: np.ndarray, weights: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:

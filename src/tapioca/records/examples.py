@@ -91,4 +91,4 @@ class Metric(BaseModel, frozen=True, extra="forbid"):
 
     def format(self, score: float) -> str:
         """The same as text: a percentage, or three significant digits."""
-        return f"{100 * score:.1f} %" if self.kind == "accuracy" else f"{-score:.3g}"
+        return f"{100 * score:.1f} %" if self.kind == "accuracy" else f"{-score:#.3g}"

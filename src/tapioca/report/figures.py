@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import altair as alt
@@ -11,7 +13,8 @@ from tapioca.records import Deviation, Judgement, Profile, RunInfo
 COLOURS = {"ID": "#0072B2", "ID under the plan": "#56B4E9", "OOD": "#D55E00", "OOD under the plan": "#E69F00"}
 DASHES = {"ID": [1, 0], "ID under the plan": [6, 3], "OOD": [1, 0], "OOD under the plan": [6, 3]}
 GREY, DARK = "#9a9a9a", "#222222"
-WIDTH, HEIGHT = 330, 230
+WIDTH, HEIGHT = 330, 230  # of one of two panels side by side
+FULL_WIDTH = 640
 
 
 def svg(chart: Any) -> str:
@@ -34,22 +37,22 @@ def search_path(info: RunInfo) -> alt.TopLevelMixin:
     metric = info.metric
     baseline = info.checks["ood"].full
     floor = baseline - info.epsilon * (1 if metric.kind == "accuracy" else abs(baseline))
-    path = [{"dropped": 0, "value": metric.shown(baseline), "plan": "full model"}]
+    path: list[dict[str, Any]] = [{"dropped": 0, "value": metric.shown(baseline), "drops": (), "label": "full model"}]
     tried: list[dict[str, Any]] = []
     for found in info.rounds:
         dropped = len(found.winner.plan.drops)
         tried += [{"dropped": dropped, "value": metric.shown(t.score), "plan": str(t.plan)} for t in found.trials]
         if found.accepted:
-            path.append({"dropped": dropped, "value": metric.shown(found.winner.score), "plan": str(found.winner.plan)})
-    for point in path:
-        point["label"] = str(point["plan"]).removeprefix("drop ")
-    x = alt.X("dropped:Q", title="layers dropped", axis=alt.Axis(tickMinStep=1, format="d"))
+            path.append({"dropped": dropped, "value": metric.shown(found.winner.score), "drops": found.winner.plan.drops})
+    for before, after in itertools.pairwise(path):
+        after["label"] = f"−{set(after['drops']).difference(before['drops']).pop()}"
+    x = alt.X("dropped:Q", title="layers dropped", axis=_whole(range(len(info.rounds) + 1)))
     y = alt.Y("value:Q", title=f"{metric.name}, search split", scale=_scale(metric.kind), axis=_axis(metric.kind))
     points = alt.Chart(alt.Data(values=tried)).mark_point(color=GREY, size=22, opacity=0.8).encode(x=x, y=y)
     line = alt.Chart(alt.Data(values=path)).mark_line(color=DARK, point=alt.OverlayMarkDef(color=DARK, size=45)).encode(x=x, y=y)
     labels = line.mark_text(dx=7, dy=-8, align="left", fontSize=11, color=DARK).encode(text="label:N")
     rule = alt.Chart(alt.Data(values=[{"value": metric.shown(floor)}])).mark_rule(color="#CC79A7", strokeDash=[4, 3]).encode(y=y)
-    return alt.layer(points, rule, line, labels).properties(width=WIDTH + 60, height=HEIGHT)
+    return alt.layer(points, rule, line, labels).properties(width=FULL_WIDTH, height=HEIGHT)
 
 
 def gains(info: RunInfo) -> alt.TopLevelMixin:
@@ -75,7 +78,7 @@ def gains(info: RunInfo) -> alt.TopLevelMixin:
     point = base.mark_point(filled=True, size=90, opacity=1).encode(x=x("effect"), color=_data_colour())
     random = alt.Chart(alt.Data(values=ticks)).mark_tick(color=GREY, thickness=1.5, size=16).encode(x=x("random"), y=y)
     none = alt.Chart(alt.Data(values=[{"none": 1 if error else 0}])).mark_rule(color=DARK).encode(x=x("none"))
-    return alt.layer(random, none, interval, point).properties(width=WIDTH + 120, height=34 * max(1, len(rows)))
+    return alt.layer(random, none, interval, point).properties(width=FULL_WIDTH - 60, height=34 * max(1, len(rows)))
 
 
 def profiles(found: tuple[Profile, ...]) -> alt.TopLevelMixin:
@@ -94,9 +97,7 @@ def deviations(found: tuple[Deviation, ...]) -> alt.TopLevelMixin:
         ]
         y = alt.Y("name:N", title=None, sort=list(COLOURS), axis=alt.Axis(labelLimit=200))
         base = alt.Chart(alt.Data(values=rows)).encode(y=y)
-        bar = base.mark_bar(height=14).encode(
-            x=alt.X("value:Q", title="deviation (mean |log ratio| to ID)"), color=_series_colour(legend=False)
-        )
+        bar = base.mark_bar(height=14).encode(x=alt.X("value:Q", title="deviation (mean |log ratio| to ID)"), color=_series_colour("name"))
         interval = base.mark_rule(strokeWidth=2, color=DARK).encode(x="low:Q", x2="high:Q")
         null = base.mark_tick(color="black", thickness=2, size=20).encode(x="null:Q")
         panels.append(alt.layer(bar, interval, null).properties(width=WIDTH - 60, height=34 * max(1, len(rows)), title=title))
@@ -109,12 +110,13 @@ def _profile(found: tuple[Profile, ...], kind: str, title: str) -> alt.LayerChar
         for profile in found
         for layer, value, band in zip(profile.layers, getattr(profile, kind), getattr(profile, f"{kind}_band"), strict=True)
     ]
-    x = alt.X("layer:Q", title="after layer", axis=alt.Axis(tickMinStep=1, format="d"))
+    x = alt.X("layer:Q", title="after layer", axis=_whole(found[0].layers))
     scale = alt.Scale(type="log", nice=False)
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=_series_colour())
-    band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", scale=scale, title=title), y2="high:Q")
+    legend = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=2)
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=_series_colour("series", legend))
+    band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", scale=scale, title=None), y2="high:Q")
     line = base.mark_line(point=alt.OverlayMarkDef(size=28)).encode(
-        y=alt.Y("value:Q", scale=scale, title=title),
+        y=alt.Y("value:Q", scale=scale, title=None),
         strokeDash=alt.StrokeDash(
             "series:N", title=None, sort=list(COLOURS), scale=alt.Scale(domain=list(DASHES), range=list(DASHES.values()))
         ),
@@ -137,11 +139,15 @@ def _data_colour() -> alt.Color:
     return alt.Color("data:N", legend=None, scale=alt.Scale(domain=["ID", "OOD"], range=[COLOURS["ID"], COLOURS["OOD"]]))
 
 
-def _series_colour(legend: bool = True) -> alt.Color:
+def _series_colour(field: str, legend: alt.Legend | None = None) -> alt.Color:
     scale = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
-    return alt.Color(
-        "series:N" if legend else "name:N", title=None, sort=list(COLOURS), scale=scale, legend=alt.Legend() if legend else None
-    )
+    return alt.Color(f"{field}:N", title=None, sort=list(COLOURS), scale=scale, legend=legend)
+
+
+def _whole(numbers: Iterable[int]) -> alt.Axis:
+    """An axis with ticks at whole numbers only, thinned where there are many."""
+    ticks = list(numbers)
+    return alt.Axis(values=ticks[:: 1 + len(ticks) // 17], format="d")
 
 
 def _scale(kind: str) -> alt.Scale:

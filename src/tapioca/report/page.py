@@ -10,7 +10,6 @@ from markupsafe import Markup
 from tapioca.disk import write_text
 from tapioca.records import RunInfo, ranges
 from tapioca.report import figures, words
-from tapioca.stats import interval_text
 
 
 def write_page(info: RunInfo, folder: Path | None = None) -> Path:
@@ -24,6 +23,7 @@ def render(info: RunInfo) -> str:
     """The page as text."""
     page = Environment(loader=PackageLoader("tapioca.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    page.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
     charts = {"search": figures.search_path(info), "gains": figures.gains(info)}
     if info.profiles:
         charts |= {"profiles": figures.profiles(info.profiles), "deviations": figures.deviations(info.deviations)}
@@ -34,5 +34,4 @@ def render(info: RunInfo) -> str:
         dropped=ranges(info.plan.drops),
         charts={name: Markup(figures.svg(chart)) for name, chart in charts.items()},
         words=words,
-        interval=interval_text,
     )

@@ -10,7 +10,6 @@ from rich.table import Table
 
 from tapioca.records import RunInfo
 from tapioca.report import words
-from tapioca.stats import interval_text
 
 COLOUR = {"prune": "green", "prune OOD traffic only": "yellow", "keep the full model": "blue"}
 
@@ -73,14 +72,19 @@ def show(info: RunInfo, console: Console) -> None:
     """Print a finished run on one screen."""
     verdict = info.verdict
     title = f"{verdict.action.upper()}{' (tail only)' if verdict.tail_only else ''}"
-    console.print(Panel(escape(verdict.reason) + ".", title=title, title_align="left", border_style=COLOUR[verdict.action]))
+    console.print(
+        Panel(
+            escape(verdict.reason[:1].upper() + verdict.reason[1:]) + ".",
+            title=title,
+            title_align="left",
+            border_style=COLOUR[verdict.action],
+        )
+    )
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("data", "plan", info.metric.name, "change [95 % interval]", "beats random"):
         table.add_column(column, no_wrap=column.startswith("change"))
     for judged in info.judgements:
-        result = judged.result
-        change = "–" if judged.plan.is_full else interval_text(result) + (" tail only" if result.tail_only else "")
-        table.add_row(judged.data.upper(), str(judged.plan), words.change(result), change, words.beaten(judged))
+        table.add_row(judged.data.upper(), str(judged.plan), words.change(judged), words.effect(judged), words.beaten(judged))
     console.print(table, highlight=False)
     others = {found.role: found.plan for found in info.judgements if found.role != "best"}
     for role, plan in others.items():

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from tapioca.records import Check, Cost, Gain, Judgement, Metric
+from tapioca.records import Check, Cost, Judgement, Metric
+from tapioca.stats import interval_text
 
 
-def change(result: Gain) -> str:
-    """Before -> after: '41.2 % → 43.0 %'."""
-    return f"{result.metric.format(result.full)} → {result.metric.format(result.planned)}"
+def change(judged: Judgement) -> str:
+    """Before -> after: '41.2 % → 43.0 %'; for the full model its score alone."""
+    result = judged.result
+    full = result.metric.format(result.full)
+    return full if judged.plan.is_full else f"{full} → {result.metric.format(result.planned)}"
+
+
+def effect(judged: Judgement) -> str:
+    """The change with its interval, and a word where few examples make it."""
+    if judged.plan.is_full:
+        return "–"
+    return interval_text(judged.result) + (" (tail only)" if judged.result.tail_only else "")
 
 
 def beaten(judged: Judgement) -> str:
@@ -29,8 +39,9 @@ def check_line(found: Check, metric: Metric, name: str) -> str:
         parts.append(f"chance {metric.format(found.chance)}")
     if found.constant is not None:
         parts.append(f"always the mean {metric.format(found.constant)}")
-    gain = f"{100 * found.detectable:.1f} {'points' if metric.kind == 'accuracy' else '% of error'}"
-    parts.append(f"a gain of {gain} can be detected if a plan changes as many answers as '{found.probe}'")
+    if name == "OOD":
+        gain = f"{100 * found.detectable:.1f} {'points' if metric.kind == 'accuracy' else '% of error'}"
+        parts.append(f"a gain of {gain} can be detected if a plan changes the answers as much as '{found.probe}'")
     return ", ".join(parts)
 
 
