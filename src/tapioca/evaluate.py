@@ -87,7 +87,7 @@ def evaluate(
         NonFiniteError: an output is NaN or infinite; names the layer where that began.
         ModelError: a plan does not fit the model.
     """
-    ledger = ledger or Forgetful()
+    ledger = Forgetful() if ledger is None else ledger
     cut = batches(task, batch_size)
     place = {example.id: at for at, example in enumerate(task.examples)}
     values = np.full((len(plans), len(place), 2), np.nan)

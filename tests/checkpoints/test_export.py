@@ -1,0 +1,111 @@
+"""Exported checkpoints are ordinary ones: they reload with plain transformers and equal the live plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import word_tokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+import tapioca
+from tapioca.checkpoints.cut import cut_checkpoint, cut_config
+from tapioca.checkpoints.verify import verify
+from tapioca.errors import ExportError, ModelError, UsageError
+from tapioca.flows.demo import learner_folder
+from tapioca.models.edit import apply
+from tapioca.models.tiny import tiny
+from tapioca.records import Plan
+
+IDS = torch.randint(3, 128, (2, 20), generator=torch.Generator().manual_seed(1))
+SETTINGS = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+
+
+@pytest.mark.parametrize("drops", [(0,), (3,), (1, 2)])
+@pytest.mark.parametrize("shards", ["50GB", "20KB"])
+def test_a_cut_checkpoint_equals_the_live_plan(model: PreTrainedModel, drops: tuple[int, ...], shards: str, tmp_path: Path) -> None:
+    plan = Plan.drop(4, drops)
+    model.save_pretrained(tmp_path / "full", max_shard_size=shards)
+    assert len(list((tmp_path / "full").glob("*.safetensors"))) > 1 or shards == "50GB"
+    cut_checkpoint(tmp_path / "full", tmp_path / "cut", plan)
+    other, report = AutoModelForCausalLM.from_pretrained(tmp_path / "cut", output_loading_info=True)
+    assert not any(report.values())
+    with apply(model, plan), torch.inference_mode():
+        assert torch.equal(model(IDS).logits, other(IDS).logits)
+        assert torch.equal(model.generate(IDS, **SETTINGS), other.generate(IDS, **SETTINGS))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_export_checks_in_a_fresh_process(dtype: torch.dtype, tmp_path: Path) -> None:
+    source = tmp_path / "full"
+    tiny("llama").to(dtype).save_pretrained(source)
+    word_tokenizer().save_pretrained(source)
+    done = tapioca.export(source, tmp_path / "pruned", plan=Plan.drop(4, [2]))
+    assert done.difference == 0
+    assert AutoTokenizer.from_pretrained(tmp_path / "pruned").encode("the cat") == [1, 3, 5]
+    reloaded = AutoModelForCausalLM.from_pretrained(tmp_path / "pruned")
+    assert reloaded.config.num_hidden_layers == 3
+    assert reloaded.dtype == dtype
+
+
+def test_a_live_model_is_exported_and_left_alone(tmp_path: Path) -> None:
+    model = tiny("gpt2")
+    before = model(IDS).logits
+    assert tapioca.export(model, tmp_path / "pruned", plan=Plan.drop(4, [0])).difference == 0
+    assert torch.equal(model(IDS).logits, before)
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "pruned").config.n_layer == 3
+
+
+def test_the_packaged_learner_is_exported_like_any_model(tmp_path: Path) -> None:
+    from transformers import AutoModel
+
+    assert tapioca.export(learner_folder(), tmp_path / "pruned", plan=Plan.drop(8, [5])).difference == 0
+    assert len(AutoModel.from_pretrained(tmp_path / "pruned").body.layers) == 7
+
+
+def test_a_wrong_checkpoint_is_refused(tmp_path: Path) -> None:
+    model = tiny("llama")
+    model.save_pretrained(tmp_path / "full")
+    cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [1]))
+    with pytest.raises(ExportError, match="differs from the live plan by"):
+        verify(model, Plan.drop(4, [2]), tmp_path / "cut")
+    with pytest.raises(ExportError, match="3 layers, expected 2"):
+        verify(model, Plan.drop(4, [1, 2]), tmp_path / "cut")
+    config = json.loads((tmp_path / "cut" / "config.json").read_text())
+    (tmp_path / "cut" / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 2}))
+    with pytest.raises(ExportError, match="weights and architecture differ"):
+        verify(model, Plan.drop(4, [1, 2]), tmp_path / "cut")
+
+
+@pytest.mark.parametrize(
+    ("plan", "error", "message"),
+    [
+        (Plan.full(4), ExportError, "drops nothing"),
+        (Plan.scale(4, {1: 0.5}), ExportError, "the plan scales"),
+        (Plan.drop(5, [1]), ExportError, "no count of 5 layers"),
+        (Plan.drop(4, range(4)), ModelError, "drops all 4 layers"),
+    ],
+)
+def test_what_cannot_be_exported_leaves_nothing(plan: Plan, error: type[Exception], message: str, model_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(error, match=message):
+        tapioca.export(model_folder, tmp_path / "pruned", plan=plan)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_are_taken_and_sources_that_are_none(model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "kept.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty"):
+        tapioca.export(model_folder, tmp_path, plan=Plan.drop(4, [1]))
+    with pytest.raises(UsageError, match="give a plan, or a run folder"):
+        tapioca.export(model_folder, tmp_path / "new")
+
+
+def test_configs() -> None:
+    plan = Plan.drop(4, [1])
+    llama = {"num_hidden_layers": 4, "layer_types": ["a", "b", "c", "d"], "eos_token_id": [1, 2, 3, 4], "hidden_size": 4}
+    assert cut_config(llama, plan) == {**llama, "num_hidden_layers": 3, "layer_types": ["a", "c", "d"]}
+    assert cut_config({"model_type": "x", "text_config": llama}, plan)["text_config"]["layer_types"] == ["a", "c", "d"]
+    with pytest.raises(ExportError, match="scales attention by the layer's number"):
+        cut_config({"n_layer": 4, "scale_attn_by_inverse_layer_idx": True}, plan)

@@ -1,0 +1,121 @@
+"""TALE's greedy search on toy score tables: documented answers, ties and the stopping rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tapioca.errors import UsageError
+from tapioca.records import Metric, Plan, Trial
+from tapioca.search.greedy import Greedy
+from tapioca.search.random import random_drops
+
+ACCURACY = Metric(name="accuracy", kind="accuracy")
+ERROR = Metric(name="error", kind="error")
+
+
+def run(search: Greedy, score: Callable[[tuple[int, ...]], float], likelihood: Callable[[tuple[int, ...]], float] | None = None) -> Greedy:
+    """Answer everything a search asks from a score function of the dropped layers."""
+    likely = likelihood or (lambda drops: 0.0)
+    while plans := search.ask():
+        search.tell([Trial(plan=plan, score=score(plan.drops), likelihood=likely(plan.drops)) for plan in plans])
+    return search
+
+
+def table(scores: dict[tuple[int, ...], float], otherwise: float = 0.0) -> Callable[[tuple[int, ...]], float]:
+    return lambda drops: scores.get(drops, otherwise)
+
+
+def test_path_best_and_most_dropped() -> None:
+    scores = {(): 0.50, (1,): 0.55, (0, 1): 0.57, (0, 1, 3): 0.52, (0, 1, 2, 3): 0.495}
+    search = run(Greedy(5, ACCURACY), table(scores))
+    assert [found.winner.plan.drops for found in search.rounds] == [(1,), (0, 1), (0, 1, 3), (0, 1, 2, 3)]
+    assert search.best.plan == Plan.drop(5, [0, 1])
+    assert search.most_dropped.plan == Plan.drop(5, [0, 1, 3])
+
+
+def test_the_floor_is_the_full_models_score_not_the_last_rounds() -> None:
+    # Each round loses 0.004 to the one before; a floor that moved along would never stop.
+    search = run(Greedy(8, ACCURACY, epsilon=0.01), lambda drops: 0.5 - 0.004 * len(drops))
+    assert search.floor == pytest.approx(0.49)
+    assert [found.accepted for found in search.rounds] == [True, True, False]
+    assert search.best.plan.is_full
+
+
+def test_a_round_exactly_at_the_floor_goes_on() -> None:
+    search = run(Greedy(3, ACCURACY, epsilon=0.25), lambda drops: 0.5 - 0.125 * len(drops))
+    assert [found.accepted for found in search.rounds] == [True, True]
+
+
+def test_the_winner_of_a_failing_round_is_never_chosen() -> None:
+    search = run(Greedy(4, ACCURACY), table({(): 0.5, (2,): 0.3}))
+    assert len(search.rounds) == 1
+    assert not search.rounds[0].accepted
+    assert search.best.plan.is_full
+    assert search.most_dropped.plan.is_full
+    assert search.mildest is not None
+    assert search.mildest.plan.drops == (2,)
+
+
+def test_equal_scores_go_to_the_lowest_layer_and_are_counted() -> None:
+    search = run(Greedy(4, ACCURACY, max_drops=1), table({(): 0.5, (1,): 0.6, (3,): 0.6}))
+    assert search.rounds[0].winner.plan.drops == (1,)
+    assert search.rounds[0].ties == 2
+
+
+def test_equal_scores_by_likelihood_on_request() -> None:
+    scores, likely = table({(): 0.5, (1,): 0.6, (3,): 0.6}), table({(1,): -2.0, (3,): -1.0}, otherwise=-9.0)
+    search = run(Greedy(4, ACCURACY, max_drops=1, ties="likelihood"), scores, likely)
+    assert search.rounds[0].winner.plan.drops == (3,)
+    assert search.rounds[0].ties == 1
+
+
+def test_an_order_of_telling_changes_nothing() -> None:
+    search = Greedy(4, ACCURACY, max_drops=1)
+    search.tell([Trial(plan=plan, score=0.5, likelihood=0) for plan in search.ask()])
+    search.tell([Trial(plan=plan, score=0.6, likelihood=0) for plan in reversed(search.ask())])
+    assert search.rounds[0].winner.plan.drops == (0,)
+
+
+def test_errors_have_a_relative_floor() -> None:
+    search = run(Greedy(4, ERROR, epsilon=0.01), lambda drops: -200.0 - len(drops))
+    assert search.floor == pytest.approx(-202.0)
+    assert [found.accepted for found in search.rounds] == [True, True, False]
+
+
+def test_among_equal_best_the_fewest_drops_win() -> None:
+    search = run(Greedy(4, ACCURACY), lambda drops: 0.5)
+    assert search.best.plan.is_full
+    assert search.most_dropped.plan.drops == (0, 1, 2)
+
+
+def test_one_layer_always_stays_and_every_layer_is_tried() -> None:
+    search = run(Greedy(3, ACCURACY), lambda drops: 0.5 + 0.1 * len(drops))
+    assert [len(found.trials) for found in search.rounds] == [3, 2]
+    assert len(search.best.plan.kept) == 1
+    assert search.ask() == []
+
+
+def test_max_drops() -> None:
+    assert len(run(Greedy(6, ACCURACY, max_drops=2), lambda drops: 0.5 + len(drops)).rounds) == 2
+
+
+def test_scores_of_other_plans_are_refused() -> None:
+    search = Greedy(3, ACCURACY)
+    with pytest.raises(UsageError, match="expected scores of the 1 plans asked for"):
+        search.tell([Trial(plan=Plan.drop(3, [0]), score=1, likelihood=0)])
+
+
+def test_random_plans_are_different_equally_large_and_not_the_chosen_one() -> None:
+    chosen = Plan.drop(8, [2, 5])
+    plans = random_drops(chosen, 20, seed=0)
+    assert len(set(plans)) == 20
+    assert chosen not in plans
+    assert {len(plan.drops) for plan in plans} == {2}
+    assert plans == random_drops(chosen, 20, seed=0)
+
+
+def test_random_plans_end_where_no_more_exist() -> None:
+    assert len(random_drops(Plan.drop(5, [3]), 20, seed=0)) == 4
+    assert random_drops(Plan.full(5), 20, seed=0) == []

@@ -1,0 +1,92 @@
+"""Splits: groups stay whole, labels stay balanced, shared groups land on one side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import choice_rows, word_tokenizer, write_lines
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tapioca.errors import DataError
+from tapioca.records import Example
+from tapioca.tasks.choice import ACCURACY, Choice
+from tapioca.tasks.files import load_task
+from tapioca.tasks.split import limited, search_groups, shared_rows, split
+from tapioca.tasks.text import Encoder
+
+
+def example(name: str, group: str, label: str = "", content: str = "") -> Example:
+    return Example(id=name, group=group, rows=(), prompt=(), label=label, content=content or name)
+
+
+def task_of(examples: list[Example], name: str = "task") -> Choice:
+    return Choice(name=name, examples=tuple(examples), metric=ACCURACY)
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.sampled_from("abc")), min_size=60, max_size=200), st.floats(0.3, 0.7), st.integers(0, 9))
+def test_groups_stay_whole_and_nothing_is_lost(pairs: list[tuple[int, str]], share: float, seed: int) -> None:
+    examples = [example(str(at), f"g{group}", label) for at, (group, label) in enumerate(pairs)]
+    chosen = search_groups([examples], share, seed)
+    groups = {e.group for e in examples}
+    assert chosen <= groups
+    try:
+        search, test = split(task_of(examples), chosen)
+    except DataError:
+        return
+    assert not set(search.groups) & set(test.groups)
+    assert len(search.examples) + len(test.examples) == len(examples)
+
+
+def test_labels_are_balanced() -> None:
+    examples = [example(str(at), str(at), "rare" if at % 10 == 0 else "common") for at in range(400)]
+    search, test = split(task_of(examples), search_groups([examples], 0.5, 0))
+    assert [sum(e.label == "rare" for e in part.examples) for part in (search, test)] == [20, 20]
+
+
+def test_the_seed_decides_and_order_does_not() -> None:
+    examples = [example(str(at), str(at)) for at in range(100)]
+    assert search_groups([examples], 0.5, 0) == search_groups([examples[::-1]], 0.5, 0)
+    assert search_groups([examples], 0.5, 0) != search_groups([examples], 0.5, 1)
+
+
+def test_a_group_shared_by_data_sets_lands_on_one_side() -> None:
+    first = [example(f"a{at}", f"g{at}") for at in range(60)]
+    second = [example(f"b{at}", f"g{at}") for at in range(30, 90)]
+    groups = search_groups([first, second], 0.5, 0)
+    (search_a, test_a), (search_b, test_b) = split(task_of(first), groups), split(task_of(second), groups)
+    assert not set(search_a.groups) & set(test_b.groups)
+    assert not set(search_b.groups) & set(test_a.groups)
+    assert len(search_a.examples) == len(search_b.examples) == 30
+
+
+def test_too_few_groups() -> None:
+    examples = [example(str(at), f"g{at % 3}") for at in range(100)]
+    with pytest.raises(DataError, match="groups for the search split of .* examples; at least 8 are needed"):
+        split(task_of(examples), search_groups([examples], 0.5, 0))
+
+
+def test_a_limit_takes_whole_groups_from_all_over() -> None:
+    task = task_of([example(str(at), f"g{at // 5}") for at in range(500)])
+    some = limited(task, 50, seed=0)
+    assert len(some.examples) == 50
+    assert len(set(some.groups)) == 10
+    assert max(int(e.id) for e in some.examples) > 250
+    assert limited(task, None, 0) is task
+
+
+def test_the_same_data_twice_is_refused() -> None:
+    first = task_of([example(str(at), str(at), content=f"c{at}") for at in range(20)], "first")
+    again = task_of([example(f"x{at}", str(at), content=f"c{at}") for at in range(20)], "again")
+    other = task_of([example(str(at), str(at), content=f"c{at}") for at in range(15, 40)], "other")
+    with pytest.raises(DataError, match="again holds the same rows as first"):
+        shared_rows(first, again)
+    assert shared_rows(first, other) == 5
+
+
+def test_rows_without_a_group_are_grouped_by_content(tmp_path: Path) -> None:
+    rows = [{key: value for key, value in row.items() if key not in ("id", "group")} for row in choice_rows(4)]
+    task = load_task(str(write_lines(tmp_path / "t.jsonl", rows)), Encoder(word_tokenizer(), 128), {})
+    assert len(set(task.groups)) == 4
+    assert task.examples[0].id == task.examples[0].content

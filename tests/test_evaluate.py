@@ -1,0 +1,163 @@
+"""The contract of every task and family: scores equal a direct computation, and padding or plans change nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import choice_rows, word_tokenizer, write_lines
+from transformers import PreTrainedModel
+
+from tapioca.errors import DataError, NonFiniteError
+from tapioca.evaluate import batches, check_task, evaluate
+from tapioca.lab.learner import Learner, learner_config
+from tapioca.lab.tasks import load_lab
+from tapioca.models.edit import apply
+from tapioca.models.find import find_layers
+from tapioca.models.tiny import tiny
+from tapioca.records import Answer, Plan
+from tapioca.tasks.base import Task
+from tapioca.tasks.files import load_task
+from tapioca.tasks.text import Encoder
+
+PLANS = [Plan.full(4), Plan.drop(4, [1]), Plan.scale(4, {2: 0.5})]
+
+
+def text_task(folder: Path, kind: str) -> Task:
+    rows = choice_rows(13)
+    given: dict = {"score": "likelihood"} if kind == "likelihood" else {}
+    if kind == "perplexity":
+        rows = [{"id": row["id"], "text": row["context"]} for row in rows]
+    if kind == "label":
+        given = {"labels": ("yes", "no", "one", "two"), "template": "{{ context }}", "kind": "label"}
+    return load_task(str(write_lines(folder / f"{kind}.jsonl", rows)), Encoder(word_tokenizer(), 128), given)
+
+
+@pytest.fixture(params=["choice", "likelihood", "label", "perplexity", "regression"])
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[PreTrainedModel, Task]:
+    """A model and a task for it, one of every kind."""
+    if request.param == "regression":
+        torch.manual_seed(0)
+        return Learner(learner_config(layers=4, width=16, heads=2)).eval(), load_lab("lab:context_noise=0.5,n=13")
+    return tiny("llama"), text_task(tmp_path, request.param)
+
+
+def direct(model: PreTrainedModel, task: Task, plan: Plan) -> list[Answer]:
+    """Every row alone, without padding, with the full logits."""
+    answers = []
+    for example in task.examples:
+        readings = []
+        for row in example.rows:
+            inputs = torch.tensor(np.asarray(row.inputs))[None]
+            with torch.inference_mode(), apply(model, plan):
+                logits = model(inputs).logits.float()
+            readings += task.read(logits[:, -task.keep([row]) :], [row])
+        answers.append(task.mark(example, readings))
+    return answers
+
+
+def test_scores_equal_a_direct_computation(case: tuple[PreTrainedModel, Task]) -> None:
+    model, task = case
+    found = evaluate(model, task, PLANS, batch_size=5)
+    for row, plan in enumerate(PLANS):
+        expected = np.array(direct(model, task, plan))
+        assert found.values[row] == pytest.approx(expected[:, 0], abs=2e-5)
+        assert found.likelihoods[row] == pytest.approx(expected[:, 1], abs=2e-5)
+    assert found.ids == tuple(example.id for example in task.examples)
+
+
+def test_the_model_is_left_as_it_was(case: tuple[PreTrainedModel, Task]) -> None:
+    model, task = case
+    first = evaluate(model, task, PLANS[:1], batch_size=5)
+    evaluate(model, task, PLANS, batch_size=5)
+    assert np.array_equal(evaluate(model, task, PLANS[:1], batch_size=5).values, first.values)
+
+
+def test_repeated_plans_are_scored_once(case: tuple[PreTrainedModel, Task]) -> None:
+    model, task = case
+    seen: list[Plan] = []
+    found = evaluate(model, task, [*PLANS, PLANS[1]], batch_size=50, on_batch=lambda plan, done: seen.append(plan))
+    assert seen == PLANS
+    assert np.array_equal(found.values[3], found.values[1])
+
+
+def test_a_ledger_is_asked_first_and_told_everything(case: tuple[PreTrainedModel, Task]) -> None:
+    model, task = case
+
+    class Memory(dict):
+        def recall(self, plan: Plan, batch: str) -> list[Answer] | None:
+            return self.get((plan, batch))
+
+        def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float) -> None:
+            assert (plan, batch) not in self
+            self[plan, batch] = answers
+
+    memory = Memory()
+    first = evaluate(model, task, PLANS, batch_size=5, ledger=memory)
+    assert len(memory) == 9
+    memory[PLANS[0], batches(task, 5)[0].digest] = [Answer(7.0, 7.0)] * 5
+    again = evaluate(model, task, PLANS, batch_size=5, ledger=memory)
+    assert (again.values[0] == 7.0).sum() == 5
+    assert np.array_equal(again.values[1:], first.values[1:])
+
+
+def test_batches_depend_on_the_task_alone(tmp_path: Path) -> None:
+    task = text_task(tmp_path, "choice")
+    cut = batches(task, 5)
+    assert [len(batch.examples) for batch in cut] == [5, 5, 3]
+    assert len({batch.digest for batch in cut}) == 3
+    lengths = [example.length for batch in cut for example in batch.examples]
+    assert lengths == sorted(lengths, reverse=True)
+    same = text_task(tmp_path, "choice")
+    assert [batch.digest for batch in batches(same, 5)] == [batch.digest for batch in cut]
+    likelihood = text_task(tmp_path, "likelihood")
+    assert not {batch.digest for batch in batches(likelihood, 5)} & {batch.digest for batch in cut}
+
+
+def test_loss_does_not_depend_on_batches(tmp_path: Path) -> None:
+    model, task = tiny("gpt2"), text_task(tmp_path, "perplexity")
+    means = [np.average(evaluate(model, task, PLANS[:1], batch_size=size).values[0], weights=task.weights) for size in (1, 4, 13)]
+    assert means == pytest.approx([means[0]] * 3, abs=1e-5)
+
+
+def test_random_logits_score_at_chance() -> None:
+    """Words no longer get credit for their first letter: a model that knows nothing is right as often as a guess."""
+    rng = np.random.default_rng(0)
+    from tapioca.records import Example, Row
+    from tapioca.tasks.choice import ACCURACY, Choice
+
+    task = Choice(name="t", examples=(), metric=ACCURACY)
+    rows = tuple(Row(inputs=(1,), targets=(token,)) for token in range(4))
+    right = 0.0
+    for at in range(2000):
+        example = Example(id=str(at), group=str(at), rows=rows, prompt=(1,), gold=at % 4)
+        logits = torch.tensor(rng.normal(size=(4, 1, 9)), dtype=torch.float32)
+        right += task.mark(example, task.read(logits, rows)).score
+    assert right / 2000 == pytest.approx(0.25, abs=0.03)
+
+
+def test_nan_stops_and_names_the_layer(tmp_path: Path) -> None:
+    model, task = tiny("llama"), text_task(tmp_path, "choice")
+    find_layers(model).blocks[2].mlp.down_proj.weight.data[0, 0] = float("nan")
+    with pytest.raises(NonFiniteError, match="under plan 'full model' from layer 2 on"):
+        evaluate(model, task, [Plan.full(4)])
+    with pytest.raises(NonFiniteError, match="under plan 'drop 0' from layer 2 on"):
+        evaluate(model, task, [Plan.drop(4, [0])])
+    assert np.isfinite(evaluate(model, task, [Plan.drop(4, [2])]).values).all()
+
+
+def test_a_task_of_the_other_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds numbers, but the model reads text"):
+        check_task(tiny("llama"), load_lab("lab:id,n=8"))
+    with pytest.raises(DataError, match="holds text, but the model reads numbers"):
+        check_task(Learner(learner_config(2, 16, 2)), text_task(tmp_path, "choice"))
+
+
+def test_no_graph_is_kept(tmp_path: Path) -> None:
+    model, task = tiny("llama"), text_task(tmp_path, "choice")
+    seen: list[bool] = []
+    with find_layers(model).blocks[0].register_forward_hook(lambda module, args, output: seen.append(output.requires_grad)):
+        evaluate(model, task, [Plan.full(4)], batch_size=50)
+    assert seen == [False]

@@ -1,0 +1,70 @@
+"""Captured states are the model's own hidden states, before the final norm, whatever the padding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from tapioca.errors import NonFiniteError
+from tapioca.models.find import find_layers
+from tapioca.models.tiny import tiny
+from tapioca.observe import sample, states
+from tapioca.records import Example, Plan
+
+
+def prompts(count: int = 7) -> tuple[Example, ...]:
+    rng = np.random.default_rng(0)
+    ids = [tuple(rng.integers(3, 128, 4 + at * 2 % 9).tolist()) for at in range(count)]
+    return tuple(Example(id=str(at), group=str(at), rows=(), prompt=row) for at, row in enumerate(ids))
+
+
+def test_states_equal_the_models_own_hidden_states(model: PreTrainedModel) -> None:
+    examples = prompts()
+    found = states(model, Plan.full(4), examples, batch_size=3)
+    assert found.shape == (4, 7, 32)
+    for at, example in enumerate(examples):
+        with torch.inference_mode():
+            hidden = model(torch.tensor([example.prompt]), output_hidden_states=True).hidden_states
+        for layer in range(3):  # transformers' last entry stands after the final norm
+            assert found[layer, at] == pytest.approx(hidden[layer + 1][0, -1].numpy(), abs=2e-5)
+
+
+def test_the_last_state_is_taken_before_the_final_norm(model: PreTrainedModel) -> None:
+    examples, seen = prompts(1), []
+    with find_layers(model).blocks[3].register_forward_hook(
+        lambda module, args, output: seen.append(output[0] if isinstance(output, tuple) else output)
+    ):
+        model(torch.tensor([examples[0].prompt]))
+    assert states(model, Plan.full(4), examples)[3, 0] == pytest.approx(seen[0][0, -1].detach().numpy(), abs=2e-5)
+
+
+def test_under_a_plan_only_kept_layers_have_states(model: PreTrainedModel) -> None:
+    examples = prompts()
+    full, planned = (states(model, plan, examples) for plan in (Plan.full(4), Plan.drop(4, [1])))
+    assert planned.shape == (3, 7, 32)
+    assert np.array_equal(planned[0], full[0])
+    assert np.abs(planned[1] - full[2]).max() > 0.01
+
+
+def test_padding_changes_nothing(model: PreTrainedModel) -> None:
+    examples = prompts()
+    one, all_at_once = (states(model, Plan.full(4), examples, batch_size=size) for size in (1, 7))
+    assert np.abs(one - all_at_once).max() < 2e-5
+
+
+def test_a_sample_is_seeded_and_in_order() -> None:
+    examples = prompts(40)
+    some = sample(examples, 10, seed=1)
+    assert [int(example.id) for example in some] == sorted(int(example.id) for example in some)
+    assert some == sample(examples, 10, seed=1)
+    assert some != sample(examples, 10, seed=2)
+    assert len(sample(examples, 512, seed=1)) == 40
+
+
+def test_states_that_are_not_finite_name_their_layer() -> None:
+    model = tiny("llama")
+    find_layers(model).blocks[1].mlp.down_proj.weight.data[0, 0] = float("inf")
+    with pytest.raises(NonFiniteError, match="after layer 1"):
+        states(model, Plan.full(4), prompts())

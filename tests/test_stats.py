@@ -1,0 +1,152 @@
+"""Paired statistics against hand-computed cases, their coverage on simulated data, and the verdict rule."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from tapioca.errors import NonFiniteError
+from tapioca.records import Gain, Metric
+from tapioca.stats import compare, decide, detectable, interval_text, mean_interval, ratio_interval
+
+ACCURACY = Metric(name="accuracy", kind="accuracy")
+ERROR = Metric(name="squared error", kind="error")
+
+
+def names(n: int) -> list[str]:
+    return [str(at) for at in range(n)]
+
+
+def gain_of(ci95: tuple[float, float], kind: str = "accuracy", tail_only: bool = False) -> Gain:
+    metric = ACCURACY if kind == "accuracy" else ERROR
+    return Gain(
+        metric=metric, n=100, groups=100, full=0.5, planned=0.5, gain=sum(ci95) / 2, ci95=ci95, p=0.5, test="t",
+        improved=0.1, worsened=0.1, tail_only=tail_only,
+    )  # fmt: skip
+
+
+def test_accuracy_by_hand() -> None:
+    full, planned = np.array([1.0, 0, 0, 1, 0, 0, 1, 1]), np.array([1.0, 1, 1, 0, 1, 0, 1, 1])
+    found = compare(full, planned, np.ones(8), names(8), ACCURACY)
+    assert found.gain == pytest.approx(2 / 8)
+    assert (found.improved, found.worsened) == (3 / 8, 1 / 8)
+    assert found.p == pytest.approx(2 * (1 + 4) / 2**4)  # exact McNemar: 3 wins, 1 loss
+    assert found.test == "McNemar, exact"
+
+
+def test_error_by_hand() -> None:
+    full, planned = -np.array([1.0, 2, 4, 1]), -np.array([0.5, 1, 2, 2.5])
+    found = compare(full, planned, np.ones(4), names(4), ERROR)
+    assert found.gain == pytest.approx(1 - 6 / 8)
+    assert found.test == "Wilcoxon signed-rank"
+
+
+def test_weights_make_a_ratio_of_sums() -> None:
+    full, planned, weights = -np.array([1.0, 3.0]), -np.array([2.0, 2.0]), np.array([10.0, 1.0])
+    assert compare(full, planned, weights, names(2), ERROR).gain == pytest.approx(1 - 22 / 13)
+
+
+def test_tail_only_where_mean_and_share_disagree() -> None:
+    full, planned = -np.array([1.0] * 9 + [100.0]), -np.array([1.1] * 9 + [1.0])
+    found = compare(full, planned, np.ones(10), names(10), ERROR)
+    assert found.gain > 0.8
+    assert found.tail_only
+    assert "tail only" in decide(found, None).reason or decide(found, None).action == "keep the full model"
+
+
+def test_nothing_changed() -> None:
+    found = compare(np.ones(5), np.ones(5), np.ones(5), names(5), ACCURACY)
+    assert (found.gain, found.ci95, found.p, found.tail_only) == (0.0, (0.0, 0.0), 1.0, False)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_is_never_judged(bad: float) -> None:
+    with pytest.raises(NonFiniteError):
+        compare(np.array([0.0, bad]), np.zeros(2), np.ones(2), names(2), ACCURACY)
+
+
+def test_interval_equals_a_direct_bootstrap() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(1, 2, 200)
+    low, high = mean_interval(values, np.ones(200), names(200), seed=3)
+    direct = np.percentile(rng.choice(values, (20_000, 200)).mean(1), [2.5, 97.5])
+    assert [low, high] == pytest.approx(direct, abs=0.02)
+
+
+def test_groups_widen_the_interval() -> None:
+    rng = np.random.default_rng(0)
+    values = np.repeat(rng.normal(0, 1, 40), 10)
+    alone = mean_interval(values, np.ones(400), names(400))
+    grouped = mean_interval(values, np.ones(400), [str(at // 10) for at in range(400)])
+    assert (grouped[1] - grouped[0]) / (alone[1] - alone[0]) == pytest.approx(np.sqrt(10), rel=0.15)
+
+
+def test_intervals_are_the_same_for_the_same_seed() -> None:
+    values = np.random.default_rng(0).normal(size=50)
+    assert ratio_interval(values, np.ones(50), names(50), 1) == ratio_interval(values, np.ones(50), names(50), 1)
+
+
+@pytest.mark.parametrize("kind", ["accuracy", "error"])
+def test_coverage_on_simulated_data(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """95 % intervals cover the truth in 95 % of simulations, up to what 300 simulations can tell."""
+    monkeypatch.setattr("tapioca.stats.RESAMPLES", 999)
+    rng, hits, runs, n = np.random.default_rng(1), 0, 300, 200
+    for run in range(runs):
+        if kind == "accuracy":
+            full = (rng.random(n) < 0.5).astype(float)
+            flipped = rng.random(n) < 0.2
+            planned = np.where(flipped, 1 - full, full)
+            truth = 0.0
+        else:
+            full = -rng.exponential(1, n)
+            planned = full * rng.uniform(0.4, 1.2, n)
+            truth = 0.2
+        found = compare(full, planned, np.ones(n), names(n), ACCURACY if kind == "accuracy" else ERROR, seed=run)
+        hits += found.ci95[0] <= truth <= found.ci95[1]
+    low, high = scipy_stats.binom.interval(0.999, runs, 0.95)
+    assert low <= hits <= high
+
+
+def test_detectable_gain_matches_the_textbook() -> None:
+    rng = np.random.default_rng(0)
+    full = (rng.random(2000) < 0.5).astype(float)
+    planned = np.where(rng.random(2000) < 0.3, 1 - full, full)
+    found = compare(full, planned, np.ones(2000), names(2000), ACCURACY)
+    expected = (1.96 + 0.8416) * np.sqrt(0.3 / 500)
+    assert detectable(found, 500) == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("ood", "reference", "action"),
+    [
+        (None, None, "keep the full model"),
+        ((-0.01, 0.05), (0.0, 0.0), "keep the full model"),
+        ((-0.05, -0.01), (0.0, 0.0), "keep the full model"),
+        ((0.0, 0.05), (0.0, 0.0), "keep the full model"),
+        ((0.01, 0.05), (-0.009, 0.02), "prune"),
+        ((0.01, 0.05), (-0.02, 0.02), "prune OOD traffic only"),
+        ((0.01, 0.05), (-0.2, -0.1), "prune OOD traffic only"),
+        ((0.01, 0.05), None, "prune OOD traffic only"),
+    ],
+)
+def test_verdicts(ood: tuple[float, float] | None, reference: tuple[float, float] | None, action: str) -> None:
+    verdict = decide(gain_of(ood) if ood else None, gain_of(reference) if reference else None)
+    assert verdict.action == action
+
+
+def test_verdicts_say_why() -> None:
+    assert decide(gain_of((0.01, 0.05)), gain_of((-0.2, -0.1))).reason.endswith("but ID is harmed, -15.0 points [-20.0, -10.0]")
+    assert "may lose more than 1 point" in decide(gain_of((0.01, 0.05)), gain_of((-0.02, 0.02))).reason
+    assert "ID was not measured" in decide(gain_of((0.01, 0.05)), None).reason
+    assert "makes OOD worse" in decide(gain_of((-0.05, -0.01)), None).reason
+
+
+def test_the_margin_of_errors_is_two_percent() -> None:
+    assert decide(gain_of((0.1, 0.2), "error"), gain_of((-0.019, 0.01), "error")).action == "prune"
+    assert decide(gain_of((0.1, 0.2), "error"), gain_of((-0.021, 0.01), "error")).action == "prune OOD traffic only"
+
+
+def test_interval_text() -> None:
+    assert interval_text(gain_of((0.004, 0.038))) == "+2.1 points [+0.4, +3.8]"
+    assert interval_text(gain_of((0.2, 0.3), "error")) == "error × 0.750 [0.700, 0.800]"
