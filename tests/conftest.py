@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,38 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from tapioca.models.tiny import CONFIGS, tiny
 
 SHARED = Path(__file__).parents[2] / "shared"
-WORDS = ["<unk>", "<s>", "</s>", *"the a cat dog sat ran on mat rug and then it was big red . , Question : Answer yes no one two three".split()]
+WORDS = [
+    "<unk>",
+    "<s>",
+    "</s>",
+    *[
+        "the",
+        "a",
+        "cat",
+        "dog",
+        "sat",
+        "ran",
+        "on",
+        "mat",
+        "rug",
+        "and",
+        "then",
+        "it",
+        "was",
+        "big",
+        "red",
+        ".",
+        ",",
+        "Question",
+        ":",
+        "Answer",
+        "yes",
+        "no",
+        "one",
+        "two",
+        "three",
+    ],
+]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,7 +94,8 @@ def choice_rows(count: int, start: int = 0) -> list[dict]:
         {
             "id": f"r{at}",
             "group": f"g{at // 2}",
-            "context": f"the {nouns[at % 4]} {verbs[at // 4 % 4]} on the {nouns[at // 16 % 4]} " + "then " * (at % 7 + at // 64),
+            "context": f"the {nouns[at % 4]} {verbs[at // 4 % 4]} on the {nouns[at // 16 % 4]} "
+            + "then " * (at % 7 + at // 64),
             "choices": ["the cat", "a big dog", "one red mat", "it"],
             "answer": (at * 7 + at // 5) % 4,
         }
@@ -73,8 +104,8 @@ def choice_rows(count: int, start: int = 0) -> list[dict]:
 
 
 @pytest.fixture
-def shared() -> Iterator[Path]:
+def shared() -> Path:
     """The folder of real models and data, or a visible skip."""
     if not SHARED.is_dir():
         pytest.skip("real models and data are not at hand (../shared)")
-    yield SHARED
+    return SHARED

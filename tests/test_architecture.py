@@ -88,7 +88,9 @@ def test_rooms_that_never_import_torch(room: str) -> None:
 
 def loaded_modules(code: str) -> set[str]:
     """Modules present in a fresh interpreter after running some code."""
-    done = subprocess.run([sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
     return set(done.stdout.split("\n")[-2].split())
 
 

@@ -10,7 +10,7 @@ import torch
 from conftest import choice_rows, word_tokenizer, write_lines
 from transformers import PreTrainedModel
 
-from tapioca.errors import DataError, NonFiniteError
+from tapioca.errors import DataError, ModelError, NonFiniteError
 from tapioca.evaluate import batches, check_task, evaluate
 from tapioca.lab.learner import Learner, learner_config
 from tapioca.lab.tasks import load_lab
@@ -118,7 +118,10 @@ def test_batches_depend_on_the_task_alone(tmp_path: Path) -> None:
 
 def test_loss_does_not_depend_on_batches(tmp_path: Path) -> None:
     model, task = tiny("gpt2"), text_task(tmp_path, "perplexity")
-    means = [np.average(evaluate(model, task, PLANS[:1], batch_size=size).values[0], weights=task.weights) for size in (1, 4, 13)]
+    means = [
+        np.average(evaluate(model, task, PLANS[:1], batch_size=size).values[0], weights=task.weights)
+        for size in (1, 4, 13)
+    ]
     assert means == pytest.approx([means[0]] * 3, abs=1e-5)
 
 
@@ -158,6 +161,29 @@ def test_a_task_of_the_other_kind_is_refused(tmp_path: Path) -> None:
 def test_no_graph_is_kept(tmp_path: Path) -> None:
     model, task = tiny("llama"), text_task(tmp_path, "choice")
     seen: list[bool] = []
-    with find_layers(model).blocks[0].register_forward_hook(lambda module, args, output: seen.append(output.requires_grad)):
+    with (
+        find_layers(model)
+        .blocks[0]
+        .register_forward_hook(lambda module, args, output: seen.append(output.requires_grad))
+    ):
         evaluate(model, task, [Plan.full(4)], batch_size=50)
     assert seen == [False]
+
+
+def test_training_mode_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"call model\.eval\(\) first"):
+        evaluate(tiny("gpt2").train(), text_task(tmp_path, "choice"), [Plan.full(4)])
+
+
+def test_a_model_that_sees_the_answer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import BertConfig, BertLMHeadModel
+
+    monkeypatch.setattr("transformers.models.bert.modeling_bert.logger.warning", lambda *args: None)
+    config = BertConfig(num_hidden_layers=2, hidden_size=32, intermediate_size=64, num_attention_heads=2, vocab_size=64)
+    torch.manual_seed(0)
+    bert = BertLMHeadModel(config).eval()
+    for parameter in bert.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    with pytest.raises(ModelError, match="this bert model sees later tokens"):
+        check_task(bert, text_task(tmp_path, "choice"))
+    check_task(tiny("gpt_neox"), text_task(tmp_path, "choice"))

@@ -33,8 +33,12 @@ def test_states_equal_the_models_own_hidden_states(model: PreTrainedModel) -> No
 
 def test_the_last_state_is_taken_before_the_final_norm(model: PreTrainedModel) -> None:
     examples, seen = prompts(1), []
-    with find_layers(model).blocks[3].register_forward_hook(
-        lambda module, args, output: seen.append(output[0] if isinstance(output, tuple) else output)
+    with (
+        find_layers(model)
+        .blocks[3]
+        .register_forward_hook(
+            lambda module, args, output: seen.append(output[0] if isinstance(output, tuple) else output)
+        )
     ):
         model(torch.tensor([examples[0].prompt]))
     assert states(model, Plan.full(4), examples)[3, 0] == pytest.approx(seen[0][0, -1].detach().numpy(), abs=2e-5)
@@ -61,6 +65,12 @@ def test_a_sample_is_seeded_and_in_order() -> None:
     assert some == sample(examples, 10, seed=1)
     assert some != sample(examples, 10, seed=2)
     assert len(sample(examples, 512, seed=1)) == 40
+
+
+def test_a_sample_takes_one_example_of_a_group() -> None:
+    examples = tuple(Example(id=str(at), group=str(at // 5), rows=(), prompt=(1,)) for at in range(40))
+    some = sample(examples, 512, seed=0)
+    assert sorted(example.group for example in some) == sorted(str(at) for at in range(8))
 
 
 def test_states_that_are_not_finite_name_their_layer() -> None:

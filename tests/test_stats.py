@@ -57,7 +57,8 @@ def test_tail_only_where_mean_and_share_disagree() -> None:
 
 def test_nothing_changed() -> None:
     found = compare(np.ones(5), np.ones(5), np.ones(5), names(5), ACCURACY)
-    assert (found.gain, found.ci95, found.p, found.tail_only) == (0.0, (0.0, 0.0), 1.0, False)
+    assert (found.gain, found.p, found.tail_only) == (0.0, 1.0, False)
+    assert found.ci95[0] < -0.2 < 0.2 < found.ci95[1]  # five unchanged answers exclude little
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -80,6 +81,14 @@ def test_groups_widen_the_interval() -> None:
     alone = mean_interval(values, np.ones(400), names(400))
     grouped = mean_interval(values, np.ones(400), [str(at // 10) for at in range(400)])
     assert (grouped[1] - grouped[0]) / (alone[1] - alone[0]) == pytest.approx(np.sqrt(10), rel=0.15)
+
+
+def test_a_handful_of_changed_answers_proves_nothing() -> None:
+    """Four wins and no loss in a hundred: McNemar's exact p is 0.125, so the interval must hold 0."""
+    full, planned = np.zeros(100), np.array([1.0] * 4 + [0.0] * 96)
+    found = compare(full, planned, np.ones(100), names(100), ACCURACY)
+    assert found.p == pytest.approx(0.125)
+    assert found.ci95[0] <= 0
 
 
 def test_intervals_are_the_same_for_the_same_seed() -> None:
@@ -136,7 +145,9 @@ def test_verdicts(ood: tuple[float, float] | None, reference: tuple[float, float
 
 
 def test_verdicts_say_why() -> None:
-    assert decide(gain_of((0.01, 0.05)), gain_of((-0.2, -0.1))).reason.endswith("but ID is harmed, -15.0 points [-20.0, -10.0]")
+    assert decide(gain_of((0.01, 0.05)), gain_of((-0.2, -0.1))).reason.endswith(
+        "but ID is harmed, -15.0 points [-20.0, -10.0]"
+    )
     assert "may lose more than 1 point" in decide(gain_of((0.01, 0.05)), gain_of((-0.02, 0.02))).reason
     assert "ID was not measured" in decide(gain_of((0.01, 0.05)), None).reason
     assert "makes OOD worse" in decide(gain_of((-0.05, -0.01)), None).reason

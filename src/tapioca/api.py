@@ -53,7 +53,10 @@ def prune(
     """
     live = isinstance(model, PreTrainedModel)
     loaded = Loaded(model, tokenizer) if isinstance(model, PreTrainedModel) else None
-    tasks = {str(source.name): source for source in (task, reference) if isinstance(source, Task)}
+    live_tasks = [source for source in (task, reference) if isinstance(source, Task)]
+    tasks = {source.name: source for source in live_tasks}
+    if len(tasks) < len(live_tasks):
+        raise UsageError(f"task and reference are both named '{live_tasks[0].name}'; give them different names")
     unknown = options.keys() - PruneConfig.model_fields.keys()
     if unknown:
         raise UsageError(f"unknown option {sorted(unknown)[0]}; expected one of {', '.join(PruneConfig.model_fields)}")

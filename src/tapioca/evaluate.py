@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from tapioca.errors import DataError, NonFiniteError
+from tapioca.errors import DataError, ModelError, NonFiniteError
 from tapioca.models.edit import apply
-from tapioca.models.inputs import collate, forward
+from tapioca.models.inputs import collate, forward, is_causal
 from tapioca.models.watch import first_non_finite
 from tapioca.records import Answer, Example, Plan, Scores
 from tapioca.tasks.base import Task, rows_digest
@@ -118,11 +118,15 @@ def _answers(model: PreTrainedModel, task: Task, plan: Plan, batch: Batch) -> li
     answers = [task.mark(example, [next(readings) for _ in example.rows]) for example in batch.examples]
     for example, answer in zip(batch.examples, answers, strict=True):
         if not np.isfinite(answer).all():
-            raise NonFiniteError(f"the score of example '{example.id}' under plan '{plan}' is {answer.score}; check its targets")
+            raise NonFiniteError(
+                f"the score of example '{example.id}' under plan '{plan}' is {answer.score}; check its targets"
+            )
     return answers
 
 
-def _finite(model: PreTrainedModel, plan: Plan, inputs: dict[str, torch.Tensor], keep: int, batch: Batch) -> torch.Tensor:
+def _finite(
+    model: PreTrainedModel, plan: Plan, inputs: dict[str, torch.Tensor], keep: int, batch: Batch
+) -> torch.Tensor:
     """Outputs of a batch, checked: nothing is ever ranked on a NaN."""
     logits = forward(model, inputs, keep)
     if torch.isfinite(logits[:, -1]).all():
@@ -133,15 +137,23 @@ def _finite(model: PreTrainedModel, plan: Plan, inputs: dict[str, torch.Tensor],
 
 
 def check_task(model: PreTrainedModel, task: Task) -> None:
-    """Refuse a task the model cannot read.
+    """Refuse a task the model cannot read or cannot be asked.
 
     Raises:
         DataError: the model reads token ids and the task holds numbers, or the other way round.
+        ModelError: the model sees later tokens, so it could read the answers off its input.
     """
     numbers = isinstance(task.examples[0].rows[0].inputs, np.ndarray)
     if numbers != (model.main_input_name != "input_ids"):
         kinds = {True: "numbers", False: "text"}
-        raise DataError(f"{task.name} holds {kinds[numbers]}, but the model reads {kinds[not numbers]}; use a task of its kind")
+        raise DataError(
+            f"{task.name} holds {kinds[numbers]}, but the model reads {kinds[not numbers]}; use a task of its kind"
+        )
+    row = np.asarray(max((row.inputs for row in task.examples[0].rows), key=len))
+    if not is_causal(model, row):
+        raise ModelError(
+            f"this {model.config.model_type} model sees later tokens; scores need a causal (decoder) model"
+        )
 
 
 def _digest(task: Task, examples: Sequence[Example]) -> str:

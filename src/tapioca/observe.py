@@ -19,8 +19,10 @@ SAMPLE = 512
 
 
 def sample(examples: Sequence[Example], size: int, seed: int) -> tuple[Example, ...]:
-    """A seeded sample without replacement, in a fixed order: the same for every plan."""
-    chosen = np.random.default_rng(seed).permutation(len(examples))[:size]
+    """A seeded sample in a fixed order, the same for every plan: at most one example of a group, so that they are independent."""
+    order = np.random.default_rng(seed).permutation(len(examples))
+    first_of_group = {examples[at].group: at for at in reversed(order)}
+    chosen = [at for at in order if first_of_group[examples[at].group] == at][:size]
     return tuple(examples[at] for at in sorted(chosen))
 
 
@@ -52,5 +54,7 @@ def states(model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batc
         raise ValueError("no examples to observe")
     broken = ~np.isfinite(found).all(axis=(1, 2))
     if broken.any():
-        raise NonFiniteError(f"the states after layer {plan.kept[int(broken.argmax())]} are NaN or infinite under plan '{plan}'")
+        raise NonFiniteError(
+            f"the states after layer {plan.kept[int(broken.argmax())]} are NaN or infinite under plan '{plan}'"
+        )
     return found

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import word_tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedModel
 
 import tapioca
 from tapioca.checkpoints.cut import cut_checkpoint, cut_config
@@ -25,7 +26,9 @@ SETTINGS = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_tok
 
 @pytest.mark.parametrize("drops", [(0,), (3,), (1, 2)])
 @pytest.mark.parametrize("shards", ["50GB", "20KB"])
-def test_a_cut_checkpoint_equals_the_live_plan(model: PreTrainedModel, drops: tuple[int, ...], shards: str, tmp_path: Path) -> None:
+def test_a_cut_checkpoint_equals_the_live_plan(
+    model: PreTrainedModel, drops: tuple[int, ...], shards: str, tmp_path: Path
+) -> None:
     plan = Plan.drop(4, drops)
     model.save_pretrained(tmp_path / "full", max_shard_size=shards)
     assert len(list((tmp_path / "full").glob("*.safetensors"))) > 1 or shards == "50GB"
@@ -88,7 +91,9 @@ def test_a_wrong_checkpoint_is_refused(tmp_path: Path) -> None:
         (Plan.drop(4, range(4)), ModelError, "drops all 4 layers"),
     ],
 )
-def test_what_cannot_be_exported_leaves_nothing(plan: Plan, error: type[Exception], message: str, model_folder: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_exported_leaves_nothing(
+    plan: Plan, error: type[Exception], message: str, model_folder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(error, match=message):
         tapioca.export(model_folder, tmp_path / "pruned", plan=plan)
     assert list(tmp_path.iterdir()) == []
@@ -104,8 +109,39 @@ def test_places_that_are_taken_and_sources_that_are_none(model_folder: Path, tmp
 
 def test_configs() -> None:
     plan = Plan.drop(4, [1])
-    llama = {"num_hidden_layers": 4, "layer_types": ["a", "b", "c", "d"], "eos_token_id": [1, 2, 3, 4], "hidden_size": 4}
-    assert cut_config(llama, plan) == {**llama, "num_hidden_layers": 3, "layer_types": ["a", "c", "d"]}
-    assert cut_config({"model_type": "x", "text_config": llama}, plan)["text_config"]["layer_types"] == ["a", "c", "d"]
+    llama = {
+        "num_hidden_layers": 4,
+        "layer_types": ["a", "b", "c", "d"],
+        "eos_token_id": [1, 2, 3, 4],
+        "hidden_size": 4,
+    }
+    assert cut_config(llama, plan, LlamaConfig()) == {**llama, "num_hidden_layers": 3, "layer_types": ["a", "c", "d"]}
+    assert cut_config({"model_type": "x", "text_config": llama}, plan, LlamaConfig())["text_config"]["layer_types"] == [
+        "a",
+        "c",
+        "d",
+    ]
     with pytest.raises(ExportError, match="scales attention by the layer's number"):
-        cut_config({"n_layer": 4, "scale_attn_by_inverse_layer_idx": True}, plan)
+        cut_config({"n_layer": 4, "scale_attn_by_inverse_layer_idx": True}, plan, LlamaConfig())
+
+
+def test_lists_that_transformers_derives_from_positions_are_written_out(tmp_path: Path) -> None:
+    """A Qwen2 folder of the older form says only from which layer on attention slides; a shorter model would slide elsewhere."""
+    model = tiny("qwen2")
+    model.save_pretrained(tmp_path / "full")
+    config = json.loads((tmp_path / "full" / "config.json").read_text())
+    types = config.pop("layer_types")
+    (tmp_path / "full" / "config.json").write_text(json.dumps(config))
+    assert types == ["full_attention"] * 2 + ["sliding_attention"] * 2
+    assert tapioca.export(tmp_path / "full", tmp_path / "pruned", plan=Plan.drop(4, [0])).difference == 0
+    assert json.loads((tmp_path / "pruned" / "config.json").read_text())["layer_types"] == types[1:]
+
+
+def test_one_shard_with_an_index(tmp_path: Path) -> None:
+    tiny("llama").save_pretrained(tmp_path / "full")
+    weights = tmp_path / "full" / "model.safetensors"
+    names = list(load_file(weights))
+    weights.rename(tmp_path / "full" / "model-00001-of-00001.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(names, "model-00001-of-00001.safetensors")}
+    (tmp_path / "full" / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert tapioca.export(tmp_path / "full", tmp_path / "pruned", plan=Plan.drop(4, [0])).difference == 0

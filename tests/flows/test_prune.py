@@ -73,7 +73,9 @@ def test_geometry_is_measured_over_kept_layers(run: RunInfo) -> None:
     assert set(profiles) == {("id", False), ("ood", False), ("id", True), ("ood", True)}
     assert profiles["ood", True].layers == run.plan.kept
     assert profiles["ood", False].layers == tuple(range(8))
-    assert {(d.data, d.planned, d.kind) for d in run.deviations} == {(a, b, c) for a in ("id", "ood") for b in (False, True) for c in ("norm", "distance")}
+    assert {(d.data, d.planned, d.kind) for d in run.deviations} == {
+        (a, b, c) for a in ("id", "ood") for b in (False, True) for c in ("norm", "distance")
+    }
     assert {d.layers for d in run.deviations} == {run.plan.kept}
     full_id = next(d for d in run.deviations if d.data == "id" and not d.planned and d.kind == "norm")
     full_ood = next(d for d in run.deviations if d.data == "ood" and not d.planned and d.kind == "norm")
@@ -156,12 +158,22 @@ def test_a_live_model_of_every_family(model: PreTrainedModel, tmp_path: Path) ->
 
 
 def test_at_chance_accuracy_is_refused_and_likelihood_offered(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"not above chance \(25\.0 %\), so accuracy cannot guide a search; use --score likelihood"):
+    with pytest.raises(
+        DataError, match=r"not above chance \(25\.0 %\), so accuracy cannot guide a search; use --score likelihood"
+    ):
         text_run(tiny("llama"), tmp_path, score="accuracy")
 
 
 def test_without_a_reference(tmp_path: Path) -> None:
-    info = tapioca.prune(learner_folder(), task="lab:target_offset=2,n=60", out=tmp_path / "run", progress=False, random_plans=2, max_drops=1, batch_size=60)
+    info = tapioca.prune(
+        learner_folder(),
+        task="lab:target_offset=2,n=60",
+        out=tmp_path / "run",
+        progress=False,
+        random_plans=2,
+        max_drops=1,
+        batch_size=60,
+    )
     assert info.judged("id") is None
     assert info.profiles == ()
     assert "no --reference" in info.notes[-1]
@@ -197,5 +209,3 @@ def test_requests_that_cannot_work(options: dict, message: str, tmp_path: Path) 
 def test_the_command_is_the_request() -> None:
     config = PruneConfig(model="m", task="a b.jsonl", label=("yes", "no"), epsilon=0.08, dry_run=True)
     assert config.command() == "tapioca prune m --task 'a b.jsonl' --label yes --label no --epsilon 0.08 --dry-run"
-
-

@@ -30,7 +30,11 @@ def test_counts_equal_a_direct_resample_without_self_pairs() -> None:
     counts = np.bincount(drawn, minlength=5)[None]
     norm, distance = shape(states).profiles(counts)
     for layer, at in enumerate(states.astype(np.float64)):
-        pairs = [np.linalg.norm(at[a] - at[b]) for a, b in itertools.permutations(range(5), 2) for _ in range(counts[0, a] * counts[0, b])]
+        pairs = [
+            np.linalg.norm(at[a] - at[b])
+            for a, b in itertools.permutations(range(5), 2)
+            for _ in range(counts[0, a] * counts[0, b])
+        ]
         direct = np.sum(pairs) / (5**2 - (counts**2).sum())
         assert norm[0, layer] == pytest.approx(np.linalg.norm(at[drawn], axis=1).mean(), rel=1e-6)
         assert distance[0, layer] == pytest.approx(direct, rel=1e-6)

@@ -30,7 +30,9 @@ def test_polynomials_have_their_degree_and_their_laws() -> None:
     for x, y in zip(prompts.x[:20], prompts.targets[:20], strict=True):
         assert np.polyval(np.polyfit(x, y, 2), x) == pytest.approx(y, abs=1e-8)
     assert scipy_stats.kstest(prompts.x.ravel(), "uniform", (-1, 2)).pvalue > 0.001
-    constants = np.array([np.polyfit(x, y, 2)[2] for x, y in zip(prompts.x[:1000], prompts.targets[:1000], strict=True)])
+    constants = np.array(
+        [np.polyfit(x, y, 2)[2] for x, y in zip(prompts.x[:1000], prompts.targets[:1000], strict=True)]
+    )
     assert scipy_stats.kstest(constants, "uniform", (-1, 2)).pvalue > 0.001
 
 
@@ -52,7 +54,11 @@ def test_answer_preserving_shifts_leave_the_answers_alone(kind: str) -> None:
     plain, other = Polynomials().draw(4000, RNG(0)), shift(Polynomials().draw(4000, RNG(1)), kind, 1.0, RNG(2))
     same = scipy_stats.ks_2samp(plain.targets[:, -1], other.targets[:, -1]).pvalue
     assert (same > 0.001) == KINDS[kind].preserves_answers
-    assert not np.array_equal(other.x, Polynomials().draw(4000, RNG(1)).x) or not np.array_equal(other.seen, other.targets) or same < 0.001
+    assert (
+        not np.array_equal(other.x, Polynomials().draw(4000, RNG(1)).x)
+        or not np.array_equal(other.seen, other.targets)
+        or same < 0.001
+    )
 
 
 def test_what_each_shift_does() -> None:
@@ -81,7 +87,10 @@ def test_tasks_by_name() -> None:
     assert task.examples[0].rows[0].inputs.shape == (17, 2)
     assert len(task.examples[0].rows[0].targets) == 4
     assert load_lab("lab:context_noise=0.5,n=30,points=9,degree=1").digest == task.digest
-    contents = [{e.content for e in load_lab(f"lab:{name},n=50").examples} for name in ("id", "target_offset=1", "target_offset=2")]
+    contents = [
+        {e.content for e in load_lab(f"lab:{name},n=50").examples}
+        for name in ("id", "target_offset=1", "target_offset=2")
+    ]
     assert not contents[0] & contents[1]
     assert not contents[1] & contents[2]
 
@@ -93,7 +102,9 @@ def test_the_constant_answer() -> None:
     assert -task.constant == pytest.approx((1 + 1 / 3 + 1 / 5 + 1 / 7) / 3, rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["lab:", "lab:target_offset", "lab:target_offset=x", "lab:id,m=3", "lab:id,n=x", "lab:id,n=0", "lab:nope=1"])
+@pytest.mark.parametrize(
+    "name", ["lab:", "lab:target_offset", "lab:target_offset=x", "lab:id,m=3", "lab:id,n=x", "lab:id,n=0", "lab:nope=1"]
+)
 def test_names_that_are_none(name: str) -> None:
     with pytest.raises(UsageError):
         load_lab(name)
@@ -102,7 +113,13 @@ def test_names_that_are_none(name: str) -> None:
 def test_tokens() -> None:
     values = interleave(np.array([[0.1, 0.2, 0.3]]), np.array([[1.0, 2.0, 9.0]]))
     assert values.dtype == np.float32
-    assert values[0].tolist() == [[pytest.approx(0.1), 0], [1, 1], [pytest.approx(0.2), 0], [2, 1], [pytest.approx(0.3), 0]]
+    assert values[0].tolist() == [
+        [pytest.approx(0.1), 0],
+        [1, 1],
+        [pytest.approx(0.2), 0],
+        [2, 1],
+        [pytest.approx(0.3), 0],
+    ]
 
 
 def test_the_learner_loads_after_import_tapioca_alone() -> None:

@@ -176,10 +176,27 @@ def test_the_learner_is_found_and_edited_like_any_model() -> None:
 def test_families_outside_the_table_are_found_by_structure() -> None:
     from transformers import Gemma2Config, Gemma2ForCausalLM, OPTConfig, OPTForCausalLM
 
-    opt = OPTForCausalLM(OPTConfig(num_hidden_layers=3, hidden_size=32, ffn_dim=64, num_attention_heads=2, vocab_size=64, word_embed_proj_dim=32))
+    opt = OPTForCausalLM(
+        OPTConfig(
+            num_hidden_layers=3,
+            hidden_size=32,
+            ffn_dim=64,
+            num_attention_heads=2,
+            vocab_size=64,
+            word_embed_proj_dim=32,
+        )
+    )
     assert find_layers(opt).path == "model.decoder.layers"
     gemma = Gemma2ForCausalLM(
-        Gemma2Config(num_hidden_layers=3, hidden_size=32, intermediate_size=64, num_attention_heads=2, num_key_value_heads=2, head_dim=16, vocab_size=64)
+        Gemma2Config(
+            num_hidden_layers=3,
+            hidden_size=32,
+            intermediate_size=64,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            head_dim=16,
+            vocab_size=64,
+        )
     )
     assert find_layers(gemma).path == "model.layers"
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import tapioca
 from tapioca.errors import ModelError
-from tapioca.models.load import weight_hash
+from tapioca.models.load import model_hash
 from tapioca.models.tiny import tiny
 
 
@@ -28,10 +28,10 @@ def test_dtype_and_tokenizer_are_the_checkpoints(model_folder: Path, tmp_path: P
     assert tapioca.load(tmp_path, dtype="float32").model.dtype == torch.float32
 
 
-def test_weight_hashes_tell_models_apart() -> None:
-    assert weight_hash(tiny("llama", seed=1)) == weight_hash(tiny("llama", seed=1))
-    assert weight_hash(tiny("llama", seed=1)) != weight_hash(tiny("llama", seed=2))
-    assert weight_hash(tiny("llama", seed=1).to(torch.bfloat16)) != weight_hash(tiny("llama", seed=1))
+def test_model_hashes_tell_models_apart() -> None:
+    assert model_hash(tiny("llama", seed=1)) == model_hash(tiny("llama", seed=1))
+    assert model_hash(tiny("llama", seed=1)) != model_hash(tiny("llama", seed=2))
+    assert model_hash(tiny("llama", seed=1).to(torch.bfloat16)) != model_hash(tiny("llama", seed=1))
 
 
 def broken(source: Path, target: Path, what: str) -> Path:

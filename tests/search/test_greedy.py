@@ -15,7 +15,11 @@ ACCURACY = Metric(name="accuracy", kind="accuracy")
 ERROR = Metric(name="error", kind="error")
 
 
-def run(search: Greedy, score: Callable[[tuple[int, ...]], float], likelihood: Callable[[tuple[int, ...]], float] | None = None) -> Greedy:
+def run(
+    search: Greedy,
+    score: Callable[[tuple[int, ...]], float],
+    likelihood: Callable[[tuple[int, ...]], float] | None = None,
+) -> Greedy:
     """Answer everything a search asks from a score function of the dropped layers."""
     likely = likelihood or (lambda drops: 0.0)
     while plans := search.ask():
@@ -46,6 +50,11 @@ def test_the_floor_is_the_full_models_score_not_the_last_rounds() -> None:
 def test_a_round_exactly_at_the_floor_goes_on() -> None:
     search = run(Greedy(3, ACCURACY, epsilon=0.25), lambda drops: 0.5 - 0.125 * len(drops))
     assert [found.accepted for found in search.rounds] == [True, True]
+
+
+def test_rounding_does_not_move_the_floor() -> None:
+    search = run(Greedy(3, ACCURACY, epsilon=0.01), lambda drops: (7 - len(drops)) / 100)
+    assert search.rounds[0].accepted
 
 
 def test_the_winner_of_a_failing_round_is_never_chosen() -> None:

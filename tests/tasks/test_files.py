@@ -42,7 +42,9 @@ def test_choices(tmp_path: Path) -> None:
     assert task.notes[0] == "task.jsonl: read as a choice task, by its fields answer, choices, context"
 
 
-@pytest.mark.parametrize(("normalize", "lengths"), [("none", [1, 1]), ("tokens", [1, 2]), ("characters", [3, 6]), ("bytes", [3, 6])])
+@pytest.mark.parametrize(
+    ("normalize", "lengths"), [("none", [1, 1]), ("tokens", [1, 2]), ("characters", [3, 6]), ("bytes", [3, 6])]
+)
 def test_normalisation(tmp_path: Path, normalize: str, lengths: list[int]) -> None:
     assert [row.length for row in one(tmp_path, ROW, normalize=normalize).examples[0].rows] == lengths
 
@@ -79,7 +81,9 @@ def test_choices_that_are_none(tmp_path: Path, choices: object) -> None:
 def test_mapping_and_template(tmp_path: Path) -> None:
     row = {"story": "the dog", "ends": ["sat", "ran"], "gold": 1}
     names = {"context": "story", "choices": "ends", "answer": "gold"}
-    task = one(tmp_path, row, fields=names, template="Question : {{ story }} {{ context }}", continuation=" then {{ choice }}")
+    task = one(
+        tmp_path, row, fields=names, template="Question : {{ story }} {{ context }}", continuation=" then {{ choice }}"
+    )
     assert task.examples[0].text == "Question : the dog the dog"
     assert task.examples[0].rows[0].targets == (13, 7)
 
@@ -113,13 +117,24 @@ def test_numbers(tmp_path: Path) -> None:
     task = one(tmp_path, {"x": x, "y": [1.0] * 7, "targets": [2.0] * 7})
     assert isinstance(task, Regression)
     assert task.examples[0].rows[0].inputs.shape == (13, 2)
-    assert task.examples[0].rows[0].inputs[:4].tolist() == [[pytest.approx(0.1), 0], [1, 1], [pytest.approx(0.2), 0], [1, 1]]
+    assert task.examples[0].rows[0].inputs[:4].tolist() == [
+        [pytest.approx(0.1), 0],
+        [1, 1],
+        [pytest.approx(0.2), 0],
+        [1, 1],
+    ]
     assert task.examples[0].rows[0].targets == (2.0, 2.0)
 
 
 @pytest.mark.parametrize(
     "fields",
-    [{"x": [1, 2]}, {"x": [1] * 6, "y": [1] * 7}, {"x": [1] * 3, "y": [1] * 3}, {"x": [math.inf] * 7, "y": [1] * 7}, {"x": "abc", "y": [1] * 7}],
+    [
+        {"x": [1, 2]},
+        {"x": [1] * 6, "y": [1] * 7},
+        {"x": [1] * 3, "y": [1] * 3},
+        {"x": [math.inf] * 7, "y": [1] * 7},
+        {"x": "abc", "y": [1] * 7},
+    ],
 )
 def test_numbers_that_are_none(tmp_path: Path, fields: dict) -> None:
     with pytest.raises(DataError, match=r"task\.jsonl:1"):
@@ -145,7 +160,13 @@ def test_a_yaml_beside_the_data_and_flags_that_win(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("yaml", "message"),
-    [("kind: guess", "kind"), ("colour: red", "colour"), ("[1, 2]", "names and values"), ("a: [", "expected the node content"), ("window: 1", "window")],
+    [
+        ("kind: guess", "kind"),
+        ("colour: red", "colour"),
+        ("[1, 2]", "names and values"),
+        ("a: [", "expected the node content"),
+        ("window: 1", "window"),
+    ],
 )
 def test_a_yaml_that_says_nonsense(tmp_path: Path, yaml: str, message: str) -> None:
     write_lines(tmp_path / "task.jsonl", [ROW])
@@ -156,7 +177,12 @@ def test_a_yaml_that_says_nonsense(tmp_path: Path, yaml: str, message: str) -> N
 
 @pytest.mark.parametrize(
     ("template", "message"),
-    [("{{ missing }}", "'missing' is undefined"), ("{{ context", "unexpected end"), ("{{ context.__class__.__mro__ }}", "unsafe"), ("{{ 1/0 }}", "zero")],
+    [
+        ("{{ missing }}", "'missing' is undefined"),
+        ("{{ context", "unexpected end"),
+        ("{{ context.__class__.__mro__ }}", "unsafe"),
+        ("{{ 1/0 }}", "zero"),
+    ],
 )
 def test_templates_that_do_not_fit(tmp_path: Path, template: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
@@ -200,11 +226,16 @@ def test_more_that_cannot_be_read(tmp_path: Path) -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3), max_leaves=6
 )  # fmt: skip
-NAMES = st.sampled_from(["context", "question", "choices", "answer", "text", "x", "y", "targets", "id", "group", "other"])
+NAMES = st.sampled_from(
+    ["context", "question", "choices", "answer", "text", "x", "y", "targets", "id", "group", "other"]
+)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.dictionaries(NAMES, JSON | st.lists(st.text(max_size=5), max_size=3), max_size=6), max_size=4), st.booleans())
+@given(
+    st.lists(st.dictionaries(NAMES, JSON | st.lists(st.text(max_size=5), max_size=3), max_size=6), max_size=4),
+    st.booleans(),
+)
 def test_any_rows_are_a_task_or_one_clear_line(tmp_path: Path, rows: list[dict], raw: bool) -> None:
     path = tmp_path / "any.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -13,7 +13,7 @@ from tapioca.errors import DataError
 from tapioca.records import Example
 from tapioca.tasks.choice import ACCURACY, Choice
 from tapioca.tasks.files import load_task
-from tapioca.tasks.split import limited, search_groups, shared_rows, split
+from tapioca.tasks.split import limited, refuse_leak, refuse_same, search_groups, split
 from tapioca.tasks.text import Encoder
 
 
@@ -25,7 +25,11 @@ def task_of(examples: list[Example], name: str = "task") -> Choice:
     return Choice(name=name, examples=tuple(examples), metric=ACCURACY)
 
 
-@given(st.lists(st.tuples(st.integers(0, 60), st.sampled_from("abc")), min_size=60, max_size=200), st.floats(0.3, 0.7), st.integers(0, 9))
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.sampled_from("abc")), min_size=60, max_size=200),
+    st.floats(0.3, 0.7),
+    st.integers(0, 9),
+)
 def test_groups_stay_whole_and_nothing_is_lost(pairs: list[tuple[int, str]], share: float, seed: int) -> None:
     examples = [example(str(at), f"g{group}", label) for at, (group, label) in enumerate(pairs)]
     chosen = search_groups([examples], share, seed)
@@ -63,7 +67,7 @@ def test_a_group_shared_by_data_sets_lands_on_one_side() -> None:
 
 def test_too_few_groups() -> None:
     examples = [example(str(at), f"g{at % 3}") for at in range(100)]
-    with pytest.raises(DataError, match="groups for the search split of .* examples; at least 8 are needed"):
+    with pytest.raises(DataError, match=r"groups for the search split of .* examples; at least 8 are needed"):
         split(task_of(examples), search_groups([examples], 0.5, 0))
 
 
@@ -80,9 +84,18 @@ def test_the_same_data_twice_is_refused() -> None:
     first = task_of([example(str(at), str(at), content=f"c{at}") for at in range(20)], "first")
     again = task_of([example(f"x{at}", str(at), content=f"c{at}") for at in range(20)], "again")
     other = task_of([example(str(at), str(at), content=f"c{at}") for at in range(15, 40)], "other")
+    apart = task_of([example(str(at), str(at), content=f"c{at}") for at in range(20, 40)], "apart")
     with pytest.raises(DataError, match="again holds the same rows as first"):
-        shared_rows(first, again)
-    assert shared_rows(first, other) == 5
+        refuse_same(first, again)
+    refuse_same(first, other)
+    refuse_leak(first, apart)
+    with pytest.raises(
+        DataError, match=r"5 of 25 test rows of other \(such as id '15'\) stand among the search rows of first"
+    ):
+        refuse_leak(first, other)
+    by_group = task_of([example("new", "3", content="new")], "by group")
+    with pytest.raises(DataError, match="1 of 1 test rows"):
+        refuse_leak(first, by_group)
 
 
 def test_rows_without_a_group_are_grouped_by_content(tmp_path: Path) -> None:

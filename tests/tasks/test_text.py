@@ -35,7 +35,9 @@ def test_an_empty_prompt_becomes_the_prefix() -> None:
 
 
 def test_without_bos_and_eos_an_empty_prompt_is_refused() -> None:
-    bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>")))
+    bare = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>"))
+    )
     with pytest.raises(DataError, match="neither BOS nor EOS"):
         Encoder(bare, 64).pair("", "a", "here")
 

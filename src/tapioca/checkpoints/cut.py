@@ -7,7 +7,6 @@ renumbered, everything else is copied byte for byte.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -15,14 +14,12 @@ from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save_file
+from transformers import AutoConfig, PretrainedConfig
 
 from tapioca.disk import write_json
 from tapioca.errors import ExportError
-from tapioca.models.families import NOT_PER_LAYER
+from tapioca.models.families import LAYER, NOT_PER_LAYER
 from tapioca.records import Plan
-
-LAYER = re.compile(r"^(?P<before>(?:\w+\.)*?(?:layers|h|blocks|block|layer)\.)(?P<layer>\d+)(?P<after>\..+)$")
-"""A tensor of a layer; anchored at the first numbered list, since experts and the like follow inside it."""
 
 COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 COPIED = ("*.json", "*.txt", "*.model", "*.jinja", "LICENSE*", "merges*", "vocab*")
@@ -43,7 +40,11 @@ def cut_checkpoint(source: Path, target: Path, plan: Plan) -> None:
     if plan.scaled or plan.attention or plan.mlp:
         raise ExportError(f"the plan scales ({plan}); only plans that drop whole layers can be exported so far")
     target.mkdir(parents=True)
-    write_json(target / "config.json", cut_config(json.loads((source / "config.json").read_text(encoding="utf-8")), plan))
+    config = AutoConfig.from_pretrained(source)
+    write_json(
+        target / "config.json",
+        cut_config(json.loads((source / "config.json").read_text(encoding="utf-8")), plan, config),
+    )
     files = sorted(source.glob("*.safetensors"))
     names = {file: _names(file) for file in files}
     _check_layers([name for found in names.values() for name in found], plan)
@@ -54,31 +55,49 @@ def cut_checkpoint(source: Path, target: Path, plan: Plan) -> None:
         if renamed:
             _copy_tensors(file, target / file.name, renamed)
             index |= dict.fromkeys(renamed.values(), file.name)
-    if len(files) > 1:
+    if [file.name for file in files] != ["model.safetensors"]:
         size = sum(path.stat().st_size for path in target.glob("*.safetensors"))
         write_json(target / "model.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": index})
     _copy_rest(source, target)
 
 
-def cut_config(config: dict[str, Any], plan: Plan) -> dict[str, Any]:
+def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> dict[str, Any]:
     """A config.json with the layer count and every per-layer list cut to the layers kept; nested configs too.
+
+    Args:
+        config: the file's content.
+        plan: whole-layer drops only.
+        live: what transformers makes of it. Lists it derives from a layer's position (which layers slide
+            their attention window, for instance) are written out, since a shorter model derives others.
 
     Raises:
         ExportError: no field counts the plan's layers, or something is computed from a layer's position.
     """
-    owner = next((part for part in (config, config.get("text_config") or {}) if any(name in part for name in COUNTS)), {})
+    owner = next(
+        (part for part in (config, config.get("text_config") or {}) if any(name in part for name in COUNTS)), {}
+    )
     counts = [name for name in COUNTS if owner.get(name) == plan.n_layers]
     if not counts:
-        raise ExportError(f"config.json has no count of {plan.n_layers} layers ({', '.join(COUNTS)}); cannot export this model")
+        raise ExportError(
+            f"config.json has no count of {plan.n_layers} layers ({', '.join(COUNTS)}); cannot export this model"
+        )
     if owner.get("scale_attn_by_inverse_layer_idx"):
         raise ExportError(
             "this model scales attention by the layer's number, which a shorter checkpoint cannot keep; use the plan on the live model"
         )
-    cut: dict[str, Any] = {}
-    for name, value in owner.items():
-        per_layer = isinstance(value, list) and len(value) == plan.n_layers and name not in NOT_PER_LAYER
-        cut[name] = [value[layer] for layer in plan.kept] if per_layer else value
-    cut |= dict.fromkeys(counts, len(plan.kept))
+    lists = {**vars(live.get_text_config(decoder=True)), **owner}
+    cut = {
+        **owner,
+        **{
+            name: [value[layer] for layer in plan.kept]
+            for name, value in lists.items()
+            if isinstance(value, list)
+            and len(value) == plan.n_layers
+            and name not in NOT_PER_LAYER
+            and not name.startswith("_")
+        },
+        **dict.fromkeys(counts, len(plan.kept)),
+    }
     return cut if owner is config else {**config, "text_config": cut}
 
 
@@ -110,7 +129,11 @@ def _renamed(name: str, new_number: dict[int, int]) -> str | None:
 def _copy_tensors(file: Path, target: Path, renamed: dict[str, str]) -> None:
     """Copy some tensors of one file under new names, one file in memory at a time."""
     with safe_open(file, framework="pt") as tensors:
-        save_file({new: tensors.get_tensor(old) for old, new in renamed.items()}, target, metadata=tensors.metadata() or {"format": "pt"})
+        save_file(
+            {new: tensors.get_tensor(old) for old, new in renamed.items()},
+            target,
+            metadata=tensors.metadata() or {"format": "pt"},
+        )
 
 
 def _copy_rest(source: Path, target: Path) -> None:

@@ -13,11 +13,14 @@ from transformers import PreTrainedModel
 
 from tapioca.errors import ExportError
 from tapioca.models.edit import apply
-from tapioca.models.inputs import collate, forward
+from tapioca.models.inputs import collate, forward, max_length
 from tapioca.records import Plan
 
-TOKENS = (24, 17)
-"""Lengths of the two probe sequences; the second is padded."""
+KEEP = 16
+"""How many of the last outputs are compared."""
+
+LONGEST = 4096
+"""Most tokens of a probe, however long a sliding window is."""
 
 
 def verify(model: PreTrainedModel, plan: Plan, folder: Path) -> float:
@@ -36,10 +39,12 @@ def verify(model: PreTrainedModel, plan: Plan, folder: Path) -> float:
     """
     batch = collate(model, _probe(model))
     with apply(model, plan):
-        expected = forward(model, batch, keep=TOKENS[1]).numpy()
+        expected = forward(model, batch, keep=KEEP).numpy()
     found = _reload(folder, {name: tensor.numpy() for name, tensor in batch.items()}, len(plan.kept), model)
     if found.shape != expected.shape:
-        raise ExportError(f"the exported checkpoint gives logits of shape {found.shape}, the live plan {expected.shape}")
+        raise ExportError(
+            f"the exported checkpoint gives logits of shape {found.shape}, the live plan {expected.shape}"
+        )
     difference = float(np.abs(found - expected).max())
     allowed = 16 * torch.finfo(model.dtype).eps * float(np.abs(expected).max())
     if not difference <= allowed:
@@ -50,12 +55,13 @@ def verify(model: PreTrainedModel, plan: Plan, folder: Path) -> float:
 
 
 def _probe(model: PreTrainedModel) -> list[tuple[int, ...]] | list[np.ndarray]:
-    """Two seeded sequences of what the model reads."""
-    rng = np.random.default_rng(0)
+    """Two seeded sequences of what the model reads: one longer than a sliding window, and one that will be padded."""
+    rng, config = np.random.default_rng(0), model.config.get_text_config(decoder=True)
+    window = getattr(config, "sliding_window", None) or 0
+    lengths = (min(max(24, window + 8), LONGEST, max_length(model)), 17)
     if model.main_input_name != "input_ids":
-        return [rng.uniform(0, 1, (length, 2)).round(2).astype(np.float32) for length in TOKENS]
-    vocabulary = model.config.get_text_config(decoder=True).vocab_size
-    return [tuple(rng.integers(0, vocabulary, length).tolist()) for length in TOKENS]
+        return [rng.uniform(0, 1, (length, 2)).round(2).astype(np.float32) for length in lengths]
+    return [tuple(rng.integers(0, config.vocab_size, length).tolist()) for length in lengths]
 
 
 def _reload(folder: Path, batch: dict[str, np.ndarray], layers: int, model: PreTrainedModel) -> np.ndarray:
@@ -64,7 +70,16 @@ def _reload(folder: Path, batch: dict[str, np.ndarray], layers: int, model: PreT
     own = ["own"] if type(model).__module__.startswith("tapioca.") else []
     with tempfile.TemporaryDirectory() as scratch:
         np.savez(Path(scratch) / "batch.npz", **batch)  # type: ignore[arg-type]
-        words = [sys.executable, str(script), str(folder), scratch, str(layers), str(TOKENS[1]), str(torch.get_num_threads()), *own]
+        words = [
+            sys.executable,
+            str(script),
+            str(folder),
+            scratch,
+            str(layers),
+            str(KEEP),
+            str(torch.get_num_threads()),
+            *own,
+        ]
         done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -18,7 +18,10 @@ def show_preview(found: Preview, console: Console) -> None:
     for data, check in found.checks.items():
         console.print(f"data      {words.check_line(check, found.metric, data.upper())}", highlight=False)
         if check.above_chance is False:
-            console.print("          [yellow]not above chance: accuracy cannot guide a search; use --score likelihood[/]", highlight=False)
+            console.print(
+                "          [yellow]not above chance: accuracy cannot guide a search; use --score likelihood[/]",
+                highlight=False,
+            )
     console.print(f"prompt    {escape(repr(found.prompt))}", highlight=False)
     read, scored = " ".join(found.read), " ".join(found.scored)
     console.print(f"tokens    {escape(read)} [bold]‖ {escape(scored)}[/]", highlight=False)
@@ -28,4 +31,6 @@ def show_preview(found: Preview, console: Console) -> None:
         f"{words.duration(found.all_rounds)}, judging {words.duration(found.judging)}; {found.memory / 2**30:.2f} GiB held now",
         highlight=False,
     )
-    console.print(f"stored    in {found.folder}; the same command without --dry-run goes on from there", highlight=False)
+    console.print(
+        f"stored    in {found.folder}; the same command without --dry-run goes on from there", highlight=False
+    )

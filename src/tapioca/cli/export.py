@@ -25,5 +25,6 @@ def run(config: ExportConfig) -> None:
         highlight=False,
     )
     console.print(
-        f"checked   reloaded by plain transformers in a fresh process; largest logit difference {done.difference:.3g}", highlight=False
+        f"checked   reloaded by plain transformers in a fresh process; largest logit difference {done.difference:.3g}",
+        highlight=False,
     )

@@ -17,7 +17,13 @@ def run_train(config: TrainConfig) -> None:
     from tapioca.lab.train import train
 
     console = Console()
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("loss {task.fields[loss]:.4f}"))
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+    )
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("training", total=config.steps, loss=float("nan"))
         train(config, lambda done, loss: progress.update(bar, completed=done, loss=loss))

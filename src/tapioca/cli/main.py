@@ -6,12 +6,14 @@ import os
 import sys
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
 from tapioca.cli import demo, export, lab, prune, report
 from tapioca.errors import TapiocaError
+
+STOPPED = 130
+"""What typer returns after Ctrl-C, as shells expect."""
 
 app = typer.Typer(
     name="tapioca",
@@ -31,27 +33,18 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        app(argv if argv is not None else sys.argv[1:], standalone_mode=False)
+        code = app(argv if argv is not None else sys.argv[1:], standalone_mode=False)
+        if code == STOPPED:
+            errors.print("stopped; every finished batch is stored, and the same command goes on from there")
+        return int(code or 0)
     except TapiocaError as error:
         errors.print(f"[red]error:[/] {escape(str(error))}")
         return 2
-    except ValidationError as error:
-        first = error.errors()[0]
-        errors.print(f"[red]error:[/] --{'.'.join(map(str, first['loc'])).replace('_', '-')}: {escape(first['msg'])}")
-        return 2
-    except typer.Exit as done:
-        return done.exit_code
-    except typer.Abort:
-        return 130
-    except KeyboardInterrupt:
-        errors.print("stopped; every finished batch is stored, and the same command goes on from there")
-        return 130
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
             errors.print(f"[red]error:[/] {escape(error.format_message())}; see tapioca --help")
             return 2
         raise
-    return 0
 
 
 def entry() -> None:

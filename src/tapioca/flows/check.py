@@ -38,7 +38,10 @@ def _check(job: Job, data: Data, task: Task, test: Task) -> Check:
     full, probes = Plan.full(job.n_layers), _probes(job.n_layers)
     plans = [full, *probes] if data == "ood" else [full, probes[0]]
     scores = job.evaluate(task, plans, f"full model on {data.upper()} search data")
-    gains = [compare(scores.values[0], row, task.weights, task.groups, task.metric, job.config.seed) for row in scores.values[1:]]
+    gains = [
+        compare(scores.values[0], row, task.weights, task.groups, task.metric, job.config.seed)
+        for row in scores.values[1:]
+    ]
     mildest = max(range(len(gains)), key=lambda at: gains[at].gain)
     chance = task.chance
     interval = mean_interval(scores.values[0], task.weights, task.groups, job.config.seed)

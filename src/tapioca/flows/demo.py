@@ -15,4 +15,6 @@ def learner_folder() -> Path:
 
 def demo_config(out: Path) -> PruneConfig:
     """What the demo asks: targets moved up by 2 against the polynomials the learner was trained on."""
-    return PruneConfig(model=str(learner_folder()), task="lab:target_offset=2", reference="lab:id", out=out, batch_size=128)
+    return PruneConfig(
+        model=str(learner_folder()), task="lab:target_offset=2", reference="lab:id", out=out, batch_size=128
+    )

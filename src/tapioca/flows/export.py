@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
@@ -14,7 +15,7 @@ from tapioca.checkpoints.card import model_card
 from tapioca.checkpoints.cut import cut_checkpoint
 from tapioca.checkpoints.verify import verify
 from tapioca.errors import ExportError, StoreError, UsageError
-from tapioca.models.load import load
+from tapioca.models.load import load, model_hash
 from tapioca.records import Plan, RunInfo
 from tapioca.runs.store import read_run
 
@@ -59,8 +60,18 @@ def export(source: str | Path | RunInfo | PreTrainedModel, to: str | Path, plan:
     if chosen.is_full:
         raise ExportError("the plan drops nothing, so there is nothing to export; use the model as it is")
     with tempfile.TemporaryDirectory() as scratch:
-        folder = _model_folder(info.model if info else source, Path(scratch))
+        folder = _model_folder(info.model if info else source, info.revision if info else None, Path(scratch))
+        if info:
+            _check_same_model(info, folder)
         return _write(folder, target, chosen, model_card(info, chosen) if info and plan is None else None)
+
+
+def _check_same_model(info: RunInfo, folder: Path) -> None:
+    """Refuse to ship another model than the one the plan was found on."""
+    if model_hash(load(folder, device="cpu", dtype=info.dtype).model) != info.model_hash:
+        raise ExportError(
+            f"{info.model} is not the model the run searched (weights or configuration differ); give the model itself and the plan"
+        )
 
 
 def read_plan(path: Path) -> Plan:
@@ -88,8 +99,8 @@ def _write(folder: Path, target: Path, plan: Plan, card: str | None) -> Exported
             if target.exists():
                 target.rmdir()
             made.rename(target)
-    except OSError as error:
-        raise StoreError(f"cannot write {target}: {error.strerror or error}; free some space or choose another folder") from error
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"cannot write {target}: {error}; free some space or choose another folder") from error
     return Exported(target, plan, difference)
 
 
@@ -102,7 +113,7 @@ def _run(source: object) -> RunInfo | None:
     return None
 
 
-def _model_folder(source: object, scratch: Path) -> Path:
+def _model_folder(source: object, revision: str | None, scratch: Path) -> Path:
     """The model's files: its folder, the hub's snapshot of it, or a live model saved to `scratch`."""
     if isinstance(source, PreTrainedModel):
         logging.disable_progress_bar()
@@ -114,8 +125,12 @@ def _model_folder(source: object, scratch: Path) -> Path:
     try:
         return Path(
             huggingface_hub.snapshot_download(
-                str(source), ignore_patterns=["*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.msgpack", "*.h5"]
+                str(source),
+                revision=revision,
+                ignore_patterns=["*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.msgpack", "*.h5"],
             )
         )
     except (OSError, ValueError) as error:
-        raise UsageError(f"no run and no model at '{source}': neither a folder here nor a hub model that can be reached") from error
+        raise UsageError(
+            f"no run and no model at '{source}': neither a folder here nor a hub model that can be reached"
+        ) from error

@@ -29,7 +29,7 @@ def observe_run(job: Job, plan: Plan) -> tuple[tuple[Profile, ...], tuple[Deviat
     if "id" not in job.search:
         return (), ()
     full, seed = Plan.full(plan.n_layers), job.config.seed
-    size = min(SAMPLE, len(job.search["id"].examples), *(len(task.examples) for task in job.test.values()))
+    size = min(SAMPLE, *(len(set(task.groups)) for task in (job.search["id"], *job.test.values())))
     samples = {data: sample(job.test[data].examples, size, seed) for data in job.test}
     pool = (*sample(job.search["id"].examples, size, seed), *samples["id"])
     pool_shape = _shape(job, full, pool, "ID under the full model")
@@ -68,7 +68,9 @@ def _profiles(shapes: dict[tuple[Data, bool], Shape], plan: Plan, seed: int) -> 
     return tuple(found)
 
 
-def _deviations(shapes: dict[tuple[Data, bool], Shape], pool: Shape, plan: Plan, size: int, seed: int) -> tuple[Deviation, ...]:
+def _deviations(
+    shapes: dict[tuple[Data, bool], Shape], pool: Shape, plan: Plan, size: int, seed: int
+) -> tuple[Deviation, ...]:
     """Every profile against the ID reference, over the layers the plan keeps."""
     kept = pool.take(layers=plan.kept)
     reference = kept.take(examples=range(size))

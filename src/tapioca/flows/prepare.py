@@ -10,18 +10,19 @@ from typing import Any
 import torch
 import transformers
 
+from tapioca.errors import DataError
 from tapioca.evaluate import check_task, evaluate
 from tapioca.flows.watcher import Watcher
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import max_length
-from tapioca.models.load import Loaded, load, weight_hash
+from tapioca.models.load import Loaded, load, model_hash
 from tapioca.records import Metric, Plan, PruneConfig, Scores
 from tapioca.records.results import Data
 from tapioca.registry import Registry
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.store import Store
 from tapioca.tasks.base import Task
-from tapioca.tasks.split import check_size, limited, search_groups, shared_rows, split
+from tapioca.tasks.split import check_size, limited, refuse_leak, refuse_same, search_groups, split
 from tapioca.tasks.text import Encoder
 
 SOURCES = Registry("task source", {"lab": "tapioca.lab.tasks:load_lab", "file": "tapioca.tasks.files:load_task"})
@@ -66,7 +67,9 @@ class Job:
         )
 
 
-def prepare(config: PruneConfig, watcher: Watcher, loaded: Loaded | None = None, tasks: dict[str, Task] | None = None) -> Job:
+def prepare(
+    config: PruneConfig, watcher: Watcher, loaded: Loaded | None = None, tasks: dict[str, Task] | None = None
+) -> Job:
     """Load, split, and open the run folder.
 
     Args:
@@ -86,6 +89,8 @@ def prepare(config: PruneConfig, watcher: Watcher, loaded: Loaded | None = None,
     layers = find_layers(loaded.model)
     watcher.stage("reading the data", 0)
     whole = _read_tasks(config, loaded, tasks or {})
+    if "id" in whole:
+        refuse_same(whole["ood"], whole["id"])
     search, test = _split(config, whole)
     notes = _notes(config, whole, layers.path, len(layers))
     for note in notes:
@@ -100,7 +105,6 @@ def read_task(name: str, loaded: Loaded, given: dict[str, Any]) -> Task:
     """Read one task by name: lab:... or a file."""
     encoder = Encoder(loaded.tokenizer, max_length(loaded.model)) if loaded.tokenizer else None
     task: Task = SOURCES["lab" if name.startswith("lab:") else "file"](name, encoder, given)
-    check_task(loaded.model, task)
     return task
 
 
@@ -108,7 +112,17 @@ def _read_tasks(config: PruneConfig, loaded: Loaded, live: dict[str, Task]) -> d
     """The data sets of a run by role: ood, and where given id and test."""
     given = config.task_options()
     names = {"ood": config.task, "id": config.reference, "test": config.test}
-    found = {role: live.get(name) or read_task(name, loaded, given) for role, name in names.items() if name}
+    found = {
+        role: live[name] if name in live else read_task(name, loaded, given)
+        for role, name in names.items()
+        if name is not None
+    }
+    for task in found.values():
+        check_task(loaded.model, task)
+        if task.metric != found["ood"].metric:
+            raise DataError(
+                f"{task.name} is measured by {task.metric.name}, {config.task} by {found['ood'].metric.name}; use data of one kind"
+            )
     return {role: limited(task, config.limit, config.seed) for role, task in found.items()}
 
 
@@ -117,14 +131,17 @@ def _split(config: PruneConfig, whole: dict[str, Task]) -> tuple[dict[Data, Task
     groups = search_groups([task.examples for task in whole.values()], config.search_share, config.seed)
     search: dict[Data, Task] = {}
     test: dict[Data, Task] = {}
+    if "test" in whole:
+        groups |= set(whole["ood"].groups)
+        search["ood"], test["ood"] = whole["ood"], whole["test"]
+        check_size(search["ood"], "search")
+        check_size(test["ood"], "test")
+        refuse_leak(search["ood"], test["ood"])
     for role in ("ood", "id"):
-        if role == "ood" and "test" in whole:
-            shared_rows(whole["ood"], whole["test"])
-            search["ood"], test["ood"] = whole["ood"], whole["test"]
-            check_size(search["ood"], "search")
-            check_size(test["ood"], "test")
-        elif role in whole:
+        if role in whole and role not in search:
             search[role], test[role] = split(whole[role], groups)
+    for task in test.values():
+        refuse_leak(search["ood"], task)
     return search, test
 
 
@@ -133,10 +150,6 @@ def _notes(config: PruneConfig, whole: dict[str, Task], path: str, n_layers: int
     notes = [f"{n_layers} layers at {path}"]
     for task in whole.values():
         notes += [note for note in task.notes if note not in notes]
-    for role in ("id", "test"):
-        shared = shared_rows(whole["ood"], whole[role]) if role in whole else 0
-        if shared:
-            notes.append(f"{shared} rows of {whole[role].name} also stand in {whole['ood'].name}; the two are not independent")
     if "id" not in whole:
         notes.append("no --reference: what the plan does to ID data and to the geometry is not measured")
     return tuple(notes)
@@ -148,11 +161,15 @@ def _manifest(config: PruneConfig, loaded: Loaded, whole: dict[str, Task]) -> di
     settings = config.model_dump(mode="json", exclude=NOT_IN_MANIFEST)
     return {
         "model_type": model.config.model_type,
-        "weights": weight_hash(model),
+        "model": model_hash(model),
         "dtype": str(model.dtype),
         "device": model.device.type,
         "attention": model.config._attn_implementation,
         "data": {role: task.digest for role, task in whole.items()},
         "settings": settings,
-        "versions": {"tapioca": version("tapioca-prune"), "torch": torch.__version__, "transformers": transformers.__version__},
+        "versions": {
+            "tapioca": version("tapioca-prune"),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
     }

@@ -48,7 +48,10 @@ class Preview:
 
 
 def preview(
-    config: PruneConfig, watcher: Watcher | None = None, loaded: Loaded | None = None, tasks: dict[str, Task] | None = None
+    config: PruneConfig,
+    watcher: Watcher | None = None,
+    loaded: Loaded | None = None,
+    tasks: dict[str, Task] | None = None,
 ) -> Preview:
     """Stop before the search and tell what it would do. What was scored is kept for the run itself."""
     job = prepare(config, watcher or Silent(), loaded, tasks)
@@ -95,11 +98,14 @@ def _tokens(loaded: Loaded, example: Example) -> tuple[tuple[str, ...], tuple[st
     """The first row as a person can check it: tokens read first, and tokens or numbers scored."""
     row = example.rows[0]
     if isinstance(row.inputs, np.ndarray) or loaded.tokenizer is None:
-        return tuple(f"{value:.2f}" for value, _ in np.asarray(row.inputs)), tuple(f"{target:.2f}" for target in row.targets)
+        return tuple(f"{value:.2f}" for value, _ in np.asarray(row.inputs)), tuple(
+            f"{target:.2f}" for target in row.targets
+        )
     ahead = len(row.inputs) - len(row.targets) + 1 if len(row.targets) <= len(row.inputs) else len(row.inputs)
     ids = [list(row.inputs[:ahead]), [int(target) for target in row.targets]]
     read, scored = (
-        tuple(f"{token}:{text}" for token, text in zip(part, loaded.tokenizer.convert_ids_to_tokens(part), strict=True)) for part in ids
+        tuple(f"{token}:{text}" for token, text in zip(part, loaded.tokenizer.convert_ids_to_tokens(part), strict=True))
+        for part in ids
     )
     return read, scored
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from tapioca.disk import write_json, write_text
@@ -48,7 +50,10 @@ def prune(
         info = RunInfo(
             folder=job.store.folder,
             command=config.command(),
-            model=config.model,
+            model=str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
+            model_hash=job.store.manifest["model"],
+            revision=config.revision,
+            dtype=config.dtype,
             task=config.task,
             reference=config.reference,
             metric=job.metric,

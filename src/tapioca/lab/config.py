@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import Field, model_validator
 
 from tapioca.lab.functions import Polynomials
+from tapioca.records import Request
 
 
-class TrainConfig(BaseModel, frozen=True, extra="forbid"):
+class TrainConfig(Request):
     """What makes a learner: given this record and one machine, the weights follow."""
 
     out: Path = Field(description="Folder for the learner; an interrupted training there is continued.")
@@ -23,6 +24,14 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
     learning_rate: float = Field(default=1e-3, gt=0, description="Peak learning rate of AdamW.")
     warmup: int = Field(default=500, ge=0, description="Steps of linear warm-up before the cosine decay.")
     seed: int = Field(default=0, ge=0, description="Seed of the weights and of every batch.")
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> TrainConfig:
+        if self.width % (2 * self.heads):
+            raise ValueError(
+                f"width {self.width} must be a multiple of twice the {self.heads} heads (rotary positions come in pairs)"
+            )
+        return self
 
     @property
     def functions(self) -> Polynomials:

@@ -31,8 +31,13 @@ def load_lab(name: str, encoder: Encoder | None = None, given: dict[str, Any] | 
     if given:
         raise UsageError(f"{name} takes no {', '.join(given)}; those describe files")
     kind, strength, options = _parse(name)
-    if not 1 <= options["n"] <= 1_000_000 or not 2 <= options["points"] <= 64:
-        raise UsageError(f"{name}: n must be 1 to 1000000 and points 2 to 64")
+    if not (
+        1 <= options["n"] <= 1_000_000
+        and 2 <= options["points"] <= 64
+        and 0 <= options["degree"] <= 12
+        and options["seed"] >= 0
+    ):
+        raise UsageError(f"{name}: n must be 1 to 1000000, points 2 to 64, degree 0 to 12 and seed at least 0")
     stream = int.from_bytes(hashlib.sha256(f"{kind} {strength}".encode()).digest()[:8], "big")
     rng = np.random.default_rng([options["seed"], stream])
     prompts = Polynomials(degree=options["degree"], points=options["points"]).draw(options["n"], rng)

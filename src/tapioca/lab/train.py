@@ -51,7 +51,10 @@ def train(config: TrainConfig, on_step: OnStep | None = None, checkpoint_every: 
     model.eval().save_pretrained(out)
     final = float(np.mean(losses[-500:]))
     curve = [float(np.mean(losses[at : at + 100])) for at in range(0, len(losses), 100)]
-    write_json(out / "training.json", {"config": said, "threads": torch.get_num_threads(), "final_loss": final, "loss_every_100": curve})
+    write_json(
+        out / "training.json",
+        {"config": said, "threads": torch.get_num_threads(), "final_loss": final, "loss_every_100": curve},
+    )
     return model
 
 

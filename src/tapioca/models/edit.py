@@ -58,7 +58,9 @@ def check_fits(plan: Plan, n_layers: int) -> None:
         ModelError: the number of layers differs, no layer is left, or branches are scaled.
     """
     if plan.n_layers != n_layers:
-        raise ModelError(f"the plan is for a model of {plan.n_layers} layers, this one has {n_layers}; use the model it was made for")
+        raise ModelError(
+            f"the plan is for a model of {plan.n_layers} layers, this one has {n_layers}; use the model it was made for"
+        )
     if not plan.kept:
         raise ModelError(f"the plan drops all {n_layers} layers; keep at least one")
     if plan.attention or plan.mlp:

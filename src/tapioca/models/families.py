@@ -6,6 +6,7 @@ listed are served by the structural search in `find.py`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -29,6 +30,9 @@ FAMILIES: dict[str, Family] = {
     "qwen3": Family(layers="layers"),
     "tapioca_learner": Family(layers="layers"),
 }
+
+LAYER = re.compile(r"^(?P<before>(?:\w+\.)*?(?:layers|h|blocks|block|layer)\.)(?P<layer>\d+)(?P<after>\..+)$")
+"""The name of a layer's tensor in a checkpoint; anchored at the first numbered list, since experts follow inside it."""
 
 NOT_PER_LAYER = frozenset({"architectures", "eos_token_id", "pad_token_id", "bad_words_ids", "suppress_tokens"})
 """Lists in a config that have nothing to do with layers, even where their length happens to agree."""

@@ -67,4 +67,6 @@ def _candidates(model: PreTrainedModel) -> list[str]:
         return [f"{prefix}.{family.layers}" if hasattr(model, prefix) else family.layers]
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
     inside = {id(module) for module in (decoder or model).modules()}
-    return [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and id(module) in inside]
+    return [
+        name for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and id(module) in inside
+    ]

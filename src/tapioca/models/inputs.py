@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from tapioca.errors import ModelError
 from tapioca.records import Inputs
 
 
@@ -45,10 +46,26 @@ def max_length(model: PreTrainedModel) -> int:
 
 
 def forward(model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: int) -> torch.Tensor:
-    """The model's own outputs at the last `keep` positions: (batch, keep, output), float32."""
+    """The model's own outputs at the last `keep` positions: (batch, keep, output), float32.
+
+    Raises:
+        ModelError: the model is in training mode, where dropout makes every answer a matter of luck.
+    """
+    if model.training:
+        raise ModelError("the model is in training mode; call model.eval() first")
     with torch.inference_mode():
         if "logits_to_keep" in inspect.signature(model.forward).parameters:
             logits: torch.Tensor = model(**batch, logits_to_keep=keep, use_cache=False).logits
         else:
             logits = model(**batch, use_cache=False).logits
     return logits[:, -keep:].float()
+
+
+def is_causal(model: PreTrainedModel, sequence: np.ndarray) -> bool:
+    """Whether what stands at the end of a sequence leaves the outputs before it alone, as tried on one."""
+    if len(sequence) < 2:
+        return True
+    changed = sequence.copy()
+    changed[-1] = changed[0]
+    first, second = forward(model, collate(model, [sequence, changed]), keep=len(sequence))[:, :-1]
+    return bool(torch.allclose(first, second, rtol=1e-2, atol=1e-2 * float(first.abs().max()), equal_nan=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,10 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging
 
 from tapioca.errors import ModelError
+from tapioca.models.families import LAYER
+
+NOT_IN_HASH = {"_name_or_path", "architectures", "dtype", "transformers_version", "use_cache"}
+"""Fields of a configuration that do not change what a model computes; the dtype is hashed with the weights."""
 
 
 class Loaded(NamedTuple):
@@ -56,6 +61,8 @@ def load(
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise ModelError(f"unknown dtype '{dtype}'; use auto, float32, float16 or bfloat16")
     config = _config(source, revision, trust_remote_code)
+    if config.is_encoder_decoder:
+        raise ModelError(f"'{source}' is an encoder-decoder ({config.model_type}); use a decoder-only language model")
     kind = AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or trust_remote_code else AutoModel
     progress_shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # the caller shows progress
@@ -76,12 +83,14 @@ def load(
             logging.enable_progress_bar()
     _refuse_partial(source, report)
     tokenizer = _tokenizer(source, revision, trust_remote_code)
-    return Loaded(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval(), tokenizer)
+    return Loaded(_placed(model, device).eval(), tokenizer)
 
 
-def weight_hash(model: PreTrainedModel) -> str:
-    """Sixteen hexadecimal digits that name the weights, dtype included: equal models give equal digits."""
-    digest = hashlib.sha256()
+def model_hash(model: PreTrainedModel) -> str:
+    """Sixteen hexadecimal digits that name a model by its configuration, weights and dtype: equal models give equal digits."""
+    config = json.loads(model.config.to_json_string(use_diff=False))
+    said = {name: value for name, value in config.items() if name not in NOT_IN_HASH}
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
@@ -95,14 +104,29 @@ def _config(source: str, revision: str | None, trust_remote_code: bool) -> Pretr
         raise ModelError(f"{source} is a folder without config.json; expected a Hugging Face model folder")
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
         pickled = ", ".join(sorted(path.name for path in folder.glob("*.bin")))
-        found = f"only {pickled}, which may run code when read; convert it" if pickled else "no weights; save the model there"
+        found = (
+            f"only {pickled}, which may run code when read; convert it"
+            if pickled
+            else "no weights; save the model there"
+        )
         raise ModelError(f"{source} has {found} with save_pretrained (safetensors)")
     try:
         return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
     except (HFValidationError, OSError) as error:
+        if folder.is_dir():
+            raise ModelError(f"cannot read {folder / 'config.json'}: {_first_line(error)}") from error
         raise ModelError(f"no model '{source}': neither a folder here nor a hub model that can be reached") from error
     except ValueError as error:
         raise ModelError(f"cannot load '{source}': {_first_line(error)}") from error
+
+
+def _placed(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
+    """The model on the device asked for, else on a GPU where there is one."""
+    try:
+        target = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return model.to(target)  # type: ignore[arg-type]
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"cannot use device '{device}': {_first_line(error)}; use cpu, cuda or cuda:N") from error
 
 
 def _tokenizer(source: str, revision: str | None, trust_remote_code: bool) -> PreTrainedTokenizerBase | None:
@@ -125,6 +149,11 @@ def _refuse_partial(source: str, report: dict[str, object]) -> None:
                 f"{source}: {len(names)} weights do not match the architecture ({what.replace('_', ' ')}: {names[0]}, ...); "
                 "they would be random numbers"
             )
+    extra = sorted(str(name) for name in report.get("unexpected_keys") or () if LAYER.match(str(name)))  # type: ignore[attr-defined]
+    if extra:
+        raise ModelError(
+            f"{source}: the files hold layers the configuration does not count ({extra[0]}, ...); set num_hidden_layers to what they hold"
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -45,7 +45,13 @@ def _rope(kind: Callable[..., PretrainedConfig], **extra: Any) -> Callable[[int,
 
 CONFIGS: dict[str, Callable[[int, int, int], PretrainedConfig]] = {
     "gpt2": lambda layers, width, vocabulary: GPT2Config(
-        n_layer=layers, n_embd=width, n_head=HEADS, vocab_size=vocabulary, n_positions=256, bos_token_id=1, eos_token_id=2
+        n_layer=layers,
+        n_embd=width,
+        n_head=HEADS,
+        vocab_size=vocabulary,
+        n_positions=256,
+        bos_token_id=1,
+        eos_token_id=2,
     ),
     "gpt_neox": lambda layers, width, vocabulary: GPTNeoXConfig(
         num_hidden_layers=layers,

@@ -14,7 +14,9 @@ from tapioca.models.inputs import forward
 from tapioca.records import Plan
 
 
-def layer_outputs(model: PreTrainedModel, batch: dict[str, torch.Tensor], read: Callable[[int, torch.Tensor], None]) -> None:
+def layer_outputs(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], read: Callable[[int, torch.Tensor], None]
+) -> None:
     """Run a batch and hand over the hidden state after each layer, before the final norm.
 
     Args:

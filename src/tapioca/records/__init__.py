@@ -1,6 +1,6 @@
 """Frozen values that travel between the rooms; they load no torch."""
 
-from tapioca.records.config import ExportConfig, PruneConfig
+from tapioca.records.config import ExportConfig, PruneConfig, Request
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row
 from tapioca.records.plan import Branch, Plan, ranges
 from tapioca.records.results import (
@@ -32,6 +32,7 @@ __all__ = [
     "Plan",
     "Profile",
     "PruneConfig",
+    "Request",
     "Round",
     "Row",
     "RunInfo",

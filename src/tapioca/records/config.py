@@ -6,12 +6,24 @@ import shlex
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from tapioca.errors import UsageError
 
 
-class PruneConfig(BaseModel, frozen=True, extra="forbid", protected_namespaces=()):
+class Request(BaseModel, frozen=True, extra="forbid", protected_namespaces=()):
+    """Base of requests: a wrong value is a UsageError of one line."""
+
+    def __init__(self, **fields: Any):
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"])).replace("_", "-")
+            raise UsageError(f"--{name}: {first['msg']}, got {first['input']!r:.60}") from error
+
+
+class PruneConfig(Request):
     """The request behind `tapioca prune`."""
 
     model: str = Field(description="Model: a folder, or a hub id.")
@@ -23,7 +35,9 @@ class PruneConfig(BaseModel, frozen=True, extra="forbid", protected_namespaces=(
     kind: Literal["choice", "label", "perplexity", "regression"] | None = Field(
         default=None, description="Kind of task; guessed from the fields when left out."
     )
-    field: tuple[str, ...] = Field(default=(), description="Rename a field of the file: --field answer=gold. Repeatable.")
+    field: tuple[str, ...] = Field(
+        default=(), description="Rename a field of the file: --field answer=gold. Repeatable."
+    )
     template: str | None = Field(default=None, description="Jinja2 template of the prompt over the row's fields.")
     continuation: str | None = Field(default=None, description="Jinja2 template of an answer over {{ choice }}.")
     label: tuple[str, ...] = Field(default=(), description="Answer token of a label task, in order. Repeatable.")
@@ -31,7 +45,8 @@ class PruneConfig(BaseModel, frozen=True, extra="forbid", protected_namespaces=(
         default=None, description="What a choice's log-likelihood is divided by; characters by default."
     )
     score: Literal["accuracy", "likelihood"] = Field(
-        default="accuracy", description="What drives search and verdict of choice tasks: accuracy, or the gold answer's likelihood."
+        default="accuracy",
+        description="What drives search and verdict of choice tasks: accuracy, or the gold answer's likelihood.",
     )
 
     epsilon: float | None = Field(
@@ -43,9 +58,13 @@ class PruneConfig(BaseModel, frozen=True, extra="forbid", protected_namespaces=(
     ties: Literal["index", "likelihood"] = Field(
         default="index", description="Among equal scores take the lowest layer, or the likeliest answers."
     )
-    search_share: float = Field(default=0.5, gt=0, lt=1, description="Share of each data set used for the search; the rest is held out.")
+    search_share: float = Field(
+        default=0.5, gt=0, lt=1, description="Share of each data set used for the search; the rest is held out."
+    )
     limit: int | None = Field(default=None, ge=8, description="Use at most so many examples of each data set.")
-    batch_size: int = Field(default=16, ge=1, description="Examples in a batch; part of what is measured, so kept in the manifest.")
+    batch_size: int = Field(
+        default=16, ge=1, description="Examples in a batch; part of what is measured, so kept in the manifest."
+    )
     random_plans: int = Field(default=20, ge=0, description="Random plans of equal size judged beside the chosen one.")
     seed: int = Field(default=0, ge=0, description="Seed of the split, the random plans and the resampling.")
 
@@ -53,7 +72,9 @@ class PruneConfig(BaseModel, frozen=True, extra="forbid", protected_namespaces=(
     dtype: str = Field(default="auto", description="Torch dtype; auto keeps the checkpoint's.")
     revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
     trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")
-    dry_run: bool = Field(default=False, description="Stop before the search: show the data, one prompt, and what the search would cost.")
+    dry_run: bool = Field(
+        default=False, description="Stop before the search: show the data, one prompt, and what the search would cost."
+    )
 
     def task_options(self) -> dict[str, Any]:
         """What the user said about the data files, under the names of `tasks.spec.TaskSpec`.
@@ -88,7 +109,7 @@ class PruneConfig(BaseModel, frozen=True, extra="forbid", protected_namespaces=(
         return shlex.join(words)
 
 
-class ExportConfig(BaseModel, frozen=True, extra="forbid"):
+class ExportConfig(Request):
     """The request behind `tapioca export`."""
 
     run: Path = Field(description="Run folder of `tapioca prune`.")

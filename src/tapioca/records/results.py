@@ -165,11 +165,14 @@ class Verdict(_Record):
 
 
 class RunInfo(_Record, protected_namespaces=()):
-    """One finished run: what `tapioca prune` returns and `result.json` holds."""
+    """One finished run: what `tapioca prune` returns and `run.json` holds."""
 
     folder: Path
     command: str
     model: str
+    model_hash: str = Field(description="Names the model by configuration, weights and dtype.")
+    revision: str | None
+    dtype: str = Field(description="As asked for; auto is the checkpoint's own.")
     task: str
     reference: str | None
     metric: Metric

@@ -43,15 +43,25 @@ def search_path(info: RunInfo) -> alt.TopLevelMixin:
         dropped = len(found.winner.plan.drops)
         tried += [{"dropped": dropped, "value": metric.shown(t.score), "plan": str(t.plan)} for t in found.trials]
         if found.accepted:
-            path.append({"dropped": dropped, "value": metric.shown(found.winner.score), "drops": found.winner.plan.drops})
+            path.append(
+                {"dropped": dropped, "value": metric.shown(found.winner.score), "drops": found.winner.plan.drops}
+            )
     for before, after in itertools.pairwise(path):
         after["label"] = f"−{set(after['drops']).difference(before['drops']).pop()}"
     x = alt.X("dropped:Q", title="layers dropped", axis=_whole(range(len(info.rounds) + 1)))
     y = alt.Y("value:Q", title=f"{metric.name}, search split", scale=_scale(metric.kind), axis=_axis(metric.kind))
     points = alt.Chart(alt.Data(values=tried)).mark_point(color=GREY, size=22, opacity=0.8).encode(x=x, y=y)
-    line = alt.Chart(alt.Data(values=path)).mark_line(color=DARK, point=alt.OverlayMarkDef(color=DARK, size=45)).encode(x=x, y=y)
+    line = (
+        alt.Chart(alt.Data(values=path))
+        .mark_line(color=DARK, point=alt.OverlayMarkDef(color=DARK, size=45))
+        .encode(x=x, y=y)
+    )
     labels = line.mark_text(dx=7, dy=-8, align="left", fontSize=11, color=DARK).encode(text="label:N")
-    rule = alt.Chart(alt.Data(values=[{"value": metric.shown(floor)}])).mark_rule(color="#CC79A7", strokeDash=[4, 3]).encode(y=y)
+    rule = (
+        alt.Chart(alt.Data(values=[{"value": metric.shown(floor)}]))
+        .mark_rule(color="#CC79A7", strokeDash=[4, 3])
+        .encode(y=y)
+    )
     return alt.layer(points, rule, line, labels).properties(width=FULL_WIDTH, height=HEIGHT)
 
 
@@ -64,7 +74,11 @@ def gains(info: RunInfo) -> alt.TopLevelMixin:
     error = info.metric.kind == "error"
     judged = [found for found in info.judgements if not found.plan.is_full]
     rows = [_effect_row(found, error) for found in judged]
-    ticks = [{**row, "random": _as_shown(value, error)} for row, found in zip(rows, judged, strict=True) for value in found.random]
+    ticks = [
+        {**row, "random": _as_shown(value, error)}
+        for row, found in zip(rows, judged, strict=True)
+        for value in found.random
+    ]
     scale = alt.Scale(type="log", nice=False, padding=12) if error else alt.Scale(padding=12)
     title = "error, as a multiple of the full model's" if error else "gain over the full model"
     axis = alt.Axis(format="~g" if error else "+.1%")
@@ -83,7 +97,9 @@ def gains(info: RunInfo) -> alt.TopLevelMixin:
 
 def profiles(found: tuple[Profile, ...]) -> alt.TopLevelMixin:
     """Norm and pairwise-distance profiles, side by side, with 95 % bands."""
-    return alt.hconcat(*[_profile(found, *kind) for kind in (("norm", "mean norm"), ("distance", "mean pairwise distance"))])
+    return alt.hconcat(
+        *[_profile(found, *kind) for kind in (("norm", "mean norm"), ("distance", "mean pairwise distance"))]
+    )
 
 
 def deviations(found: tuple[Deviation, ...]) -> alt.TopLevelMixin:
@@ -91,24 +107,42 @@ def deviations(found: tuple[Deviation, ...]) -> alt.TopLevelMixin:
     panels = []
     for kind, title in (("norm", "norm profile"), ("distance", "pairwise-distance profile")):
         rows = [
-            {"name": series(d.data, d.planned), "value": d.value, "low": d.ci95[0], "high": d.ci95[1], "null": d.null_upper}
+            {
+                "name": series(d.data, d.planned),
+                "value": d.value,
+                "low": d.ci95[0],
+                "high": d.ci95[1],
+                "null": d.null_upper,
+            }
             for d in found
             if d.kind == kind
         ]
         y = alt.Y("name:N", title=None, sort=list(COLOURS), axis=alt.Axis(labelLimit=200))
         base = alt.Chart(alt.Data(values=rows)).encode(y=y)
-        bar = base.mark_bar(height=14).encode(x=alt.X("value:Q", title="deviation (mean |log ratio| to ID)"), color=_series_colour("name"))
+        bar = base.mark_bar(height=14).encode(
+            x=alt.X("value:Q", title="deviation (mean |log ratio| to ID)"), color=_series_colour("name")
+        )
         interval = base.mark_rule(strokeWidth=2, color=DARK).encode(x="low:Q", x2="high:Q")
         null = base.mark_tick(color="black", thickness=2, size=20).encode(x="null:Q")
-        panels.append(alt.layer(bar, interval, null).properties(width=WIDTH - 60, height=34 * max(1, len(rows)), title=title))
+        panels.append(
+            alt.layer(bar, interval, null).properties(width=WIDTH - 60, height=34 * max(1, len(rows)), title=title)
+        )
     return alt.hconcat(*panels)
 
 
 def _profile(found: tuple[Profile, ...], kind: str, title: str) -> alt.LayerChart | alt.FacetChart:
     rows = [
-        {"layer": layer, "value": value, "low": band[0], "high": band[1], "series": series(profile.data, profile.planned)}
+        {
+            "layer": layer,
+            "value": value,
+            "low": band[0],
+            "high": band[1],
+            "series": series(profile.data, profile.planned),
+        }
         for profile in found
-        for layer, value, band in zip(profile.layers, getattr(profile, kind), getattr(profile, f"{kind}_band"), strict=True)
+        for layer, value, band in zip(
+            profile.layers, getattr(profile, kind), getattr(profile, f"{kind}_band"), strict=True
+        )
     ]
     x = alt.X("layer:Q", title="after layer", axis=_whole(found[0].layers))
     scale = alt.Scale(type="log", nice=False)
@@ -118,7 +152,10 @@ def _profile(found: tuple[Profile, ...], kind: str, title: str) -> alt.LayerChar
     line = base.mark_line(point=alt.OverlayMarkDef(size=28)).encode(
         y=alt.Y("value:Q", scale=scale, title=None),
         strokeDash=alt.StrokeDash(
-            "series:N", title=None, sort=list(COLOURS), scale=alt.Scale(domain=list(DASHES), range=list(DASHES.values()))
+            "series:N",
+            title=None,
+            sort=list(COLOURS),
+            scale=alt.Scale(domain=list(DASHES), range=list(DASHES.values())),
         ),
     )
     return alt.layer(band, line).properties(width=WIDTH, height=HEIGHT, title=title)
@@ -136,7 +173,9 @@ def _as_shown(gain: float, error: bool) -> float:
 
 
 def _data_colour() -> alt.Color:
-    return alt.Color("data:N", legend=None, scale=alt.Scale(domain=["ID", "OOD"], range=[COLOURS["ID"], COLOURS["OOD"]]))
+    return alt.Color(
+        "data:N", legend=None, scale=alt.Scale(domain=["ID", "OOD"], range=[COLOURS["ID"], COLOURS["OOD"]])
+    )
 
 
 def _series_colour(field: str, legend: alt.Legend | None = None) -> alt.Color:

@@ -21,7 +21,9 @@ def write_page(info: RunInfo, folder: Path | None = None) -> Path:
 
 def render(info: RunInfo) -> str:
     """The page as text."""
-    page = Environment(loader=PackageLoader("tapioca.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = Environment(
+        loader=PackageLoader("tapioca.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     page.filters["percent"] = lambda value: f"{100 * value:.1f} %"
     page.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
     charts = {"search": figures.search_path(info), "gains": figures.gains(info)}

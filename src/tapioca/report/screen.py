@@ -5,7 +5,15 @@ from __future__ import annotations
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from tapioca.records import RunInfo
@@ -84,12 +92,16 @@ def show(info: RunInfo, console: Console) -> None:
     for column in ("data", "plan", info.metric.name, "change [95 % interval]", "beats random"):
         table.add_column(column, no_wrap=column.startswith("change"))
     for judged in info.judgements:
-        table.add_row(judged.data.upper(), str(judged.plan), words.change(judged), words.effect(judged), words.beaten(judged))
+        table.add_row(
+            judged.data.upper(), str(judged.plan), words.change(judged), words.effect(judged), words.beaten(judged)
+        )
     console.print(table, highlight=False)
     others = {found.role: found.plan for found in info.judgements if found.role != "best"}
     for role, plan in others.items():
         console.print(f"[dim]{plan}: {ROLES[role]}", highlight=False)
-    console.print(f"\nplan      {info.plan}" + ("" if info.plan.is_full else " (layers are numbered from 0)"), highlight=False)
+    console.print(
+        f"\nplan      {info.plan}" + ("" if info.plan.is_full else " (layers are numbered from 0)"), highlight=False
+    )
     if not info.plan.is_full:
         console.print(f"saves     {words.saved(info.cost, info.plan.n_layers, len(info.plan.drops))}", highlight=False)
     tied = sum(found.ties > 1 for found in info.rounds)

@@ -22,7 +22,11 @@ def effect(judged: Judgement) -> str:
 
 def beaten(judged: Judgement) -> str:
     """How many random plans of its size the plan beats."""
-    return f"{sum(judged.result.gain > other for other in judged.random)} of {len(judged.random)}" if judged.random else "–"
+    return (
+        f"{sum(judged.result.gain > other for other in judged.random)} of {len(judged.random)}"
+        if judged.random
+        else "–"
+    )
 
 
 def saved(cost: Cost, n_layers: int, dropped: int) -> str:
@@ -34,7 +38,10 @@ def saved(cost: Cost, n_layers: int, dropped: int) -> str:
 
 def check_line(found: Check, metric: Metric, name: str) -> str:
     """What one data set can show: full model, chance, and the gain that could be found."""
-    parts = [f"{name}: {found.n_search} search + {found.n_test} test examples", f"full model {metric.format(found.full)}"]
+    parts = [
+        f"{name}: {found.n_search} search + {found.n_test} test examples",
+        f"full model {metric.format(found.full)}",
+    ]
     if found.chance is not None and metric.kind == "accuracy":
         parts.append(f"chance {metric.format(found.chance)}")
     if found.constant is not None:

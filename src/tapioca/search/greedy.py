@@ -9,6 +9,8 @@ from tapioca.errors import UsageError
 from tapioca.records import Metric, Plan, Round, Trial
 
 EPSILON = 0.01
+ROUNDING = 1e-12
+"""So that a score exactly epsilon below the full model's is not lost to floating point."""
 
 
 class Greedy:
@@ -82,7 +84,7 @@ class Greedy:
             return
         order = {plan: at for at, plan in enumerate(asked)}
         winner = max(trials, key=lambda trial: (*self._merit(trial), -order[trial.plan]))
-        accepted = winner.score >= self.floor
+        accepted = winner.score >= self.floor - ROUNDING
         ties = sum(self._merit(trial) == self._merit(winner) for trial in trials)
         self.rounds.append(Round(trials=tuple(trials), winner=winner, ties=ties, accepted=accepted))
         if accepted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -93,10 +92,10 @@ def rows_digest(rows: Sequence[Row]) -> str:
     return digest.hexdigest()[:16]
 
 
-def content_digest(fields: Mapping[str, Any]) -> str:
-    """Names a source row by what it says: every field but the id and the group."""
-    said = {name: value for name, value in fields.items() if name not in ("id", "group")}
-    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+def field_or(fields: Mapping[str, Any], name: str, otherwise: str) -> str:
+    """A field as text, or something else where it is missing or empty."""
+    value = fields.get(name)
+    return otherwise if value is None or value == "" else str(value)
 
 
 def check_unique(name: str, examples: Sequence[Example]) -> None:

@@ -10,7 +10,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from tapioca.errors import DataError
 from tapioca.records import Example, Row
-from tapioca.tasks.base import Task, content_digest
+from tapioca.tasks.base import Task, field_or, rows_digest
 from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, Choice, Label
 from tapioca.tasks.perplexity import Perplexity, windows
 from tapioca.tasks.regress import Regression
@@ -41,17 +41,19 @@ def build_example(kind: str, row: Source, spec: TaskSpec, encoder: Encoder) -> E
     answers = [_render(spec.continuation, {**row.fields, "choice": choice}, row.where) for choice in choices]
     pairs = [encoder.pair(text, answer, row.where) for answer in answers]
     if kind == "choice":
-        lengths = [_length(spec.normalize, answer.strip(), after) for answer, (_, after) in zip(answers, pairs, strict=True)]
+        lengths = [
+            _length(spec.normalize, answer.strip(), after) for answer, (_, after) in zip(answers, pairs, strict=True)
+        ]
         rows = tuple(
             Row(inputs=tuple((before + after)[:-1]), targets=tuple(after), length=length)
             for (before, after), length in zip(pairs, lengths, strict=True)
         )
     else:
         rows = (Row(inputs=tuple(pairs[0][0]), targets=_label_ids(pairs, answers, row.where)),)
-    content = content_digest(row.fields)
+    content = f"{rows_digest(rows)}-{gold}"
     return Example(
-        id=_name(row, "id", content),
-        group=_name(row, "group", content),
+        id=field_or(row.fields, "id", content),
+        group=field_or(row.fields, "group", content),
         rows=rows,
         prompt=tuple(pairs[0][0]),
         gold=gold,
@@ -68,9 +70,9 @@ def build_windows(row: Source, size: int, encoder: Encoder) -> list[Example]:
     if not isinstance(text, str) or not text.strip():
         raise DataError(f"{row.where}: field 'text' must be some text, got {text!r:.60}")
     ids, first = encoder.plain(text), encoder.prefix
-    content = content_digest(row.fields)
-    name, group = _name(row, "id", content), _name(row, "group", content)
     cut = windows(ids, first, min(size, encoder.max_length))
+    content = rows_digest(cut)
+    name, group = (field_or(row.fields, field, content) for field in ("id", "group"))
     return [
         Example(
             id=f"{name}#{at}" if len(cut) > 1 else name,
@@ -78,16 +80,11 @@ def build_windows(row: Source, size: int, encoder: Encoder) -> list[Example]:
             rows=(window,),
             prompt=window.inputs,
             weight=len(window.targets),
-            content=f"{content}#{at}",
+            content=rows_digest([window]),
             text=text,
         )
         for at, window in enumerate(cut)
     ]
-
-
-def _name(row: Source, field: str, otherwise: str) -> str:
-    value = row.fields.get(field)
-    return otherwise if value is None or value == "" else str(value)
 
 
 @lru_cache(maxsize=64)
@@ -116,6 +113,10 @@ def _gold(row: Source, choices: list[str]) -> int:
     answer = row.fields["answer"]
     if isinstance(answer, str) and answer in choices:
         return choices.index(answer)
+    if isinstance(answer, int) and str(answer) in choices and choices.index(str(answer)) != answer:
+        raise DataError(
+            f"{row.where}: answer {answer} may be a choice or its index; write it as text to mean the choice"
+        )
     if isinstance(answer, str) and len(answer) == 1 and answer.isascii() and answer.isalpha():
         index = ord(answer.upper()) - ord("A")
     else:

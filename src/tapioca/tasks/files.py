@@ -49,9 +49,16 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task
         examples = [window for row in rows for window in build_windows(row, spec.window, encoder)]
     else:
         template = _template(spec, rows[0], path)
-        notes.append(f"{path.name}: prompt {template!r}" + (f", answer {spec.continuation!r}" if kind == "choice" else ""))
+        notes.append(
+            f"{path.name}: prompt {template!r}" + (f", answer {spec.continuation!r}" if kind == "choice" else "")
+        )
         _require(rows, {"answer"} | ({"choices"} if kind == "choice" else set()), path)
+        merged = encoder.merged
         examples = [build_example(kind, row, spec.model_copy(update={"template": template}), encoder) for row in rows]
+        if encoder.merged > merged:
+            notes.append(
+                f"{path.name}: in {encoder.merged - merged} answers a token reaches back into the prompt; start answers with a space"
+            )
     check_unique(str(path), examples)
     return task_class(kind, spec.score)(name=name, examples=tuple(examples), notes=tuple(notes))
 
@@ -75,7 +82,9 @@ def _kind(path: Path, spec: TaskSpec, first: Source) -> tuple[Kind, list[str]]:
             if shape <= first.fields.keys():
                 return kind, [f"{path.name}: read as a {kind} task, by its fields {', '.join(sorted(shape))}"]
     wanted = "; ".join(" + ".join(sorted(shape)) for shapes in SHAPES.values() for shape in shapes)
-    raise DataError(f"{first.where}: cannot tell the kind of task from the fields {', '.join(map(str, first.fields))}; expected {wanted}")
+    raise DataError(
+        f"{first.where}: cannot tell the kind of task from the fields {', '.join(map(str, first.fields))}; expected {wanted}"
+    )
 
 
 def _template(spec: TaskSpec, first: Source, path: Path) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from tapioca.errors import DataError
 from tapioca.records import Answer, Example, Metric, Row
-from tapioca.tasks.base import Task, content_digest
+from tapioca.tasks.base import Task, field_or, rows_digest
 
 SQUARED_ERROR = Metric(name="squared error", kind="error")
 BURN_IN = 5
@@ -58,17 +58,22 @@ def prompt_example(fields: Mapping[str, Any], where: str) -> Example:
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{where}: expected lists of numbers x and y, could not read {error}") from error
     if not x.ndim == y.ndim == targets.ndim == 1 or not len(x) == len(y) == len(targets):
-        raise DataError(f"{where}: x, y and targets must be lists of one length, got {np.shape(x)}, {np.shape(y)}, {np.shape(targets)}")
+        raise DataError(
+            f"{where}: x, y and targets must be lists of one length, got {np.shape(x)}, {np.shape(y)}, {np.shape(targets)}"
+        )
     if len(x) <= BURN_IN:
-        raise DataError(f"{where}: {len(x)} points; at least {BURN_IN + 1} are needed, the first {BURN_IN} are not scored")
+        raise DataError(
+            f"{where}: {len(x)} points; at least {BURN_IN + 1} are needed, the first {BURN_IN} are not scored"
+        )
     if not (np.isfinite(x).all() and np.isfinite(y).all() and np.isfinite(targets).all()):
         raise DataError(f"{where}: x, y and targets must be finite numbers")
     inputs = interleave(x, y)
-    content = content_digest(fields)
+    rows = (Row(inputs=inputs, targets=tuple(targets[BURN_IN:].tolist())),)
+    content = rows_digest(rows)
     return Example(
-        id=str(fields.get("id", content)),
-        group=str(fields.get("group", content)),
-        rows=(Row(inputs=inputs, targets=tuple(targets[BURN_IN:])),),
+        id=field_or(fields, "id", content),
+        group=field_or(fields, "group", content),
+        rows=rows,
         prompt=inputs,
         content=content,
         text=" ".join(f"({a:.2f}, {b:.2f})" for a, b in zip(x[:-1], y[:-1], strict=True)) + f" ({x[-1]:.2f}, ?)",

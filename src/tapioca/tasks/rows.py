@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,12 +58,14 @@ def _json_lines(path: Path, text: str) -> Iterator[Source]:
 
 
 def _csv_lines(path: Path, text: str) -> Iterator[Source]:
-    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         for fields in reader:
             where = f"{path}:{reader.line_num}"
             if None in fields or None in fields.values():
-                raise DataError(f"{where}: expected {len(reader.fieldnames or ())} columns as in the header, got another number")
+                raise DataError(
+                    f"{where}: expected {len(reader.fieldnames or ())} columns as in the header, got another number"
+                )
             yield Source({name: _cell(value) for name, value in fields.items()}, where)
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: malformed CSV ({error})") from error

@@ -33,6 +33,8 @@ def read_spec(path: Path, given: dict[str, Any]) -> tuple[Path, TaskSpec]:
     Raises:
         DataError: the YAML cannot be read or says something unknown.
     """
+    if not path.name or path.is_dir():
+        raise DataError(f"'{path}' is no data file; expected a .jsonl or .csv file, or a task .yaml")
     described = path if path.suffix in (".yaml", ".yml") else path.with_suffix(".yaml")
     said: dict[str, Any] = {}
     if described == path or described.is_file():

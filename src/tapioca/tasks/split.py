@@ -80,13 +80,26 @@ def _order(group: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed} {group}".encode()).digest()
 
 
-def shared_rows(first: Task, second: Task) -> int:
-    """How many different rows stand in both data sets.
+def refuse_same(first: Task, second: Task) -> None:
+    """Refuse two data sets that say the same.
 
     Raises:
-        DataError: all of them: the two are the same data.
+        DataError: their rows are the same, whatever their ids.
     """
-    mine, theirs = ({example.content for example in task.examples} for task in (first, second))
-    if mine == theirs:
+    if {example.content for example in first.examples} == {example.content for example in second.examples}:
         raise DataError(f"{second.name} holds the same rows as {first.name}; ID and OOD data must differ")
-    return len(mine & theirs)
+
+
+def refuse_leak(search: Task, test: Task) -> None:
+    """Refuse a test split that holds what the search has seen.
+
+    Raises:
+        DataError: a row or a group of the test split stands in the search split.
+    """
+    contents, groups = {example.content for example in search.examples}, set(search.groups)
+    leaked = [example for example in test.examples if example.content in contents or example.group in groups]
+    if leaked:
+        raise DataError(
+            f"{len(leaked)} of {len(test.examples)} test rows of {test.name} (such as id '{leaked[0].id}') stand among the search rows of "
+            f"{search.name}, or share a group with one; remove them, or give such rows one group"
+        )

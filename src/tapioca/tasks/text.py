@@ -1,4 +1,4 @@
-"""Text to token ids: one BOS where the tokenizer itself adds one, and a context cut off exactly at its end."""
+"""Text to token ids as lm-evaluation-harness makes them, with one BOS where the tokenizer itself adds one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ class Encoder:
     Args:
         tokenizer: the model's own.
         max_length: most tokens the model can read; longer rows are refused, never cut.
+
+    Attributes:
+        merged: pairs so far in which a token reaches across the end of the context. As in
+            lm-evaluation-harness, scoring then starts after as many tokens as the context alone has.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int):
         self.tokenizer, self.max_length = tokenizer, max_length
+        self.merged = 0
 
     @property
     def prefix(self) -> int:
@@ -28,7 +33,9 @@ class Encoder:
         for token in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
             if isinstance(token, int):
                 return token
-        raise DataError("the tokenizer has neither BOS nor EOS, so nothing precedes the first token; give every row a prompt")
+        raise DataError(
+            "the tokenizer has neither BOS nor EOS, so nothing precedes the first token; give every row a prompt"
+        )
 
     def text(self, text: str) -> list[int]:
         """Ids of a text, with the special tokens the tokenizer itself adds, but never a second BOS."""
@@ -53,8 +60,9 @@ class Encoder:
         bare = context.rstrip()
         continuation, context = context[len(bare) :] + continuation, bare
         if context:
-            before = self.text(context)
-            after = self.text(context + continuation)[len(before) :]
+            before, whole = self.text(context), self.text(context + continuation)
+            after = whole[len(before) :]
+            self.merged += whole[: len(before)] != before
         else:
             before, after = [self.prefix], self.plain(continuation)
         if not after:
@@ -69,4 +77,6 @@ class Encoder:
             DataError: `length` exceeds the model's.
         """
         if length > self.max_length:
-            raise DataError(f"{where}: {length} tokens, but the model reads at most {self.max_length}; shorten the prompt or drop the row")
+            raise DataError(
+                f"{where}: {length} tokens, but the model reads at most {self.max_length}; shorten the prompt or drop the row"
+            )
