@@ -8,7 +8,7 @@ from scipy import stats as scipy_stats
 
 from tapioca.errors import NonFiniteError
 from tapioca.records import Gain, Metric
-from tapioca.stats import compare, decide, detectable, interval_text, mean_interval, ratio_interval
+from tapioca.stats import compare, decide, detectable, mean_interval, ratio_interval
 
 ACCURACY = Metric(name="accuracy", kind="accuracy")
 ERROR = Metric(name="squared error", kind="error")
@@ -158,6 +158,6 @@ def test_the_margin_of_errors_is_two_percent() -> None:
     assert decide(gain_of((0.1, 0.2), "error"), gain_of((-0.021, 0.01), "error")).action == "prune OOD traffic only"
 
 
-def test_interval_text() -> None:
-    assert interval_text(gain_of((0.004, 0.038))) == "+2.1 points [+0.4, +3.8]"
-    assert interval_text(gain_of((0.2, 0.3), "error")) == "error × 0.750 [0.700, 0.800]"
+def test_gains_as_text() -> None:
+    assert str(gain_of((0.004, 0.038))) == "+2.1 points [+0.4, +3.8]"
+    assert str(gain_of((0.2, 0.3), "error")) == "error × 0.750 [0.700, 0.800]"

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError, NonFiniteError
 from tapioca.models.edit import apply
-from tapioca.models.inputs import collate, forward, is_causal
+from tapioca.models.inputs import collate, forward, is_causal, max_length
 from tapioca.models.watch import first_non_finite
 from tapioca.records import Answer, Example, Plan, Scores
 from tapioca.tasks.base import Task, rows_digest
@@ -132,8 +132,9 @@ def _finite(
     if torch.isfinite(logits[:, -1]).all():
         return logits
     where = first_non_finite(model, plan, inputs)
+    advice = "check its weights" if model.dtype == torch.float32 else "try --dtype float32"
     ids = f"{batch.examples[0].id} ... {batch.examples[-1].id}" if len(batch.examples) > 1 else batch.examples[0].id
-    raise NonFiniteError(f"NaN or infinity under plan '{plan}' from {where} on (examples {ids}); try --dtype float32")
+    raise NonFiniteError(f"NaN or infinity under plan '{plan}' from {where} on (examples {ids}); {advice}")
 
 
 def check_task(model: PreTrainedModel, task: Task) -> None:
@@ -148,6 +149,11 @@ def check_task(model: PreTrainedModel, task: Task) -> None:
         kinds = {True: "numbers", False: "text"}
         raise DataError(
             f"{task.name} holds {kinds[numbers]}, but the model reads {kinds[not numbers]}; use a task of its kind"
+        )
+    longest = max(example.length for example in task.examples)
+    if longest > max_length(model):
+        raise DataError(
+            f"{task.name} has rows of {longest} tokens, but the model reads at most {max_length(model)}; shorten them"
         )
     row = np.asarray(max((row.inputs for row in task.examples[0].rows), key=len))
     if not is_causal(model, row):

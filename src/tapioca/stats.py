@@ -119,27 +119,19 @@ def decide(ood: Gain | None, reference: Gain | None) -> Verdict:
     note = " (tail only: the mean improves, most examples do not)" if tail else ""
     if ood.ci95[0] <= 0:
         shown = "makes OOD worse" if ood.ci95[1] < 0 else "shows no OOD gain"
-        reason = f"on held-out data the plan {shown}: {interval_text(ood)}"
+        reason = f"on held-out data the plan {shown}: {ood}"
         return Verdict(action="keep the full model", reason=reason, tail_only=tail)
-    gained = f"OOD gains on held-out data, {interval_text(ood)}{note}"
+    gained = f"OOD gains on held-out data, {ood}{note}"
     if reference is None:
         reason = f"{gained}; ID was not measured (no reference data)"
         return Verdict(action="prune OOD traffic only", reason=reason, tail_only=tail)
     margin = f"{100 * ood.metric.margin:g} {'point' if ood.metric.kind == 'accuracy' else '%'}"
     if reference.ci95[0] < -ood.metric.margin:
         harm = "is harmed" if reference.ci95[1] < 0 else f"may lose more than {margin}"
-        reason = f"{gained}, but ID {harm}, {interval_text(reference)}"
+        reason = f"{gained}, but ID {harm}, {reference}"
         return Verdict(action="prune OOD traffic only", reason=reason, tail_only=tail)
-    reason = f"{gained}, and ID loses less than {margin}, {interval_text(reference)}"
+    reason = f"{gained}, and ID loses less than {margin}, {reference}"
     return Verdict(action="prune", reason=reason, tail_only=tail)
-
-
-def interval_text(result: Gain) -> str:
-    """A gain and its 95 % interval as text: '+2.1 points [+0.4, +3.8]', or 'error × 0.77 [0.75, 0.79]'."""
-    low, high = result.ci95
-    if result.metric.kind == "accuracy":
-        return f"{100 * result.gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return f"error × {1 - result.gain:#.3g} [{1 - high:#.3g}, {1 - low:#.3g}]"
 
 
 def _parts(full: np.ndarray, planned: np.ndarray, weights: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:

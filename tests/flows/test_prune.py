@@ -196,7 +196,7 @@ def test_test_data_of_its_own(tmp_path: Path) -> None:
         ({"reference": "lab:target_offset=2,n=40"}, "holds the same rows"),
         ({"colour": "red"}, "unknown option colour"),
         ({"task": "lab:target_ofset=2"}, "did you mean 'target_offset'"),
-        ({"task": "lab:id,n=9"}, "at least 8 are needed"),
+        ({"task": "lab:id,n=9"}, "at least 8 of each are needed"),
         ({"field": ("x",)}, "not of the form name=column"),
     ],
 )

@@ -67,7 +67,9 @@ def test_a_group_shared_by_data_sets_lands_on_one_side() -> None:
 
 def test_too_few_groups() -> None:
     examples = [example(str(at), f"g{at % 3}") for at in range(100)]
-    with pytest.raises(DataError, match=r"groups for the search split of .* examples; at least 8 are needed"):
+    with pytest.raises(
+        DataError, match="100 examples in 3 groups make 2 groups for search and 1 for test; at least 8 of each"
+    ):
         split(task_of(examples), search_groups([examples], 0.5, 0))
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from tapioca.records import Plan, RunInfo, ranges
-from tapioca.stats import interval_text
 
 
 def model_card(info: RunInfo, plan: Plan) -> str:
     """Base model, plan, held-out scores with intervals, verdict and command, as Markdown."""
     rows = [
         f"| {j.data.upper()} | {j.result.n} | {info.metric.format(j.result.full)} | {info.metric.format(j.result.planned)} "
-        f"| {interval_text(j.result)} |"
+        f"| {j.result} |"
         for j in info.judgements
         if j.plan == plan
     ]

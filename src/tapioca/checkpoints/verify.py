@@ -45,6 +45,8 @@ def verify(model: PreTrainedModel, plan: Plan, folder: Path) -> float:
         raise ExportError(
             f"the exported checkpoint gives logits of shape {found.shape}, the live plan {expected.shape}"
         )
+    if not np.isfinite(expected).all():
+        raise ExportError("the live model gives NaN or infinity, so nothing can be compared; check its weights")
     difference = float(np.abs(found - expected).max())
     allowed = 16 * torch.finfo(model.dtype).eps * float(np.abs(expected).max())
     if not difference <= allowed:

@@ -11,7 +11,7 @@ from tapioca.records import ExportConfig, ranges
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("export")(from_record(ExportConfig, run))
+    app.command("export")(from_record(ExportConfig, run, argument="run"))
 
 
 def run(config: ExportConfig) -> None:

@@ -31,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command line; returns the exit code: 0 done, 2 a mistake in the request, 130 stopped by Ctrl-C."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         code = app(argv if argv is not None else sys.argv[1:], standalone_mode=False)
@@ -42,7 +43,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
-            errors.print(f"[red]error:[/] {escape(error.format_message())}; see tapioca --help")
+            if error.format_message():
+                errors.print(f"[red]error:[/] {escape(error.format_message())}; see tapioca --help")
             return 2
         raise
 

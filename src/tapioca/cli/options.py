@@ -12,20 +12,21 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 
-def from_record(record: type[BaseModel], run: Callable[[Any], None]) -> Callable[..., None]:
+def from_record(
+    record: type[BaseModel], run: Callable[[Any], None], argument: str | None = None
+) -> Callable[..., None]:
     """A typer command that fills a record and hands it to `run`.
 
-    Required fields become positional arguments where the record's own order starts with them;
-    everything else becomes a flag of the field's name, with its description as help.
+    Every field becomes a flag of its name with its description as help; the field named by `argument`
+    is given without a flag.
     """
 
     def command(**values: Any) -> None:
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         run(record(**{name: value for name, value in given.items() if value is not None}))
 
-    first = next(iter(record.model_fields))
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [_parameter(name, field, positional=name == first) for name, field in record.model_fields.items()]
+        [_parameter(name, field, positional=name == argument) for name, field in record.model_fields.items()]
     )
     command.__doc__ = run.__doc__
     return command

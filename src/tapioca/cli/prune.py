@@ -11,7 +11,7 @@ from tapioca.records import PruneConfig
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("prune")(from_record(PruneConfig, run))
+    app.command("prune")(from_record(PruneConfig, run, argument="model"))
 
 
 def run(config: PruneConfig) -> None:

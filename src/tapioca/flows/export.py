@@ -15,6 +15,8 @@ from tapioca.checkpoints.card import model_card
 from tapioca.checkpoints.cut import cut_checkpoint
 from tapioca.checkpoints.verify import verify
 from tapioca.errors import ExportError, StoreError, UsageError
+from tapioca.models.edit import check_fits
+from tapioca.models.find import find_layers
 from tapioca.models.load import load, model_hash
 from tapioca.records import Plan, RunInfo
 from tapioca.runs.store import read_run
@@ -51,12 +53,16 @@ def export(source: str | Path | RunInfo | PreTrainedModel, to: str | Path, plan:
         UsageError: `to` is not empty, or there is no such run.
     """
     target = Path(to)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.is_file():
+        raise UsageError(f"{target} is a file; choose a new folder for the checkpoint")
+    if target.exists() and any(target.iterdir()):
         raise UsageError(f"{target} is not empty; choose a new folder for the checkpoint")
     info = _run(source)
     chosen = plan or (info.plan if info else None)
     if chosen is None:
-        raise UsageError("a model alone says nothing about what to drop; give a plan, or a run folder")
+        raise UsageError(
+            f"{source} is no run folder, and a model alone says nothing about what to drop; give a finished run, or a plan"
+        )
     if chosen.is_full:
         raise ExportError("the plan drops nothing, so there is nothing to export; use the model as it is")
     with tempfile.TemporaryDirectory() as scratch:
@@ -82,12 +88,16 @@ def read_plan(path: Path) -> Plan:
     """
     try:
         return Plan.from_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from error
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _write(folder: Path, target: Path, plan: Plan, card: str | None) -> Exported:
     """Cut, check, and only then put in place."""
+    model = load(folder, device="cpu").model
+    check_fits(plan, len(find_layers(model)))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
@@ -95,7 +105,7 @@ def _write(folder: Path, target: Path, plan: Plan, card: str | None) -> Exported
             cut_checkpoint(folder, made, plan)
             if card:
                 (made / "README.md").write_text(card, encoding="utf-8")
-            difference = verify(load(folder, device="cpu").model, plan, made)
+            difference = verify(model, plan, made)
             if target.exists():
                 target.rmdir()
             made.rename(target)

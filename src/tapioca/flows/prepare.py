@@ -90,7 +90,9 @@ def prepare(
     watcher.stage("reading the data", 0)
     whole = _read_tasks(config, loaded, tasks or {})
     if "id" in whole:
-        refuse_same(whole["ood"], whole["id"])
+        for role in ("ood", "test"):
+            if role in whole:
+                refuse_same(whole[role], whole["id"])
     search, test = _split(config, whole)
     notes = _notes(config, whole, layers.path, len(layers))
     for note in notes:

@@ -20,10 +20,10 @@ class TrainConfig(Request):
     degree: int = Field(default=3, ge=0, description="Highest degree of the polynomials.")
     points: int = Field(default=20, ge=2, description="Points in a prompt.")
     steps: int = Field(default=15_000, ge=1, description="Optimiser steps.")
-    batch: int = Field(default=64, ge=1, description="Prompts in a step.")
-    learning_rate: float = Field(default=1e-3, gt=0, description="Peak learning rate of AdamW.")
+    batch: int = Field(default=64, ge=1, le=65_536, description="Prompts in a step.")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Peak learning rate of AdamW.")
     warmup: int = Field(default=500, ge=0, description="Steps of linear warm-up before the cosine decay.")
-    seed: int = Field(default=0, ge=0, description="Seed of the weights and of every batch.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the weights and of every batch.")
 
     @model_validator(mode="after")
     def _heads_fit(self) -> TrainConfig:

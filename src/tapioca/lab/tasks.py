@@ -29,7 +29,7 @@ def load_lab(name: str, encoder: Encoder | None = None, given: dict[str, Any] | 
         UsageError: an unknown shift or option, or a value that is no number.
     """
     if given:
-        raise UsageError(f"{name} takes no {', '.join(given)}; those describe files")
+        raise UsageError(f"{name} takes no --{', --'.join(given)}; remove what describes files")
     kind, strength, options = _parse(name)
     if not (
         1 <= options["n"] <= 1_000_000
@@ -62,6 +62,8 @@ def _parse(name: str) -> tuple[str, float, dict[str, int]]:
             if key not in options:
                 raise UsageError(f"{name}: unknown option '{key}'; expected {', '.join(options)}")
             options[key] = int(value)
+        if kind == "id" and strength:
+            raise UsageError(f"{name}: the ID data have no strength; write lab:id")
         return kind, 0.0 if kind == "id" else float(strength), options
     except ValueError as error:
         if isinstance(error, UsageError):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.utils import logging
 
 from tapioca.disk import make_folder, replacing, write_json
 from tapioca.errors import UsageError
@@ -30,24 +31,31 @@ def train(config: TrainConfig, on_step: OnStep | None = None, checkpoint_every: 
     An interrupted training continues from its last checkpoint when called again with the same config.
 
     Raises:
-        UsageError: the folder holds the training of another config.
+        UsageError: the folder holds the training of another config, or something else.
         StoreError: the folder cannot be written.
     """
     out, said = config.out, config.model_dump(exclude={"out"})
     make_folder(out)
+    if any(out.iterdir()) and not (out / "training.pt").is_file():
+        raise UsageError(f"{out} holds something else than a training; choose a new folder")
     torch.manual_seed(config.seed)
     model = Learner(learner_config(config.layers, config.width, config.heads)).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, config))
     checkpoint = Checkpoint(out / "training.pt", said)
     done, losses = checkpoint.restore(model, optimiser, schedule)
-    while done < config.steps:
-        losses.append(_step(model, optimiser, schedule, config, done))
-        done += 1
-        if on_step:
-            on_step(done, losses[-1])
-        if done % checkpoint_every == 0 or done == config.steps:
-            checkpoint.save(model, optimiser, schedule, done, losses)
+    try:
+        while done < config.steps:
+            losses.append(_step(model, optimiser, schedule, config, done))
+            done += 1
+            if on_step:
+                on_step(done, losses[-1])
+            if done % checkpoint_every == 0 or done == config.steps:
+                checkpoint.save(model, optimiser, schedule, done, losses)
+    except KeyboardInterrupt:
+        checkpoint.save(model, optimiser, schedule, done, losses)
+        raise
+    logging.disable_progress_bar()
     model.eval().save_pretrained(out)
     final = float(np.mean(losses[-500:]))
     curve = [float(np.mean(losses[at : at + 100])) for at in range(0, len(losses), 100)]
@@ -101,7 +109,10 @@ class Checkpoint:
         """Load the last checkpoint if there is one; returns the steps done and their losses."""
         if not self.path.exists():
             return 0, []
-        saved = torch.load(self.path, weights_only=True)
+        try:
+            saved = torch.load(self.path, weights_only=True)
+        except Exception as error:  # a torn file can raise anything
+            raise UsageError(f"cannot read {self.path}; delete it to start again, or choose another folder") from error
         if saved["config"] != self.config:
             raise UsageError(f"{self.path.parent} holds a training with other settings; choose another folder")
         model.load_state_dict(saved["model"])

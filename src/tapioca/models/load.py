@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from huggingface_hub.errors import HFValidationError
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -27,6 +26,9 @@ from tapioca.models.families import LAYER
 
 NOT_IN_HASH = {"_name_or_path", "architectures", "dtype", "transformers_version", "use_cache"}
 """Fields of a configuration that do not change what a model computes; the dtype is hashed with the weights."""
+
+
+DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 
 
 class Loaded(NamedTuple):
@@ -58,8 +60,10 @@ def load(
             architecture, or an unknown dtype.
     """
     source = str(name)
-    if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
-        raise ModelError(f"unknown dtype '{dtype}'; use auto, float32, float16 or bfloat16")
+    if dtype not in DTYPES:
+        raise ModelError(f"unknown dtype '{dtype}'; use {', '.join(DTYPES)}")
+    if device == "meta":
+        raise ModelError("device 'meta' holds no numbers; use cpu, cuda or cuda:N")
     config = _config(source, revision, trust_remote_code)
     if config.is_encoder_decoder:
         raise ModelError(f"'{source}' is an encoder-decoder ({config.model_type}); use a decoder-only language model")
@@ -75,8 +79,9 @@ def load(
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # transformers and safetensors raise anything over a broken folder
         raise ModelError(f"cannot load the weights of '{source}': {_first_line(error)}") from error
     finally:
         if progress_shown:
@@ -116,7 +121,7 @@ def _config(source: str, revision: str | None, trust_remote_code: bool) -> Pretr
         if folder.is_dir():
             raise ModelError(f"cannot read {folder / 'config.json'}: {_first_line(error)}") from error
         raise ModelError(f"no model '{source}': neither a folder here nor a hub model that can be reached") from error
-    except ValueError as error:
+    except Exception as error:  # a configuration with wrong values can raise anything
         raise ModelError(f"cannot load '{source}': {_first_line(error)}") from error
 
 
@@ -125,7 +130,7 @@ def _placed(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
     try:
         target = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return model.to(target)  # type: ignore[arg-type]
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ModelError(f"cannot use device '{device}': {_first_line(error)}; use cpu, cuda or cuda:N") from error
 
 
@@ -136,7 +141,7 @@ def _tokenizer(source: str, revision: str | None, trust_remote_code: bool) -> Pr
         return None
     try:
         return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # so can a broken tokenizer file
         raise ModelError(f"cannot load the tokenizer of '{source}': {_first_line(error)}") from error
 
 

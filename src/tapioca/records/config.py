@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from tapioca.errors import UsageError
 
 
-class Request(BaseModel, frozen=True, extra="forbid", protected_namespaces=()):
+class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()):
     """Base of requests: a wrong value is a UsageError of one line."""
 
     def __init__(self, **fields: Any):
@@ -19,15 +19,18 @@ class Request(BaseModel, frozen=True, extra="forbid", protected_namespaces=()):
             super().__init__(**fields)
         except ValidationError as error:
             first = error.errors()[0]
-            name = ".".join(map(str, first["loc"])).replace("_", "-")
-            raise UsageError(f"--{name}: {first['msg']}, got {first['input']!r:.60}") from error
+            flag = f"--{'.'.join(map(str, first['loc']))}: ".replace("_", "-") if first["loc"] else ""
+            message = first["msg"].removeprefix("Value error, ")
+            raise UsageError(f"{flag}{message}, got {first['input']!r:.60}") from error
 
 
 class PruneConfig(Request):
     """The request behind `tapioca prune`."""
 
-    model: str = Field(description="Model: a folder, or a hub id.")
-    task: str = Field(description="OOD data to prune for: a .jsonl, .csv or task .yaml file, or lab:SHIFT=STRENGTH.")
+    model: str = Field(min_length=1, description="Model: a folder, or a hub id.")
+    task: str = Field(
+        min_length=1, description="OOD data to prune for: a .jsonl, .csv or task .yaml file, or lab:SHIFT=STRENGTH."
+    )
     reference: str | None = Field(default=None, description="ID data, of the same form: what the model is adapted to.")
     test: str | None = Field(default=None, description="OOD test data; by default half of the task is held out.")
     out: Path | None = Field(default=None, description="Run folder; by default runs/MODEL-TASK-HASH.")
@@ -38,7 +41,9 @@ class PruneConfig(Request):
     field: tuple[str, ...] = Field(
         default=(), description="Rename a field of the file: --field answer=gold. Repeatable."
     )
-    template: str | None = Field(default=None, description="Jinja2 template of the prompt over the row's fields.")
+    template: str | None = Field(
+        default=None, min_length=1, description="Jinja2 template of the prompt over the row's fields."
+    )
     continuation: str | None = Field(default=None, description="Jinja2 template of an answer over {{ choice }}.")
     label: tuple[str, ...] = Field(default=(), description="Answer token of a label task, in order. Repeatable.")
     normalize: Literal["none", "tokens", "characters", "bytes"] | None = Field(
@@ -66,7 +71,7 @@ class PruneConfig(Request):
         default=16, ge=1, description="Examples in a batch; part of what is measured, so kept in the manifest."
     )
     random_plans: int = Field(default=20, ge=0, description="Random plans of equal size judged beside the chosen one.")
-    seed: int = Field(default=0, ge=0, description="Seed of the split, the random plans and the resampling.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the split, the random plans and the resampling.")
 
     device: str | None = Field(default=None, description="cpu, cuda, ...; a GPU where there is one.")
     dtype: str = Field(default="auto", description="Torch dtype; auto keeps the checkpoint's.")

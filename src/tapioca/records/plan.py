@@ -16,8 +16,11 @@ Branch = Literal["attention", "mlp"]
 
 def _canonical(scales: Any) -> tuple[tuple[int, float], ...]:
     """Pairs (layer, scale), sorted, without the scales of 1."""
-    items = scales.items() if isinstance(scales, Mapping) else scales
-    table = {int(layer): float(scale) + 0.0 for layer, scale in items}  # + 0.0 turns -0.0 into 0.0
+    try:
+        items = scales.items() if isinstance(scales, Mapping) else scales
+        table = {int(layer): float(scale) + 0.0 for layer, scale in items}  # + 0.0 turns -0.0 into 0.0
+    except TypeError as error:
+        raise ValueError(f"scales must map layers to numbers, got {scales!r:.60}") from error
     return tuple(sorted((layer, scale) for layer, scale in table.items() if scale != 1.0))
 
 
@@ -53,7 +56,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise UsageError(f"not a plan: {error.errors()[0]['msg']}") from error
+            raise UsageError(_reason(error)) from error
 
     @model_validator(mode="after")
     def _check(self) -> Plan:
@@ -93,7 +96,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise UsageError(f"not a plan: {error.errors()[0]['msg']}") from error
+            raise UsageError(_reason(error)) from error
 
     def to_json(self) -> str:
         """The stable JSON form: the same plan always gives the same text."""
@@ -145,6 +148,13 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         for branch in ("attention", "mlp"):
             parts += [f"{branch} {layer}×{scale:g}" for layer, scale in getattr(self, branch)]
         return ", ".join(parts) or "full model"
+
+
+def _reason(error: ValidationError) -> str:
+    """Why something is no plan, in one line."""
+    first = error.errors()[0]
+    where = f"{'.'.join(map(str, first['loc']))}: " if first["type"] != "value_error" and first["loc"] else ""
+    return f"not a plan: {where}{first['msg'].removeprefix('Value error, ')}"
 
 
 def ranges(layers: Iterable[int]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from tapioca.records.examples import Metric
 from tapioca.records.plan import Plan
@@ -16,7 +16,7 @@ Data = Literal["ood", "id"]
 Interval = tuple[float, float]
 
 
-class _Record(BaseModel, frozen=True, extra="forbid"):
+class _Record(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Base of the records below."""
 
 
@@ -92,6 +92,13 @@ class Gain(_Record):
     improved: float
     worsened: float
     tail_only: bool
+
+    def __str__(self) -> str:
+        """The gain and its interval: '+2.1 points [+0.4, +3.8]', or 'error × 0.750 [0.700, 0.800]'."""
+        low, high = self.ci95
+        if self.metric.kind == "accuracy":
+            return f"{100 * self.gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+        return f"error × {1 - self.gain:#.3g} [{1 - high:#.3g}, {1 - low:#.3g}]"
 
 
 class Judgement(_Record):
@@ -188,6 +195,12 @@ class RunInfo(_Record, protected_namespaces=()):
     deviations: tuple[Deviation, ...]
     verdict: Verdict
     cost: Cost
+
+    @model_validator(mode="after")
+    def _whole(self) -> RunInfo:
+        if "ood" not in self.checks or not self.judged("ood") or not self.rounds:
+            raise ValueError("a run has a check, a search and a judgement of the OOD data")
+        return self
 
     def judged(self, data: Data, role: str = "best") -> Judgement | None:
         """The judgement of one plan on one data set; None where it was not made."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tapioca.records import Check, Cost, Judgement, Metric
-from tapioca.stats import interval_text
 
 
 def change(judged: Judgement) -> str:
@@ -17,7 +16,7 @@ def effect(judged: Judgement) -> str:
     """The change with its interval, and a word where few examples make it."""
     if judged.plan.is_full:
         return "–"
-    return interval_text(judged.result) + (" (tail only)" if judged.result.tail_only else "")
+    return str(judged.result) + (" (tail only)" if judged.result.tail_only else "")
 
 
 def beaten(judged: Judgement) -> str:

@@ -93,8 +93,14 @@ def rows_digest(rows: Sequence[Row]) -> str:
 
 
 def field_or(fields: Mapping[str, Any], name: str, otherwise: str) -> str:
-    """A field as text, or something else where it is missing or empty."""
+    """A field as text, or something else where it is missing or empty.
+
+    Raises:
+        DataError: it is a list or an object.
+    """
     value = fields.get(name)
+    if isinstance(value, (list, dict)):
+        raise DataError(f"field '{name}' must be a text or a number, got {value!r:.60}")
     return otherwise if value is None or value == "" else str(value)
 
 
@@ -109,7 +115,9 @@ def check_unique(name: str, examples: Sequence[Example]) -> None:
     seen: set[str] = set()
     for example in examples:
         if example.id in seen:
-            raise DataError(f"{name}: id '{example.id}' stands twice; ids must be unique")
+            raise DataError(
+                f"{name}: id '{example.id}' stands twice; ids must be unique, and rows without an id must differ"
+            )
         seen.add(example.id)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache, partial
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import SandboxedEnvironment
 
 from tapioca.errors import DataError
@@ -18,7 +19,15 @@ from tapioca.tasks.rows import Source
 from tapioca.tasks.spec import TaskSpec
 from tapioca.tasks.text import Encoder
 
-_JINJA = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+
+def _printable(value: Any) -> Any:
+    """Refuse to print what is no text: None and lists in a prompt are mistakes."""
+    if value is None or isinstance(value, (list, dict)):
+        raise ValueError(f"it would print {value!r:.60}")
+    return value
+
+
+_JINJA = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, finalize=_printable)
 
 
 def task_class(kind: str, score: str) -> Any:
@@ -36,9 +45,17 @@ def build_example(kind: str, row: Source, spec: TaskSpec, encoder: Encoder) -> E
         DataError: the template does not fit the row, the answer is none of the choices, or a text is too long.
     """
     choices = _choices(row) if kind == "choice" else list(spec.labels)
+    if len(choices) < 2 or not all(choice.strip() for choice in choices):
+        raise DataError(
+            f"{row.where}: a label task needs at least two labels that are not empty (--label yes --label no), got {choices}"
+        )
     gold = _gold(row, choices)
     text = _render(spec.template or "", row.fields, row.where)
     answers = [_render(spec.continuation, {**row.fields, "choice": choice}, row.where) for choice in choices]
+    if len(set(answers)) < len(answers):
+        raise DataError(
+            f"{row.where}: continuation {spec.continuation!r} makes the same answer of two choices; it must print {{{{ choice }}}}"
+        )
     pairs = [encoder.pair(text, answer, row.where) for answer in answers]
     if kind == "choice":
         lengths = [
@@ -69,6 +86,12 @@ def build_windows(row: Source, size: int, encoder: Encoder) -> list[Example]:
     text = row.fields["text"]
     if not isinstance(text, str) or not text.strip():
         raise DataError(f"{row.where}: field 'text' must be some text, got {text!r:.60}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{row.where}: field 'text' holds half a character ({error.reason}); save it as UTF-8"
+        ) from error
     ids, first = encoder.plain(text), encoder.prefix
     cut = windows(ids, first, min(size, encoder.max_length))
     content = rows_digest(cut)
@@ -94,16 +117,20 @@ def _compiled(template: str) -> Template:
 
 def _render(template: str, fields: dict[str, Any], where: str) -> str:
     try:
-        return _compiled(template).render(**{str(name): value for name, value in fields.items()})
-    except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
-        raise DataError(f"{where}: template {template!r} does not fit the row: {error}") from error
+        text = _compiled(template).render(**{str(name): value for name, value in fields.items()})
+        text.encode()  # a lone surrogate cannot be tokenised
+        return text
+    except Exception as error:  # a template is a small program of the user's and can raise anything
+        raise DataError(
+            f"{where}: template {template!r} does not fit the row: {' '.join(str(error).split())}"
+        ) from error
 
 
 def _choices(row: Source) -> list[str]:
     choices = row.fields["choices"]
     if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c.strip() for c in choices):
         raise DataError(f"{row.where}: field 'choices' must be a list of at least two texts, got {choices!r:.80}")
-    if len(set(choices)) < len(choices):
+    if len({choice.strip() for choice in choices}) < len(choices):
         raise DataError(f"{row.where}: two choices are the same; they must differ")
     return choices
 
@@ -119,11 +146,10 @@ def _gold(row: Source, choices: list[str]) -> int:
         )
     if isinstance(answer, str) and len(answer) == 1 and answer.isascii() and answer.isalpha():
         index = ord(answer.upper()) - ord("A")
+    elif isinstance(answer, int) and not isinstance(answer, bool):
+        index = answer
     else:
-        try:
-            index = -1 if isinstance(answer, (bool, float)) else int(answer)
-        except (TypeError, ValueError):
-            index = -1
+        index = int(answer) if isinstance(answer, str) and re.fullmatch("[0-9]{1,4}", answer) else -1
     if not 0 <= index < len(choices):
         raise DataError(
             f"{row.where}: answer {answer!r:.60} is none of the {len(choices)} choices; expected a choice, its index from 0 or its letter"

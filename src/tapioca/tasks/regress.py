@@ -15,6 +15,7 @@ from tapioca.tasks.base import Task, field_or, rows_digest
 
 SQUARED_ERROR = Metric(name="squared error", kind="error")
 BURN_IN = 5
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,22 +52,16 @@ def prompt_example(fields: Mapping[str, Any], where: str) -> Example:
     Raises:
         DataError: the lists are missing, of different lengths, too short, or hold anything but finite numbers.
     """
-    try:
-        x = np.asarray(fields["x"], dtype=np.float64)
-        y = np.asarray(fields["y"], dtype=np.float64)
-        targets = np.asarray(fields.get("targets") or fields["y"], dtype=np.float64)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{where}: expected lists of numbers x and y, could not read {error}") from error
-    if not x.ndim == y.ndim == targets.ndim == 1 or not len(x) == len(y) == len(targets):
+    x, y = (_numbers(fields, name, where) for name in ("x", "y"))
+    targets = y if fields.get("targets") is None else _numbers(fields, "targets", where)
+    if not len(x) == len(y) == len(targets):
         raise DataError(
-            f"{where}: x, y and targets must be lists of one length, got {np.shape(x)}, {np.shape(y)}, {np.shape(targets)}"
+            f"{where}: x, y and targets must be as long as each other, got {len(x)}, {len(y)} and {len(targets)}"
         )
     if len(x) <= BURN_IN:
         raise DataError(
             f"{where}: {len(x)} points; at least {BURN_IN + 1} are needed, the first {BURN_IN} are not scored"
         )
-    if not (np.isfinite(x).all() and np.isfinite(y).all() and np.isfinite(targets).all()):
-        raise DataError(f"{where}: x, y and targets must be finite numbers")
     inputs = interleave(x, y)
     rows = (Row(inputs=inputs, targets=tuple(targets[BURN_IN:].tolist())),)
     content = rows_digest(rows)
@@ -78,6 +73,18 @@ def prompt_example(fields: Mapping[str, Any], where: str) -> Example:
         content=content,
         text=" ".join(f"({a:.2f}, {b:.2f})" for a, b in zip(x[:-1], y[:-1], strict=True)) + f" ({x[-1]:.2f}, ?)",
     )
+
+
+def _numbers(fields: Mapping[str, Any], name: str, where: str) -> np.ndarray:
+    """A field as float64 numbers that are finite in float32 too, in which the model reads them."""
+    values = fields.get(name)
+    if not isinstance(values, list) or not all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) for value in values
+    ):
+        raise DataError(f"{where}: field '{name}' must be a list of numbers, got {values!r:.60}")
+    if not all(abs(value) < FLOAT32_MAX for value in values):
+        raise DataError(f"{where}: field '{name}' holds a number that is not finite in float32")
+    return np.array(values, dtype=np.float64)
 
 
 def interleave(x: np.ndarray, y: np.ndarray) -> np.ndarray:

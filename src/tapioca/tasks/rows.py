@@ -29,7 +29,8 @@ def read_rows(path: Path) -> list[Source]:
     Raises:
         DataError: the file is missing, empty, not UTF-8, of another type, or has a malformed line.
     """
-    if path.suffix not in READABLE:
+    suffix = path.suffix.lower()
+    if suffix not in READABLE:
         raise DataError(f"{path}: cannot read '{path.suffix}' files; expected {' or '.join(READABLE)}, or a task .yaml")
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -37,7 +38,7 @@ def read_rows(path: Path) -> list[Source]:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    rows = list(_json_lines(path, text) if path.suffix == ".jsonl" else _csv_lines(path, text))
+    rows = list(_json_lines(path, text) if suffix == ".jsonl" else _csv_lines(path, text))
     if not rows:
         raise DataError(f"{path} has no rows; expected at least one")
     return rows
@@ -49,7 +50,7 @@ def _json_lines(path: Path, text: str) -> Iterator[Source]:
             continue
         where = f"{path}:{number}"
         try:
-            fields = json.loads(line)
+            fields = json.loads(line, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: not a JSON object ({error})") from error
         if not isinstance(fields, dict):
@@ -57,9 +58,16 @@ def _json_lines(path: Path, text: str) -> Iterator[Source]:
         yield Source(fields, where)
 
 
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
+
+
 def _csv_lines(path: Path, text: str) -> Iterator[Source]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
+        header = reader.fieldnames or ()
+        if len(set(header)) < len(header):
+            raise DataError(f"{path}:1: two columns share a name; columns must differ")
         for fields in reader:
             where = f"{path}:{reader.line_num}"
             if None in fields or None in fields.values():

@@ -41,13 +41,14 @@ def read_spec(path: Path, given: dict[str, Any]) -> tuple[Path, TaskSpec]:
         try:
             said = yaml.safe_load(described.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read {described}: {' '.join(str(error).split())}") from error
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+            raise DataError(f"cannot read {described}: {reason}") from error
         if not isinstance(said, dict):
             raise DataError(f"{described}: expected names and values such as 'data: file.jsonl'")
     try:
         spec = TaskSpec(**{**said, **given})
     except (ValidationError, TypeError) as error:
-        raise DataError(f"{described}: {_reason(error)}") from error
+        raise DataError(f"{described if said else path}: {_reason(error)}") from error
     if described == path:
         if not spec.data:
             raise DataError(f"{path}: names no data; add a line 'data: file.jsonl'")

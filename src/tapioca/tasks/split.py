@@ -47,10 +47,14 @@ def split(task: AnyTask, groups: set[str]) -> tuple[AnyTask, AnyTask]:
     Raises:
         DataError: a part has fewer than `LEAST_GROUPS` groups.
     """
+    whole = set(task.groups)
+    if min(len(whole & groups), len(whole - groups)) < LEAST_GROUPS:
+        raise DataError(
+            f"{task.name}: {len(task.examples)} examples in {len(whole)} groups make {len(whole & groups)} groups for search and "
+            f"{len(whole - groups)} for test; at least {LEAST_GROUPS} of each are needed, give more data or another --search-share"
+        )
     search = task.only(example for example in task.examples if example.group in groups)
     test = task.only(example for example in task.examples if example.group not in groups)
-    for part, what in ((search, "search"), (test, "test")):
-        check_size(part, what)
     return search, test
 
 
@@ -62,8 +66,8 @@ def check_size(task: Task, what: str) -> None:
     """
     if len(set(task.groups)) < LEAST_GROUPS:
         raise DataError(
-            f"{task.name}: {len(set(task.groups))} groups for the {what} split of {len(task.examples)} examples; "
-            f"at least {LEAST_GROUPS} are needed, give more data or another --search-share"
+            f"{task.name}: {len(task.examples)} examples in {len(set(task.groups))} groups for {what}; "
+            f"at least {LEAST_GROUPS} groups are needed, give more data"
         )
 
 

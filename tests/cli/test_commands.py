@@ -1,0 +1,255 @@
+"""The commands as a user types them: output, exit codes, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from conftest import choice_rows, write_lines
+
+from tapioca.cli.main import main
+from tapioca.flows.demo import demo_config, learner_folder
+
+LEARNER = str(learner_folder())
+SMALL = ["--batch-size", "60", "--random-plans", "2", "--max-drops", "1"]
+
+
+def said(argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command line."""
+    code = main(argv)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def learner_run(out: Path, *more: str, task: str = "lab:target_offset=2,n=120") -> list[str]:
+    return ["prune", LEARNER, "--task", task, "--reference", "lab:id,n=120", "--out", str(out), *SMALL, *more]
+
+
+def test_prune_report_and_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(learner_run(tmp_path / "run"), capsys)
+    assert code == 0
+    assert "PRUNE OOD TRAFFIC ONLY" in out
+    assert re.search(r"OOD\s+drop 6\s+[\d.]+ → [\d.]+\s+error × 0\.\d+ \[0\.\d+, 0\.\d+\]", out)
+    assert "saves     1 of 8 layers, 12.5% of 391 k parameters, 12.5% of FLOPs" in out
+    (tmp_path / "run" / "report.html").unlink()
+    code, again, _ = said(["report", str(tmp_path / "run")], capsys)
+    assert code == 0
+    assert again.strip() == out[out.index("╭") :].strip()
+    assert (tmp_path / "run" / "report.html").is_file()
+    code, out, _ = said(["export", str(tmp_path / "run"), "--to", str(tmp_path / "pruned")], capsys)
+    assert code == 0
+    flat = " ".join(out.split())
+    assert "7 layers, without 6 of 0–7" in flat
+    assert "largest logit difference 0" in flat
+    assert json.loads((tmp_path / "pruned" / "config.json").read_text())["num_hidden_layers"] == 7
+
+
+def test_a_report_needs_no_torch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said(learner_run(tmp_path / "run"), capsys)
+    code = "import sys; from tapioca.cli.main import main; assert main(sys.argv[1:]) == 0; assert not {'torch', 'scipy'} & {*sys.modules}"
+    done = subprocess.run([sys.executable, "-c", code, "report", str(tmp_path / "run")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_dry_run(tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = write_lines(tmp_path / "task.jsonl", choice_rows(60))
+    argv = ["prune", str(model_folder), "--task", str(task), "--out", str(tmp_path / "run"), "--dry-run"]
+    code, out, _ = said(argv, capsys)
+    flat = " ".join(out.split())
+    assert code == 0
+    assert "OOD: 30 search + 30 test examples" in flat
+    assert "chance 25.0 %" in flat
+    assert "not above chance: accuracy cannot guide a search; use --score likelihood" in flat
+    assert "1:<s> 3:the" in flat
+    assert "‖" in flat
+    assert re.search(r"first round about [\d.]+ (s|min|h)", flat)
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_default_out_names_model_task_and_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    argv = ["prune", LEARNER, "--task", "lab:target_offset=2,n=40", *SMALL]
+    assert said(argv, capsys)[0] == 0
+    assert said(argv, capsys)[0] == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"learner-lab-target_offset=2,n=40-[0-9a-f]{8}", run.name)
+
+
+def test_the_demo_asks_for_a_real_shift() -> None:
+    config = demo_config(Path("x"))
+    assert (config.task, config.reference) == ("lab:target_offset=2", "lab:id")
+
+
+def test_lab_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--layers", "2", "--width", "16", "--heads", "2", "--points", "8", "--batch", "4"]
+    code, out, _ = said(["lab", "train", "--out", str(tmp_path / "l"), "--steps", "3", *small], capsys)
+    assert code == 0
+    assert "wrote" in out
+    assert (tmp_path / "l" / "model.safetensors").is_file()
+
+
+BAD = {
+    "no such model": (
+        ["prune", "./nope", "--task", "x.jsonl"],
+        "no model './nope': neither a folder here nor a hub model",
+    ),
+    "no task": (["prune", LEARNER], "--task"),
+    "no such task": (["prune", LEARNER, "--task", "none.jsonl"], "cannot read none.jsonl: No such file"),
+    "empty task name": (["prune", LEARNER, "--task", ""], "--task: String should have at least 1 character"),
+    "a folder as task": (["prune", LEARNER, "--task", "."], "'.' is no data file"),
+    "unknown shift": (["prune", LEARNER, "--task", "lab:target_ofset=1"], "did you mean 'target_offset'"),
+    "negative lab seed": (["prune", LEARNER, "--task", "lab:id,seed=-1"], "seed at least 0"),
+    "same data": (["prune", LEARNER, "--task", "lab:id,n=40", "--reference", "lab:id,n=40"], "holds the same rows"),
+    "too few": (
+        ["prune", LEARNER, "--task", "lab:id,n=10"],
+        "10 examples in 10 groups make 5 groups for search and 5 for test",
+    ),
+    "too long": (
+        ["prune", LEARNER, "--task", "lab:id,n=40,points=64,degree=1", "--search-share", "2"],
+        "--search-share",
+    ),
+    "negative epsilon": (
+        ["prune", LEARNER, "--task", "lab:id", "--epsilon", "-1"],
+        "--epsilon: Input should be greater than or equal to 0, got -1",
+    ),
+    "infinite epsilon": (
+        ["prune", LEARNER, "--task", "lab:id", "--epsilon", "inf"],
+        "--epsilon: Input should be a finite number",
+    ),
+    "a word for a number": (["prune", LEARNER, "--task", "lab:id", "--seed", "one"], "Invalid value for '--seed'"),
+    "unknown option": (["prune", LEARNER, "--task", "lab:id", "--colour", "red"], "No such option: --colour"),
+    "unknown dtype": (["prune", LEARNER, "--task", "lab:id", "--dtype", "int3"], "unknown dtype 'int3'"),
+    "unknown device": (["prune", LEARNER, "--task", "lab:id", "--device", "toaster"], "cannot use device 'toaster'"),
+    "meta device": (["prune", LEARNER, "--task", "lab:id", "--device", "meta"], "device 'meta' holds no numbers"),
+    "field without column": (
+        ["prune", LEARNER, "--task", "lab:id", "--field", "x"],
+        "--field x is not of the form name=column",
+    ),
+    "template for numbers": (["prune", LEARNER, "--task", "lab:id", "--template", "x"], "takes no --template"),
+    "report of nothing": (["report", "."], "has no run.json"),
+    "export of nothing": (["export", "./nope", "--to", "x"], "is no run folder"),
+    "no command": (["prunes"], "No such command 'prunes'"),
+    "width and heads": (
+        ["lab", "train", "--out", "l", "--heads", "3"],
+        "width 64 must be a multiple of twice the 3 heads",
+    ),
+    "learning rate": (["lab", "train", "--out", "l", "--learning-rate", "inf"], "--learning-rate"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_mistakes_are_one_clear_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    argv, message = BAD[name]
+    code, _, err = said(argv, capsys)
+    assert code == 2
+    assert message in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_places_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("mine")
+    for out, message in (
+        ("file", "cannot use"),
+        ("file/run", "cannot use"),
+        ("full", "holds something else than a run"),
+    ):
+        code, _, err = said(learner_run(tmp_path / out), capsys)
+        assert (code, err.count("\n")) == (2, 1)
+        assert message in err
+    for folder in ("full", "file"):
+        code, _, err = said(["lab", "train", "--out", str(tmp_path / folder), "--steps", "1"], capsys)
+        assert (code, err.count("\n")) == (2, 1)
+    assert (tmp_path / "full" / "thesis.tex").read_text() == (tmp_path / "file").read_text() == "mine"
+
+
+def start(argv: list[str]) -> subprocess.Popen[str]:
+    """The program in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tapioca", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    """Wait for a run to end well."""
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+
+
+def wait_for_answers(run: Path, count: int) -> int:
+    """Wait until a run has stored so many batches; returns how many."""
+    for _ in range(1200):
+        try:
+            with closing(sqlite3.connect(f"file:{run / 'run.sqlite'}?mode=ro", uri=True)) as db:
+                done = int(db.execute("SELECT count(*) FROM answers").fetchone()[0])
+        except sqlite3.Error:
+            done = 0
+        if done >= count:
+            return done
+        time.sleep(0.05)
+    raise AssertionError("the run stored nothing")
+
+
+def stored(run: Path) -> dict[tuple[str, str], bytes]:
+    """Every finished evaluation of a run."""
+    with closing(sqlite3.connect(run / "run.sqlite")) as db:
+        return {
+            (plan, batch): answers for plan, batch, answers in db.execute("SELECT plan, batch, answers FROM answers")
+        }
+
+
+def test_kill_minus_nine_and_again(tmp_path: Path) -> None:
+    """A killed run goes on with the same command: the same plan, and no finished evaluation is repeated."""
+    task = "lab:target_offset=2,n=240"
+    finish(start(learner_run(tmp_path / "whole", "--batch-size", "8", task=task)))
+    for at in (3, 150):
+        run = tmp_path / f"killed{at}"
+        process = start(learner_run(run, "--batch-size", "8", task=task))
+        wait_for_answers(run, at)
+        process.kill()
+        process.communicate()
+        before = stored(run)
+        assert not (run / "result.json").exists()
+        assert len(before) < len(stored(tmp_path / "whole"))
+        seconds = stored_seconds(run)
+        finish(start(learner_run(run, "--batch-size", "8", task=task)))
+        assert stored(run) == stored(tmp_path / "whole")
+        assert stored_seconds(run).items() >= seconds.items()  # not one row was written again
+        assert (run / "plan.json").read_text() == (tmp_path / "whole" / "plan.json").read_text()
+        results = [json.loads((folder / "result.json").read_text()) for folder in (run, tmp_path / "whole")]
+        assert results[0]["ood"] == results[1]["ood"]
+
+
+def stored_seconds(run: Path) -> dict[tuple[str, str], float]:
+    """When each finished evaluation was made, by how long it took."""
+    with closing(sqlite3.connect(run / "run.sqlite")) as db:
+        return {
+            (plan, batch): seconds for plan, batch, seconds in db.execute("SELECT plan, batch, seconds FROM answers")
+        }
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    process = start(learner_run(tmp_path / "run", "--batch-size", "4", task="lab:target_offset=2,n=2000"))
+    wait_for_answers(tmp_path / "run", 2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "stopped; every finished batch is stored, and the same command goes on from there\n"
