@@ -15,8 +15,8 @@ import tapioca
 from tapioca.checkpoints.cut import cut_checkpoint, cut_config
 from tapioca.checkpoints.verify import verify
 from tapioca.errors import ExportError, ModelError, UsageError
-from tapioca.flows.demo import learner_folder
 from tapioca.models.edit import apply
+from tapioca.models.load import PACKAGED
 from tapioca.models.tiny import tiny
 from tapioca.records import Plan
 
@@ -64,7 +64,7 @@ def test_a_live_model_is_exported_and_left_alone(tmp_path: Path) -> None:
 def test_the_packaged_learner_is_exported_like_any_model(tmp_path: Path) -> None:
     from transformers import AutoModel
 
-    assert tapioca.export(learner_folder(), tmp_path / "pruned", plan=Plan.drop(8, [5])).difference == 0
+    assert tapioca.export(PACKAGED["learner"], tmp_path / "pruned", plan=Plan.drop(8, [5])).difference == 0
     assert len(AutoModel.from_pretrained(tmp_path / "pruned").body.layers) == 7
 
 

@@ -17,9 +17,9 @@ import pytest
 from conftest import choice_rows, write_lines
 
 from tapioca.cli.main import main
-from tapioca.flows.demo import demo_config, learner_folder
+from tapioca.flows.demo import demo_config
 
-LEARNER = str(learner_folder())
+LEARNER = "learner"
 SMALL = ["--batch-size", "60", "--random-plans", "2", "--max-drops", "1"]
 
 
@@ -88,7 +88,7 @@ def test_default_out_names_model_task_and_hash(
 
 def test_the_demo_asks_for_a_real_shift() -> None:
     config = demo_config(Path("x"))
-    assert (config.task, config.reference) == ("lab:target_offset=2", "lab:id")
+    assert (config.task, config.reference) == ("lab:context_noise=0.2", "lab:id")
 
 
 def test_lab_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

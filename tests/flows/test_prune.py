@@ -12,9 +12,8 @@ from transformers import PreTrainedModel
 import tapioca
 from tapioca.errors import DataError, StoreError, UsageError
 from tapioca.evaluate import evaluate
-from tapioca.flows.demo import learner_folder
 from tapioca.lab.tasks import load_lab
-from tapioca.models.load import load
+from tapioca.models.load import PACKAGED, load
 from tapioca.models.tiny import tiny
 from tapioca.records import Plan, PruneConfig, RunInfo
 from tapioca.runs.store import read_run
@@ -27,7 +26,7 @@ OPTIONS = {"reference": "lab:id,n=120", "batch_size": 60, "random_plans": 5, "pr
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunInfo:
     """A run of the packaged learner on a shift that pruning helps."""
     out = tmp_path_factory.mktemp("runs") / "learner"
-    return tapioca.prune(learner_folder(), task="lab:target_offset=2,n=120", out=out, **OPTIONS)
+    return tapioca.prune(PACKAGED["learner"], task="lab:target_offset=2,n=120", out=out, **OPTIONS)
 
 
 def test_the_gain_is_measured_on_held_out_prompts(run: RunInfo) -> None:
@@ -39,7 +38,7 @@ def test_the_gain_is_measured_on_held_out_prompts(run: RunInfo) -> None:
 
     groups = search_groups([task.examples, load_lab("lab:id,n=120").examples], 0.5, 0)
     search, test = split(task, groups)
-    model = load(learner_folder()).model
+    model = load(PACKAGED["learner"]).model
     scores = evaluate(model, test, [Plan.full(8), run.plan], batch_size=60).values
     assert judged.result.gain == pytest.approx(effect(scores[0], scores[1], test.weights, test.metric))
     searched = evaluate(model, search, [run.plan], batch_size=60).values.mean()
@@ -83,7 +82,7 @@ def test_geometry_is_measured_over_kept_layers(run: RunInfo) -> None:
 
 
 def test_a_profile_of_its_own_agrees(run: RunInfo) -> None:
-    found = tapioca.profile(load(learner_folder()).model, task="lab:id,n=40", batch_size=40)
+    found = tapioca.profile(load(PACKAGED["learner"]).model, task="lab:id,n=40", batch_size=40)
     assert found.layers == tuple(range(8))
     assert found.n == 40
     assert all(low <= value <= high for value, (low, high) in zip(found.norm, found.norm_band, strict=True))
@@ -116,15 +115,15 @@ def test_the_same_call_again_evaluates_nothing(run: RunInfo, monkeypatch: pytest
         raise AssertionError("evaluated again")
 
     monkeypatch.setattr("tapioca.evaluate._answers", refuse)
-    again = tapioca.prune(learner_folder(), task="lab:target_offset=2,n=120", out=run.folder, **OPTIONS)
+    again = tapioca.prune(PACKAGED["learner"], task="lab:target_offset=2,n=120", out=run.folder, **OPTIONS)
     assert again == run
 
 
 def test_another_request_does_not_touch_the_folder(run: RunInfo) -> None:
     with pytest.raises(StoreError, match=r"belongs to another run \(differs in: settings\)"):
-        tapioca.prune(learner_folder(), task="lab:target_offset=2,n=120", out=run.folder, **{**OPTIONS, "seed": 1})
+        tapioca.prune(PACKAGED["learner"], task="lab:target_offset=2,n=120", out=run.folder, **{**OPTIONS, "seed": 1})
     with pytest.raises(StoreError, match=r"differs in: data"):
-        tapioca.prune(learner_folder(), task="lab:target_offset=1,n=120", out=run.folder, **OPTIONS)
+        tapioca.prune(PACKAGED["learner"], task="lab:target_offset=1,n=120", out=run.folder, **OPTIONS)
     assert read_run(run.folder) == run
 
 
@@ -166,7 +165,7 @@ def test_at_chance_accuracy_is_refused_and_likelihood_offered(tmp_path: Path) ->
 
 def test_without_a_reference(tmp_path: Path) -> None:
     info = tapioca.prune(
-        learner_folder(),
+        PACKAGED["learner"],
         task="lab:target_offset=2,n=60",
         out=tmp_path / "run",
         progress=False,
@@ -182,7 +181,7 @@ def test_without_a_reference(tmp_path: Path) -> None:
 
 def test_test_data_of_its_own(tmp_path: Path) -> None:
     info = tapioca.prune(
-        learner_folder(), task="lab:target_offset=2,n=40", test="lab:target_offset=2,n=60,seed=1", out=tmp_path / "run",
+        PACKAGED["learner"], task="lab:target_offset=2,n=40", test="lab:target_offset=2,n=60,seed=1", out=tmp_path / "run",
         progress=False, random_plans=0, max_drops=1, batch_size=60,
     )  # fmt: skip
     judged = info.judged("ood")
@@ -203,7 +202,7 @@ def test_test_data_of_its_own(tmp_path: Path) -> None:
 def test_requests_that_cannot_work(options: dict, message: str, tmp_path: Path) -> None:
     settings = {"task": "lab:target_offset=2,n=40", "out": tmp_path / "run", "progress": False, **options}
     with pytest.raises(UsageError, match=message):
-        tapioca.prune(learner_folder(), **settings)
+        tapioca.prune(PACKAGED["learner"], **settings)
 
 
 def test_the_command_is_the_request() -> None:

@@ -13,12 +13,14 @@ import torch
 from scipy import stats as scipy_stats
 
 from tapioca.errors import UsageError
-from tapioca.flows.demo import learner_folder
+from tapioca.evaluate import evaluate
 from tapioca.lab.config import TrainConfig
 from tapioca.lab.functions import Distribution, Polynomials
 from tapioca.lab.shifts import KINDS, shift
 from tapioca.lab.tasks import load_lab
 from tapioca.lab.train import train
+from tapioca.models.load import PACKAGED, load
+from tapioca.records import Plan
 from tapioca.tasks.regress import interleave
 
 RNG = np.random.default_rng
@@ -126,7 +128,7 @@ def test_the_learner_loads_after_import_tapioca_alone() -> None:
     code = (
         "import tapioca, sys; assert 'torch' not in sys.modules\n"
         "from transformers import AutoModel\n"
-        f"model = AutoModel.from_pretrained({str(learner_folder())!r})\n"
+        f"model = AutoModel.from_pretrained({str(PACKAGED['learner'])!r})\n"
         "print(type(model).__name__, len(model.body.layers), sum(p.numel() for p in model.parameters()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -134,15 +136,12 @@ def test_the_learner_loads_after_import_tapioca_alone() -> None:
 
 
 def test_the_packaged_learner_is_what_its_card_says() -> None:
-    from tapioca.evaluate import evaluate
-    from tapioca.models.load import load
-    from tapioca.records import Plan
 
-    said = json.loads((learner_folder() / "training.json").read_text())
+    said = json.loads((PACKAGED["learner"] / "training.json").read_text())
     config = TrainConfig(out=Path("x"), **said["config"])
-    assert (learner_folder() / "model.safetensors").stat().st_size < 4_000_000
-    assert f"{said['final_loss']:.4f}" in (learner_folder() / "README.md").read_text()
-    model = load(learner_folder()).model
+    assert (PACKAGED["learner"] / "model.safetensors").stat().st_size < 4_000_000
+    assert f"{said['final_loss']:.4f}" in (PACKAGED["learner"] / "README.md").read_text()
+    model = load(PACKAGED["learner"]).model
     prompts = config.functions.draw(256, RNG(123))
     with torch.inference_mode():
         predicted = model(torch.from_numpy(interleave(prompts.x, prompts.seen))).logits[:, 0::2, 0].numpy()

@@ -21,8 +21,8 @@ def run(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo
     from tapioca.report.screen import LiveScreen, show
 
     config, console = demo_config(out), Console()
-    console.print("A small transformer has learned to continue polynomials from points in its prompt.")
-    console.print("Now its inputs drift: every y is moved up by 2. Is it better without some layers?")
+    console.print("A small transformer has learned to continue polynomials from points in its prompt.", soft_wrap=True)
+    console.print("Now the points it sees turn noisy (σ = 0.2). Is it better off without some layers?", soft_wrap=True)
     console.print(f"[dim]$ {config.command()}", highlight=False, soft_wrap=True)
     with LiveScreen(console) as screen:
         info = prune(config, screen)

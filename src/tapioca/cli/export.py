@@ -23,8 +23,10 @@ def run(config: ExportConfig) -> None:
     console.print(
         f"wrote     {done.folder}: {len(done.plan.kept)} layers, without {ranges(done.plan.drops)} of 0–{done.plan.n_layers - 1}",
         highlight=False,
+        soft_wrap=True,
     )
     console.print(
         f"checked   reloaded by plain transformers in a fresh process; largest logit difference {done.difference:.3g}",
         highlight=False,
+        soft_wrap=True,
     )

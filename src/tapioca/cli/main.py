@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        code = app(argv if argv is not None else sys.argv[1:], standalone_mode=False)
+        code = app(argv if argv is not None else sys.argv[1:], prog_name="tapioca", standalone_mode=False)
         if code == STOPPED:
             errors.print("stopped; every finished batch is stored, and the same command goes on from there")
         return int(code or 0)

@@ -17,7 +17,7 @@ from tapioca.checkpoints.verify import verify
 from tapioca.errors import ExportError, StoreError, UsageError
 from tapioca.models.edit import check_fits
 from tapioca.models.find import find_layers
-from tapioca.models.load import load, model_hash
+from tapioca.models.load import load, local_name, model_hash
 from tapioca.records import Plan, RunInfo
 from tapioca.runs.store import read_run
 
@@ -129,7 +129,7 @@ def _model_folder(source: object, revision: str | None, scratch: Path) -> Path:
         logging.disable_progress_bar()
         source.save_pretrained(scratch)
         return scratch
-    folder = Path(str(source))
+    folder = Path(local_name(str(source)))
     if folder.is_dir():
         return folder
     try:

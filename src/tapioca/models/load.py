@@ -28,6 +28,9 @@ NOT_IN_HASH = {"_name_or_path", "architectures", "dtype", "transformers_version"
 """Fields of a configuration that do not change what a model computes; the dtype is hashed with the weights."""
 
 
+PACKAGED = {"learner": Path(__file__).parents[1] / "data" / "learner"}
+"""Models that ship with this package, by the name a user types."""
+
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 
 
@@ -49,7 +52,7 @@ def load(
     """Load a model and its tokenizer for inference.
 
     Args:
-        name: a local folder or a hub id.
+        name: a local folder, a hub id, or "learner" for the in-context learner that ships with this package.
         device: "cpu", "cuda", "cuda:1", ...; by default a GPU where there is one.
         dtype: "auto" keeps the checkpoint's; else a torch dtype name such as "float32".
         revision: branch, tag or commit of a hub model.
@@ -59,7 +62,7 @@ def load(
         ModelError: no such model, no safetensors weights, weights that do not match the
             architecture, or an unknown dtype.
     """
-    source = str(name)
+    source = local_name(name)
     if dtype not in DTYPES:
         raise ModelError(f"unknown dtype '{dtype}'; use {', '.join(DTYPES)}")
     if device == "meta":
@@ -89,6 +92,12 @@ def load(
     _refuse_partial(source, report)
     tokenizer = _tokenizer(source, revision, trust_remote_code)
     return Loaded(_placed(model, device).eval(), tokenizer)
+
+
+def local_name(name: str | Path) -> str:
+    """A model's name as transformers understands it: the folder of a packaged model, anything else as it is."""
+    packaged = PACKAGED.get(str(name))
+    return str(packaged) if packaged and not Path(name).exists() else str(name)
 
 
 def model_hash(model: PreTrainedModel) -> str:

@@ -106,10 +106,11 @@ def show(info: RunInfo, console: Console) -> None:
         console.print(f"saves     {words.saved(info.cost, info.plan.n_layers, len(info.plan.drops))}", highlight=False)
     tied = sum(found.ties > 1 for found in info.rounds)
     ties = f"; equal scores decided {tied} of {len(info.rounds)} rounds" if tied else ""
-    tested = ", ".join(f"{found.result.n} {found.data.upper()}" for found in info.judgements if found.role == "best")
+    tested = " + ".join(f"{found.result.n} {found.data.upper()}" for found in info.judgements if found.role == "best")
     console.print(
-        f"search    {info.cost.plans_tried} plans on {info.cost.search_examples} search examples{ties}; judged on {tested} held-out ones",
+        f"search    {info.cost.plans_tried} plans on {info.cost.search_examples} search examples{ties}; judged on {tested} held out",
         highlight=False,
+        soft_wrap=True,
     )
     for line in _geometry(info):
         console.print(line, highlight=False)

@@ -1,0 +1,34 @@
+# The five verbs of this project; CI calls `test` and `check` and nothing else.
+PYTHON ?= python3
+BIN = .venv/bin
+READY = .venv/.ready
+
+.PHONY: install check test test-slow docs demo clean
+
+install: $(READY)  ## make .venv and install the package with its development tools
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+check: $(READY)  ## lint, format and types
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/mypy
+
+test: $(READY)  ## the fast tests (about five minutes on two cores)
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## the slow tests too
+	$(BIN)/python -m pytest -m ''
+
+docs: $(READY)  ## build the command reference from the program's own help
+	$(BIN)/python docs/build.py
+
+demo: $(READY)  ## show the effect on the packaged learner, and write runs/demo/report.html
+	$(BIN)/tapioca demo
+
+clean:  ## remove what the other verbs made
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
