@@ -1,0 +1,1 @@
+"""The notebook: what was asked, and every answer as it was found."""

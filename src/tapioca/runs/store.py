@@ -1,0 +1,160 @@
+"""A run folder: `run.sqlite` with every answer, `manifest.json` with everything that could change one.
+
+Each batch of answers is one transaction in a write-ahead log, so that a killed process loses at most
+the batch in flight, and the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from tapioca.disk import make_folder, write_json
+from tapioca.errors import StoreError
+from tapioca.records import Answer, Plan, RunInfo
+from tapioca.runs.fingerprint import fingerprint
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS answers (
+    plan TEXT NOT NULL REFERENCES plans (digest),
+    batch TEXT NOT NULL,
+    answers BLOB NOT NULL,  -- float64 pairs (score, likelihood), one per example of the batch
+    seconds REAL NOT NULL,
+    PRIMARY KEY (plan, batch)
+);
+"""
+
+
+class Store:
+    """The answers of one run. Use it as a context manager.
+
+    Args:
+        folder: the run folder; made if it is not there.
+        manifest: everything that could change an answer. A folder belongs to one manifest for good.
+
+    Raises:
+        StoreError: the folder belongs to another run, is no run folder, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]):
+        self.folder = folder
+        self.manifest = {**manifest, "fingerprint": fingerprint(manifest)}
+        self.new_evaluations = 0
+        _claim(folder, self.manifest)
+        with _errors(folder):
+            self._db = sqlite3.connect(folder / "run.sqlite", isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.executescript(SCHEMA)
+        self._known_plans = {row[0] for row in self._db.execute("SELECT digest FROM plans")}
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._db.close()
+
+    def recall(self, plan: Plan, batch: str) -> list[Answer] | None:
+        """The answers of a plan to a batch, or None if they are not known."""
+        with _errors(self.folder):
+            row = self._db.execute("SELECT answers FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)).fetchone()
+        return [Answer(*pair) for pair in np.frombuffer(row[0]).reshape(-1, 2).tolist()] if row else None
+
+    def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float) -> None:
+        """Keep the answers of a plan to a batch, in one transaction."""
+        blob = np.array(answers, dtype=np.float64).tobytes()
+        with _errors(self.folder):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                if plan.digest not in self._known_plans:
+                    self._db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?)", (plan.digest, plan.to_json()))
+                self._db.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", (plan.digest, batch, blob, seconds))
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # a full disk has rolled back already
+                    self._db.execute("ROLLBACK")
+                raise
+        self._known_plans.add(plan.digest)
+        self.new_evaluations += len(answers)
+
+    def totals(self) -> tuple[int, int, float]:
+        """Plans, plan-example evaluations and seconds in this run so far."""
+        with _errors(self.folder):
+            row = self._db.execute("SELECT count(DISTINCT plan), total(length(answers)) / 16, total(seconds) FROM answers").fetchone()
+        return int(row[0]), int(row[1]), float(row[2])
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder.
+
+    Raises:
+        StoreError: there is none, or it cannot be read.
+    """
+    return read_json(folder, "manifest.json")
+
+
+def read_run(folder: Path) -> RunInfo:
+    """The record of a finished run.
+
+    Raises:
+        StoreError: the folder holds none, or one this version cannot read.
+    """
+    try:
+        return RunInfo(**{**read_json(folder, "run.json"), "folder": folder})
+    except ValidationError as error:
+        raise StoreError(f"cannot read {folder / 'run.json'}: {error.errors()[0]['msg']}; run `tapioca prune` again") from error
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """One JSON file of a run folder.
+
+    Raises:
+        StoreError: there is none, or it cannot be read.
+    """
+    try:
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StoreError(f"{folder} has no {name}; expected the folder of a finished `tapioca prune`") from error
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot read {folder / name}: {error}") from error
+    if not isinstance(found, dict):
+        raise StoreError(f"{folder / name} is not a record of this program")
+    return found
+
+
+def _claim(folder: Path, manifest: dict[str, Any]) -> None:
+    """Make the folder this run's, or check that it is."""
+    make_folder(folder)
+    if not _foreign(folder):
+        write_json(folder / "manifest.json", manifest)
+        return
+    if not (folder / "manifest.json").is_file():
+        raise StoreError(f"{folder} holds something else than a run; choose another folder with --out")
+    found = read_manifest(folder)
+    if found.get("fingerprint") != manifest["fingerprint"]:
+        differs = sorted(key for key in found.keys() | manifest.keys() if key != "fingerprint" and found.get(key) != manifest.get(key))
+        raise StoreError(f"{folder} belongs to another run (differs in: {', '.join(differs)}); choose another folder with --out")
+
+
+def _foreign(folder: Path) -> list[str]:
+    """What lies in a folder, but for temporary files a killed process may have left."""
+    try:
+        return [path.name for path in folder.iterdir() if not (path.name.startswith(".") and path.suffix == ".tmp")]
+    except OSError as error:
+        raise StoreError(f"cannot read {folder}: {error.strerror or error}; choose another folder with --out") from error
+
+
+@contextmanager
+def _errors(folder: Path) -> Iterator[None]:
+    """Turn what SQLite says about the disk into one line."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot use {folder / 'run.sqlite'}: {error}; free some space, make the folder writable or choose another with --out") from error

@@ -1,0 +1,89 @@
+"""The store: what is kept is found again, folders belong to one run, and a full disk is one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tapioca.disk import write_json, write_text
+from tapioca.errors import StoreError
+from tapioca.records import Answer, Plan
+from tapioca.runs.fingerprint import fingerprint
+from tapioca.runs.store import Store, read_run
+
+ANSWERS = [Answer(1.0, -0.25), Answer(0.0, -3.5)]
+
+
+def test_answers_survive_and_are_exact(tmp_path: Path) -> None:
+    with Store(tmp_path / "run", {"a": 1}) as store:
+        assert store.recall(Plan.full(3), "b0") is None
+        store.record(Plan.full(3), "b0", ANSWERS, 0.5)
+    with Store(tmp_path / "run", {"a": 1}) as store:
+        assert store.recall(Plan.full(3), "b0") == ANSWERS
+        assert store.recall(Plan.drop(3, [0]), "b0") is None
+        assert store.recall(Plan.full(3), "b1") is None
+        assert store.totals() == (1, 2, 0.5)
+
+
+def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
+    with Store(tmp_path / "run", {"a": 1, "b": 2}):
+        pass
+    with pytest.raises(StoreError, match=r"belongs to another run \(differs in: a\)"):
+        Store(tmp_path / "run", {"a": 3, "b": 2})
+
+
+def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(StoreError, match="something else than a run"):
+        Store(tmp_path, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(StoreError, match="cannot use .*run as a folder"):
+        Store(tmp_path / "run", {})
+
+
+def test_a_full_database_is_one_clear_line_and_loses_nothing(tmp_path: Path) -> None:
+    with Store(tmp_path / "run", {}) as store:
+        store.record(Plan.full(3), "b0", ANSWERS, 0.0)
+        pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+        store._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(StoreError, match="full; free some space"):
+            store.record(Plan.full(3), "b1", ANSWERS * 100_000, 0.0)
+        assert store.recall(Plan.full(3), "b0") == ANSWERS
+        assert store.recall(Plan.full(3), "b1") is None
+
+
+def test_a_damaged_database_is_one_clear_line(tmp_path: Path) -> None:
+    with Store(tmp_path / "run", {}):
+        pass
+    for path in tmp_path.glob("run/run.sqlite*"):
+        path.write_bytes(b"not a database" * 500)
+    with pytest.raises(StoreError, match="run.sqlite"):
+        Store(tmp_path / "run", {})
+
+
+def test_a_finished_run_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"has no run\.json"):
+        read_run(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(StoreError, match="cannot read"):
+        read_run(tmp_path)
+
+
+def test_fingerprints_ignore_order_and_nothing_else() -> None:
+    assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 1.5})
+
+
+def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(tmp_path / "a.txt", float("nan"))
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    with pytest.raises(StoreError, match="cannot write"):
+        write_text(tmp_path / "no" / "such" / "folder.txt", "x")
