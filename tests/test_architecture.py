@@ -130,7 +130,7 @@ def test_every_module_says_what_it_is_for() -> None:
 
 
 def test_registry_entries_exist() -> None:
-    from tapioca.flows.prepare import SOURCES
+    from tapioca.flows.data import SOURCES
 
     for name in SOURCES:
         module, _, attribute = SOURCES.entries[name].partition(":")

@@ -10,8 +10,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tapioca.errors import UsageError
 from tapioca.evaluate import check_task
+from tapioca.flows.data import read_task
 from tapioca.flows.export import Exported, export
-from tapioca.flows.prepare import read_task
 from tapioca.flows.prune import prune as prune_flow
 from tapioca.flows.watcher import Silent
 from tapioca.geometry.alignment import bands

@@ -42,7 +42,7 @@ def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
-    with pytest.raises(StoreError, match="cannot use .*run as a folder"):
+    with pytest.raises(StoreError, match=r"cannot use .*run as a folder"):
         Store(tmp_path / "run", {})
 
 
@@ -62,7 +62,7 @@ def test_a_damaged_database_is_one_clear_line(tmp_path: Path) -> None:
         pass
     for path in tmp_path.glob("run/run.sqlite*"):
         path.write_bytes(b"not a database" * 500)
-    with pytest.raises(StoreError, match="run.sqlite"):
+    with pytest.raises(StoreError, match=r"run\.sqlite"):
         Store(tmp_path / "run", {})
 
 

@@ -64,7 +64,9 @@ class Store:
     def recall(self, plan: Plan, batch: str) -> list[Answer] | None:
         """The answers of a plan to a batch, or None if they are not known."""
         with _errors(self.folder):
-            row = self._db.execute("SELECT answers FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)).fetchone()
+            row = self._db.execute(
+                "SELECT answers FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)
+            ).fetchone()
         return [Answer(*pair) for pair in np.frombuffer(row[0]).reshape(-1, 2).tolist()] if row else None
 
     def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float) -> None:
@@ -75,7 +77,9 @@ class Store:
             try:
                 if plan.digest not in self._known_plans:
                     self._db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?)", (plan.digest, plan.to_json()))
-                self._db.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", (plan.digest, batch, blob, seconds))
+                self._db.execute(
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", (plan.digest, batch, blob, seconds)
+                )
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:  # a full disk has rolled back already
@@ -87,7 +91,9 @@ class Store:
     def totals(self) -> tuple[int, int, float]:
         """Plans, plan-example evaluations and seconds in this run so far."""
         with _errors(self.folder):
-            row = self._db.execute("SELECT count(DISTINCT plan), total(length(answers)) / 16, total(seconds) FROM answers").fetchone()
+            row = self._db.execute(
+                "SELECT count(DISTINCT plan), total(length(answers)) / 16, total(seconds) FROM answers"
+            ).fetchone()
         return int(row[0]), int(row[1]), float(row[2])
 
 
@@ -109,7 +115,9 @@ def read_run(folder: Path) -> RunInfo:
     try:
         return RunInfo(**{**read_json(folder, "run.json"), "folder": folder})
     except ValidationError as error:
-        raise StoreError(f"cannot read {folder / 'run.json'}: {error.errors()[0]['msg']}; run `tapioca prune` again") from error
+        raise StoreError(
+            f"cannot read {folder / 'run.json'}: {error.errors()[0]['msg']}; run `tapioca prune` again"
+        ) from error
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
@@ -139,8 +147,14 @@ def _claim(folder: Path, manifest: dict[str, Any]) -> None:
         raise StoreError(f"{folder} holds something else than a run; choose another folder with --out")
     found = read_manifest(folder)
     if found.get("fingerprint") != manifest["fingerprint"]:
-        differs = sorted(key for key in found.keys() | manifest.keys() if key != "fingerprint" and found.get(key) != manifest.get(key))
-        raise StoreError(f"{folder} belongs to another run (differs in: {', '.join(differs)}); choose another folder with --out")
+        differs = sorted(
+            key
+            for key in found.keys() | manifest.keys()
+            if key != "fingerprint" and found.get(key) != manifest.get(key)
+        )
+        raise StoreError(
+            f"{folder} belongs to another run (differs in: {', '.join(differs)}); choose another folder with --out"
+        )
 
 
 def _foreign(folder: Path) -> list[str]:
@@ -148,7 +162,9 @@ def _foreign(folder: Path) -> list[str]:
     try:
         return [path.name for path in folder.iterdir() if not (path.name.startswith(".") and path.suffix == ".tmp")]
     except OSError as error:
-        raise StoreError(f"cannot read {folder}: {error.strerror or error}; choose another folder with --out") from error
+        raise StoreError(
+            f"cannot read {folder}: {error.strerror or error}; choose another folder with --out"
+        ) from error
 
 
 @contextmanager
@@ -157,4 +173,6 @@ def _errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreError(f"cannot use {folder / 'run.sqlite'}: {error}; free some space, make the folder writable or choose another with --out") from error
+        raise StoreError(
+            f"cannot use {folder / 'run.sqlite'}: {error}; free some space, make the folder writable or choose another with --out"
+        ) from error

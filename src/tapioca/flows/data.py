@@ -1,0 +1,73 @@
+"""The data sets of a run: read, checked against the model and each other, and split."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapioca.errors import DataError
+from tapioca.evaluate import check_task
+from tapioca.models.inputs import max_length
+from tapioca.models.load import Loaded
+from tapioca.records import PruneConfig
+from tapioca.records.results import Data
+from tapioca.registry import Registry
+from tapioca.tasks.base import Task
+from tapioca.tasks.split import check_size, limited, refuse_leak, refuse_same, search_groups, split
+from tapioca.tasks.text import Encoder
+
+SOURCES = Registry("task source", {"lab": "tapioca.lab.tasks:load_lab", "file": "tapioca.tasks.files:load_task"})
+
+
+def read_task(name: str, loaded: Loaded, given: dict[str, Any]) -> Task:
+    """Read one task by name: lab:... or a file."""
+    encoder = Encoder(loaded.tokenizer, max_length(loaded.model)) if loaded.tokenizer else None
+    task: Task = SOURCES["lab" if name.startswith("lab:") else "file"](name, encoder, given)
+    return task
+
+
+def read_tasks(config: PruneConfig, loaded: Loaded, live: dict[str, Task]) -> dict[str, Task]:
+    """The data sets of a run by role: ood, and where given id and test.
+
+    Raises:
+        DataError: a file cannot be read, the model cannot read it, or the data sets are measured differently.
+    """
+    given = config.task_options()
+    names = {"ood": config.task, "id": config.reference, "test": config.test}
+    found = {
+        role: live[name] if name in live else read_task(name, loaded, given)
+        for role, name in names.items()
+        if name is not None
+    }
+    for task in found.values():
+        check_task(loaded.model, task)
+        if task.metric != found["ood"].metric:
+            raise DataError(
+                f"{task.name} is measured by {task.metric.name}, {config.task} by {found['ood'].metric.name}; use data of one kind"
+            )
+    return {role: limited(task, config.limit, config.seed) for role, task in found.items()}
+
+
+def split_tasks(config: PruneConfig, whole: dict[str, Task]) -> tuple[dict[Data, Task], dict[Data, Task]]:
+    """Search and test splits by data set; groups shared by data sets land on one side.
+
+    Raises:
+        DataError: ID and OOD data are the same, a split is too small, or a test split holds what the search sees.
+    """
+    for role in ("ood", "test"):
+        if role in whole and "id" in whole:
+            refuse_same(whole[role], whole["id"])
+    groups = search_groups([task.examples for task in whole.values()], config.search_share, config.seed)
+    search: dict[Data, Task] = {}
+    test: dict[Data, Task] = {}
+    if "test" in whole:
+        groups |= set(whole["ood"].groups)
+        search["ood"], test["ood"] = whole["ood"], whole["test"]
+        check_size(search["ood"], "search")
+        check_size(test["ood"], "test")
+    roles: tuple[Data, ...] = ("ood", "id")
+    for data in roles:
+        if data in whole and data not in search:
+            search[data], test[data] = split(whole[data], groups)
+    for task in test.values():
+        refuse_leak(search["ood"], task)
+    return search, test
