@@ -117,6 +117,6 @@ class PruneConfig(Request):
 class ExportConfig(Request):
     """The request behind `tapioca export`."""
 
-    run: Path = Field(description="Run folder of `tapioca prune`.")
+    run: Path = Field(description="Run folder of `tapioca prune`; with --plan also a model, as a folder or hub id.")
     to: Path = Field(description="Folder for the checkpoint; must be new or empty.")
     plan: Path | None = Field(default=None, description="A plan file to use instead of the run's plan.json.")
