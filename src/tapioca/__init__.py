@@ -5,6 +5,7 @@ Names are imported when first used, so `import tapioca` loads no torch.
 
 from __future__ import annotations
 
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,18 @@ def __dir__() -> list[str]:
     return __all__
 
 
-@wrapt.when_imported("transformers.models.auto.modeling_auto")
-def _register_learner(auto: ModuleType) -> None:
-    """Make the lab's learner known to AutoConfig and AutoModel as soon as those are loaded, and not before."""
-    import tapioca.lab.learner  # noqa: F401
+_NEEDED = tuple(
+    f"transformers.{name}" for name in ("models.auto.modeling_auto", "modeling_layers", "models.llama.modeling_llama")
+)
+"""What the learner's own imports need; transformers imports the first in the middle of the others."""
+
+
+def _register_learner(module: ModuleType) -> None:
+    """Make the lab's learner known to AutoConfig and AutoModel once all it needs is there, and not before."""
+    others = (sys.modules.get(name) for name in _NEEDED if name != module.__name__)
+    if not any(other and getattr(other.__spec__, "_initializing", False) for other in others):
+        import tapioca.lab.learner  # noqa: F401
+
+
+for _name in _NEEDED:
+    wrapt.register_post_import_hook(_register_learner, _name)
