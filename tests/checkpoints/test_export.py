@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import word_tokenizer
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, PreTrainedModel
 
 import tapioca
 from tapioca.checkpoints.cut import cut_checkpoint, cut_config
@@ -32,7 +32,7 @@ def test_a_cut_checkpoint_equals_the_live_plan(
     plan = Plan.drop(4, drops)
     model.save_pretrained(tmp_path / "full", max_shard_size=shards)
     assert len(list((tmp_path / "full").glob("*.safetensors"))) > 1 or shards == "50GB"
-    cut_checkpoint(tmp_path / "full", tmp_path / "cut", plan)
+    cut_checkpoint(tmp_path / "full", tmp_path / "cut", plan, model)
     other, report = AutoModelForCausalLM.from_pretrained(tmp_path / "cut", output_loading_info=True)
     assert not any(report.values())
     with apply(model, plan), torch.inference_mode():
@@ -71,7 +71,7 @@ def test_the_packaged_learner_is_exported_like_any_model(tmp_path: Path) -> None
 def test_a_wrong_checkpoint_is_refused(tmp_path: Path) -> None:
     model = tiny("llama")
     model.save_pretrained(tmp_path / "full")
-    cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [1]))
+    cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [1]), model)
     with pytest.raises(ExportError, match="differs from the live plan by"):
         verify(model, Plan.drop(4, [2]), tmp_path / "cut")
     with pytest.raises(ExportError, match="3 layers, expected 2"):
@@ -121,8 +121,6 @@ def test_configs() -> None:
         "c",
         "d",
     ]
-    with pytest.raises(ExportError, match="scales attention by the layer's number"):
-        cut_config({"n_layer": 4, "scale_attn_by_inverse_layer_idx": True}, plan, LlamaConfig())
 
 
 def test_lists_that_transformers_derives_from_positions_are_written_out(tmp_path: Path) -> None:
@@ -145,3 +143,12 @@ def test_one_shard_with_an_index(tmp_path: Path) -> None:
     index = {"metadata": {}, "weight_map": dict.fromkeys(names, "model-00001-of-00001.safetensors")}
     (tmp_path / "full" / "model.safetensors.index.json").write_text(json.dumps(index))
     assert tapioca.export(tmp_path / "full", tmp_path / "pruned", plan=Plan.drop(4, [0])).difference == 0
+
+
+def test_a_model_that_computes_with_its_layers_numbers_is_refused(tmp_path: Path) -> None:
+    config = GPT2Config(n_layer=4, n_embd=32, n_head=4, vocab_size=128, scale_attn_by_inverse_layer_idx=True)
+    with pytest.raises(
+        ExportError, match=r"cannot keep layer 1 as it is: attn\.scaling would be 0\.35\d* instead of 0\.17"
+    ):
+        tapioca.export(GPT2LMHeadModel(config).eval(), tmp_path / "pruned", plan=Plan.drop(4, [0]))
+    assert list(tmp_path.iterdir()) == []

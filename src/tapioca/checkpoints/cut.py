@@ -14,11 +14,12 @@ from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import AutoConfig, PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedModel
 
+from tapioca.checkpoints.guard import check_rebuild
 from tapioca.disk import write_json
 from tapioca.errors import ExportError
-from tapioca.models.families import LAYER, NOT_PER_LAYER
+from tapioca.models.families import INDEX_LISTS, LAYER, LEADING_COUNTS, NOT_PER_LAYER
 from tapioca.records import Plan
 
 COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
@@ -26,25 +27,25 @@ COPIED = ("*.json", "*.txt", "*.model", "*.jinja", "LICENSE*", "merges*", "vocab
 NOT_COPIED = {"config.json", "model.safetensors.index.json", "training.json"}
 
 
-def cut_checkpoint(source: Path, target: Path, plan: Plan) -> None:
+def cut_checkpoint(source: Path, target: Path, plan: Plan, model: PreTrainedModel) -> None:
     """Write `target` as the checkpoint `source` without the layers the plan drops.
 
     Args:
         source: a Hugging Face model folder with safetensors weights.
         target: a folder that does not exist yet.
         plan: whole-layer drops only.
+        model: the model in `source`, for the guard of `check_rebuild`.
 
     Raises:
-        ExportError: the plan scales, or the files do not hold exactly the plan's layers.
+        ExportError: the plan scales, transformers would build other layers from the cut config, or the files do not
+            hold exactly the plan's layers.
     """
     if plan.scaled or plan.attention or plan.mlp:
         raise ExportError(f"the plan scales ({plan}); only plans that drop whole layers can be exported so far")
+    config = cut_config(json.loads((source / "config.json").read_text(encoding="utf-8")), plan, model.config)
+    check_rebuild(model, plan, config)
     target.mkdir(parents=True)
-    config = AutoConfig.from_pretrained(source)
-    write_json(
-        target / "config.json",
-        cut_config(json.loads((source / "config.json").read_text(encoding="utf-8")), plan, config),
-    )
+    write_json(target / "config.json", config)
     files = sorted(source.glob("*.safetensors"))
     names = {file: _names(file) for file in files}
     _check_layers([name for found in names.values() for name in found], plan)
@@ -71,7 +72,7 @@ def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> di
             their attention window, for instance) are written out, since a shorter model derives others.
 
     Raises:
-        ExportError: no field counts the plan's layers, or something is computed from a layer's position.
+        ExportError: no field counts the plan's layers.
     """
     owner = next(
         (part for part in (config, config.get("text_config") or {}) if any(name in part for name in COUNTS)), {}
@@ -81,24 +82,31 @@ def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> di
         raise ExportError(
             f"config.json has no count of {plan.n_layers} layers ({', '.join(COUNTS)}); cannot export this model"
         )
-    if owner.get("scale_attn_by_inverse_layer_idx"):
-        raise ExportError(
-            "this model scales attention by the layer's number, which a shorter checkpoint cannot keep; use the plan on the live model"
-        )
-    lists = {**vars(live.get_text_config(decoder=True)), **owner}
-    cut = {
-        **owner,
-        **{
-            name: [value[layer] for layer in plan.kept]
-            for name, value in lists.items()
-            if isinstance(value, list)
-            and len(value) == plan.n_layers
-            and name not in NOT_PER_LAYER
-            and not name.startswith("_")
-        },
-        **dict.fromkeys(counts, len(plan.kept)),
+    derived = {
+        name: value for name, value in vars(live.get_text_config(decoder=True)).items() if not name.startswith("_")
     }
+    cut = {**owner, **cut_fields({**derived, **owner}, plan), **dict.fromkeys(counts, len(plan.kept))}
     return cut if owner is config else {**config, "text_config": cut}
+
+
+def cut_fields(fields: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """The fields of a config that say something by layer, cut to the layers kept: one entry per layer, layer numbers,
+    counts of leading layers, and every how many layers a mixture of experts stands."""
+    number = {old: new for new, old in enumerate(plan.kept)}
+    cut: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name in INDEX_LISTS and isinstance(value, list):
+            cut[name] = [number[layer] for layer in value if layer in number]
+        elif isinstance(value, list) and len(value) == plan.n_layers and name not in NOT_PER_LAYER:
+            cut[name] = [value[layer] for layer in plan.kept]
+        elif name in LEADING_COUNTS and isinstance(value, int):
+            cut[name] = value - sum(layer < value for layer in plan.drops)
+    step = fields.get("decoder_sparse_step")
+    if isinstance(step, int) and step > 1:
+        named = fields.get("mlp_only_layers") or []
+        dense = [layer for layer in plan.kept if layer in named or (layer + 1) % step]
+        cut |= {"decoder_sparse_step": 1, "mlp_only_layers": [number[layer] for layer in dense]}
+    return cut
 
 
 def _names(file: Path) -> list[str]:

@@ -3,12 +3,14 @@
 Nothing of this project is imported, except with a last argument "own" for its own kind of model.
 """
 
+import inspect
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+import transformers
+from transformers import AutoConfig, AutoModel
 
 
 def main(folder: str, scratch: str, layers: str, keep: str, threads: str, own: str = "") -> None:
@@ -16,18 +18,22 @@ def main(folder: str, scratch: str, layers: str, keep: str, threads: str, own: s
     torch.set_num_threads(int(threads))
     if own:
         import tapioca  # noqa: F401  (makes its model type known)
-    kind = AutoModel if own else AutoModelForCausalLM
-    model, report = kind.from_pretrained(folder, dtype="auto", output_loading_info=True, use_safetensors=True)  # type: ignore[misc]
+    config = AutoConfig.from_pretrained(folder)
+    kind = getattr(transformers, config.architectures[0], AutoModel)
+    model, report = kind.from_pretrained(folder, dtype="auto", output_loading_info=True, use_safetensors=True)
     wrong = {what: sorted(map(str, names)) for what, names in report.items() if names}
     if wrong:
         sys.exit(f"weights and architecture differ: {wrong}")
-    count = AutoConfig.from_pretrained(folder).get_text_config(decoder=True).num_hidden_layers
+    count = config.get_text_config(decoder=True).num_hidden_layers
     if count != int(layers):
         sys.exit(f"{count} layers, expected {layers}")
     batch = {name: torch.from_numpy(array) for name, array in np.load(Path(scratch) / "batch.npz").items()}
+    known = inspect.signature(model.forward).parameters
+    options = {name: value for name, value in (("logits_to_keep", int(keep)), ("use_cache", False)) if name in known}
     with torch.inference_mode():
-        logits = model.eval()(**batch, logits_to_keep=int(keep), use_cache=False).logits
-    np.save(Path(scratch) / "logits.npy", logits.float().numpy())
+        outputs = model.eval()(**batch, **options)
+    found = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]
+    np.save(Path(scratch) / "logits.npy", found[:, -int(keep) :].float().numpy())
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def verify(model: PreTrainedModel, plan: Plan, folder: Path) -> float:
     Raises:
         ExportError: it does not load cleanly, has another number of layers, or gives other logits.
     """
-    batch = collate(model, _probe(model))
+    batch = _probe(model)
     with apply(model, plan):
         expected = forward(model, batch, keep=KEEP).numpy()
     found = _reload(folder, {name: tensor.numpy() for name, tensor in batch.items()}, len(plan.kept), model)
@@ -56,14 +56,17 @@ def verify(model: PreTrainedModel, plan: Plan, folder: Path) -> float:
     return difference
 
 
-def _probe(model: PreTrainedModel) -> list[tuple[int, ...]] | list[np.ndarray]:
-    """Two seeded sequences of what the model reads: one longer than a sliding window, and one that will be padded."""
+def _probe(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """Seeded inputs: two sequences, one longer than a sliding window and one that is padded; or two images."""
     rng, config = np.random.default_rng(0), model.config.get_text_config(decoder=True)
     window = getattr(config, "sliding_window", None) or 0
     lengths = (min(max(24, window + 8), LONGEST, max_length(model)), 17)
+    if model.main_input_name == "pixel_values":
+        shape = (2, model.config.num_channels, model.config.image_size, model.config.image_size)
+        return {"pixel_values": torch.from_numpy(rng.normal(size=shape).astype(np.float32)).to(model.dtype)}
     if model.main_input_name != "input_ids":
-        return [rng.uniform(0, 1, (length, 2)).round(2).astype(np.float32) for length in lengths]
-    return [tuple(rng.integers(0, config.vocab_size, length).tolist()) for length in lengths]
+        return collate(model, [rng.uniform(0, 1, (length, 2)).round(2).astype(np.float32) for length in lengths])
+    return collate(model, [tuple(rng.integers(0, config.vocab_size, length).tolist()) for length in lengths])
 
 
 def _reload(folder: Path, batch: dict[str, np.ndarray], layers: int, model: PreTrainedModel) -> np.ndarray:

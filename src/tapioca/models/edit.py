@@ -18,7 +18,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.errors import ModelError
-from tapioca.models.families import NOT_PER_LAYER
+from tapioca.models.families import FAMILIES, NOT_PER_LAYER, Family
 from tapioca.models.find import Layers, find_layers
 from tapioca.records import Plan
 
@@ -41,7 +41,7 @@ def apply(model: PreTrainedModel, plan: Plan) -> Iterator[PreTrainedModel]:
         ModelError: the plan is for another number of layers, or scales branches.
     """
     layers = find_layers(model)
-    check_fits(plan, len(layers))
+    check_fits(plan, len(layers), FAMILIES.get(model.config.model_type, Family()))
     with ExitStack() as stack:
         for layer, scale in plan.scaled.items():
             handle = layers.blocks[layer].register_forward_hook(partial(_scale, scale), with_kwargs=True)
@@ -51,11 +51,12 @@ def apply(model: PreTrainedModel, plan: Plan) -> Iterator[PreTrainedModel]:
         yield model
 
 
-def check_fits(plan: Plan, n_layers: int) -> None:
+def check_fits(plan: Plan, n_layers: int, family: Family) -> None:
     """Refuse a plan that cannot be used on a model of `n_layers` layers.
 
     Raises:
-        ModelError: the number of layers differs, no layer is left, or branches are scaled.
+        ModelError: the number of layers differs, no layer is left, the family cannot do without a layer, or
+            branches are scaled.
     """
     if plan.n_layers != n_layers:
         raise ModelError(
@@ -63,6 +64,10 @@ def check_fits(plan: Plan, n_layers: int) -> None:
         )
     if not plan.kept:
         raise ModelError(f"the plan drops all {n_layers} layers; keep at least one")
+    if plan.drops and family.no_drops:
+        raise ModelError(f"no layer of this model can be dropped: {family.no_drops}; scale layers instead")
+    if 0 in plan.drops and family.first_stays:
+        raise ModelError(f"layer 0 of this model cannot be dropped: {family.first_stays}; drop other layers")
     if plan.attention or plan.mlp:
         raise ModelError("the plan scales single branches; only whole layers can be dropped or scaled so far")
 

@@ -47,7 +47,9 @@ def find_layers(model: PreTrainedModel) -> Layers:
     config = model.config.get_text_config(decoder=True)
     count = getattr(config, "num_hidden_layers", None)
     lists = {name: len(module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
-    fitting = [path for path in _candidates(model) if lists.get(path) == count]
+    fitting = [path for path in _candidates(model) if lists.get(path) == count] or [
+        path for path in lists if lists[path] == count
+    ]
     if len(fitting) != 1:
         seen = ", ".join(f"{path} ({length})" for path, length in lists.items()) or "none"
         raise ModelError(
@@ -62,7 +64,7 @@ def find_layers(model: PreTrainedModel) -> Layers:
 def _candidates(model: PreTrainedModel) -> list[str]:
     """Paths to try: the table's alone where it has a row, else every list inside the decoder."""
     family = FAMILIES.get(model.config.model_type)
-    if family:
+    if family and family.layers:
         prefix = model.base_model_prefix
         return [f"{prefix}.{family.layers}" if hasattr(model, prefix) else family.layers]
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else model

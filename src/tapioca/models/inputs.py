@@ -48,17 +48,19 @@ def max_length(model: PreTrainedModel) -> int:
 def forward(model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: int) -> torch.Tensor:
     """The model's own outputs at the last `keep` positions: (batch, keep, output), float32.
 
+    Outputs are logits, or the last hidden states of a model without a head.
+
     Raises:
         ModelError: the model is in training mode, where dropout makes every answer a matter of luck.
     """
     if model.training:
         raise ModelError("the model is in training mode; call model.eval() first")
+    known = inspect.signature(model.forward).parameters
+    options = {name: value for name, value in (("logits_to_keep", keep), ("use_cache", False)) if name in known}
     with torch.inference_mode():
-        if "logits_to_keep" in inspect.signature(model.forward).parameters:
-            logits: torch.Tensor = model(**batch, logits_to_keep=keep, use_cache=False).logits
-        else:
-            logits = model(**batch, use_cache=False).logits
-    return logits[:, -keep:].float()
+        outputs = model(**batch, **options)
+    found: torch.Tensor = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]
+    return found[:, -keep:].float()
 
 
 def is_causal(model: PreTrainedModel, sequence: np.ndarray) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+import transformers
 from huggingface_hub.errors import HFValidationError
 from transformers import (
     AutoConfig,
@@ -18,7 +19,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_MAPPING
 from transformers.utils import logging
 
 from tapioca.errors import ModelError
@@ -68,9 +69,7 @@ def load(
     if device == "meta":
         raise ModelError("device 'meta' holds no numbers; use cpu, cuda or cuda:N")
     config = _config(source, revision, trust_remote_code)
-    if config.is_encoder_decoder:
-        raise ModelError(f"'{source}' is an encoder-decoder ({config.model_type}); use a decoder-only language model")
-    kind = AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or trust_remote_code else AutoModel
+    kind = AutoModelForCausalLM if trust_remote_code else _class_of(config)
     progress_shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # the caller shows progress
     try:
@@ -132,6 +131,23 @@ def _config(source: str, revision: str | None, trust_remote_code: bool) -> Pretr
         raise ModelError(f"no model '{source}': neither a folder here nor a hub model that can be reached") from error
     except Exception as error:  # a configuration with wrong values can raise anything
         raise ModelError(f"cannot load '{source}': {_first_line(error)}") from error
+
+
+def _class_of(config: PretrainedConfig) -> Any:
+    """The class the checkpoint was saved from; a bare decoder is loaded with its language-model head.
+
+    Raises:
+        ModelError: it is a whole encoder-decoder.
+    """
+    saved = getattr(transformers, (config.architectures or [""])[0], None)
+    causal = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    if causal and saved in (None, MODEL_MAPPING.get(type(config), None)):
+        return AutoModelForCausalLM
+    if config.is_encoder_decoder and "Encoder" not in (config.architectures or [""])[0]:
+        raise ModelError(
+            f"this checkpoint is an encoder-decoder ({config.model_type}); use a decoder or an encoder alone"
+        )
+    return saved or AutoModel
 
 
 def _placed(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
