@@ -91,6 +91,15 @@ def test_the_demo_asks_for_a_real_shift() -> None:
     assert (config.task, config.reference) == ("lab:context_noise=0.2", "lab:id")
 
 
+def test_inspect(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(["inspect", str(model_folder)], capsys)
+    assert code == 0
+    assert "type      llama" in out
+    assert "layers    4 at model.layers (LlamaDecoderLayer)" in out
+    assert "drop      0–3" in out
+    assert "export    without 0–3" in out
+
+
 def test_lab_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = ["--layers", "2", "--width", "16", "--heads", "2", "--points", "8", "--batch", "4"]
     code, out, _ = said(["lab", "train", "--out", str(tmp_path / "l"), "--steps", "3", *small], capsys)

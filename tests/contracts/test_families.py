@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from tapioca.checkpoints.cut import cut_checkpoint, cut_config
 from tapioca.errors import ExportError, ModelError
+from tapioca.flows.inspect import facts, inspect
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.tiny import RECIPES, tiny
@@ -22,7 +23,7 @@ from tapioca.records import Plan
 NO_DROPS = {"jamba"}
 FIRST_STAYS = {"t5 (encoder)"}
 NOT_EXPORTED = {("modernbert", 0)}
-"""What transformers cannot express, each refused with a reason; see `models/families.py`."""
+"""What cannot be dropped or expressed in a checkpoint, each refused with a reason."""
 
 WITHOUT_EMBEDDINGS = {"mamba2"}
 """Types whose `hidden_states` begin after the first layer."""
@@ -70,6 +71,18 @@ def droppable(name: str) -> list[int]:
 
 def test_the_layers_are_found(case: tuple[str, PreTrainedModel]) -> None:
     assert len(find_layers(case[1])) == 4
+
+
+def test_inspection_says_what_can_be_done(case: tuple[str, PreTrainedModel], tmp_path: Path) -> None:
+    name, model = case
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(tmp_path)  # a folder without weights
+    found = inspect(str(tmp_path))
+    assert found == facts(model)
+    assert list(found.droppable) == droppable(name)
+    assert list(found.exportable) == [layer for layer in droppable(name) if (name, layer) not in NOT_EXPORTED]
+    assert len(found.reasons) == (len(found.exportable) < 4)
+    assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_an_empty_plan_and_scales_of_one_change_nothing(case: tuple[str, PreTrainedModel]) -> None:

@@ -16,7 +16,7 @@ from tapioca.checkpoints.cut import cut_checkpoint
 from tapioca.checkpoints.verify import verify
 from tapioca.errors import ExportError, StoreError, UsageError
 from tapioca.models.edit import check_fits
-from tapioca.models.families import FAMILIES, Family
+from tapioca.models.families import family_of
 from tapioca.models.find import find_layers
 from tapioca.models.load import load, local_name, model_hash
 from tapioca.records import Plan, RunInfo
@@ -98,12 +98,7 @@ def read_plan(path: Path) -> Plan:
 def _write(folder: Path, target: Path, plan: Plan, card: str | None) -> Exported:
     """Cut, check, and only then put in place."""
     model = load(folder, device="cpu").model
-    family = FAMILIES.get(model.config.model_type, Family())
-    check_fits(plan, len(find_layers(model)), family)
-    if 0 in plan.drops and family.first_stays_exported:
-        raise ExportError(
-            f"a checkpoint of this model needs layer 0: {family.first_stays_exported}; use the plan on the live model"
-        )
+    check_fits(plan, len(find_layers(model)), family_of(model))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:

@@ -18,7 +18,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.errors import ModelError
-from tapioca.models.families import FAMILIES, NOT_PER_LAYER, Family
+from tapioca.models.families import NOT_PER_LAYER, Family, family_of
 from tapioca.models.find import Layers, find_layers
 from tapioca.records import Plan
 
@@ -41,7 +41,7 @@ def apply(model: PreTrainedModel, plan: Plan) -> Iterator[PreTrainedModel]:
         ModelError: the plan is for another number of layers, or scales branches.
     """
     layers = find_layers(model)
-    check_fits(plan, len(layers), FAMILIES.get(model.config.model_type, Family()))
+    check_fits(plan, len(layers), family_of(model))
     with ExitStack() as stack:
         for layer, scale in plan.scaled.items():
             handle = layers.blocks[layer].register_forward_hook(partial(_scale, scale), with_kwargs=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from transformers import PreTrainedModel
+
 
 @dataclass(frozen=True)
 class Family:
@@ -18,13 +20,11 @@ class Family:
         layers: path of the layer list inside the base model; None leaves it to the structural search.
         no_drops: why no layer can be dropped.
         first_stays: why layer 0 cannot be dropped.
-        first_stays_exported: why a checkpoint cannot do without layer 0, though the live model can.
     """
 
     layers: str | None = None
     no_drops: str = ""
     first_stays: str = ""
-    first_stays_exported: str = ""
 
 
 FAMILIES: dict[str, Family] = {
@@ -35,7 +35,6 @@ FAMILIES: dict[str, Family] = {
     ),
     "llama": Family(layers="layers"),
     "mistral": Family(layers="layers"),
-    "modernbert": Family(first_stays_exported="transformers builds the first layer without its attention norm"),
     "qwen2": Family(layers="layers"),
     "qwen3": Family(layers="layers"),
     "recurrent_gemma": Family(no_drops="which layers are recurrent follows from their position by a fixed period"),
@@ -45,6 +44,12 @@ FAMILIES: dict[str, Family] = {
     "zamba": Family(no_drops="its shared attention layers are tied by their absolute numbers"),
     "zamba2": Family(no_drops="its shared attention layers are tied by their absolute numbers"),
 }
+
+
+def family_of(model: PreTrainedModel) -> Family:
+    """The row of a model's type, or one that says nothing."""
+    return FAMILIES.get(model.config.model_type, Family())
+
 
 INDEX_LISTS = frozenset({"mlp_only_layers", "moe_layers", "attn_layer_indices", "full_attn_idxs", "local_layer_ids"})
 """Lists in a config that name layers by number: cut and renumbered."""

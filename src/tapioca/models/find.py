@@ -8,7 +8,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.errors import ModelError
-from tapioca.models.families import FAMILIES
+from tapioca.models.families import family_of
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def find_layers(model: PreTrainedModel) -> Layers:
 
 def _candidates(model: PreTrainedModel) -> list[str]:
     """Paths to try: the table's alone where it has a row, else every list inside the decoder."""
-    family = FAMILIES.get(model.config.model_type)
-    if family and family.layers:
+    family = family_of(model)
+    if family.layers:
         prefix = model.base_model_prefix
         return [f"{prefix}.{family.layers}" if hasattr(model, prefix) else family.layers]
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else model

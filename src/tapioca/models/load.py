@@ -93,6 +93,20 @@ def load(
     return Loaded(_placed(model, device).eval(), tokenizer)
 
 
+def skeleton(name: str | Path, revision: str | None = None, trust_remote_code: bool = False) -> PreTrainedModel:
+    """A model as its configuration describes it, on the meta device: no weight is read or made.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    source = local_name(name)
+    config = _config(source, revision, trust_remote_code, weights=False)
+    kind: Any = AutoModelForCausalLM if trust_remote_code else _class_of(config)
+    build = kind.from_config if hasattr(kind, "from_config") else kind._from_config
+    with torch.device("meta"):
+        return build(config)
+
+
 def local_name(name: str | Path) -> str:
     """A model's name as transformers understands it: the folder of a packaged model, anything else as it is."""
     packaged = PACKAGED.get(str(name))
@@ -110,12 +124,12 @@ def model_hash(model: PreTrainedModel) -> str:
     return digest.hexdigest()[:16]
 
 
-def _config(source: str, revision: str | None, trust_remote_code: bool) -> PretrainedConfig:
+def _config(source: str, revision: str | None, trust_remote_code: bool, weights: bool = True) -> PretrainedConfig:
     """The model's configuration, with a clear word about what is missing."""
     folder = Path(source)
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise ModelError(f"{source} is a folder without config.json; expected a Hugging Face model folder")
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+    if weights and folder.is_dir() and not any(folder.glob("*.safetensors")):
         pickled = ", ".join(sorted(path.name for path in folder.glob("*.bin")))
         found = (
             f"only {pickled}, which may run code when read; convert it"
