@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from conftest import word_tokenizer
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, PreTrainedModel
 
 import tapioca
+from tapioca.checkpoints.card import mergekit
 from tapioca.checkpoints.cut import cut_checkpoint, cut_config
 from tapioca.checkpoints.verify import verify
 from tapioca.errors import ExportError, ModelError, UsageError
@@ -152,3 +157,24 @@ def test_a_model_that_computes_with_its_layers_numbers_is_refused(tmp_path: Path
     ):
         tapioca.export(GPT2LMHeadModel(config).eval(), tmp_path / "pruned", plan=Plan.drop(4, [0]))
     assert list(tmp_path.iterdir()) == []
+
+
+@given(
+    st.integers(2, 20).flatmap(
+        lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1), min_size=1, max_size=n - 1))
+    )
+)
+def test_mergekit_keeps_exactly_the_kept_layers(case: tuple[int, set[int]]) -> None:
+    plan = Plan.drop(*case)
+    slices = yaml.safe_load(mergekit("org/model", plan))["slices"]
+    ranges = [part["sources"][0]["layer_range"] for part in slices]
+    assert [layer for start, end in ranges for layer in range(start, end)] == list(plan.kept)
+    assert all(before[1] < after[0] for before, after in pairwise(ranges))
+
+
+def test_a_card_without_a_run_says_only_what_is_known(model_folder: Path, tmp_path: Path) -> None:
+    tapioca.export(model_folder, tmp_path / "pruned", plan=Plan.drop(4, [1, 2]))
+    card = (tmp_path / "pruned" / "README.md").read_text()
+    assert "without layers 1–2" in card
+    assert "llama-quantize --prune-layers 1,2 " in card
+    assert "Verdict" not in card

@@ -18,6 +18,9 @@ from conftest import choice_rows, write_lines
 
 from tapioca.cli.main import main
 from tapioca.flows.demo import demo_config
+from tapioca.models.edit import apply
+from tapioca.models.load import load
+from tapioca.records import Plan
 
 LEARNER = "learner"
 SMALL = ["--batch-size", "60", "--random-plans", "2", "--max-drops", "1"]
@@ -98,6 +101,25 @@ def test_inspect(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "layers    4 at model.layers (LlamaDecoderLayer)" in out
     assert "drop      0–3" in out
     assert "export    without 0–3" in out
+
+
+def test_apply_writes_what_the_planned_model_writes(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = Plan.drop(4, [1])
+    (tmp_path / "plan.json").write_text(plan.to_json())
+    argv = ["apply", str(model_folder), "--plan", str(tmp_path / "plan.json"), "--prompt", "the cat", "--tokens", "5"]
+    code, out, _ = said(argv, capsys)
+    assert code == 0
+    model, tokenizer = load(model_folder)
+    assert tokenizer is not None
+    ids = tokenizer("the cat", return_tensors="pt", return_token_type_ids=False)
+    with apply(model, plan):
+        written = model.generate(**ids, max_new_tokens=5, do_sample=False)[0]
+    assert out.split() == tokenizer.decode(written, skip_special_tokens=True).split()
+    code, out, err = said(["apply", LEARNER, *argv[2:]], capsys)
+    assert (code, out) == (2, "")
+    assert "cannot write text" in err
 
 
 def test_lab_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

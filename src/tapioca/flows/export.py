@@ -67,10 +67,11 @@ def export(source: str | Path | RunInfo | PreTrainedModel, to: str | Path, plan:
     if chosen.is_full:
         raise ExportError("the plan drops nothing, so there is nothing to export; use the model as it is")
     with tempfile.TemporaryDirectory() as scratch:
-        folder = _model_folder(info.model if info else source, info.revision if info else None, Path(scratch))
+        model = info.model if info else source
+        folder = _model_folder(model, info.revision if info else None, Path(scratch))
         if info:
             _check_same_model(info, folder)
-        return _write(folder, target, chosen, model_card(info, chosen) if info and plan is None else None)
+        return _write(folder, target, chosen, model_card(_name(model), chosen, info if plan is None else None))
 
 
 def _check_same_model(info: RunInfo, folder: Path) -> None:
@@ -95,7 +96,7 @@ def read_plan(path: Path) -> Plan:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _write(folder: Path, target: Path, plan: Plan, card: str | None) -> Exported:
+def _write(folder: Path, target: Path, plan: Plan, card: str) -> Exported:
     """Cut, check, and only then put in place."""
     model = load(folder, device="cpu").model
     check_fits(plan, len(find_layers(model)), family_of(model))
@@ -104,8 +105,7 @@ def _write(folder: Path, target: Path, plan: Plan, card: str | None) -> Exported
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
             made = Path(beside) / "checkpoint"
             cut_checkpoint(folder, made, plan, model)
-            if card:
-                (made / "README.md").write_text(card, encoding="utf-8")
+            (made / "README.md").write_text(card, encoding="utf-8")
             difference = verify(model, plan, made)
             if target.exists():
                 target.rmdir()
@@ -122,6 +122,11 @@ def _run(source: object) -> RunInfo | None:
     if isinstance(source, (str, Path)) and (Path(source) / "manifest.json").is_file():
         return read_run(Path(source))
     return None
+
+
+def _name(model: object) -> str:
+    """What to call a model in its card."""
+    return model.name_or_path or model.config.model_type if isinstance(model, PreTrainedModel) else str(model)
 
 
 def _model_folder(source: object, revision: str | None, scratch: Path) -> Path:

@@ -1,6 +1,6 @@
 """Frozen values that travel between the rooms; they load no torch."""
 
-from tapioca.records.config import ExportConfig, PruneConfig, Request
+from tapioca.records.config import ApplyConfig, ExportConfig, PruneConfig, Request
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row
 from tapioca.records.plan import Branch, Plan, ranges
 from tapioca.records.results import (
@@ -19,6 +19,7 @@ from tapioca.records.results import (
 
 __all__ = [
     "Answer",
+    "ApplyConfig",
     "Branch",
     "Check",
     "Cost",

@@ -120,3 +120,16 @@ class ExportConfig(Request):
     run: Path = Field(description="Run folder of `tapioca prune`; with --plan also a model, as a folder or hub id.")
     to: Path = Field(description="Folder for the checkpoint; must be new or empty.")
     plan: Path | None = Field(default=None, description="A plan file to use instead of the run's plan.json.")
+
+
+class ApplyConfig(Request):
+    """The request behind `tapioca apply`."""
+
+    model: str = Field(min_length=1, description="Model: a folder, or a hub id.")
+    plan: Path = Field(description="Plan file, for instance runs/first/plan.json.")
+    prompt: str = Field(min_length=1, description="Text to continue.")
+    tokens: int = Field(default=100, ge=1, description="Most tokens to write.")
+    device: str | None = Field(default=None, description="cpu, cuda, ...; a GPU where there is one.")
+    dtype: str = Field(default="auto", description="Torch dtype; auto keeps the checkpoint's.")
+    revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
+    trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")

@@ -1,0 +1,51 @@
+"""Use a plan on a live model from the shell, without writing weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from transformers import TextStreamer
+
+from tapioca.errors import ModelError
+from tapioca.models.edit import apply
+from tapioca.models.load import load
+from tapioca.records import ApplyConfig, Plan
+
+
+class _Teller(TextStreamer):
+    """Hands over pieces of text as they are finished."""
+
+    def __init__(self, tokenizer: object, tell: Callable[[str], None]):
+        super().__init__(tokenizer, skip_special_tokens=True)  # type: ignore[arg-type]
+        self.tell = tell
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        self.tell(text)
+
+
+def generate(config: ApplyConfig, plan: Plan, tell: Callable[[str], None]) -> None:
+    """Continue a prompt greedily under a plan.
+
+    Args:
+        config: model, prompt and number of tokens.
+        plan: what to drop or scale.
+        tell: called with each piece of text, the prompt first.
+
+    Raises:
+        ModelError: the model has no tokenizer, or the plan does not fit it.
+    """
+    model, tokenizer = load(
+        config.model,
+        device=config.device,
+        dtype=config.dtype,
+        revision=config.revision,
+        trust_remote_code=config.trust_remote_code,
+    )
+    if tokenizer is None or not model.can_generate():
+        raise ModelError(f"'{config.model}' cannot write text; use a causal language model with its tokenizer")
+    inputs = tokenizer(config.prompt, return_tensors="pt", return_token_type_ids=False).to(model.device)
+    with apply(model, plan), torch.inference_mode():
+        model.generate(  # type: ignore[operator]
+            **inputs, max_new_tokens=config.tokens, do_sample=False, streamer=_Teller(tokenizer, tell)
+        )
