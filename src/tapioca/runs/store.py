@@ -47,7 +47,6 @@ class Store:
     def __init__(self, folder: Path, manifest: dict[str, Any]):
         self.folder = folder
         self.manifest = {**manifest, "fingerprint": fingerprint(manifest)}
-        self.new_evaluations = 0
         _claim(folder, self.manifest)
         with _errors(folder):
             self._db = sqlite3.connect(folder / "run.sqlite", isolation_level=None)
@@ -86,7 +85,6 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
         self._known_plans.add(plan.digest)
-        self.new_evaluations += len(answers)
 
     def totals(self) -> tuple[int, int, float]:
         """Plans, plan-example evaluations and seconds in this run so far."""
