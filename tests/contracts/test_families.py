@@ -161,6 +161,9 @@ def test_generation_with_and_without_cache_and_padding(name: str) -> None:
         cached = model.generate(both, attention_mask=mask, use_cache=True, **settings)
         uncached = model.generate(both, attention_mask=mask, use_cache=False, **settings)
         alone = model.generate(IDS[:1, :9], use_cache=True, **settings)
+        whole = model.generate(IDS[:, :12], use_cache=True, **settings)
+        static = model.generate(IDS[:, :12], cache_implementation="static", disable_compile=True, **settings)
+    assert torch.equal(whole, static)
     assert torch.equal(cached, uncached)
     assert torch.equal(cached[0, 3:], alone[0])
 
