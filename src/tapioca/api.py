@@ -12,12 +12,12 @@ from tapioca.errors import UsageError
 from tapioca.evaluate import check_task
 from tapioca.flows.data import read_task
 from tapioca.flows.export import Exported, export
+from tapioca.flows.geometry import profile_of
 from tapioca.flows.prune import prune as prune_flow
 from tapioca.flows.watcher import Silent
-from tapioca.geometry.alignment import bands
 from tapioca.geometry.profiles import shape
 from tapioca.models.find import find_layers
-from tapioca.models.load import Loaded
+from tapioca.models.load import Loaded, name_of
 from tapioca.observe import SAMPLE, sample, states
 from tapioca.records import Plan, Profile, PruneConfig, RunInfo
 from tapioca.report.screen import LiveScreen
@@ -51,7 +51,6 @@ def prune(
     Raises:
         TapiocaError: one line about what is wrong.
     """
-    live = isinstance(model, PreTrainedModel)
     loaded = Loaded(model, tokenizer) if isinstance(model, PreTrainedModel) else None
     live_tasks = [source for source in (task, reference) if isinstance(source, Task)]
     tasks = {source.name: source for source in live_tasks}
@@ -61,7 +60,7 @@ def prune(
     if unknown:
         raise UsageError(f"unknown option {sorted(unknown)[0]}; expected one of {', '.join(PruneConfig.model_fields)}")
     config = PruneConfig(
-        model=(model.name_or_path or model.config.model_type) if live else str(model),  # type: ignore[union-attr]
+        model=name_of(model) if isinstance(model, PreTrainedModel) else str(model),
         task=_name(task),
         reference=None if reference is None else _name(reference),
         **options,
@@ -96,19 +95,7 @@ def profile(
     check_task(model, source)
     chosen = plan or Plan.full(len(find_layers(model)))
     examples = sample(source.examples, SAMPLE, seed)
-    seen = shape(states(model, chosen, examples, batch_size))
-    norm, distance = seen.profiles()
-    norm_band, distance_band = bands(seen, seed)
-    return Profile(
-        data="ood",
-        planned=not chosen.is_full,
-        layers=chosen.kept,
-        n=len(examples),
-        norm=norm[0].tolist(),
-        norm_band=norm_band.tolist(),
-        distance=distance[0].tolist(),
-        distance_band=distance_band.tolist(),
-    )
+    return profile_of(shape(states(model, chosen, examples, batch_size)), "ood", chosen, seed)
 
 
 def _name(task: str | Path | Task) -> str:

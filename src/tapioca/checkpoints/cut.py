@@ -1,4 +1,4 @@
-"""Copy a checkpoint without some of its layers, file by file, never loading the model.
+"""Copy a checkpoint without some of its layers, one file in memory at a time.
 
 Names on disk are the source of truth: tensors of dropped layers are left out, later layers are
 renumbered, everything else is copied byte for byte.
@@ -19,7 +19,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from tapioca.checkpoints.guard import check_rebuild
 from tapioca.disk import write_json
 from tapioca.errors import ExportError
-from tapioca.models.families import INDEX_LISTS, LAYER, LEADING_COUNTS, NOT_PER_LAYER
+from tapioca.models.edit import cut_fields
+from tapioca.models.families import LAYER
 from tapioca.records import Plan
 
 COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
@@ -87,26 +88,6 @@ def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> di
     }
     cut = {**owner, **cut_fields({**derived, **owner}, plan), **dict.fromkeys(counts, len(plan.kept))}
     return cut if owner is config else {**config, "text_config": cut}
-
-
-def cut_fields(fields: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    """The fields of a config that say something by layer, cut to the layers kept: one entry per layer, layer numbers,
-    counts of leading layers, and every how many layers a mixture of experts stands."""
-    number = {old: new for new, old in enumerate(plan.kept)}
-    cut: dict[str, Any] = {}
-    for name, value in fields.items():
-        if name in INDEX_LISTS and isinstance(value, list):
-            cut[name] = [number[layer] for layer in value if layer in number]
-        elif isinstance(value, list) and len(value) == plan.n_layers and name not in NOT_PER_LAYER:
-            cut[name] = [value[layer] for layer in plan.kept]
-        elif name in LEADING_COUNTS and isinstance(value, int):
-            cut[name] = value - sum(layer < value for layer in plan.drops)
-    step = fields.get("decoder_sparse_step")
-    if isinstance(step, int) and step > 1:
-        named = fields.get("mlp_only_layers") or []
-        dense = [layer for layer in plan.kept if layer in named or (layer + 1) % step]
-        cut |= {"decoder_sparse_step": 1, "mlp_only_layers": [number[layer] for layer in dense]}
-    return cut
 
 
 def _names(file: Path) -> list[str]:

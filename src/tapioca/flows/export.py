@@ -9,7 +9,6 @@ from pathlib import Path
 import huggingface_hub
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
-from transformers.utils import logging
 
 from tapioca.checkpoints.card import model_card
 from tapioca.checkpoints.cut import cut_checkpoint
@@ -18,7 +17,7 @@ from tapioca.errors import ExportError, StoreError, UsageError
 from tapioca.models.edit import check_fits
 from tapioca.models.families import family_of
 from tapioca.models.find import find_layers
-from tapioca.models.load import load, local_name, model_hash
+from tapioca.models.load import load, local_name, model_hash, name_of, without_bars
 from tapioca.records import Plan, RunInfo
 from tapioca.runs.store import read_run
 
@@ -67,16 +66,19 @@ def export(source: str | Path | RunInfo | PreTrainedModel, to: str | Path, plan:
     if chosen.is_full:
         raise ExportError("the plan drops nothing, so there is nothing to export; use the model as it is")
     with tempfile.TemporaryDirectory() as scratch:
-        model = info.model if info else source
-        folder = _model_folder(model, info.revision if info else None, Path(scratch))
+        origin = info.model if info else source
+        folder = _model_folder(origin, info.revision if info else None, Path(scratch))
+        model = load(folder, device="cpu").model
         if info:
-            _check_same_model(info, folder)
-        return _write(folder, target, chosen, model_card(_name(model), chosen, info if plan is None else None))
+            _check_same_model(info, folder, model)
+        name = name_of(origin) if isinstance(origin, PreTrainedModel) else str(origin)
+        return _write(folder, target, chosen, model, model_card(name, chosen, info if plan is None else None))
 
 
-def _check_same_model(info: RunInfo, folder: Path) -> None:
-    """Refuse to ship another model than the one the plan was found on."""
-    if model_hash(load(folder, device="cpu", dtype=info.dtype).model) != info.model_hash:
+def _check_same_model(info: RunInfo, folder: Path, model: PreTrainedModel) -> None:
+    """Refuse to ship another model than the one the plan was found on, in the dtype it was found in."""
+    searched = model if info.dtype == "auto" else load(folder, device="cpu", dtype=info.dtype).model
+    if model_hash(searched) != info.model_hash:
         raise ExportError(
             f"{info.model} is not the model the run searched (weights or configuration differ); give the model itself and the plan"
         )
@@ -96,9 +98,8 @@ def read_plan(path: Path) -> Plan:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _write(folder: Path, target: Path, plan: Plan, card: str) -> Exported:
+def _write(folder: Path, target: Path, plan: Plan, model: PreTrainedModel, card: str) -> Exported:
     """Cut, check, and only then put in place."""
-    model = load(folder, device="cpu").model
     check_fits(plan, len(find_layers(model)), family_of(model))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -124,16 +125,11 @@ def _run(source: object) -> RunInfo | None:
     return None
 
 
-def _name(model: object) -> str:
-    """What to call a model in its card."""
-    return model.name_or_path or model.config.model_type if isinstance(model, PreTrainedModel) else str(model)
-
-
 def _model_folder(source: object, revision: str | None, scratch: Path) -> Path:
     """The model's files: its folder, the hub's snapshot of it, or a live model saved to `scratch`."""
     if isinstance(source, PreTrainedModel):
-        logging.disable_progress_bar()
-        source.save_pretrained(scratch)
+        with without_bars():
+            source.save_pretrained(scratch)
         return scratch
     folder = Path(local_name(str(source)))
     if folder.is_dir():

@@ -40,7 +40,8 @@ def observe_run(job: Job, plan: Plan) -> tuple[tuple[Profile, ...], tuple[Deviat
     if not plan.is_full:
         for data in samples:
             shapes[data, True] = _shape(job, plan, samples[data], f"{data.upper()} under the plan")
-    return _profiles(shapes, plan, seed), _deviations(shapes, pool_shape, plan, size, seed)
+    profiles = (profile_of(seen, data, plan if planned else full, seed) for (data, planned), seen in shapes.items())
+    return tuple(profiles), _deviations(shapes, pool_shape, plan, size, seed)
 
 
 def _shape(job: Job, plan: Plan, examples: tuple[Example, ...], what: str) -> Shape:
@@ -48,24 +49,20 @@ def _shape(job: Job, plan: Plan, examples: tuple[Example, ...], what: str) -> Sh
     return shape(states(job.loaded.model, plan, examples, job.config.batch_size))
 
 
-def _profiles(shapes: dict[tuple[Data, bool], Shape], plan: Plan, seed: int) -> tuple[Profile, ...]:
-    found = []
-    for (data, planned), seen in shapes.items():
-        norm, distance = seen.profiles()
-        norm_band, distance_band = bands(seen, seed)
-        found.append(
-            Profile(
-                data=data,
-                planned=planned,
-                n=seen.norms.shape[1],
-                layers=plan.kept if planned else tuple(range(plan.n_layers)),
-                norm=norm[0].tolist(),
-                norm_band=norm_band.tolist(),
-                distance=distance[0].tolist(),
-                distance_band=distance_band.tolist(),
-            )
-        )
-    return tuple(found)
+def profile_of(seen: Shape, data: Data, plan: Plan, seed: int) -> Profile:
+    """The profiles of a set of examples with their bands, measured under a plan."""
+    norm, distance = seen.profiles()
+    norm_band, distance_band = bands(seen, seed)
+    return Profile(
+        data=data,
+        planned=not plan.is_full,
+        layers=plan.kept,
+        n=seen.norms.shape[1],
+        norm=norm[0].tolist(),
+        norm_band=norm_band.tolist(),
+        distance=distance[0].tolist(),
+        distance_band=distance_band.tolist(),
+    )
 
 
 def _deviations(

@@ -8,7 +8,7 @@ a forward hook.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.errors import ModelError
-from tapioca.models.families import NOT_PER_LAYER, Family, family_of
+from tapioca.models.families import INDEX_LISTS, LEADING_COUNTS, NOT_PER_LAYER, Family, family_of
 from tapioca.models.find import Layers, find_layers
 from tapioca.records import Plan
 
@@ -96,12 +96,28 @@ def _without(layers: Layers, plan: Plan) -> Iterator[None]:
 
 
 def shortened(config: PretrainedConfig, plan: Plan) -> dict[str, Any]:
-    """The configuration fields that a drop changes: the layer count, and every list with one entry per layer."""
-    changed: dict[str, Any] = {}
-    for name, value in vars(config).items():
-        if name not in NOT_PER_LAYER and isinstance(value, (list, tuple)) and len(value) == plan.n_layers:
-            changed[name] = type(value)(value[layer] for layer in plan.kept)
-    return {**changed, "num_hidden_layers": len(plan.kept)}
+    """The configuration fields that a drop changes: the layer count, and whatever is said layer by layer."""
+    return {**cut_fields(vars(config), plan), "num_hidden_layers": len(plan.kept)}
+
+
+def cut_fields(fields: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """The fields of a config that say something by layer, cut to the layers kept: one entry per layer, layer numbers,
+    counts of leading layers, and every how many layers a mixture of experts stands."""
+    number = {old: new for new, old in enumerate(plan.kept)}
+    cut: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name in INDEX_LISTS and isinstance(value, list):
+            cut[name] = [number[layer] for layer in value if layer in number]
+        elif isinstance(value, (list, tuple)) and len(value) == plan.n_layers and name not in NOT_PER_LAYER:
+            cut[name] = type(value)(value[layer] for layer in plan.kept)
+        elif name in LEADING_COUNTS and isinstance(value, int):
+            cut[name] = value - sum(layer < value for layer in plan.drops)
+    step = fields.get("decoder_sparse_step")
+    if isinstance(step, int) and step > 1:
+        named = fields.get("mlp_only_layers") or []
+        dense = [layer for layer in plan.kept if layer in named or (layer + 1) % step]
+        cut |= {"decoder_sparse_step": 1, "mlp_only_layers": [number[layer] for layer in dense]}
+    return cut
 
 
 @contextmanager

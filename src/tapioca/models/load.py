@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,24 +72,20 @@ def load(
         raise ModelError("device 'meta' holds no numbers; use cpu, cuda or cuda:N")
     config = _config(source, revision, trust_remote_code)
     kind = AutoModelForCausalLM if trust_remote_code else _class_of(config)
-    progress_shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # the caller shows progress
     try:
-        model, report = kind.from_pretrained(  # type: ignore[misc]
-            source,
-            config=config,
-            dtype=dtype,
-            revision=revision,
-            use_safetensors=True,
-            trust_remote_code=trust_remote_code,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
+        with without_bars():
+            model, report = kind.from_pretrained(  # type: ignore[misc]
+                source,
+                config=config,
+                dtype=dtype,
+                revision=revision,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
     except Exception as error:  # transformers and safetensors raise anything over a broken folder
         raise ModelError(f"cannot load the weights of '{source}': {_first_line(error)}") from error
-    finally:
-        if progress_shown:
-            logging.enable_progress_bar()
     _refuse_partial(source, report)
     tokenizer = _tokenizer(source, revision, trust_remote_code)
     return Loaded(_placed(model, device).eval(), tokenizer)
@@ -111,6 +109,23 @@ def local_name(name: str | Path) -> str:
     """A model's name as transformers understands it: the folder of a packaged model, anything else as it is."""
     packaged = PACKAGED.get(str(name))
     return str(packaged) if packaged and not Path(name).exists() else str(name)
+
+
+def name_of(model: PreTrainedModel) -> str:
+    """What to call a live model: where it came from, else its type."""
+    return model.name_or_path or model.config.model_type
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Silence transformers' own progress bars: the caller shows progress."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def model_hash(model: PreTrainedModel) -> str:
