@@ -38,19 +38,27 @@ def families() -> str:
     for name in sorted(RECIPES):
         found = facts(tiny(name))
         drop, export = (_which(layers, found.n_layers) for layers in (found.droppable, found.exportable))
-        rows.append(f"| {name} | `{found.path}` | {drop} | {export} | {'; '.join(found.reasons) or '–'} |")
+        scales = ", ".join((*found.branches, *(["layers"] if not found.no_layer_scales else []))) or "none"
+        row = (name, f"`{found.path}`", drop, export, scales, "; ".join(found.reasons) or "–")
+        rows.append(f"| {' | '.join(row)} |")
     return FAMILIES.format(rows="\n".join(rows), count=len(rows))
 
 
 FAMILIES = """# Model types
 
 Made by `make docs` from a small model of each type with four layers; `tapioca inspect MODEL` says the same of any
-model without loading its weights. All {count} run through `tests/contracts`: an empty plan changes nothing, a drop
-equals the model rebuilt without the layer bit for bit, and so does the checkpoint where *export* says so; cached equals
-uncached generation, padded equals unpadded; no trace is left. Types that are not listed are found by structure.
+model without loading its weights. All {count} run through `tests/contracts`. There an empty plan changes nothing; a drop
+equals the model rebuilt without the layer, bit for bit, and so does the checkpoint where *export* says so; scales that
+*into weights* lists give the same outputs live and from the checkpoint; cached equals uncached generation, padded
+equals unpadded; no trace is left.
 
-| type | layers | drop | export without | why not |
-|---|---|---|---|---|
+Every layer of every type can be scaled on the live model, and the branches listed under *into weights* as well, down to
+0. The scale of a whole layer goes into weights only where attention and MLP both read the layer's input: elsewhere the
+MLP reads what attention wrote, and no factor on the last weights gives the same. Types that are not listed are found by
+structure; their layers can be dropped and scaled live, their branches are not guessed.
+
+| type | layers | drop | export without | into weights | why not |
+|---|---|---|---|---|---|
 {rows}
 """
 

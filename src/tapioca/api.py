@@ -17,7 +17,8 @@ from tapioca.flows.prune import prune as prune_flow
 from tapioca.flows.watcher import Silent
 from tapioca.geometry.profiles import shape
 from tapioca.models.find import find_layers
-from tapioca.models.load import Loaded, name_of
+from tapioca.models.identity import name_of
+from tapioca.models.load import Loaded
 from tapioca.observe import SAMPLE, sample, states
 from tapioca.records import Plan, Profile, PruneConfig, RunInfo
 from tapioca.report.screen import LiveScreen

@@ -12,13 +12,13 @@ import yaml
 from conftest import word_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, PreTrainedModel
 
 import tapioca
 from tapioca.checkpoints.card import mergekit
 from tapioca.checkpoints.cut import cut_checkpoint, cut_config
-from tapioca.checkpoints.verify import verify
+from tapioca.checkpoints.verify import accept, compare, expect
 from tapioca.errors import ExportError, ModelError, UsageError
 from tapioca.models.edit import apply
 from tapioca.models.load import PACKAGED
@@ -73,25 +73,116 @@ def test_the_packaged_learner_is_exported_like_any_model(tmp_path: Path) -> None
     assert len(AutoModel.from_pretrained(tmp_path / "pruned").body.layers) == 7
 
 
+def check(model: PreTrainedModel, plan: Plan, folder: Path) -> float:
+    expected = expect(model, plan)
+    [difference] = compare([(folder, expected)])
+    accept(difference, expected)
+    return difference
+
+
 def test_a_wrong_checkpoint_is_refused(tmp_path: Path) -> None:
     model = tiny("llama")
     model.save_pretrained(tmp_path / "full")
     cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [1]), model)
+    assert check(model, Plan.drop(4, [1]), tmp_path / "cut") == 0
     with pytest.raises(ExportError, match="differs from the live plan by"):
-        verify(model, Plan.drop(4, [2]), tmp_path / "cut")
+        check(model, Plan.drop(4, [2]), tmp_path / "cut")
     with pytest.raises(ExportError, match="3 layers, expected 2"):
-        verify(model, Plan.drop(4, [1, 2]), tmp_path / "cut")
+        check(model, Plan.drop(4, [1, 2]), tmp_path / "cut")
     config = json.loads((tmp_path / "cut" / "config.json").read_text())
     (tmp_path / "cut" / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 2}))
     with pytest.raises(ExportError, match="weights and architecture differ"):
-        verify(model, Plan.drop(4, [1, 2]), tmp_path / "cut")
+        check(model, Plan.drop(4, [1, 2]), tmp_path / "cut")
+
+
+def test_generation_that_breaks_with_the_cache_is_refused(tmp_path: Path) -> None:
+    """Equal logits are not enough: what a cached step answers is compared as well."""
+    model = tiny("llama")
+    model.save_pretrained(tmp_path / "full")
+    cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [1]), model)
+    expected = expect(model, Plan.drop(4, [1]))
+    expected.answers["steps"][-1] += 1
+    with pytest.raises(ExportError, match="differs from the live plan by 1 in an output"):
+        accept(*compare([(tmp_path / "cut", expected)]), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["gemma2", "gpt2", "olmo2", "qwen3_moe"])
+def test_branch_scales_go_into_the_weights(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    tiny(name).to(dtype).save_pretrained(tmp_path / "full")
+    plan = Plan(n_layers=4, layers={3: 0.0}, attention={0: 0.3, 1: 0.0}, mlp={2: 1.1})
+    tapioca.export(tmp_path / "full", tmp_path / "scaled", plan)
+    before, after = (load_file(tmp_path / folder / "model.safetensors") for folder in ("full", "scaled"))
+    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    ends = {
+        "gemma2": ("post_attention_layernorm.weight", "post_feedforward_layernorm.weight"),
+        "gpt2": ("attn.c_proj", "mlp.c_proj"),
+        "olmo2": ("post_attention_layernorm.weight", "post_feedforward_layernorm.weight"),
+        "qwen3_moe": ("self_attn.o_proj.weight", "mlp.down_proj.weight"),
+    }[name]
+    assert {name.split(ends[0])[0].split(".")[-2] for name in changed if ends[0] in name} == {"0", "1"}
+    assert {name.split(ends[1])[0].split(".")[-2] for name in changed if ends[1] in name} == {"2"}
+    assert all(ends[0] in name or ends[1] in name for name in changed)
+    assert all(after[name].dtype == dtype for name in changed)
+
+
+def test_the_scaled_weight_is_rounded_once(tmp_path: Path) -> None:
+    tiny("gemma2").to(torch.bfloat16).save_pretrained(tmp_path / "full")
+    tapioca.export(tmp_path / "full", tmp_path / "scaled", Plan.scale(4, {1: 0.3}, "mlp"))
+    name = "model.layers.1.post_feedforward_layernorm.weight"
+    before, after = (load_file(tmp_path / folder / "model.safetensors")[name] for folder in ("full", "scaled"))
+    assert torch.equal(after, (0.3 * (before.double() + 1) - 1).to(torch.bfloat16))
+
+
+def test_a_checkpoint_that_names_its_weights_otherwise_is_refused(tmp_path: Path) -> None:
+    model = tiny("llama")
+    model.save_pretrained(tmp_path / "full")
+    weights = tmp_path / "full" / "model.safetensors"
+    save_file({name.replace("o_proj", "out"): tensor for name, tensor in load_file(weights).items()}, weights)
+    with pytest.raises(ExportError, match=r"no weight called self_attn\.o_proj\.\* in layer 1"):
+        cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.scale(4, {1: 0.5}, "attention"), model)
+    assert not (tmp_path / "cut").exists()
+
+
+def test_layers_for_multi_token_prediction_are_left_out(tmp_path: Path) -> None:
+    """They stand behind the counted layers and models find them by an absolute number."""
+    model = tiny("glm4_moe")
+    model.save_pretrained(tmp_path / "full")
+    weights, config = tmp_path / "full" / "model.safetensors", tmp_path / "full" / "config.json"
+    extra = {"model.layers.4.eh_proj.weight": torch.ones(2, 2), "model.layers.4.enorm.weight": torch.ones(2)}
+    save_file({**load_file(weights), **extra}, weights, metadata={"format": "pt"})
+    said = json.loads(config.read_text())
+    config.write_text(json.dumps({**said, "num_nextn_predict_layers": 0}))
+    with pytest.raises(
+        ExportError, match=r"expected one list of 4 layers in the checkpoint, saw: model\.layers\. \(5\)"
+    ):
+        cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [1]), model)
+    config.write_text(json.dumps({**said, "num_nextn_predict_layers": 1}))
+    cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [1]), model)
+    assert check(model, Plan.drop(4, [1]), tmp_path / "cut") == 0
+    assert not any(
+        "layers.3." in name or "layers.4." in name for name in load_file(tmp_path / "cut" / "model.safetensors")
+    )
+    assert json.loads((tmp_path / "cut" / "config.json").read_text())["num_nextn_predict_layers"] == 0
+
+
+def test_only_the_files_transformers_reads_are_copied(tmp_path: Path) -> None:
+    model = tiny("llama")
+    model.save_pretrained(tmp_path / "full", max_shard_size="20KB")
+    save_file({"layers.0.attention.wo.weight": torch.ones(2)}, tmp_path / "full" / "consolidated.safetensors")
+    assert tapioca.export(tmp_path / "full", tmp_path / "pruned", Plan.drop(4, [1])).difference == 0
+    assert not (tmp_path / "pruned" / "consolidated.safetensors").exists()
+    index = json.loads((tmp_path / "pruned" / "model.safetensors.index.json").read_text())
+    shards = [load_file(path) for path in (tmp_path / "pruned").glob("*.safetensors")]
+    assert index["metadata"]["total_size"] == sum(tensor.nbytes for shard in shards for tensor in shard.values())
+    assert sorted(index["weight_map"]) == sorted(name for shard in shards for name in shard)
 
 
 @pytest.mark.parametrize(
     ("plan", "error", "message"),
     [
-        (Plan.full(4), ExportError, "drops nothing"),
-        (Plan.scale(4, {1: 0.5}), ExportError, "the plan scales"),
+        (Plan.full(4), ExportError, "changes nothing"),
+        (Plan.scale(4, {1: 0.5}), ExportError, "its MLP reads what attention wrote; scale branches"),
         (Plan.drop(5, [1]), ModelError, "for a model of 5 layers, this one has 4"),
         (Plan.drop(4, range(4)), ModelError, "drops all 4 layers"),
     ],

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -154,13 +157,97 @@ def test_half_precision_is_kept(model: PreTrainedModel) -> None:
     [
         (Plan.drop(5, [1]), "for a model of 5 layers, this one has 4"),
         (Plan.drop(4, range(4)), "drops all 4 layers"),
-        (Plan.scale(4, {0: 0.5}, branch="mlp"), "scales single branches"),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused_before_anything_runs(plan: Plan, message: str) -> None:
     model = tiny("llama")
     with pytest.raises(ModelError, match=message), apply(model, plan):
         pytest.fail("must not get here")
+
+
+def test_plans_nest(model: PreTrainedModel) -> None:
+    """The inner plan is for the layers the outer one keeps."""
+    with apply(model, Plan(n_layers=4, layers={0: 0.0, 3: 0.5}, attention={2: 0.0})):
+        outer = logits(model)
+        with apply(model, Plan(n_layers=3, layers={0: 0.0}, mlp={1: 0.3})):
+            nested = logits(model)
+        assert torch.equal(logits(model), outer)
+    with apply(model, Plan(n_layers=4, layers={0: 0.0, 1: 0.0, 3: 0.5}, attention={2: 0.0}, mlp={2: 0.3})):
+        assert torch.equal(logits(model), nested)
+
+
+def test_the_cache_is_right_when_an_inner_plan_makes_another_attention_the_first(model: PreTrainedModel) -> None:
+    settings = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    mask = torch.ones_like(IDS)
+    mask[0, :5] = 0
+    with apply(model, Plan.scale(4, {2: 0.0}, "attention")), apply(model, Plan.drop(4, [0, 1])):
+        cached = model.generate(IDS, attention_mask=mask, use_cache=True, **settings)
+        assert torch.equal(cached, model.generate(IDS, attention_mask=mask, use_cache=False, **settings))
+
+
+def test_a_dropped_branch_is_not_computed(model: PreTrainedModel) -> None:
+    block = find_layers(model).blocks[1]
+    called: list[str] = []
+    handles = [
+        module.register_forward_hook(lambda *_, path=path: called.append(path))
+        for path, module in block.named_modules()
+        if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+    ]
+    logits(model)
+    everything = set(called)
+    called.clear()
+    with apply(model, Plan.scale(4, {1: 0.0}, "mlp")):
+        logits(model)
+    assert {path for path in everything if "mlp" in path} == everything - set(called) != set()
+    called.clear()
+    with apply(model, Plan(n_layers=4, attention={1: 0.0}, mlp={1: 0.0})):
+        logits(model)
+    assert called == []
+    for handle in handles:
+        handle.remove()
+
+
+def test_hidden_states_asked_for_before_and_under_a_plan_show_it(model: PreTrainedModel) -> None:
+    """transformers installs its own hooks when hidden states are first asked for; ours must come before them."""
+    with torch.inference_mode():
+        plain = model(IDS, output_hidden_states=True).hidden_states
+        with apply(model, Plan.scale(4, {1: 0.25})):
+            scaled = model(IDS, output_hidden_states=True).hidden_states
+    assert torch.equal(scaled[1], plain[1])
+    assert torch.allclose(scaled[2], plain[1] + 0.25 * (plain[2] - plain[1]), atol=1e-5)
+
+
+def in_thread(work: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+def test_another_thread_gets_an_error_and_not_the_plan(model: PreTrainedModel) -> None:
+    before = logits(model)
+
+    def nested() -> None:
+        with apply(model, Plan.drop(3, [0])):
+            pytest.fail("must not get here")
+
+    with apply(model, Plan.drop(4, [1])):
+        for work in (lambda: logits(model), nested):
+            with pytest.raises(ModelError, match="under a plan in another thread; apply the plan inside the thread"):
+                in_thread(work)
+        assert (logits(model) - before).abs().max() > 0.01
+    assert torch.equal(in_thread(lambda: logits(model)), before)
+
+
+def test_threads_with_their_own_copies_do_not_meet(model: PreTrainedModel) -> None:
+    plans = [Plan.drop(4, [layer]) for layer in range(4)]
+    copies = [copy.deepcopy(model) for _ in plans]
+
+    def under(plan: Plan, mine: PreTrainedModel) -> torch.Tensor:
+        with apply(mine, plan):
+            return logits(mine)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(under, plans, copies))
+    assert all(torch.equal(states, under(plan, model)) for states, plan in zip(found, plans, strict=True))
 
 
 def test_the_learner_is_found_and_edited_like_any_model() -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import tapioca
 from tapioca.errors import ModelError
-from tapioca.models.load import model_hash
+from tapioca.models.identity import model_hash
 from tapioca.models.tiny import tiny
 
 

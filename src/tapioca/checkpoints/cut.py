@@ -1,14 +1,14 @@
-"""Copy a checkpoint without some of its layers, one file in memory at a time.
+"""Copy a checkpoint under a plan, one file in memory at a time.
 
-Names on disk are the source of truth: tensors of dropped layers are left out, later layers are
-renumbered, everything else is copied byte for byte.
+Tensors of dropped layers are left out, later layers are renumbered, the last weights of scaled branches are
+scaled, and everything else is copied byte for byte.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections import defaultdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,50 +16,53 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import PretrainedConfig, PreTrainedModel
 
+from tapioca.checkpoints.bake import Scaled, check_writers, rescaled, scaled_weights
 from tapioca.checkpoints.guard import check_rebuild
+from tapioca.checkpoints.names import Kept, kept_tensors
 from tapioca.disk import write_json
 from tapioca.errors import ExportError
 from tapioca.models.edit import cut_fields
-from tapioca.models.families import LAYER
 from tapioca.records import Plan
 
 COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 COPIED = ("*.json", "*.txt", "*.model", "*.jinja", "LICENSE*", "merges*", "vocab*")
-NOT_COPIED = {"config.json", "model.safetensors.index.json", "training.json"}
+PREDICTION_LAYERS = "num_nextn_predict_layers"
+"""Field of a config that counts layers for multi-token prediction, stored behind the others and not carried over."""
+INDEX = "model.safetensors.index.json"
+NOT_COPIED = {"config.json", INDEX, "training.json"}
 
 
 def cut_checkpoint(source: Path, target: Path, plan: Plan, model: PreTrainedModel) -> None:
-    """Write `target` as the checkpoint `source` without the layers the plan drops.
+    """Write `target` as the checkpoint `source` under a plan.
 
     Args:
         source: a Hugging Face model folder with safetensors weights.
         target: a folder that does not exist yet.
-        plan: whole-layer drops only.
-        model: the model in `source`, for the guard of `check_rebuild`.
+        plan: drops, and scales that weights can carry.
+        model: the model in `source`, for the guards; it may lie on the meta device.
 
     Raises:
-        ExportError: the plan scales, transformers would build other layers from the cut config, or the files do not
-            hold exactly the plan's layers.
+        ExportError: weights cannot carry the plan, transformers would build other layers from the cut config, or the
+            files do not hold exactly the plan's layers.
     """
-    if plan.scaled or plan.attention or plan.mlp:
-        raise ExportError(f"the plan scales ({plan}); only plans that drop whole layers can be exported so far")
-    config = cut_config(json.loads((source / "config.json").read_text(encoding="utf-8")), plan, model.config)
+    scaled = scaled_weights(plan, model)
+    before = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config = cut_config(before, plan, model.config)
     check_rebuild(model, plan, config)
+    files = {file: _names(file) for file in _weight_files(source)}
+    kept = kept_tensors(chain(*files.values()), plan, more=before.get(PREDICTION_LAYERS) or 0)
+    check_writers(scaled, kept.values())
     target.mkdir(parents=True)
     write_json(target / "config.json", config)
-    files = sorted(source.glob("*.safetensors"))
-    names = {file: _names(file) for file in files}
-    _check_layers([name for found in names.values() for name in found], plan)
-    new_number = {old: new for new, old in enumerate(plan.kept)}
     index: dict[str, str] = {}
-    for file in files:
-        renamed = {name: new for name in names[file] if (new := _renamed(name, new_number))}
-        if renamed:
-            _copy_tensors(file, target / file.name, renamed)
-            index |= dict.fromkeys(renamed.values(), file.name)
-    if [file.name for file in files] != ["model.safetensors"]:
-        size = sum(path.stat().st_size for path in target.glob("*.safetensors"))
-        write_json(target / "model.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": index})
+    size = 0
+    for file, names in files.items():
+        here = {name: kept[name] for name in names if name in kept}
+        if here:
+            size += _copy_tensors(file, target / file.name, here, scaled)
+            index |= {tensor.new: file.name for tensor in here.values()}
+    if (source / INDEX).is_file():
+        write_json(target / INDEX, {"metadata": {"total_size": size}, "weight_map": index})
     _copy_rest(source, target)
 
 
@@ -87,7 +90,17 @@ def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> di
         name: value for name, value in vars(live.get_text_config(decoder=True)).items() if not name.startswith("_")
     }
     cut = {**owner, **cut_fields({**derived, **owner}, plan), **dict.fromkeys(counts, len(plan.kept))}
+    if PREDICTION_LAYERS in cut:
+        cut[PREDICTION_LAYERS] = 0
     return cut if owner is config else {**config, "text_config": cut}
+
+
+def _weight_files(source: Path) -> list[Path]:
+    """The files transformers would read; other safetensors files in a folder are copies in other tools' forms."""
+    if not (source / INDEX).is_file():
+        return [source / "model.safetensors"]
+    said = json.loads((source / INDEX).read_text(encoding="utf-8"))["weight_map"]
+    return [source / name for name in sorted(set(said.values()))]
 
 
 def _names(file: Path) -> list[str]:
@@ -95,34 +108,12 @@ def _names(file: Path) -> list[str]:
         return list(tensors.keys())
 
 
-def _check_layers(names: list[str], plan: Plan) -> None:
-    """Refuse files whose numbered lists are not exactly the plan's layers."""
-    lists: dict[str, set[int]] = defaultdict(set)
-    for name in names:
-        if found := LAYER.match(name):
-            lists[found["before"]].add(int(found["layer"]))
-    if [numbers for numbers in lists.values() if numbers != set(range(plan.n_layers))] or len(lists) != 1:
-        seen = ", ".join(f"{name} ({len(numbers)})" for name, numbers in lists.items()) or "none"
-        raise ExportError(f"expected one list of {plan.n_layers} layers in the checkpoint, saw: {seen}")
-
-
-def _renamed(name: str, new_number: dict[int, int]) -> str | None:
-    """The name a tensor gets, or None if its layer is dropped."""
-    found = LAYER.match(name)
-    if not found:
-        return name
-    new = new_number.get(int(found["layer"]))
-    return None if new is None else f"{found['before']}{new}{found['after']}"
-
-
-def _copy_tensors(file: Path, target: Path, renamed: dict[str, str]) -> None:
-    """Copy some tensors of one file under new names, one file in memory at a time."""
+def _copy_tensors(file: Path, target: Path, kept: dict[str, Kept], scaled: list[Scaled]) -> int:
+    """Copy some tensors of one file under new names, and return their size in bytes."""
     with safe_open(file, framework="pt") as tensors:
-        save_file(
-            {new: tensors.get_tensor(old) for old, new in renamed.items()},
-            target,
-            metadata=tensors.metadata() or {"format": "pt"},
-        )
+        copies = {tensor.new: rescaled(tensors.get_tensor(name), tensor, scaled) for name, tensor in kept.items()}
+        save_file(copies, target, metadata=tensors.metadata() or {"format": "pt"})
+        return sum(copy.nbytes for copy in copies.values())
 
 
 def _copy_rest(source: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from tapioca.disk import write_json
 from tapioca.errors import ExportError
 from tapioca.models.find import find_layers
-from tapioca.records import Plan
+from tapioca.records import Plan, ranges
 
 PLAIN = (bool, int, float, str, tuple)
 NOT_COMPARED = {"layer_idx", "layer_id", "block_id", "training"}
@@ -45,7 +45,7 @@ def check_rebuild(model: PreTrainedModel, plan: Plan, cut: dict[str, Any]) -> No
     for layer, (mine, theirs) in zip(plan.kept, zip(kept, built, strict=True), strict=True):
         if difference := _first_difference(mine, theirs):
             raise ExportError(
-                f"a checkpoint without layers {plan.drops} cannot keep layer {layer} as it is: {difference}"
+                f"a checkpoint without layers {ranges(plan.drops)} cannot keep layer {layer} as it is: {difference}"
             )
 
 

@@ -1,39 +1,103 @@
-"""Run as a script in a fresh process: load a checkpoint with plain transformers and save its logits.
+"""Run as a script in a fresh process: load checkpoints with plain transformers and save what they answer.
 
-Nothing of this project is imported, except with a last argument "own" for its own kind of model.
+Each argument is a folder with `job.json` and `batch.npz`; `found.npz` is written beside them. Nothing of this
+project is imported, except for its own kind of model.
 """
 
 import inspect
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import transformers
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, LogitsProcessor, LogitsProcessorList, PreTrainedModel
+
+STEPS = 8
+"""Tokens that are generated."""
 
 
-def main(folder: str, scratch: str, layers: str, keep: str, threads: str, own: str = "") -> None:
-    """Load `folder`, check it, run `scratch`/batch.npz, and write `scratch`/logits.npy."""
-    torch.set_num_threads(int(threads))
-    if own:
-        import tapioca  # noqa: F401  (makes its model type known)
-    config = AutoConfig.from_pretrained(folder)
+class Forced(LogitsProcessor):
+    """Leaves only the given next tokens (row, token) possible."""
+
+    def __init__(self, tokens: np.ndarray):
+        self.tokens = torch.from_numpy(tokens)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        forced = self.tokens[:, input_ids.shape[1]].to(scores.device)
+        return torch.full_like(scores, -torch.inf).scatter_(1, forced[:, None], 0.0)
+
+
+def answers(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: int, tokens: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """What a model makes of a batch.
+
+    Args:
+        model: in evaluation mode.
+        batch: keyword arguments of its forward.
+        keep: how many of the last outputs are kept.
+        tokens: (row, token) to follow while generating; by default the likeliest.
+
+    Returns:
+        `logits` (row, keep, output), float32; where the model can generate also `tokens`, and `steps`: the logits
+        (token, row, output) of STEPS tokens generated with a KV cache.
+    """
+    known = inspect.signature(model.forward).parameters
+    options = {name: value for name, value in (("logits_to_keep", keep), ("use_cache", False)) if name in known}
+    with torch.inference_mode():
+        outputs = model(**batch, **options)
+    found = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]
+    answered = {"logits": found[:, -keep:].float().cpu().numpy()}
+    if model.can_generate() and "input_ids" in batch:
+        answered |= _generated(model, batch, tokens)
+    return answered
+
+
+def _generated(model: Any, batch: dict[str, torch.Tensor], tokens: np.ndarray | None) -> dict[str, np.ndarray]:
+    prompt = {name: batch[name][:, :-STEPS] for name in ("input_ids", "attention_mask")}
+    made = model.generate(
+        **prompt,
+        max_new_tokens=STEPS,
+        do_sample=False,
+        use_cache=True,
+        eos_token_id=None,
+        pad_token_id=0,
+        return_dict_in_generate=True,
+        output_logits=True,
+        logits_processor=LogitsProcessorList([] if tokens is None else [Forced(tokens)]),
+    )
+    return {"tokens": made.sequences.cpu().numpy(), "steps": torch.stack(made.logits).float().cpu().numpy()}
+
+
+def main(*folders: str) -> None:
+    """Do the job in each folder."""
+    for folder in folders:
+        job = json.loads((Path(folder) / "job.json").read_text())
+        torch.set_num_threads(job["threads"])
+        if job["own"]:
+            import tapioca  # noqa: F401  (makes its model type known)
+        model = loaded(job["checkpoint"], job["layers"], job["dtype"])
+        arrays = dict(np.load(Path(folder) / "batch.npz"))
+        tokens = arrays.pop("tokens", None)
+        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        np.savez(Path(folder) / "found.npz", **answers(model, batch, job["keep"], tokens))  # type: ignore[arg-type]
+
+
+def loaded(checkpoint: str, layers: int, dtype: str) -> PreTrainedModel:
+    """The model, or the end of the process with one line about what does not fit."""
+    config = AutoConfig.from_pretrained(checkpoint)
     kind = getattr(transformers, config.architectures[0], AutoModel)
-    model, report = kind.from_pretrained(folder, dtype="auto", output_loading_info=True, use_safetensors=True)
+    model, report = kind.from_pretrained(checkpoint, dtype=dtype, output_loading_info=True, use_safetensors=True)
     wrong = {what: sorted(map(str, names)) for what, names in report.items() if names}
     if wrong:
         sys.exit(f"weights and architecture differ: {wrong}")
     count = config.get_text_config(decoder=True).num_hidden_layers
-    if count != int(layers):
+    if count != layers:
         sys.exit(f"{count} layers, expected {layers}")
-    batch = {name: torch.from_numpy(array) for name, array in np.load(Path(scratch) / "batch.npz").items()}
-    known = inspect.signature(model.forward).parameters
-    options = {name: value for name, value in (("logits_to_keep", int(keep)), ("use_cache", False)) if name in known}
-    with torch.inference_mode():
-        outputs = model.eval()(**batch, **options)
-    found = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]
-    np.save(Path(scratch) / "logits.npy", found[:, -int(keep) :].float().numpy())
+    return model.eval()
 
 
 if __name__ == "__main__":

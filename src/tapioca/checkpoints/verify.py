@@ -1,19 +1,23 @@
-"""Does the written checkpoint equal the live plan? Asked of plain transformers, in a fresh process."""
+"""Does a written checkpoint equal the live plan? Asked of plain transformers, in a fresh process."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from tapioca.checkpoints import reload
 from tapioca.errors import ExportError
 from tapioca.models.edit import apply
-from tapioca.models.inputs import collate, forward, max_length
+from tapioca.models.inputs import collate, max_length
 from tapioca.records import Plan
 
 KEEP = 16
@@ -22,38 +26,124 @@ KEEP = 16
 LONGEST = 4096
 """Most tokens of a probe, however long a sliding window is."""
 
+ROUNDINGS, ROUNDINGS_SCALED = 16, 256
+"""How many rounding steps of the dtype that computes an output may differ, relative to the largest one: where weights
+are the same, and where a scale moved from the update into them (recurrent layers amplify that most)."""
 
-def verify(model: PreTrainedModel, plan: Plan, folder: Path) -> float:
-    """Compare a checkpoint's logits with those of the live model under the plan.
+
+@dataclass(frozen=True)
+class Expected:
+    """What a checkpoint must answer; holds no model.
+
+    Attributes:
+        batch: the probe.
+        answers: of the live model under the plan, as `reload.answers` gives them.
+        layers: how many the plan keeps.
+        dtype: what both sides compute in.
+        allowed: largest difference of an output that counts as equal.
+        own: whether the model is of a kind this package brings.
+    """
+
+    batch: dict[str, np.ndarray]
+    answers: dict[str, np.ndarray]
+    layers: int
+    dtype: str
+    allowed: float
+    own: bool
+
+
+def expect(model: PreTrainedModel, plan: Plan, stored: torch.dtype | None = None) -> Expected:
+    """Run the live model under a plan on seeded inputs: outputs, and a short generation with KV cache.
 
     Args:
-        model: the model the plan is for, loaded on the CPU in the checkpoint's dtype.
+        model: the model the plan is for, on the CPU.
         plan: the plan that was exported.
-        folder: the written checkpoint.
-
-    Returns:
-        The largest absolute difference of a logit; exactly 0 where the same kernels ran.
+        stored: dtype the checkpoint's scaled weights were rounded to; None where no weight was changed.
 
     Raises:
-        ExportError: it does not load cleanly, has another number of layers, or gives other logits.
+        ExportError: the live model gives NaN or infinity.
     """
     batch = _probe(model)
     with apply(model, plan):
-        expected = forward(model, batch, keep=KEEP).numpy()
-    found = _reload(folder, {name: tensor.numpy() for name, tensor in batch.items()}, len(plan.kept), model)
-    if found.shape != expected.shape:
-        raise ExportError(
-            f"the exported checkpoint gives logits of shape {found.shape}, the live plan {expected.shape}"
-        )
-    if not np.isfinite(expected).all():
+        answers = reload.answers(model, batch, KEEP)
+    largest = max(float(np.abs(answers[name]).max()) for name in ("logits", "steps") if name in answers)
+    if not np.isfinite(largest):
         raise ExportError("the live model gives NaN or infinity, so nothing can be compared; check its weights")
-    difference = float(np.abs(found - expected).max())
-    allowed = 16 * torch.finfo(model.dtype).eps * float(np.abs(expected).max())
-    if not difference <= allowed:
+    eps = torch.finfo(model.dtype).eps
+    rounding = ROUNDINGS_SCALED * eps + torch.finfo(stored).eps if stored else ROUNDINGS * eps
+    return Expected(
+        batch={name: tensor.numpy() for name, tensor in batch.items()},
+        answers=answers,
+        layers=len(plan.kept),
+        dtype=str(model.dtype).removeprefix("torch."),
+        allowed=rounding * largest,
+        own=type(model).__module__.startswith("tapioca."),
+    )
+
+
+def compare(checkpoints: Sequence[tuple[Path, Expected]]) -> list[float]:
+    """Reload checkpoints in one fresh process and compare what they answer with what is expected.
+
+    Generation follows the live model's tokens, so that a near tie cannot hide or make a difference.
+
+    Returns:
+        The largest absolute difference of an output, for each; exactly 0 where the same kernels ran.
+
+    Raises:
+        ExportError: one does not load cleanly, has another number of layers, or answers in another shape.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = [Path(scratch) / str(at) for at in range(len(checkpoints))]
+        for folder, (checkpoint, expected) in zip(folders, checkpoints, strict=True):
+            _write_job(folder, checkpoint, expected)
+        done = subprocess.run([sys.executable, reload.__file__, *map(str, folders)], capture_output=True, text=True)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise ExportError(f"the exported checkpoint does not reload with plain transformers: {reason}")
+        return [
+            _difference(dict(np.load(folder / "found.npz")), expected)
+            for folder, (_, expected) in zip(folders, checkpoints, strict=True)
+        ]
+
+
+def _write_job(folder: Path, checkpoint: Path, expected: Expected) -> None:
+    folder.mkdir()
+    job = {
+        "checkpoint": str(checkpoint),
+        "layers": expected.layers,
+        "dtype": expected.dtype,
+        "keep": KEEP,
+        "threads": torch.get_num_threads(),
+        "own": expected.own,
+    }
+    (folder / "job.json").write_text(json.dumps(job))
+    forced = {"tokens": expected.answers["tokens"]} if "tokens" in expected.answers else {}
+    np.savez(folder / "batch.npz", **expected.batch, **forced)  # type: ignore[arg-type]
+
+
+def _difference(found: dict[str, np.ndarray], expected: Expected) -> float:
+    """The largest absolute difference of an answer."""
+    differences = []
+    for name, wanted in expected.answers.items():
+        if found[name].shape != wanted.shape:
+            raise ExportError(
+                f"the exported checkpoint gives {name} of shape {found[name].shape}, the live plan {wanted.shape}"
+            )
+        differences.append(float(np.abs(found[name] - wanted).max()))
+    return max(differences)
+
+
+def accept(difference: float, expected: Expected) -> None:
+    """Refuse a difference that rounding does not explain.
+
+    Raises:
+        ExportError: it is larger than allowed.
+    """
+    if not difference <= expected.allowed:
         raise ExportError(
-            f"the exported checkpoint differs from the live plan by {difference:.3g} in a logit (allowed {allowed:.3g}); not written"
+            f"the exported checkpoint differs from the live plan by {difference:.3g} in an output "
+            f"(allowed {expected.allowed:.3g}); not written"
         )
-    return difference
 
 
 def _probe(model: PreTrainedModel) -> dict[str, torch.Tensor]:
@@ -67,27 +157,3 @@ def _probe(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     if model.main_input_name != "input_ids":
         return collate(model, [rng.uniform(0, 1, (length, 2)).round(2).astype(np.float32) for length in lengths])
     return collate(model, [tuple(rng.integers(0, config.vocab_size, length).tolist()) for length in lengths])
-
-
-def _reload(folder: Path, batch: dict[str, np.ndarray], layers: int, model: PreTrainedModel) -> np.ndarray:
-    """Logits of the checkpoint in a fresh process that knows nothing of plans."""
-    script = Path(__file__).with_name("reload.py")
-    own = ["own"] if type(model).__module__.startswith("tapioca.") else []
-    with tempfile.TemporaryDirectory() as scratch:
-        np.savez(Path(scratch) / "batch.npz", **batch)  # type: ignore[arg-type]
-        words = [
-            sys.executable,
-            str(script),
-            str(folder),
-            scratch,
-            str(layers),
-            str(KEEP),
-            str(torch.get_num_threads()),
-            *own,
-        ]
-        done = subprocess.run(words, capture_output=True, text=True)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise ExportError(f"the exported checkpoint does not reload with plain transformers: {reason}")
-        logits: np.ndarray = np.load(Path(scratch) / "logits.npy")
-        return logits

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from tapioca.cli.options import from_record
-from tapioca.records import ExportConfig, ranges
+from tapioca.records import ExportConfig
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,17 +16,18 @@ def add_to(app: typer.Typer) -> None:
 
 def run(config: ExportConfig) -> None:
     """Write a run's plan as an ordinary checkpoint, checked against the live model before it is called done."""
+    from tapioca.checkpoints.reload import STEPS
     from tapioca.flows.export import export, read_plan
 
     done = export(config.run, config.to, read_plan(config.plan) if config.plan else None)
     console = Console()
     console.print(
-        f"wrote     {done.folder}: {len(done.plan.kept)} layers, without {ranges(done.plan.drops)} of 0–{done.plan.n_layers - 1}",
+        f"wrote     {done.folder}: {len(done.plan.kept)} of {done.plan.n_layers} layers ({done.plan})",
         highlight=False,
         soft_wrap=True,
     )
     console.print(
-        f"checked   reloaded by plain transformers in a fresh process; largest logit difference {done.difference:.3g}",
+        f"checked   reloaded by plain transformers in a fresh process, one forward and {STEPS} cached steps; largest difference {done.difference:.3g}",
         highlight=False,
         soft_wrap=True,
     )

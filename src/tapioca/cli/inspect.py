@@ -32,7 +32,11 @@ def run(
     )
     console.print(f"layers    {found.n_layers} at {found.path} ({', '.join(found.kinds)})")
     console.print(f"drop      {ranges(found.droppable) or 'none'}")
-    console.print("scale     every layer, by residual scaling on the live model")
-    console.print(f"export    without {ranges(found.exportable) or 'none'}")
-    for reason in found.reasons:
+    branches = " and ".join(found.branches)
+    console.print(f"scale     every layer; {branches or 'no'} branches alone")
+    written = [branches and f"scales of {branches} branches", "" if found.no_layer_scales else "scales of layers"]
+    console.print(
+        f"export    without {ranges(found.exportable) or 'none'}; {' and '.join(filter(None, written)) or 'no scales'}"
+    )
+    for reason in filter(None, (*found.reasons, found.no_layer_scales)):
         console.print(f"          {reason}", markup=False)

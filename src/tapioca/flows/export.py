@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub
+import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from tapioca.checkpoints.card import model_card
 from tapioca.checkpoints.cut import cut_checkpoint
-from tapioca.checkpoints.verify import verify
+from tapioca.checkpoints.verify import Expected, accept, compare, expect
 from tapioca.errors import ExportError, StoreError, UsageError
 from tapioca.models.edit import check_fits
-from tapioca.models.families import family_of
-from tapioca.models.find import find_layers
-from tapioca.models.load import load, local_name, model_hash, name_of, without_bars
+from tapioca.models.identity import model_hash, name_of
+from tapioca.models.load import load, local_name, skeleton, without_bars
 from tapioca.records import Plan, RunInfo
 from tapioca.runs.store import read_run
 
@@ -38,18 +38,18 @@ class Exported:
 
 
 def export(source: str | Path | RunInfo | PreTrainedModel, to: str | Path, plan: Plan | None = None) -> Exported:
-    """Write a model without the layers a plan drops, as an ordinary checkpoint.
+    """Write a model under a plan as an ordinary checkpoint: dropped layers are gone, scales are in the weights.
 
-    Nothing stands under `to` until the copy was reloaded by plain transformers in a fresh process and
-    gave the logits of the live model under the plan.
+    Nothing stands under `to` until the copy was reloaded by plain transformers in a fresh process and gave the
+    logits of the live model under the plan, in one forward and in a short generation with KV cache.
 
     Args:
         source: a run folder or its record; or, with `plan`, a model folder, a hub id or a live model.
         to: a new or empty folder.
-        plan: what to drop; by default the run's best plan.
+        plan: what to drop and scale; by default the run's best plan.
 
     Raises:
-        ExportError: the plan drops nothing or scales, or the copy does not equal the live plan.
+        ExportError: the plan changes nothing, weights cannot carry it, or the copy does not equal the live plan.
         UsageError: `to` is not empty, or there is no such run.
     """
     target = Path(to)
@@ -64,15 +64,28 @@ def export(source: str | Path | RunInfo | PreTrainedModel, to: str | Path, plan:
             f"{source} is no run folder, and a model alone says nothing about what to drop; give a finished run, or a plan"
         )
     if chosen.is_full:
-        raise ExportError("the plan drops nothing, so there is nothing to export; use the model as it is")
+        raise ExportError("the plan changes nothing, so there is nothing to export; use the model as it is")
     with tempfile.TemporaryDirectory() as scratch:
         origin = info.model if info else source
         folder = _model_folder(origin, info.revision if info else None, Path(scratch))
-        model = load(folder, device="cpu").model
-        if info:
-            _check_same_model(info, folder, model)
         name = name_of(origin) if isinstance(origin, PreTrainedModel) else str(origin)
-        return _write(folder, target, chosen, model, model_card(name, chosen, info if plan is None else None))
+        card = model_card(name, chosen, info if plan is None else None)
+        return _write(folder, target, chosen, card, info)
+
+
+def _expected(folder: Path, plan: Plan, info: RunInfo | None) -> Expected:
+    """What the live model under the plan answers; the model is gone again afterwards.
+
+    Where weights were scaled and stored with few digits, both sides compute in float32, so that the one rounding of
+    the weights is all that may differ.
+    """
+    model = load(folder, device="cpu").model
+    if info:
+        _check_same_model(info, folder, model)
+    stored = model.dtype if plan.scaled or plan.attention or plan.mlp else None
+    if stored and torch.finfo(stored).bits < 32:
+        model = load(folder, device="cpu", dtype="float32").model
+    return expect(model, plan, stored)
 
 
 def _check_same_model(info: RunInfo, folder: Path, model: PreTrainedModel) -> None:
@@ -98,16 +111,19 @@ def read_plan(path: Path) -> Plan:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _write(folder: Path, target: Path, plan: Plan, model: PreTrainedModel, card: str) -> Exported:
-    """Cut, check, and only then put in place."""
-    check_fits(plan, len(find_layers(model)), family_of(model))
+def _write(folder: Path, target: Path, plan: Plan, card: str, info: RunInfo | None) -> Exported:
+    """Write, check, and only then put in place; at no time is more than one copy of the weights in memory."""
+    bones = skeleton(folder)
+    check_fits(plan, bones)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
             made = Path(beside) / "checkpoint"
-            cut_checkpoint(folder, made, plan, model)
+            cut_checkpoint(folder, made, plan, bones)
             (made / "README.md").write_text(card, encoding="utf-8")
-            difference = verify(model, plan, made)
+            expected = _expected(folder, plan, info)
+            [difference] = compare([(made, expected)])
+            accept(difference, expected)
             if target.exists():
                 target.rmdir()
             made.rename(target)
@@ -128,8 +144,11 @@ def _run(source: object) -> RunInfo | None:
 def _model_folder(source: object, revision: str | None, scratch: Path) -> Path:
     """The model's files: its folder, the hub's snapshot of it, or a live model saved to `scratch`."""
     if isinstance(source, PreTrainedModel):
-        with without_bars():
-            source.save_pretrained(scratch)
+        try:
+            with without_bars():
+                source.save_pretrained(scratch)
+        except (ValueError, NotImplementedError) as error:  # some ways of quantising cannot be saved
+            raise ExportError(f"transformers cannot save this live model: {str(error).splitlines()[0]}") from error
         return scratch
     folder = Path(local_name(str(source)))
     if folder.is_dir():

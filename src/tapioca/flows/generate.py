@@ -9,6 +9,7 @@ from transformers import TextStreamer
 
 from tapioca.errors import ModelError
 from tapioca.models.edit import apply
+from tapioca.models.inputs import device_of
 from tapioca.models.load import load
 from tapioca.records import ApplyConfig, Plan
 
@@ -44,7 +45,7 @@ def generate(config: ApplyConfig, plan: Plan, tell: Callable[[str], None]) -> No
     )
     if tokenizer is None or not model.can_generate():
         raise ModelError(f"'{config.model}' cannot write text; use a causal language model with its tokenizer")
-    inputs = tokenizer(config.prompt, return_tensors="pt", return_token_type_ids=False).to(model.device)
+    inputs = tokenizer(config.prompt, return_tensors="pt", return_token_type_ids=False).to(device_of(model))
     with apply(model, plan), torch.inference_mode():
         model.generate(  # type: ignore[operator]
             **inputs, max_new_tokens=config.tokens, do_sample=False, streamer=_Teller(tokenizer, tell)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from transformers import PreTrainedModel
 
+from tapioca.checkpoints.bake import no_layer_scales, scaled_weights
 from tapioca.checkpoints.cut import cut_config
 from tapioca.checkpoints.guard import check_rebuild
 from tapioca.errors import ExportError, ModelError
 from tapioca.models.edit import check_fits
-from tapioca.models.families import family_of
 from tapioca.models.find import find_layers
 from tapioca.models.load import skeleton
-from tapioca.records import Plan
+from tapioca.records import BRANCHES, BranchName, Plan
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class Facts:
         kinds: module classes of the layers, in order of first use.
         droppable: layers that can be dropped from the live model.
         exportable: layers a checkpoint can do without.
-        reasons: why other layers cannot, one line each.
+        branches: which branches can be scaled or dropped alone, live and in a checkpoint's weights.
+        reasons: why other layers and branches cannot, one line each.
+        no_layer_scales: why the scale of a whole layer works on the live model only, or nothing.
     """
 
     model_type: str
@@ -37,7 +41,9 @@ class Facts:
     layer_parameters: int
     droppable: tuple[int, ...]
     exportable: tuple[int, ...]
+    branches: tuple[BranchName, ...]
     reasons: tuple[str, ...]
+    no_layer_scales: str
 
 
 def inspect(name: str, revision: str | None = None, trust_remote_code: bool = False) -> Facts:
@@ -52,20 +58,23 @@ def inspect(name: str, revision: str | None = None, trust_remote_code: bool = Fa
 def facts(model: PreTrainedModel) -> Facts:
     """The same for a model in memory; it may lie on the meta device."""
     layers = find_layers(model)
-    blocks = list(layers.blocks)
-    droppable: list[int] = []
-    exportable: list[int] = []
+    blocks, tried = layers.blocks, range(len(layers))
     reasons: dict[str, None] = {}
     config = json.loads(model.config.to_json_string(use_diff=False))
-    for layer in range(len(blocks)):
-        plan = Plan.drop(len(blocks), [layer])
+
+    def works(check: Callable[[], object]) -> bool:
         try:
-            check_fits(plan, len(blocks), family_of(model))
-            droppable.append(layer)
-            check_rebuild(model, plan, cut_config(config, plan, model.config))
-            exportable.append(layer)
+            check()
         except (ModelError, ExportError) as error:
             reasons[str(error)] = None
+            return False
+        return True
+
+    drops = [Plan.drop(len(blocks), [layer]) for layer in tried]
+    droppable = [layer for layer in tried if works(partial(check_fits, drops[layer], model))]
+    cuts = {layer: cut_config(config, drops[layer], model.config) for layer in droppable}
+    exportable = [layer for layer in droppable if works(partial(check_rebuild, model, drops[layer], cuts[layer]))]
+    halves = {name: [Plan.scale(len(blocks), {layer: 0.5}, name) for layer in tried] for name in BRANCHES}
     return Facts(
         model_type=model.config.model_type,
         path=layers.path,
@@ -75,5 +84,9 @@ def facts(model: PreTrainedModel) -> Facts:
         layer_parameters=sum(parameter.numel() for block in blocks for parameter in block.parameters()),
         droppable=tuple(droppable),
         exportable=tuple(exportable),
+        branches=tuple(
+            name for name in BRANCHES if all(works(partial(scaled_weights, half, model)) for half in halves[name])
+        ),
         reasons=tuple(reasons),
+        no_layer_scales=no_layer_scales(model),
     )

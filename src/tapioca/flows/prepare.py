@@ -14,7 +14,9 @@ from tapioca.evaluate import evaluate
 from tapioca.flows.data import read_tasks, split_tasks
 from tapioca.flows.watcher import Watcher
 from tapioca.models.find import find_layers
-from tapioca.models.load import Loaded, load, model_hash
+from tapioca.models.identity import model_hash
+from tapioca.models.inputs import device_of
+from tapioca.models.load import Loaded, load
 from tapioca.records import Metric, Plan, PruneConfig, Scores
 from tapioca.records.results import Data
 from tapioca.runs.fingerprint import fingerprint
@@ -111,7 +113,7 @@ def _manifest(config: PruneConfig, loaded: Loaded, whole: dict[str, Task]) -> di
         "model_type": model.config.model_type,
         "model": model_hash(model),
         "dtype": str(model.dtype),
-        "device": model.device.type,
+        "device": device_of(model).type,
         "attention": model.config._attn_implementation,
         "data": {role: task.digest for role, task in whole.items()},
         "settings": settings,

@@ -2,8 +2,8 @@
 
 A dropped layer leaves the model's own layer list for the duration, and what is numbered or listed by
 layer (cache indices, per-layer lists of the config) is renumbered with it, so that the model's own
-forward and its KV cache see an ordinary, shorter model. Weights are never touched. A scaled layer gets
-a forward hook.
+forward and its KV cache see an ordinary, shorter model. Weights are never touched. A scaled layer or
+branch gets a forward hook; a dropped branch gets another forward (`branches.py`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from threading import Lock, get_ident
 from typing import Any
 
 import torch
@@ -18,17 +19,22 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.errors import ModelError
-from tapioca.models.families import INDEX_LISTS, LEADING_COUNTS, NOT_PER_LAYER, Family, family_of
+from tapioca.models.branches import find_branch, rescale, scaled_branch
+from tapioca.models.families import INDEX_LISTS, LEADING_COUNTS, NOT_PER_LAYER, family_of
 from tapioca.models.find import Layers, find_layers
-from tapioca.records import Plan
+from tapioca.records import BRANCHES, Plan
+
+_CLAIMING = Lock()
 
 
 @contextmanager
 def apply(model: PreTrainedModel, plan: Plan) -> Iterator[PreTrainedModel]:
     """Run a model under a plan inside a `with` block; afterwards it is bit for bit what it was.
 
-    Forward, generation with or without KV cache, and `save_pretrained` all see the planned model. The
-    edit is on the model itself, so other threads using the same model see it too.
+    Forward and generation, with or without KV cache, see the planned model; weights are neither moved nor
+    touched, so models spread over devices, offloaded or quantised stay as they are. Plans may be nested: the
+    inner one is for the layers the outer one keeps. The edit is on the model itself: another thread that uses
+    the model meanwhile gets an error, not the plan.
 
     Args:
         model: any transformers model whose layers can be found.
@@ -38,46 +44,47 @@ def apply(model: PreTrainedModel, plan: Plan) -> Iterator[PreTrainedModel]:
         The same model.
 
     Raises:
-        ModelError: the plan is for another number of layers, or scales branches.
+        ModelError: the plan is for another number of layers, or the model cannot do without what it drops; or
+            the model is under a plan in another thread.
     """
     layers = find_layers(model)
-    check_fits(plan, len(layers), family_of(model))
+    check_fits(plan, model)
     with ExitStack() as stack:
+        stack.enter_context(_claimed(model))
         for layer, scale in plan.scaled.items():
-            handle = layers.blocks[layer].register_forward_hook(partial(_scale, scale), with_kwargs=True)
+            hook = partial(rescale, scale, "hidden_states")
+            handle = layers.blocks[layer].register_forward_hook(hook, with_kwargs=True, prepend=True)
             stack.callback(handle.remove)
+        for name in BRANCHES:
+            for layer, scale in getattr(plan, name):
+                block = layers.blocks[layer]
+                stack.enter_context(scaled_branch(block, find_branch(model, block, name), scale, layers.config))
         if plan.drops:
             stack.enter_context(_without(layers, plan))
         yield model
 
 
-def check_fits(plan: Plan, n_layers: int, family: Family) -> None:
-    """Refuse a plan that cannot be used on a model of `n_layers` layers.
+def check_fits(plan: Plan, model: PreTrainedModel) -> None:
+    """Refuse a plan that cannot be used on a model.
 
     Raises:
-        ModelError: the number of layers differs, no layer is left, the family cannot do without a layer, or
-            branches are scaled.
+        ModelError: the number of layers differs, no layer is left, the family cannot do without a layer, or a branch
+            that is scaled is not there or not known.
     """
-    if plan.n_layers != n_layers:
+    layers, family = find_layers(model), family_of(model)
+    if plan.n_layers != len(layers):
         raise ModelError(
-            f"the plan is for a model of {plan.n_layers} layers, this one has {n_layers}; use the model it was made for"
+            f"the plan is for a model of {plan.n_layers} layers, this one has {len(layers)}; use the model it was made for"
         )
     if not plan.kept:
-        raise ModelError(f"the plan drops all {n_layers} layers; keep at least one")
+        raise ModelError(f"the plan drops all {plan.n_layers} layers; keep at least one")
     if plan.drops and family.no_drops:
         raise ModelError(f"no layer of this model can be dropped: {family.no_drops}; scale layers instead")
     if 0 in plan.drops and family.first_stays:
         raise ModelError(f"layer 0 of this model cannot be dropped: {family.first_stays}; drop other layers")
-    if plan.attention or plan.mlp:
-        raise ModelError("the plan scales single branches; only whole layers can be dropped or scaled so far")
-
-
-def _scale(scale: float, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-    """Forward hook: h + scale * (layer(h) - h), whatever shape the layer's return value has."""
-    before: torch.Tensor = args[0] if args else kwargs["hidden_states"]
-    after = output[0] if isinstance(output, tuple) else output
-    scaled = before + scale * (after - before)
-    return (scaled, *output[1:]) if isinstance(output, tuple) else scaled
+    for name in BRANCHES:
+        for layer, _ in getattr(plan, name):
+            find_branch(model, layers.blocks[layer], name)
 
 
 @contextmanager
@@ -118,6 +125,34 @@ def cut_fields(fields: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
         dense = [layer for layer in plan.kept if layer in named or (layer + 1) % step]
         cut |= {"decoder_sparse_step": 1, "mlp_only_layers": [number[layer] for layer in dense]}
     return cut
+
+
+class _Owner:
+    """Forward pre-hook: only the thread that applied a plan may run the model meanwhile."""
+
+    def __init__(self) -> None:
+        self.thread = get_ident()
+
+    def __call__(self, *_: Any) -> None:
+        if not torch.compiler.is_compiling() and get_ident() != self.thread:
+            raise ModelError(
+                "this model runs under a plan in another thread; apply the plan inside the thread that runs it, "
+                "or give each thread its own copy of the model"
+            )
+
+
+@contextmanager
+def _claimed(model: PreTrainedModel) -> Iterator[None]:
+    """Keep other threads off the model."""
+    with _CLAIMING:
+        for hook in model._forward_pre_hooks.values():
+            if isinstance(hook, _Owner):
+                hook()
+        handle = model.register_forward_pre_hook(_Owner())
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

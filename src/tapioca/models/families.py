@@ -1,15 +1,38 @@
 """What differs between model families, as data: one row per `config.model_type`.
 
-`layers` is the path of the layer list inside the base model (`model.base_model_prefix`). Families not
-listed are served by the structural search in `find.py`.
+Families not listed are served by the structural search in `find.py`; their branches are not guessed.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
+
+When = bool | Mapping[str, bool]
+"""Whether something holds: always, never, or where any of these fields of the config has this value."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One half of a layer: what computes its update of the residual stream, and what writes it.
+
+    Attributes:
+        modules: paths inside the layer, and how many values each module returns; a layer has at least one.
+        writers: patterns (as `fnmatch` reads them) for the last weights of the branch as a checkpoint names
+            them inside the layer; scaling them scales the update.
+        end: path of the module that gives the update, where it is another one (a norm after the branch).
+        plus_one: the writer is a norm that multiplies by 1 + its weight.
+        feeds: what else other layers take from it, so that it is computed even where its update is dropped.
+    """
+
+    modules: Mapping[str, int]
+    writers: tuple[str, ...]
+    end: str = ""
+    plus_one: bool = False
+    feeds: str = ""
 
 
 @dataclass(frozen=True)
@@ -17,38 +40,161 @@ class Family:
     """One model family.
 
     Attributes:
-        layers: path of the layer list inside the base model; None leaves it to the structural search.
+        layers: path of the layer list inside the base model (`model.base_model_prefix`); None leaves it to the
+            structural search.
+        attention: the attention branch, or the token mixer in its place; None where it is not known.
+        mlp: the MLP branch, mixtures of experts included.
+        parallel: attention and MLP both read the layer's input, so that scaling both scales the layer.
+        post_norm: the layer normalises after the update was added, so that no branch can be scaled on its own.
         no_drops: why no layer can be dropped.
         first_stays: why layer 0 cannot be dropped.
     """
 
     layers: str | None = None
+    attention: Branch | None = None
+    mlp: Branch | None = None
+    parallel: When = False
+    post_norm: When = False
     no_drops: str = ""
     first_stays: str = ""
 
 
+_SELF_ATTENTION = Branch({"self_attn": 2}, ("self_attn.o_proj.*",))
+_MLP = Branch({"mlp": 1}, ("mlp.down_proj.*",))
+_EXPERTS = Branch({"mlp": 1}, ("mlp.*down_proj*",))
+_DENSE = Branch({"mlp": 1}, ("mlp.dense_4h_to_h.*",))
+_FEED_FORWARD = Branch({"feed_forward": 1}, ("feed_forward.*down_proj*",))
+_NORMED_ATTENTION = Branch({"self_attn": 2}, ("post_attention_layernorm.*",), end="post_attention_layernorm")
+_NORMED_MLP = Branch({"mlp": 1}, ("post_feedforward_layernorm.*",), end="post_feedforward_layernorm")
+_OLD_ATTENTION = Branch({"self_attention": 2}, ("self_attention.dense.*",))
+
+_LLAMA = Family(layers="layers", attention=_SELF_ATTENTION, mlp=_MLP)
+_MOE = replace(_LLAMA, mlp=_EXPERTS)
+_OLMO = replace(_LLAMA, attention=_NORMED_ATTENTION, mlp=_NORMED_MLP)
+_GEMMA = replace(_LLAMA, attention=replace(_NORMED_ATTENTION, plus_one=True), mlp=replace(_NORMED_MLP, plus_one=True))
+
+_MAMBA = Family(attention=Branch({"mixer": 1}, ("mixer.out_proj.*",)), parallel=True)
+_HYBRID = replace(
+    _MOE, attention=Branch({"linear_attn": 1, "self_attn": 2}, ("linear_attn.out_proj.*", "self_attn.o_proj.*"))
+)
+_PER_LAYER_INPUTS = "each layer has its own columns of the embedding, and later layers reuse the keys of named ones"
+
 FAMILIES: dict[str, Family] = {
-    "gpt2": Family(layers="h"),
-    "gpt_neox": Family(layers="layers"),
-    "jamba": Family(
-        no_drops="which layers are attention and which are Mamba follows from their position by a fixed period"
+    "bert": Family(post_norm=True),
+    "bloom": Family(attention=_OLD_ATTENTION, mlp=_DENSE, post_norm={"apply_residual_connection_post_layernorm": True}),
+    "cohere": replace(_LLAMA, parallel=True),
+    "cohere2": replace(_LLAMA, parallel=True),
+    "deepseek_v3": _MOE,
+    "distilbert": Family(post_norm=True),
+    "exaone4": _OLMO,
+    "falcon": Family(
+        attention=_OLD_ATTENTION, mlp=_DENSE, parallel={"parallel_attn": True, "new_decoder_architecture": True}
     ),
-    "llama": Family(layers="layers"),
-    "mistral": Family(layers="layers"),
-    "qwen2": Family(layers="layers"),
-    "qwen3": Family(layers="layers"),
+    "falcon_h1": Family(
+        attention=Branch({"mamba": 1, "self_attn": 2}, ("mamba.out_proj.*", "self_attn.o_proj.*")), mlp=_FEED_FORWARD
+    ),
+    "gemma": _LLAMA,
+    "gemma2": _GEMMA,
+    "gemma3_text": _GEMMA,
+    "gemma3n_text": Family(no_drops=_PER_LAYER_INPUTS),
+    "gemma4_text": Family(no_drops=_PER_LAYER_INPUTS),
+    "glm4": replace(
+        _LLAMA,
+        attention=Branch({"self_attn": 2}, ("post_self_attn_layernorm.*",), end="post_self_attn_layernorm"),
+        mlp=Branch({"mlp": 1}, ("post_mlp_layernorm.*",), end="post_mlp_layernorm"),
+    ),
+    "glm4_moe": _MOE,
+    "gpt2": Family(
+        layers="h", attention=Branch({"attn": 2}, ("attn.c_proj.*",)), mlp=Branch({"mlp": 1}, ("mlp.c_proj.*",))
+    ),
+    "gpt_neox": Family(
+        layers="layers",
+        attention=Branch({"attention": 2}, ("attention.dense.*",)),
+        mlp=_DENSE,
+        parallel={"use_parallel_residual": True},
+    ),
+    "gpt_oss": replace(_LLAMA, mlp=replace(_EXPERTS, modules={"mlp": 2})),
+    "gptj": Family(
+        layers="h",
+        attention=Branch({"attn": 2}, ("attn.out_proj.*",)),
+        mlp=Branch({"mlp": 1}, ("mlp.fc_out.*",)),
+        parallel=True,
+    ),
+    "granite": _LLAMA,
+    "jamba": Family(
+        attention=Branch({"mamba": 1, "self_attn": 2}, ("mamba.out_proj.*", "self_attn.o_proj.*")),
+        mlp=_FEED_FORWARD,
+        no_drops="which layers are attention and which are Mamba follows from their position by a fixed period",
+    ),
+    "lfm2": Family(
+        attention=Branch({"conv": 1, "self_attn": 2}, ("conv.out_proj.*", "self_attn.out_proj.*")),
+        mlp=Branch({"feed_forward": 1}, ("feed_forward.w2.*",)),
+    ),
+    "llama": _LLAMA,
+    "llama4_text": replace(
+        _LLAMA, mlp=Branch({"feed_forward": 1}, ("feed_forward.*down_proj*",), feeds="router scores, in some layers")
+    ),
+    "mamba": _MAMBA,
+    "mamba2": _MAMBA,
+    "minimax": Family(first_stays="the running length of the cache is kept by it"),
+    "mistral": _LLAMA,
+    "mixtral": replace(_LLAMA, mlp=Branch({"mlp": 1}, ("block_sparse_moe.experts.*.w2.*",))),
+    "modernbert": Family(
+        layers="layers", attention=Branch({"attn": 2}, ("attn.Wo.*",)), mlp=Branch({"mlp": 1}, ("mlp.Wo.*",))
+    ),
+    "olmo2": _OLMO,
+    "olmo3": _OLMO,
+    "opt": Family(
+        attention=Branch({"self_attn": 2}, ("self_attn.out_proj.*",)),
+        mlp=Branch({"fc1": 1}, ("fc2.*",), end="fc2"),
+        post_norm={"do_layer_norm_before": False},
+    ),
+    "phi": replace(
+        _LLAMA,
+        attention=Branch({"self_attn": 2}, ("self_attn.dense.*",)),
+        mlp=Branch({"mlp": 1}, ("mlp.fc2.*",)),
+        parallel=True,
+    ),
+    "phi3": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen2_moe": _MOE,
+    "qwen3": _LLAMA,
+    "qwen3_5_text": _HYBRID,
+    "qwen3_moe": _MOE,
+    "qwen3_next": _HYBRID,
     "recurrent_gemma": Family(no_drops="which layers are recurrent follows from their position by a fixed period"),
+    "roberta": Family(post_norm=True),
     "rwkv": Family(no_drops="weights are rescaled by the layer's number while the model runs"),
-    "t5": Family(first_stays="the relative position bias of all layers lives in the first one"),
-    "tapioca_learner": Family(layers="layers"),
+    "smollm3": _LLAMA,
+    "stablelm": replace(_LLAMA, parallel={"use_parallel_residual": True}),
+    "starcoder2": replace(_LLAMA, mlp=Branch({"mlp": 1}, ("mlp.c_proj.*",))),
+    "t5": Family(
+        attention=Branch(
+            {"layer.0.SelfAttention": 3}, ("layer.0.SelfAttention.o.*",), feeds="the position bias of all layers"
+        ),
+        mlp=Branch({"layer.1.DenseReluDense": 1}, ("layer.1.DenseReluDense.wo.*",)),
+        first_stays="the relative position bias of all layers lives in the first one",
+    ),
+    "tapioca_learner": _LLAMA,
+    "vit": Family(
+        attention=Branch({"attention": 2}, ("attention.output.dense.*",)), mlp=Branch({"mlp": 1}, ("output.dense.*",))
+    ),
     "zamba": Family(no_drops="its shared attention layers are tied by their absolute numbers"),
     "zamba2": Family(no_drops="its shared attention layers are tied by their absolute numbers"),
 }
 
 
 def family_of(model: PreTrainedModel) -> Family:
-    """The row of a model's type, or one that says nothing."""
-    return FAMILIES.get(model.config.model_type, Family())
+    """The row of a model's type (or of its text part's), or one that says nothing."""
+    types = (model.config.model_type, model.config.get_text_config(decoder=True).model_type)
+    return next((FAMILIES[name] for name in types if name in FAMILIES), Family())
+
+
+def holds(when: When, config: PretrainedConfig) -> bool:
+    """Whether a condition on the configuration holds."""
+    if isinstance(when, bool):
+        return when
+    return any(getattr(config, name, None) == value for name, value in when.items())
 
 
 INDEX_LISTS = frozenset({"mlp_only_layers", "moe_layers", "attn_layer_indices", "full_attn_idxs", "local_layer_ids"})

@@ -36,7 +36,14 @@ def collate(model: PreTrainedModel, sequences: Sequence[Inputs]) -> dict[str, to
     batch = {model.main_input_name: padded, "attention_mask": mask}
     if "position_ids" in inspect.signature(model.forward).parameters:
         batch["position_ids"] = (mask.cumsum(1) - 1).clip(0)
-    return {name: torch.from_numpy(array).to(model.device) for name, array in batch.items()}
+    return {name: torch.from_numpy(array).to(device_of(model)) for name, array in batch.items()}
+
+
+def device_of(model: PreTrainedModel) -> torch.device:
+    """Where a model takes its inputs: the device accelerate computes on, where it places the weights; else its own."""
+    hooks = (getattr(module, "_hf_hook", None) for module in model.modules())
+    placed = next((device for hook in hooks if (device := getattr(hook, "execution_device", None)) is not None), None)
+    return model.device if placed is None else torch.device(placed)
 
 
 def max_length(model: PreTrainedModel) -> int:

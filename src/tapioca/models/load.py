@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +24,6 @@ from transformers.utils import logging
 
 from tapioca.errors import ModelError
 from tapioca.models.families import LAYER
-
-NOT_IN_HASH = {"_name_or_path", "architectures", "dtype", "transformers_version", "use_cache"}
-"""Fields of a configuration that do not change what a model computes; the dtype is hashed with the weights."""
-
 
 PACKAGED = {"learner": Path(__file__).parents[1] / "data" / "learner"}
 """Models that ship with this package, by the name a user types."""
@@ -56,7 +50,8 @@ def load(
 
     Args:
         name: a local folder, a hub id, or "learner" for the in-context learner that ships with this package.
-        device: "cpu", "cuda", "cuda:1", ...; by default a GPU where there is one.
+        device: "cpu", "cuda", "cuda:1", ...; "auto" spreads the model over all GPUs, then memory, then disk; by default
+            a GPU where there is one.
         dtype: "auto" keeps the checkpoint's; else a torch dtype name such as "float32".
         revision: branch, tag or commit of a hub model.
         trust_remote_code: run code that comes with the model. Off unless asked for.
@@ -69,7 +64,8 @@ def load(
     if dtype not in DTYPES:
         raise ModelError(f"unknown dtype '{dtype}'; use {', '.join(DTYPES)}")
     if device == "meta":
-        raise ModelError("device 'meta' holds no numbers; use cpu, cuda or cuda:N")
+        raise ModelError("device 'meta' holds no numbers; use cpu, cuda, cuda:N or auto")
+    target = _device(device)
     config = _config(source, revision, trust_remote_code)
     kind = AutoModelForCausalLM if trust_remote_code else _class_of(config)
     try:
@@ -78,6 +74,7 @@ def load(
                 source,
                 config=config,
                 dtype=dtype,
+                device_map=target,
                 revision=revision,
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
@@ -88,7 +85,7 @@ def load(
         raise ModelError(f"cannot load the weights of '{source}': {_first_line(error)}") from error
     _refuse_partial(source, report)
     tokenizer = _tokenizer(source, revision, trust_remote_code)
-    return Loaded(_placed(model, device).eval(), tokenizer)
+    return Loaded(model.eval(), tokenizer)
 
 
 def skeleton(name: str | Path, revision: str | None = None, trust_remote_code: bool = False) -> PreTrainedModel:
@@ -111,11 +108,6 @@ def local_name(name: str | Path) -> str:
     return str(packaged) if packaged and not Path(name).exists() else str(name)
 
 
-def name_of(model: PreTrainedModel) -> str:
-    """What to call a live model: where it came from, else its type."""
-    return model.name_or_path or model.config.model_type
-
-
 @contextmanager
 def without_bars() -> Iterator[None]:
     """Silence transformers' own progress bars: the caller shows progress."""
@@ -126,17 +118,6 @@ def without_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def model_hash(model: PreTrainedModel) -> str:
-    """Sixteen hexadecimal digits that name a model by its configuration, weights and dtype: equal models give equal digits."""
-    config = json.loads(model.config.to_json_string(use_diff=False))
-    said = {name: value for name, value in config.items() if name not in NOT_IN_HASH}
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
 
 
 def _config(source: str, revision: str | None, trust_remote_code: bool, weights: bool = True) -> PretrainedConfig:
@@ -179,13 +160,22 @@ def _class_of(config: PretrainedConfig) -> Any:
     return saved or AutoModel
 
 
-def _placed(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
-    """The model on the device asked for, else on a GPU where there is one."""
+def _device(device: str | None) -> str:
+    """The device asked for, else a GPU where there is one.
+
+    Raises:
+        ModelError: there is no such device.
+    """
+    if device == "auto":
+        return device
+    target = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        target = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return model.to(target)  # type: ignore[arg-type]
+        torch.empty(0, device=target)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ModelError(f"cannot use device '{device}': {_first_line(error)}; use cpu, cuda or cuda:N") from error
+        raise ModelError(
+            f"cannot use device '{device}': {_first_line(error)}; use cpu, cuda, cuda:N or auto"
+        ) from error
+    return target
 
 
 def _tokenizer(source: str, revision: str | None, trust_remote_code: bool) -> PreTrainedTokenizerBase | None:

@@ -98,6 +98,22 @@ RECIPES: dict[str, Recipe] = {
     "stablelm": _causal("StableLm"),
     "t5 (encoder)": Recipe("T5EncoderModel", "T5Config", {"num_layers": LAYERS, "num_decoder_layers": 1, "d_model": WIDTH, "d_kv": 8, "d_ff": 64, "num_heads": 4, "vocab_size": VOCABULARY, **dict.fromkeys(set(COMMON) - {"vocab_size"})}),
     "vit": Recipe("ViTForImageClassification", "ViTConfig", {"image_size": 16, "patch_size": 4, "num_labels": 5, **dict.fromkeys(("vocab_size", "max_position_embeddings", "num_key_value_heads"))}),
+    "cohere": _causal("Cohere"),
+    "exaone4": _causal("Exaone4", head_dim=8, sliding_window=WINDOW, sliding_window_pattern=2),
+    "gemma": _causal("Gemma", head_dim=8),
+    "gemma3": Recipe("Gemma3ForConditionalGeneration", "Gemma3Config", {**dict.fromkeys(COMMON), "text_config": {**COMMON, "head_dim": 8, "sliding_window": WINDOW}, "vision_config": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 6, "num_attention_heads": 2, "image_size": 16, "patch_size": 4}, "mm_tokens_per_image": 4, "image_token_index": 127, "boi_token_index": 125, "eoi_token_index": 126}),
+    "gemma3n_text": Recipe("Gemma3nForCausalLM", "Gemma3nTextConfig", {"head_dim": 8, "sliding_window": WINDOW, "intermediate_size": [64] * LAYERS, "vocab_size_per_layer_input": VOCABULARY, "hidden_size_per_layer_input": 8, "num_kv_shared_layers": 1, "activation_sparsity_pattern": [0.0] * LAYERS, "laurel_rank": 4, "altup_num_inputs": 2, "layer_types": ["sliding_attention", "full_attention"] * 2}),
+    "gemma4_text": Recipe("Gemma4ForCausalLM", "Gemma4TextConfig", {"head_dim": 8, "global_head_dim": 8, "sliding_window": WINDOW, "vocab_size_per_layer_input": VOCABULARY, "hidden_size_per_layer_input": 8, "layer_types": ["sliding_attention", "full_attention"] * 2}),
+    "glm4": _causal("Glm4", head_dim=8),
+    "glm4_moe": _causal("Glm4Moe", head_dim=8, **_MOE, n_routed_experts=4, n_group=2, topk_group=1, first_k_dense_replace=2, n_shared_experts=1),
+    "gptj": Recipe("GPTJForCausalLM", "GPTJConfig", {**_GPT2, "rotary_dim": 4, **dict.fromkeys(COMMON), "vocab_size": VOCABULARY, "bos_token_id": 1, "eos_token_id": 2}),
+    "llama4_text": Recipe("Llama4ForCausalLM", "Llama4TextConfig", {"head_dim": 8, "interleave_moe_layer_step": 2, "num_local_experts": 4, "intermediate_size_mlp": 64, "attention_chunk_size": WINDOW}),
+    "mamba": _causal("Mamba", state_size=8, **dict.fromkeys(("intermediate_size", "num_attention_heads", "num_key_value_heads", "max_position_embeddings"))),
+    "olmo3": _causal("Olmo3", sliding_window=WINDOW),
+    "phi": _causal("Phi"),
+    "qwen2_moe": _causal("Qwen2Moe", num_experts=4, shared_expert_intermediate_size=32, **_MOE),
+    "qwen3_5_text": Recipe("Qwen3_5ForCausalLM", "Qwen3_5TextConfig", {"head_dim": 8, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8, "full_attention_interval": 2}),
+    "starcoder2": _causal("Starcoder2", sliding_window=WINDOW),
 }  # fmt: skip
 """Recipe by model type; a word in brackets tells two of one type apart."""
 

@@ -2,7 +2,7 @@
 
 from tapioca.records.config import ApplyConfig, ExportConfig, PruneConfig, Request
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row
-from tapioca.records.plan import Branch, Plan, ranges
+from tapioca.records.plan import BRANCHES, BranchName, Plan, ranges
 from tapioca.records.results import (
     Check,
     Cost,
@@ -18,9 +18,10 @@ from tapioca.records.results import (
 )
 
 __all__ = [
+    "BRANCHES",
     "Answer",
     "ApplyConfig",
-    "Branch",
+    "BranchName",
     "Check",
     "Cost",
     "Deviation",

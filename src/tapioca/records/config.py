@@ -73,7 +73,10 @@ class PruneConfig(Request):
     random_plans: int = Field(default=20, ge=0, description="Random plans of equal size judged beside the chosen one.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the split, the random plans and the resampling.")
 
-    device: str | None = Field(default=None, description="cpu, cuda, ...; a GPU where there is one.")
+    device: str | None = Field(
+        default=None,
+        description="cpu, cuda:N, or auto (over all GPUs, then memory, then disk); a GPU where there is one.",
+    )
     dtype: str = Field(default="auto", description="Torch dtype; auto keeps the checkpoint's.")
     revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
     trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")
@@ -129,7 +132,10 @@ class ApplyConfig(Request):
     plan: Path = Field(description="Plan file, for instance runs/first/plan.json.")
     prompt: str = Field(min_length=1, description="Text to continue.")
     tokens: int = Field(default=100, ge=1, description="Most tokens to write.")
-    device: str | None = Field(default=None, description="cpu, cuda, ...; a GPU where there is one.")
+    device: str | None = Field(
+        default=None,
+        description="cpu, cuda:N, or auto (over all GPUs, then memory, then disk); a GPU where there is one.",
+    )
     dtype: str = Field(default="auto", description="Torch dtype; auto keeps the checkpoint's.")
     revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
     trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")

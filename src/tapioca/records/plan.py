@@ -11,7 +11,8 @@ from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, Validat
 
 from tapioca.errors import UsageError
 
-Branch = Literal["attention", "mlp"]
+BranchName = Literal["attention", "mlp"]
+BRANCHES: tuple[BranchName, ...] = ("attention", "mlp")
 
 
 def _canonical(scales: Any) -> tuple[tuple[int, float], ...]:
@@ -66,7 +67,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
             if not (math.isfinite(scale) and scale >= 0):
                 raise ValueError(f"layer {layer} has scale {scale}; a scale is a finite number >= 0")
         dropped = set(self.drops)
-        for branch in ("attention", "mlp"):
+        for branch in BRANCHES:
             pairs = tuple(pair for pair in getattr(self, branch) if pair[0] not in dropped)
             object.__setattr__(self, branch, pairs)
         return self
@@ -82,7 +83,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return cls(n_layers=n_layers, layers=dict.fromkeys(layers, 0.0))
 
     @classmethod
-    def scale(cls, n_layers: int, scales: Mapping[int, float], branch: Branch | None = None) -> Plan:
+    def scale(cls, n_layers: int, scales: Mapping[int, float], branch: BranchName | None = None) -> Plan:
         """Scale whole layers, or one branch of them."""
         return cls(**{"n_layers": n_layers, branch or "layers": dict(scales)})
 
@@ -137,7 +138,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         if other.n_layers != self.n_layers:
             raise UsageError(f"cannot compose plans for {self.n_layers} and {other.n_layers} layers")
         fields: dict[str, Any] = {"n_layers": self.n_layers}
-        for grain in ("layers", "attention", "mlp"):
+        for grain in ("layers", *BRANCHES):
             mine, theirs = dict(getattr(self, grain)), dict(getattr(other, grain))
             fields[grain] = {at: mine.get(at, 1.0) * theirs.get(at, 1.0) for at in mine.keys() | theirs.keys()}
         return Plan(**fields)
@@ -145,7 +146,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     def __str__(self) -> str:
         parts = [f"drop {ranges(self.drops)}"] if self.drops else []
         parts += [f"{layer}×{scale:g}" for layer, scale in self.scaled.items()]
-        for branch in ("attention", "mlp"):
+        for branch in BRANCHES:
             parts += [f"{branch} {layer}×{scale:g}" for layer, scale in getattr(self, branch)]
         return ", ".join(parts) or "full model"
 

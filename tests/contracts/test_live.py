@@ -1,4 +1,4 @@
-"""What every model type must do: one plan per type in the fast tier, every single drop in the slow one."""
+"""What plans do to live models of every type: one plan per type in the fast tier, every single drop in the slow one."""
 
 from __future__ import annotations
 
@@ -7,50 +7,45 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
+from common import (
+    FIRST_STAYS,
+    GENERATING,
+    IDS,
+    NO_BRANCHES,
+    NO_DROPS,
+    NO_MLP,
+    NOT_EXPORTED,
+    PARALLEL,
+    POST_NORM,
+    branch_plan,
+    droppable,
+    hooks,
+    inputs,
+    outputs,
+)
 from torch import nn
 from transformers import PreTrainedModel
 
-from tapioca.checkpoints.cut import cut_checkpoint, cut_config
-from tapioca.errors import ExportError, ModelError
+from tapioca.checkpoints.cut import cut_config
+from tapioca.errors import ModelError
 from tapioca.flows.inspect import facts, inspect
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.tiny import RECIPES, tiny
 from tapioca.models.watch import layer_outputs
-from tapioca.records import Plan
+from tapioca.records import BRANCHES, Plan
 
-NO_DROPS = {"jamba"}
-FIRST_STAYS = {"t5 (encoder)"}
-NOT_EXPORTED = {("modernbert", 0)}
-"""What cannot be dropped or expressed in a checkpoint, each refused with a reason."""
-
-WITHOUT_EMBEDDINGS = {"mamba2"}
+WITHOUT_EMBEDDINGS = {"mamba", "mamba2"}
 """Types whose `hidden_states` begin after the first layer."""
 
-IDS = torch.randint(3, 128, (2, 24), generator=torch.Generator().manual_seed(1))
-IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-GENERATING = [name for name, recipe in RECIPES.items() if "CausalLM" in recipe.model or "LMHead" in recipe.model]
+OTHER_STATES = {"gemma3n_text"}
+"""Types that keep several copies of the stream; nothing is read from them."""
 
 
 @pytest.fixture(scope="module", params=sorted(RECIPES))
 def case(request: pytest.FixtureRequest) -> tuple[str, PreTrainedModel]:
     """A model type and a small model of it; tests leave it as it was."""
     return request.param, tiny(request.param)
-
-
-def inputs(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    return {"pixel_values": IMAGES} if model.main_input_name == "pixel_values" else {"input_ids": IDS}
-
-
-def outputs(model: PreTrainedModel) -> torch.Tensor:
-    with torch.inference_mode():
-        found = model(**inputs(model))
-    return found["logits"] if "logits" in found else found["last_hidden_state"]
-
-
-def hooks(model: nn.Module) -> int:
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
 
 def rebuilt(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
@@ -65,30 +60,26 @@ def rebuilt(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
     return other.eval()
 
 
-def droppable(name: str) -> list[int]:
-    return [] if name in NO_DROPS else [layer for layer in range(4) if layer or name not in FIRST_STAYS]
-
-
-def test_the_layers_are_found(case: tuple[str, PreTrainedModel]) -> None:
-    assert len(find_layers(case[1])) == 4
-
-
 def test_inspection_says_what_can_be_done(case: tuple[str, PreTrainedModel], tmp_path: Path) -> None:
     name, model = case
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(tmp_path)  # a folder without weights
     found = inspect(str(tmp_path))
     assert found == facts(model)
+    assert len(find_layers(model)) == found.n_layers == 4
     assert list(found.droppable) == droppable(name)
     assert list(found.exportable) == [layer for layer in droppable(name) if (name, layer) not in NOT_EXPORTED]
-    assert len(found.reasons) == (len(found.exportable) < 4)
+    assert found.branches == (() if name in NO_BRANCHES else BRANCHES[: 1 if name in NO_MLP else 2])
+    assert bool(found.no_layer_scales) == (name not in PARALLEL)
+    assert bool(found.reasons) == (len(found.exportable) < 4 or len(found.branches) < 2)
     assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_an_empty_plan_and_scales_of_one_change_nothing(case: tuple[str, PreTrainedModel]) -> None:
     _, model = case
     before = outputs(model)
-    for plan in (Plan.full(4), Plan.scale(4, dict.fromkeys(range(4), 1.0))):
+    ones = dict.fromkeys(range(4), 1.0)
+    for plan in (Plan.full(4), Plan(n_layers=4, layers=ones, attention=ones, mlp=ones)):
         with apply(model, plan):
             assert torch.equal(outputs(model), before)
 
@@ -115,26 +106,65 @@ def check_drop(name: str, model: PreTrainedModel, layer: int) -> None:
         assert torch.equal(live, outputs(rebuilt(model, plan)))
 
 
+def test_without_both_branches_a_layer_is_dropped(case: tuple[str, PreTrainedModel]) -> None:
+    name, model = case
+    if name in NO_BRANCHES:
+        pytest.skip("its branches cannot be scaled alone")
+    before = outputs(model)
+    for layer in (0, 2):
+        none = {layer: 0.0}
+        mlp = {} if name in NO_MLP else none
+        with apply(model, Plan(n_layers=4, attention=none, mlp=mlp)):
+            without = outputs(model)
+        assert (without - before).abs().max() > 0.01
+        if layer in droppable(name):
+            with apply(model, Plan.drop(4, [layer])):
+                assert torch.equal(outputs(model), without)
+        else:
+            with apply(model, Plan.scale(4, {layer: 1e-30})):
+                assert torch.allclose(outputs(model), without, atol=1e-5)
+
+
+def test_a_dropped_branch_is_a_branch_scaled_to_nothing(case: tuple[str, PreTrainedModel]) -> None:
+    name, model = case
+    if name in NO_BRANCHES:
+        pytest.skip("its branches cannot be scaled alone")
+    before = outputs(model)
+    for branch in BRANCHES[: 1 if name in NO_MLP else 2]:
+        seen = []
+        for scale in (0.0, 1e-30, 0.5):
+            with apply(model, Plan.scale(4, {1: scale}, branch)):
+                seen.append(outputs(model))
+        assert torch.equal(seen[0], seen[1])
+        assert all((output - before).abs().max() > 0.01 for output in seen[1:])
+        assert (seen[2] - seen[1]).abs().max() > 0.01
+
+
 def test_no_trace_is_left(case: tuple[str, PreTrainedModel]) -> None:
     name, model = case
     before, counted, config = outputs(model), hooks(model), copy.deepcopy(model.config.to_dict())
-    drop = {droppable(name)[-1]: 0.0} if droppable(name) else {}
-    with apply(model, Plan(n_layers=4, layers={1: 0.5, **drop})):
-        outputs(model)
+    attributes = {path: set(vars(module)) for path, module in model.named_modules()}
+    plans = [Plan(n_layers=4, layers={1: 0.5, **dict.fromkeys(droppable(name)[-1:], 0.0)})]
+    for plan in plans if name in NO_BRANCHES else [*plans, branch_plan(name)]:
+        with apply(model, plan):
+            outputs(model)
     assert torch.equal(outputs(model), before)
     assert hooks(model) == counted
     assert model.config.to_dict() == config
+    assert {path: set(vars(module)) for path, module in model.named_modules()} == attributes
 
 
 def test_states_equal_the_models_own(case: tuple[str, PreTrainedModel]) -> None:
-    _, model = case
+    name, model = case
+    if name in OTHER_STATES:
+        pytest.skip("several copies of the residual stream")
     seen: dict[int, torch.Tensor] = {}
     batch = {**inputs(model), "attention_mask": torch.ones_like(IDS)} if "input_ids" in inputs(model) else inputs(model)
     layer_outputs(model, batch, lambda place, state: seen.update({place: state.clone()}))
     with torch.inference_mode():
         own = model(**inputs(model), output_hidden_states=True).hidden_states
     assert own is not None
-    first = 0 if case[0] in WITHOUT_EMBEDDINGS else 1
+    first = 0 if name in WITHOUT_EMBEDDINGS else 1
     for place in range(3):  # the last entry may stand after a final norm
         assert torch.allclose(seen[place], own[place + first], atol=1e-5)
 
@@ -145,19 +175,24 @@ def test_half_precision(case: tuple[str, PreTrainedModel]) -> None:
         pytest.skip("nothing to drop, or images")
     half = copy.deepcopy(model).to(torch.bfloat16)
     before = outputs(half)
-    with apply(half, Plan.drop(4, [2])):
-        assert outputs(half).dtype == before.dtype
+    for plan in [Plan.drop(4, [2])] + ([] if name in NO_BRANCHES else [branch_plan(name)]):
+        with apply(half, plan):
+            assert outputs(half).dtype == before.dtype
     assert torch.equal(outputs(half), before)
 
 
-@pytest.mark.parametrize("name", [name for name in GENERATING if name not in NO_DROPS])
-def test_generation_with_and_without_cache_and_padding(name: str) -> None:
+@pytest.mark.parametrize("name", GENERATING)
+@pytest.mark.parametrize("what", ["layers", "branches"])
+def test_generation_with_and_without_cache_and_padding(name: str, what: str) -> None:
+    if (what == "layers" and name in NO_DROPS) or (what == "branches" and name in NO_BRANCHES):
+        pytest.skip("cannot be dropped")
     model = tiny(name)
+    plan = Plan.drop(4, [0, 2]) if what == "layers" else branch_plan(name).compose(first_attention_gone(name))
     both = torch.cat([torch.cat([torch.zeros(1, 3, dtype=torch.long), IDS[:1, :9]], dim=1), IDS[1:, :12]])
     mask = torch.ones_like(both)
     mask[0, :3] = 0
     settings = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
-    with apply(model, Plan.drop(4, [0, 2])):
+    with apply(model, plan):
         cached = model.generate(both, attention_mask=mask, use_cache=True, **settings)
         uncached = model.generate(both, attention_mask=mask, use_cache=False, **settings)
         alone = model.generate(IDS[:1, :9], use_cache=True, **settings)
@@ -168,18 +203,9 @@ def test_generation_with_and_without_cache_and_padding(name: str) -> None:
     assert torch.equal(cached[0, 3:], alone[0])
 
 
-def test_a_cut_checkpoint_equals_the_live_plan(case: tuple[str, PreTrainedModel], tmp_path: Path) -> None:
-    name, model = case
-    if not droppable(name):
-        pytest.skip("no layer can be dropped")
-    plan = Plan.drop(4, [2, 3] if name in ("qwen3_moe", "deepseek_v3") else [2])
-    model.save_pretrained(tmp_path / "full")
-    cut_checkpoint(tmp_path / "full", tmp_path / "cut", plan, model)
-    kind = getattr(transformers, RECIPES[name].model)
-    other, report = kind.from_pretrained(tmp_path / "cut", output_loading_info=True)
-    assert not any(report.values())
-    with apply(model, plan):
-        assert torch.equal(outputs(model), outputs(other))
+def first_attention_gone(name: str) -> Plan:
+    """The first of each kind of attention, from whose place in the cache a model reads how far it has come."""
+    return Plan.scale(4, {0: 0.0, 1: 0.0}, "attention")
 
 
 @pytest.mark.parametrize("name", sorted(NO_DROPS | FIRST_STAYS))
@@ -191,9 +217,14 @@ def test_what_cannot_be_dropped_is_refused_with_a_reason(name: str) -> None:
         pytest.fail("must not get here")
 
 
-def test_the_guard_refuses_what_a_checkpoint_cannot_express(tmp_path: Path) -> None:
-    model = tiny("modernbert")
-    model.save_pretrained(tmp_path / "full")
-    with pytest.raises(ExportError, match="cannot keep layer 1 as it is: the kind of attn_norm would be Identity"):
-        cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [0]), model)
-    assert not (tmp_path / "cut").exists()
+@pytest.mark.parametrize("name", sorted(NO_BRANCHES | NO_MLP))
+def test_branches_that_cannot_be_scaled_are_refused_with_a_reason(name: str) -> None:
+    reason = {
+        **dict.fromkeys(POST_NORM, "its layers normalise after the update was added"),
+        **dict.fromkeys(NO_MLP, "has no mlp branch, it is made of: norm, mixer"),
+    }.get(name, "is not known")
+    with (
+        pytest.raises(ModelError, match=f"{reason}; drop or scale whole layers"),
+        apply(tiny(name), Plan.scale(4, {1: 0.5}, "mlp")),
+    ):
+        pytest.fail("must not get here")

@@ -1,0 +1,127 @@
+"""Memory and time of an export, part by part: the writer, and the two sides of its verification.
+
+A random Llama checkpoint of the asked size is made in shards; each part then runs in a process of its own.
+Memory is the peak resident set above what the imports took, and how much of it was anonymous (the rest are
+pages of the mapped checkpoint, which the kernel may take back).
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+MIB = 2**20
+DROPS = (3, 4, 11)
+
+
+def make(folder: Path, gigabytes: float, shards: int) -> None:
+    """A random Llama of 24 layers in bfloat16."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils import logging
+
+    width = int((gigabytes * 2**30 / 2 / (24 * (4 + 3 * 2.75))) ** 0.5) // 64 * 64
+    config = LlamaConfig(
+        num_hidden_layers=24, hidden_size=width, intermediate_size=int(2.75 * width), num_attention_heads=width // 64,
+        num_key_value_heads=width // 64, vocab_size=4096, max_position_embeddings=512, dtype="bfloat16",
+    )  # fmt: skip
+    model = LlamaForCausalLM._from_config(config, dtype=torch.bfloat16)
+    size = sum(parameter.nbytes for parameter in model.parameters())
+    logging.disable_progress_bar()
+    model.save_pretrained(folder, max_shard_size=int(size / shards * 1.02))
+
+
+def writer(source: Path, target: Path) -> None:
+    """What writes the new checkpoint; it never holds the model."""
+    from tapioca.checkpoints.cut import cut_checkpoint
+    from tapioca.models.load import skeleton
+    from tapioca.records import Plan
+
+    cut_checkpoint(source, target, Plan.drop(24, DROPS), skeleton(source))
+
+
+def live_side(source: Path, target: Path) -> None:
+    """The live model under the plan answers the probe."""
+    from tapioca.checkpoints.verify import expect
+    from tapioca.models.load import load
+    from tapioca.records import Plan
+
+    expect(load(source, device="cpu").model, Plan.drop(24, DROPS))
+
+
+def fresh_side(source: Path, target: Path) -> None:
+    """Plain transformers loads the new checkpoint and answers."""
+    import torch
+    from transformers.utils import logging
+
+    from tapioca.checkpoints.reload import answers, loaded
+
+    logging.disable_progress_bar()
+    answers(loaded(str(target), 24 - len(DROPS), "auto"), {"input_ids": torch.ones(2, 24, dtype=torch.long),
+            "attention_mask": torch.ones(2, 24, dtype=torch.long)}, 16)  # fmt: skip
+
+
+def status(field: str) -> int:
+    """A field of /proc/self/status, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+def measured(part: Callable[[Path, Path], None], source: Path, target: Path, results: Any) -> None:
+    """Run one part after its imports and put its peak, its anonymous peak and its seconds."""
+    import torch
+
+    import tapioca.flows.export  # noqa: F401
+    from tapioca.models.load import skeleton
+
+    torch.set_num_threads(2)
+    skeleton(source)  # imports the model's own code
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
+    before, anonymous, stop, peaks = status("VmRSS"), status("RssAnon"), Event(), [0]
+
+    def watch() -> None:
+        while not stop.wait(0.005):
+            peaks.append(status("RssAnon") - anonymous)
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    start = time.perf_counter()
+    part(source, target)
+    seconds = time.perf_counter() - start
+    stop.set()
+    watcher.join()
+    results.put((status("VmHWM") - before, max(peaks), seconds))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gigabytes", type=float, default=1.2)
+    parser.add_argument("--shards", type=int, default=9)
+    options = parser.parse_args()
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as scratch:
+        source, target = Path(scratch) / "full", Path(scratch) / "pruned"
+        maker = spawn.Process(target=make, args=(source, options.gigabytes, options.shards))
+        maker.start()
+        maker.join()
+        sizes = [path.stat().st_size for path in source.glob("*.safetensors")]
+        print(f"checkpoint: {sum(sizes) / MIB:.0f} MiB in {len(sizes)} shards, the largest {max(sizes) / MIB:.0f} MiB")
+        print(f"{'part':<22}{'peak MiB':>10}{'anonymous':>11}{'of a shard':>12}{'seconds':>9}")
+        for part in (writer, live_side, fresh_side):
+            results = spawn.Queue()
+            child = spawn.Process(target=measured, args=(part, source, target, results))
+            child.start()
+            peak, anonymous, seconds = results.get()
+            child.join()
+            share = peak / max(sizes)
+            print(f"{part.__name__:<22}{peak / MIB:>10.0f}{anonymous / MIB:>11.0f}{share:>12.2f}{seconds:>9.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Write residual scales into weights, where that is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from transformers import PreTrainedModel
+
+from tapioca.checkpoints.names import Kept
+from tapioca.errors import ExportError
+from tapioca.models.branches import find_branch, parts
+from tapioca.models.families import family_of, holds
+from tapioca.models.find import find_layers
+from tapioca.records import BRANCHES, Plan
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Weights of one branch of one layer that a plan scales.
+
+    Attributes:
+        layer: its number in the source.
+        branch: "attention" or "mlp".
+        scale: factor of the branch's update.
+        writers: patterns of the weights' names inside the layer.
+        plus_one: they belong to a norm that multiplies by 1 + weight.
+    """
+
+    layer: int
+    branch: str
+    scale: float
+    writers: tuple[str, ...]
+    plus_one: bool
+
+    def matches(self, tensor: Kept) -> bool:
+        """Whether a tensor of the checkpoint is one of them."""
+        return tensor.layer == self.layer and any(fnmatchcase(tensor.inside, pattern) for pattern in self.writers)
+
+    def of(self, weight: torch.Tensor) -> torch.Tensor:
+        """The scaled weight, rounded once to the dtype it has: a w, or a (1 + w) - 1."""
+        wide = weight.double()
+        return (self.scale * (wide + 1) - 1 if self.plus_one else self.scale * wide).to(weight.dtype)
+
+
+def rescaled(weight: torch.Tensor, tensor: Kept, scaled: Sequence[Scaled]) -> torch.Tensor:
+    """A weight as the new checkpoint holds it; the same object where the plan leaves it alone."""
+    for change in scaled:
+        if change.matches(tensor):
+            weight = change.of(weight)
+    return weight
+
+
+def check_writers(scaled: Sequence[Scaled], tensors: Iterable[Kept]) -> None:
+    """Refuse a checkpoint in which a branch that is scaled has no weight to scale.
+
+    Raises:
+        ExportError: the names do not match what is known of the model type.
+    """
+    tensors = list(tensors)
+    for change in scaled:
+        if not any(change.matches(tensor) for tensor in tensors):
+            raise ExportError(
+                f"the checkpoint has no weight called {' or '.join(change.writers)} in layer {change.layer}, "
+                f"so the scale of its {change.branch} cannot be written"
+            )
+
+
+def scaled_weights(plan: Plan, model: PreTrainedModel) -> list[Scaled]:
+    """Which weights of a checkpoint change under a plan.
+
+    Args:
+        plan: may drop layers, and scale branches; layers too where that is the same as scaling their branches.
+        model: the model in the checkpoint; it may lie on the meta device.
+
+    Raises:
+        ExportError: the weights cannot carry the plan.
+    """
+    said = in_branches(plan, model)
+    pairs = [(name, layer, scale) for name in BRANCHES for layer, scale in getattr(said, name)]
+    if pairs and getattr(model.config, "quantization_config", None):
+        raise ExportError("the weights are quantised, so scales cannot be written into them; export the model itself")
+    blocks, found = find_layers(model).blocks, []
+    for name, layer, scale in pairs:
+        branch = find_branch(model, blocks[layer], name)
+        found.append(Scaled(layer, name, scale, branch.writers, branch.plus_one))
+    return found
+
+
+def in_branches(plan: Plan, model: PreTrainedModel) -> Plan:
+    """The same plan with scales of whole layers said as scales of their branches.
+
+    Raises:
+        ExportError: in this model they are not the same.
+    """
+    if not plan.scaled:
+        return plan
+    if reason := no_layer_scales(model):
+        raise ExportError(reason)
+    family = family_of(model)
+    blocks = find_layers(model).blocks
+    drops = Plan.drop(plan.n_layers, plan.drops)
+    said = drops.model_copy(update={"attention": plan.attention, "mlp": plan.mlp})
+    for name in BRANCHES:
+        branch = getattr(family, name)
+        scales = {layer: scale for layer, scale in plan.scaled.items() if branch and parts(blocks[layer], branch)}
+        said = said.compose(Plan.scale(plan.n_layers, scales, name))
+    return said
+
+
+def no_layer_scales(model: PreTrainedModel) -> str:
+    """Why the scale of a whole layer cannot be written into a model's weights, or nothing."""
+    family, config = family_of(model), model.config.get_text_config(decoder=True)
+    if holds(family.parallel, config):
+        return ""
+    kind, instead = config.model_type, "use the plan live with tapioca apply"
+    if holds(family.post_norm, config):
+        return f"no weight of a {kind} layer carries its scale: it normalises after the update was added; {instead}"
+    if family.attention is None:
+        return f"which weights of a {kind} layer carry its scale is not known; {instead}"
+    return f"no weight of a {kind} layer carries its scale: its MLP reads what attention wrote; scale branches, or {instead}"

@@ -1,0 +1,55 @@
+"""Which model is this: a name for it, and a hash of everything that decides what it computes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+import torch
+from accelerate.utils import align_module_device
+from transformers import PreTrainedModel
+
+from tapioca.errors import ModelError
+
+NOT_IN_HASH = {"_name_or_path", "architectures", "dtype", "transformers_version", "use_cache"}
+"""Fields of a configuration that do not change what a model computes; the dtype is hashed with the weights."""
+
+
+def name_of(model: PreTrainedModel) -> str:
+    """What to call a live model: where it came from, else its type."""
+    return model.name_or_path or model.config.model_type
+
+
+def model_hash(model: PreTrainedModel) -> str:
+    """Sixteen hexadecimal digits that name a model by its configuration, weights and dtype: equal models give equal digits.
+
+    Weights are read where they are, module by module, so that an offloaded model is never in memory as a whole.
+
+    Raises:
+        ModelError: a weight is on the meta device and no accelerate hook can bring it.
+    """
+    config = json.loads(model.config.to_json_string(use_diff=False))
+    said = {name: value for name, value in config.items() if name not in NOT_IN_HASH}
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    for line in sorted(_weights(model)):
+        digest.update(line.encode())
+    return digest.hexdigest()[:16]
+
+
+def _weights(model: PreTrainedModel) -> Iterator[str]:
+    """One line for each saved tensor: name, dtype, shape and hash."""
+    for path, module in model.named_modules():
+        with align_module_device(module):
+            saved = {**module._parameters, **module._buffers}
+            for name, tensor in saved.items():
+                if tensor is not None and name not in module._non_persistent_buffers_set:
+                    yield f"{path}.{name} {tensor.dtype} {tuple(tensor.shape)} {_digest(tensor.detach())}"
+
+
+def _digest(tensor: torch.Tensor) -> str:
+    if tensor.is_meta:
+        raise ModelError("some weights of this model are on the meta device and cannot be read; load it with weights")
+    if hasattr(tensor, "__tensor_flatten__"):  # quantised tensors are made of plain ones
+        return "+".join(_digest(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
+    return hashlib.sha256(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data).hexdigest()

@@ -1,0 +1,111 @@
+"""Checkpoints of every type, reloaded by plain transformers in one fresh process, against the live plans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from common import NO_BRANCHES, NO_DROPS, NO_MLP, PARALLEL, branch_plan, droppable
+from transformers.utils import logging
+
+from tapioca.checkpoints.cut import cut_checkpoint
+from tapioca.checkpoints.verify import Expected, compare, expect
+from tapioca.errors import ExportError
+from tapioca.models.edit import apply
+from tapioca.models.tiny import RECIPES, tiny
+from tapioca.records import Plan
+
+DENSE_FIRST = {"qwen3_moe", "deepseek_v3", "glm4_moe"}
+"""Types of which a dense layer and one with experts are dropped."""
+
+
+def plans(name: str) -> dict[str, Plan]:
+    """A plan of each kind that this type's checkpoints can carry."""
+    found: dict[str, Plan] = {}
+    if droppable(name):
+        found["drop"] = Plan.drop(4, [1, 2] if name in DENSE_FIRST else [2])
+    if name not in NO_BRANCHES:
+        found["branches"] = branch_plan(name)
+    if name in PARALLEL:
+        found["layers"] = Plan.scale(4, {0: 1.5, 2: 0.3})
+    return found
+
+
+CASES = [(name, kind) for name in sorted(RECIPES) for kind in plans(name)]
+
+
+@pytest.fixture(scope="module")
+def differences(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tuple[float, float]]:
+    """How far each checkpoint's answers are from the live plan's, and how far they may be."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    written: dict[tuple[str, str], tuple[Path, Expected]] = {}
+    logging.disable_progress_bar()
+    for name in sorted(RECIPES):
+        model = tiny(name)
+        model.save_pretrained(folder / name / "full")
+        for kind, plan in plans(name).items():
+            cut_checkpoint(folder / name / "full", folder / name / kind, plan, model)
+            stored = None if kind == "drop" else model.dtype
+            written[name, kind] = folder / name / kind, expect(model, plan, stored)
+    found = compare(list(written.values()))
+    return {case: (far, written[case][1].allowed) for case, far in zip(written, found, strict=True)}
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_a_checkpoint_answers_as_the_live_plan(
+    name: str, kind: str, differences: dict[tuple[str, str], tuple[float, float]]
+) -> None:
+    difference, allowed = differences[name, kind]
+    assert difference <= (0.0 if kind == "drop" else allowed)
+
+
+def test_every_type_is_checked_or_refused_whole() -> None:
+    assert {name for name, _ in CASES} == set(RECIPES) - (NO_DROPS & NO_BRANCHES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - NO_DROPS))
+def test_every_single_drop(name: str, tmp_path: Path) -> None:
+    model = tiny(name)
+    model.save_pretrained(tmp_path / "full")
+    written = []
+    for layer in droppable(name):
+        if (name, layer) != ("modernbert", 0):
+            plan = Plan.drop(4, [layer])
+            cut_checkpoint(tmp_path / "full", tmp_path / str(layer), plan, model)
+            written.append((tmp_path / str(layer), expect(model, plan)))
+    assert compare(written) == [0.0] * len(written)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - NO_BRANCHES))
+@pytest.mark.parametrize("scale", [0.0, 0.3, 1.5])
+def test_every_branch_scale(name: str, scale: float, tmp_path: Path) -> None:
+    model = tiny(name)
+    model.save_pretrained(tmp_path / "full")
+    written = []
+    for branch in ("attention",) if name in NO_MLP else ("attention", "mlp"):
+        for layer in range(4):
+            plan = Plan.scale(4, {layer: scale}, branch)
+            cut_checkpoint(tmp_path / "full", tmp_path / f"{branch}{layer}", plan, model)
+            written.append((tmp_path / f"{branch}{layer}", expect(model, plan, model.dtype)))
+    assert all(far <= expected.allowed for far, (_, expected) in zip(compare(written), written, strict=True))
+
+
+def test_the_guard_refuses_what_a_checkpoint_cannot_express(tmp_path: Path) -> None:
+    model = tiny("modernbert")
+    model.save_pretrained(tmp_path / "full")
+    with pytest.raises(
+        ExportError, match="without layers 0 cannot keep layer 1 as it is: the kind of attn_norm would be"
+    ):
+        cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [0]), model)
+    assert not (tmp_path / "cut").exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - PARALLEL))
+def test_layer_scales_no_weight_can_carry_are_refused(name: str, tmp_path: Path) -> None:
+    model = tiny(name)
+    with apply(model, Plan.scale(4, {1: 0.5})):  # the live model can
+        pass
+    with pytest.raises(ExportError, match=r"layer carr(ies|y) its scale"):
+        cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.scale(4, {1: 0.5}), model)
