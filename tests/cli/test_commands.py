@@ -51,8 +51,8 @@ def test_prune_report_and_export(tmp_path: Path, capsys: pytest.CaptureFixture[s
     code, out, _ = said(["export", str(tmp_path / "run"), "--to", str(tmp_path / "pruned")], capsys)
     assert code == 0
     flat = " ".join(out.split())
-    assert "7 layers, without 6 of 0–7" in flat
-    assert "largest logit difference 0" in flat
+    assert "7 of 8 layers (drop 6)" in flat
+    assert "in a fresh process: one forward; largest difference 0" in flat
     assert json.loads((tmp_path / "pruned" / "config.json").read_text())["num_hidden_layers"] == 7
 
 

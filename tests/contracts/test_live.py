@@ -154,6 +154,21 @@ def test_no_trace_is_left(case: tuple[str, PreTrainedModel]) -> None:
     assert {path: set(vars(module)) for path, module in model.named_modules()} == attributes
 
 
+def test_layers_are_numbered_by_their_place_and_lists_follow_them(case: tuple[str, PreTrainedModel]) -> None:
+    name, model = case
+    if not droppable(name):
+        pytest.skip("cannot be dropped")
+    config = find_layers(model).config
+    types = getattr(config, "layer_types", None)
+    with apply(model, Plan.drop(4, [1])):
+        blocks = find_layers(model).blocks
+        numbers = [[m.layer_idx for m in block.modules() if hasattr(m, "layer_idx")] for block in blocks]
+        assert [set(found) for found in numbers if found] == [{place} for place, found in enumerate(numbers) if found]
+        assert config.num_hidden_layers == len(blocks) == 3
+        if types:
+            assert list(config.layer_types) == [types[0], *types[2:]]
+
+
 def test_states_equal_the_models_own(case: tuple[str, PreTrainedModel]) -> None:
     name, model = case
     if name in OTHER_STATES:

@@ -18,6 +18,8 @@ from tapioca.models.tiny import tiny
 from tapioca.records import Plan, PruneConfig, RunInfo
 from tapioca.runs.store import read_run
 from tapioca.stats import effect
+from tapioca.tasks.base import Task
+from tapioca.tasks.split import search_groups, split
 
 OPTIONS = {"reference": "lab:id,n=120", "batch_size": 60, "random_plans": 5, "progress": False}
 
@@ -29,15 +31,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunInfo:
     return tapioca.prune(PACKAGED["learner"], task="lab:target_offset=2,n=120", out=out, **OPTIONS)
 
 
+def split_as_the_run_did() -> tuple[Task, Task]:
+    task = load_lab("lab:target_offset=2,n=120")
+    return split(task, search_groups([task.examples, load_lab("lab:id,n=120").examples], 0.5, 0))
+
+
 def test_the_gain_is_measured_on_held_out_prompts(run: RunInfo) -> None:
     judged = run.judged("ood")
     assert judged is not None
     assert run.checks["ood"].n_search == judged.result.n == 60
-    task = load_lab("lab:target_offset=2,n=120")
-    from tapioca.tasks.split import search_groups, split
-
-    groups = search_groups([task.examples, load_lab("lab:id,n=120").examples], 0.5, 0)
-    search, test = split(task, groups)
+    search, test = split_as_the_run_did()
     model = load(PACKAGED["learner"]).model
     scores = evaluate(model, test, [Plan.full(8), run.plan], batch_size=60).values
     assert judged.result.gain == pytest.approx(effect(scores[0], scores[1], test.weights, test.metric))
@@ -136,6 +139,9 @@ def test_an_exported_run_carries_its_card(run: RunInfo, tmp_path: Path) -> None:
     assert judged is not None
     assert f"error × {1 - judged.result.gain:#.3g}" in card
     assert run.command in card
+    _, test = split_as_the_run_did()
+    scores = evaluate(load(tmp_path / "pruned").model, test, [Plan.full(len(run.plan.kept))], batch_size=60).values[0]
+    assert judged.result.planned == pytest.approx(scores.mean(), rel=1e-6)
 
 
 def text_run(model: PreTrainedModel, folder: Path, **options: object) -> RunInfo:

@@ -18,7 +18,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.checkpoints.bake import Scaled, check_writers, rescaled, scaled_weights
 from tapioca.checkpoints.guard import check_rebuild
-from tapioca.checkpoints.names import Kept, kept_tensors
+from tapioca.checkpoints.names import Kept, count_behind, kept_tensors
 from tapioca.disk import write_json
 from tapioca.errors import ExportError
 from tapioca.models.edit import cut_fields
@@ -32,7 +32,7 @@ INDEX = "model.safetensors.index.json"
 NOT_COPIED = {"config.json", INDEX, "training.json"}
 
 
-def cut_checkpoint(source: Path, target: Path, plan: Plan, model: PreTrainedModel) -> None:
+def cut_checkpoint(source: Path, target: Path, plan: Plan, model: PreTrainedModel) -> int:
     """Write `target` as the checkpoint `source` under a plan.
 
     Args:
@@ -40,6 +40,9 @@ def cut_checkpoint(source: Path, target: Path, plan: Plan, model: PreTrainedMode
         target: a folder that does not exist yet.
         plan: drops, and scales that weights can carry.
         model: the model in `source`, for the guards; it may lie on the meta device.
+
+    Returns:
+        How many layers for multi-token prediction the source has behind the others; they are left out.
 
     Raises:
         ExportError: weights cannot carry the plan, transformers would build other layers from the cut config, or the
@@ -64,6 +67,7 @@ def cut_checkpoint(source: Path, target: Path, plan: Plan, model: PreTrainedMode
     if (source / INDEX).is_file():
         write_json(target / INDEX, {"metadata": {"total_size": size}, "weight_map": index})
     _copy_rest(source, target)
+    return count_behind(set(chain(*files.values())) - kept.keys(), plan)
 
 
 def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> dict[str, Any]:

@@ -51,6 +51,12 @@ def kept_tensors(names: Iterable[str], plan: Plan, more: int = 0) -> dict[str, K
     return kept
 
 
+def count_behind(left_out: Iterable[str], plan: Plan) -> int:
+    """How many layers behind those the plan counts are among the tensors that do not stay."""
+    numbers = {int(found["layer"]) for name in left_out if (found := LAYER.match(name))}
+    return len(numbers - set(range(plan.n_layers)))
+
+
 def _layer_list(names: list[str], n_layers: int, more: int) -> str:
     """What stands before the number in the names of the layers."""
     lists: dict[str, set[int]] = defaultdict(set)

@@ -51,6 +51,11 @@ class Expected:
     allowed: float
     own: bool
 
+    @property
+    def steps(self) -> int:
+        """How many tokens generated with a KV cache are compared."""
+        return len(self.answers.get("steps", ()))
+
 
 def expect(model: PreTrainedModel, plan: Plan, stored: torch.dtype | None = None) -> Expected:
     """Run the live model under a plan on seeded inputs: outputs, and a short generation with KV cache.

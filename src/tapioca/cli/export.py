@@ -16,18 +16,17 @@ def add_to(app: typer.Typer) -> None:
 
 def run(config: ExportConfig) -> None:
     """Write a run's plan as an ordinary checkpoint, checked against the live model before it is called done."""
-    from tapioca.checkpoints.reload import STEPS
     from tapioca.flows.export import export, read_plan
 
     done = export(config.run, config.to, read_plan(config.plan) if config.plan else None)
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"wrote     {done.folder}: {len(done.plan.kept)} of {done.plan.n_layers} layers ({done.plan})")
+    steps = f", {done.steps} cached steps" if done.steps else ""
     console.print(
-        f"wrote     {done.folder}: {len(done.plan.kept)} of {done.plan.n_layers} layers ({done.plan})",
-        highlight=False,
-        soft_wrap=True,
+        f"checked   reloaded by plain transformers in a fresh process: one forward{steps}; "
+        f"largest difference {done.difference:.3g}"
     )
-    console.print(
-        f"checked   reloaded by plain transformers in a fresh process, one forward and {STEPS} cached steps; largest difference {done.difference:.3g}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    if done.prediction_layers:
+        console.print(
+            f"left out  layers for multi-token prediction ({done.prediction_layers}), found by absolute numbers"
+        )

@@ -28,13 +28,17 @@ class Exported:
 
     Attributes:
         folder: where it is.
-        plan: what was dropped.
-        difference: largest absolute difference of a logit from the live model under the plan.
+        plan: what was dropped and scaled.
+        difference: largest absolute difference of an output from the live model under the plan.
+        steps: how many tokens generated with a KV cache were compared beside one forward.
+        prediction_layers: how many layers for multi-token prediction were left out.
     """
 
     folder: Path
     plan: Plan
     difference: float
+    steps: int
+    prediction_layers: int
 
 
 def export(source: str | Path | RunInfo | PreTrainedModel, to: str | Path, plan: Plan | None = None) -> Exported:
@@ -119,7 +123,7 @@ def _write(folder: Path, target: Path, plan: Plan, card: str, info: RunInfo | No
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
             made = Path(beside) / "checkpoint"
-            cut_checkpoint(folder, made, plan, bones)
+            left_out = cut_checkpoint(folder, made, plan, bones)
             (made / "README.md").write_text(card, encoding="utf-8")
             expected = _expected(folder, plan, info)
             [difference] = compare([(made, expected)])
@@ -129,7 +133,7 @@ def _write(folder: Path, target: Path, plan: Plan, card: str, info: RunInfo | No
             made.rename(target)
     except (OSError, SafetensorError) as error:
         raise StoreError(f"cannot write {target}: {error}; free some space or choose another folder") from error
-    return Exported(target, plan, difference)
+    return Exported(target, plan, difference, expected.steps, left_out)
 
 
 def _run(source: object) -> RunInfo | None:
