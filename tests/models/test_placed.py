@@ -37,6 +37,7 @@ def answers(model: PreTrainedModel, plan: Plan) -> tuple[torch.Tensor, torch.Ten
         return forward(model, batch, keep=4), tokens
 
 
+@pytest.mark.filterwarnings("ignore:You are calling .generate")  # its own words for weights on disk
 @pytest.mark.parametrize("name", ["llama", "gemma2", "qwen3_moe"])
 @pytest.mark.parametrize("places", MAPS)
 def test_an_offloaded_model_stays_where_it_is(name: str, places: str, tmp_path: Path) -> None:
