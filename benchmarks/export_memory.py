@@ -63,7 +63,7 @@ def fresh_side(source: Path, target: Path) -> None:
     from tapioca.checkpoints.reload import answers, loaded
 
     logging.disable_progress_bar()
-    answers(loaded(str(target), 24 - len(DROPS), "auto"), {"input_ids": torch.ones(2, 24, dtype=torch.long),
+    answers(loaded(str(target), "LlamaForCausalLM", 24 - len(DROPS), "auto"), {"input_ids": torch.ones(2, 24, dtype=torch.long),
             "attention_mask": torch.ones(2, 24, dtype=torch.long)}, 16)  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def families() -> str:
     for name in sorted(RECIPES):
         found = facts(tiny(name))
         drop, export = (_which(layers, found.n_layers) for layers in (found.droppable, found.exportable))
-        scales = ", ".join((*found.branches, *(["layers"] if not found.no_layer_scales else []))) or "none"
+        scales = ", ".join((*found.written, *(["layers"] if not found.no_layer_scales else []))) or "none"
         row = (name, f"`{found.path}`", drop, export, scales, "; ".join(found.reasons) or "–")
         rows.append(f"| {' | '.join(row)} |")
     return FAMILIES.format(rows="\n".join(rows), count=len(rows))

@@ -46,9 +46,13 @@ class ExportError(TapiocaError):
     """An export was refused, or what was written does not equal the live plan."""
 
 
+MANY_NAMES = 40
+
+
 def did_you_mean(got: str, known: Iterable[str]) -> str:
-    """The end of an error message: the nearest known name, and all of them."""
+    """The end of an error message: the nearest known name, and all of them, or some where they are many."""
     names = sorted(known)
     near = difflib.get_close_matches(got, names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    return f"{hint}known: {', '.join(names)}"
+    many = f", ... ({len(names)} in all)" if len(names) > MANY_NAMES else ""
+    return f"{hint}known: {', '.join(names[:MANY_NAMES])}{many}"

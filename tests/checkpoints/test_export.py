@@ -13,7 +13,18 @@ from conftest import word_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPT2Model,
+    LlamaConfig,
+    LlamaModel,
+    PreTrainedModel,
+)
 
 import tapioca
 from tapioca.checkpoints.card import mergekit
@@ -102,8 +113,9 @@ def test_generation_that_breaks_with_the_cache_is_refused(tmp_path: Path) -> Non
     cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [1]), model)
     expected = expect(model, Plan.drop(4, [1]))
     expected.answers["steps"][-1] += 1
+    [difference] = compare([(tmp_path / "cut", expected)])
     with pytest.raises(ExportError, match="differs from the live plan by 1 in an output"):
-        accept(*compare([(tmp_path / "cut", expected)]), expected)
+        accept(difference, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -164,6 +176,83 @@ def test_layers_for_multi_token_prediction_are_left_out(tmp_path: Path) -> None:
         "layers.3." in name or "layers.4." in name for name in load_file(tmp_path / "cut" / "model.safetensors")
     )
     assert json.loads((tmp_path / "cut" / "config.json").read_text())["num_nextn_predict_layers"] == 0
+
+
+def test_a_checkpoint_that_answers_nan_is_refused(tmp_path: Path) -> None:
+    model = tiny("llama")
+    model.save_pretrained(tmp_path / "full")
+    cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [1]), model)
+    expected = expect(model, Plan.drop(4, [1]))
+    expected.answers["steps"][-1] = float("nan")
+    [difference] = compare([(tmp_path / "cut", expected)])
+    with pytest.raises(ExportError, match="differs from the live plan by nan"):
+        accept(difference, expected)
+    with torch.no_grad():
+        model.lm_head.weight[0] = float("nan")
+    with pytest.raises(ExportError, match="the live model gives NaN or infinity"):
+        expect(model, Plan.drop(4, [1]))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["llama", "qwen2_moe"])
+def test_many_scales_in_few_digits_are_accepted(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    tiny(name).to(dtype).save_pretrained(tmp_path / "full")
+    plan = Plan(n_layers=4, layers={3: 0.0}, attention={0: 0.3, 1: 0.0}, mlp={0: 0.7, 2: 1.3})
+    assert 0 < tapioca.export(tmp_path / "full", tmp_path / "scaled", plan).difference < 0.1
+
+
+def test_a_model_under_a_plan_is_not_exported(tmp_path: Path) -> None:
+    model = tiny("llama")
+    with (
+        apply(model, Plan.scale(4, {0: 0.1}, "mlp")),
+        pytest.raises(UsageError, match="the model is under a plan; leave the with block, or compose the two plans"),
+    ):
+        tapioca.export(model, tmp_path / "pruned", Plan.drop(4, [1]))
+
+
+@pytest.mark.parametrize("name", ["qwen2", "gemma2", "gpt_oss", "smollm3"])
+def test_fields_left_empty_are_derived_before_they_are_cut(name: str, tmp_path: Path) -> None:
+    tiny(name).save_pretrained(tmp_path / "full")
+    said = json.loads((tmp_path / "full" / "config.json").read_text())
+    empty = {"layer_types": None, "no_rope_layers": None}
+    (tmp_path / "full" / "config.json").write_text(
+        json.dumps({**said, **{k: v for k, v in empty.items() if k in said}})
+    )
+    assert tapioca.export(tmp_path / "full", tmp_path / "pruned", Plan.drop(4, [0])).difference == 0
+
+
+def test_text_and_pictures_with_equally_many_layers(tmp_path: Path) -> None:
+    config = tiny("gemma3").config
+    config.vision_config.num_hidden_layers = 4
+    model = Gemma3ForConditionalGeneration(config).eval()
+    assert tapioca.export(model, tmp_path / "pruned", Plan.drop(4, [1])).difference == 0
+    config = json.loads((tmp_path / "pruned" / "config.json").read_text())
+    assert config["text_config"]["num_hidden_layers"] == 3
+    assert config["vision_config"]["num_hidden_layers"] == 4
+
+
+def test_a_text_part_that_relies_on_the_default_count(tmp_path: Path) -> None:
+    config = {"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}}
+    live = Gemma3Config(text_config={"num_hidden_layers": 26})
+    cut = cut_config(config, Plan.drop(26, [3]), live)
+    assert cut["text_config"]["num_hidden_layers"] == 25
+    assert len(cut["text_config"]["layer_types"]) == 25
+
+
+@pytest.mark.parametrize("kind", [LlamaModel, GPT2Model])
+def test_a_checkpoint_of_a_bare_decoder(kind: type[PreTrainedModel], tmp_path: Path) -> None:
+    config = tiny("llama").config if kind is LlamaModel else tiny("gpt2").config
+    config.tie_word_embeddings = True
+    kind(config).save_pretrained(tmp_path / "full")
+    assert tapioca.export(tmp_path / "full", tmp_path / "pruned", Plan.drop(4, [1])).difference == 0
+
+
+def test_a_generation_config_with_beams_and_stop_strings(tmp_path: Path) -> None:
+    model = tiny("llama")
+    model.generation_config.num_beams = 2
+    model.generation_config.stop_strings = ["the"]
+    model.save_pretrained(tmp_path / "full")
+    assert tapioca.export(tmp_path / "full", tmp_path / "pruned", Plan.drop(4, [1])).difference == 0
 
 
 def test_only_the_files_transformers_reads_are_copied(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from transformers import PreTrainedModel
 from tapioca.models.tiny import RECIPES
 from tapioca.records import Plan
 
-NO_DROPS = {"gemma3n_text", "gemma4_text", "jamba"}
+NO_DROPS = {"gemma3n_text", "gemma4_text", "jamba", "recurrent_gemma", "rwkv"}
 FIRST_STAYS = {"t5 (encoder)"}
 POST_NORM = {"bert", "distilbert", "roberta"}
-NO_BRANCHES = {*POST_NORM, "gemma3n_text", "gemma4_text"}
+NO_BRANCHES = {*POST_NORM, "gemma3n_text", "gemma4_text", "recurrent_gemma", "rwkv"}
 NO_MLP = {"mamba", "mamba2"}
 NOT_EXPORTED = {("modernbert", 0)}
 """What cannot be done, each refused with a reason."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ from tapioca.models.tiny import RECIPES, tiny
 from tapioca.models.watch import layer_outputs
 from tapioca.records import BRANCHES, Plan
 
-WITHOUT_EMBEDDINGS = {"mamba", "mamba2"}
+WITHOUT_EMBEDDINGS = {"mamba", "mamba2", "rwkv"}
 """Types whose `hidden_states` begin after the first layer."""
 
 OTHER_STATES = {"gemma3n_text"}
@@ -70,7 +71,7 @@ def test_inspection_says_what_can_be_done(case: tuple[str, PreTrainedModel], tmp
     assert len(find_layers(model)) == found.n_layers == 4
     assert list(found.droppable) == droppable(name)
     assert list(found.exportable) == [layer for layer in droppable(name) if (name, layer) not in NOT_EXPORTED]
-    assert found.branches == (() if name in NO_BRANCHES else BRANCHES[: 1 if name in NO_MLP else 2])
+    assert found.branches == found.written == (() if name in NO_BRANCHES else BRANCHES[: 1 if name in NO_MLP else 2])
     assert bool(found.no_layer_scales) == (name not in PARALLEL)
     assert bool(found.reasons) == (len(found.exportable) < 4 or len(found.branches) < 2)
     assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
@@ -139,6 +140,21 @@ def test_a_dropped_branch_is_a_branch_scaled_to_nothing(case: tuple[str, PreTrai
         assert torch.equal(seen[0], seen[1])
         assert all((output - before).abs().max() > 0.01 for output in seen[1:])
         assert (seen[2] - seen[1]).abs().max() > 0.01
+
+
+def test_a_layer_scaled_to_nothing_is_skipped(case: tuple[str, PreTrainedModel]) -> None:
+    _, model = case
+    block, before = find_layers(model).blocks[1], outputs(model)
+
+    def skip(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        start = args[0] if args else kwargs["hidden_states"]
+        return type(output)((start, *output[1:])) if isinstance(output, (tuple, list)) else start
+
+    with apply(model, Plan.scale(4, {1: 1e-30})):
+        scaled = outputs(model)
+    with block.register_forward_hook(skip, with_kwargs=True):
+        assert torch.allclose(scaled, outputs(model), atol=1e-5)
+    assert (scaled - before).abs().max() > 0.01
 
 
 def test_no_trace_is_left(case: tuple[str, PreTrainedModel]) -> None:

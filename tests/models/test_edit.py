@@ -217,6 +217,23 @@ def test_hidden_states_asked_for_before_and_under_a_plan_show_it(model: PreTrain
     assert torch.allclose(scaled[2], plain[1] + 0.25 * (plain[2] - plain[1]), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "what", [{"layers": {1: 0.5}}, {"mlp": {1: 0.5}}, {"attention": {1: 0.0}}, {"layers": {1: 0.0}}]
+)
+def test_a_compiled_model_sees_the_plan(what: dict[str, dict[int, float]]) -> None:
+    """torch.compile does not look for hooks that were added later; it does for another forward."""
+    model, plan = tiny("llama"), Plan(n_layers=4, **what)
+    with apply(model, plan):
+        wanted = logits(model)
+    before = logits(model)
+    model.compile(backend="eager")
+    assert torch.allclose(logits(model), before, atol=1e-5)
+    with apply(model, plan):
+        assert torch.allclose(logits(model), wanted, atol=1e-5)
+    assert torch.allclose(logits(model), before, atol=1e-5)
+    assert (wanted - before).abs().max() > 0.01
+
+
 def in_thread(work: Callable[[], Any]) -> Any:
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(work).result()

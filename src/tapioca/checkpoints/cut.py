@@ -28,6 +28,7 @@ COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 COPIED = ("*.json", "*.txt", "*.model", "*.jinja", "LICENSE*", "merges*", "vocab*")
 PREDICTION_LAYERS = "num_nextn_predict_layers"
 """Field of a config that counts layers for multi-token prediction, stored behind the others and not carried over."""
+TEXT = "text_config"
 INDEX = "model.safetensors.index.json"
 NOT_COPIED = {"config.json", INDEX, "training.json"}
 
@@ -53,7 +54,9 @@ def cut_checkpoint(source: Path, target: Path, plan: Plan, model: PreTrainedMode
     config = cut_config(before, plan, model.config)
     check_rebuild(model, plan, config)
     files = {file: _names(file) for file in _weight_files(source)}
-    kept = kept_tensors(chain(*files.values()), plan, more=before.get(PREDICTION_LAYERS) or 0)
+    kept = kept_tensors(
+        chain(*files.values()), plan, more=max(part.get(PREDICTION_LAYERS) or 0 for part in parts_of(before))
+    )
     check_writers(scaled, kept.values())
     target.mkdir(parents=True)
     write_json(target / "config.json", config)
@@ -82,21 +85,31 @@ def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> di
     Raises:
         ExportError: no field counts the plan's layers.
     """
-    owner = next(
-        (part for part in (config, config.get("text_config") or {}) if any(name in part for name in COUNTS)), {}
-    )
-    counts = [name for name in COUNTS if owner.get(name) == plan.n_layers]
-    if not counts:
+    text = live.get_text_config(decoder=True)
+    counted = [part for part in parts_of(config) if any(part.get(name) == plan.n_layers for name in COUNTS)]
+    if not counted and text.num_hidden_layers != plan.n_layers:
         raise ExportError(
             f"config.json has no count of {plan.n_layers} layers ({', '.join(COUNTS)}); cannot export this model"
         )
-    derived = {
-        name: value for name, value in vars(live.get_text_config(decoder=True)).items() if not name.startswith("_")
-    }
-    cut = {**owner, **cut_fields({**derived, **owner}, plan), **dict.fromkeys(counts, len(plan.kept))}
-    if PREDICTION_LAYERS in cut:
-        cut[PREDICTION_LAYERS] = 0
-    return cut if owner is config else {**config, "text_config": cut}
+    derived = {name: value for name, value in vars(text).items() if not name.startswith("_")}
+    cut = [
+        _cut_part(part, plan, derived) if part in (counted or parts_of(config)[-1:]) else part
+        for part in parts_of(config)
+    ]
+    return cut[0] if len(cut) == 1 else {**cut[0], TEXT: cut[1]}
+
+
+def parts_of(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """A config.json, and its text part where it has one."""
+    return [config, config[TEXT]] if isinstance(config.get(TEXT), dict) else [config]
+
+
+def _cut_part(part: dict[str, Any], plan: Plan, derived: dict[str, Any]) -> dict[str, Any]:
+    """The part that counts the layers, cut; fields it leaves empty are derived, and cut as derived."""
+    said = {name: value for name, value in part.items() if value not in (None, [])}
+    counts = [name for name in COUNTS if part.get(name) == plan.n_layers] or COUNTS[:1]
+    cut = {**part, **cut_fields({**derived, **said}, plan), **dict.fromkeys(counts, len(plan.kept))}
+    return {**cut, PREDICTION_LAYERS: 0} if PREDICTION_LAYERS in cut else cut
 
 
 def _weight_files(source: Path) -> list[Path]:

@@ -17,8 +17,8 @@ from tapioca.models.find import find_layers
 from tapioca.records import Plan, ranges
 
 PLAIN = (bool, int, float, str, tuple)
-NOT_COMPARED = {"layer_idx", "layer_id", "block_id", "training"}
-"""The layer's own number, which is meant to change, and the mode."""
+NOT_COMPARED = {"layer_idx", "layer_id", "block_id", "num_hidden_layers", "attention_layers", "training"}
+"""The layer's own number and the number and kinds of all layers, which are meant to change, and the mode."""
 
 
 def check_rebuild(model: PreTrainedModel, plan: Plan, cut: dict[str, Any]) -> None:
@@ -30,12 +30,7 @@ def check_rebuild(model: PreTrainedModel, plan: Plan, cut: dict[str, Any]) -> No
     Raises:
         ExportError: they differ; the message names the first difference.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        write_json(Path(scratch) / "config.json", cut)
-        config: PretrainedConfig = type(model.config).from_json_file(str(Path(scratch) / "config.json"))
-    config._attn_implementation = model.config._attn_implementation
-    with torch.device("meta"):
-        other = type(model)(config)
+    other = _built(model, cut)
     kept = [find_layers(model).blocks[layer] for layer in plan.kept]
     built = list(find_layers(other).blocks)
     if len(built) != len(kept):
@@ -47,6 +42,21 @@ def check_rebuild(model: PreTrainedModel, plan: Plan, cut: dict[str, Any]) -> No
             raise ExportError(
                 f"a checkpoint without layers {ranges(plan.drops)} cannot keep layer {layer} as it is: {difference}"
             )
+
+
+def _built(model: PreTrainedModel, cut: dict[str, Any]) -> PreTrainedModel:
+    """The model of the cut config, without weights."""
+    with tempfile.TemporaryDirectory() as scratch:
+        write_json(Path(scratch) / "config.json", cut)
+        try:
+            config: PretrainedConfig = type(model.config).from_json_file(str(Path(scratch) / "config.json"))
+            config._attn_implementation = model.config._attn_implementation
+            with torch.device("meta"):
+                return type(model)(config)
+        except Exception as error:  # what a configuration class makes of values it does not expect
+            raise ExportError(
+                f"transformers cannot build the cut config: {' '.join(str(error).split())[:200]}"
+            ) from error
 
 
 def _first_difference(mine: nn.Module, theirs: nn.Module) -> str:

@@ -65,6 +65,8 @@ def _layer_list(names: list[str], n_layers: int, more: int) -> str:
             lists[found["before"]].add(int(found["layer"]))
     expected = (set(range(n_layers)), set(range(n_layers + more)))
     fitting = [before for before, numbers in lists.items() if numbers in expected]
+    if len(fitting) > 1:  # a picture or sound tower may have as many
+        fitting = [before for before in fitting if not any(other in before for other in ("vision", "visual", "audio"))]
     if len(fitting) != 1:
         seen = ", ".join(f"{name} ({len(numbers)})" for name, numbers in lists.items()) or "none"
         raise ExportError(f"expected one list of {n_layers} layers in the checkpoint, saw: {seen}")

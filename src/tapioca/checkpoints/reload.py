@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from transformers import AutoConfig, AutoModel, LogitsProcessor, LogitsProcessorList, PreTrainedModel
+from transformers import AutoConfig, AutoModel, GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 STEPS = 8
 """Tokens that are generated."""
@@ -58,18 +58,27 @@ def answers(
 
 def _generated(model: Any, batch: dict[str, torch.Tensor], tokens: np.ndarray | None) -> dict[str, np.ndarray]:
     prompt = {name: batch[name][:, :-STEPS] for name in ("input_ids", "attention_mask")}
-    made = model.generate(
-        **prompt,
+    greedy = GenerationConfig(
         max_new_tokens=STEPS,
         do_sample=False,
         use_cache=True,
-        eos_token_id=None,
         pad_token_id=0,
         return_dict_in_generate=True,
         output_logits=True,
+    )
+    own, model.generation_config = model.generation_config, greedy  # a checkpoint's may ask for beams or stop strings
+    try:
+        made = _follow(model, prompt, tokens)
+    finally:
+        model.generation_config = own
+    return {"tokens": made.sequences.cpu().numpy(), "steps": torch.stack(made.logits).float().cpu().numpy()}
+
+
+def _follow(model: Any, prompt: dict[str, torch.Tensor], tokens: np.ndarray | None) -> Any:
+    return model.generate(
+        **prompt,
         logits_processor=LogitsProcessorList([] if tokens is None else [Forced(tokens)]),
     )
-    return {"tokens": made.sequences.cpu().numpy(), "steps": torch.stack(made.logits).float().cpu().numpy()}
 
 
 def main(*folders: str) -> None:
@@ -79,18 +88,19 @@ def main(*folders: str) -> None:
         torch.set_num_threads(job["threads"])
         if job["own"]:
             import tapioca  # noqa: F401  (makes its model type known)
-        model = loaded(job["checkpoint"], job["layers"], job["dtype"])
+        model = loaded(job["checkpoint"], job["class"], job["layers"], job["dtype"])
         arrays = dict(np.load(Path(folder) / "batch.npz"))
         tokens = arrays.pop("tokens", None)
         batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
         np.savez(Path(folder) / "found.npz", **answers(model, batch, job["keep"], tokens))  # type: ignore[arg-type]
 
 
-def loaded(checkpoint: str, layers: int, dtype: str) -> PreTrainedModel:
+def loaded(checkpoint: str, kind: str, layers: int, dtype: str) -> PreTrainedModel:
     """The model, or the end of the process with one line about what does not fit."""
     config = AutoConfig.from_pretrained(checkpoint)
-    kind = getattr(transformers, config.architectures[0], AutoModel)
-    model, report = kind.from_pretrained(checkpoint, dtype=dtype, output_loading_info=True, use_safetensors=True)
+    model, report = getattr(transformers, kind, AutoModel).from_pretrained(
+        checkpoint, dtype=dtype, output_loading_info=True, use_safetensors=True
+    )
     wrong = {what: sorted(map(str, names)) for what, names in report.items() if names}
     if wrong:
         sys.exit(f"weights and architecture differ: {wrong}")

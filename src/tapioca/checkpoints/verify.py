@@ -26,9 +26,9 @@ KEEP = 16
 LONGEST = 4096
 """Most tokens of a probe, however long a sliding window is."""
 
-ROUNDINGS, ROUNDINGS_SCALED = 16, 256
-"""How many rounding steps of the dtype that computes an output may differ, relative to the largest one: where weights
-are the same, and where a scale moved from the update into them (recurrent layers amplify that most)."""
+ROUNDINGS, ROUNDINGS_STORED = 256, 4
+"""How many rounding steps an output may differ, relative to the largest one: of float32, which recurrent layers amplify
+most; and, where weights have fewer digits, of their dtype."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Expected:
     Attributes:
         batch: the probe.
         answers: of the live model under the plan, as `reload.answers` gives them.
+        kind: name of the model's class.
         layers: how many the plan keeps.
         dtype: what both sides compute in.
         allowed: largest difference of an output that counts as equal.
@@ -46,6 +47,7 @@ class Expected:
 
     batch: dict[str, np.ndarray]
     answers: dict[str, np.ndarray]
+    kind: str
     layers: int
     dtype: str
     allowed: float
@@ -63,7 +65,7 @@ def expect(model: PreTrainedModel, plan: Plan, stored: torch.dtype | None = None
     Args:
         model: the model the plan is for, on the CPU.
         plan: the plan that was exported.
-        stored: dtype the checkpoint's scaled weights were rounded to; None where no weight was changed.
+        stored: dtype of the checkpoint's weights, where the live model computes in another.
 
     Raises:
         ExportError: the live model gives NaN or infinity.
@@ -71,14 +73,15 @@ def expect(model: PreTrainedModel, plan: Plan, stored: torch.dtype | None = None
     batch = _probe(model)
     with apply(model, plan):
         answers = reload.answers(model, batch, KEEP)
-    largest = max(float(np.abs(answers[name]).max()) for name in ("logits", "steps") if name in answers)
+    largest = float(np.max([np.abs(answers[name]).max() for name in ("logits", "steps") if name in answers]))
     if not np.isfinite(largest):
         raise ExportError("the live model gives NaN or infinity, so nothing can be compared; check its weights")
-    eps = torch.finfo(model.dtype).eps
-    rounding = ROUNDINGS_SCALED * eps + torch.finfo(stored).eps if stored else ROUNDINGS * eps
+    weights = torch.finfo(stored or model.dtype)
+    rounding = ROUNDINGS * torch.finfo(torch.float32).eps + (ROUNDINGS_STORED * weights.eps if weights.bits < 32 else 0)
     return Expected(
         batch={name: tensor.numpy() for name, tensor in batch.items()},
         answers=answers,
+        kind=type(model).__name__,
         layers=len(plan.kept),
         dtype=str(model.dtype).removeprefix("torch."),
         allowed=rounding * largest,
@@ -115,6 +118,7 @@ def _write_job(folder: Path, checkpoint: Path, expected: Expected) -> None:
     folder.mkdir()
     job = {
         "checkpoint": str(checkpoint),
+        "class": expected.kind,
         "layers": expected.layers,
         "dtype": expected.dtype,
         "keep": KEEP,
@@ -134,8 +138,8 @@ def _difference(found: dict[str, np.ndarray], expected: Expected) -> float:
             raise ExportError(
                 f"the exported checkpoint gives {name} of shape {found[name].shape}, the live plan {wanted.shape}"
             )
-        differences.append(float(np.abs(found[name] - wanted).max()))
-    return max(differences)
+        differences.append(np.abs(found[name] - wanted).max())
+    return float(np.max(differences))  # unlike max(), it lets no NaN pass
 
 
 def accept(difference: float, expected: Expected) -> None:

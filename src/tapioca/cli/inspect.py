@@ -32,9 +32,9 @@ def run(
     )
     console.print(f"layers    {found.n_layers} at {found.path} ({', '.join(found.kinds)})")
     console.print(f"drop      {ranges(found.droppable) or 'none'}")
-    branches = " and ".join(found.branches)
+    branches, inside = " and ".join(found.branches), " and ".join(found.written)
     console.print(f"scale     every layer; {branches or 'no'} branches alone")
-    written = [branches and f"scales of {branches} branches", "" if found.no_layer_scales else "scales of layers"]
+    written = [inside and f"scales of {inside} branches", "" if found.no_layer_scales else "scales of layers"]
     console.print(
         f"export    without {ranges(found.exportable) or 'none'}; {' and '.join(filter(None, written)) or 'no scales'}"
     )

@@ -15,13 +15,21 @@ from tapioca.tasks.base import Task
 from tapioca.tasks.split import check_size, limited, refuse_leak, refuse_same, search_groups, split
 from tapioca.tasks.text import Encoder
 
-SOURCES = Registry("task source", {"lab": "tapioca.lab.tasks:load_lab", "file": "tapioca.tasks.files:load_task"})
+SOURCES = Registry(
+    "task source",
+    {
+        "lab": "tapioca.lab.tasks:load_lab",
+        "harness": "tapioca.tasks.harness:load_harness",
+        "file": "tapioca.tasks.files:load_task",
+    },
+)
 
 
 def read_task(name: str, loaded: Loaded, given: dict[str, Any]) -> Task:
-    """Read one task by name: lab:... or a file."""
+    """Read one task by name: lab:..., harness:..., or a file."""
     encoder = Encoder(loaded.tokenizer, max_length(loaded.model)) if loaded.tokenizer else None
-    task: Task = SOURCES["lab" if name.startswith("lab:") else "file"](name, encoder, given)
+    source, colon, _ = name.partition(":")
+    task: Task = SOURCES[source if colon and source in ("lab", "harness") else "file"](name, encoder, given)
     return task
 
 

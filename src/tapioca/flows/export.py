@@ -15,7 +15,7 @@ from tapioca.checkpoints.card import model_card
 from tapioca.checkpoints.cut import cut_checkpoint
 from tapioca.checkpoints.verify import Expected, accept, compare, expect
 from tapioca.errors import ExportError, StoreError, UsageError
-from tapioca.models.edit import check_fits
+from tapioca.models.edit import check_fits, is_planned
 from tapioca.models.identity import model_hash, name_of
 from tapioca.models.load import load, local_name, skeleton, without_bars
 from tapioca.records import Plan, RunInfo
@@ -86,8 +86,9 @@ def _expected(folder: Path, plan: Plan, info: RunInfo | None) -> Expected:
     model = load(folder, device="cpu").model
     if info:
         _check_same_model(info, folder, model)
-    stored = model.dtype if plan.scaled or plan.attention or plan.mlp else None
-    if stored and torch.finfo(stored).bits < 32:
+    stored = model.dtype
+    if plan != Plan.drop(plan.n_layers, plan.drops) and torch.finfo(stored).bits < 32:
+        del model
         model = load(folder, device="cpu", dtype="float32").model
     return expect(model, plan, stored)
 
@@ -116,7 +117,7 @@ def read_plan(path: Path) -> Plan:
 
 
 def _write(folder: Path, target: Path, plan: Plan, card: str, info: RunInfo | None) -> Exported:
-    """Write, check, and only then put in place; at no time is more than one copy of the weights in memory."""
+    """Write, check, and only then put in place."""
     bones = skeleton(folder)
     check_fits(plan, bones)
     try:
@@ -148,6 +149,8 @@ def _run(source: object) -> RunInfo | None:
 def _model_folder(source: object, revision: str | None, scratch: Path) -> Path:
     """The model's files: its folder, the hub's snapshot of it, or a live model saved to `scratch`."""
     if isinstance(source, PreTrainedModel):
+        if is_planned(source):
+            raise UsageError("the model is under a plan; leave the with block, or compose the two plans into one")
         try:
             with without_bars():
                 source.save_pretrained(scratch)

@@ -13,6 +13,7 @@ from tapioca.checkpoints.bake import no_layer_scales, scaled_weights
 from tapioca.checkpoints.cut import cut_config
 from tapioca.checkpoints.guard import check_rebuild
 from tapioca.errors import ExportError, ModelError
+from tapioca.models.branches import find_branch
 from tapioca.models.edit import check_fits
 from tapioca.models.find import find_layers
 from tapioca.models.load import skeleton
@@ -28,7 +29,8 @@ class Facts:
         kinds: module classes of the layers, in order of first use.
         droppable: layers that can be dropped from the live model.
         exportable: layers a checkpoint can do without.
-        branches: which branches can be scaled or dropped alone, live and in a checkpoint's weights.
+        branches: which branches of the live model can be scaled or dropped alone.
+        written: those whose scales a checkpoint's weights can carry.
         reasons: why other layers and branches cannot, one line each.
         no_layer_scales: why the scale of a whole layer works on the live model only, or nothing.
     """
@@ -42,6 +44,7 @@ class Facts:
     droppable: tuple[int, ...]
     exportable: tuple[int, ...]
     branches: tuple[BranchName, ...]
+    written: tuple[BranchName, ...]
     reasons: tuple[str, ...]
     no_layer_scales: str
 
@@ -70,11 +73,14 @@ def facts(model: PreTrainedModel) -> Facts:
             return False
         return True
 
+    def rebuilds(plan: Plan) -> None:
+        check_rebuild(model, plan, cut_config(config, plan, model.config))
+
     drops = [Plan.drop(len(blocks), [layer]) for layer in tried]
     droppable = [layer for layer in tried if works(partial(check_fits, drops[layer], model))]
-    cuts = {layer: cut_config(config, drops[layer], model.config) for layer in droppable}
-    exportable = [layer for layer in droppable if works(partial(check_rebuild, model, drops[layer], cuts[layer]))]
-    halves = {name: [Plan.scale(len(blocks), {layer: 0.5}, name) for layer in tried] for name in BRANCHES}
+    exportable = [layer for layer in droppable if works(partial(rebuilds, drops[layer]))]
+    live = [name for name in BRANCHES if all(works(partial(find_branch, model, block, name)) for block in blocks)]
+    half = {name: Plan.scale(len(blocks), dict.fromkeys(tried, 0.5), name) for name in live}
     return Facts(
         model_type=model.config.model_type,
         path=layers.path,
@@ -84,9 +90,8 @@ def facts(model: PreTrainedModel) -> Facts:
         layer_parameters=sum(parameter.numel() for block in blocks for parameter in block.parameters()),
         droppable=tuple(droppable),
         exportable=tuple(exportable),
-        branches=tuple(
-            name for name in BRANCHES if all(works(partial(scaled_weights, half, model)) for half in halves[name])
-        ),
+        branches=tuple(live),
+        written=tuple(name for name in live if works(partial(scaled_weights, half[name], model))),
         reasons=tuple(reasons),
         no_layer_scales=no_layer_scales(model),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -51,8 +50,8 @@ def find_branch(model: PreTrainedModel, block: nn.Module, name: BranchName) -> B
 def scaled_branch(block: nn.Module, branch: Branch, scale: float, config: PretrainedConfig) -> Iterator[None]:
     """Multiply what a branch adds to the residual stream by `scale`; at 0 the branch is not computed.
 
-    With a KV cache, the first attention of each kind is computed and its output discarded, since the model
-    reads the cache's length from it; so is a recurrent mixer, whose state moves on with every token.
+    With a KV cache, all but full attention after the first is computed and its output discarded: the model reads the
+    cache's length from the first of a kind, and recurrent states and sliding windows move on with every token.
 
     Args:
         block: the layer.
@@ -69,50 +68,71 @@ def scaled_branch(block: nn.Module, branch: Branch, scale: float, config: Pretra
                 stack.enter_context(_forward(module, _Skipped(module, returns, config)))
         else:
             for path in ends:
-                hook = partial(rescale, scale, "residual")
-                stack.callback(block.get_submodule(path).register_forward_hook(hook, with_kwargs=True).remove)
+                stack.enter_context(scaled_module(block.get_submodule(path), scale, start="residual"))
         yield
 
 
-def rescale(
-    scale: float, before: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-) -> Any:
-    """Forward hook: start + scale * (output - start), where start is the argument `before`, or zero without one."""
-    start = named_arguments(module, args, kwargs).get(before)
-    after = output[0] if isinstance(output, tuple) else output
-    if start is None:
-        scaled = scale * after
-    else:
-        start = start.to(after.device)
-        scaled = start + scale * (after - start)
-    return (scaled, *output[1:]) if isinstance(output, tuple) else scaled
+@contextmanager
+def scaled_module(module: nn.Module, scale: float, start: str | None = None) -> Iterator[None]:
+    """Let a module return start + scale * (output - start).
+
+    Not a forward hook: a model that was compiled before would not see one.
+
+    Args:
+        module: returns a tensor, or a tuple or list that begins with one.
+        scale: at least 0.
+        start: name of the argument from which the module starts, zero for modules without it; None means its first
+            argument, whatever its name.
+    """
+    with _forward(module, _Scaled(module, scale, start)):
+        yield
 
 
-def named_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """A call's arguments by the names the module's class gives them."""
-    names = list(inspect.signature(type(module).forward).parameters)[1:]
-    return dict(zip(names, args, strict=False)) | kwargs
+class _Scaled:
+    """In place of a module's forward: the same, with its update scaled."""
+
+    def __init__(self, module: nn.Module, scale: float, start: str | None):
+        self.names, self.scale, self.start, self.forward = argument_names(module), scale, start, module.forward
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        named = dict(zip(self.names, args, strict=False)) | kwargs
+        start = named.get(self.start or self.names[0])
+        output = self.forward(*args, **kwargs)
+        after = output[0] if isinstance(output, (tuple, list)) else output
+        scaled = self.scale * after
+        if start is not None:
+            start = start.to(after.device)
+            scaled = start + self.scale * (after - start)
+        return type(output)((scaled, *output[1:])) if isinstance(output, (tuple, list)) else scaled
 
 
 class _Skipped:
     """In place of a module's forward: an update of zero in the shape the layer expects."""
 
     def __init__(self, module: nn.Module, returns: int, config: PretrainedConfig):
-        self.module, self.returns, self.config, self.forward = module, returns, config, module.forward
+        self.names, self.returns, self.forward = argument_names(module), returns, module.forward
+        self.module, self.config = module, config
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        named = named_arguments(self.module, args, kwargs)
-        if any(named.get(name) is not None for name in CACHES) and self._keeps_time():
+        named = dict(zip(self.names, args, strict=False)) | kwargs
+        if any(named.get(name) is not None for name in CACHES) and self._needed_by_cache():
             self.forward(*args, **kwargs)
         residual = named.get("residual")
-        update = torch.zeros_like(next(iter(named.values()))) if residual is None else residual
+        update = torch.zeros_like(named[self.names[0]]) if residual is None else residual
         return update if self.returns == 1 else (update, *[None] * (self.returns - 1))
 
-    def _keeps_time(self) -> bool:
-        """Whether the model reads from this module's place in the cache how far it has come."""
+    def _needed_by_cache(self) -> bool:
+        """Whether this module's place in the cache is read or moved on by others: all but full attention after the first."""
         place = getattr(self.module, "layer_idx", 0)
-        types = getattr(self.config, "layer_types", None) or ["attention"] * (place + 1)
-        return self.returns == 1 or types.index(types[place]) == place
+        types = getattr(self.config, "layer_types", None)
+        if not types:
+            return self.returns == 1 or place == 0 or bool(getattr(self.config, "sliding_window", None))
+        return types[place] != "full_attention" or types.index(types[place]) == place
+
+
+def argument_names(module: nn.Module) -> list[str]:
+    """What the module's class calls the arguments of its forward."""
+    return list(inspect.signature(type(module).forward).parameters)[1:]
 
 
 @contextmanager

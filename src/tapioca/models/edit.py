@@ -3,14 +3,13 @@
 A dropped layer leaves the model's own layer list for the duration, and what is numbered or listed by
 layer (cache indices, per-layer lists of the config) is renumbered with it, so that the model's own
 forward and its KV cache see an ordinary, shorter model. Weights are never touched. A scaled layer or
-branch gets a forward hook; a dropped branch gets another forward (`branches.py`).
+branch, and a dropped branch, get another forward (`branches.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from threading import Lock, get_ident
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.errors import ModelError
-from tapioca.models.branches import find_branch, rescale, scaled_branch
+from tapioca.models.branches import find_branch, scaled_branch, scaled_module
 from tapioca.models.families import INDEX_LISTS, LEADING_COUNTS, NOT_PER_LAYER, family_of
 from tapioca.models.find import Layers, find_layers
 from tapioca.records import BRANCHES, Plan
@@ -47,14 +46,12 @@ def apply(model: PreTrainedModel, plan: Plan) -> Iterator[PreTrainedModel]:
         ModelError: the plan is for another number of layers, or the model cannot do without what it drops; or
             the model is under a plan in another thread.
     """
-    layers = find_layers(model)
-    check_fits(plan, model)
     with ExitStack() as stack:
         stack.enter_context(_claimed(model))
+        check_fits(plan, model)
+        layers = find_layers(model)
         for layer, scale in plan.scaled.items():
-            hook = partial(rescale, scale, "hidden_states")
-            handle = layers.blocks[layer].register_forward_hook(hook, with_kwargs=True, prepend=True)
-            stack.callback(handle.remove)
+            stack.enter_context(scaled_module(layers.blocks[layer], scale))
         for name in BRANCHES:
             for layer, scale in getattr(plan, name):
                 block = layers.blocks[layer]
@@ -148,11 +145,18 @@ def _claimed(model: PreTrainedModel) -> Iterator[None]:
         for hook in model._forward_pre_hooks.values():
             if isinstance(hook, _Owner):
                 hook()
-        handle = model.register_forward_pre_hook(_Owner())
+        owner = _Owner()
+        handles = [part.register_forward_pre_hook(owner) for part in {model, model.base_model}]
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
+
+
+def is_planned(model: PreTrainedModel) -> bool:
+    """Whether the model is under a plan at the moment."""
+    return any(isinstance(hook, _Owner) for hook in model._forward_pre_hooks.values())
 
 
 @contextmanager

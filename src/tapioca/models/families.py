@@ -138,7 +138,7 @@ FAMILIES: dict[str, Family] = {
     "mamba2": _MAMBA,
     "minimax": Family(first_stays="the running length of the cache is kept by it"),
     "mistral": _LLAMA,
-    "mixtral": replace(_LLAMA, mlp=Branch({"mlp": 1}, ("block_sparse_moe.experts.*.w2.*",))),
+    "mixtral": replace(_LLAMA, mlp=Branch({"mlp": 1}, ("block_sparse_moe.experts.*.w2.*", "mlp.experts.down_proj*"))),
     "modernbert": Family(
         layers="layers", attention=Branch({"attn": 2}, ("attn.Wo.*",)), mlp=Branch({"mlp": 1}, ("mlp.Wo.*",))
     ),

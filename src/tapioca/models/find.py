@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
@@ -47,9 +48,8 @@ def find_layers(model: PreTrainedModel) -> Layers:
     config = model.config.get_text_config(decoder=True)
     count = getattr(config, "num_hidden_layers", None)
     lists = {name: len(module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
-    fitting = [path for path in _candidates(model) if lists.get(path) == count] or [
-        path for path in lists if lists[path] == count
-    ]
+    attempts = ([path for path in tried if lists.get(path) == count] for tried in (*_candidates(model), lists))
+    fitting: list[str] = next(filter(None, attempts), [])
     if len(fitting) != 1:
         seen = ", ".join(f"{path} ({length})" for path, length in lists.items()) or "none"
         raise ModelError(
@@ -61,14 +61,11 @@ def find_layers(model: PreTrainedModel) -> Layers:
     return Layers(path=path, parent=model.get_submodule(parent), name=name, config=config)
 
 
-def _candidates(model: PreTrainedModel) -> list[str]:
-    """Paths to try: the table's alone where it has a row, else every list inside the decoder."""
-    family = family_of(model)
-    if family.layers:
-        prefix = model.base_model_prefix
-        return [f"{prefix}.{family.layers}" if hasattr(model, prefix) else family.layers]
+def _candidates(model: PreTrainedModel) -> Iterator[list[str]]:
+    """Paths to try, the surest first: the table's, then every list inside the decoder."""
+    prefix, layers = model.base_model_prefix, family_of(model).layers
+    if layers:
+        yield [f"{prefix}.{layers}" if hasattr(model, prefix) else layers]
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
     inside = {id(module) for module in (decoder or model).modules()}
-    return [
-        name for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and id(module) in inside
-    ]
+    yield [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and id(module) in inside]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from accelerate.utils import align_module_device
@@ -29,12 +30,17 @@ def model_hash(model: PreTrainedModel) -> str:
     Raises:
         ModelError: a weight is on the meta device and no accelerate hook can bring it.
     """
-    config = json.loads(model.config.to_json_string(use_diff=False))
-    said = {name: value for name, value in config.items() if name not in NOT_IN_HASH}
+    said = _said(json.loads(model.config.to_json_string(use_diff=False)))
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for line in sorted(_weights(model)):
         digest.update(line.encode())
     return digest.hexdigest()[:16]
+
+
+def _said(config: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration says about the computation, that of its parts included."""
+    kept = {name: value for name, value in config.items() if name not in NOT_IN_HASH}
+    return {name: _said(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
 
 def _weights(model: PreTrainedModel) -> Iterator[str]:

@@ -151,7 +151,8 @@ def _class_of(config: PretrainedConfig) -> Any:
     """
     saved = getattr(transformers, (config.architectures or [""])[0], None)
     causal = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-    if causal and saved in (None, MODEL_MAPPING.get(type(config), None)):
+    bare = saved is MODEL_MAPPING.get(type(config), None) and "For" not in (config.architectures or [""])[0]
+    if causal and (saved is None or bare):
         return AutoModelForCausalLM
     if config.is_encoder_decoder and "Encoder" not in (config.architectures or [""])[0]:
         raise ModelError(

@@ -113,6 +113,8 @@ RECIPES: dict[str, Recipe] = {
     "phi": _causal("Phi"),
     "qwen2_moe": _causal("Qwen2Moe", num_experts=4, shared_expert_intermediate_size=32, **_MOE),
     "qwen3_5_text": Recipe("Qwen3_5ForCausalLM", "Qwen3_5TextConfig", {"head_dim": 8, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8, "full_attention_interval": 2}),
+    "recurrent_gemma": _causal("RecurrentGemma", head_dim=8, lru_width=WIDTH, attention_window_size=WINDOW),
+    "rwkv": Recipe("RwkvForCausalLM", "RwkvConfig", {**dict.fromkeys(COMMON), "num_hidden_layers": LAYERS, "hidden_size": WIDTH, "vocab_size": VOCABULARY, "context_length": 256}),
     "starcoder2": _causal("Starcoder2", sliding_window=WINDOW),
 }  # fmt: skip
 """Recipe by model type; a word in brackets tells two of one type apart."""

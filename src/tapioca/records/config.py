@@ -29,7 +29,8 @@ class PruneConfig(Request):
 
     model: str = Field(min_length=1, description="Model: a folder, or a hub id.")
     task: str = Field(
-        min_length=1, description="OOD data to prune for: a .jsonl, .csv or task .yaml file, or lab:SHIFT=STRENGTH."
+        min_length=1,
+        description="OOD data to prune for: a .jsonl, .csv or task .yaml file, harness:TASK, or lab:SHIFT=STRENGTH.",
     )
     reference: str | None = Field(default=None, description="ID data, of the same form: what the model is adapted to.")
     test: str | None = Field(default=None, description="OOD test data; by default half of the task is held out.")
@@ -38,6 +39,7 @@ class PruneConfig(Request):
     kind: Literal["choice", "label", "perplexity", "regression"] | None = Field(
         default=None, description="Kind of task; guessed from the fields when left out."
     )
+    include_path: str | None = Field(default=None, description="Folder with lm-eval task YAMLs for harness:TASK.")
     field: tuple[str, ...] = Field(
         default=(), description="Rename a field of the file: --field answer=gold. Repeatable."
     )
@@ -95,6 +97,7 @@ class PruneConfig(Request):
             raise UsageError(f"--field {bad[0]} is not of the form name=column, for instance answer=gold")
         said = {
             "kind": self.kind,
+            "include_path": self.include_path,
             "fields": dict(pair.split("=", 1) for pair in self.field),
             "template": self.template,
             "continuation": self.continuation,

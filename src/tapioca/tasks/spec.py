@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from tapioca.errors import DataError
+from tapioca.errors import DataError, did_you_mean
 
 Kind = Literal["choice", "label", "perplexity", "regression"]
 
@@ -54,6 +55,22 @@ def read_spec(path: Path, given: dict[str, Any]) -> tuple[Path, TaskSpec]:
             raise DataError(f"{path}: names no data; add a line 'data: file.jsonl'")
         path = path.parent / spec.data
     return path, spec
+
+
+def options_of(name: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
+    """The name and the options of "source:NAME,option=value,..."; options not given are empty.
+
+    Raises:
+        DataError: an option is unknown, or has no value.
+    """
+    bare, *pairs = name.partition(":")[2].split(",")
+    options = dict.fromkeys(known, "")
+    for pair in pairs:
+        option, _, value = pair.partition("=")
+        if option not in options or not value:
+            raise DataError(f"{name}: '{pair}' is no option=value; {did_you_mean(option, known)}")
+        options[option] = value
+    return bare, options
 
 
 def _reason(error: Exception) -> str:

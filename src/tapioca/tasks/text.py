@@ -65,6 +65,8 @@ class Encoder:
             self.merged += whole[: len(before)] != before
         else:
             before, after = [self.prefix], self.plain(continuation)
+            if after[:1] == before:
+                before, after = after[:1], after[1:]
         if not after:
             raise DataError(f"{where}: the answer {continuation!r} has no tokens of its own; expected some text")
         self.check_length(len(before) + len(after) - 1, where)
