@@ -6,7 +6,7 @@ from typing import Any
 
 from tapioca.errors import DataError
 from tapioca.evaluate import check_task
-from tapioca.models.inputs import max_length
+from tapioca.models.inputs import head_labels, max_length
 from tapioca.models.load import Loaded
 from tapioca.records import PruneConfig
 from tapioca.records.results import Data
@@ -20,7 +20,11 @@ SOURCES = Registry("task source", {"lab": "tapioca.lab.tasks:load_lab", "file": 
 
 def read_task(name: str, loaded: Loaded, given: dict[str, Any]) -> Task:
     """Read one task by name: lab:... or a file."""
-    encoder = Encoder(loaded.tokenizer, max_length(loaded.model)) if loaded.tokenizer else None
+    model, tokenizer = loaded
+    labels, longest = head_labels(model), max_length(model)
+    if tokenizer and labels:  # an encoder's position table may begin with places no token takes
+        longest = min(longest, tokenizer.model_max_length)
+    encoder = Encoder(tokenizer, longest, labels) if tokenizer else None
     task: Task = SOURCES["lab" if name.startswith("lab:") else "file"](name, encoder, given)
     return task
 

@@ -29,12 +29,14 @@ class Scores:
         ids: the examples, one per column.
         values: scores, float64 of shape (plan, example), higher is better.
         likelihoods: log-likelihoods of the gold answers, same shape.
+        truncated: whether the text the model wrote broke off at its token budget, bool of the same shape.
     """
 
     plans: tuple[Plan, ...]
     ids: tuple[str, ...]
     values: np.ndarray
     likelihoods: np.ndarray
+    truncated: np.ndarray
 
 
 class Trial(_Record):
@@ -66,6 +68,7 @@ class Check(_Record):
     constant: float | None = Field(description="Score of always answering the mean target; regression only.")
     probe: Plan
     detectable: float = Field(description="Gain found with 80 % power if a plan changes as many answers as the probe.")
+    truncated: int = Field(default=0, description="Search answers of the full model that broke off at the token budget.")
 
 
 class Gain(_Record):
