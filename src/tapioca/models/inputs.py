@@ -60,8 +60,8 @@ def has_head(model: PreTrainedModel) -> bool:
 
 def head_labels(model: PreTrainedModel) -> tuple[str, ...] | None:
     """The names of a classification head's outputs, in order; None where the model has no such head."""
-    names = model.config.id2label if has_head(model) else None
-    return tuple(str(names[at]) for at in sorted(names)) if names else None
+    names: dict[int, str] = model.config.id2label if has_head(model) else {}  # type: ignore[assignment]
+    return tuple(names[at] for at in sorted(names)) or None
 
 
 def _padding(model: PreTrainedModel) -> int:

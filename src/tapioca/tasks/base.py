@@ -59,6 +59,11 @@ class Task(ABC):
         """Most tokens the model writes after the prompt of an example; 0 where it writes nothing."""
         return 0
 
+    @property
+    def beside(self) -> Task | None:
+        """The same questions marked by what is meant, where the score only stands in for it."""
+        return None
+
     def ended(self, ids: Sequence[int]) -> bool:
         """Whether a text needs no more tokens after these."""
         return False

@@ -14,7 +14,7 @@ from tapioca.errors import DataError
 from tapioca.records import Answer, Example, Row
 from tapioca.tasks.base import Task, field_or, rows_digest
 from tapioca.tasks.choice import label_answer
-from tapioca.tasks.regress import SQUARED_ERROR, Regression
+from tapioca.tasks.regress import Regression
 from tapioca.tasks.rows import Source
 from tapioca.tasks.spec import TaskSpec
 from tapioca.tasks.template import render

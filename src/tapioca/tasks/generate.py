@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,6 +59,11 @@ class Generate(Task):
         return self.max_new_tokens if self.metric == EXACT_MATCH else 0
 
     @property
+    def beside(self) -> Generate | None:
+        """Exact match, where the likelihood is the score."""
+        return None if self.budget else replace(self, metric=EXACT_MATCH)
+
+    @property
     def rules(self) -> str:
         """How texts end and how they are marked."""
         return repr((self.marking, self.stop, self.budget))
@@ -68,12 +73,12 @@ class Generate(Task):
         if ids[-1] == self.tokenizer.eos_token_id:
             return True
         longest = max((len(stop.encode()) for stop in self.stop), default=0)
-        tail = str(self.tokenizer.decode(ids[-longest - 1 :])) if longest else ""  # a token is a byte or more
+        tail = str(self.tokenizer.decode(list(ids[-longest - 1 :]))) if longest else ""  # a token is a byte or more
         return any(stop in tail for stop in self.stop)
 
     def text(self, ids: Sequence[int]) -> str:
         """What was written, without special tokens, up to the first stop string."""
-        text = str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
         return text[: min((at for stop in self.stop if (at := text.find(stop)) >= 0), default=len(text))]
 
 
