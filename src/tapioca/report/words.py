@@ -46,7 +46,7 @@ def asides(info: RunInfo) -> list[str]:
             result = judged.beside
             before, after = result.metric.format(result.full), result.metric.format(result.planned)
             lines.append(f"{result.metric.name} of {where}: {before} → {after}, {result}")
-        if any(judged.truncated):
+        if any(judged.truncated) and not judged.plan.is_full:
             before, after = map(str, judged.truncated)
             lines.append(f"{before} → {after} of {judged.result.n} answers broke off at the token budget, {where}")
     return [*lines, canary(info.canary)] if info.canary else lines
