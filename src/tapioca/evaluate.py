@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -18,11 +19,12 @@ import torch
 from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError, NonFiniteError
+from tapioca.models.decode import decode
 from tapioca.models.edit import apply
-from tapioca.models.inputs import collate, forward, is_causal, max_length
+from tapioca.models.inputs import collate, forward, has_head, is_causal, max_length
 from tapioca.models.watch import first_non_finite
 from tapioca.records import Answer, Example, Plan, Scores
-from tapioca.tasks.base import Task, rows_digest
+from tapioca.tasks.base import Task, example_digest
 
 
 class Ledger(Protocol):
@@ -90,7 +92,7 @@ def evaluate(
     ledger = Forgetful() if ledger is None else ledger
     cut = batches(task, batch_size)
     place = {example.id: at for at, example in enumerate(task.examples)}
-    values = np.full((len(plans), len(place), 2), np.nan)
+    values = np.full((len(plans), len(place), len(Answer._fields)), np.nan)
     first_row: dict[Plan, int] = {}
     for row, plan in enumerate(plans):
         if plan in first_row:
@@ -106,7 +108,7 @@ def evaluate(
             values[row, [place[example.id] for example in batch.examples]] = answers
             if on_batch:
                 on_batch(plan, len(batch.examples))
-    return Scores(tuple(plans), tuple(place), values[:, :, 0], values[:, :, 1])
+    return Scores(tuple(plans), tuple(place), values[:, :, 0], values[:, :, 1], values[:, :, 2] > 0)
 
 
 def _answers(model: PreTrainedModel, task: Task, plan: Plan, batch: Batch) -> list[Answer]:
@@ -115,7 +117,11 @@ def _answers(model: PreTrainedModel, task: Task, plan: Plan, batch: Batch) -> li
     inputs = collate(model, [row.inputs for row in rows])
     with apply(model, plan):
         readings = iter(task.read(_finite(model, plan, inputs, task.keep(rows), batch), rows))
-    answers = [task.mark(example, [next(readings) for _ in example.rows]) for example in batch.examples]
+        prompts = [example.prompt for example in batch.examples] if task.budget else []
+        written = iter(decode(model, prompts, task.budget, task.ended))
+    answers = [
+        task.mark(example, [*(next(readings) for _ in example.rows), *islice(written, 1)]) for example in batch.examples
+    ]
     for example, answer in zip(batch.examples, answers, strict=True):
         if not np.isfinite(answer).all():
             raise NonFiniteError(
@@ -141,8 +147,9 @@ def check_task(model: PreTrainedModel, task: Task) -> None:
     """Refuse a task the model cannot read or cannot be asked.
 
     Raises:
-        DataError: the model reads token ids and the task holds numbers, or the other way round.
-        ModelError: the model sees later tokens, so it could read the answers off its input.
+        DataError: the model reads token ids and the task holds numbers, or the other way round; or the model ends in
+            a classification head and the task does not ask it, or the other way round.
+        ModelError: the model sees later tokens, so it could read the answers off its input; or it cannot write.
     """
     numbers = isinstance(task.examples[0].rows[0].inputs, np.ndarray)
     if numbers != (model.main_input_name != "input_ids"):
@@ -155,8 +162,15 @@ def check_task(model: PreTrainedModel, task: Task) -> None:
         raise DataError(
             f"{task.name} has rows of {longest} tokens, but the model reads at most {max_length(model)}; shorten them"
         )
+    if task.classifies != has_head(model):
+        ends = "ends in a classification head; use kind: classify" if has_head(model) else "has no classification head"
+        raise DataError(f"{task.name} is no task for this {model.config.model_type} model, which {ends}")
+    if task.classifies and model.config.problem_type == "multi_label_classification":
+        raise ModelError("this head gives several labels at once; use one with a single label or a number")
+    if task.budget and not model.can_generate():
+        raise ModelError(f"this {model.config.model_type} model cannot write text; use a causal language model")
     row = np.asarray(max((row.inputs for row in task.examples[0].rows), key=len))
-    if not is_causal(model, row):
+    if not task.classifies and not is_causal(model, row):
         raise ModelError(
             f"this {model.config.model_type} model sees later tokens; scores need a causal (decoder) model"
         )
@@ -164,6 +178,5 @@ def check_task(model: PreTrainedModel, task: Task) -> None:
 
 def _digest(task: Task, examples: Sequence[Example]) -> str:
     """Names a batch by all that can change its answers: the reader, the metric and what is read, in order."""
-    said = [type(task).__name__, task.metric.model_dump_json()]
-    said += [f"{example.id} {example.gold} {rows_digest(example.rows)}" for example in examples]
+    said = [type(task).__name__, task.metric.model_dump_json(), task.rules, *map(example_digest, examples)]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]

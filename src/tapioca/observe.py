@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from transformers import PreTrainedModel
 
 from tapioca.errors import NonFiniteError
 from tapioca.models.edit import apply
-from tapioca.models.inputs import collate
+from tapioca.models.inputs import collate, last_tokens
 from tapioca.models.watch import layer_outputs
 from tapioca.records import Example, Plan
 
@@ -41,11 +42,14 @@ def states(model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batc
         for start in range(0, len(order), batch_size):
             at = order[start : start + batch_size]
             last: dict[int, torch.Tensor] = {}
+            batch = collate(model, [examples[index].prompt for index in at])
+            ends = last_tokens(batch)
 
-            def read(place: int, output: torch.Tensor, last: dict[int, torch.Tensor] = last) -> None:
-                last[place] = output[:, -1].float().cpu()
+            def read(place: int, output: torch.Tensor, last: dict[int, torch.Tensor] = last, ends: Any = ends) -> None:
+                rows = torch.arange(len(output), device=output.device)
+                last[place] = output[rows, ends.to(output.device)].float().cpu()
 
-            layer_outputs(model, collate(model, [examples[index].prompt for index in at]), read)
+            layer_outputs(model, batch, read)
             stacked = torch.stack([last[place] for place in range(len(plan.kept))]).numpy()
             if found is None:
                 found = np.empty((len(plan.kept), len(examples), stacked.shape[2]), dtype=np.float32)

@@ -28,9 +28,12 @@ def refuse_at_chance(job: Job, checks: dict[Data, Check]) -> None:
     """
     found = checks["ood"]
     if found.above_chance is False and found.chance is not None:
+        task = job.search["ood"]
+        broken = f"; {found.truncated} of {found.n_search} answers broke off at max_new_tokens ({task.budget})"
         raise DataError(
             f"{job.config.task}: the full model scores {100 * found.full:.1f} % [{100 * found.ci95[0]:.1f}, {100 * found.ci95[1]:.1f}], "
             f"not above chance ({100 * found.chance:.1f} %), so accuracy cannot guide a search; use --score likelihood"
+            + (broken if found.truncated else "")
         )
 
 
@@ -54,6 +57,7 @@ def _check(job: Job, data: Data, task: Task, test: Task) -> Check:
         above_chance=None if chance is None or task.metric.kind == "error" else interval[0] > float(chance.mean()),
         constant=task.constant,
         probe=probes[mildest],
+        truncated=int(scores.truncated[0].sum()),
         detectable=detectable(gains[mildest], len(set(test.groups))),
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tapioca.errors import DataError
 from tapioca.evaluate import check_task
-from tapioca.models.inputs import max_length
+from tapioca.models.inputs import head_labels, max_length
 from tapioca.models.load import Loaded
 from tapioca.records import PruneConfig
 from tapioca.records.results import Data
@@ -27,7 +27,11 @@ SOURCES = Registry(
 
 def read_task(name: str, loaded: Loaded, given: dict[str, Any]) -> Task:
     """Read one task by name: lab:..., harness:..., or a file."""
-    encoder = Encoder(loaded.tokenizer, max_length(loaded.model)) if loaded.tokenizer else None
+    model, tokenizer = loaded
+    labels, longest = head_labels(model), max_length(model)
+    if tokenizer and labels:  # an encoder's position table may begin with places no token takes
+        longest = min(longest, tokenizer.model_max_length)
+    encoder = Encoder(tokenizer, longest, labels) if tokenizer else None
     source, colon, _ = name.partition(":")
     task: Task = SOURCES[source if colon and source in ("lab", "harness") else "file"](name, encoder, given)
     return task

@@ -18,8 +18,7 @@ def judge(job: Job, search: Greedy) -> tuple[Judgement, ...]:
     """Judge the search's plans on the test splits of every data set; the one shown, beside random plans."""
     found: list[Judgement] = []
     for role, plan in chosen(search):
-        rivals = random_drops(plan, job.config.random_plans, job.config.seed) if plan == shown(search) else []
-        found += [_judge(job, data, role, plan, rivals) for data in job.test]
+        found += [_judge(job, data, role, plan, main=plan == shown(search)) for data in job.test]
     return tuple(found)
 
 
@@ -52,13 +51,20 @@ def conclude(judgements: tuple[Judgement, ...]) -> Verdict:
     return verdict.model_copy(update={"reason": verdict.reason + useless})
 
 
-def _judge(job: Job, data: Data, role: Role, plan: Plan, rivals: list[Plan]) -> Judgement:
-    """One plan on one test split."""
+def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> Judgement:
+    """One plan on one test split; the main one with random plans, and with exact match where something else decides."""
     task, seed = job.test[data], job.config.seed
+    rivals = random_drops(plan, job.config.random_plans, seed) if main else []
     plans = [Plan.full(plan.n_layers), plan, *rivals]
-    scores = job.evaluate(
+    found = job.evaluate(
         task, plans, f"{plan} on {data.upper()} test data" + (f", and {len(rivals)} random plans" if rivals else "")
-    ).values
+    )
+    scores, broken = found.values, found.truncated
+    beside = None
+    if main and (asked := task.beside):
+        written = job.evaluate(asked, plans[:2], f"answers written on {data.upper()} test data")
+        beside = compare(written.values[0], written.values[1], asked.weights, asked.groups, asked.metric, seed)
+        broken = written.truncated
     return Judgement(
         data=data,
         role=role,
@@ -66,4 +72,6 @@ def _judge(job: Job, data: Data, role: Role, plan: Plan, rivals: list[Plan]) -> 
         result=compare(scores[0], scores[1], task.weights, task.groups, task.metric, seed),
         constant=task.constant,
         random=tuple(effect(scores[0], row, task.weights, task.metric) for row in scores[2:]),
+        truncated=(int(broken[0].sum()), int(broken[1].sum())),
+        beside=beside,
     )

@@ -14,7 +14,7 @@ from tapioca.flows.check import check
 from tapioca.flows.prepare import Job, prepare
 from tapioca.flows.watcher import Silent, Watcher
 from tapioca.models.cost import flops
-from tapioca.models.inputs import collate
+from tapioca.models.inputs import collate, has_head
 from tapioca.models.load import Loaded
 from tapioca.records import Check, Example, Metric, Plan, PruneConfig
 from tapioca.records.results import Data
@@ -102,11 +102,13 @@ def _tokens(loaded: Loaded, example: Example) -> tuple[tuple[str, ...], tuple[st
             f"{target:.2f}" for target in row.targets
         )
     ahead = len(row.inputs) - len(row.targets) + 1 if len(row.targets) <= len(row.inputs) else len(row.inputs)
-    ids = [list(row.inputs[:ahead]), [int(target) for target in row.targets]]
+    headed = has_head(loaded.model)
+    ids = [list(row.inputs[:ahead]), [] if headed else [int(target) for target in row.targets]]
     read, scored = (
         tuple(f"{token}:{text}" for token, text in zip(part, loaded.tokenizer.convert_ids_to_tokens(part), strict=True))
         for part in ids
     )
+    scored = (example.answer,) if headed else scored
     return read, scored
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tapioca.disk import write_json, write_text
+from tapioca.flows.canary import sing
 from tapioca.flows.check import check, refuse_at_chance
 from tapioca.flows.geometry import observe_run
 from tapioca.flows.judge import conclude, judge, shown
@@ -69,6 +70,7 @@ def prune(
             deviations=deviations,
             verdict=conclude(judgements),
             cost=_cost(job, search),
+            canary=sing(job, shown(search)),
         )
         write_run(info)
     return info

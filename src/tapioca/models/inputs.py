@@ -1,4 +1,4 @@
-"""What a model is fed: sequences become one left-padded batch with explicit positions."""
+"""What a model is fed: sequences become one batch, padded on the side on which padding leaves the outputs alone."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from tapioca.records import Inputs
 
 
 def collate(model: PreTrainedModel, sequences: Sequence[Inputs]) -> dict[str, torch.Tensor]:
-    """Left-pad sequences into the keyword arguments of the model's forward.
+    """Pad sequences into the keyword arguments of the model's forward.
 
-    Positions are counted from each sequence's first token and given explicitly, since models with
-    learned positions do not derive them from the mask.
+    Padded on the left, so that every sequence ends at the last position. Positions are counted from each
+    sequence's first token and given explicitly, since models with learned positions do not derive them from
+    the mask. A classification head reads the first token, or finds the last one that is no padding: for it
+    sequences are padded on the right with the model's own padding token, and positions are its own affair.
 
     Args:
         model: decides the device and which arguments its forward knows.
@@ -25,18 +27,52 @@ def collate(model: PreTrainedModel, sequences: Sequence[Inputs]) -> dict[str, to
 
     Returns:
         The model's main input, `attention_mask` and, where known, `position_ids`: (batch, token).
+
+    Raises:
+        ModelError: a classification head without a padding token.
     """
+    headed = has_head(model)
     longest = max(len(sequence) for sequence in sequences)
     first = np.asarray(sequences[0])
-    padded = np.zeros((len(sequences), longest, *first.shape[1:]), dtype=first.dtype)
+    fill = _padding(model) if headed else 0
+    padded = np.full((len(sequences), longest, *first.shape[1:]), fill, dtype=first.dtype)
     mask = np.zeros((len(sequences), longest), dtype=np.int64)
     for at, sequence in enumerate(sequences):
-        padded[at, longest - len(sequence) :] = sequence
-        mask[at, longest - len(sequence) :] = 1
+        place = slice(len(sequence)) if headed else slice(longest - len(sequence), None)
+        padded[at, place] = sequence
+        mask[at, place] = 1
     batch = {model.main_input_name: padded, "attention_mask": mask}
-    if "position_ids" in inspect.signature(model.forward).parameters:
+    if not headed and "position_ids" in inspect.signature(model.forward).parameters:
         batch["position_ids"] = (mask.cumsum(1) - 1).clip(0)
     return {name: torch.from_numpy(array).to(device_of(model)) for name, array in batch.items()}
+
+
+def last_tokens(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The position of each sequence's last token in a batch of `collate`: int64 of shape (batch,)."""
+    mask = batch["attention_mask"]
+    return mask.shape[1] - 1 - mask.flip(1).argmax(1)
+
+
+def has_head(model: PreTrainedModel) -> bool:
+    """Whether a model ends in a classification head over whole texts, by the name of its class."""
+    return type(model).__name__.endswith("ForSequenceClassification")
+
+
+def head_labels(model: PreTrainedModel) -> tuple[str, ...] | None:
+    """The names of a classification head's outputs, in order; None where the model has no such head."""
+    names: dict[int, str] = model.config.id2label if has_head(model) else {}  # type: ignore[assignment]
+    return tuple(names[at] for at in sorted(names)) or None
+
+
+def _padding(model: PreTrainedModel) -> int:
+    """The token that a classification head takes for padding."""
+    token = model.config.get_text_config().pad_token_id
+    if not isinstance(token, int):
+        raise ModelError(
+            "the model has no pad_token_id, by which its classification head finds the end of a text; "
+            "set pad_token_id in its config, for instance to the EOS token"
+        )
+    return token
 
 
 def device_of(model: PreTrainedModel) -> torch.device:
@@ -55,7 +91,8 @@ def max_length(model: PreTrainedModel) -> int:
 def forward(model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: int) -> torch.Tensor:
     """The model's own outputs at the last `keep` positions: (batch, keep, output), float32.
 
-    Outputs are logits, or the last hidden states of a model without a head.
+    Outputs are logits, or the last hidden states of a model without a head. A classification head has one set of
+    outputs for a whole text: they count as one position.
 
     Raises:
         ModelError: the model is in training mode, where dropout makes every answer a matter of luck.
@@ -67,7 +104,7 @@ def forward(model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: int) -
     with torch.inference_mode():
         outputs = model(**batch, **options)
     found: torch.Tensor = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]
-    return found[:, -keep:].float()
+    return (found if found.dim() > 2 else found[:, None])[:, -keep:].float()
 
 
 def is_causal(model: PreTrainedModel, sequence: np.ndarray) -> bool:

@@ -14,6 +14,7 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -67,10 +68,10 @@ def load(
         raise ModelError("device 'meta' holds no numbers; use cpu, cuda, cuda:N or auto")
     target = _device(device)
     config = _config(source, revision, trust_remote_code)
-    kind = AutoModelForCausalLM if trust_remote_code else _class_of(config)
+    kind = _foreign_class(config) if trust_remote_code else _class_of(config)
     try:
         with without_bars():
-            model, report = kind.from_pretrained(  # type: ignore[misc]
+            model, report = kind.from_pretrained(
                 source,
                 config=config,
                 dtype=dtype,
@@ -96,7 +97,7 @@ def skeleton(name: str | Path, revision: str | None = None, trust_remote_code: b
     """
     source = local_name(name)
     config = _config(source, revision, trust_remote_code, weights=False)
-    kind: Any = AutoModelForCausalLM if trust_remote_code else _class_of(config)
+    kind: Any = _foreign_class(config) if trust_remote_code else _class_of(config)
     build = kind.from_config if hasattr(kind, "from_config") else kind._from_config
     with torch.device("meta"):
         return build(config)
@@ -141,6 +142,12 @@ def _config(source: str, revision: str | None, trust_remote_code: bool, weights:
         raise ModelError(f"no model '{source}': neither a folder here nor a hub model that can be reached") from error
     except Exception as error:  # a configuration with wrong values can raise anything
         raise ModelError(f"cannot load '{source}': {_first_line(error)}") from error
+
+
+def _foreign_class(config: PretrainedConfig) -> Any:
+    """The automatic class for a checkpoint that brings its own code."""
+    headed = (config.architectures or [""])[0].endswith("ForSequenceClassification")
+    return AutoModelForSequenceClassification if headed else AutoModelForCausalLM
 
 
 def _class_of(config: PretrainedConfig) -> Any:

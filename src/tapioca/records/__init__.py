@@ -4,9 +4,11 @@ from tapioca.records.config import ApplyConfig, ExportConfig, PruneConfig, Reque
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row
 from tapioca.records.plan import BRANCHES, BranchName, Plan, ranges
 from tapioca.records.results import (
+    Canary,
     Check,
     Cost,
     Deviation,
+    Fluency,
     Gain,
     Judgement,
     Profile,
@@ -22,11 +24,13 @@ __all__ = [
     "Answer",
     "ApplyConfig",
     "BranchName",
+    "Canary",
     "Check",
     "Cost",
     "Deviation",
     "Example",
     "ExportConfig",
+    "Fluency",
     "Gain",
     "Inputs",
     "Judgement",

@@ -36,7 +36,7 @@ class PruneConfig(Request):
     test: str | None = Field(default=None, description="OOD test data; by default half of the task is held out.")
     out: Path | None = Field(default=None, description="Run folder; by default runs/MODEL-TASK-HASH.")
 
-    kind: Literal["choice", "label", "perplexity", "regression"] | None = Field(
+    kind: Literal["choice", "label", "generate", "classify", "perplexity", "regression"] | None = Field(
         default=None, description="Kind of task; guessed from the fields when left out."
     )
     include_path: str | None = Field(default=None, description="Folder with lm-eval task YAMLs for harness:TASK.")

@@ -38,6 +38,7 @@ class Example:
         rows: the sequences to read, for instance one per choice.
         prompt: what comes before any answer; hidden states are taken at its last token.
         gold: index of the right row or label; None where there are none.
+        answer: the right answer as a person reads it, where the model writes it or has an output for it.
         label: what splits are stratified by; empty for none.
         weight: share in averages (tokens of a window of text); 1 for questions.
         chance: probability of being right by guessing; None where that means nothing.
@@ -50,6 +51,7 @@ class Example:
     rows: tuple[Row, ...]
     prompt: Inputs
     gold: int | None = None
+    answer: str = ""
     label: str = ""
     weight: float = 1.0
     chance: float | None = None
@@ -63,10 +65,12 @@ class Example:
 
 
 class Answer(NamedTuple):
-    """How one example went: the score, and the gold answer's log-likelihood (both higher is better)."""
+    """How one example went: the score and the gold answer's log-likelihood (both higher is better), and whether the
+    text the model wrote broke off at its token budget."""
 
     score: float
     likelihood: float
+    truncated: bool = False
 
 
 class Metric(BaseModel, frozen=True, extra="forbid"):

@@ -29,12 +29,14 @@ class Scores:
         ids: the examples, one per column.
         values: scores, float64 of shape (plan, example), higher is better.
         likelihoods: log-likelihoods of the gold answers, same shape.
+        truncated: whether the text the model wrote broke off at its token budget, bool of the same shape.
     """
 
     plans: tuple[Plan, ...]
     ids: tuple[str, ...]
     values: np.ndarray
     likelihoods: np.ndarray
+    truncated: np.ndarray
 
 
 class Trial(_Record):
@@ -66,6 +68,9 @@ class Check(_Record):
     constant: float | None = Field(description="Score of always answering the mean target; regression only.")
     probe: Plan
     detectable: float = Field(description="Gain found with 80 % power if a plan changes as many answers as the probe.")
+    truncated: int = Field(
+        default=0, description="Search answers of the full model that broke off at the token budget."
+    )
 
 
 class Gain(_Record):
@@ -110,6 +115,10 @@ class Judgement(_Record):
     result: Gain
     constant: float | None = Field(description="Score of always answering the mean target; regression only.")
     random: tuple[float, ...] = Field(description="Gains of the random plans.")
+    truncated: tuple[int, int] = Field(
+        default=(0, 0), description="Texts that broke off at the token budget under the full model and under the plan."
+    )
+    beside: Gain | None = Field(default=None, description="Exact match, where the gold answer's likelihood decides.")
 
 
 class Profile(_Record):
@@ -148,6 +157,38 @@ class Deviation(_Record):
     def excess(self) -> float:
         """The deviation beyond what two ID samples differ by."""
         return self.value - self.null_mean
+
+
+class Fluency(_Record):
+    """How a few free continuations read."""
+
+    repetition: float = Field(description="Mean share of 4-grams that stood earlier in the same text.")
+    early: int = Field(description="Texts that ended before 16 tokens.")
+    loss: float | None = Field(
+        description="Loss per token of the texts under the full model; None where all are empty."
+    )
+
+
+class Canary(_Record):
+    """Greedy continuations of the same test prompts under the full model and under a plan."""
+
+    plan: Plan
+    prompts: int
+    tokens: int = Field(description="Most tokens of a text.")
+    full: Fluency
+    planned: Fluency
+
+    @property
+    def alarm(self) -> str:
+        """What is much worse under the plan, in a few words; empty if nothing is."""
+        full, planned = self.full, self.planned
+        if planned.repetition > full.repetition + 0.2:
+            return "its texts repeat themselves"
+        if planned.early > full.early + self.prompts // 4:
+            return "its texts stop early"
+        if full.loss is not None and planned.loss is not None and planned.loss > full.loss + np.log(2):
+            return "its texts are more than twice as perplexing to the full model"
+        return ""
 
 
 class Cost(_Record):
@@ -195,6 +236,7 @@ class RunInfo(_Record, protected_namespaces=()):
     deviations: tuple[Deviation, ...]
     verdict: Verdict
     cost: Cost
+    canary: Canary | None = Field(default=None, description="How free text fares, where the model writes text.")
 
     @model_validator(mode="after")
     def _whole(self) -> RunInfo:

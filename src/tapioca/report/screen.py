@@ -96,6 +96,8 @@ def show(info: RunInfo, console: Console) -> None:
             judged.data.upper(), str(judged.plan), words.change(judged), words.effect(judged), words.beaten(judged)
         )
     console.print(table, highlight=False)
+    for line in words.asides(info):
+        console.print(f"[dim]{escape(line)}", highlight=False, soft_wrap=True)
     others = {found.role: found.plan for found in info.judgements if found.role != "best"}
     for role, plan in others.items():
         console.print(f"[dim]{plan}: {ROLES[role]}", highlight=False)

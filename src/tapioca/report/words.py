@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tapioca.records import Check, Cost, Judgement, Metric
+from math import exp
+
+from tapioca.records import Canary, Check, Cost, Judgement, Metric, RunInfo
 
 
 def change(judged: Judgement) -> str:
@@ -33,6 +35,33 @@ def saved(cost: Cost, n_layers: int, dropped: int) -> str:
     parameters = 1 - cost.parameters_planned / cost.parameters_full
     flops = 1 - cost.flops_planned / cost.flops_full if cost.flops_full else 0.0
     return f"{dropped} of {n_layers} layers, {parameters:.1%} of {quantity(cost.parameters_full)} parameters, {flops:.1%} of FLOPs"
+
+
+def asides(info: RunInfo) -> list[str]:
+    """What stands beside the held-out result, one line each: exact match, texts that broke off, and the canary."""
+    lines = []
+    for judged in info.judgements:
+        where = f"{judged.plan} on {judged.data.upper()}"
+        if judged.beside:
+            result = judged.beside
+            before, after = result.metric.format(result.full), result.metric.format(result.planned)
+            lines.append(f"{result.metric.name} of {where}: {before} → {after}, {result}")
+        if any(judged.truncated) and not judged.plan.is_full:
+            before, after = map(str, judged.truncated)
+            lines.append(f"{before} → {after} of {judged.result.n} answers broke off at the token budget, {where}")
+    return [*lines, canary(info.canary)] if info.canary else lines
+
+
+def canary(found: Canary) -> str:
+    """How free text fares under a plan: numbers, and a warning where it is much worse."""
+    full, planned = found.full, found.planned
+    perplexity = " → ".join("–" if one.loss is None else f"{exp(one.loss):.3g}" for one in (full, planned))
+    line = (
+        f"{found.prompts} free texts of at most {found.tokens} tokens under {found.plan}: repeated 4-grams "
+        f"{full.repetition:.0%} → {planned.repetition:.0%}, stopped early {full.early} → {planned.early}, "
+        f"perplexity under the full model {perplexity}"
+    )
+    return f"{line}; WARNING: {found.alarm}" if found.alarm else line
 
 
 def check_line(found: Check, metric: Metric, name: str) -> str:

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
     plan TEXT NOT NULL REFERENCES plans (digest),
     batch TEXT NOT NULL,
-    answers BLOB NOT NULL,  -- float64 pairs (score, likelihood), one per example of the batch
+    answers BLOB NOT NULL,  -- float64 (score, likelihood, truncated), one such row per example of the batch
     seconds REAL NOT NULL,
     PRIMARY KEY (plan, batch)
 );
@@ -66,7 +66,10 @@ class Store:
             row = self._db.execute(
                 "SELECT answers FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)
             ).fetchone()
-        return [Answer(*pair) for pair in np.frombuffer(row[0]).reshape(-1, 2).tolist()] if row else None
+        if row is None:
+            return None
+        table = np.frombuffer(row[0]).reshape(-1, len(Answer._fields)).tolist()
+        return [Answer(score, likelihood, bool(truncated)) for score, likelihood, truncated in table]
 
     def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float) -> None:
         """Keep the answers of a plan to a batch, in one transaction."""
@@ -90,7 +93,8 @@ class Store:
         """Plans, plan-example evaluations and seconds in this run so far."""
         with _errors(self.folder):
             row = self._db.execute(
-                "SELECT count(DISTINCT plan), total(length(answers)) / 16, total(seconds) FROM answers"
+                "SELECT count(DISTINCT plan), total(length(answers)) / ?, total(seconds) FROM answers",
+                (8 * len(Answer._fields),),
             ).fetchone()
         return int(row[0]), int(row[1]), float(row[2])
 

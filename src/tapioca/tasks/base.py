@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ class Task(ABC):
     metric: Metric
     notes: tuple[str, ...] = ()
 
+    classifies: ClassVar[bool] = False
+    """Whether the outputs read are those of a classification head, one set for a whole text."""
+
     @abstractmethod
     def keep(self, rows: Sequence[Row]) -> int:
         """How many of the last positions of a left-padded batch have outputs the task reads."""
@@ -49,7 +52,26 @@ class Task(ABC):
 
     @abstractmethod
     def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
-        """Score one example from the readings of its rows."""
+        """Score one example from the readings of its rows; last among them, where the model writes, the ids it wrote."""
+
+    @property
+    def budget(self) -> int:
+        """Most tokens the model writes after the prompt of an example; 0 where it writes nothing."""
+        return 0
+
+    @property
+    def beside(self) -> Task | None:
+        """The same questions marked by what is meant, where the score only stands in for it."""
+        return None
+
+    def ended(self, ids: Sequence[int]) -> bool:
+        """Whether a text needs no more tokens after these."""
+        return False
+
+    @property
+    def rules(self) -> str:
+        """What else changes an answer, besides the examples and the metric."""
+        return ""
 
     def only(self, examples: Iterable[Example]) -> Self:
         """The same task on some of its examples."""
@@ -79,8 +101,15 @@ class Task(ABC):
     @property
     def digest(self) -> str:
         """Names the examples: what is read, what is right, and the groups."""
-        parts = [f"{e.id} {e.group} {e.gold} {e.weight} {rows_digest(e.rows)}" for e in self.examples]
-        return hashlib.sha256("\n".join([self.metric.model_dump_json(), *parts]).encode()).hexdigest()[:16]
+        parts = [f"{example.group} {example.weight} {example_digest(example)}" for example in self.examples]
+        said = [self.metric.model_dump_json(), self.rules, *parts]
+        return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+
+
+def example_digest(example: Example) -> str:
+    """Names an example by its id, what the model reads for it, and what is right."""
+    read = rows_digest((*example.rows, Row(inputs=example.prompt, targets=())))
+    return f"{example.id} {example.gold} {example.answer} {read}"
 
 
 def rows_digest(rows: Sequence[Row]) -> str:

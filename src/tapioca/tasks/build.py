@@ -3,55 +3,62 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
-
-from jinja2 import StrictUndefined, Template
-from jinja2.sandbox import SandboxedEnvironment
 
 from tapioca.errors import DataError
 from tapioca.records import Example, Row
 from tapioca.tasks.base import Task, field_or, rows_digest
 from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, Choice, Label
+from tapioca.tasks.classify import Classify, Rate, classify_example
+from tapioca.tasks.generate import ANSWER_LOSS, EXACT_MATCH, Generate, generate_example
 from tapioca.tasks.perplexity import Perplexity, windows
 from tapioca.tasks.regress import Regression
 from tapioca.tasks.rows import Source
-from tapioca.tasks.spec import TaskSpec
+from tapioca.tasks.spec import Kind, TaskSpec
+from tapioca.tasks.template import render
 from tapioca.tasks.text import Encoder
 
 
-def _printable(value: Any) -> Any:
-    """Refuse to print what is no text: None and lists in a prompt are mistakes."""
-    if value is None or isinstance(value, (list, dict)):
-        raise ValueError(f"it would print {value!r:.60}")
-    return value
-
-
-_JINJA = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, finalize=_printable)
-
-
-def task_class(kind: str, score: str) -> Any:
-    """The constructor of a kind of task with the metric the user chose."""
-    classes: dict[str, type[Task]] = {"perplexity": Perplexity, "regression": Regression}
+def task_class(kind: Kind, spec: TaskSpec, encoder: Encoder | None) -> Any:
+    """The constructor of a kind of task, with the metric and the rules the user chose."""
+    likely = spec.score == "likelihood"
+    if kind == "generate" and encoder:
+        return partial(
+            Generate,
+            metric=ANSWER_LOSS if likely else EXACT_MATCH,
+            tokenizer=encoder.tokenizer,
+            marking=spec.marking,
+            stop=spec.stop,
+            max_new_tokens=spec.max_new_tokens,
+        )
+    if kind == "classify" and encoder and len(encoder.labels or ()) == 1:
+        return Rate
+    classes: dict[Kind, type[Task]] = {"perplexity": Perplexity, "regression": Regression}
     if kind in classes:
         return classes[kind]
-    return partial({"choice": Choice, "label": Label}[kind], metric=GOLD_LOSS if score == "likelihood" else ACCURACY)
+    labelled: dict[Kind, type[Task]] = {"choice": Choice, "label": Label, "classify": Classify}
+    return partial(labelled[kind], metric=GOLD_LOSS if likely else ACCURACY)
 
 
-def build_example(kind: str, row: Source, spec: TaskSpec, encoder: Encoder) -> Example:
-    """A choice or label example.
+def build_example(kind: Kind, row: Source, spec: TaskSpec, encoder: Encoder) -> Example:
+    """An example of any kind that asks one question a row.
 
     Raises:
         DataError: the template does not fit the row, the answer is none of the choices, or a text is too long.
     """
+    if kind == "generate":
+        return generate_example(row, spec, encoder)
+    if kind == "classify":
+        return classify_example(row, spec, encoder)
     choices = _choices(row) if kind == "choice" else list(spec.labels)
     if len(choices) < 2 or not all(choice.strip() for choice in choices):
         raise DataError(
             f"{row.where}: a label task needs at least two labels that are not empty (--label yes --label no), got {choices}"
         )
     gold = _gold(row, choices)
-    text = _render(spec.template or "", row.fields, row.where)
-    answers = [_render(spec.continuation, {**row.fields, "choice": choice}, row.where) for choice in choices]
+    text = render(spec.template or "", row.fields, row.where)
+    answers = [render(spec.continuation, {**row.fields, "choice": choice}, row.where) for choice in choices]
     if len(set(answers)) < len(answers):
         raise DataError(
             f"{row.where}: continuation {spec.continuation!r} makes the same answer of two choices; it must print {{{{ choice }}}}"
@@ -108,22 +115,6 @@ def build_windows(row: Source, size: int, encoder: Encoder) -> list[Example]:
         )
         for at, window in enumerate(cut)
     ]
-
-
-@lru_cache(maxsize=64)
-def _compiled(template: str) -> Template:
-    return _JINJA.from_string(template)
-
-
-def _render(template: str, fields: dict[str, Any], where: str) -> str:
-    try:
-        text = _compiled(template).render(**{str(name): value for name, value in fields.items()})
-        text.encode()  # a lone surrogate cannot be tokenised
-        return text
-    except Exception as error:  # a template is a small program of the user's and can raise anything
-        raise DataError(
-            f"{where}: template {template!r} does not fit the row: {' '.join(str(error).split())}"
-        ) from error
 
 
 def _choices(row: Source) -> list[str]:

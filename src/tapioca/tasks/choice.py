@@ -30,7 +30,7 @@ class Choice(Task):
 
     def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
         values = np.array([reading[0] / row.length for reading, row in zip(readings, example.rows, strict=True)])
-        return _answer(values, example, self.metric)
+        return label_answer(values, example, self.metric)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +48,10 @@ class Label(Task):
         return [values[np.array(row.targets, dtype=int)] for values, row in zip(last, rows, strict=True)]
 
     def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
-        return _answer(readings[0], example, self.metric)
+        return label_answer(readings[0], example, self.metric)
 
 
-def _answer(values: np.ndarray, example: Example, metric: Metric) -> Answer:
+def label_answer(values: np.ndarray, example: Example, metric: Metric) -> Answer:
     """Right if the gold value is the first maximum; NaN stays NaN, so that it is never ranked."""
     gold = float(values[example.gold])
     if metric.kind == "error" or not np.isfinite(values).all():

@@ -17,9 +17,18 @@ from tapioca.tasks.text import Encoder
 SHAPES: dict[Kind, tuple[set[str], ...]] = {
     "choice": ({"context", "choices", "answer"}, {"question", "choices", "answer"}),
     "regression": ({"x", "y"},),
+    "classify": ({"text", "label"},),
     "perplexity": ({"text"},),
 }
-"""Fields by which the kind of a file is guessed."""
+"""Fields by which the kind of a file is guessed; a classify task only for a model with a classification head."""
+
+ASKED: dict[Kind, set[str]] = {
+    "choice": {"answer", "choices"},
+    "label": {"answer"},
+    "generate": set(),
+    "classify": {"label"},
+}
+"""Fields that a question of each kind must have, besides those its templates print."""
 
 PROMPTS = {"context": "{{ context }}", "question": "Question: {{ question }}\nAnswer:", "text": "{{ text }}"}
 """Prompt templates by the field that asks."""
@@ -39,7 +48,9 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task
     """
     path, spec = read_spec(Path(name), given)
     rows = [_renamed(row, spec.fields) for row in read_rows(path)]
-    kind, notes = _kind(path, spec, rows[0])
+    kind, notes = _kind(path, spec, rows[0], headed=bool(encoder and encoder.labels))
+    if spec.chat and kind != "generate":
+        raise DataError(f"{path}: chat is for kind: generate, this is a {kind} task; write its prompt as a template")
     if kind == "regression":
         examples = [prompt_example(row.fields, row.where) for row in rows]
     elif encoder is None:
@@ -48,11 +59,11 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task
         _require(rows, {"text"}, path)
         examples = [window for row in rows for window in build_windows(row, spec.window, encoder)]
     else:
-        template = _template(spec, rows[0], path)
+        template = _template(spec, rows[0], path, ("text",) if kind == "classify" else tuple(PROMPTS))
         notes.append(
             f"{path.name}: prompt {template!r}" + (f", answer {spec.continuation!r}" if kind == "choice" else "")
         )
-        _require(rows, {"answer"} | ({"choices"} if kind == "choice" else set()), path)
+        _require(rows, ASKED[kind], path)
         merged = encoder.merged
         examples = [build_example(kind, row, spec.model_copy(update={"template": template}), encoder) for row in rows]
         if encoder.merged > merged:
@@ -60,7 +71,7 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task
                 f"{path.name}: in {encoder.merged - merged} answers a token reaches back into the prompt; start answers with a space"
             )
     check_unique(str(path), examples)
-    return task_class(kind, spec.score)(name=name, examples=tuple(examples), notes=tuple(notes))
+    return task_class(kind, spec, encoder)(name=name, examples=tuple(examples), notes=tuple(notes))
 
 
 def _renamed(row: Source, names: dict[str, str]) -> Source:
@@ -71,7 +82,7 @@ def _renamed(row: Source, names: dict[str, str]) -> Source:
     return Source({**row.fields, **{expected: row.fields[name] for expected, name in names.items()}}, row.where)
 
 
-def _kind(path: Path, spec: TaskSpec, first: Source) -> tuple[Kind, list[str]]:
+def _kind(path: Path, spec: TaskSpec, first: Source, headed: bool) -> tuple[Kind, list[str]]:
     """The kind of task as given, else guessed from the fields of the first row, and said."""
     if spec.kind:
         return spec.kind, []
@@ -79,7 +90,7 @@ def _kind(path: Path, spec: TaskSpec, first: Source) -> tuple[Kind, list[str]]:
         return "label", [f"{path.name}: read as a label task, since labels were given"]
     for kind, shapes in SHAPES.items():
         for shape in shapes:
-            if shape <= first.fields.keys():
+            if shape <= first.fields.keys() and headed == (kind == "classify"):
                 return kind, [f"{path.name}: read as a {kind} task, by its fields {', '.join(sorted(shape))}"]
     wanted = "; ".join(" + ".join(sorted(shape)) for shapes in SHAPES.values() for shape in shapes)
     raise DataError(
@@ -87,14 +98,14 @@ def _kind(path: Path, spec: TaskSpec, first: Source) -> tuple[Kind, list[str]]:
     )
 
 
-def _template(spec: TaskSpec, first: Source, path: Path) -> str:
+def _template(spec: TaskSpec, first: Source, path: Path, asking: tuple[str, ...]) -> str:
     """The prompt template as given, else by the field that asks."""
     if spec.template is not None:
         return spec.template
-    for name, template in PROMPTS.items():
+    for name in asking:
         if name in first.fields:
-            return template
-    raise DataError(f"{path}: no field {', '.join(PROMPTS)} to make a prompt of; give a template")
+            return PROMPTS[name]
+    raise DataError(f"{path}: no field {', '.join(asking)} to make a prompt of; give a template")
 
 
 def _require(rows: Sequence[Source], names: set[str], path: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tapioca.errors import DataError, did_you_mean
+from tapioca.tasks.marking import Marking, Match
 
-Kind = Literal["choice", "label", "perplexity", "regression"]
+Kind = Literal["choice", "label", "generate", "classify", "perplexity", "regression"]
 
 
 class TaskSpec(BaseModel, frozen=True, extra="forbid"):
@@ -25,7 +27,33 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
     labels: tuple[str, ...] = ()
     normalize: Literal["none", "tokens", "characters", "bytes"] = "characters"
     score: Literal["accuracy", "likelihood"] = "accuracy"
+    gold: str = Field(default="{{ answer }}", description="Template of the answer a model should write.")
+    max_new_tokens: int = Field(default=256, ge=1, description="Most tokens a model writes as an answer.")
+    stop: tuple[str, ...] = Field(default=(), description="Strings that end a written answer.")
+    match: Match = Field(default="text", description="What makes a written answer equal to the gold one.")
+    extract: str | None = Field(default=None, description="Regular expression that finds the answer in a text.")
+    take: Literal["first", "last"] = Field(default="last", description="Which match, or which number, is the answer.")
+    ignore_case: bool = False
+    chat: bool = Field(default=False, description="Ask by the tokenizer's chat template.")
+    system: str | None = Field(default=None, description="System prompt of the chat.")
     window: int = Field(default=512, ge=2, description="Most tokens read at once in running text.")
+
+    @property
+    def marking(self) -> Marking:
+        """How a written answer is found and compared."""
+        return Marking(self.match, self.extract, self.take, self.ignore_case)
+
+    @model_validator(mode="after")
+    def _check(self) -> TaskSpec:
+        if self.system is not None and not self.chat:
+            raise ValueError("a system prompt needs chat: true")
+        if not all(self.stop):
+            raise ValueError("a stop string is empty")
+        try:
+            re.compile(self.extract or "")
+        except re.error as error:
+            raise ValueError(f"extract {self.extract!r} is no regular expression ({error})") from error
+        return self
 
 
 def read_spec(path: Path, given: dict[str, Any]) -> tuple[Path, TaskSpec]:
@@ -76,5 +104,6 @@ def options_of(name: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
 def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+        where = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
+        return f"{where}{first['msg'].removeprefix('Value error, ').lower()}"
     return str(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from transformers import PreTrainedTokenizerBase
 
 from tapioca.errors import DataError
@@ -13,14 +15,15 @@ class Encoder:
     Args:
         tokenizer: the model's own.
         max_length: most tokens the model can read; longer rows are refused, never cut.
+        labels: names of the outputs of the model's classification head; None where it has none.
 
     Attributes:
         merged: pairs so far in which a token reaches across the end of the context. As in
             lm-evaluation-harness, scoring then starts after as many tokens as the context alone has.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int):
-        self.tokenizer, self.max_length = tokenizer, max_length
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, labels: tuple[str, ...] | None = None):
+        self.tokenizer, self.max_length, self.labels = tokenizer, max_length, labels
         self.merged = 0
 
     @property
@@ -67,12 +70,41 @@ class Encoder:
             before, after = [self.prefix], self.plain(continuation)
             if after[:1] == before:
                 before, after = after[:1], after[1:]
-        if not after:
-            raise DataError(f"{where}: the answer {continuation!r} has no tokens of its own; expected some text")
+        self.check_answer(after, continuation, where)
         self.check_length(len(before) + len(after) - 1, where)
         return before, after
 
-    def check_length(self, length: int, where: str) -> None:
+    def chat(self, text: str, system: str | None, where: str) -> list[int]:
+        """Ids of a conversation that asks one question, up to where the answer begins, by the tokenizer's own template.
+
+        The template alone says whether there is a BOS.
+
+        Raises:
+            DataError: the tokenizer has no chat template, or the template refuses the conversation.
+        """
+        if not self.tokenizer.chat_template:
+            raise DataError(f"{where}: the tokenizer has no chat template; leave out chat: true")
+        asked = [{"role": "system", "content": system}] if system is not None else []
+        try:
+            ids: Any = self.tokenizer.apply_chat_template(
+                [*asked, {"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
+            )
+        except Exception as error:  # a chat template is a small program of the model's and can raise anything
+            raise DataError(
+                f"{where}: the chat template does not take this conversation: {' '.join(str(error).split())}"
+            ) from error
+        return [int(token) for token in ids]
+
+    def check_answer(self, ids: list[int], text: str, where: str) -> None:
+        """Refuse an answer that leaves nothing to predict.
+
+        Raises:
+            DataError: it has no tokens.
+        """
+        if not ids:
+            raise DataError(f"{where}: the answer {text!r} has no tokens of its own; expected some text")
+
+    def check_length(self, length: int, where: str, what: str = "") -> None:
         """Refuse what the model cannot read.
 
         Raises:
@@ -80,5 +112,5 @@ class Encoder:
         """
         if length > self.max_length:
             raise DataError(
-                f"{where}: {length} tokens, but the model reads at most {self.max_length}; shorten the prompt or drop the row"
+                f"{where}: {length} tokens{what}, but the model reads at most {self.max_length}; shorten the prompt or drop the row"
             )

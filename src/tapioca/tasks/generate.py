@@ -1,0 +1,115 @@
+"""Free generation: the model writes an answer, which is found in its text and compared with the gold one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from tapioca.records import Answer, Example, Metric, Row
+from tapioca.tasks.base import Task, field_or, log_likelihoods, rows_digest
+from tapioca.tasks.marking import Marking
+from tapioca.tasks.rows import Source
+from tapioca.tasks.spec import TaskSpec
+from tapioca.tasks.template import render
+from tapioca.tasks.text import Encoder
+
+EXACT_MATCH = Metric(name="exact match", kind="accuracy")
+ANSWER_LOSS = Metric(name="gold answer's negative log-likelihood per token", kind="error")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Generate(Task):
+    """One prompt per example; its row reads the gold answer behind the prompt, for the likelihood per token.
+
+    With `metric` ANSWER_LOSS that likelihood is the score, and nothing is written.
+
+    Attributes:
+        tokenizer: turns what was written into text.
+        marking: how an answer is found and compared.
+        stop: strings that end a text; it is cut at the first of them.
+        max_new_tokens: most tokens of a text.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    marking: Marking
+    stop: tuple[str, ...]
+    max_new_tokens: int
+
+    def keep(self, rows: Sequence[Row]) -> int:
+        return max(len(row.targets) for row in rows)
+
+    def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
+        return [np.array([float(tokens.double().mean())]) for tokens in log_likelihoods(logits, rows)]
+
+    def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
+        likelihood = float(readings[0][0])
+        if not self.budget:
+            return Answer(likelihood, likelihood)
+        ids = readings[1].tolist()
+        right = self.marking.right(self.text(ids), example.answer)
+        return Answer(float(right), likelihood, len(ids) == self.budget and not self.ended(ids))
+
+    @property
+    def budget(self) -> int:
+        """Most tokens written: none where the likelihood is the score."""
+        return self.max_new_tokens if self.metric == EXACT_MATCH else 0
+
+    @property
+    def beside(self) -> Generate | None:
+        """Exact match, where the likelihood is the score."""
+        return None if self.budget else replace(self, metric=EXACT_MATCH)
+
+    @property
+    def rules(self) -> str:
+        """How texts end and how they are marked."""
+        return repr((self.marking, self.stop, self.budget))
+
+    def ended(self, ids: Sequence[int]) -> bool:
+        """Whether a text ends with EOS, or holds a stop string that its last token completed."""
+        if ids[-1] == self.tokenizer.eos_token_id:
+            return True
+        longest = max((len(stop.encode()) for stop in self.stop), default=0)
+        tail = str(self.tokenizer.decode(list(ids[-longest - 1 :]))) if longest else ""  # a token is a byte or more
+        return any(stop in tail for stop in self.stop)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What was written, without special tokens, up to the first stop string."""
+        text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+        return text[: min((at for stop in self.stop if (at := text.find(stop)) >= 0), default=len(text))]
+
+
+def generate_example(row: Source, spec: TaskSpec, encoder: Encoder) -> Example:
+    """An example whose answer the model writes.
+
+    Raises:
+        DataError: a template does not fit the row, no text could give the answer, or a text is too long.
+    """
+    text = render(spec.template or "", row.fields, row.where)
+    answer = render(spec.gold, row.fields, row.where).strip()
+    spec.marking.check(answer, row.where)
+    continuation = render(spec.continuation, {**row.fields, "choice": answer}, row.where)
+    if spec.chat:
+        prompt = before = encoder.chat(text, spec.system, row.where)
+        after = encoder.plain(continuation.lstrip())
+        encoder.check_answer(after, continuation, row.where)
+    else:
+        before, after = encoder.pair(text, continuation, row.where)
+        prompt = encoder.text(text) or before
+    encoder.check_length(len(before) + len(after) - 1, row.where)
+    encoder.check_length(len(prompt) + spec.max_new_tokens, row.where, f" ({spec.max_new_tokens} of them to write)")
+    rows = (Row(inputs=tuple((before + after)[:-1]), targets=tuple(after)),)
+    content = f"{rows_digest(rows)}-{answer}"
+    return Example(
+        id=field_or(row.fields, "id", content),
+        group=field_or(row.fields, "group", content),
+        rows=rows,
+        prompt=tuple(prompt),
+        answer=answer,
+        chance=0.0,
+        content=content,
+        text=text,
+    )

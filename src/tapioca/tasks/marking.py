@@ -1,0 +1,116 @@
+"""Is a text the right answer? Find the answer in it, and compare: as text, as a number, or as mathematics."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal
+
+from tapioca.errors import DataError
+
+Match = Literal["text", "number", "math"]
+
+NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?")
+FORMULA = re.compile(r"(\d\s*[-+*/^×÷−]|\\\w+(\s*\{?\d+\}?)?)\s*$")
+"""What stands before a number that is part of a formula: `3 /`, or `\\frac 3`."""
+AROUND = "*_`\"'()[],;:!?%\\ "
+"""Punctuation and markup that may stand around a number."""
+
+
+@dataclass(frozen=True)
+class Marking:
+    """How the answer is found in a text, and when it is right.
+
+    Attributes:
+        match: compare as text, as numbers, or as mathematical expressions.
+        extract: regular expression of the answer, its first group where it has one; None for the whole text.
+        take: which match counts, and which number where there is no `extract`.
+        ignore_case: whether texts that differ only in case are equal.
+    """
+
+    match: Match = "text"
+    extract: str | None = None
+    take: Literal["first", "last"] = "last"
+    ignore_case: bool = False
+
+    def right(self, text: str, gold: str) -> bool:
+        """Whether a text gives the gold answer. A text without an answer is wrong."""
+        found = self.find(text)
+        if found is None:
+            return False
+        if self.match == "number":
+            return number(found) == number(gold)
+        if self.match == "math":
+            return bool(_math_verify().verify(_expressions(gold, whole=True), _expressions(found, whole=False)))
+        return _folded(found, self.ignore_case) == _folded(gold, self.ignore_case)
+
+    def find(self, text: str) -> str | None:
+        """The answer in a text, without surrounding space; None where there is none."""
+        if self.extract is not None:
+            matches = [match[1] if match.re.groups else match[0] for match in re.finditer(self.extract, text)]
+            if not matches or (chosen := self._one(matches)) is None:
+                return None
+            text = chosen
+        if self.match == "number":
+            return self._number(text)
+        return text.strip()
+
+    def check(self, gold: str, where: str) -> None:
+        """Refuse a gold answer that no text could give.
+
+        Raises:
+            DataError: it is empty, no number or no mathematics, as `match` says; or math-verify is not installed.
+        """
+        if not gold.strip():
+            raise DataError(f"{where}: the answer is empty; expected some text")
+        if self.match == "number" and number(gold) is None:
+            raise DataError(f"{where}: answer {gold!r:.60} is no number; use match: text or match: math")
+        if self.match == "math" and all(isinstance(part, str) for part in _expressions(gold, whole=True)):
+            raise DataError(f"{where}: answer {gold!r:.60} is no mathematics that math-verify reads; use match: text")
+
+    def _one(self, matches: list[Any]) -> Any:
+        return matches[0 if self.take == "first" else -1]
+
+    def _number(self, text: str) -> str | None:
+        """The first or last word with a digit in it, if that word is a number by itself and no part of a formula."""
+        words = [match for match in re.finditer(r"\S+", text) if re.search(r"\d", match[0])]
+        if not words:
+            return None
+        word = self._one(words)
+        formula = FORMULA.search(text[: word.start()])
+        return None if formula or number(word[0]) is None else word[0]
+
+
+def number(text: str) -> Decimal | None:
+    """A text as a number, without currency, thousands separators, a per cent sign and what stands around it.
+
+    Only what is a number altogether counts: `x=1,200.50` and `$18.` do, `3/4`, `2x` and `\\frac{3}{4}` do not.
+    """
+    bare = re.sub(r"[$€£¥]", "", text).replace("−", "-")
+    bare = re.sub(r"\\boxed\{([^{}]*)\}", r"\1", re.sub(r"^.*(?<![<>!≤≥≠])=", "", bare.strip(), flags=re.DOTALL))
+    bare = bare.strip(AROUND).rstrip(AROUND + ".")
+    return Decimal(bare.replace(",", "")) if NUMBER.fullmatch(bare) and re.search(r"\d", bare) else None
+
+
+def _folded(text: str, ignore_case: bool) -> str:
+    return text.strip().casefold() if ignore_case else text.strip()
+
+
+def _expressions(text: str, whole: bool) -> Any:
+    """What math-verify reads in a text; a text that is one whole expression needs no marks around it."""
+    marked = f"${text.strip()}$" if whole and "$" not in text and "\\boxed" not in text else text
+    return _math_verify().parse(marked)
+
+
+def _math_verify() -> Any:
+    """The optional library for mathematics.
+
+    Raises:
+        DataError: it is not installed.
+    """
+    try:
+        import math_verify
+    except ImportError as error:
+        raise DataError("match: math needs math-verify; install it with: pip install 'tapioca-prune[math]'") from error
+    return math_verify

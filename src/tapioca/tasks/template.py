@@ -1,0 +1,42 @@
+"""Templates over the fields of a row: jinja2 in a sandbox, strict about what is missing."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import StrictUndefined, Template
+from jinja2.sandbox import SandboxedEnvironment
+
+from tapioca.errors import DataError
+
+
+def render(template: str, fields: dict[str, Any], where: str) -> str:
+    """A template over a row's fields, as text.
+
+    Raises:
+        DataError: the template does not fit the row.
+    """
+    try:
+        text = _compiled(template).render(**{str(name): value for name, value in fields.items()})
+        text.encode()  # a lone surrogate cannot be tokenised
+        return text
+    except Exception as error:  # a template is a small program of the user's and can raise anything
+        raise DataError(
+            f"{where}: template {template!r} does not fit the row: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _printable(value: Any) -> Any:
+    """Refuse to print what is no text: None and lists in a prompt are mistakes."""
+    if value is None or isinstance(value, (list, dict)):
+        raise ValueError(f"it would print {value!r:.60}")
+    return value
+
+
+_JINJA = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, finalize=_printable)
+
+
+@lru_cache(maxsize=64)
+def _compiled(template: str) -> Template:
+    return _JINJA.from_string(template)

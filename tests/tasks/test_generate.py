@@ -1,0 +1,272 @@
+"""Tasks that write: equal to the model's own `generate`, padded or alone; chat templates, stop strings, bad rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import WORDS, choice_rows, word_tokenizer, write_lines
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+import tapioca
+from tapioca.errors import DataError, ModelError, NonFiniteError
+from tapioca.evaluate import batches, check_task, evaluate
+from tapioca.flows.canary import repetition
+from tapioca.models.decode import decode
+from tapioca.models.edit import apply
+from tapioca.models.find import find_layers
+from tapioca.models.tiny import tiny
+from tapioca.records import Plan
+from tapioca.tasks.files import load_task
+from tapioca.tasks.generate import Generate
+from tapioca.tasks.text import Encoder
+
+PLANS = [Plan.full(4), Plan.drop(4, [1])]
+BUDGET = 10
+
+
+def rows(count: int, answer: str = "the") -> list[dict]:
+    return [
+        {"id": row["id"], "group": row["group"], "context": row["context"], "answer": answer}
+        for row in choice_rows(count)
+    ]
+
+
+def load(path: Path, data: list[dict], tokenizer: Any = None, **given: Any) -> Any:
+    given = {"kind": "generate", "max_new_tokens": BUDGET, **given}
+    return load_task(str(write_lines(path / "task.jsonl", data)), Encoder(tokenizer or whole_tokenizer(), 128), given)
+
+
+def whole_tokenizer() -> PreTrainedTokenizerFast:
+    """The words of `word_tokenizer`, and one more for every other output of the small models."""
+    tokenizer = word_tokenizer()
+    tokenizer.add_tokens([f"w{at}" for at in range(len(WORDS), 128)])
+    return tokenizer
+
+
+def plain(model: PreTrainedModel, prompt: Any) -> tuple[str, bool]:
+    """What the model writes by itself after one prompt, and whether it came to an end."""
+    with torch.inference_mode():
+        ids = model.generate(torch.tensor([prompt]), max_new_tokens=BUDGET, do_sample=False, pad_token_id=0)  # type: ignore[operator]
+    written = ids[0, len(prompt) :].tolist()
+    return whole_tokenizer().decode(written, skip_special_tokens=True), 2 in written
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=str)
+def test_written_answers_are_those_of_plain_generate(model: PreTrainedModel, plan: Plan, tmp_path: Path) -> None:
+    task = load(tmp_path, rows(13))
+    prompts = [example.prompt for example in task.examples]
+    with apply(model, plan):
+        alone = [plain(model, prompt) for prompt in prompts]
+        written = [task.text(ids.tolist()) for ids in decode(model, prompts, BUDGET, task.ended)]
+    assert written == [text for text, _ in alone]
+    stop = next(text.split()[-1] for text, _ in alone if len(text.split()) > 2)
+    cut = [text.split(stop)[0].strip() for text, _ in alone]
+    golds = [{**row, "answer": text or "nothing"} for row, text in zip(rows(13), cut, strict=True)]
+    found = evaluate(model, load(tmp_path, golds, stop=(stop,)), [plan], batch_size=5)
+    assert found.values[0].tolist() == [float(bool(text)) for text in cut]
+    assert found.truncated[0].tolist() == [stop not in text and not ended for text, ended in alone]
+
+
+def test_eos_ends_a_text_and_does_not_count_as_broken_off(tmp_path: Path) -> None:
+    model, task = tiny("llama"), load(tmp_path, rows(13))
+    free = decode(model, [example.prompt for example in task.examples], BUDGET, lambda ids: False)
+    assert any(0 < len(ids) < BUDGET for ids in free)
+    assert not any(2 in ids for ids in free)
+    found = evaluate(model, task, PLANS[:1], batch_size=5)
+    assert found.truncated[0].tolist() == [len(ids) == BUDGET for ids in free]
+
+
+def test_the_likelihood_is_that_of_the_gold_answer_per_token(tmp_path: Path) -> None:
+    model = tiny("llama")
+    written, likely = (load(tmp_path, rows(13, "the red cat"), score=score) for score in ("accuracy", "likelihood"))
+    found, again = evaluate(model, written, PLANS, batch_size=5), evaluate(model, likely, PLANS, batch_size=5)
+    assert np.array_equal(again.values, again.likelihoods)
+    assert found.likelihoods == pytest.approx(again.values)
+    assert not again.truncated.any()
+    assert likely.budget == 0
+    assert likely.beside.budget == BUDGET
+    example = written.examples[4]
+    answer = [3, 17, 5]
+    with torch.inference_mode():
+        logits = model(torch.tensor([[*example.prompt, *answer]])).logits[0].log_softmax(-1)
+    start = len(example.prompt) - 1
+    expected = np.mean([float(logits[start + at, token]) for at, token in enumerate(answer)])
+    assert found.likelihoods[0, 4] == pytest.approx(expected, abs=1e-5)
+
+
+def test_batches_are_named_by_all_that_changes_an_answer(tmp_path: Path) -> None:
+    variants: list[dict] = [
+        {},
+        {"stop": (".",)},
+        {"max_new_tokens": 9},
+        {"ignore_case": True},
+        {"score": "likelihood"},
+        {"template": "{{ context }} it"},
+    ]
+    digests = {batches(load(tmp_path, rows(5), **given), 5)[0].digest for given in variants}
+    assert len(digests) == len(variants)
+
+
+@pytest.mark.parametrize(
+    ("stop", "written", "text", "ended"),
+    [
+        ((), "the cat sat", "the cat sat", False),
+        (("sat",), "the cat sat", "the cat ", True),
+        (("sat", "cat"), "the cat sat", "the ", True),
+        (("cat sat",), "the cat sat", "the ", True),
+        (("cat",), "the dog ran", "the dog ran", False),
+        (("</s>",), "the cat </s>", "the cat", True),
+    ],
+)
+def test_stop_strings(tmp_path: Path, stop: tuple[str, ...], written: str, text: str, ended: bool) -> None:
+    task, ids = load(tmp_path, rows(1), stop=stop), word_tokenizer(bos=False).encode(written)
+    assert task.text(ids) == text
+    assert task.ended(ids) is ended
+    assert not any(
+        task.ended(ids[:at]) for at in range(1, len(ids)) if not any(s in task.tokenizer.decode(ids[:at]) for s in stop)
+    )
+
+
+def test_a_stop_string_in_the_prompt_stops_nothing(tmp_path: Path) -> None:
+    task, model = load(tmp_path, rows(4), stop=("the",)), tiny("llama")
+    assert all("the" in example.text for example in task.examples)
+    assert max(len(ids) for ids in decode(model, [e.prompt for e in task.examples], BUDGET, task.ended)) > 1
+
+
+CHAT = "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+CHATS: dict[str, tuple[str, bool]] = {
+    "llama-3": ("{{ bos_token }}" + CHAT, True),
+    "mistral": ("{{ bos_token }}" + CHAT, True),
+    "gemma": ("{{ bos_token }}" + NO_SYSTEM + CHAT, True),
+    "qwen": (CHAT, False),
+    "gpt2": (CHAT, False),
+}
+"""Chat templates as these families have them: with a BOS of their own where the tokenizer adds one to plain text too."""
+
+
+def chat_tokenizer(name: str) -> PreTrainedTokenizerFast:
+    template, bos = CHATS[name]
+    words = {word: at for at, word in enumerate([*WORDS, "[", "]", "user", "system", "assistant"])}
+    core = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    if bos:
+        core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>", chat_template=template
+    )
+
+
+@pytest.mark.parametrize("name", CHATS)
+def test_chats_have_the_ids_of_the_chat_template(tmp_path: Path, name: str) -> None:
+    tokenizer = chat_tokenizer(name)
+    task = load(tmp_path, [{"context": "the cat", "answer": "sat"}], tokenizer, chat=True)
+    asked = [{"role": "user", "content": "the cat"}]
+    expected = tokenizer.apply_chat_template(asked, tokenize=True, add_generation_prompt=True, return_dict=False)
+    example = task.examples[0]
+    assert list(example.prompt) == expected
+    assert example.prompt.count(1) == CHATS[name][1]
+    assert (example.rows[0].inputs, example.rows[0].targets) == (tuple(expected), (7,))
+
+
+def test_a_system_prompt(tmp_path: Path) -> None:
+    data = [{"context": "the cat", "answer": "sat"}]
+    task = load(tmp_path, data, chat_tokenizer("qwen"), chat=True, system="one dog")
+    text = chat_tokenizer("qwen").decode(list(task.examples[0].prompt))
+    assert text == "[ system ] one dog [ user ] the cat [ assistant ]"
+    with pytest.raises(
+        DataError, match=r"task.jsonl:1: the chat template does not take this .*System role not supported"
+    ):
+        load(tmp_path, data, chat_tokenizer("gemma"), chat=True, system="one dog")
+
+
+@pytest.mark.parametrize(
+    ("row", "given", "message"),
+    [
+        ({"context": "the"}, {}, r"task.jsonl:1: template '{{ answer }}' does not fit the row: 'answer' is undefined"),
+        ({"context": "the", "answer": " "}, {}, r"task.jsonl:1: the answer is empty"),
+        ({"context": "the", "answer": ["a"]}, {}, r"it would print \['a'\]"),
+        ({"context": "the", "answer": "cat"}, {"match": "number"}, r"task.jsonl:1: answer 'cat' is no number"),
+        ({"context": "the", "answer": "cat"}, {"chat": True}, r"the tokenizer has no chat template; leave out chat: true"),
+        ({"context": "the", "answer": "cat"}, {"system": "x"}, r"a system prompt needs chat: true"),
+        ({"context": "the", "answer": "cat"}, {"stop": ("",)}, r"a stop string is empty"),
+        ({"context": "the", "answer": "cat"}, {"extract": "("}, r"extract '\(' is no regular expression \(missing \), .*\)"),
+        ({"context": "the", "answer": "cat"}, {"max_new_tokens": 0}, r"max_new_tokens: input should be greater"),
+        ({"context": "the", "answer": "cat"}, {"max_new_tokens": 127}, r"129 tokens \(127 of them to write\), but the model reads at most 128"),
+        ({"text": "the"}, {"chat": True, "kind": None}, r"chat is for kind: generate, this is a perplexity task"),
+        ({"answer": "cat"}, {}, r"no field context, question, text to make a prompt of; give a template"),
+    ],
+)  # fmt: skip
+def test_rows_and_options_that_cannot_work(tmp_path: Path, row: dict, given: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        load(tmp_path, [row], **given)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_gold_answer_may_be_a_part_of_a_field(tmp_path: Path) -> None:
+    given = {"gold": "{{ answer.split('####')[1] }}", "continuation": " {{ answer }}", "match": "number"}
+    example = load(tmp_path, [{"question": "the cat", "answer": "one and two #### 3"}], **given).examples[0]
+    assert (example.answer, len(example.rows[0].targets)) == ("3", 5)
+
+
+def test_a_model_that_cannot_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("llama")
+    monkeypatch.setattr(model, "can_generate", lambda: False)
+    with pytest.raises(ModelError, match="this llama model cannot write text"):
+        check_task(model, load(tmp_path, rows(2)))
+
+
+def test_nan_while_writing_stops(tmp_path: Path) -> None:
+    model, task = tiny("llama"), load(tmp_path, rows(2))
+    find_layers(model).blocks[2].mlp.down_proj.weight.data[0, 0] = float("nan")
+    with pytest.raises(NonFiniteError, match="the outputs became NaN while the model wrote"):
+        decode(model, [example.prompt for example in task.examples], 4, task.ended)
+
+
+def test_at_the_floor_the_way_out_is_said(tmp_path: Path) -> None:
+    load(tmp_path, rows(40, "yes no yes"))
+    (tmp_path / "task.yaml").write_text("max_new_tokens: 10\n")
+    with pytest.raises(
+        DataError, match=r"scores 0\.0 % .* use --score likelihood; \d+ of 20 answers broke off at max_new"
+    ):
+        tapioca.prune(
+            tiny("llama"), whole_tokenizer(), task=tmp_path / "task.jsonl", kind="generate",
+            out=tmp_path / "run", progress=False,
+        )  # fmt: skip
+
+
+def test_a_run_guided_by_the_likelihood(tmp_path: Path) -> None:
+    load(tmp_path, rows(40, "yes no"))
+    (tmp_path / "task.yaml").write_text("kind: generate\nmax_new_tokens: 6\nstop: ['cat']\n")
+    info = tapioca.prune(
+        tiny("llama"), whole_tokenizer(), task=tmp_path / "task.jsonl", score="likelihood", out=tmp_path / "run",
+        progress=False, max_drops=1, random_plans=2,
+    )  # fmt: skip
+    main = next(judged for judged in info.judgements if judged.plan == info.shown)
+    assert main.beside is not None
+    assert main.beside.metric.name == "exact match"
+    assert 0 < main.truncated[0] <= 20
+    canary = info.canary
+    assert canary is not None
+    assert (canary.plan, canary.prompts, canary.tokens) == (info.shown, 8, 64)
+    page = (info.folder / "report.html").read_text()
+    assert "8 free texts of at most 64 tokens" in page
+    assert "xact match of" in page
+    assert type(info).model_validate_json(info.model_dump_json()) == info
+
+
+def test_repetition() -> None:
+    assert repetition(np.arange(20)) == 0
+    assert repetition(np.array([7] * 10)) == pytest.approx(6 / 7)
+    assert repetition(np.array([1, 2, 3])) == 0
+
+
+def test_the_task_is_what_it_says(tmp_path: Path) -> None:
+    task = load(tmp_path, rows(3))
+    assert isinstance(task, Generate)
+    assert (task.metric.name, task.chance.tolist()) == ("exact match", [0, 0, 0])
