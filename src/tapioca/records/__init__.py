@@ -1,6 +1,7 @@
 """Frozen values that travel between the rooms; they load no torch."""
 
-from tapioca.records.config import ApplyConfig, ExportConfig, PruneConfig, Request
+from tapioca.records.config import ApplyConfig, CompareConfig, ExportConfig, PruneConfig, Request, RunConfig
+from tapioca.records.compare import CompareInfo, Pick, Searched
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row
 from tapioca.records.plan import BRANCHES, BranchName, Plan, ranges
 from tapioca.records.results import (
@@ -23,6 +24,8 @@ __all__ = [
     "ApplyConfig",
     "BranchName",
     "Check",
+    "CompareConfig",
+    "CompareInfo",
     "Cost",
     "Deviation",
     "Example",
@@ -31,14 +34,17 @@ __all__ = [
     "Inputs",
     "Judgement",
     "Metric",
+    "Pick",
     "Plan",
     "Profile",
     "PruneConfig",
     "Request",
     "Round",
     "Row",
+    "RunConfig",
     "RunInfo",
     "Scores",
+    "Searched",
     "Trial",
     "Verdict",
     "ranges",

@@ -86,6 +86,14 @@ class Store:
                 raise
         self._known_plans.add(plan.digest)
 
+    def seconds(self, plan: Plan, batch: str) -> float:
+        """How long a plan took for a batch when it was run; 0 if it was not."""
+        with _errors(self.folder):
+            row = self._db.execute(
+                "SELECT seconds FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)
+            ).fetchone()
+        return float(row[0]) if row else 0.0
+
     def totals(self) -> tuple[int, int, float]:
         """Plans, plan-example evaluations and seconds in this run so far."""
         with _errors(self.folder):

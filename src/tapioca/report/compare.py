@@ -1,0 +1,182 @@
+"""A comparison of criteria on one screen and on one self-contained page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tapioca.disk import write_text
+from tapioca.records import CompareInfo, Gain, Pick
+from tapioca.report import words
+from tapioca.report.figures import COLOURS, DARK, GREY, HEIGHT, svg
+
+PANEL = 250
+RANDOM = "random plans"
+
+
+def write_compare_page(info: CompareInfo) -> Path:
+    """Write `report.html` into the folder of a comparison and return its path."""
+    path = info.folder / "report.html"
+    write_text(path, render(info))
+    return path
+
+
+def render(info: CompareInfo) -> str:
+    """The page as text."""
+    page = Environment(
+        loader=PackageLoader("tapioca.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    charts = {"criteria": criteria_chart(info), "front": front_chart(info)}
+    return page.get_template("compare.html.j2").render(
+        info=info,
+        name=Path(info.model).name,
+        task=Path(info.task).name,
+        charts={name: Markup(svg(chart)) for name, chart in charts.items()},
+        words=words,
+        effect=effect,
+        p_value=p_value,
+    )
+
+
+def effect(gain: Gain | None) -> str:
+    """A change with its interval, short: '0.554 [0.523, 0.589]' as a multiple of the error, or '+2.1 [+0.4, +3.8]' in points."""
+    if gain is None:
+        return "–"
+    if gain.metric.kind == "error":
+        return f"{1 - gain.gain:#.3g} [{1 - gain.ci95[1]:#.3g}, {1 - gain.ci95[0]:#.3g}]"
+    return f"{100 * gain.gain:+.1f} [{100 * gain.ci95[0]:+.1f}, {100 * gain.ci95[1]:+.1f}]"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value with two digits, or how small it is."""
+    if p is None:
+        return "–"
+    return "<1e-4" if p < 1e-4 else f"{p:.2g}"
+
+
+def show_compare(info: CompareInfo, console: Console) -> None:
+    """Print a comparison: every plan chosen with its held-out result, then what each criterion cost."""
+    unit = "error ×" if info.metric.kind == "error" else "points"
+    best = {drops: next(pick for pick in info.picks if pick.drops == drops) for drops in info.sizes()}
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("drop", "plan", f"OOD {unit} [95 %]", "p", f"ID {unit} [95 %]", f"OOD, against {info.first}", "by"):
+        table.add_column(column, no_wrap="[95 %]" in column or "against" in column)
+    for pick in info.picks:
+        row = (
+            str(pick.drops),
+            str(pick.plan),
+            effect(pick.ood),
+            p_value(pick.p_ood),
+            effect(pick.id),
+            effect(pick.rival),
+            ", ".join(pick.criteria),
+        )
+        table.add_row(*map(escape, row), style="bold" if pick == best[pick.drops] else None)
+    console.print(table, highlight=False)
+    console.print(f"[dim]{escape(reading(info))}", highlight=False, soft_wrap=True)
+    costs = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("criterion", "what it does", "plans", "layer-forwards", "time", "source"):
+        costs.add_column(column, justify="right" if column in ("plans", "layer-forwards", "time") else "left")
+    for one in info.searched:
+        row = (one.name, one.about, str(one.plans_tried), words.quantity(one.layer_forwards), words.duration(one.seconds), one.source)
+        costs.add_row(*map(escape, row))
+    console.print()
+    console.print(costs, highlight=False)
+    console.print(f"\nreport    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def reading(info: CompareInfo) -> str:
+    """How to read the table of plans."""
+    judged = info.picks[0]
+    held = f"{judged.ood.n} OOD" + (f" and {judged.id.n} ID" if judged.id else "")
+    better = "below 1 is better" if info.metric.kind == "error" else "above 0 is better"
+    plans = len({pick.plan for pick in info.picks})
+    return (
+        f"{info.metric.name} on {held} examples no search saw, against the full model; {better}; bold: best of its size. "
+        f"p: paired t-test, corrected for {plans} plans (Holm). Layers are numbered from 0."
+    )
+
+
+def criteria_chart(info: CompareInfo) -> alt.TopLevelMixin:
+    """Held-out OOD effect of every criterion's plan, one panel for each number of drops; ticks are random plans."""
+    panels = [_panel(info, drops) for drops in info.sizes()]
+    return alt.concat(*panels, columns=2).resolve_scale(x="shared")
+
+
+def _panel(info: CompareInfo, drops: int) -> alt.LayerChart:
+    error = info.metric.kind == "error"
+    rows = [
+        {"name": one.name, "effect": ends[0], "low": ends[1], "high": ends[2], "first": one.name == info.first}
+        for one in info.searched
+        if (pick := info.picked(one.name, drops)) and (ends := _ends(pick.ood))
+    ]
+    ticks = [{"name": RANDOM, "effect": 1 - gain if error else gain} for gain in info.random.get(drops, ())]
+    title = "OOD error, as a multiple of the full model's" if error else "OOD gain over the full model"
+    scale = alt.Scale(type="log", nice=False, padding=12) if error else alt.Scale(padding=12)
+    axis = alt.Axis(format="~g", tickCount=5) if error else alt.Axis(format="+.0%")
+    names = [*(one.name for one in info.searched), *([RANDOM] if ticks else [])]
+    y = alt.Y("name:N", title=None, sort=None, scale=alt.Scale(domain=names))
+    x = alt.X("effect:Q", title=title, scale=scale, axis=axis)
+    colour = alt.condition("datum.first", alt.value(COLOURS["OOD"]), alt.value(COLOURS["ID"]))
+    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    interval = base.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q", scale=scale, axis=axis, title=title), x2="high:Q", color=colour)
+    point = base.mark_point(filled=True, size=55, opacity=1).encode(x=x, color=colour)
+    random = alt.Chart(alt.Data(values=ticks)).mark_tick(color=GREY, thickness=1.5, size=11).encode(x=x, y=y)
+    none = alt.Chart(alt.Data(values=[{"effect": 1 if error else 0}])).mark_rule(color=DARK).encode(x=x)
+    drop = f"{drops} drop{'s' if drops > 1 else ''}"
+    return alt.layer(none, random, interval, point).properties(width=PANEL, height=16 * len(names), title=drop)
+
+
+def front_chart(info: CompareInfo) -> alt.TopLevelMixin:
+    """OOD score against the operations left; the line is the Pareto front, coloured points are the first criterion's."""
+    metric = info.metric
+    full = metric.shown(info.picks[0].ood.full)
+    rows = [{"flops": 1.0, "value": full, "label": "full model", "first": False, "front": True}]
+    rows += [
+        {
+            "flops": pick.flops,
+            "value": metric.shown(pick.ood.planned),
+            "label": _short(pick),
+            "first": info.first in pick.criteria,
+            "front": pick.front,
+        }
+        for pick in info.picks
+    ]
+    if any(pick.front and pick.flops >= 1 for pick in info.picks):
+        rows[0]["front"] = False
+    error = metric.kind == "error"
+    x = alt.X("flops:Q", title="floating-point operations left", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False, padding=25))
+    y = alt.Y(
+        "value:Q",
+        title=f"OOD {metric.name}, test split",
+        axis=alt.Axis(format="~g" if error else ".0%"),
+        scale=alt.Scale(type="log", nice=False, padding=15) if error else alt.Scale(zero=False, padding=15),
+    )
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
+    colour = alt.condition("datum.first", alt.value(COLOURS["OOD"]), alt.value(GREY))
+    points = base.mark_point(filled=True, size=45, opacity=0.9).encode(color=colour)
+    front = base.transform_filter("datum.front")
+    line = front.mark_line(color=DARK, strokeWidth=1.5).encode(order="flops:Q")
+    ring = front.mark_point(size=90, color=DARK, strokeWidth=1.5)
+    labels = front.mark_text(align="left", dx=8, dy=9, fontSize=11, color=DARK).encode(text="label:N")
+    return alt.layer(points, line, ring, labels).properties(width=640, height=HEIGHT + 70)
+
+
+def _ends(gain: Gain) -> tuple[float, float, float]:
+    """The effect and the ends of its interval as they are drawn."""
+    if gain.metric.kind == "error":
+        return 1 - gain.gain, 1 - gain.ci95[1], 1 - gain.ci95[0]
+    return gain.gain, *gain.ci95
+
+
+def _short(pick: Pick) -> str:
+    """Who chose a plan, in the space of a label."""
+    others = len(pick.criteria) - 1
+    return f"{pick.plan} ({pick.criteria[0]}{f' + {others}' if others else ''})"
