@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from tapioca.errors import NonFiniteError
 from tapioca.geometry.similarity import Similarity, angular_distances, influence, magnitude
-from tapioca.models.find import find_layers
 from tapioca.models.edit import apply
+from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate
 from tapioca.models.watch import layer_outputs, residual_stream
 from tapioca.records import Example, Plan

@@ -17,7 +17,7 @@ from tapioca.models.load import Loaded
 from tapioca.records import CompareConfig, CompareInfo, Gain, Pick, Plan
 from tapioca.records.results import Data
 from tapioca.report.compare import write_compare_page
-from tapioca.search.base import Picks, Space
+from tapioca.search.base import Picks
 from tapioca.search.criteria import Criterion
 from tapioca.search.population import random_plans
 from tapioca.stats import compare as compare_scores
@@ -87,7 +87,9 @@ def _stand_ins(job: Job, chosen: dict[str, Criterion]) -> list[str]:
     """Which criteria fall together on these data, and why."""
     notes = []
     if "sleb" in chosen and prompt_tokens(job.search["ood"]) is None:
-        notes.append(f"sleb: the prompts have no tokens to predict, so {job.metric.name} stands in for their perplexity")
+        notes.append(
+            f"sleb: the prompts have no tokens to predict, so {job.metric.name} stands in for their perplexity"
+        )
     if "likelihood" in chosen and job.metric.kind == "error":
         notes.append(f"likelihood: {job.metric.name} is itself a graded score, so this is the same as tale")
     return notes
@@ -156,9 +158,7 @@ class Bench:
 
     def _compare(self, data: Data, first: Plan, second: Plan) -> Gain:
         task, rows = self.job.test[data], self.scores[data]
-        return compare_scores(
-            rows[first], rows[second], task.weights, task.groups, task.metric, self.job.config.seed
-        )
+        return compare_scores(rows[first], rows[second], task.weights, task.groups, task.metric, self.job.config.seed)
 
     def _p(self, data: Data) -> dict[Plan, float]:
         """p-values against the full model, corrected for all plans judged."""

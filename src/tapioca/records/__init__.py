@@ -1,7 +1,7 @@
 """Frozen values that travel between the rooms; they load no torch."""
 
-from tapioca.records.config import ApplyConfig, CompareConfig, ExportConfig, PruneConfig, Request, RunConfig
 from tapioca.records.compare import CompareInfo, Pick, Searched
+from tapioca.records.config import ApplyConfig, CompareConfig, ExportConfig, PruneConfig, Request, RunConfig
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row
 from tapioca.records.plan import BRANCHES, BranchName, Plan, ranges
 from tapioca.records.results import (

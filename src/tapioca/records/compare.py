@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-
 from pydantic import Field
 
 from tapioca.records.examples import Metric
@@ -67,6 +66,11 @@ class CompareInfo(Record, protected_namespaces=()):
     random: dict[int, tuple[float, ...]] = Field(description="OOD gains of the random plans by number of drops.")
 
     @property
+    def full_on_front(self) -> bool:
+        """Whether no plan judged has an OOD score at least as good as the full model's."""
+        return all(pick.ood.planned < pick.ood.full for pick in self.picks)
+
+    @property
     def first(self) -> str:
         """The criterion the others are compared with."""
         return self.searched[0].name
@@ -78,4 +82,3 @@ class CompareInfo(Record, protected_namespaces=()):
     def sizes(self) -> tuple[int, ...]:
         """The numbers of drops compared, ascending."""
         return tuple(dict.fromkeys(pick.drops for pick in self.picks))
-

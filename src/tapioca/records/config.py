@@ -132,7 +132,9 @@ class CompareConfig(RunConfig):
     verb = "compare"
 
     criteria: str = Field(
-        default="all", min_length=1, description="Ways to choose a plan: all, or names with commas between, the first to compare with."
+        default="all",
+        min_length=1,
+        description="Ways to choose a plan: all, or names with commas between, the first to compare with.",
     )
     drops: str = Field(
         default="1:4",

@@ -9,15 +9,13 @@ import altair as alt
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from tapioca.disk import write_text
 from tapioca.records import CompareInfo, Gain, Pick
 from tapioca.report import words
-from tapioca.report.figures import COLOURS, DARK, GREY, HEIGHT, svg
+from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH, svg
 
-PANEL = 250
 RANDOM = "random plans"
 
 
@@ -64,32 +62,38 @@ def p_value(p: float | None) -> str:
 def show_compare(info: CompareInfo, console: Console) -> None:
     """Print a comparison: every plan chosen with its held-out result, then what each criterion cost."""
     unit = "error ×" if info.metric.kind == "error" else "points"
-    best = {drops: next(pick for pick in info.picks if pick.drops == drops) for drops in info.sizes()}
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("drop", "plan", f"OOD {unit} [95 %]", "p", f"ID {unit} [95 %]", f"OOD, against {info.first}", "by"):
-        table.add_column(column, no_wrap="[95 %]" in column or "against" in column)
-    for pick in info.picks:
-        row = (
-            str(pick.drops),
-            str(pick.plan),
-            effect(pick.ood),
-            p_value(pick.p_ood),
-            effect(pick.id),
-            effect(pick.rival),
-            ", ".join(pick.criteria),
-        )
-        table.add_row(*map(escape, row), style="bold" if pick == best[pick.drops] else None)
+    table = _table("plan, chosen by", f"OOD {unit} [95 %]", "p", f"ID {unit} [95 %]", f"vs {info.first}")
+    for drops in info.sizes():
+        table.add_row(f"[dim]{drops} drop{'s' if drops > 1 else ''}")
+        for pick in info.picks:
+            if pick.drops == drops:
+                who = f"{pick.plan}\n[dim]{', '.join(pick.criteria)}[/]"
+                table.add_row(who, effect(pick.ood), p_value(pick.p_ood), effect(pick.id), against(pick, info.first))
     console.print(table, highlight=False)
-    console.print(f"[dim]{escape(reading(info))}", highlight=False, soft_wrap=True)
-    costs = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("criterion", "what it does", "plans", "layer-forwards", "time", "source"):
-        costs.add_column(column, justify="right" if column in ("plans", "layer-forwards", "time") else "left")
+    console.print(f"[dim]{reading(info)}\n", highlight=False, soft_wrap=True)
+    costs = _table("criterion", "plans tried", "layer-forwards", "model time")
     for one in info.searched:
-        row = (one.name, one.about, str(one.plans_tried), words.quantity(one.layer_forwards), words.duration(one.seconds), one.source)
-        costs.add_row(*map(escape, row))
-    console.print()
+        spent = words.quantity(one.layer_forwards), words.duration(one.seconds)
+        costs.add_row(one.name, str(one.plans_tried), *spent)
     console.print(costs, highlight=False)
     console.print(f"\nreport    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def _table(first: str, *others: str) -> Table:
+    """A table without lines; only its first column may be folded."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column(first)
+    for column in others:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
+def against(pick: Pick, first: str) -> str:
+    """What the interval says of a plan against the first criterion's: better, worse, unclear, or the same plan."""
+    if pick.rival is None:
+        return "same" if first in pick.criteria else "–"
+    low, high = pick.rival.ci95
+    return "better" if low > 0 else "worse" if high < 0 else "unclear"
 
 
 def reading(info: CompareInfo) -> str:
@@ -99,8 +103,8 @@ def reading(info: CompareInfo) -> str:
     better = "below 1 is better" if info.metric.kind == "error" else "above 0 is better"
     plans = len({pick.plan for pick in info.picks})
     return (
-        f"{info.metric.name} on {held} examples no search saw, against the full model; {better}; bold: best of its size. "
-        f"p: paired t-test, corrected for {plans} plans (Holm). Layers are numbered from 0."
+        f"{info.metric.name} on {held} examples no search saw, against the full model; {better}. "
+        f"p: paired t-test, corrected for {plans} plans (Holm). vs {info.first}: by the paired interval of the two OOD results."
     )
 
 
@@ -110,7 +114,7 @@ def criteria_chart(info: CompareInfo) -> alt.TopLevelMixin:
     return alt.concat(*panels, columns=2).resolve_scale(x="shared")
 
 
-def _panel(info: CompareInfo, drops: int) -> alt.LayerChart:
+def _panel(info: CompareInfo, drops: int) -> Any:
     error = info.metric.kind == "error"
     rows = [
         {"name": one.name, "effect": ends[0], "low": ends[1], "high": ends[2], "first": one.name == info.first}
@@ -126,19 +130,23 @@ def _panel(info: CompareInfo, drops: int) -> alt.LayerChart:
     x = alt.X("effect:Q", title=title, scale=scale, axis=axis)
     colour = alt.condition("datum.first", alt.value(COLOURS["OOD"]), alt.value(COLOURS["ID"]))
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
-    interval = base.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q", scale=scale, axis=axis, title=title), x2="high:Q", color=colour)
+    interval = base.mark_rule(strokeWidth=2.5).encode(
+        x=alt.X("low:Q", scale=scale, axis=axis, title=title), x2="high:Q", color=colour
+    )
     point = base.mark_point(filled=True, size=55, opacity=1).encode(x=x, color=colour)
     random = alt.Chart(alt.Data(values=ticks)).mark_tick(color=GREY, thickness=1.5, size=11).encode(x=x, y=y)
     none = alt.Chart(alt.Data(values=[{"effect": 1 if error else 0}])).mark_rule(color=DARK).encode(x=x)
     drop = f"{drops} drop{'s' if drops > 1 else ''}"
-    return alt.layer(none, random, interval, point).properties(width=PANEL, height=16 * len(names), title=drop)
+    return alt.layer(none, random, interval, point).properties(width=WIDTH, height=16 * len(names), title=drop)
 
 
 def front_chart(info: CompareInfo) -> alt.TopLevelMixin:
     """OOD score against the operations left; the line is the Pareto front, coloured points are the first criterion's."""
     metric = info.metric
     full = metric.shown(info.picks[0].ood.full)
-    rows = [{"flops": 1.0, "value": full, "label": "full model", "first": False, "front": True}]
+    rows: list[dict[str, Any]] = [
+        {"flops": 1.0, "value": full, "label": "full model", "first": False, "front": info.full_on_front}
+    ]
     rows += [
         {
             "flops": pick.flops,
@@ -149,10 +157,13 @@ def front_chart(info: CompareInfo) -> alt.TopLevelMixin:
         }
         for pick in info.picks
     ]
-    if any(pick.front and pick.flops >= 1 for pick in info.picks):
-        rows[0]["front"] = False
     error = metric.kind == "error"
-    x = alt.X("flops:Q", title="floating-point operations left", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False, padding=25))
+    x = alt.X(
+        "flops:Q",
+        title="floating-point operations left",
+        axis=alt.Axis(format=".0%"),
+        scale=alt.Scale(domain=[min(row["flops"] for row in rows), 1.0], nice=False, padding=25),
+    )
     y = alt.Y(
         "value:Q",
         title=f"OOD {metric.name}, test split",
@@ -165,8 +176,9 @@ def front_chart(info: CompareInfo) -> alt.TopLevelMixin:
     front = base.transform_filter("datum.front")
     line = front.mark_line(color=DARK, strokeWidth=1.5).encode(order="flops:Q")
     ring = front.mark_point(size=90, color=DARK, strokeWidth=1.5)
-    labels = front.mark_text(align="left", dx=8, dy=9, fontSize=11, color=DARK).encode(text="label:N")
-    return alt.layer(points, line, ring, labels).properties(width=640, height=HEIGHT + 70)
+    named = base.transform_filter("datum.front || datum.label == 'full model'")
+    labels = named.mark_text(align="left", dx=8, dy=-3, angle=330, fontSize=11, color=DARK).encode(text="label:N")
+    return alt.layer(points, line, ring, labels).properties(width=FULL_WIDTH, height=HEIGHT + 70)
 
 
 def _ends(gain: Gain) -> tuple[float, float, float]:
@@ -179,4 +191,4 @@ def _ends(gain: Gain) -> tuple[float, float, float]:
 def _short(pick: Pick) -> str:
     """Who chose a plan, in the space of a label."""
     others = len(pick.criteria) - 1
-    return f"{pick.plan} ({pick.criteria[0]}{f' + {others}' if others else ''})"
+    return f"{pick.drops}: {pick.criteria[0]}{f' + {others}' if others else ''}"

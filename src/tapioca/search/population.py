@@ -70,9 +70,7 @@ def evolution(space: Space) -> Steps:
     return found
 
 
-def _select(
-    offspring: tuple[Plan, ...], parents: tuple[Plan, ...]
-) -> Generator[Question, Sequence[float], Plan]:
+def _select(offspring: tuple[Plan, ...], parents: tuple[Plan, ...]) -> Generator[Question, Sequence[float], Plan]:
     """The winner: the best on a share of the data meet the parents on all of it."""
     first = ranked(offspring, (yield Question(offspring, FIRST_SHARE)))[:SURVIVORS]
     final = (*parents, *first)
