@@ -24,6 +24,7 @@ SIMILAR = [name for name in WHOLE if CRITERIA[name].guide == "states"]
 SCORED = [name for name in CRITERIA if CRITERIA[name].guide in ("score", "likelihood", "text")]
 PLACES = [(at, count) for count in (1, 2, 3) for at in range(9)]
 """Before each of the eight layers, and after the last."""
+QUICK = {(0, 1), (3, 2), (8, 1)}
 
 
 def planted(at: int, count: int) -> PreTrainedModel:
@@ -57,7 +58,10 @@ def test_every_similarity_criterion_finds_exactly_the_planted_layers(at: int, co
         assert search.picks == {count: Plan.drop(8 + count, range(at, at + count))}, name
 
 
-@pytest.mark.parametrize(("at", "count"), [(0, 1), (8, 1), (0, 3), (4, 3), (8, 3)])
+@pytest.mark.parametrize(
+    ("at", "count"),
+    [(at, count) if (at, count) in QUICK else pytest.param(at, count, marks=pytest.mark.slow) for at, count in PLACES],
+)
 def test_every_criterion_by_score_holds_the_planted_layers_for_nothing(at: int, count: int) -> None:
     """On the data the learner was trained on, nothing but a layer without effect can go for free."""
     model, task = planted(at, count), load_lab("lab:id,n=12")
