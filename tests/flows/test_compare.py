@@ -136,17 +136,15 @@ def test_a_live_language_model(tmp_path: Path) -> None:
     assert [one.name for one in found.searched] == list(CRITERIA)
 
 
-def test_a_model_without_known_branches_is_compared_without_them(tmp_path: Path) -> None:
+def test_criteria_a_model_cannot_have_are_left_out(tmp_path: Path) -> None:
     task = write_lines(tmp_path / "ood.jsonl", choice_rows(80))
     loaded = Loaded(tiny("mamba"), word_tokenizer())
     config = request(tmp_path / "run", task=str(task), reference=None, score="likelihood", drops="1")
     found = compare(config, loaded=loaded)
-    assert not {"attention", "mlp", "mixed"} & {one.name for one in found.searched}
-    assert any(
-        "attention is left out: no attention branch of this model can be dropped alone" in n for n in found.notes
-    )
-    with pytest.raises(UsageError, match="attention cannot be used: no attention branch"):
-        compare(config.model_copy(update={"criteria": "tale,attention", "out": tmp_path / "b"}), loaded=loaded)
+    assert {one.name for one in found.searched} == set(CRITERIA) - {"mlp", "mixed"}
+    assert any("mlp is left out: no mlp branch of this model can be dropped alone" in n for n in found.notes)
+    with pytest.raises(UsageError, match="mlp cannot be used: no mlp branch"):
+        compare(config.model_copy(update={"criteria": "tale,mlp", "out": tmp_path / "b"}), loaded=loaded)
 
 
 def test_the_prompts_of_a_task_as_running_text() -> None:
@@ -190,3 +188,8 @@ def test_the_screen(info: CompareInfo, capsys: pytest.CaptureFixture[str]) -> No
     out, _ = capsys.readouterr()
     assert "vs tale" in out
     assert "drop 6–7" in out
+    (info.folder / "report.html").unlink()
+    assert main(["report", str(info.folder)]) == 0
+    again, _ = capsys.readouterr()
+    assert again.strip() == out[out.index("plan, chosen by") :].strip()
+    assert (info.folder / "report.html").is_file()

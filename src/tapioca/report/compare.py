@@ -48,7 +48,8 @@ def effect(gain: Gain | None) -> str:
     if gain is None:
         return "–"
     if gain.metric.kind == "error":
-        return f"{1 - gain.gain:#.3g} [{1 - gain.ci95[1]:#.3g}, {1 - gain.ci95[0]:#.3g}]"
+        shown = [f"{value:#.3g}".rstrip(".") for value in _ends(gain)]
+        return f"{shown[0]} [{shown[1]}, {shown[2]}]"
     return f"{100 * gain.gain:+.1f} [{100 * gain.ci95[0]:+.1f}, {100 * gain.ci95[1]:+.1f}]"
 
 
