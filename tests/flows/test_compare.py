@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import choice_rows, word_tokenizer, write_lines
 
+import tapioca
 from tapioca.cli.main import main
 from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
@@ -128,9 +129,8 @@ def test_an_interrupted_comparison_goes_on(info: CompareInfo, tmp_path: Path, mo
 def test_a_live_language_model(tmp_path: Path) -> None:
     """SLEB reads the prompts' tokens, likelihood differs from accuracy, and a sequential model has both branches."""
     task = write_lines(tmp_path / "ood.jsonl", choice_rows(80))
-    loaded = Loaded(tiny("llama"), word_tokenizer())
-    config = request(tmp_path / "run", task=str(task), reference=None, score="likelihood", drops="1")
-    found = compare(config, loaded=loaded)
+    settings: dict = {"score": "likelihood", "drops": "1", "random_plans": 5, "out": tmp_path / "run"}
+    found = tapioca.compare(tiny("llama"), word_tokenizer(), task=task, progress=False, **settings)
     assert not [note for note in found.notes if note.startswith("sleb")]
     assert found.picks[0].id is None
     assert [one.name for one in found.searched] == list(CRITERIA)
