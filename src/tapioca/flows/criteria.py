@@ -123,8 +123,9 @@ class Chooser:
             table = scores.likelihoods if criterion.guide == "likelihood" else scores.values
             search.tell(np.average(table, axis=1, weights=task.weights).tolist())
             cut = batches(task, self.job.config.batch_size)
-            asked |= {(plan, batch.digest): len(batch.examples) for plan in question.plans for batch in cut}
-        forwards += sum(computed(plan) * examples for (plan, _), examples in asked.items())
+            rows = {batch.digest: sum(len(example.rows) for example in batch.examples) for batch in cut}
+            asked |= {(plan, digest): count for plan in question.plans for digest, count in rows.items()}
+        forwards += sum(computed(plan) * count for (plan, _), count in asked.items())
         seconds += sum(self.job.store.seconds(plan, batch) for plan, batch in asked)
         tried = len({plan for plan, _ in asked})
         return search.picks, Searched(

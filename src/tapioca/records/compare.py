@@ -18,7 +18,7 @@ class Searched(Record):
     about: str
     source: str
     plans_tried: int
-    layer_forwards: int = Field(description="Layers computed, times search examples; one branch counts half a layer.")
+    layer_forwards: int = Field(description="Layers computed, times sequences read; a layer without one branch counts half.")
     seconds: float = Field(description="Time the model ran for it.")
 
 
