@@ -9,7 +9,9 @@ from transformers import PreTrainedModel
 
 from tapioca.errors import NonFiniteError
 from tapioca.models.find import find_layers
+from tapioca.models.inputs import collate
 from tapioca.models.tiny import tiny
+from tapioca.models.watch import residual_stream
 from tapioca.observe import sample, states
 from tapioca.records import Example, Plan
 
@@ -29,6 +31,17 @@ def test_states_equal_the_models_own_hidden_states(model: PreTrainedModel) -> No
             hidden = model(torch.tensor([example.prompt]), output_hidden_states=True).hidden_states
         for layer in range(3):  # transformers' last entry stands after the final norm
             assert found[layer, at] == pytest.approx(hidden[layer + 1][0, -1].numpy(), abs=2e-5)
+
+
+def test_the_residual_stream_begins_before_the_first_layer(model: PreTrainedModel) -> None:
+    example, seen = prompts(1)[0], {}
+    residual_stream(model, collate(model, [example.prompt]), seen.__setitem__)
+    with torch.inference_mode():
+        hidden = model(torch.tensor([example.prompt]), output_hidden_states=True).hidden_states
+    assert sorted(seen) == [0, 1, 2, 3, 4]
+    for depth in range(4):  # transformers' last entry stands after the final norm
+        assert seen[depth].numpy() == pytest.approx(hidden[depth].numpy(), abs=2e-5)
+    assert seen[4][0, -1].numpy() == pytest.approx(states(model, Plan.full(4), (example,))[3, 0], abs=2e-5)
 
 
 def test_the_last_state_is_taken_before_the_final_norm(model: PreTrainedModel) -> None:

@@ -8,7 +8,7 @@ from scipy import stats as scipy_stats
 
 from tapioca.errors import NonFiniteError
 from tapioca.records import Gain, Metric
-from tapioca.stats import compare, decide, detectable, mean_interval, ratio_interval
+from tapioca.stats import compare, decide, detectable, holm, mean_interval, paired_p, ratio_interval
 
 ACCURACY = Metric(name="accuracy", kind="accuracy")
 ERROR = Metric(name="squared error", kind="error")
@@ -33,6 +33,20 @@ def test_accuracy_by_hand() -> None:
     assert (found.improved, found.worsened) == (3 / 8, 1 / 8)
     assert found.p == pytest.approx(2 * (1 + 4) / 2**4)  # exact McNemar: 3 wins, 1 loss
     assert found.test == "McNemar, exact"
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.5]) == pytest.approx([1.0, 1.0])
+    assert holm([0.2]) == [0.2]
+
+
+def test_the_paired_p_value_is_a_t_test_over_groups() -> None:
+    full, planned, weights = np.zeros(4), np.array([1.0, 3.0, 2.0, 6.0]), np.array([1.0, 1.0, 2.0, 1.0])
+    expected = scipy_stats.ttest_1samp([1.0 + 3.0, 4.0, 6.0], 0.0).pvalue
+    assert paired_p(full, planned, weights, ["a", "a", "b", "c"]) == pytest.approx(expected)
+    assert paired_p(full, full, weights, names(4)) == 1.0
+    assert paired_p(full, full + 1, np.ones(4), names(4)) == 0.0
 
 
 def test_error_by_hand() -> None:

@@ -14,7 +14,7 @@ import wrapt
 from tapioca.registry import Registry
 
 if TYPE_CHECKING:
-    from tapioca.api import export, profile, prune
+    from tapioca.api import compare, export, profile, prune
     from tapioca.errors import TapiocaError
     from tapioca.models.edit import apply
     from tapioca.models.load import load
@@ -26,6 +26,7 @@ _PUBLIC = Registry(
         "Plan": "tapioca.records:Plan",
         "TapiocaError": "tapioca.errors:TapiocaError",
         "apply": "tapioca.models.edit:apply",
+        "compare": "tapioca.api:compare",
         "export": "tapioca.api:export",
         "load": "tapioca.models.load:load",
         "profile": "tapioca.api:profile",
@@ -33,7 +34,7 @@ _PUBLIC = Registry(
     },
 )
 
-__all__ = ["Plan", "TapiocaError", "apply", "export", "load", "profile", "prune"]
+__all__ = ["Plan", "TapiocaError", "apply", "compare", "export", "load", "profile", "prune"]
 
 
 def __getattr__(name: str) -> Any:

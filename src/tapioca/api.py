@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tapioca.errors import UsageError
 from tapioca.evaluate import check_task
+from tapioca.flows.compare import compare as compare_flow
 from tapioca.flows.data import read_task
 from tapioca.flows.export import Exported, export
 from tapioca.flows.geometry import profile_of
@@ -20,11 +22,13 @@ from tapioca.models.find import find_layers
 from tapioca.models.identity import name_of
 from tapioca.models.load import Loaded
 from tapioca.observe import SAMPLE, sample, states
-from tapioca.records import Plan, Profile, PruneConfig, RunInfo
+from tapioca.records import CompareConfig, CompareInfo, Plan, Profile, PruneConfig, RunConfig, RunInfo
 from tapioca.report.screen import LiveScreen
 from tapioca.tasks.base import Task
 
-__all__ = ["Exported", "export", "profile", "prune"]
+__all__ = ["Exported", "compare", "export", "profile", "prune"]
+
+Info = TypeVar("Info")
 
 
 def prune(
@@ -52,24 +56,35 @@ def prune(
     Raises:
         TapiocaError: one line about what is wrong.
     """
-    loaded = Loaded(model, tokenizer) if isinstance(model, PreTrainedModel) else None
-    live_tasks = [source for source in (task, reference) if isinstance(source, Task)]
-    tasks = {source.name: source for source in live_tasks}
-    if len(tasks) < len(live_tasks):
-        raise UsageError(f"task and reference are both named '{live_tasks[0].name}'; give them different names")
-    unknown = options.keys() - PruneConfig.model_fields.keys()
-    if unknown:
-        raise UsageError(f"unknown option {sorted(unknown)[0]}; expected one of {', '.join(PruneConfig.model_fields)}")
-    config = PruneConfig(
-        model=name_of(model) if isinstance(model, PreTrainedModel) else str(model),
-        task=_name(task),
-        reference=None if reference is None else _name(reference),
-        **options,
-    )
-    if not progress:
-        return prune_flow(config, Silent(), loaded, tasks)
-    with LiveScreen(Console(stderr=True)) as screen:
-        return prune_flow(config, screen, loaded, tasks)
+    return _run(prune_flow, PruneConfig, model, tokenizer, task, reference, progress, options)
+
+
+def compare(
+    model: str | Path | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    task: str | Path | Task,
+    reference: str | Path | Task | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> CompareInfo:
+    """Let several criteria choose plans on the same data, and judge them all on the same held-out data.
+
+    Args:
+        model: a folder, a hub id, or a live transformers model.
+        tokenizer: of a live model.
+        task: the OOD data: a file, lab:SHIFT=STRENGTH, or a task object.
+        reference: the ID data, of the same form.
+        progress: show a progress display.
+        options: any field of `CompareConfig`, as on the command line.
+
+    Returns:
+        The comparison: every plan chosen with its results and intervals, and what each criterion cost.
+
+    Raises:
+        TapiocaError: one line about what is wrong.
+    """
+    return _run(compare_flow, CompareConfig, model, tokenizer, task, reference, progress, options)
 
 
 def profile(
@@ -101,3 +116,34 @@ def profile(
 
 def _name(task: str | Path | Task) -> str:
     return task.name if isinstance(task, Task) else str(task)
+
+
+def _run(
+    flow: Callable[..., Info],
+    record: type[RunConfig],
+    model: str | Path | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    task: str | Path | Task,
+    reference: str | Path | Task | None,
+    progress: bool,
+    options: dict[str, Any],
+) -> Info:
+    """Make the request of a recipe and run it."""
+    loaded = Loaded(model, tokenizer) if isinstance(model, PreTrainedModel) else None
+    live_tasks = [source for source in (task, reference) if isinstance(source, Task)]
+    tasks = {source.name: source for source in live_tasks}
+    if len(tasks) < len(live_tasks):
+        raise UsageError(f"task and reference are both named '{live_tasks[0].name}'; give them different names")
+    unknown = options.keys() - record.model_fields.keys()
+    if unknown:
+        raise UsageError(f"unknown option {sorted(unknown)[0]}; expected one of {', '.join(record.model_fields)}")
+    config = record(
+        model=name_of(model) if isinstance(model, PreTrainedModel) else str(model),
+        task=_name(task),
+        reference=None if reference is None else _name(reference),
+        **options,
+    )
+    if not progress:
+        return flow(config, Silent(), loaded, tasks)
+    with LiveScreen(Console(stderr=True)) as screen:
+        return flow(config, screen, loaded, tasks)

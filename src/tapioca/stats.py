@@ -104,6 +104,27 @@ def detectable(gain: Gain, n_test_groups: int, power: float = 0.8) -> float:
     return float(quantiles.sum() * standard_error * np.sqrt(gain.groups / n_test_groups))
 
 
+def paired_p(full: np.ndarray, planned: np.ndarray, weights: np.ndarray, groups: Sequence[str]) -> float:
+    """Two-sided p-value of a t-test over groups that the weighted mean difference is 0; 1 where nothing changed.
+
+    It asks what the bootstrap interval asks, of means and by groups, at any number of digits.
+    """
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.bincount(index, weights=(planned - full) * weights)
+    if np.ptp(sums) == 0:
+        return float(not sums.any())
+    return float(scipy_stats.ttest_1samp(sums, 0.0).pvalue)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for being many by Holm's step-down method (1979), in the order given."""
+    order = np.argsort(p, kind="stable")
+    steps = np.asarray(p, dtype=np.float64)[order] * np.arange(len(p), 0, -1)
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return corrected.tolist()
+
+
 def decide(ood: Gain | None, reference: Gain | None) -> Verdict:
     """The verdict the held-out intervals allow.
 

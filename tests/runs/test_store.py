@@ -24,6 +24,7 @@ def test_answers_survive_and_are_exact(tmp_path: Path) -> None:
         assert store.recall(Plan.drop(3, [0]), "b0") is None
         assert store.recall(Plan.full(3), "b1") is None
         assert store.totals() == (1, 2, 0.5)
+        assert (store.seconds(Plan.full(3), "b0"), store.seconds(Plan.full(3), "b1")) == (0.5, 0.0)
 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from tapioca.errors import DataError
 from tapioca.evaluate import check_task
 from tapioca.models.inputs import head_labels, max_length
 from tapioca.models.load import Loaded
-from tapioca.records import PruneConfig
+from tapioca.records import RunConfig
 from tapioca.records.results import Data
 from tapioca.registry import Registry
 from tapioca.tasks.base import Task
@@ -37,7 +37,7 @@ def read_task(name: str, loaded: Loaded, given: dict[str, Any]) -> Task:
     return task
 
 
-def read_tasks(config: PruneConfig, loaded: Loaded, live: dict[str, Task]) -> dict[str, Task]:
+def read_tasks(config: RunConfig, loaded: Loaded, live: dict[str, Task]) -> dict[str, Task]:
     """The data sets of a run by role: ood, and where given id and test.
 
     Raises:
@@ -59,7 +59,7 @@ def read_tasks(config: PruneConfig, loaded: Loaded, live: dict[str, Task]) -> di
     return {role: limited(task, config.limit, config.seed) for role, task in found.items()}
 
 
-def split_tasks(config: PruneConfig, whole: dict[str, Task]) -> tuple[dict[Data, Task], dict[Data, Task]]:
+def split_tasks(config: RunConfig, whole: dict[str, Task]) -> tuple[dict[Data, Task], dict[Data, Task]]:
     """Search and test splits by data set; groups shared by data sets land on one side.
 
     Raises:

@@ -17,7 +17,7 @@ from tapioca.models.find import find_layers
 from tapioca.models.identity import model_hash
 from tapioca.models.inputs import device_of
 from tapioca.models.load import Loaded, load
-from tapioca.records import Metric, Plan, PruneConfig, Scores
+from tapioca.records import Metric, Plan, RunConfig, Scores
 from tapioca.records.results import Data
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.store import Store
@@ -29,14 +29,14 @@ NOT_IN_MANIFEST = {"model", "task", "reference", "test", "out", "dry_run", "devi
 
 @dataclass(eq=False)
 class Job:
-    """Everything a pruning run works with.
+    """Everything a run works with.
 
     Attributes:
         search, test: the splits of each data set; nothing found on `search` is a result.
         notes: what was guessed or noticed, to be said aloud.
     """
 
-    config: PruneConfig
+    config: RunConfig
     loaded: Loaded
     n_layers: int
     search: dict[Data, Task]
@@ -64,7 +64,7 @@ class Job:
 
 
 def prepare(
-    config: PruneConfig, watcher: Watcher, loaded: Loaded | None = None, tasks: dict[str, Task] | None = None
+    config: RunConfig, watcher: Watcher, loaded: Loaded | None = None, tasks: dict[str, Task] | None = None
 ) -> Job:
     """Load, split, and open the run folder.
 
@@ -95,7 +95,7 @@ def prepare(
     return Job(config, loaded, len(layers), search, test, notes, store, watcher)
 
 
-def _notes(config: PruneConfig, whole: dict[str, Task], path: str, n_layers: int) -> tuple[str, ...]:
+def _notes(config: RunConfig, whole: dict[str, Task], path: str, n_layers: int) -> tuple[str, ...]:
     """What was found or guessed, one line each."""
     notes = [f"{n_layers} layers at {path}"]
     for task in whole.values():
@@ -105,7 +105,7 @@ def _notes(config: PruneConfig, whole: dict[str, Task], path: str, n_layers: int
     return tuple(notes)
 
 
-def _manifest(config: PruneConfig, loaded: Loaded, whole: dict[str, Task]) -> dict[str, Any]:
+def _manifest(config: RunConfig, loaded: Loaded, whole: dict[str, Task]) -> dict[str, Any]:
     """Everything that could change an answer or a choice."""
     model = loaded.model
     settings = config.model_dump(mode="json", exclude=NOT_IN_MANIFEST)

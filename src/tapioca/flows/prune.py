@@ -45,7 +45,7 @@ def prune(
     with job.store:
         checks = check(job)
         refuse_at_chance(job, checks)
-        search = run_search(job)
+        search = run_search(job, config)
         judgements = judge(job, search)
         profiles, deviations = observe_run(job, shown(search))
         info = RunInfo(
@@ -84,9 +84,9 @@ def write_run(info: RunInfo) -> None:
     write_page(info)
 
 
-def run_search(job: Job) -> Greedy:
+def run_search(job: Job, config: PruneConfig) -> Greedy:
     """Run the greedy search on the OOD search split."""
-    config, task = job.config, job.search["ood"]
+    task = job.search["ood"]
     search = Greedy(job.n_layers, job.metric, config.epsilon, config.max_drops, config.ties)
     while plans := search.ask():
         what = f"round {len(search.rounds) + 1}: {len(plans)} plans" if search.path else "full model on OOD search data"

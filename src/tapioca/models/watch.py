@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from tapioca.models.branches import argument_names
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import forward
 from tapioca.records import Plan
@@ -32,6 +33,28 @@ def layer_outputs(
 
             stack.callback(block.register_forward_hook(hook).remove)
         forward(model, batch, keep=1)
+
+
+def residual_stream(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], read: Callable[[int, torch.Tensor], None]
+) -> None:
+    """Run a batch and hand over the residual stream: before the first layer, and after each layer.
+
+    Args:
+        model: possibly under a plan.
+        batch: from `collate`.
+        read: called with 0 and the first layer's input, then with n and the state after n layers: (batch, token, width).
+    """
+    first = find_layers(model).blocks[0]
+
+    def before(module: Any, args: Any, kwargs: Any) -> None:
+        read(0, args[0] if args else kwargs[argument_names(module)[0]])
+
+    handle = first.register_forward_pre_hook(before, with_kwargs=True)
+    try:
+        layer_outputs(model, batch, lambda place, output: read(place + 1, output))
+    finally:
+        handle.remove()
 
 
 def first_non_finite(model: PreTrainedModel, plan: Plan, batch: dict[str, torch.Tensor]) -> str:

@@ -1,6 +1,7 @@
 """Frozen values that travel between the rooms; they load no torch."""
 
-from tapioca.records.config import ApplyConfig, ExportConfig, PruneConfig, Request
+from tapioca.records.compare import CompareInfo, Pick, Searched
+from tapioca.records.config import ApplyConfig, CompareConfig, ExportConfig, PruneConfig, Request, RunConfig
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row
 from tapioca.records.plan import BRANCHES, BranchName, Plan, ranges
 from tapioca.records.results import (
@@ -26,6 +27,8 @@ __all__ = [
     "BranchName",
     "Canary",
     "Check",
+    "CompareConfig",
+    "CompareInfo",
     "Cost",
     "Deviation",
     "Example",
@@ -35,14 +38,17 @@ __all__ = [
     "Inputs",
     "Judgement",
     "Metric",
+    "Pick",
     "Plan",
     "Profile",
     "PruneConfig",
     "Request",
     "Round",
     "Row",
+    "RunConfig",
     "RunInfo",
     "Scores",
+    "Searched",
     "Trial",
     "Verdict",
     "ranges",

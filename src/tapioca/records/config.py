@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -24,8 +24,10 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, prote
             raise UsageError(f"{flag}{message}, got {first['input']!r:.60}") from error
 
 
-class PruneConfig(Request):
-    """The request behind `tapioca prune`."""
+class RunConfig(Request):
+    """What every run that chooses and judges plans is asked: a model, data, and how the data are read and split."""
+
+    verb: ClassVar[str]
 
     model: str = Field(min_length=1, description="Model: a folder, or a hub id.")
     task: str = Field(
@@ -56,15 +58,6 @@ class PruneConfig(Request):
         description="What drives search and verdict of choice tasks: accuracy, or the gold answer's likelihood.",
     )
 
-    epsilon: float | None = Field(
-        default=None,
-        ge=0,
-        description="How far below the full model the search may go: 0.01 by default, relative for errors (TALE's code: 0.08).",
-    )
-    max_drops: int | None = Field(default=None, ge=1, description="Drop at most so many layers.")
-    ties: Literal["index", "likelihood"] = Field(
-        default="index", description="Among equal scores take the lowest layer, or the likeliest answers."
-    )
     search_share: float = Field(
         default=0.5, gt=0, lt=1, description="Share of each data set used for the search; the rest is held out."
     )
@@ -82,9 +75,6 @@ class PruneConfig(Request):
     dtype: str = Field(default="auto", description="Torch dtype; auto keeps the checkpoint's.")
     revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
     trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")
-    dry_run: bool = Field(
-        default=False, description="Stop before the search: show the data, one prompt, and what the search would cost."
-    )
 
     def task_options(self) -> dict[str, Any]:
         """What the user said about the data files, under the names of `tasks.spec.TaskSpec`.
@@ -109,7 +99,7 @@ class PruneConfig(Request):
 
     def command(self) -> str:
         """The command line that makes this request."""
-        words = ["tapioca", "prune", self.model]
+        words = ["tapioca", self.verb, self.model]
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             if name == "model" or value == field.default:
@@ -118,6 +108,55 @@ class PruneConfig(Request):
             for one in value if isinstance(value, tuple) else (value,):
                 words += [flag] if one is True else [flag, str(one)]
         return shlex.join(words)
+
+
+class PruneConfig(RunConfig):
+    """The request behind `tapioca prune`."""
+
+    verb = "prune"
+
+    epsilon: float | None = Field(
+        default=None,
+        ge=0,
+        description="How far below the full model the search may go: 0.01 by default, relative for errors (TALE's code: 0.08).",
+    )
+    max_drops: int | None = Field(default=None, ge=1, description="Drop at most so many layers.")
+    ties: Literal["index", "likelihood"] = Field(
+        default="index", description="Among equal scores take the lowest layer, or the likeliest answers."
+    )
+    dry_run: bool = Field(
+        default=False, description="Stop before the search: show the data, one prompt, and what the search would cost."
+    )
+
+
+class CompareConfig(RunConfig):
+    """The request behind `tapioca compare`."""
+
+    verb = "compare"
+
+    criteria: str = Field(
+        default="all",
+        min_length=1,
+        description="Ways to choose a plan: all, or names with commas between, the first to compare with.",
+    )
+    drops: str = Field(
+        default="1:4",
+        pattern=r"^[1-9][0-9]{0,3}(:[1-9][0-9]{0,3})?$",
+        description="Numbers of layers (or branches) to drop: 3, or 1:8 for each from 1 to 8.",
+    )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of drops, ascending.
+
+        Raises:
+            UsageError: the range is empty.
+        """
+        first, _, last = self.drops.partition(":")
+        found = tuple(range(int(first), int(last or first) + 1))
+        if not found:
+            raise UsageError(f"--drops {self.drops} is empty; write the smaller number first, for instance 1:8")
+        return found
 
 
 class ExportConfig(Request):

@@ -147,7 +147,9 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         parts = [f"drop {ranges(self.drops)}"] if self.drops else []
         parts += [f"{layer}×{scale:g}" for layer, scale in self.scaled.items()]
         for branch in BRANCHES:
-            parts += [f"{branch} {layer}×{scale:g}" for layer, scale in getattr(self, branch)]
+            gone = [layer for layer, scale in getattr(self, branch) if scale == 0.0]
+            parts += [f"drop {branch} {ranges(gone)}"] if gone else []
+            parts += [f"{branch} {layer}×{scale:g}" for layer, scale in getattr(self, branch) if scale != 0.0]
         return ", ".join(parts) or "full model"
 
 

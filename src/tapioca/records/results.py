@@ -16,7 +16,7 @@ Data = Literal["ood", "id"]
 Interval = tuple[float, float]
 
 
-class _Record(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class Record(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Base of the records below."""
 
 
@@ -39,7 +39,7 @@ class Scores:
     truncated: np.ndarray
 
 
-class Trial(_Record):
+class Trial(Record):
     """One plan tried by a search, with its mean score and mean likelihood on the search split."""
 
     plan: Plan
@@ -47,7 +47,7 @@ class Trial(_Record):
     likelihood: float
 
 
-class Round(_Record):
+class Round(Record):
     """One round of a search: every candidate, the winner, and how many tied with it."""
 
     trials: tuple[Trial, ...]
@@ -56,7 +56,7 @@ class Round(_Record):
     accepted: bool = Field(description="False for the last round of a search that stopped at its floor.")
 
 
-class Check(_Record):
+class Check(Record):
     """What the data can show, found before the search."""
 
     n_search: int
@@ -73,7 +73,7 @@ class Check(_Record):
     )
 
 
-class Gain(_Record):
+class Gain(Record):
     """Full model against a plan on the same examples.
 
     Attributes:
@@ -106,7 +106,7 @@ class Gain(_Record):
         return f"error × {1 - self.gain:#.3g} [{1 - high:#.3g}, {1 - low:#.3g}]"
 
 
-class Judgement(_Record):
+class Judgement(Record):
     """A plan judged on one held-out data set, beside random plans that drop as many layers."""
 
     data: Data
@@ -121,7 +121,7 @@ class Judgement(_Record):
     beside: Gain | None = Field(default=None, description="Exact match, where the gold answer's likelihood decides.")
 
 
-class Profile(_Record):
+class Profile(Record):
     """Norm and pairwise distance of the hidden states after each kept layer, with 95 % bands."""
 
     data: Data
@@ -134,7 +134,7 @@ class Profile(_Record):
     distance_band: tuple[Interval, ...]
 
 
-class Deviation(_Record):
+class Deviation(Record):
     """How far a profile is from the full model's profile on ID data.
 
     Attributes:
@@ -159,7 +159,7 @@ class Deviation(_Record):
         return self.value - self.null_mean
 
 
-class Fluency(_Record):
+class Fluency(Record):
     """How a few free continuations read."""
 
     repetition: float = Field(description="Mean share of 4-grams that stood earlier in the same text.")
@@ -169,7 +169,7 @@ class Fluency(_Record):
     )
 
 
-class Canary(_Record):
+class Canary(Record):
     """Greedy continuations of the same test prompts under the full model and under a plan."""
 
     plan: Plan
@@ -191,7 +191,7 @@ class Canary(_Record):
         return ""
 
 
-class Cost(_Record):
+class Cost(Record):
     """What a run cost, and what its plan saves."""
 
     plans_tried: int
@@ -204,7 +204,7 @@ class Cost(_Record):
     flops_planned: int
 
 
-class Verdict(_Record):
+class Verdict(Record):
     """What to do, and why, in one sentence."""
 
     action: Literal["prune", "prune OOD traffic only", "keep the full model"]
@@ -212,7 +212,7 @@ class Verdict(_Record):
     tail_only: bool = False
 
 
-class RunInfo(_Record, protected_namespaces=()):
+class RunInfo(Record, protected_namespaces=()):
     """One finished run: what `tapioca prune` returns and `run.json` holds."""
 
     folder: Path

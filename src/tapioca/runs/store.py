@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from tapioca.disk import make_folder, write_json
 from tapioca.errors import StoreError
-from tapioca.records import Answer, Plan, RunInfo
+from tapioca.records import Answer, CompareInfo, Plan, RunInfo
 from tapioca.runs.fingerprint import fingerprint
 
 SCHEMA = """
@@ -89,6 +89,14 @@ class Store:
                 raise
         self._known_plans.add(plan.digest)
 
+    def seconds(self, plan: Plan, batch: str) -> float:
+        """How long a plan took for a batch when it was run; 0 if it was not."""
+        with _errors(self.folder):
+            row = self._db.execute(
+                "SELECT seconds FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)
+            ).fetchone()
+        return float(row[0]) if row else 0.0
+
     def totals(self) -> tuple[int, int, float]:
         """Plans, plan-example evaluations and seconds in this run so far."""
         with _errors(self.folder):
@@ -119,6 +127,22 @@ def read_run(folder: Path) -> RunInfo:
     except ValidationError as error:
         raise StoreError(
             f"cannot read {folder / 'run.json'}: {error.errors()[0]['msg']}; run `tapioca prune` again"
+        ) from error
+
+
+def read_comparison(folder: Path) -> CompareInfo | None:
+    """The record of a finished comparison; None where the folder holds none.
+
+    Raises:
+        StoreError: it holds one that this version cannot read.
+    """
+    if not (folder / "compare.json").is_file():
+        return None
+    try:
+        return CompareInfo(**{**read_json(folder, "compare.json"), "folder": folder})
+    except ValidationError as error:
+        raise StoreError(
+            f"cannot read {folder / 'compare.json'}: {error.errors()[0]['msg']}; run `tapioca compare` again"
         ) from error
 
 

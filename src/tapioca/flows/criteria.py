@@ -1,0 +1,199 @@
+"""Let criteria choose plans on the search split, and count what each would cost alone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from tapioca.disk import write_json
+from tapioca.errors import ModelError, UsageError
+from tapioca.evaluate import batches
+from tapioca.flows.prepare import Job
+from tapioca.geometry.similarity import Similarity
+from tapioca.models.branches import find_branch
+from tapioca.models.edit import check_fits
+from tapioca.models.find import find_layers
+from tapioca.observe import similarity
+from tapioca.records import BRANCHES, BranchName, CompareConfig, Example, Plan, Row, Searched
+from tapioca.runs.store import read_json
+from tapioca.search.base import Picks, Question, Search, Space
+from tapioca.search.criteria import CRITERIA, Criterion
+from tapioca.tasks.base import Task
+from tapioca.tasks.perplexity import Perplexity
+
+SIMILARITY = "similarity.json"
+
+
+def named(criteria: str) -> dict[str, Criterion]:
+    """The criteria a user names, in that order.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    names = list(CRITERIA) if criteria == "all" else [name.strip() for name in criteria.split(",")]
+    return {name: CRITERIA[name] for name in names}
+
+
+def space_of(job: Job, config: CompareConfig) -> Space:
+    """What there is to choose from in this model.
+
+    Raises:
+        UsageError: more layers are to be dropped than the model can do without.
+    """
+    count = job.n_layers
+    droppable = [layer for layer in range(count) if _fits(job, Plan.drop(count, [layer]))]
+    branches = {name: tuple(layer for layer in range(count) if _has(job, layer, name)) for name in BRANCHES}
+    most = min(count - 1, max(len(droppable), *map(len, branches.values())))
+    if max(config.sizes) > most:
+        raise UsageError(f"--drops {config.drops}: at most {most} of this model's {count} layers can go; use 1:{most}")
+    return Space(count, config.sizes, tuple(droppable), branches, config.seed, config.random_plans)
+
+
+def usable(chosen: dict[str, Criterion], space: Space, ask_all: bool) -> tuple[dict[str, Criterion], list[str]]:
+    """The criteria that fit the model, and why others do not.
+
+    Args:
+        chosen: by name.
+        space: what there is to choose from.
+        ask_all: whether the user asked for all there are, so that some may be left out.
+
+    Raises:
+        UsageError: a criterion asked for by name does not fit, or none does.
+    """
+    reasons = {name: reason for name, criterion in chosen.items() if (reason := _misfit(criterion, space))}
+    notes = [f"{name} is left out: {reason}" for name, reason in reasons.items()]
+    fitting = {name: criterion for name, criterion in chosen.items() if name not in reasons}
+    if (reasons and not ask_all) or not fitting:
+        raise UsageError(f"--criteria: {notes[0].replace('is left out', 'cannot be used')}; leave it out")
+    return fitting, notes
+
+
+def _misfit(criterion: Criterion, space: Space) -> str:
+    """Why a criterion cannot be used on a model; empty if it can."""
+    if criterion.most_layers and space.n_layers > criterion.most_layers:
+        return f"it is for at most {criterion.most_layers} layers, this model has {space.n_layers}"
+    missing = [name for name in criterion.branches if not space.branches[name]]
+    if missing:
+        return f"no {missing[0]} branch of this model can be dropped alone"
+    if not criterion.branches and not space.droppable:
+        return "no whole layer of this model can be dropped"
+    return ""
+
+
+def _fits(job: Job, plan: Plan) -> bool:
+    try:
+        check_fits(plan, job.loaded.model)
+    except ModelError:
+        return False
+    return True
+
+
+def _has(job: Job, layer: int, name: BranchName) -> bool:
+    try:
+        find_branch(job.loaded.model, find_layers(job.loaded.model).blocks[layer], name)
+    except ModelError:
+        return False
+    return True
+
+
+class Chooser:
+    """Runs criteria on the OOD search split of one job; what one has scored, the others need not score again."""
+
+    def __init__(self, job: Job, space: Space):
+        self.job, self.space = job, space
+        task = job.search["ood"]
+        self.tasks = {"score": task, "likelihood": task, "text": prompt_tokens(task) or task}
+        self._parts: dict[tuple[str, float], Task] = {}
+        self._similarity: tuple[Similarity, float] | None = None
+
+    def choose(self, name: str, criterion: Criterion) -> tuple[Picks, Searched]:
+        """The plans of one criterion, and what it cost."""
+        space, seconds, forwards = self.space, 0.0, 0.0
+        if criterion.guide == "states":
+            measured, seconds = self._measured()
+            space = replace(space, similarity=measured)
+            forwards = float(space.n_layers * len(self.job.search["ood"].examples))
+        search = Search(criterion.choose(space))
+        asked: dict[tuple[Plan, str], int] = {}
+        while question := search.ask():
+            task = self._part(criterion.guide, question.share)
+            scores = self.job.evaluate(task, list(question.plans), f"{name}: {_what(question)}")
+            table = scores.likelihoods if criterion.guide == "likelihood" else scores.values
+            search.tell(np.average(table, axis=1, weights=task.weights).tolist())
+            cut = batches(task, self.job.config.batch_size)
+            rows = {batch.digest: sum(len(example.rows) for example in batch.examples) for batch in cut}
+            asked |= {(plan, digest): count for plan in question.plans for digest, count in rows.items()}
+        forwards += sum(computed(plan) * count for (plan, _), count in asked.items())
+        seconds += sum(self.job.store.seconds(plan, batch) for plan, batch in asked)
+        tried = len({plan for plan, _ in asked})
+        return search.picks, Searched(
+            name=name,
+            about=criterion.about,
+            source=criterion.source,
+            plans_tried=tried,
+            layer_forwards=round(forwards),
+            seconds=seconds,
+        )
+
+    def _part(self, guide: str, share: float) -> Task:
+        """A seeded share of a task, in whole batches, so that their answers serve the whole task too."""
+        key = guide, share
+        if share == 1.0:
+            return self.tasks[guide]
+        if key not in self._parts:
+            task = self.tasks[guide]
+            cut = batches(task, self.job.config.batch_size)
+            order = np.random.default_rng(self.job.config.seed).permutation(len(cut))
+            some = [cut[at] for at in order[: max(1, round(share * len(cut)))]]
+            self._parts[key] = task.only(example for batch in some for example in batch.examples)
+        return self._parts[key]
+
+    def _measured(self) -> tuple[Similarity, float]:
+        """The similarity of states and the seconds it took, from the run folder where it was measured before."""
+        if self._similarity is None:
+            path = self.job.store.folder / SIMILARITY
+            if not path.exists():
+                write_json(path, self._measure())
+            found = read_json(self.job.store.folder, SIMILARITY)
+            arrays = {name: np.array(found[name]) for name in ("influence", "magnitude", "angles")}
+            self._similarity = Similarity(**arrays), float(found["seconds"])
+        return self._similarity
+
+    def _measure(self) -> dict[str, object]:
+        examples = self.job.search["ood"].examples
+        self.job.watcher.stage("similarity of states", len(examples))
+        start = time.perf_counter()
+        found = similarity(self.job.loaded.model, examples, self.job.config.batch_size, self.job.watcher.advance)
+        arrays = {name: value.tolist() for name, value in vars(found).items()}
+        return {**arrays, "seconds": time.perf_counter() - start}
+
+
+def prompt_tokens(task: Task) -> Task | None:
+    """A task's prompts as running text; None where they are numbers or single tokens."""
+    if isinstance(task.examples[0].prompt, np.ndarray):
+        return None
+    longer = [example for example in task.examples if len(example.prompt) > 1]
+    examples = tuple(
+        Example(
+            id=example.id,
+            group=example.group,
+            rows=(Row(inputs=example.prompt[:-1], targets=tuple(example.prompt[1:])),),
+            prompt=example.prompt,
+            weight=len(example.prompt) - 1,
+        )
+        for example in longer
+    )
+    return Perplexity(name=f"prompts of {task.name}", examples=examples) if examples else None
+
+
+def computed(plan: Plan) -> float:
+    """Layers a plan computes; a layer without one of its branches counts half."""
+    dropped = sum(scale == 0.0 for name in BRANCHES for _, scale in getattr(plan, name))
+    return len(plan.kept) - dropped / 2
+
+
+def _what(question: Question) -> str:
+    count = len(question.plans)
+    return f"{count} plan{'s' if count != 1 else ''}" + (f" on {question.share:.0%}" if question.share < 1 else "")

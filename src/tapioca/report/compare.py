@@ -1,0 +1,195 @@
+"""A comparison of criteria on one screen and on one self-contained page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+from rich.console import Console
+from rich.table import Table
+
+from tapioca.disk import write_text
+from tapioca.records import CompareInfo, Gain, Pick
+from tapioca.report import words
+from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH, svg
+
+RANDOM = "random plans"
+
+
+def write_compare_page(info: CompareInfo) -> Path:
+    """Write `report.html` into the folder of a comparison and return its path."""
+    path = info.folder / "report.html"
+    write_text(path, render(info))
+    return path
+
+
+def render(info: CompareInfo) -> str:
+    """The page as text."""
+    page = Environment(
+        loader=PackageLoader("tapioca.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    charts = {"criteria": criteria_chart(info), "front": front_chart(info)}
+    return page.get_template("compare.html.j2").render(
+        info=info,
+        name=Path(info.model).name,
+        task=Path(info.task).name,
+        charts={name: Markup(svg(chart)) for name, chart in charts.items()},
+        words=words,
+        effect=effect,
+        p_value=p_value,
+    )
+
+
+def effect(gain: Gain | None) -> str:
+    """A change with its interval, short: '0.554 [0.523, 0.589]' as a multiple of the error, or '+2.1 [+0.4, +3.8]' in points."""
+    if gain is None:
+        return "–"
+    if gain.metric.kind == "error":
+        shown = [f"{value:#.3g}".rstrip(".") for value in _ends(gain)]
+        return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+    return f"{100 * gain.gain:+.1f} [{100 * gain.ci95[0]:+.1f}, {100 * gain.ci95[1]:+.1f}]"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value with two digits, or how small it is."""
+    if p is None:
+        return "–"
+    return "<1e-4" if p < 1e-4 else f"{p:.2g}"
+
+
+def show_compare(info: CompareInfo, console: Console) -> None:
+    """Print a comparison: every plan chosen with its held-out result, then what each criterion cost."""
+    unit = "error ×" if info.metric.kind == "error" else "points"
+    table = _table("plan, chosen by", f"OOD {unit} [95 %]", "p", f"ID {unit} [95 %]", f"vs {info.first}")
+    for drops in info.sizes():
+        table.add_row(f"[dim]{drops} drop{'s' if drops > 1 else ''}")
+        for pick in info.picks:
+            if pick.drops == drops:
+                who = f"{pick.plan}\n[dim]{', '.join(pick.criteria)}[/]"
+                table.add_row(who, effect(pick.ood), p_value(pick.p_ood), effect(pick.id), against(pick, info.first))
+    console.print(table, highlight=False)
+    console.print(f"[dim]{reading(info)}\n", highlight=False, soft_wrap=True)
+    costs = _table("criterion", "plans tried", "layer-forwards", "model time")
+    for one in info.searched:
+        spent = words.quantity(one.layer_forwards), words.duration(one.seconds)
+        costs.add_row(one.name, str(one.plans_tried), *spent)
+    console.print(costs, highlight=False)
+    console.print(f"\nreport    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def _table(first: str, *others: str) -> Table:
+    """A table without lines; only its first column may be folded."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column(first)
+    for column in others:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
+def against(pick: Pick, first: str) -> str:
+    """What the interval says of a plan against the first criterion's: better, worse, unclear, or the same plan."""
+    if pick.rival is None:
+        return "same" if first in pick.criteria else "–"
+    low, high = pick.rival.ci95
+    return "better" if low > 0 else "worse" if high < 0 else "unclear"
+
+
+def reading(info: CompareInfo) -> str:
+    """How to read the table of plans."""
+    judged = info.picks[0]
+    held = f"{judged.ood.n} OOD" + (f" and {judged.id.n} ID" if judged.id else "")
+    better = "below 1 is better" if info.metric.kind == "error" else "above 0 is better"
+    plans = len({pick.plan for pick in info.picks})
+    return (
+        f"{info.metric.name} on {held} examples no search saw, against the full model; {better}. "
+        f"p: paired t-test, corrected for {plans} plans (Holm). vs {info.first}: by the paired interval of the two OOD results."
+    )
+
+
+def criteria_chart(info: CompareInfo) -> alt.TopLevelMixin:
+    """Held-out OOD effect of every criterion's plan, one panel for each number of drops; ticks are random plans."""
+    panels = [_panel(info, drops) for drops in info.sizes()]
+    return alt.concat(*panels, columns=2).resolve_scale(x="shared")
+
+
+def _panel(info: CompareInfo, drops: int) -> Any:
+    error = info.metric.kind == "error"
+    rows = [
+        {"name": one.name, "effect": ends[0], "low": ends[1], "high": ends[2], "first": one.name == info.first}
+        for one in info.searched
+        if (pick := info.picked(one.name, drops)) and (ends := _ends(pick.ood))
+    ]
+    ticks = [{"name": RANDOM, "effect": 1 - gain if error else gain} for gain in info.random.get(drops, ())]
+    title = "OOD error, as a multiple of the full model's" if error else "OOD gain over the full model"
+    scale = alt.Scale(type="log", nice=False, padding=12) if error else alt.Scale(padding=12)
+    axis = alt.Axis(format="~g", tickCount=5) if error else alt.Axis(format="+.0%")
+    names = [*(one.name for one in info.searched), *([RANDOM] if ticks else [])]
+    y = alt.Y("name:N", title=None, sort=None, scale=alt.Scale(domain=names))
+    x = alt.X("effect:Q", title=title, scale=scale, axis=axis)
+    colour = alt.condition("datum.first", alt.value(COLOURS["OOD"]), alt.value(COLOURS["ID"]))
+    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    interval = base.mark_rule(strokeWidth=2.5).encode(
+        x=alt.X("low:Q", scale=scale, axis=axis, title=title), x2="high:Q", color=colour
+    )
+    point = base.mark_point(filled=True, size=55, opacity=1).encode(x=x, color=colour)
+    random = alt.Chart(alt.Data(values=ticks)).mark_tick(color=GREY, thickness=1.5, size=11).encode(x=x, y=y)
+    none = alt.Chart(alt.Data(values=[{"effect": 1 if error else 0}])).mark_rule(color=DARK).encode(x=x)
+    drop = f"{drops} drop{'s' if drops > 1 else ''}"
+    return alt.layer(none, random, interval, point).properties(width=WIDTH, height=16 * len(names), title=drop)
+
+
+def front_chart(info: CompareInfo) -> alt.TopLevelMixin:
+    """OOD score against the operations left; the line is the Pareto front, coloured points are the first criterion's."""
+    metric = info.metric
+    full = metric.shown(info.picks[0].ood.full)
+    rows: list[dict[str, Any]] = [
+        {"flops": 1.0, "value": full, "label": "full model", "first": False, "front": info.full_on_front}
+    ]
+    rows += [
+        {
+            "flops": pick.flops,
+            "value": metric.shown(pick.ood.planned),
+            "label": _short(pick),
+            "first": info.first in pick.criteria,
+            "front": pick.front,
+        }
+        for pick in info.picks
+    ]
+    error = metric.kind == "error"
+    x = alt.X(
+        "flops:Q",
+        title="floating-point operations left",
+        axis=alt.Axis(format=".0%"),
+        scale=alt.Scale(domain=[min(row["flops"] for row in rows), 1.0], nice=False, padding=25),
+    )
+    y = alt.Y(
+        "value:Q",
+        title=f"OOD {metric.name}, test split",
+        axis=alt.Axis(format="~g" if error else ".0%"),
+        scale=alt.Scale(type="log", nice=False, padding=15) if error else alt.Scale(zero=False, padding=15),
+    )
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
+    colour = alt.condition("datum.first", alt.value(COLOURS["OOD"]), alt.value(GREY))
+    points = base.mark_point(filled=True, size=45, opacity=0.9).encode(color=colour)
+    front = base.transform_filter("datum.front")
+    line = front.mark_line(color=DARK, strokeWidth=1.5).encode(order="flops:Q")
+    ring = front.mark_point(size=90, color=DARK, strokeWidth=1.5)
+    named = base.transform_filter("datum.front || datum.label == 'full model'")
+    labels = named.mark_text(align="left", dx=8, dy=-3, angle=330, fontSize=11, color=DARK).encode(text="label:N")
+    return alt.layer(points, line, ring, labels).properties(width=FULL_WIDTH, height=HEIGHT + 70)
+
+
+def _ends(gain: Gain) -> tuple[float, float, float]:
+    """The effect and the ends of its interval as they are drawn."""
+    if gain.metric.kind == "error":
+        return 1 - gain.gain, 1 - gain.ci95[1], 1 - gain.ci95[0]
+    return gain.gain, *gain.ci95
+
+
+def _short(pick: Pick) -> str:
+    """Who chose a plan, in the space of a label."""
+    others = len(pick.criteria) - 1
+    return f"{pick.drops}: {pick.criteria[0]}{f' + {others}' if others else ''}"

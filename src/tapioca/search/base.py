@@ -1,0 +1,99 @@
+"""What every criterion's search is: a generator that yields questions, is sent scores, and returns its choices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tapioca.errors import NonFiniteError, UsageError
+from tapioca.geometry.similarity import Similarity
+from tapioca.records import BranchName, Plan
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a search may choose from.
+
+    Attributes:
+        n_layers: layers of the full model.
+        sizes: the numbers of drops to choose a plan for, ascending.
+        droppable: layers that can be dropped whole.
+        branches: layers that have an attention or an MLP branch which can be dropped alone.
+        seed: of whatever is random.
+        repeats: random plans tried for each size.
+        similarity: how alike the states before and after each layer are; None where no criterion needs it.
+    """
+
+    n_layers: int
+    sizes: tuple[int, ...]
+    droppable: tuple[int, ...]
+    branches: dict[BranchName, tuple[int, ...]]
+    seed: int = 0
+    repeats: int = 20
+    similarity: Similarity | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """Plans to score, on all search examples or on a share of them (the same share is the same examples)."""
+
+    plans: tuple[Plan, ...]
+    share: float = 1.0
+
+
+Picks = dict[int, Plan]
+"""The plan chosen for each number of drops; a number that cannot be had is missing."""
+
+Steps = Generator[Question, Sequence[float], Picks]
+"""A search: it yields questions, is sent one score for each plan asked for, and returns its picks."""
+
+Choose = Callable[[Space], Steps]
+
+
+class Search:
+    """Ask and tell around a generator of questions.
+
+    search = Search(greedy(space))
+    while question := search.ask():
+        search.tell([score(plan) for plan in question.plans])
+    search.picks
+    """
+
+    def __init__(self, steps: Steps):
+        self._steps = steps
+        self._question: Question | None = None
+        self.picks: Picks = {}
+        self._go(None)
+
+    def ask(self) -> Question | None:
+        """What to score next; None when the search is finished."""
+        return self._question
+
+    def tell(self, scores: Sequence[float]) -> None:
+        """Take one score (higher is better) for each plan last asked for, in that order.
+
+        Raises:
+            UsageError: another number of scores is told than was asked for.
+            NonFiniteError: a score is NaN or infinite; nothing is ever ranked on one.
+        """
+        plans = self._question.plans if self._question else ()
+        if len(scores) != len(plans):
+            raise UsageError(f"expected scores of the {len(plans)} plans asked for, got {len(scores)}")
+        for plan, score in zip(plans, scores, strict=True):
+            if not np.isfinite(score):
+                raise NonFiniteError(f"the score of plan '{plan}' is {score}; nothing is ranked on it")
+        self._go(scores)
+
+    def _go(self, scores: Sequence[float] | None) -> None:
+        try:
+            self._question = next(self._steps) if scores is None else self._steps.send(scores)
+        except StopIteration as done:
+            self._question, self.picks = None, done.value
+
+
+def ranked(plans: Sequence[Plan], scores: Sequence[float]) -> list[Plan]:
+    """Plans from the best score to the worst; equal scores stay in the order asked."""
+    order = sorted(range(len(plans)), key=lambda at: -scores[at])
+    return [plans[at] for at in order]

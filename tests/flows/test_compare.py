@@ -1,0 +1,195 @@
+"""The comparison end to end on the packaged learner and on small language models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import choice_rows, word_tokenizer, write_lines
+
+import tapioca
+from tapioca.cli.main import main
+from tapioca.errors import UsageError
+from tapioca.evaluate import evaluate
+from tapioca.flows.compare import compare
+from tapioca.flows.criteria import computed, prompt_tokens
+from tapioca.lab.tasks import load_lab
+from tapioca.models.load import PACKAGED, Loaded, load
+from tapioca.models.tiny import tiny
+from tapioca.records import CompareConfig, CompareInfo, Example, Plan
+from tapioca.search.criteria import CRITERIA
+from tapioca.stats import effect
+from tapioca.tasks.choice import ACCURACY, Choice
+from tapioca.tasks.split import search_groups, split
+
+TASK, REFERENCE = "lab:context_noise=0.2,n=120", "lab:id,n=120"
+
+
+def request(out: Path, **fields: object) -> CompareConfig:
+    settings: dict = {"model": "learner", "task": TASK, "reference": REFERENCE, "drops": "1:2", "batch_size": 30}
+    return CompareConfig(**{**settings, "random_plans": 5, "out": out, **fields})
+
+
+@pytest.fixture(scope="module")
+def info(tmp_path_factory: pytest.TempPathFactory) -> CompareInfo:
+    return compare(request(tmp_path_factory.mktemp("runs") / "run"))
+
+
+def test_every_criterion_has_a_plan_of_every_size(info: CompareInfo) -> None:
+    assert [one.name for one in info.searched] == list(CRITERIA)
+    assert info.sizes() == (1, 2)
+    for name in CRITERIA:
+        assert all(info.picked(name, drops) for drops in (1, 2)), name
+    last = info.picked("last", 2)
+    assert last is not None
+    assert last.plan == Plan.drop(8, [6, 7])
+
+
+def test_results_are_held_out_and_paired(info: CompareInfo) -> None:
+    pick, rival = info.picked("last", 1), info.picked("tale", 1)
+    assert pick is not None
+    assert rival is not None
+    assert pick.id is not None
+    task = load_lab(TASK)
+    search, test = split(task, search_groups([task.examples, load_lab(REFERENCE).examples], 0.5, 0))
+    model = load(PACKAGED["learner"]).model
+    full, last, tale = evaluate(model, test, [Plan.full(8), pick.plan, rival.plan], batch_size=30).values
+    assert pick.ood.gain == pytest.approx(effect(full, last, test.weights, test.metric))
+    assert pick.rival is not None
+    assert pick.rival.gain == pytest.approx(effect(tale, last, test.weights, test.metric))
+    assert rival.rival is None
+    chosen = evaluate(model, search, [Plan.drop(8, [layer]) for layer in range(8)], batch_size=30).values.mean(1)
+    assert rival.plan == Plan.drop(8, [int(chosen.argmax())])
+
+
+def test_holm_is_no_smaller_for_more_plans(info: CompareInfo, tmp_path: Path) -> None:
+    alone = compare(request(tmp_path / "run", criteria="last", drops="1"))
+    one, among = alone.picked("last", 1), info.picked("last", 1)
+    assert one is not None
+    assert among is not None
+    assert one.ood == among.ood
+    assert one.p_ood <= among.p_ood
+
+
+def test_costs_are_those_of_each_criterion_alone(info: CompareInfo) -> None:
+    cost = {one.name: one for one in info.searched}
+    assert cost["tale"].plans_tried == 8 + 7
+    assert cost["tale"].layer_forwards == 60 * (8 * 7 + 7 * 6)
+    assert cost["exhaustive"].layer_forwards == 60 * (8 * 7 + 28 * 6)
+    assert cost["shortgpt"].layer_forwards == cost["angular"].layer_forwards == 60 * 8
+    assert (cost["last"].plans_tried, cost["last"].layer_forwards, cost["last"].seconds) == (0, 0, 0)
+    assert cost["sleb"].seconds == cost["tale"].seconds > 0
+
+
+def test_the_front_is_not_dominated(info: CompareInfo) -> None:
+    points = {(pick.flops, pick.ood.planned): pick.front for pick in info.picks} | {(1.0, info.picks[0].ood.full): None}
+    for (flops, score), front in points.items():
+        beaten = any(f <= flops and s >= score and (f, s) != (flops, score) for f, s in points)
+        assert front is None or front == (not beaten)
+
+
+def test_the_folder_and_the_page(info: CompareInfo) -> None:
+    names = {path.name for path in info.folder.iterdir()} - {"run.sqlite-wal", "run.sqlite-shm"}
+    assert names == {"manifest.json", "run.sqlite", "compare.json", "similarity.json", "report.html"}
+    assert CompareInfo(**json.loads((info.folder / "compare.json").read_text())) == info
+    page = (info.folder / "report.html").read_text()
+    assert page.count("<svg") == 2
+    for outside in ("<script", "<link", "@import", "src=", "NaN"):
+        assert outside not in page
+
+
+def test_the_same_call_again_evaluates_nothing(info: CompareInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise AssertionError("evaluated again")
+
+    monkeypatch.setattr("tapioca.evaluate._answers", refuse)
+    monkeypatch.setattr("tapioca.flows.criteria.similarity", refuse)
+    assert compare(request(info.folder)) == info
+
+
+def test_an_interrupted_comparison_goes_on(info: CompareInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in the middle, it ends with the same choices and results."""
+    from tapioca import evaluate as module
+
+    answers, calls = module._answers, iter(range(40))
+
+    def stop(*args: object) -> object:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return answers(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tapioca.evaluate._answers", stop)
+    with pytest.raises(KeyboardInterrupt):
+        compare(request(tmp_path / "run"))
+    monkeypatch.setattr("tapioca.evaluate._answers", answers)
+    assert compare(request(tmp_path / "run")).picks == info.picks
+
+
+def test_a_live_language_model(tmp_path: Path) -> None:
+    """SLEB reads the prompts' tokens, likelihood differs from accuracy, and a sequential model has both branches."""
+    task = write_lines(tmp_path / "ood.jsonl", choice_rows(80))
+    settings: dict = {"score": "likelihood", "drops": "1", "random_plans": 5, "out": tmp_path / "run"}
+    found = tapioca.compare(tiny("llama"), word_tokenizer(), task=task, progress=False, **settings)
+    assert not [note for note in found.notes if note.startswith("sleb")]
+    assert found.picks[0].id is None
+    assert [one.name for one in found.searched] == list(CRITERIA)
+
+
+def test_criteria_a_model_cannot_have_are_left_out(tmp_path: Path) -> None:
+    task = write_lines(tmp_path / "ood.jsonl", choice_rows(80))
+    loaded = Loaded(tiny("mamba"), word_tokenizer())
+    config = request(tmp_path / "run", task=str(task), reference=None, score="likelihood", drops="1")
+    found = compare(config, loaded=loaded)
+    assert {one.name for one in found.searched} == set(CRITERIA) - {"mlp", "mixed"}
+    assert any("mlp is left out: no mlp branch of this model can be dropped alone" in n for n in found.notes)
+    with pytest.raises(UsageError, match="mlp cannot be used: no mlp branch"):
+        compare(config.model_copy(update={"criteria": "tale,mlp", "out": tmp_path / "b"}), loaded=loaded)
+
+
+def test_the_prompts_of_a_task_as_running_text() -> None:
+    example = Example(id="a", group="g", rows=(), prompt=(5, 6, 7))
+    found = prompt_tokens(
+        Choice(name="t", examples=(example, Example(id="b", group="h", rows=(), prompt=(5,))), metric=ACCURACY)
+    )
+    assert found is not None
+    (only,) = found.examples
+    assert (only.rows[0].inputs, only.rows[0].targets, only.weight) == ((5, 6), (6, 7), 2)
+    assert prompt_tokens(load_lab("lab:id,n=8")) is None
+
+
+def test_a_branch_counts_half_a_layer() -> None:
+    plan = Plan.drop(8, [1]).compose(Plan.scale(8, {2: 0.0}, "mlp")).compose(Plan.scale(8, {3: 0.5}, "mlp"))
+    assert computed(plan) == 6.5
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--criteria", "tale,shortgp"], "unknown criterion 'shortgp'; did you mean 'shortgpt'?"),
+        (["--drops", "4:2"], "--drops 4:2 is empty; write the smaller number first"),
+        (["--drops", "some"], "--drops: String should match pattern"),
+        (["--drops", "1:8"], "--drops 1:8: at most 7 of this model's 8 layers can go; use 1:7"),
+    ],
+)
+def test_mistakes_are_one_line(
+    more: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["compare", "learner", "--task", "lab:target_offset=2,n=40", "--out", str(tmp_path / "run"), *more])
+    _, err = capsys.readouterr()
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_the_screen(info: CompareInfo, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["--drops", "1:2", "--batch-size", "30", "--random-plans", "5", "--out", str(info.folder)]
+    assert main(["compare", "learner", "--task", TASK, "--reference", REFERENCE, *settings]) == 0
+    out, _ = capsys.readouterr()
+    assert "vs tale" in out
+    assert "drop 6–7" in out
+    (info.folder / "report.html").unlink()
+    assert main(["report", str(info.folder)]) == 0
+    again, _ = capsys.readouterr()
+    assert again.strip() == out[out.index("plan, chosen by") :].strip()
+    assert (info.folder / "report.html").is_file()

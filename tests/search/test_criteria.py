@@ -1,0 +1,187 @@
+"""Every criterion on toy score functions: documented answers, and what can never happen."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tapioca.errors import NonFiniteError, UsageError, did_you_mean
+from tapioca.geometry.similarity import Similarity
+from tapioca.records import Metric, Plan, Trial
+from tapioca.search.base import Search, Space
+from tapioca.search.criteria import CRITERIA, Criterion
+from tapioca.search.greedy import Greedy
+from tapioca.search.population import random_plans
+from tapioca.search.stepwise import swaps
+
+Score = Callable[[Plan], float]
+WHOLE = [name for name in CRITERIA if not CRITERIA[name].branches]
+SCORED = [name for name in WHOLE if CRITERIA[name].guide in ("score", "likelihood", "text")]
+
+
+def space(n_layers: int = 6, sizes: tuple[int, ...] = (1, 2, 3), **fields: object) -> Space:
+    every = tuple(range(n_layers))
+    angles = np.abs(np.subtract.outer(np.arange(n_layers + 1), np.arange(n_layers + 1))) / 20
+    flat = Similarity(influence=np.arange(n_layers) / 10, magnitude=np.arange(n_layers) / 10, angles=angles)
+    settings: dict = {"droppable": every, "branches": {"attention": every, "mlp": every}, "similarity": flat}
+    return Space(n_layers, sizes, **{**settings, **fields})
+
+
+def picks(name: str, where: Space, score: Score, seen: list[Plan] | None = None) -> dict[int, Plan]:
+    """The plans a criterion chooses when a function of the plan is the score."""
+    criterion: Criterion = CRITERIA[name]
+    search = Search(criterion.choose(where))
+    while question := search.ask():
+        if seen is not None:
+            seen += question.plans
+        search.tell([score(plan) for plan in question.plans])
+    return search.picks
+
+
+def rough(seed: int) -> Score:
+    """A score without any structure, the same for the same plan."""
+    return lambda plan: zlib.crc32(f"{seed} {plan.to_json()}".encode()) / 2**32
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_each_size_gets_a_plan_of_that_size(name: str) -> None:
+    found = picks(name, space(), rough(1))
+    assert {size: len(plan.drops) for size, plan in found.items()} == {1: 1, 2: 2, 3: 3}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_layers_that_must_stay_stay(name: str) -> None:
+    found = picks(name, space(droppable=(1, 2, 4, 5), sizes=(1, 2)), rough(2))
+    assert all(set(plan.drops) <= {1, 2, 4, 5} for plan in found.values())
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_the_same_seed_gives_the_same_plans(name: str) -> None:
+    assert picks(name, space(seed=5), rough(3)) == picks(name, space(seed=5), rough(3))
+
+
+def test_greedy_is_tale_without_its_stop() -> None:
+    """The rounds of `Greedy` and the picks of the criterion agree, ties included."""
+    score = lambda plan: round(rough(4)(plan), 1)  # noqa: E731
+    tale = Greedy(6, Metric(name="accuracy", kind="accuracy"), epsilon=10.0, max_drops=3)
+    while plans := tale.ask():
+        tale.tell([Trial(plan=plan, score=score(plan), likelihood=0) for plan in plans])
+    assert picks("tale", space(), score) == {at + 1: found.winner.plan for at, found in enumerate(tale.rounds)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6))
+def test_exhaustive_is_never_worse_than_any_other(seed: int) -> None:
+    score, where = rough(seed), space(sizes=(2, 3))
+    best = picks("exhaustive", where, score)
+    for name in WHOLE:
+        assert all(score(plan) <= score(best[size]) for size, plan in picks(name, where, score).items()), name
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6))
+def test_swaps_never_make_greedy_worse(seed: int) -> None:
+    score, where = rough(seed), space(8, (2, 3, 4))
+    greedy, swapped = picks("tale", where, score), picks("swap", where, score)
+    for size, plan in swapped.items():
+        assert score(plan) >= score(greedy[size])
+        assert all(score(other) <= score(plan) for other in swaps(where, plan))
+
+
+def test_swaps_and_beams_undo_a_greedy_mistake() -> None:
+    """Layer 0 is the best single drop, and in the way of the best pair."""
+    values = {(): 0.5, (0,): 0.6, (1,): 0.55, (2,): 0.55, (1, 2): 0.9}
+    score = lambda plan: values.get(plan.drops, 0.1)  # noqa: E731
+    where = space(4, (2,))
+    assert 0 in picks("tale", where, score)[2].drops
+    for name in ("beam", "exhaustive"):
+        assert picks(name, where, score)[2] == Plan.drop(4, [1, 2])
+    assert picks("swap", where, lambda plan: score(plan) + 0.2 * (plan.drops == (0, 1)))[2] == Plan.drop(4, [1, 2])
+
+
+def test_evolution_finds_a_planted_plan_and_looks_at_a_share_first() -> None:
+    goal = {1, 4, 6}
+    search = Search(CRITERIA["evolution"].choose(space(10, (3,))))
+    shares = set()
+    while question := search.ask():
+        shares.add(question.share)
+        search.tell([float(len(goal & set(plan.drops))) for plan in question.plans])
+    assert search.picks == {3: Plan.drop(10, goal)}
+    assert shares == {0.25, 1.0}
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_searches_end_where_few_plans_exist(size: int) -> None:
+    for name in WHOLE:
+        assert set(picks(name, space(6, (size,)), rough(0))) == {size}
+
+
+def test_the_random_pick_is_the_best_of_different_plans() -> None:
+    where = space(8, (3,), repeats=7)
+    tried = random_plans(where, 3, 7)
+    assert len(set(tried)) == 7
+    assert picks("random", where, rough(6))[3] == max(tried, key=rough(6))
+    assert len(random_plans(space(4), 3, 20)) == 4
+
+
+@pytest.mark.parametrize(("name", "branches"), [("attention", {"attention"}), ("mlp", {"mlp"})])
+def test_branch_searches_drop_branches_of_their_kind(name: str, branches: set[str]) -> None:
+    seen: list[Plan] = []
+    found = picks(name, space(4, (1, 2)), lambda plan: -sum(layer for layer, _ in plan.attention + plan.mlp), seen)
+    (kind,) = branches
+    assert found == {1: Plan.scale(4, {0: 0.0}, kind), 2: Plan.scale(4, {0: 0.0, 1: 0.0}, kind)}
+    assert len(seen) == 4 + 3
+
+
+def test_the_mixed_search_takes_either_branch() -> None:
+    goal = Plan.scale(3, {1: 0.0}, "attention").compose(Plan.scale(3, {2: 0.0}, "mlp"))
+    score = lambda plan: len({*plan.attention} & {*goal.attention}) + 0.5 * len({*plan.mlp} & {*goal.mlp})  # noqa: E731
+    assert picks("mixed", space(3, (2,)), score) == {2: goal}
+
+
+def test_a_branch_search_ends_with_the_branches() -> None:
+    found = picks("attention", space(4, (1, 2, 3), branches={"attention": (0, 3)}), rough(0))
+    assert set(found) == {1, 2}
+
+
+def test_a_nan_is_never_ranked() -> None:
+    for name in SCORED:
+        with pytest.raises(NonFiniteError, match="is nan; nothing is ranked on it"):
+            picks(name, space(), lambda plan: float("nan") if 2 in plan.drops else 0.5)
+
+
+def test_scores_of_another_number_are_refused() -> None:
+    search = Search(CRITERIA["tale"].choose(space()))
+    with pytest.raises(UsageError, match="expected scores of the 6 plans asked for, got 1"):
+        search.tell([0.5])
+
+
+def test_exhaustive_is_for_small_models() -> None:
+    with pytest.raises(UsageError, match="at most 12 layers, this model has 13"):
+        picks("exhaustive", space(13), rough(0))
+
+
+def test_similarity_criteria_take_the_lowest_and_the_nearest() -> None:
+    where = space(4, (1, 2))
+    angles = np.full((5, 5), 0.5)
+    angles[3, 4], angles[0, 2] = 0.1, 0.1
+    found = Similarity(
+        influence=np.array([0.4, 0.1, 0.3, 0.2]), magnitude=np.array([3.0, 2.0, 1.0, 4.0]), angles=angles
+    )
+    where = space(4, (1, 2), similarity=found)
+    drops = {name: [plan.drops for plan in picks(name, where, rough(0)).values()] for name in WHOLE}
+    assert drops["shortgpt"] == [(1,), (1, 3)]
+    assert drops["magnitude"] == [(2,), (1, 2)]
+    assert drops["angular"] == [(3,), (0, 1)]
+    assert drops["last"] == [(3,), (2, 3)]
+
+
+def test_unknown_names_get_a_suggestion() -> None:
+    with pytest.raises(UsageError, match="unknown criterion 'shortgp'; did you mean 'shortgpt'"):
+        CRITERIA["shortgp"]
+    assert "tale" in did_you_mean("tael", CRITERIA)
