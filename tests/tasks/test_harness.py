@@ -24,7 +24,8 @@ from tapioca.models.inputs import max_length
 from tapioca.models.load import Loaded
 from tapioca.models.tiny import tiny
 from tapioca.records import Plan
-from tapioca.tasks.harness import Harness, load_harness
+from tapioca.tasks.harness import Harness
+from tapioca.tasks.harness_docs import load_harness
 from tapioca.tasks.text import Encoder
 
 ANIMALS, PLACES = ("cat", "dog", "mat"), ("on the mat", "on a rug and then it ran", "red", "big")
@@ -42,6 +43,10 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
         for at, s in enumerate(SENTENCES)
     ],
     "last_word": [{"text": s} for s in SENTENCES],
+    "sums": [
+        {"question": f"{s} . one and two", "answer": f"{s} #### {['one', 'two'][at % 2]}"}
+        for at, s in enumerate(SENTENCES)
+    ],
     "running": [{"page": " . ".join(SENTENCES[at : at + 3 + at % 3]) * 4} for at in range(12)],
 }
 """Rows in the form their data sets have on the hub."""
@@ -78,6 +83,29 @@ TASKS: dict[str, dict[str, Any]] = {
         "metric_list": [
             {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
             {"metric": "perplexity", "aggregation": "perplexity", "higher_is_better": False},
+        ],
+    },
+    "sums": {
+        **PLAIN,
+        "output_type": "generate_until",
+        "doc_to_text": "Question: {{question}}\nAnswer:",
+        "doc_to_target": "{{answer}}",
+        "generation_kwargs": {"until": ["Question:", "mat mat"], "do_sample": False, "max_gen_toks": 12},
+        "filter_list": [
+            {
+                "name": "strict",
+                "filter": [{"function": "regex", "regex_pattern": "#### (\\w+)"}, {"function": "take_first"}],
+            },
+            {
+                "name": "flexible",
+                "filter": [
+                    {"function": "regex", "group_select": -1, "regex_pattern": "(\\w+)"},
+                    {"function": "take_first"},
+                ],
+            },
+        ],
+        "metric_list": [
+            {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True, "ignore_case": True}
         ],
     },
     "running": {
@@ -125,13 +153,14 @@ def read(loaded: Loaded, folder: Path, name: str, **given: Any) -> Harness:
     return task
 
 
-def theirs(loaded: Loaded, task: Harness) -> tuple[dict[str, dict[str, Any]], HFLM]:
+def theirs(loaded: Loaded, task: Harness, pipeline: str = "none") -> tuple[dict[str, dict[str, Any]], HFLM]:
     """lm-eval's own samples by example id."""
     lm = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=4)
     [own] = set(task.tasks.values())
     found = lm_eval.simple_evaluate(model=lm, tasks=[own], bootstrap_iters=0, log_samples=True)
     assert found is not None
-    return {f"{own.task_name}/{sample['doc_id']}": sample for sample in found["samples"][own.task_name]}, lm
+    samples = [sample for sample in found["samples"][own.task_name] if sample["filter"] == pipeline]
+    return {f"{own.task_name}/{sample['doc_id']}": sample for sample in samples}, lm
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -162,6 +191,21 @@ def test_every_document_is_scored_as_by_lm_eval(loaded: Loaded, folder: Path, na
         assert scores.values[0, at] == sample[metric] or tie
         gold = float(sample["resps"][example.gold or 0][0][0])
         assert scores.likelihoods[0, at] == pytest.approx(gold / example.rows[example.gold or 0].length, abs=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("pipeline", ["strict", "flexible"])
+def test_written_answers_are_marked_as_by_lm_eval(loaded: Loaded, folder: Path, pipeline: str) -> None:
+    task = read(loaded, folder, f"local_sums,filter={pipeline}")
+    texts: dict[str, str] = {}
+    evaluate(loaded.model, task, [Plan.full(len(loaded.model.model.layers))], batch_size=5)
+    for example in task.examples:  # what `evaluate` left in the requests is what was marked
+        texts[example.id] = task.requests[example.id][0].resps[0]
+    scores = evaluate(loaded.model, task, [Plan.full(len(loaded.model.model.layers))], batch_size=3)
+    samples, _ = theirs(loaded, task, pipeline)
+    assert [texts[e.id] for e in task.examples] == [samples[e.id]["resps"][0][0] for e in task.examples]
+    assert scores.values[0].tolist() == [samples[e.id]["exact_match"] for e in task.examples]
+    assert len(set(texts.values())) > 1
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -198,7 +242,7 @@ def test_a_live_plan_inside_lm_eval_is_the_plan_here(loaded: Loaded, folder: Pat
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["local_arc", "local_last_word", "local_running"])
+@pytest.mark.parametrize("name", ["local_arc", "local_last_word", "local_running", "local_sums"])
 def test_a_live_plan_and_its_checkpoint_give_the_same_documents(name: str, folder: Path, tmp_path: Path) -> None:
     tiny("llama").save_pretrained(tmp_path / "full")
     word_tokenizer().save_pretrained(tmp_path / "full")
@@ -263,7 +307,7 @@ def test_the_gold_answers_likelihood_as_score(folder: Path) -> None:
         ("local_arc,metric=f1", "task 'local_arc' has no metric 'f1'; known: acc, acc_norm"),
         ("local_arc,filter=strict", "task 'local_arc' has no filter 'strict'; known: none"),
         ("local_last_word,metric=perplexity", "falls as answers get better"),
-        ("local_arc,split=train", "the data set has no split 'train'; known: validation, test"),
+        ("local_arc,split=train", "the data set has no split 'train'; known: test, validation"),
     ],
 )
 def test_requests_that_do_not_fit(folder: Path, name: str, message: str) -> None:

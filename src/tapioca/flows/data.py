@@ -19,7 +19,7 @@ SOURCES = Registry(
     "task source",
     {
         "lab": "tapioca.lab.tasks:load_lab",
-        "harness": "tapioca.tasks.harness:load_harness",
+        "harness": "tapioca.tasks.harness_docs:load_harness",
         "file": "tapioca.tasks.files:load_task",
     },
 )

@@ -69,17 +69,27 @@ class Generate(Task):
         return repr((self.marking, self.stop, self.budget))
 
     def ended(self, ids: Sequence[int]) -> bool:
-        """Whether a text ends with EOS, or holds a stop string that its last token completed."""
-        if ids[-1] == self.tokenizer.eos_token_id:
-            return True
-        longest = max((len(stop.encode()) for stop in self.stop), default=0)
-        tail = str(self.tokenizer.decode(list(ids[-longest - 1 :]))) if longest else ""  # a token is a byte or more
-        return any(stop in tail for stop in self.stop)
+        """Whether a text ends with EOS or holds a stop string."""
+        return has_ended(self.tokenizer, self.stop, ids)
 
     def text(self, ids: Sequence[int]) -> str:
-        """What was written, without special tokens, up to the first stop string."""
-        text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
-        return text[: min((at for stop in self.stop if (at := text.find(stop)) >= 0), default=len(text))]
+        """What was written, up to the first stop string."""
+        return text_of(self.tokenizer, self.stop, ids)
+
+
+def has_ended(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str], ids: Sequence[int]) -> bool:
+    """Whether a text ends with EOS, or holds a stop string that its last token completed."""
+    if ids[-1] == tokenizer.eos_token_id:
+        return True
+    longest = max((len(string.encode()) for string in stop), default=0)
+    tail = str(tokenizer.decode(list(ids[-longest - 1 :]))) if longest else ""  # a token is a byte or more
+    return any(string in tail for string in stop)
+
+
+def text_of(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str], ids: Sequence[int]) -> str:
+    """What was written, without special tokens, up to the first stop string."""
+    text = str(tokenizer.decode(list(ids), skip_special_tokens=True))
+    return text[: min((at for string in stop if (at := text.find(string)) >= 0), default=len(text))]
 
 
 def generate_example(row: Source, spec: TaskSpec, encoder: Encoder) -> Example:

@@ -1,0 +1,241 @@
+"""Read tasks of lm-evaluation-harness: its documents, prompts, few-shot samples and data splits. Needs `[harness]`."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from contextlib import redirect_stderr
+from functools import partial
+from io import StringIO
+from typing import Any
+
+import numpy as np
+
+from tapioca.errors import DataError, did_you_mean
+from tapioca.records import Example, Metric, Row
+from tapioca.tasks.base import Task, check_unique, rows_digest
+from tapioca.tasks.choice import GOLD_LOSS
+from tapioca.tasks.generate import ANSWER_LOSS
+from tapioca.tasks.harness import Harness, HarnessText
+from tapioca.tasks.spec import options_of
+from tapioca.tasks.text import Encoder
+
+FEWSHOT_SEED = 1234
+"""The seed lm-eval draws few-shot examples with."""
+
+MAX_NEW_TOKENS = 256
+"""Tokens lm-eval lets a model write where the task does not say."""
+
+ROLLING = {
+    "word_perplexity": Metric(name="loss per word (nats)", kind="error"),
+    "byte_perplexity": Metric(name="loss per byte (nats)", kind="error"),
+    "bits_per_byte": Metric(name="loss per byte (nats)", kind="error"),
+}
+"""What stands for lm-eval's corpus metrics of running text: the mean that they are functions of."""
+
+
+def load_harness(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task:
+    """Read documents of an lm-eval task, or of all tasks of a group.
+
+    Args:
+        name: "harness:TASK", with options behind commas: `split` (the data split to read; by default the validation
+            split, else the training split, never the test split), `shots`, `metric`, `filter`, `chat`.
+        encoder: the model's text encoder.
+        given: `include_path` (a folder with task YAMLs) and `score` ("likelihood": the gold answer's).
+
+    Raises:
+        DataError: lm-eval is not installed, has no such task, or cannot load its data; or the request does not fit it.
+    """
+    if encoder is None:
+        raise DataError(f"{name} is text, but the model has no tokenizer; expected a language model")
+    task_name, options = options_of(name, ("split", "shots", "metric", "filter", "chat"))
+    tasks = _tasks(task_name, given.get("include_path"))
+    likelihood = given.get("score") == "likelihood"
+    kinds = {task.OUTPUT_TYPE for task in tasks}
+    if len(kinds) > 1:
+        raise DataError(f"{name}: the tasks of this group are of several kinds ({', '.join(sorted(kinds))}); name one")
+    measure, metric = _metric(tasks[0], options["metric"], likelihood)
+    examples: list[Example] = []
+    requests: dict[str, list[Any]] = {}
+    owner: dict[str, Any] = {}
+    for task in tasks:
+        for doc_id, asked in _requests(task, options, encoder, name).items():
+            example = _example(task, f"{task.task_name}/{doc_id}", asked, measure, encoder)
+            examples.append(example)
+            requests[example.id], owner[example.id] = asked, task
+    check_unique(name, examples)
+    said: dict[str, Any] = {
+        "name": name,
+        "examples": tuple(examples),
+        "metric": metric,
+        "notes": (f"{task_name}: lm-eval's {tasks[0].config.test_split} split, metric {measure}",),
+        "requests": requests,
+        "tasks": owner,
+        "measure": "" if likelihood else measure,
+        "pipeline": _pipeline(tasks[0], options["filter"]),
+    }
+    if kinds == {"generate_until"}:
+        stop, budget = _writing(tasks[0], encoder)
+        return HarnessText(**said, tokenizer=encoder.tokenizer, stop=stop, max_new_tokens=budget)
+    return Harness(**said)
+
+
+def _writing(task: Any, encoder: Encoder) -> tuple[tuple[str, ...], int]:
+    """Stop strings and token budget, as lm-eval's Hugging Face model takes them from the task.
+
+    Raises:
+        DataError: the task samples its answers.
+    """
+    from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+
+    said = normalize_gen_kwargs(task.config.generation_kwargs, MAX_NEW_TOKENS)
+    if said.get("do_sample"):
+        raise DataError(
+            f"{task.task_name}: the task samples its answers; set do_sample: false in its generation_kwargs"
+        )
+    eos = encoder.tokenizer.decode(encoder.tokenizer.eos_token_id)
+    return tuple(filter(None, handle_stop_sequences(said["until"], eos=eos))), int(said["max_gen_toks"])
+
+
+def _tasks(name: str, include_path: str | None) -> list[Any]:
+    """The lm-eval tasks of a name: one, or the members of a group."""
+    try:
+        from lm_eval.tasks import TaskManager
+    except ImportError as error:
+        raise DataError("harness: tasks need lm-eval; install it with pip install 'tapioca-prune[harness]'") from error
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    manager = TaskManager(include_path=include_path)
+    if name not in manager.all_tasks:
+        raise DataError(f"lm-eval has no task '{name}'; {did_you_mean(name, manager.all_tasks)}")
+    try:
+        return list(manager.load(name)["tasks"].values())
+    except Exception as error:  # data sets are loaded by code of lm-eval and of the datasets library
+        raise DataError(f"lm-eval cannot load '{name}': {' '.join(str(error).split())[:200]}") from error
+
+
+def _requests(task: Any, options: dict[str, str], encoder: Encoder, name: str) -> dict[int, list[Any]]:
+    """lm-eval's own requests by document number, in order."""
+    task.config.test_split = _split(task, options["split"], name)  # what lm-eval evaluates on
+    if options["shots"]:
+        task.set_config("num_fewshot", int(options["shots"]))
+    task.set_fewshot_seed(seed=FEWSHOT_SEED)
+    chat = options["chat"] in ("1", "true", "yes")
+    with redirect_stderr(StringIO()):  # its own progress bar
+        task.build_all_requests(apply_chat_template=chat, chat_template=partial(_chat, encoder) if chat else None)
+    found: dict[int, list[Any]] = defaultdict(list)
+    for request in task.instances:
+        found[request.doc_id].append(request)
+    return dict(sorted(found.items()))
+
+
+def _chat(encoder: Encoder, history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+    """A conversation as the tokenizer's template writes it."""
+    continued = not add_generation_prompt
+    template = encoder.tokenizer.apply_chat_template
+    return str(
+        template(history, tokenize=False, add_generation_prompt=add_generation_prompt, continue_final_message=continued)
+    )
+
+
+def _split(task: Any, asked: str, name: str) -> str:
+    """The data split to read."""
+    config = task.config
+    if asked:
+        roles = {"train": config.training_split, "validation": config.validation_split, "test": config.test_split}
+        chosen = roles.get(asked) or asked
+        if chosen not in task.dataset:
+            raise DataError(f"{name}: the data set has no split '{chosen}'; known: {', '.join(sorted(task.dataset))}")
+        return str(chosen)
+    chosen = config.validation_split or config.training_split
+    if not chosen:
+        raise DataError(
+            f"{name}: this task has only a test split, which a search would spoil for judging; "
+            f"say {name},split=test to divide it into a search and a test part"
+        )
+    return str(chosen)
+
+
+def _metric(task: Any, asked: str, likelihood: bool) -> tuple[str, Metric]:
+    """The lm-eval metric that is the score, and what it means here."""
+    known = list(task._metric_fn_list)
+    if asked and asked not in known:
+        raise DataError(f"task '{task.task_name}' has no metric '{asked}'; {did_you_mean(asked, known)}")
+    measure = asked or known[0]
+    if measure in ROLLING:
+        return measure, ROLLING[measure]
+    if likelihood:
+        return measure, ANSWER_LOSS if task.OUTPUT_TYPE == "generate_until" else GOLD_LOSS
+    if not task.higher_is_better().get(measure, True):
+        raise DataError(f"metric '{measure}' falls as answers get better; use --score likelihood or another metric")
+    return measure, Metric(name={"acc": "accuracy"}.get(measure, measure), kind="accuracy")
+
+
+def _pipeline(task: Any, asked: str) -> str:
+    """The lm-eval filter to use: the one asked for, else the first."""
+    known = [ensemble.name for ensemble in task._filters]
+    if asked and asked not in known:
+        raise DataError(f"task '{task.task_name}' has no filter '{asked}'; {did_you_mean(asked, known)}")
+    return asked or known[0]
+
+
+def _example(task: Any, id: str, requests: list[Any], measure: str, encoder: Encoder) -> Example:
+    """One document as an example."""
+    text = requests[0].args[0]
+    gold, chance, weight = None, None, 1.0
+    if task.OUTPUT_TYPE == "loglikelihood_rolling":
+        rows = _windows(text, encoder, id)
+        words = measure == "word_perplexity"
+        weight = task.count_words(text) if words else task.count_bytes(text)
+        prompt = rows[-1].inputs
+    else:
+        writes = task.OUTPUT_TYPE == "generate_until"
+        answers = [_gold_text(task, requests[0].doc)] if writes else [request.args[1] for request in requests]
+        pairs = [encoder.pair(text, answer, id) for text, answer in zip(_contexts(requests), answers, strict=True)]
+        lengths = [1.0] * len(pairs)
+        if task.OUTPUT_TYPE == "multiple_choice":
+            choices = task.doc_to_choice(requests[0].doc)
+            golds = _golds(task, requests[0].doc, choices)
+            gold, chance = golds[0], len(golds) / len(choices)
+            lengths = [float(len(choice)) if measure == "acc_norm" else 1.0 for choice in choices] + lengths
+        rows = tuple(
+            Row(inputs=tuple((before + after)[:-1]), targets=tuple(after), length=length)
+            for (before, after), length in zip(pairs, lengths, strict=False)
+        )
+        prompt = tuple(encoder.text(text) if writes else pairs[0][0])
+        chance = 0.0 if writes else chance
+    content = f"{rows_digest(rows)}-{gold}"
+    return Example(
+        id=id, group=content, rows=rows, prompt=prompt, gold=gold, label="" if gold is None else str(gold),
+        weight=weight, chance=chance, content=content, text=text,
+    )  # fmt: skip
+
+
+def _contexts(requests: list[Any]) -> list[str]:
+    return [request.args[0] for request in requests]
+
+
+def _gold_text(task: Any, doc: dict[str, Any]) -> str:
+    """The gold answer as lm-eval would write it behind the prompt; the first where there are several."""
+    gold = task.doc_to_target(doc)
+    gold = gold[0] if isinstance(gold, list) else gold
+    return f"{task.config.target_delimiter}{gold}"
+
+
+def _golds(task: Any, doc: dict[str, Any], choices: list[str]) -> list[int]:
+    """Indices of the right choices, as lm-eval's `process_results` finds them."""
+    said = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
+    golds = [choices.index(one) if isinstance(one, str) else int(one) for one in np.atleast_1d(said).tolist()]
+    if not golds or not all(0 <= gold < len(choices) for gold in golds):
+        raise DataError(f"{task.task_name}: the answer {said!r:.60} is none of the {len(choices)} choices")
+    return golds
+
+
+def _windows(text: str, encoder: Encoder, where: str) -> tuple[Row, ...]:
+    """The windows lm-eval cuts running text into."""
+    from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+    cut = get_rolling_token_windows(encoder.text(text), encoder.prefix, encoder.max_length, 1)
+    pairs = [make_disjoint_window(pair) for pair in cut]
+    if not pairs:
+        raise DataError(f"{where}: an empty text; expected some words")
+    return tuple(Row(inputs=tuple((before + after)[:-1]), targets=tuple(after)) for before, after in pairs)
