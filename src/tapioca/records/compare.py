@@ -18,7 +18,9 @@ class Searched(Record):
     about: str
     source: str
     plans_tried: int
-    layer_forwards: int = Field(description="Layers computed, times sequences read; a layer without one branch counts half.")
+    layer_forwards: int = Field(
+        description="Layers computed, times sequences read; a layer without one branch counts half."
+    )
     seconds: float = Field(description="Time the model ran for it.")
 
 
