@@ -10,7 +10,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-COMMANDS = ([], ["prune"], ["compare"], ["report"], ["export"], ["apply"], ["inspect"], ["demo"], ["lab"], ["lab", "train"])
+COMMANDS = (
+    [],
+    ["prune"],
+    ["compare"],
+    ["report"],
+    ["export"],
+    ["apply"],
+    ["inspect"],
+    ["demo"],
+    ["lab"],
+    ["lab", "train"],
+)
 HERE = Path(__file__).parent
 
 

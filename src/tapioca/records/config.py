@@ -55,7 +55,7 @@ class RunConfig(Request):
     )
     score: Literal["accuracy", "likelihood"] = Field(
         default="accuracy",
-        description="What drives search and verdict of choice tasks: accuracy, or the gold answer's likelihood.",
+        description="What drives search and verdict where answers are right or wrong: accuracy, or the gold answer's likelihood.",
     )
 
     search_share: float = Field(
