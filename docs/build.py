@@ -14,6 +14,7 @@ COMMANDS = (
     [],
     ["prune"],
     ["compare"],
+    ["tasks"],
     ["report"],
     ["export"],
     ["apply"],

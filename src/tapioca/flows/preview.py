@@ -63,7 +63,7 @@ def preview(
     rounds = [count * seconds * examples * (count - 1) / layers for count in range(layers, 1, -1)]
     judged = sum(len(task.examples) for task in job.test.values()) * (2 + config.random_plans)
     first = job.search["ood"].examples[0]
-    read, scored = _tokens(job.loaded, first)
+    read, scored = row_tokens(job.loaded, first)
     return Preview(
         metric=job.metric,
         checks=checks,
@@ -94,7 +94,7 @@ def _time_example(job: Job) -> tuple[float, float]:
     return min(times) / len(batch.examples), operations / len(batch.examples)
 
 
-def _tokens(loaded: Loaded, example: Example) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def row_tokens(loaded: Loaded, example: Example) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The first row as a person can check it: tokens read first, and tokens or numbers scored."""
     row = example.rows[0]
     if isinstance(row.inputs, np.ndarray) or loaded.tokenizer is None:

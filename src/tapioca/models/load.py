@@ -109,6 +109,15 @@ def local_name(name: str | Path) -> str:
     return str(packaged) if packaged and not Path(name).exists() else str(name)
 
 
+def load_tokenizer(name: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase | None:
+    """A model's tokenizer alone, or None where the model has none.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    return _tokenizer(local_name(name), revision, trust_remote_code=False)
+
+
 @contextmanager
 def without_bars() -> Iterator[None]:
     """Silence transformers' own progress bars: the caller shows progress."""

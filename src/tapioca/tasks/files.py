@@ -9,9 +9,11 @@ from typing import Any
 from tapioca.errors import DataError
 from tapioca.tasks.base import Task, check_unique
 from tapioca.tasks.build import build_example, build_windows, task_class
+from tapioca.tasks.catalog import CATALOG
 from tapioca.tasks.regress import prompt_example
 from tapioca.tasks.rows import Source, read_rows
 from tapioca.tasks.spec import Kind, TaskSpec, read_spec
+from tapioca.tasks.template import evaluate
 from tapioca.tasks.text import Encoder
 
 SHAPES: dict[Kind, tuple[set[str], ...]] = {
@@ -38,7 +40,8 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task
     """Read a task from a data file or a task YAML.
 
     Args:
-        name: path of a .jsonl or .csv file, or of a .yaml that names one. A YAML of the same stem
+        name: path of a .jsonl, .csv or .parquet file, or of a .yaml that names one; hub:ID; or a name of
+            the catalog. A YAML of the same stem
             beside a data file is read too.
         encoder: the model's text encoder; None for models that read numbers.
         given: fields of `TaskSpec` set by the user; they win over the YAML.
@@ -46,7 +49,7 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task
     Raises:
         DataError: with file and line, whatever is wrong.
     """
-    path, spec = read_spec(Path(name), given)
+    path, spec = read_spec(CATALOG.get(name, Path(name)), given)
     rows = [_renamed(row, spec.fields) for row in read_rows(path)]
     kind, notes = _kind(path, spec, rows[0], headed=bool(encoder and encoder.labels))
     if spec.chat and kind != "generate":
@@ -75,11 +78,16 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task
 
 
 def _renamed(row: Source, names: dict[str, str]) -> Source:
-    """Put fields under the names tasks expect."""
-    missing = [name for name in names.values() if name not in row.fields]
-    if missing:
-        raise DataError(f"{row.where}: no field '{missing[0]}'; the row has: {', '.join(map(str, row.fields))}")
-    return Source({**row.fields, **{expected: row.fields[name] for expected, name in names.items()}}, row.where)
+    """Put fields, or what is computed from them, under the names tasks expect."""
+    found = dict(row.fields)
+    for expected, said in names.items():
+        if said.startswith("{{"):
+            found[expected] = evaluate(said, row.fields, row.where)
+        elif said in row.fields:
+            found[expected] = row.fields[said]
+        else:
+            raise DataError(f"{row.where}: no field '{said}'; the row has: {', '.join(map(str, row.fields))}")
+    return Source(found, row.where)
 
 
 def _kind(path: Path, spec: TaskSpec, first: Source, headed: bool) -> tuple[Kind, list[str]]:

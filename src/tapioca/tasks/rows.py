@@ -1,4 +1,4 @@
-"""Read data files into rows, each with the place it came from."""
+"""Read data files and hub data sets into rows, each with the place it came from."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tapioca.errors import DataError
+from tapioca.tasks.spec import HUB, options_of
 
-READABLE = (".jsonl", ".csv")
+READABLE = (".jsonl", ".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,23 @@ class Source:
 
 
 def read_rows(path: Path) -> list[Source]:
-    """All rows of a .jsonl or .csv file; blank lines are passed over.
+    """All rows of a .jsonl, .csv or .parquet file, blank lines passed over; or of a hub data set.
+
+    Args:
+        path: a file; or "hub:ID", with `name` (the configuration) and `split` behind commas, where ID may also be a
+            local folder the datasets library can load.
 
     Raises:
-        DataError: the file is missing, empty, not UTF-8, of another type, or has a malformed line.
+        DataError: the file is missing, empty, not UTF-8, of another type, or has a malformed line; or there is no such
+            data set, configuration or split.
     """
+    if str(path).startswith(HUB):
+        return _hub(str(path))
     suffix = path.suffix.lower()
     if suffix not in READABLE:
         raise DataError(f"{path}: cannot read '{path.suffix}' files; expected {' or '.join(READABLE)}, or a task .yaml")
+    if suffix == ".parquet":
+        return _parquet(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -42,6 +52,38 @@ def read_rows(path: Path) -> list[Source]:
     if not rows:
         raise DataError(f"{path} has no rows; expected at least one")
     return rows
+
+
+def _parquet(path: Path) -> list[Source]:
+    """Rows of a Parquet file."""
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_table
+
+    try:
+        rows = read_table(path).to_pylist()
+    except (OSError, ArrowException) as error:
+        raise DataError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    if not rows:
+        raise DataError(f"{path} has no rows; expected at least one")
+    return [Source(row, f"{path} row {at}") for at, row in enumerate(rows)]
+
+
+def _hub(name: str) -> list[Source]:
+    """Rows of one split of a hub data set: the validation split, else the training split, or the one asked for."""
+    from datasets import disable_progress_bars, load_dataset
+
+    disable_progress_bars()
+    bare, options = options_of(name, ("name", "split"))
+    try:
+        splits = load_dataset(bare, options["name"] or None)
+    except Exception as error:  # the network, the hub, or any file of the data set
+        raise DataError(f"cannot load the data set '{bare}': {' '.join(str(error).split())[:200]}") from error
+    split = options["split"] or next((known for known in ("validation", "train") if known in splits), "")
+    if split not in splits:
+        raise DataError(f"{name}: which split? say {name},split=...; known: {', '.join(sorted(splits))}")
+    if not len(splits[split]):
+        raise DataError(f"{name}: the {split} split has no rows; expected at least one")
+    return [Source(dict(row), f"{bare} {split} row {at}") for at, row in enumerate(splits[split])]
 
 
 def _json_lines(path: Path, text: str) -> Iterator[Source]:

@@ -13,15 +13,20 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from tapioca.errors import DataError, did_you_mean
 from tapioca.tasks.marking import Marking, Match
 
+HUB = "hub:"
+"""How the names of hub data sets begin."""
+
 Kind = Literal["choice", "label", "generate", "classify", "perplexity", "regression"]
 
 
 class TaskSpec(BaseModel, frozen=True, extra="forbid"):
     """How to read a file as a task; every field may also stand in a YAML beside the data."""
 
-    data: str | None = Field(default=None, description="Data file, relative to the YAML.")
+    data: str | None = Field(default=None, description="Data file, relative to the YAML; or hub:ID.")
     kind: Kind | None = None
-    fields: dict[str, str] = Field(default={}, description="Expected name -> name in the file.")
+    fields: dict[str, str] = Field(
+        default={}, description="Expected name -> name in the file, or {{ an expression over its fields }}."
+    )
     template: str | None = None
     continuation: str = " {{ choice }}"
     labels: tuple[str, ...] = ()
@@ -62,8 +67,10 @@ def read_spec(path: Path, given: dict[str, Any]) -> tuple[Path, TaskSpec]:
     Raises:
         DataError: the YAML cannot be read or says something unknown.
     """
+    if str(path).startswith(HUB):
+        return path, _spec(given, str(path))
     if not path.name or path.is_dir():
-        raise DataError(f"'{path}' is no data file; expected a .jsonl or .csv file, or a task .yaml")
+        raise DataError(f"'{path}' is no data file; expected a .jsonl, .csv or .parquet file, hub:ID, or a task .yaml")
     described = path if path.suffix in (".yaml", ".yml") else path.with_suffix(".yaml")
     said: dict[str, Any] = {}
     if described == path or described.is_file():
@@ -74,15 +81,19 @@ def read_spec(path: Path, given: dict[str, Any]) -> tuple[Path, TaskSpec]:
             raise DataError(f"cannot read {described}: {reason}") from error
         if not isinstance(said, dict):
             raise DataError(f"{described}: expected names and values such as 'data: file.jsonl'")
-    try:
-        spec = TaskSpec(**{**said, **given})
-    except (ValidationError, TypeError) as error:
-        raise DataError(f"{described if said else path}: {_reason(error)}") from error
+    spec = _spec({**said, **given}, str(described if said else path))
     if described == path:
         if not spec.data:
             raise DataError(f"{path}: names no data; add a line 'data: file.jsonl'")
-        path = path.parent / spec.data
+        path = Path(spec.data) if spec.data.startswith(HUB) else path.parent / spec.data
     return path, spec
+
+
+def _spec(said: dict[str, Any], where: str) -> TaskSpec:
+    try:
+        return TaskSpec(**said)
+    except (ValidationError, TypeError) as error:
+        raise DataError(f"{where}: {_reason(error)}") from error
 
 
 def options_of(name: str, known: Collection[str]) -> tuple[str, dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, Template
+from jinja2 import StrictUndefined, Template, Undefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from tapioca.errors import DataError
@@ -24,6 +24,26 @@ def render(template: str, fields: dict[str, Any], where: str) -> str:
     except Exception as error:  # a template is a small program of the user's and can raise anything
         raise DataError(
             f"{where}: template {template!r} does not fit the row: {' '.join(str(error).split())}"
+        ) from error
+
+
+def evaluate(expression: str, fields: dict[str, Any], where: str) -> Any:
+    """What "{{ an expression }}" over a row's fields gives: a text, a number or a list.
+
+    Raises:
+        DataError: the expression does not fit the row.
+    """
+    inner = expression.strip().removeprefix("{{").removesuffix("}}")
+    try:
+        if not expression.strip().endswith("}}"):
+            raise ValueError("it does not end with }}")
+        value = _JINJA.compile_expression(inner, undefined_to_none=False)(**{str(k): v for k, v in fields.items()})
+        if isinstance(value, Undefined):
+            raise ValueError(f"there is no {inner.strip()}")
+        return value
+    except Exception as error:  # as above
+        raise DataError(
+            f"{where}: field {expression!r} does not fit the row: {' '.join(str(error).split())}"
         ) from error
 
 

@@ -1,0 +1,70 @@
+"""tapioca tasks"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("tasks")(run)
+
+
+def run(
+    task: Annotated[str | None, typer.Argument(help="Task to show: a name, a file, hub:ID or harness:TASK.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model whose tokenizer is used: a folder, or a hub id.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Examples to show.")] = 2,
+    include_path: Annotated[str | None, typer.Option(help="Folder with lm-eval task YAMLs for harness:TASK.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
+) -> None:
+    """List the tasks that are ready by name, or show what one asks: prompt, tokens, and where scoring starts."""
+    from tapioca.errors import UsageError
+
+    console = Console(highlight=False, soft_wrap=True)
+    if task is None:
+        _list(console)
+    elif model is None:
+        raise UsageError("a task is shown as a model reads it; say which with --model")
+    else:
+        _show(console, task, model, count, {"include_path": include_path} if include_path else {}, revision)
+
+
+def _list(console: Console) -> None:
+    """The names, what they are, and what else can be a task."""
+    from tapioca.tasks.catalog import CATALOG
+    from tapioca.tasks.spec import read_spec
+
+    table = Table("name", "kind", Column("data", overflow="fold"), box=None, pad_edge=False)
+    for name, path in CATALOG.items():
+        data, spec = read_spec(path, {})
+        table.add_row(name, spec.kind, str(data))
+    console.print(table)
+    console.print(
+        "\nand data files (.jsonl, .csv, .parquet), task .yaml files, hub:ID, harness:TASK, lab:SHIFT=STRENGTH"
+    )
+
+
+def _show(console: Console, name: str, model: str, count: int, given: dict[str, str], revision: str | None) -> None:
+    """The task, and its first examples token by token."""
+    from rich.markup import escape
+
+    from tapioca.flows.tasks import show_task
+
+    found = show_task(name, model, count, given, revision)
+    chance = "" if found.chance is None else f", chance {found.metric.format(found.chance)}"
+    console.print(f"{name}: {found.examples} examples, measured by {found.metric.name}{chance}", markup=False)
+    if 1 < len(found.labels) <= 20:
+        console.print(
+            "answers: " + ", ".join(f"{label} {times}×" for label, times in found.labels.items()), markup=False
+        )
+    for note in found.notes:
+        console.print(note, markup=False)
+    for text, read, scored in found.shown:
+        console.rule(align="left")
+        console.print(text, markup=False)
+        console.print(f"[dim]read[/]   {escape(' '.join(read))}")
+        console.print(f"[dim]scored[/] {escape(' '.join(scored)) or 'what the model writes'}")

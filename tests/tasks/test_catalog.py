@@ -1,0 +1,191 @@
+"""Hub data sets, Parquet files, and the tasks that are ready by name, on rows in the form the hub has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import word_tokenizer, write_lines
+from datasets import Dataset
+
+from tapioca.cli.main import main
+from tapioca.errors import DataError
+from tapioca.tasks.catalog import CATALOG
+from tapioca.tasks.files import load_task
+from tapioca.tasks.generate import Generate
+from tapioca.tasks.rows import read_rows
+from tapioca.tasks.text import Encoder
+
+LETTERS = {"text": ["the cat", "a big dog", "it", "one red mat"], "label": ["A", "B", "C", "D"]}
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "arc_easy": [{"id": "q1", "question": "the cat sat on", "choices": LETTERS, "answerKey": "C"}],
+    "arc_challenge": [
+        {
+            "id": "q1",
+            "question": "the cat sat on",
+            "choices": {"text": ["it", "red", "big"], "label": ["1", "2", "3"]},
+            "answerKey": "3",
+        }
+    ],
+    "boolq": [
+        {"question": "was it big", "passage": "the dog was big .", "answer": True},
+        {"question": "was it red", "passage": "the dog was big .", "answer": False},
+    ],
+    "mmlu": [{"question": "the cat sat on", "subject": "college_biology", "choices": LETTERS["text"], "answer": 2}],
+    "commonsense_qa": [
+        {"id": "q1", "question": "the cat sat on", "question_concept": "cat", "choices": LETTERS, "answerKey": "B"}
+    ],
+    "winogrande": [
+        {
+            "sentence": "the cat sat on the dog and _ was big .",
+            "option1": "the cat",
+            "option2": "the dog",
+            "answer": "2",
+        }
+    ],
+    "bbh_boolean_expressions": [{"input": "yes and no", "target": "False"}, {"input": "yes and yes", "target": "True"}],
+    "gsm8k_hard": [{"input": "one and two", "code": "x", "target": 12.5}],
+    "math500": [
+        {
+            "problem": "one and two",
+            "solution": "so",
+            "answer": "\\frac{3}{4}",
+            "subject": "Algebra",
+            "level": 1,
+            "unique_id": "a",
+        }
+    ],
+}
+"""A row or two of each data set, by hand, with the field names and types of the hub."""
+
+GOLD = {
+    "arc_easy": [2],
+    "arc_challenge": [2],
+    "boolq": [1, 0],
+    "mmlu": [2],
+    "commonsense_qa": [1],
+    "winogrande": [1],
+    "bbh_boolean_expressions": [0, 1],
+}
+
+
+@pytest.fixture
+def encoder() -> Encoder:
+    tokenizer = word_tokenizer()
+    tokenizer.add_tokens(["False", "True", "Value", "12.5", "3", "4"])
+    return Encoder(tokenizer, 4096)
+
+
+def ready(name: str, encoder: Encoder, folder: Path) -> Any:
+    """A task of the catalog, its data taken from a file instead of the hub."""
+    data = folder / f"{name}.parquet"
+    Dataset.from_list(ROWS[name]).to_parquet(data)
+    return load_task(name, encoder, {"data": str(data)})
+
+
+def test_every_ready_task_has_its_rows() -> None:
+    assert set(CATALOG) == set(ROWS)
+
+
+@pytest.mark.parametrize("name", sorted(GOLD))
+def test_ready_choices_have_the_right_answer(name: str, encoder: Encoder, tmp_path: Path) -> None:
+    task = ready(name, encoder, tmp_path)
+    assert [example.gold for example in task.examples] == GOLD[name]
+    assert all(example.chance == 1 / max(2, len(example.rows)) for example in task.examples)
+
+
+def test_ready_prompts(encoder: Encoder, tmp_path: Path) -> None:
+    texts = {name: ready(name, encoder, tmp_path).examples[0].text for name in sorted(ROWS)}
+    assert texts["arc_easy"] == "Question: the cat sat on\nAnswer:"
+    assert texts["boolq"] == "the dog was big .\nQuestion: was it big?\nAnswer:"
+    assert texts["mmlu"] == "The following is a question about college biology.\n\nthe cat sat on\nAnswer:"
+    assert texts["winogrande"] == "the cat sat on the dog and "
+    assert texts["bbh_boolean_expressions"] == "Evaluate the expression.\n\nExpression: yes and no\nValue:"
+    assert texts["math500"].endswith("Put the final answer in \\boxed{}.\nSolution:")
+
+
+def test_winogrande_scores_the_option_and_all_that_follows(encoder: Encoder, tmp_path: Path) -> None:
+    [example] = ready("winogrande", encoder, tmp_path).examples
+    words = [encoder.tokenizer.decode([int(token) for token in row.targets]) for row in example.rows]
+    assert words == ["the cat was big .", "the dog was big ."]
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("gsm8k_hard", "so it is 12.5", "so it is 12"),
+        ("math500", "so \\boxed{\\frac{3}{4}}", "so \\boxed{4}"),
+        ("math500", "so \\boxed{0.75}", "so \\boxed{\\frac{4}{3}}"),
+    ],
+)
+def test_ready_written_answers(name: str, right: str, wrong: str, encoder: Encoder, tmp_path: Path) -> None:
+    task = ready(name, encoder, tmp_path)
+    assert isinstance(task, Generate)
+    assert task.marking.right(right, task.examples[0].answer)
+    assert not task.marking.right(wrong, task.examples[0].answer)
+
+
+def test_a_folder_the_datasets_library_loads(tmp_path: Path, encoder: Encoder) -> None:
+    for split in ("validation", "test"):
+        Dataset.from_list([{**row, "id": split} for row in ROWS["arc_easy"]]).to_parquet(
+            tmp_path / "set" / f"{split}.parquet"
+        )
+    [row] = read_rows(Path(f"hub:{tmp_path / 'set'}"))
+    assert row.fields["id"] == "validation"
+    assert row.where.endswith("validation row 0")
+    [row] = read_rows(Path(f"hub:{tmp_path / 'set'},split=test"))
+    assert row.fields["id"] == "test"
+    said = {"kind": "choice", "fields": {"choices": "{{ choices.text }}", "answer": "answerKey"}}
+    assert load_task(f"hub:{tmp_path / 'set'}", encoder, said).examples[0].gold == 2
+
+
+def test_only_a_test_split_must_be_asked_for(tmp_path: Path) -> None:
+    Dataset.from_list(ROWS["arc_easy"]).to_parquet(tmp_path / "set" / "test.parquet")
+    with pytest.raises(DataError, match=r"which split\? say hub:.*,split=\.\.\.; known: test"):
+        read_rows(Path(f"hub:{tmp_path / 'set'}"))
+
+
+def test_a_data_set_that_is_not_there() -> None:
+    with pytest.raises(DataError, match="cannot load the data set 'nobody/nothing': "):
+        read_rows(Path("hub:nobody/nothing"))
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 and nothing else"])
+def test_a_broken_parquet_file(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "data.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot read .*data\.parquet: "):
+        read_rows(tmp_path / "data.parquet")
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("{{ choices.texts }}", r"field '\{\{ choices\.texts \}\}' does not fit the row: there is no choices\.texts"),
+        ("{{ choices.label.index('Z') }}", "does not fit the row: 'Z' is not in list"),
+        ("{{ choices.text", r"does not fit the row: it does not end with \}\}"),
+        ("{{ ''.__class__.__mro__ }}", "does not fit the row: .*unsafe"),
+    ],
+)
+def test_expressions_that_do_not_fit(expression: str, message: str, encoder: Encoder, tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "data.jsonl", ROWS["arc_easy"])
+    with pytest.raises(DataError, match=message):
+        load_task(str(data), encoder, {"kind": "choice", "fields": {"choices": expression, "answer": "answerKey"}})
+
+
+def test_the_list_of_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tasks"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in CATALOG)
+
+
+def test_a_task_shown_token_by_token(model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"context": "the cat", "choices": ["sat", "ran"], "answer": 1}
+    data = write_lines(tmp_path / "data.jsonl", [row, {**row, "context": "a dog"}])
+    assert main(["tasks", str(data), "--model", str(model_folder)]) == 0
+    out = capsys.readouterr().out
+    assert "2 examples, measured by accuracy, chance 50.0 %" in out
+    assert "read   1:<s> 3:the 5:cat" in out
+    assert "scored 7:sat" in out
+    assert main(["tasks", str(data)]) == 2
+    assert "say which with --model" in capsys.readouterr().err
