@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from contextlib import redirect_stderr
-from functools import partial
+from functools import lru_cache, partial
 from io import StringIO
 from typing import Any
 
@@ -99,18 +99,26 @@ def _writing(task: Any, encoder: Encoder) -> tuple[tuple[str, ...], int]:
 
 def _tasks(name: str, include_path: str | None) -> list[Any]:
     """The lm-eval tasks of a name: one, or the members of a group."""
-    try:
-        from lm_eval.tasks import TaskManager
-    except ImportError as error:
-        raise DataError("harness: tasks need lm-eval; install it with pip install 'tapioca-prune[harness]'") from error
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    manager = TaskManager(include_path=include_path)
+    manager = _manager(include_path, defaults=not include_path)
+    if name not in manager.all_tasks and include_path:
+        manager = _manager(include_path, defaults=True)
     if name not in manager.all_tasks:
         raise DataError(f"lm-eval has no task '{name}'; {did_you_mean(name, manager.all_tasks)}")
     try:
         return list(manager.load(name)["tasks"].values())
     except Exception as error:  # data sets are loaded by code of lm-eval and of the datasets library
         raise DataError(f"lm-eval cannot load '{name}': {' '.join(str(error).split())[:200]}") from error
+
+
+@lru_cache(maxsize=4)
+def _manager(include_path: str | None, defaults: bool) -> Any:
+    """lm-eval's index of tasks; with its own thousands it takes seconds."""
+    try:
+        from lm_eval.tasks import TaskManager
+    except ImportError as error:
+        raise DataError("harness: tasks need lm-eval; install it with pip install 'tapioca-prune[harness]'") from error
+    return TaskManager(include_path=include_path, include_defaults=defaults)
 
 
 def _requests(task: Any, options: dict[str, str], encoder: Encoder, name: str) -> dict[int, list[Any]]:
