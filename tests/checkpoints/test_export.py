@@ -118,8 +118,15 @@ def test_generation_that_breaks_with_the_cache_is_refused(tmp_path: Path) -> Non
         accept(difference, expected)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", ["gemma2", "gpt2", "olmo2", "qwen3_moe"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("gemma2", torch.bfloat16),
+        ("gpt2", torch.float32),
+        ("olmo2", torch.float16),
+        ("qwen3_moe", torch.bfloat16),
+    ],
+)
 def test_branch_scales_go_into_the_weights(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
     tiny(name).to(dtype).save_pretrained(tmp_path / "full")
     plan = Plan(n_layers=4, layers={3: 0.0}, attention={0: 0.3, 1: 0.0}, mlp={2: 1.1})
@@ -193,8 +200,7 @@ def test_a_checkpoint_that_answers_nan_is_refused(tmp_path: Path) -> None:
         expect(model, Plan.drop(4, [1]))
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", ["llama", "qwen2_moe"])
+@pytest.mark.parametrize(("name", "dtype"), [("llama", torch.bfloat16), ("qwen2_moe", torch.float16)])
 def test_many_scales_in_few_digits_are_accepted(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
     tiny(name).to(dtype).save_pretrained(tmp_path / "full")
     plan = Plan(n_layers=4, layers={3: 0.0}, attention={0: 0.3, 1: 0.0}, mlp={0: 0.7, 2: 1.3})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import choice_rows, word_tokenizer, write_lines
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -210,8 +211,8 @@ def test_malformed_files(tmp_path: Path, content: bytes, message: str) -> None:
 def test_more_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         load(tmp_path / "none.jsonl")
-    with pytest.raises(DataError, match=r"cannot read '.parquet' files"):
-        load(tmp_path / "task.parquet")
+    with pytest.raises(DataError, match=r"cannot read '.xlsx' files; expected .jsonl or .csv or .parquet"):
+        load(tmp_path / "task.xlsx")
     with pytest.raises(DataError, match="id 'r0' stands twice"):
         load(write_lines(tmp_path / "twice.jsonl", choice_rows(2) + choice_rows(1)))
     with pytest.raises(DataError, match=r"some\.jsonl:2: no field 'answer'"):
@@ -241,6 +242,51 @@ def test_any_rows_are_a_task_or_one_clear_line(tmp_path: Path, rows: list[dict],
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     try:
         load(path, **({"kind": "choice", "template": "{{ other }}"} if raw else {}))
+    except TapiocaError as error:
+        assert "\n" not in str(error)
+
+
+SAID = st.fixed_dictionaries(
+    {},
+    optional={
+        "kind": st.sampled_from(["choice", "label", "generate", "classify", "perplexity", "regression", "none"]) | JSON,
+        "fields": st.dictionaries(NAMES, NAMES | st.sampled_from(["{{ answer }}", "{{ x.y }}", "{{ 1 +", "{{ }}"]))
+        | JSON,
+        "template": st.sampled_from(["{{ context }}", "{{ nothing }}", "{% if", "{{ other * 9 }}"]) | JSON,
+        "continuation": st.sampled_from(["{{ choice }}", " ", ""]) | JSON,
+        "labels": st.lists(st.sampled_from(["yes", "no", "", "a cat"]), max_size=3) | JSON,
+        "normalize": st.sampled_from(["none", "tokens", "letters"]) | JSON,
+        "window": st.integers(-1, 9) | JSON,
+        "extract": st.sampled_from(["(", "a", ""]) | JSON,
+        "stop": JSON,
+        "max_new_tokens": st.integers(-1, 9) | JSON,
+        "other": JSON,
+    },
+)
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "context": st.sampled_from(["the cat", "", " "]) | JSON,
+            "choices": st.lists(st.sampled_from(["sat", "ran", "yes", ""]), max_size=3) | JSON,
+            "answer": st.integers(-1, 3) | st.sampled_from(["sat", "A", "z"]) | JSON,
+            "text": st.sampled_from(["the cat sat", ""]) | JSON,
+            "other": JSON,
+        },
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(SAID, ROWS)
+def test_any_mapping_is_a_task_or_one_clear_line(tmp_path: Path, said: dict, rows: list[dict]) -> None:
+    path = tmp_path / "any.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    path.with_suffix(".yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+    try:
+        load(path)
     except TapiocaError as error:
         assert "\n" not in str(error)
 
