@@ -60,9 +60,11 @@ def _parquet(path: Path) -> list[Source]:
     from pyarrow.parquet import read_table
 
     try:
-        rows = read_table(path).to_pylist()
+        with path.open("rb") as file:
+            rows = read_table(file).to_pylist()
     except (OSError, ArrowException) as error:
-        raise DataError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise DataError(f"cannot read {path}: {reason}") from error
     if not rows:
         raise DataError(f"{path} has no rows; expected at least one")
     return [Source(row, f"{path} row {at}") for at, row in enumerate(rows)]
