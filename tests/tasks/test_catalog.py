@@ -154,7 +154,7 @@ def test_a_data_set_that_is_not_there() -> None:
 @pytest.mark.parametrize("content", [b"", b"PAR1 and nothing else"])
 def test_a_broken_parquet_file(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "data.parquet").write_bytes(content)
-    with pytest.raises(DataError, match=r"cannot read .*data\.parquet: Parquet"):
+    with pytest.raises(DataError, match=r"cannot read .*data\.parquet: .*Parquet"):
         read_rows(tmp_path / "data.parquet")
     with pytest.raises(DataError, match=r"cannot read .*none\.parquet: No such file"):
         read_rows(tmp_path / "none.parquet")
