@@ -213,10 +213,11 @@ def test_places_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def start(argv: list[str]) -> subprocess.Popen[str]:
-    """The program in a process of its own."""
+    """The program in a process of its own; Ctrl-C reaches it even where the tests run in the background."""
     return subprocess.Popen(
         [sys.executable, "-m", "tapioca", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
 
 
 def finish(process: subprocess.Popen[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import choice_rows, word_tokenizer, write_lines
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tapioca.errors import DataError, TapiocaError
@@ -281,6 +281,7 @@ ROWS = st.lists(
 
 @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(SAID, ROWS)
+@example({"kind": "choice", "fields": {"\n": None}}, [{}])
 def test_any_mapping_is_a_task_or_one_clear_line(tmp_path: Path, said: dict, rows: list[dict]) -> None:
     path = tmp_path / "any.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -93,7 +93,8 @@ def _spec(said: dict[str, Any], where: str) -> TaskSpec:
     try:
         return TaskSpec(**said)
     except (ValidationError, TypeError) as error:
-        raise DataError(f"{where}: {_reason(error)}") from error
+        reason = " ".join(_reason(error).split())  # a name in the YAML may hold a line break
+        raise DataError(f"{where}: {reason}") from error
 
 
 def options_of(name: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
