@@ -21,7 +21,7 @@ from tapioca.models.edit import apply
 from tapioca.models.inputs import head_labels
 from tapioca.models.load import Loaded
 from tapioca.models.load import load as load_model
-from tapioca.models.tiny import tiny
+from tapioca.models.tiny import draw_weights, tiny
 from tapioca.models.watch import layer_outputs
 from tapioca.observe import states
 from tapioca.records import Plan
@@ -44,12 +44,7 @@ def headed(name: str, outputs: int = 3, **fields: Any) -> PreTrainedModel:
     config = type(body.config).from_dict({**body.config.to_dict(), "id2label": names, "pad_token_id": 0, **fields})
     torch.manual_seed(0)
     model = getattr(transformers, kind)(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(0, 1.2 / parameter.shape[-1] ** 0.5)
-            else:
-                parameter.add_(torch.randn(parameter.shape), alpha=0.1)
+    draw_weights(model)
     return model.eval()
 
 

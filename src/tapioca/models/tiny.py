@@ -138,10 +138,15 @@ def tiny(model_type: str, seed: int = 0) -> PreTrainedModel:
     fields = {name: value for name, value in {**COMMON, **recipe.fields}.items() if value is not None}
     torch.manual_seed(seed)
     model: PreTrainedModel = getattr(transformers, recipe.model)(getattr(transformers, recipe.config)(**fields))
+    draw_weights(model)
+    return model.eval()
+
+
+def draw_weights(model: PreTrainedModel) -> None:
+    """Give a model random weights large enough that every layer changes the outputs by order one."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.normal_(0, 1.2 / parameter.shape[-1] ** 0.5)
             else:
                 parameter.add_(torch.randn(parameter.shape), alpha=0.1)
-    return model.eval()

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
@@ -20,6 +20,8 @@ from tapioca.disk import make_folder, write_json
 from tapioca.errors import StoreError
 from tapioca.records import Answer, CompareInfo, Plan, RunInfo
 from tapioca.runs.fingerprint import fingerprint
+
+Info = TypeVar("Info", RunInfo, CompareInfo)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
@@ -122,12 +124,7 @@ def read_run(folder: Path) -> RunInfo:
     Raises:
         StoreError: the folder holds none, or one this version cannot read.
     """
-    try:
-        return RunInfo(**{**read_json(folder, "run.json"), "folder": folder})
-    except ValidationError as error:
-        raise StoreError(
-            f"cannot read {folder / 'run.json'}: {error.errors()[0]['msg']}; run `tapioca prune` again"
-        ) from error
+    return _read_record(RunInfo, folder, "run.json", "tapioca prune")
 
 
 def read_comparison(folder: Path) -> CompareInfo | None:
@@ -138,12 +135,15 @@ def read_comparison(folder: Path) -> CompareInfo | None:
     """
     if not (folder / "compare.json").is_file():
         return None
+    return _read_record(CompareInfo, folder, "compare.json", "tapioca compare")
+
+
+def _read_record(kind: type[Info], folder: Path, name: str, command: str) -> Info:
+    """A record in a run folder, which may have been moved since it was written."""
     try:
-        return CompareInfo(**{**read_json(folder, "compare.json"), "folder": folder})
+        return kind(**{**read_json(folder, name), "folder": folder})
     except ValidationError as error:
-        raise StoreError(
-            f"cannot read {folder / 'compare.json'}: {error.errors()[0]['msg']}; run `tapioca compare` again"
-        ) from error
+        raise StoreError(f"cannot read {folder / name}: {error.errors()[0]['msg']}; run `{command}` again") from error
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def _example(task: Any, id: str, requests: list[Any], measure: str, encoder: Enc
     else:
         writes = task.OUTPUT_TYPE == "generate_until"
         answers = [_gold_text(task, requests[0].doc)] if writes else [request.args[1] for request in requests]
-        pairs = [encoder.pair(text, answer, id) for text, answer in zip(_contexts(requests), answers, strict=True)]
+        pairs = [encoder.pair(asked.args[0], answer, id) for asked, answer in zip(requests, answers, strict=True)]
         lengths = [1.0] * len(pairs)
         if task.OUTPUT_TYPE == "multiple_choice":
             choices = task.doc_to_choice(requests[0].doc)
@@ -216,10 +216,6 @@ def _example(task: Any, id: str, requests: list[Any], measure: str, encoder: Enc
         id=id, group=content, rows=rows, prompt=prompt, gold=gold, label="" if gold is None else str(gold),
         weight=weight, chance=chance, content=content, text=text,
     )  # fmt: skip
-
-
-def _contexts(requests: list[Any]) -> list[str]:
-    return [request.args[0] for request in requests]
 
 
 def _gold_text(task: Any, doc: dict[str, Any]) -> str:
