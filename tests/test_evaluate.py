@@ -11,7 +11,7 @@ from conftest import choice_rows, word_tokenizer, write_lines
 from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError, NonFiniteError
-from tapioca.evaluate import batches, check_task, evaluate
+from tapioca.evaluate import check_task, evaluate
 from tapioca.lab.learner import Learner, learner_config
 from tapioca.lab.tasks import load_lab
 from tapioca.models.edit import apply
@@ -19,6 +19,7 @@ from tapioca.models.find import find_layers
 from tapioca.models.tiny import tiny
 from tapioca.records import Answer, Plan
 from tapioca.tasks.base import Task
+from tapioca.tasks.batches import batches, chunks
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
 
@@ -187,3 +188,46 @@ def test_a_model_that_sees_the_answer_is_refused(tmp_path: Path, monkeypatch: py
     with pytest.raises(ModelError, match="this bert model sees later tokens"):
         check_task(bert, text_task(tmp_path, "choice"))
     check_task(tiny("gpt_neox"), text_task(tmp_path, "choice"))
+
+
+def test_a_stopped_plan_is_not_asked_any_more(case: tuple[PreTrainedModel, Task]) -> None:
+    """What is known of it stays; the others get the scores they would have got."""
+
+    class Second:
+        """Stops the second plan at the first look."""
+
+        def __init__(self) -> None:
+            self.running, self.looks = np.arange(3), list[tuple[int, ...]]()
+
+        def look(self, scores: np.ndarray) -> np.ndarray:
+            self.looks.append(scores.shape)
+            self.running = self.running[self.running != 1]
+            return self.running
+
+    model, task = case
+    told: dict[Plan, int] = dict.fromkeys(PLANS, 0)
+
+    def count(plan: Plan, examples: int) -> None:
+        told[plan] += examples
+
+    found = evaluate(model, task, PLANS, batch_size=3, stopping=(stopping := Second()), on_batch=count)
+    whole = evaluate(model, task, PLANS, batch_size=3)
+    examples = len(task.examples)
+    assert stopping.looks[:2] == [(3, 3), (2, 3)]
+    assert np.isnan(found.values[1]).sum() == examples - 3
+    assert np.array_equal(found.values[[0, 2]], whole.values[[0, 2]])
+    assert set(told.values()) == {examples}
+
+
+def test_examples_drawn_at_random_are_sorted_between_looks(tmp_path: Path) -> None:
+    task = text_task(tmp_path, "choice")
+    drawn = chunks(task, 2, seed=1)
+    assert [len(chunk.examples) for chunk in drawn] == [8, 5]
+    assert [example.id for chunk in drawn for example in chunk.examples] != [
+        example.id for example in sorted(task.examples, key=lambda example: -example.length)
+    ]
+    for chunk in drawn:
+        together = [example for batch in chunk.batches for example in batch.examples]
+        assert sorted(together, key=lambda e: e.id) == sorted(chunk.examples, key=lambda e: e.id)
+        assert [e.length for e in together] == sorted((e.length for e in together), reverse=True)
+    assert [batch.digest for batch in batches(task, 2, 1)] == [b.digest for chunk in drawn for b in chunk.batches]

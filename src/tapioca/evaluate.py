@@ -1,16 +1,13 @@
 """Model + plans + task -> one score per plan and example.
 
-Batches depend on the task alone, never on the plan or on what was done before: the same examples are
-padded the same way for every plan, so differences between plans are differences between plans.
+All plans that are asked for run together, batch by batch, and what they share is computed once.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from typing import Protocol
 
@@ -20,11 +17,13 @@ from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError, NonFiniteError
 from tapioca.models.decode import decode
-from tapioca.models.edit import apply
-from tapioca.models.inputs import collate, forward, has_head, is_causal, max_length
+from tapioca.models.edit import apply, check_fits
+from tapioca.models.inputs import collate, has_head, is_causal, max_length
+from tapioca.models.sweep import sweep
 from tapioca.models.watch import first_non_finite
-from tapioca.records import Answer, Example, Plan, Scores
-from tapioca.tasks.base import Task, example_digest
+from tapioca.records import Answer, Plan, Scores
+from tapioca.tasks.base import Task
+from tapioca.tasks.batches import Batch, chunks
 
 
 class Ledger(Protocol):
@@ -47,20 +46,14 @@ class Forgetful:
         pass
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Examples that are always run together, and a digest of everything the model reads for them."""
+class Stopping(Protocol):
+    """Decides after every look at the scores which plans go on; a plan that stops never comes back."""
 
-    examples: tuple[Example, ...]
-    digest: str
+    running: np.ndarray
 
-
-@lru_cache(maxsize=8)
-def batches(task: Task, size: int) -> list[Batch]:
-    """Cut a task into batches of `size` examples of similar length; the longest come first."""
-    ordered = sorted(task.examples, key=lambda example: (-example.length, example.id))
-    cut = [tuple(ordered[at : at + size]) for at in range(0, len(ordered), size)]
-    return [Batch(examples, _digest(task, examples)) for examples in cut]
+    def look(self, scores: np.ndarray) -> np.ndarray:
+        """Take the scores of the running plans on the next examples, (running plan, example), in the order drawn;
+        returns the numbers of the plans that go on."""
 
 
 def evaluate(
@@ -71,8 +64,10 @@ def evaluate(
     batch_size: int = 16,
     ledger: Ledger | None = None,
     on_batch: Callable[[Plan, int], None] | None = None,
+    stopping: Stopping | None = None,
+    seed: int | None = None,
 ) -> Scores:
-    """Score plans on every example of a task.
+    """Score plans on every example of a task, or until a plan is stopped.
 
     Args:
         model: any model whose layers can be found; left as it was.
@@ -80,47 +75,94 @@ def evaluate(
         plans: the plans to score; repeated plans are scored once.
         batch_size: examples in a batch; part of what is measured.
         ledger: recalls answers already known and keeps new ones, batch by batch.
-        on_batch: called after each batch with the plan and the number of examples done in it.
+        on_batch: called with a plan and the number of examples it is done with: after each batch, and when it stops.
+        stopping: told the scores as they come, of all plans, which must then be distinct; says which of them go on.
+        seed: of a random order of the examples, part of what is measured; None runs the longest first.
 
     Returns:
-        Scores with the examples in the task's own order.
+        Scores with the examples in the task's own order; NaN for what a stopped plan was not asked any more.
 
     Raises:
         NonFiniteError: an output is NaN or infinite; names the layer where that began.
         ModelError: a plan does not fit the model.
     """
     ledger = Forgetful() if ledger is None else ledger
-    cut = batches(task, batch_size)
+    distinct = list(dict.fromkeys(plans))
     place = {example.id: at for at, example in enumerate(task.examples)}
-    values = np.full((len(plans), len(place), len(Answer._fields)), np.nan)
-    first_row: dict[Plan, int] = {}
-    for row, plan in enumerate(plans):
-        if plan in first_row:
-            values[row] = values[first_row[plan]]
-            continue
-        first_row[plan] = row
-        for batch in cut:
-            answers = ledger.recall(plan, batch.digest)
-            if answers is None:
-                start = time.perf_counter()
-                answers = _answers(model, task, plan, batch)
-                ledger.record(plan, batch.digest, answers, time.perf_counter() - start)
-            values[row, [place[example.id] for example in batch.examples]] = answers
-            if on_batch:
-                on_batch(plan, len(batch.examples))
+    table = {plan: np.full((len(place), len(Answer._fields)), np.nan) for plan in distinct}
+    for plan in distinct:
+        check_fits(plan, model)
+    running = distinct
+    for chunk in chunks(task, batch_size, seed):
+        for batch in chunk.batches:
+            at = [place[example.id] for example in batch.examples]
+            for plan, answers in _answered(model, task, running, batch, ledger):
+                table[plan][at] = answers
+                if on_batch:
+                    on_batch(plan, len(batch.examples))
+        if stopping:
+            at = [place[example.id] for example in chunk.examples]
+            left = [plans[number] for number in stopping.look(np.stack([table[plan][at, 0] for plan in running]))]
+            for plan in set(running) - set(left):
+                if on_batch:
+                    on_batch(plan, int(np.isnan(table[plan][:, 0]).sum()))
+            running = left
+    values = np.stack([table[plan] for plan in plans])
     return Scores(tuple(plans), tuple(place), values[:, :, 0], values[:, :, 1], values[:, :, 2] > 0)
 
 
-def _answers(model: PreTrainedModel, task: Task, plan: Plan, batch: Batch) -> list[Answer]:
-    """Run one batch under one plan and mark it."""
+def _answered(
+    model: PreTrainedModel, task: Task, plans: Sequence[Plan], batch: Batch, ledger: Ledger
+) -> Iterator[tuple[Plan, list[Answer]]]:
+    """The answers of all plans to one batch: those known, then the others, each kept before it is handed on."""
+    new = []
+    for plan in plans:
+        known = ledger.recall(plan, batch.digest)
+        if known is None:
+            new.append(plan)
+        else:
+            yield plan, known
+    start = time.perf_counter()
+    readings = _readings(model, task, new, batch)
+    shared = (time.perf_counter() - start) / max(1, len(new))
+    for plan in new:
+        start = time.perf_counter()
+        answers = _marked(model, task, plan, batch, iter(readings[plan]))
+        ledger.record(plan, batch.digest, answers, shared + time.perf_counter() - start)
+        yield plan, answers
+
+
+def _readings(model: PreTrainedModel, task: Task, plans: Sequence[Plan], batch: Batch) -> dict[Plan, list[np.ndarray]]:
+    """What a task reads from the outputs of one batch under each plan; nothing is ever ranked on a NaN."""
+    if not plans:
+        return {}
     rows = [row for example in batch.examples for row in example.rows]
     inputs = collate(model, [row.inputs for row in rows])
+    found = {}
+    with closing(sweep(model, plans, inputs, task.keep(rows))) as swept:
+        for plan, logits in swept:
+            if not torch.isfinite(logits[:, -1]).all():
+                break
+            found[plan] = task.read(logits, rows)
+        else:
+            return found
     with apply(model, plan):
-        readings = iter(task.read(_finite(model, plan, inputs, task.keep(rows), batch), rows))
-        prompts = [example.prompt for example in batch.examples] if task.budget else []
-        written = iter(decode(model, prompts, task.budget, task.ended))
+        where = first_non_finite(model, plan, inputs)
+    advice = "check its weights" if model.dtype == torch.float32 else "try --dtype float32"
+    ids = f"{batch.examples[0].id} ... {batch.examples[-1].id}" if len(batch.examples) > 1 else batch.examples[0].id
+    raise NonFiniteError(f"NaN or infinity under plan '{plan}' from {where} on (examples {ids}); {advice}")
+
+
+def _marked(
+    model: PreTrainedModel, task: Task, plan: Plan, batch: Batch, readings: Iterator[np.ndarray]
+) -> list[Answer]:
+    """Mark one batch under one plan; where the task asks for it, the model writes its answers first."""
+    written: Iterator[np.ndarray] = iter(())
+    if task.budget:
+        with apply(model, plan):
+            written = iter(decode(model, [example.prompt for example in batch.examples], task.budget, task.ended))
     answers = [
-        task.mark(example, [*(next(readings) for _ in example.rows), *islice(written, 1)]) for example in batch.examples
+        task.mark(example, [*islice(readings, len(example.rows)), *islice(written, 1)]) for example in batch.examples
     ]
     for example, answer in zip(batch.examples, answers, strict=True):
         if not np.isfinite(answer).all():
@@ -128,19 +170,6 @@ def _answers(model: PreTrainedModel, task: Task, plan: Plan, batch: Batch) -> li
                 f"the score of example '{example.id}' under plan '{plan}' is {answer.score}; check its targets"
             )
     return answers
-
-
-def _finite(
-    model: PreTrainedModel, plan: Plan, inputs: dict[str, torch.Tensor], keep: int, batch: Batch
-) -> torch.Tensor:
-    """Outputs of a batch, checked: nothing is ever ranked on a NaN."""
-    logits = forward(model, inputs, keep)
-    if torch.isfinite(logits[:, -1]).all():
-        return logits
-    where = first_non_finite(model, plan, inputs)
-    advice = "check its weights" if model.dtype == torch.float32 else "try --dtype float32"
-    ids = f"{batch.examples[0].id} ... {batch.examples[-1].id}" if len(batch.examples) > 1 else batch.examples[0].id
-    raise NonFiniteError(f"NaN or infinity under plan '{plan}' from {where} on (examples {ids}); {advice}")
 
 
 def check_task(model: PreTrainedModel, task: Task) -> None:
@@ -174,9 +203,3 @@ def check_task(model: PreTrainedModel, task: Task) -> None:
         raise ModelError(
             f"this {model.config.model_type} model sees later tokens; scores need a causal (decoder) model"
         )
-
-
-def _digest(task: Task, examples: Sequence[Example]) -> str:
-    """Names a batch by all that can change its answers: the reader, the metric and what is read, in order."""
-    said = [type(task).__name__, task.metric.model_dump_json(), task.rules, *map(example_digest, examples)]
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]

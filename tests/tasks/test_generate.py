@@ -14,13 +14,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import tapioca
 from tapioca.errors import DataError, ModelError, NonFiniteError
-from tapioca.evaluate import batches, check_task, evaluate
+from tapioca.evaluate import check_task, evaluate
 from tapioca.flows.canary import repetition
 from tapioca.models.decode import decode
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.tiny import tiny
 from tapioca.records import Plan
+from tapioca.tasks.batches import batches
 from tapioca.tasks.files import load_task
 from tapioca.tasks.generate import Generate
 from tapioca.tasks.text import Encoder

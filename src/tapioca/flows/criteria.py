@@ -9,7 +9,6 @@ import numpy as np
 
 from tapioca.disk import write_json
 from tapioca.errors import ModelError, UsageError
-from tapioca.evaluate import batches
 from tapioca.flows.prepare import Job
 from tapioca.geometry.similarity import Similarity
 from tapioca.models.branches import find_branch
@@ -17,10 +16,12 @@ from tapioca.models.edit import check_fits
 from tapioca.models.find import find_layers
 from tapioca.observe import similarity
 from tapioca.records import BRANCHES, BranchName, CompareConfig, Example, Plan, Row, Searched
+from tapioca.records.tree import layers_computed
 from tapioca.runs.store import read_json
 from tapioca.search.base import Picks, Question, Search, Space
 from tapioca.search.criteria import CRITERIA, Criterion
 from tapioca.tasks.base import Task
+from tapioca.tasks.batches import batches
 from tapioca.tasks.perplexity import Perplexity
 
 SIMILARITY = "similarity.json"
@@ -116,7 +117,7 @@ class Chooser:
             space = replace(space, similarity=measured)
             forwards = float(space.n_layers * len(self.job.search["ood"].examples))
         search = Search(criterion.choose(space))
-        asked: dict[tuple[Plan, str], int] = {}
+        asked: dict[tuple[Plan, str], None] = {}
         while question := search.ask():
             task = self._part(criterion.guide, question.share)
             scores = self.job.evaluate(task, list(question.plans), f"{name}: {_what(question)}")
@@ -124,8 +125,10 @@ class Chooser:
             search.tell(np.average(table, axis=1, weights=task.weights).tolist())
             cut = batches(task, self.job.config.batch_size)
             rows = {batch.digest: sum(len(example.rows) for example in batch.examples) for batch in cut}
-            asked |= {(plan, digest): count for plan in question.plans for digest, count in rows.items()}
-        forwards += sum(computed(plan) * count for (plan, _), count in asked.items())
+            for digest, count in rows.items():
+                new = [plan for plan in question.plans if (plan, digest) not in asked]
+                forwards += layers_computed(tuple(new)) * count
+                asked |= dict.fromkeys((plan, digest) for plan in new)
         seconds += sum(self.job.store.seconds(plan, batch) for plan, batch in asked)
         tried = len({plan for plan, _ in asked})
         return search.picks, Searched(
@@ -186,12 +189,6 @@ def prompt_tokens(task: Task) -> Task | None:
         for example in longer
     )
     return Perplexity(name=f"prompts of {task.name}", examples=examples) if examples else None
-
-
-def computed(plan: Plan) -> float:
-    """Layers a plan computes; a layer without one of its branches counts half."""
-    dropped = sum(scale == 0.0 for name in BRANCHES for _, scale in getattr(plan, name))
-    return len(plan.kept) - dropped / 2
 
 
 def _what(question: Question) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import torch
 
-from tapioca.evaluate import batches, evaluate
+from tapioca.evaluate import evaluate
 from tapioca.flows.check import check
 from tapioca.flows.prepare import Job, prepare
 from tapioca.flows.watcher import Silent, Watcher
@@ -19,6 +19,7 @@ from tapioca.models.load import Loaded
 from tapioca.records import Check, Example, Metric, Plan, PruneConfig
 from tapioca.records.results import Data
 from tapioca.tasks.base import Task
+from tapioca.tasks.batches import batches
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def scaled_branch(block: nn.Module, branch: Branch, scale: float, config: Pretra
         if scale == 0 and not branch.feeds:
             for path, returns in (found | ends).items():
                 module = block.get_submodule(path)
-                stack.enter_context(_forward(module, _Skipped(module, returns, config)))
+                stack.enter_context(replaced_forward(module, _Skipped(module, returns, config)))
         else:
             for path in ends:
                 stack.enter_context(scaled_module(block.get_submodule(path), scale, start="residual"))
@@ -84,7 +84,7 @@ def scaled_module(module: nn.Module, scale: float, start: str | None = None) -> 
         start: name of the argument from which the module starts, zero for modules without it; None means its first
             argument, whatever its name.
     """
-    with _forward(module, _Scaled(module, scale, start)):
+    with replaced_forward(module, _Scaled(module, scale, start)):
         yield
 
 
@@ -136,7 +136,7 @@ def argument_names(module: nn.Module) -> list[str]:
 
 
 @contextmanager
-def _forward(module: nn.Module, forward: Any) -> Iterator[None]:
+def replaced_forward(module: nn.Module, forward: Any) -> Iterator[None]:
     """Give one module another forward, and take it away again."""
     before = vars(module).get("forward")
     module.forward = forward

@@ -22,6 +22,7 @@ from tapioca.models.branches import find_branch, scaled_branch, scaled_module
 from tapioca.models.families import INDEX_LISTS, LEADING_COUNTS, NOT_PER_LAYER, family_of
 from tapioca.models.find import Layers, find_layers
 from tapioca.records import BRANCHES, Plan
+from tapioca.records.tree import Step, steps
 
 _CLAIMING = Lock()
 
@@ -50,15 +51,25 @@ def apply(model: PreTrainedModel, plan: Plan) -> Iterator[PreTrainedModel]:
         stack.enter_context(_claimed(model))
         check_fits(plan, model)
         layers = find_layers(model)
-        for layer, scale in plan.scaled.items():
-            stack.enter_context(scaled_module(layers.blocks[layer], scale))
-        for name in BRANCHES:
-            for layer, scale in getattr(plan, name):
-                block = layers.blocks[layer]
-                stack.enter_context(scaled_branch(block, find_branch(model, block, name), scale, layers.config))
+        for layer, step in enumerate(steps(plan)):
+            if not step.dropped:
+                stack.enter_context(stepped(model, layers.blocks[layer], step))
         if plan.drops:
             stack.enter_context(_without(layers, plan))
         yield model
+
+
+@contextmanager
+def stepped(model: PreTrainedModel, block: nn.Module, step: Step) -> Iterator[None]:
+    """Scale one layer and its branches as a step of a plan says."""
+    with ExitStack() as stack:
+        if step.layer != 1.0:
+            stack.enter_context(scaled_module(block, step.layer))
+        for name in BRANCHES:
+            if (scale := getattr(step, name)) != 1.0:
+                branch = find_branch(model, block, name)
+                stack.enter_context(scaled_branch(block, branch, scale, model.config.get_text_config(decoder=True)))
+        yield
 
 
 def check_fits(plan: Plan, model: PreTrainedModel) -> None:

@@ -1,0 +1,48 @@
+"""Plans as a prefix tree: what they share is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+from tapioca.records.plan import Plan
+
+
+class Step(NamedTuple):
+    """What a plan does with one layer: the scales of the whole layer and of its branches."""
+
+    layer: float = 1.0
+    attention: float = 1.0
+    mlp: float = 1.0
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the layer is not computed at all."""
+        return self.layer == 0.0
+
+    @property
+    def work(self) -> float:
+        """Share of the layer that is computed; a branch counts half."""
+        return 0.0 if self.dropped else 1.0 - ((self.attention == 0.0) + (self.mlp == 0.0)) / 2
+
+
+def steps(plan: Plan) -> tuple[Step, ...]:
+    """What a plan does with each layer of the full model."""
+    tables = [dict(getattr(plan, name)) for name in Step._fields[1:]]
+    layers = dict(plan.layers)
+    return tuple(
+        Step(layers.get(layer, 1.0), *(table.get(layer, 1.0) for table in tables)) for layer in range(plan.n_layers)
+    )
+
+
+def in_order(plans: Iterable[Plan]) -> list[Plan]:
+    """Distinct plans, those that share the most first layers next to each other."""
+    return sorted(dict.fromkeys(plans), key=steps)
+
+
+@lru_cache(maxsize=64)
+def layers_computed(plans: tuple[Plan, ...]) -> float:
+    """Layers computed when plans run together and share their common beginnings; one without a branch counts half."""
+    nodes = {said[: depth + 1] for said in map(steps, plans) for depth in range(len(said))}
+    return sum(node[-1].work for node in nodes)

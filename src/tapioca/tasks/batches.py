@@ -1,0 +1,72 @@
+"""Which examples run together, and in which order: a matter of the task alone.
+
+Batches depend neither on the plan nor on what was done before: the same examples are padded the same way for every
+plan, so differences between plans are differences between plans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from tapioca.records import Example
+from tapioca.tasks.base import Task, example_digest
+
+LOOK = 4
+"""Batches between two looks, where examples are drawn at random: sorted by length among them, they need less padding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Examples that are always run together, and a digest of everything the model reads for them."""
+
+    examples: tuple[Example, ...]
+    digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Examples between two looks at the scores, in the order drawn, and the batches they are run in."""
+
+    examples: tuple[Example, ...]
+    batches: tuple[Batch, ...]
+
+
+@lru_cache(maxsize=8)
+def batches(task: Task, size: int, seed: int | None = None) -> list[Batch]:
+    """Cut a task into batches of `size` examples of similar length; the longest come first.
+
+    With a seed, examples are drawn at random first, and only those between two looks are sorted by length.
+    """
+    return [batch for chunk in chunks(task, size, seed) for batch in chunk.batches]
+
+
+@lru_cache(maxsize=8)
+def chunks(task: Task, size: int, seed: int | None = None) -> list[Chunk]:
+    """The batches of a task, and after which of them one looks at the scores: each, or with a seed every fourth."""
+    if seed is None:
+        drawn, step = _by_length(task.examples), size
+    else:
+        order = np.random.default_rng(seed).permutation(len(task.examples))
+        drawn, step = [task.examples[at] for at in order], LOOK * size
+    return [_chunk(task, tuple(drawn[at : at + step]), size) for at in range(0, len(drawn), step)]
+
+
+def _chunk(task: Task, drawn: tuple[Example, ...], size: int) -> Chunk:
+    ordered = _by_length(drawn)
+    cut = [tuple(ordered[at : at + size]) for at in range(0, len(ordered), size)]
+    return Chunk(drawn, tuple(Batch(examples, _digest(task, examples)) for examples in cut))
+
+
+def _by_length(examples: Sequence[Example]) -> list[Example]:
+    return sorted(examples, key=lambda example: (-example.length, example.id))
+
+
+def _digest(task: Task, examples: Sequence[Example]) -> str:
+    """Names a batch by all that can change its answers: the reader, the metric and what is read, in order."""
+    said = [type(task).__name__, task.metric.model_dump_json(), task.rules, *map(example_digest, examples)]
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]

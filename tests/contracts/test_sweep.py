@@ -1,0 +1,53 @@
+"""Many plans in one pass give the numbers of each plan alone, for models of every type."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from common import NO_BRANCHES, branch_plan, droppable, hooks, inputs
+from transformers import PreTrainedModel
+
+from tapioca.models.edit import apply
+from tapioca.models.inputs import forward
+from tapioca.models.sweep import sweep
+from tapioca.models.tiny import RECIPES, tiny
+from tapioca.records import Plan
+
+ALONE = {"rwkv"}
+"""Types that change the stream between layers, or share state among them: their plans run one at a time."""
+
+
+def plans_for(name: str) -> list[Plan]:
+    """The full model, single and double drops, layer scales, and branch plans where the type has branches."""
+    drops = [Plan.drop(4, [layer]) for layer in droppable(name)]
+    drops += [Plan.drop(4, [1, layer]) for layer in droppable(name)[2:]]
+    scales = [Plan.scale(4, {1: 0.5}), Plan.scale(4, {1: 0.5, 3: 1.5})]
+    branches = [] if name in NO_BRANCHES else [branch_plan(name), branch_plan(name, last=False)]
+    return list(dict.fromkeys([*drops, *scales, *branches, Plan.full(4)]))
+
+
+def padded(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """A batch whose second row is padded on the left, where the model reads tokens."""
+    batch = inputs(model)
+    if "input_ids" in batch:
+        mask = torch.ones_like(batch["input_ids"])
+        mask[1, :7] = 0
+        batch["attention_mask"] = mask
+    return batch
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_sweep_gives_each_plans_own_outputs(name: str) -> None:
+    model, plans = tiny(name), plans_for(name)
+    batch, before = padded(model), hooks(model)
+    alone = {}
+    for plan in plans:
+        with apply(model, plan):
+            alone[plan] = forward(model, batch, 3)
+    found = dict(sweep(model, [*plans, plans[0]], batch, 3))
+    assert found.keys() == alone.keys()
+    for plan in plans:
+        assert torch.equal(found[plan], alone[plan]), plan
+    assert hooks(model) == before
+    assert torch.equal(forward(model, batch, 3), alone[Plan.full(4)])
+    assert len({float(outputs.double().sum()) for outputs in alone.values()}) == len(plans)
