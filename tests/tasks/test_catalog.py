@@ -85,7 +85,7 @@ def ready(name: str, encoder: Encoder, folder: Path) -> Any:
 
 
 def test_every_ready_task_has_its_rows() -> None:
-    assert set(CATALOG) == set(ROWS)
+    assert {name for name in CATALOG if "/" not in name} == set(ROWS)
 
 
 @pytest.mark.parametrize("name", sorted(GOLD))

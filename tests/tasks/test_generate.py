@@ -175,6 +175,15 @@ def test_chats_have_the_ids_of_the_chat_template(tmp_path: Path, name: str) -> N
     assert (example.rows[0].inputs, example.rows[0].targets) == (tuple(expected), (7,))
 
 
+@pytest.mark.parametrize("name", CHATS)
+def test_a_chat_encoded_as_text_has_a_second_bos(tmp_path: Path, name: str) -> None:
+    task = load(tmp_path, [{"context": "the cat", "answer": "sat"}], chat_tokenizer(name), chat="text")
+    plain = load(tmp_path, [{"context": "the cat", "answer": "sat"}], chat_tokenizer(name), chat=True)
+    [example], [expected] = task.examples, plain.examples
+    assert example.prompt == (*[1] * CHATS[name][1], *expected.prompt)
+    assert example.rows[0].targets == expected.rows[0].targets
+
+
 def test_a_system_prompt(tmp_path: Path) -> None:
     data = [{"context": "the cat", "answer": "sat"}]
     task = load(tmp_path, data, chat_tokenizer("qwen"), chat=True, system="one dog")

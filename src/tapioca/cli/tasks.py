@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -20,29 +20,38 @@ def run(
     count: Annotated[int, typer.Option(min=1, help="Examples to show.")] = 2,
     include_path: Annotated[str | None, typer.Option(help="Folder with lm-eval task YAMLs for harness:TASK.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
+    compat: Annotated[
+        Literal["tale"] | None, typer.Option(help="Show ready tasks as TALE's code asks them, with its known faults.")
+    ] = None,
 ) -> None:
     """List the tasks that are ready by name, or show what one asks: prompt, tokens, and where scoring starts."""
     from tapioca.errors import UsageError
+    from tapioca.tasks.catalog import variant
 
     console = Console(highlight=False, soft_wrap=True)
     if task is None:
-        _list(console)
+        _list(console, f"{compat}/" if compat else "")
     elif model is None:
         raise UsageError("a task is shown as a model reads it; say which with --model")
     else:
-        _show(console, task, model, count, {"include_path": include_path} if include_path else {}, revision)
+        given = {"include_path": include_path} if include_path else {}
+        _show(console, variant(task, compat), model, count, given, revision)
 
 
-def _list(console: Console) -> None:
-    """The names, what they are, and what else can be a task."""
+def _list(console: Console, start: str) -> None:
+    """The names that begin so, and what they are; without a beginning also what else can be a task."""
     from tapioca.tasks.catalog import CATALOG
     from tapioca.tasks.spec import read_spec
 
     table = Table("name", "kind", Column("data", overflow="fold"), box=None, pad_edge=False)
     for name, path in CATALOG.items():
+        if not name.startswith(start):
+            continue
         data, spec = read_spec(path, {})
         table.add_row(name, spec.kind, str(data))
     console.print(table)
+    if start:
+        return
     console.print(
         "\nand data files (.jsonl, .csv, .parquet), task .yaml files, hub:ID, harness:TASK, lab:SHIFT=STRENGTH"
     )

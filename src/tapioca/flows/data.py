@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapioca.errors import DataError
+from tapioca.errors import DataError, UsageError
 from tapioca.evaluate import check_task
 from tapioca.models.inputs import head_labels, max_length
 from tapioca.models.load import Loaded
@@ -12,6 +12,7 @@ from tapioca.records import RunConfig
 from tapioca.records.results import Data
 from tapioca.registry import Registry
 from tapioca.tasks.base import Task
+from tapioca.tasks.catalog import variant
 from tapioca.tasks.split import check_size, limited, refuse_leak, refuse_same, search_groups, split
 from tapioca.tasks.text import Encoder
 
@@ -42,11 +43,16 @@ def read_tasks(config: RunConfig, loaded: Loaded, live: dict[str, Task]) -> dict
 
     Raises:
         DataError: a file cannot be read, the model cannot read it, or the data sets are measured differently.
+        UsageError: `config.compat` does not go with the tasks or with what is said about them.
     """
     given = config.task_options()
+    if config.compat and (given or live):
+        raise UsageError(
+            f"--compat {config.compat} is for ready tasks, asked and marked as published; leave out: {', '.join([*given, *live])}"
+        )
     names = {"ood": config.task, "id": config.reference, "test": config.test}
     found = {
-        role: live[name] if name in live else read_task(name, loaded, given)
+        role: live[name] if name in live else read_task(variant(name, config.compat), loaded, given)
         for role, name in names.items()
         if name is not None
     }

@@ -23,7 +23,7 @@ from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.store import Store
 from tapioca.tasks.base import Task
 
-NOT_IN_MANIFEST = {"model", "task", "reference", "test", "out", "dry_run", "device", "trust_remote_code"}
+NOT_IN_MANIFEST = {"model", "task", "reference", "test", "compat", "out", "dry_run", "device", "trust_remote_code"}
 """Settings that change no answer, or that the manifest names by what they lead to."""
 
 

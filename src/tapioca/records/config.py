@@ -10,6 +10,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from tapioca.errors import UsageError
 
+TALE_EPSILON = 0.08
+"""How far below the full model TALE's code lets its search go (github.com/omyokun/tale)."""
+
 
 class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()):
     """Base of requests: a wrong value is a UsageError of one line."""
@@ -38,6 +41,10 @@ class RunConfig(Request):
     test: str | None = Field(default=None, description="OOD test data; by default half of the task is held out.")
     out: Path | None = Field(default=None, description="Run folder; by default runs/MODEL-TASK-HASH.")
 
+    compat: Literal["tale"] | None = Field(
+        default=None,
+        description="Ask and mark the ready tasks as TALE's code does, with its known faults; for comparison.",
+    )
     kind: Literal["choice", "label", "generate", "classify", "perplexity", "regression"] | None = Field(
         default=None, description="Kind of task; guessed from the fields when left out."
     )
@@ -118,7 +125,7 @@ class PruneConfig(RunConfig):
     epsilon: float | None = Field(
         default=None,
         ge=0,
-        description="How far below the full model the search may go: 0.01 by default, relative for errors (TALE's code: 0.08).",
+        description="How far below the full model the search may go: 0.01 by default, relative for errors (TALE's code, --compat tale: 0.08).",
     )
     max_drops: int | None = Field(default=None, ge=1, description="Drop at most so many layers.")
     ties: Literal["index", "likelihood"] = Field(
@@ -127,6 +134,11 @@ class PruneConfig(RunConfig):
     dry_run: bool = Field(
         default=False, description="Stop before the search: show the data, one prompt, and what the search would cost."
     )
+
+    def __init__(self, **fields: Any):
+        if fields.get("compat") == "tale" and fields.get("epsilon") is None:
+            fields["epsilon"] = TALE_EPSILON
+        super().__init__(**fields)
 
 
 class CompareConfig(RunConfig):

@@ -1,8 +1,27 @@
-"""Tasks that are ready by name: descriptions of hub data sets in `ready/`."""
+"""Tasks that are ready by name: descriptions of hub data sets in `ready/`, and in `ready/tale/` as TALE asks them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-CATALOG = {path.stem: path for path in sorted(Path(__file__).with_name("ready").glob("*.yaml"))}
+from tapioca.errors import UsageError
+
+_READY = Path(__file__).with_name("ready")
+
+CATALOG = {path.relative_to(_READY).with_suffix("").as_posix(): path for path in sorted(_READY.rglob("*.yaml"))}
 """Description by name."""
+
+
+def variant(name: str, compat: str | None) -> str:
+    """The name of a ready task as another code asks and marks it; the name itself where `compat` is None.
+
+    Raises:
+        UsageError: that code has no such task.
+    """
+    if compat is None:
+        return name
+    found = f"{compat}/{name.removeprefix(f'{compat}/')}"
+    if found not in CATALOG:
+        known = [other.removeprefix(f"{compat}/") for other in CATALOG if other.startswith(f"{compat}/")]
+        raise UsageError(f"--compat {compat} has no task '{name}'; leave it out, or take one of: {', '.join(known)}")
+    return found

@@ -73,6 +73,8 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task
             notes.append(
                 f"{path.name}: in {encoder.merged - merged} answers a token reaches back into the prompt; start answers with a space"
             )
+    if spec.note:
+        notes.append(f"{name}: {spec.note}")
     check_unique(str(path), examples)
     return task_class(kind, spec, encoder)(name=name, examples=tuple(examples), notes=tuple(notes))
 

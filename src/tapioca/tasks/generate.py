@@ -51,7 +51,8 @@ class Generate(Task):
             return Answer(likelihood, likelihood)
         ids = readings[1].tolist()
         right = self.marking.right(self.text(ids), example.answer)
-        return Answer(float(right), likelihood, len(ids) == self.budget and not self.ended(ids))
+        broken_off = 1 < len(ids) == self.budget and not self.ended(ids)  # a single token is a label, not a text
+        return Answer(float(right), likelihood, broken_off)
 
     @property
     def budget(self) -> int:
@@ -103,7 +104,7 @@ def generate_example(row: Source, spec: TaskSpec, encoder: Encoder) -> Example:
     spec.marking.check(answer, row.where)
     continuation = render(spec.continuation, {**row.fields, "choice": answer}, row.where)
     if spec.chat:
-        prompt = before = encoder.chat(text, spec.system, row.where)
+        prompt = before = encoder.chat(text, spec.system, row.where, as_text=spec.chat == "text")
         after = encoder.plain(continuation.lstrip())
         encoder.check_answer(after, continuation, row.where)
     else:
@@ -119,7 +120,7 @@ def generate_example(row: Source, spec: TaskSpec, encoder: Encoder) -> Example:
         rows=rows,
         prompt=tuple(prompt),
         answer=answer,
-        chance=0.0,
+        chance=1 / len(spec.labels) if spec.labels else 0.0,
         content=content,
         text=text,
     )

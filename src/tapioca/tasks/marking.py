@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from tapioca.errors import DataError
+from tapioca.tasks import tale
 
-Match = Literal["text", "number", "math"]
+Match = Literal["text", "number", "math", "tale_letter", "tale_number"]
 
 NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?")
 FORMULA = re.compile(r"(\d\s*[-+*/^×÷−]|\\\w+(\s*\{?\d+\}?)?)\s*$")
@@ -23,16 +24,18 @@ class Marking:
     """How the answer is found in a text, and when it is right.
 
     Attributes:
-        match: compare as text, as numbers, or as mathematical expressions.
+        match: compare as text, as numbers, or as mathematical expressions; or as TALE does (`tasks.tale`), which is faulty.
         extract: regular expression of the answer, its first group where it has one; None for the whole text.
         take: which match counts, and which number where there is no `extract`.
         ignore_case: whether texts that differ only in case are equal.
+        labels: the letters that `tale_letter` knows.
     """
 
     match: Match = "text"
     extract: str | None = None
     take: Literal["first", "last"] = "last"
     ignore_case: bool = False
+    labels: tuple[str, ...] = ()
 
     def right(self, text: str, gold: str) -> bool:
         """Whether a text gives the gold answer. A text without an answer is wrong."""
@@ -41,6 +44,8 @@ class Marking:
             return False
         if self.match == "number":
             return number(found) == number(gold)
+        if self.match == "tale_number":
+            return found == tale.number(gold)
         if self.match == "math":
             return bool(_math_verify().verify(_expressions(gold, whole=True), _expressions(found, whole=False)))
         return _folded(found, self.ignore_case) == _folded(gold, self.ignore_case)
@@ -54,7 +59,9 @@ class Marking:
             text = chosen
         if self.match == "number":
             return self._number(text)
-        return text.strip()
+        if self.match == "tale_letter":
+            return tale.letter(text, self.labels)
+        return tale.number(text) if self.match == "tale_number" else text.strip()
 
     def check(self, gold: str, where: str) -> None:
         """Refuse a gold answer that no text could give.

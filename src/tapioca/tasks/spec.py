@@ -29,7 +29,7 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
     )
     template: str | None = None
     continuation: str = " {{ choice }}"
-    labels: tuple[str, ...] = ()
+    labels: tuple[str, ...] = Field(default=(), description="Answers to choose from, where they are few.")
     normalize: Literal["none", "tokens", "characters", "bytes"] = "characters"
     score: Literal["accuracy", "likelihood"] = "accuracy"
     gold: str = Field(default="{{ answer }}", description="Template of the answer a model should write.")
@@ -39,19 +39,25 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
     extract: str | None = Field(default=None, description="Regular expression that finds the answer in a text.")
     take: Literal["first", "last"] = Field(default="last", description="Which match, or which number, is the answer.")
     ignore_case: bool = False
-    chat: bool = Field(default=False, description="Ask by the tokenizer's chat template.")
+    chat: bool | Literal["text"] = Field(
+        default=False,
+        description="Ask by the tokenizer's chat template; text: encode what it prints, with a second BOS.",
+    )
     system: str | None = Field(default=None, description="System prompt of the chat.")
+    note: str | None = Field(default=None, description="Said aloud in every run on this task.")
     window: int = Field(default=512, ge=2, description="Most tokens read at once in running text.")
 
     @property
     def marking(self) -> Marking:
         """How a written answer is found and compared."""
-        return Marking(self.match, self.extract, self.take, self.ignore_case)
+        return Marking(self.match, self.extract, self.take, self.ignore_case, self.labels)
 
     @model_validator(mode="after")
     def _check(self) -> TaskSpec:
         if self.system is not None and not self.chat:
             raise ValueError("a system prompt needs chat: true")
+        if self.match == "tale_letter" and not self.labels:
+            raise ValueError("match: tale_letter needs labels, in capitals")
         if not all(self.stop):
             raise ValueError("a stop string is empty")
         try:

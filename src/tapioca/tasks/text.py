@@ -74,26 +74,31 @@ class Encoder:
         self.check_length(len(before) + len(after) - 1, where)
         return before, after
 
-    def chat(self, text: str, system: str | None, where: str) -> list[int]:
+    def chat(self, text: str, system: str | None, where: str, as_text: bool = False) -> list[int]:
         """Ids of a conversation that asks one question, up to where the answer begins, by the tokenizer's own template.
 
-        The template alone says whether there is a BOS.
+        The template alone says whether there is a BOS. With `as_text` what it prints is encoded as any text is, so that
+        a tokenizer that adds a BOS adds a second one; that is a fault, and here to reproduce it.
 
         Raises:
             DataError: the tokenizer has no chat template, or the template refuses the conversation.
         """
         if not self.tokenizer.chat_template:
-            raise DataError(f"{where}: the tokenizer has no chat template; leave out chat: true")
+            way = "--compat tale, or chat: text" if as_text else "chat: true"
+            raise DataError(f"{where}: the tokenizer has no chat template; leave out {way}")
         asked = [{"role": "system", "content": system}] if system is not None else []
         try:
-            ids: Any = self.tokenizer.apply_chat_template(
-                [*asked, {"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
+            found: Any = self.tokenizer.apply_chat_template(
+                [*asked, {"role": "user", "content": text}],
+                tokenize=not as_text,
+                add_generation_prompt=True,
+                return_dict=False,
             )
         except Exception as error:  # a chat template is a small program of the model's and can raise anything
             raise DataError(
                 f"{where}: the chat template does not take this conversation: {' '.join(str(error).split())}"
             ) from error
-        return [int(token) for token in ids]
+        return [int(token) for token in (self.tokenizer.encode(found, verbose=False) if as_text else found)]
 
     def check_answer(self, ids: list[int], text: str, where: str) -> None:
         """Refuse an answer that leaves nothing to predict.
