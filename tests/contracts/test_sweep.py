@@ -9,11 +9,12 @@ from transformers import PreTrainedModel
 
 from tapioca.models.edit import apply
 from tapioca.models.inputs import forward
+from tapioca.models.streams import Streams
 from tapioca.models.sweep import sweep
 from tapioca.models.tiny import RECIPES, tiny
 from tapioca.records import Plan
 
-ALONE = {"rwkv"}
+ALONE = {"falcon_h1"}
 """Types that change the stream between layers, or share state among them: their plans run one at a time."""
 
 
@@ -37,17 +38,31 @@ def padded(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
-def test_a_sweep_gives_each_plans_own_outputs(name: str) -> None:
+def test_a_sweep_gives_each_plans_own_outputs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, plans = tiny(name), plans_for(name)
     batch, before = padded(model), hooks(model)
     alone = {}
     for plan in plans:
         with apply(model, plan):
             alone[plan] = forward(model, batch, 3)
+    followed: list[bool] = []
+    grow = Streams.grow
+    monkeypatch.setattr(Streams, "grow", lambda streams: followed.append(grow(streams)) or followed[-1])
     found = dict(sweep(model, [*plans, plans[0]], batch, 3))
+    assert followed == [name not in ALONE]
     assert found.keys() == alone.keys()
     for plan in plans:
         assert torch.equal(found[plan], alone[plan]), plan
     assert hooks(model) == before
     assert torch.equal(forward(model, batch, 3), alone[Plan.full(4)])
     assert len({float(outputs.double().sum()) for outputs in alone.values()}) == len(plans)
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_stacked_streams_differ_by_rounding_alone(name: str) -> None:
+    model, plans = tiny(name), plans_for(name)
+    batch = padded(model)
+    single = dict(sweep(model, plans, batch, 3, way="single"))
+    stacked = dict(sweep(model, plans, batch, 3, way="stacked"))
+    for plan in plans:
+        assert torch.allclose(stacked[plan], single[plan], rtol=0, atol=2e-4), plan

@@ -1,0 +1,123 @@
+"""What a sweep computes, holds and refuses, on one small model; `tests/contracts/test_sweep.py` has every type."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from tapioca.errors import ModelError
+from tapioca.models.edit import apply
+from tapioca.models.find import find_layers
+from tapioca.models.inputs import collate, forward
+from tapioca.models.streams import Stream, Streams
+from tapioca.models.sweep import sweep
+from tapioca.models.tiny import tiny
+from tapioca.records import Plan
+from tapioca.records.tree import layers_computed
+
+SINGLES = [Plan.full(4), *(Plan.drop(4, [layer]) for layer in range(4))]
+EVERY = [Plan.drop(4, [layer for layer in range(4) if mask >> layer & 1]) for mask in range(15)]
+
+
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    return tiny("llama")
+
+
+@pytest.fixture(scope="module")
+def batch(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    return collate(model, [(5, 6, 7, 8, 9, 10, 11, 12), (40, 41, 42)])
+
+
+@pytest.mark.parametrize("way", ["single", "stacked"])
+@pytest.mark.parametrize("plans", [SINGLES, EVERY, EVERY[:0:-1]])
+def test_shared_beginnings_are_computed_once(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], plans: list[Plan], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = []
+    for block in find_layers(model).blocks:
+        norm = block.get_submodule("input_layernorm")
+        norm.register_forward_hook(lambda _, args, output: rows.append(len(args[0])))
+    try:
+        assert len(dict(sweep(model, plans, batch, 1, way=way))) == len(plans)  # type: ignore[arg-type]
+    finally:
+        for block in find_layers(model).blocks:
+            block.get_submodule("input_layernorm")._forward_hooks.clear()
+    checks = 2 if way == "stacked" else 0  # stacked once more alone, the first time it meets these shapes
+    assert sum(rows) - checks == 2 * layers_computed(tuple(plans))
+    assert max(rows) == (2 if way == "single" else max(rows))
+
+
+@pytest.mark.parametrize("streams", [2, 3, 5])
+def test_a_budget_changes_nothing_but_what_is_held(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], streams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = []
+    advance = Streams._through
+
+    def watched(self: Streams, *args: object) -> list[Stream]:
+        grown = advance(self, *args)  # type: ignore[arg-type]
+        held.append(len(grown))
+        return grown
+
+    monkeypatch.setattr(Streams, "_through", watched)
+    whole = dict(sweep(model, EVERY, batch, 2, way="single"))
+    assert max(held) == len(EVERY)
+    held.clear()
+    state = 2 * 8 * 32 * 4  # rows, tokens, width, bytes
+    found = dict(sweep(model, EVERY, batch, 2, way="single", memory=(streams + 1) * state))
+    assert max(held) == streams
+    assert all(torch.equal(found[plan], whole[plan]) for plan in EVERY)
+
+
+def test_a_budget_too_small_names_the_batch_size(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> None:
+    state = 8 * 32 * 4
+    with pytest.raises(ModelError, match=re.escape(f"{4 * state:,} bytes; use --batch-size 1")):
+        next(sweep(model, SINGLES, batch, 1, memory=4 * state - 1))
+    with pytest.raises(ModelError, match="allow more, or shorten the examples"):
+        next(sweep(model, SINGLES, batch, 1, memory=state))
+    assert len(dict(sweep(model, SINGLES, batch, 1, memory=4 * state))) == 5
+
+
+def test_a_wrong_plan_is_refused_before_anything_runs(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(ModelError, match="the plan is for a model of 5 layers"):
+        next(sweep(model, [Plan.full(4), Plan.full(5)], batch, 1))
+
+
+def test_a_model_that_cannot_be_followed_is_run_plan_by_plan(batch: dict[str, torch.Tensor]) -> None:
+    """Its forward changes the stream between two layers."""
+    model = tiny("llama")
+
+    class Halving(nn.Module):
+        def __init__(self, block: nn.Module):
+            super().__init__()
+            self.block = block
+
+        def forward(self, hidden_states: torch.Tensor, **kwargs: object) -> torch.Tensor:
+            return self.block(hidden_states, **kwargs)
+
+        def __call__(self, hidden_states: torch.Tensor, **kwargs: object) -> torch.Tensor:
+            return super().__call__(hidden_states * 0.5, **kwargs)
+
+    blocks = find_layers(model).blocks
+    for place, block in enumerate(blocks):
+        blocks[place] = Halving(block)
+    alone = {}
+    for plan in SINGLES:
+        with apply(model, plan):
+            alone[plan] = forward(model, batch, 1)
+    found = dict(sweep(model, SINGLES, batch, 1))
+    assert all(torch.equal(found[plan], alone[plan]) for plan in SINGLES)
+    assert not torch.equal(found[SINGLES[0]], forward(tiny("llama"), batch, 1))
+
+
+def test_a_sweep_left_early_leaves_no_trace(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> None:
+    before = forward(model, batch, 1)
+    swept = sweep(model, SINGLES, batch, 1)
+    next(swept)
+    swept.close()
+    assert torch.equal(forward(model, batch, 1), before)
