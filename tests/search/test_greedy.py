@@ -9,7 +9,6 @@ import pytest
 from tapioca.errors import UsageError
 from tapioca.records import Metric, Plan, Trial
 from tapioca.search.greedy import Greedy
-from tapioca.search.random import random_drops
 
 ACCURACY = Metric(name="accuracy", kind="accuracy")
 ERROR = Metric(name="error", kind="error")
@@ -116,15 +115,10 @@ def test_scores_of_other_plans_are_refused() -> None:
         search.tell([Trial(plan=Plan.drop(3, [0]), score=1, likelihood=0)])
 
 
-def test_random_plans_are_different_equally_large_and_not_the_chosen_one() -> None:
-    chosen = Plan.drop(8, [2, 5])
-    plans = random_drops(chosen, 20, seed=0)
-    assert len(set(plans)) == 20
-    assert chosen not in plans
-    assert {len(plan.drops) for plan in plans} == {2}
-    assert plans == random_drops(chosen, 20, seed=0)
-
-
-def test_random_plans_end_where_no_more_exist() -> None:
-    assert len(random_drops(Plan.drop(5, [3]), 20, seed=0)) == 4
-    assert random_drops(Plan.full(5), 20, seed=0) == []
+def test_layers_that_must_stay_are_never_asked_for() -> None:
+    search = Greedy(4, ACCURACY, droppable=(1, 3))
+    asked: set[int] = set()
+    run(search, lambda drops: asked.update(drops) or 0.5 + len(drops))  # type: ignore[func-returns-value]
+    assert asked == {1, 3}
+    assert search.best.plan == Plan.drop(4, [1, 3])
+    assert [len(found.trials) for found in search.rounds] == [2, 1]

@@ -87,7 +87,7 @@ def write_run(info: RunInfo) -> None:
 def run_search(job: Job, config: PruneConfig) -> Greedy:
     """Run the greedy search on the OOD search split."""
     task = job.search["ood"]
-    search = Greedy(job.n_layers, job.metric, config.epsilon, config.max_drops, config.ties)
+    search = Greedy(job.n_layers, job.metric, config.epsilon, config.max_drops, config.ties, job.space.droppable)
     while plans := search.ask():
         what = f"round {len(search.rounds) + 1}: {len(plans)} plans" if search.path else "full model on OOD search data"
         search.tell(_trials(task, job.evaluate(task, plans, what)))

@@ -3,7 +3,7 @@
 from tapioca.records.compare import CompareInfo, Pick, Searched
 from tapioca.records.config import ApplyConfig, CompareConfig, ExportConfig, PruneConfig, Request, RunConfig
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row
-from tapioca.records.plan import BRANCHES, BranchName, Plan, ranges
+from tapioca.records.plan import BRANCHES, BranchName, Grain, Plan, ranges
 from tapioca.records.results import (
     Canary,
     Check,
@@ -35,6 +35,7 @@ __all__ = [
     "ExportConfig",
     "Fluency",
     "Gain",
+    "Grain",
     "Inputs",
     "Judgement",
     "Metric",

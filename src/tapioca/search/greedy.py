@@ -33,6 +33,7 @@ class Greedy:
         epsilon: how far below the full model a round's winner may score.
         max_drops: stop after so many drops; at least one layer always stays.
         ties: what decides between equal scores.
+        droppable: the layers the model can do without; by default all.
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class Greedy:
         epsilon: float | None = None,
         max_drops: int | None = None,
         ties: Literal["index", "likelihood"] = "index",
+        droppable: Sequence[int] | None = None,
     ):
         self.metric, self.ties = metric, ties
         self.epsilon = EPSILON if epsilon is None else epsilon
-        self.most = min(max_drops or n_layers - 1, n_layers - 1)
+        self.droppable = range(n_layers) if droppable is None else droppable
+        self.most = min(max_drops or n_layers - 1, n_layers - 1, len(self.droppable))
         self.full = Plan.full(n_layers)
         self.path: list[Trial] = []
         self.rounds: list[Round] = []
@@ -68,7 +71,8 @@ class Greedy:
         if self.finished:
             return []
         current = self.path[-1].plan
-        return [Plan.drop(current.n_layers, (*current.drops, layer)) for layer in current.kept]
+        further = [layer for layer in self.droppable if layer in current.kept]
+        return [Plan.drop(current.n_layers, (*current.drops, layer)) for layer in further]
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Take the scores of all plans last asked for.
