@@ -99,7 +99,7 @@ def test_what_the_run_folder_holds(run: RunInfo) -> None:
     assert Plan.from_json((run.folder / "plan.json").read_text()) == run.plan
     assert read_run(run.folder) == run
     result = json.loads((run.folder / "result.json").read_text())
-    assert set(result) == {"plan", "verdict", "cost", "ood", "id"}
+    assert set(result) == {"plan", "criterion", "verdict", "cost", "ood", "id"}
     assert set(result["ood"]) == {"metric", "n", "full", "planned", "gain", "ci95", "p"}
     judged = run.judged("ood")
     assert judged is not None

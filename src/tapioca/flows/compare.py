@@ -10,7 +10,7 @@ import numpy as np
 from tapioca.disk import write_text
 from tapioca.errors import UsageError
 from tapioca.flows.check import check, refuse_at_chance
-from tapioca.flows.criteria import Chooser, prompt_tokens
+from tapioca.flows.criteria import Chooser, stand_ins
 from tapioca.flows.prepare import Job, prepare
 from tapioca.flows.space import named, usable
 from tapioca.flows.watcher import Silent, Watcher
@@ -21,7 +21,6 @@ from tapioca.records import CompareConfig, CompareInfo, Gain, Pick, Plan
 from tapioca.records.results import Data
 from tapioca.report.compare import write_compare_page
 from tapioca.search.base import Picks, Space
-from tapioca.search.criteria import Criterion
 from tapioca.search.random import random_plans
 from tapioca.stats import compare as compare_scores
 from tapioca.stats import effect, holm, paired_p
@@ -52,7 +51,7 @@ def compare(
     with job.store:
         space = _sized(job, config)
         chosen, notes = usable(chosen, space, config.criteria == "all")
-        notes += _stand_ins(job, chosen)
+        notes += stand_ins(job, chosen)
         for note in notes:
             job.watcher.say(note)
         checks = check(job)
@@ -96,18 +95,6 @@ def _sized(job: Job, config: CompareConfig) -> Space:
     if max(config.sizes) > most:
         raise UsageError(f"--drops {config.drops}: at most {most} of this model's {count} layers can go; use 1:{most}")
     return replace(job.space, sizes=config.sizes)
-
-
-def _stand_ins(job: Job, chosen: dict[str, Criterion]) -> list[str]:
-    """Which criteria fall together on these data, and why."""
-    notes = []
-    if "sleb" in chosen and prompt_tokens(job.search["ood"]) is None:
-        notes.append(
-            f"sleb: the prompts have no tokens to predict, so {job.metric.name} stands in for their perplexity"
-        )
-    if "likelihood" in chosen and job.metric.kind == "error":
-        notes.append(f"likelihood: {job.metric.name} is itself a graded score, so this is the same as tale")
-    return notes
 
 
 class Bench:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -92,6 +93,18 @@ class Chooser:
         found = similarity(self.job.loaded.model, examples, self.job.config.batch_size, self.job.watcher.advance)
         arrays = {name: value.tolist() for name, value in vars(found).items()}
         return {**arrays, "seconds": time.perf_counter() - start}
+
+
+def stand_ins(job: Job, chosen: Iterable[str]) -> list[str]:
+    """Which criteria fall together on these data, and why."""
+    notes = []
+    if "sleb" in chosen and prompt_tokens(job.search["ood"]) is None:
+        notes.append(
+            f"sleb: the prompts have no tokens to predict, so {job.metric.name} stands in for their perplexity"
+        )
+    if "likelihood" in chosen and job.metric.kind == "error":
+        notes.append(f"likelihood: {job.metric.name} is itself a graded score, so this is the same as tale")
+    return notes
 
 
 def prompt_tokens(task: Task) -> Task | None:

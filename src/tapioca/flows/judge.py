@@ -7,14 +7,14 @@ from typing import Literal
 from tapioca.flows.prepare import Job
 from tapioca.records import Judgement, Plan, Verdict
 from tapioca.records.results import Data
-from tapioca.search.greedy import Greedy
+from tapioca.search.path import SearchPath
 from tapioca.search.random import random_plans
 from tapioca.stats import compare, decide, effect
 
 Role = Literal["best", "most layers dropped", "mildest"]
 
 
-def judge(job: Job, search: Greedy) -> tuple[Judgement, ...]:
+def judge(job: Job, search: SearchPath) -> tuple[Judgement, ...]:
     """Judge the search's plans on the test splits of every data set; the one shown, beside random plans."""
     found: list[Judgement] = []
     for role, plan in chosen(search):
@@ -22,7 +22,7 @@ def judge(job: Job, search: Greedy) -> tuple[Judgement, ...]:
     return tuple(found)
 
 
-def chosen(search: Greedy) -> list[tuple[Role, Plan]]:
+def chosen(search: SearchPath) -> list[tuple[Role, Plan]]:
     """The plans to judge: the best, even if it is the full model; the one with most layers dropped; and where
     the best is the full model, the mildest drop."""
     best, most = search.best.plan, search.most_dropped.plan
@@ -34,7 +34,7 @@ def chosen(search: Greedy) -> list[tuple[Role, Plan]]:
     return plans
 
 
-def shown(search: Greedy) -> Plan:
+def shown(search: SearchPath) -> Plan:
     """The plan whose geometry is measured: the best, or the mildest drop where the best is the full model."""
     return search.mildest.plan if search.best.plan.is_full and search.mildest else search.best.plan
 

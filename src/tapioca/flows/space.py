@@ -44,7 +44,7 @@ def usable(chosen: dict[str, Criterion], space: Space, ask_all: bool) -> tuple[d
     Raises:
         UsageError: a criterion asked for by name does not fit, or none does.
     """
-    reasons = {name: reason for name, criterion in chosen.items() if (reason := _misfit(criterion, space))}
+    reasons = {name: reason for name, criterion in chosen.items() if (reason := misfit(criterion, space))}
     notes = [f"{name} is left out: {reason}" for name, reason in reasons.items()]
     fitting = {name: criterion for name, criterion in chosen.items() if name not in reasons}
     if (reasons and not ask_all) or not fitting:
@@ -52,7 +52,7 @@ def usable(chosen: dict[str, Criterion], space: Space, ask_all: bool) -> tuple[d
     return fitting, notes
 
 
-def _misfit(criterion: Criterion, space: Space) -> str:
+def misfit(criterion: Criterion, space: Space) -> str:
     """Why a criterion cannot be used on a model; empty if it can."""
     if criterion.most_layers and space.n_layers > criterion.most_layers:
         return f"it is for at most {criterion.most_layers} layers, this model has {space.n_layers}"
