@@ -98,7 +98,7 @@ def prepare(
     for note in notes:
         watcher.say(note)
     manifest = _manifest(config, loaded, whole)
-    name = f"{Path(config.model).name}-{Path(config.task).stem.replace(':', '-')}-{fingerprint(manifest)[:8]}"
+    name = f"{Path(config.model).name}-{Path(config.task).stem.replace(':', '-')[:80]}-{fingerprint(manifest)[:8]}"
     store = Store(config.out or Path("runs") / name, manifest)
     return Job(config, loaded, space_of(loaded.model, config), search, test, notes, store, watcher)
 

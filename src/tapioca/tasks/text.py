@@ -82,18 +82,26 @@ class Encoder:
         Raises:
             DataError: the tokenizer has no chat template, or the template refuses the conversation.
         """
-        if not self.tokenizer.chat_template:
-            raise DataError(f"{where}: the tokenizer has no chat template; leave out chat: true")
         asked = [{"role": "system", "content": system}] if system is not None else []
+        ids = self.conversation(
+            [*asked, {"role": "user", "content": text}], where, add_generation_prompt=True, return_dict=False
+        )
+        return [int(token) for token in ids]
+
+    def conversation(self, messages: list[dict[str, str]], where: str, **how: Any) -> Any:
+        """A conversation as the tokenizer's own template writes it; `how` is handed to `apply_chat_template`.
+
+        Raises:
+            DataError: the tokenizer has no chat template, or the template refuses the conversation.
+        """
+        if not self.tokenizer.chat_template:
+            raise DataError(f"{where}: the tokenizer has no chat template; leave out chat")
         try:
-            ids: Any = self.tokenizer.apply_chat_template(
-                [*asked, {"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
-            )
+            return self.tokenizer.apply_chat_template(messages, **how)
         except Exception as error:  # a chat template is a small program of the model's and can raise anything
             raise DataError(
                 f"{where}: the chat template does not take this conversation: {' '.join(str(error).split())}"
             ) from error
-        return [int(token) for token in ids]
 
     def check_answer(self, ids: list[int], text: str, where: str) -> None:
         """Refuse an answer that leaves nothing to predict.
