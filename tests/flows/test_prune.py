@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import tapioca
 from tapioca.errors import DataError, StoreError, UsageError
 from tapioca.evaluate import evaluate
 from tapioca.lab.tasks import load_lab
+from tapioca.models.families import FAMILIES
 from tapioca.models.load import PACKAGED, load
 from tapioca.models.tiny import tiny
 from tapioca.records import Plan, PruneConfig, RunInfo
@@ -97,7 +99,7 @@ def test_what_the_run_folder_holds(run: RunInfo) -> None:
     assert Plan.from_json((run.folder / "plan.json").read_text()) == run.plan
     assert read_run(run.folder) == run
     result = json.loads((run.folder / "result.json").read_text())
-    assert set(result) == {"plan", "verdict", "cost", "ood", "id"}
+    assert set(result) == {"plan", "criterion", "verdict", "cost", "ood", "id"}
     assert set(result["ood"]) == {"metric", "n", "full", "planned", "gain", "ci95", "p"}
     judged = run.judged("ood")
     assert judged is not None
@@ -214,3 +216,13 @@ def test_requests_that_cannot_work(options: dict, message: str, tmp_path: Path) 
 def test_the_command_is_the_request() -> None:
     config = PruneConfig(model="m", task="a b.jsonl", label=("yes", "no"), epsilon=0.08, dry_run=True)
     assert config.command() == "tapioca prune m --task 'a b.jsonl' --label yes --label no --epsilon 0.08 --dry-run"
+
+
+def test_a_layer_that_must_stay_is_neither_searched_nor_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FAMILIES, "llama", replace(FAMILIES["llama"], first_stays="others read it"))
+    info = text_run(tiny("llama"), tmp_path, max_drops=1, random_plans=20)
+    assert {trial.plan.drops for trial in info.rounds[0].trials} == {(1,), (2,), (3,)}
+    assert 0 not in info.checks["ood"].probe.drops
+    judged = info.judged("ood", "mildest" if info.plan.is_full else "best")
+    assert judged is not None
+    assert len(judged.random) == 2

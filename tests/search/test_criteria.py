@@ -16,7 +16,7 @@ from tapioca.records import Metric, Plan, Trial
 from tapioca.search.base import Search, Space
 from tapioca.search.criteria import CRITERIA, Criterion
 from tapioca.search.greedy import Greedy
-from tapioca.search.population import random_plans
+from tapioca.search.random import random_plans
 from tapioca.search.stepwise import swaps
 
 Score = Callable[[Plan], float]
@@ -123,10 +123,30 @@ def test_searches_end_where_few_plans_exist(size: int) -> None:
 
 def test_the_random_pick_is_the_best_of_different_plans() -> None:
     where = space(8, (3,), repeats=7)
-    tried = random_plans(where, 3, 7)
+    tried = random_plans(where, {"layers": 3}, 7)
     assert len(set(tried)) == 7
     assert picks("random", where, rough(6))[3] == max(tried, key=rough(6))
-    assert len(random_plans(space(4), 3, 20)) == 4
+
+
+def test_random_plans_are_different_of_one_size_and_end_where_no_more_exist() -> None:
+    where = space(8, droppable=(1, 2, 3, 4, 6, 7))
+    plans = random_plans(where, Plan.drop(8, [2, 6]).sizes, 12)
+    assert len(set(plans)) == 12
+    assert {len(plan.drops) for plan in plans} == {2}
+    assert all(set(plan.drops) <= set(where.droppable) for plan in plans)
+    assert random_plans(where, {"layers": 2}, 5) == plans[:5]
+    assert len(random_plans(where, {"layers": 2}, 100)) == 15
+    assert random_plans(space(4, droppable=()), {"layers": 1}, 20) == ()
+
+
+def test_random_branch_plans_drop_as_many_branches_of_each_kind() -> None:
+    like = Plan(n_layers=4, attention={0: 0.0, 2: 0.0}, mlp={2: 0.0})
+    where = space(4, branches={"attention": (0, 1, 2), "mlp": (2, 3)})
+    plans = random_plans(where, like.sizes, 100)
+    assert len(set(plans)) == 3 * 2
+    assert {tuple(plan.sizes.values()) for plan in plans} == {(0, 2, 1)}
+    assert {layer for plan in plans for layer in plan.dropped("attention")} == {0, 1, 2}
+    assert {layer for plan in plans for layer in plan.dropped("mlp")} == {2, 3}
 
 
 @pytest.mark.parametrize(("name", "branches"), [("attention", {"attention"}), ("mlp", {"mlp"})])

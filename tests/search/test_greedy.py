@@ -9,7 +9,7 @@ import pytest
 from tapioca.errors import UsageError
 from tapioca.records import Metric, Plan, Trial
 from tapioca.search.greedy import Greedy
-from tapioca.search.random import random_drops
+from tapioca.search.path import SearchPath
 
 ACCURACY = Metric(name="accuracy", kind="accuracy")
 ERROR = Metric(name="error", kind="error")
@@ -116,15 +116,25 @@ def test_scores_of_other_plans_are_refused() -> None:
         search.tell([Trial(plan=Plan.drop(3, [0]), score=1, likelihood=0)])
 
 
-def test_random_plans_are_different_equally_large_and_not_the_chosen_one() -> None:
-    chosen = Plan.drop(8, [2, 5])
-    plans = random_drops(chosen, 20, seed=0)
-    assert len(set(plans)) == 20
-    assert chosen not in plans
-    assert {len(plan.drops) for plan in plans} == {2}
-    assert plans == random_drops(chosen, 20, seed=0)
+def test_layers_that_must_stay_are_never_asked_for() -> None:
+    search = Greedy(4, ACCURACY, droppable=(1, 3))
+    asked: set[int] = set()
+    run(search, lambda drops: asked.update(drops) or 0.5 + len(drops))  # type: ignore[func-returns-value]
+    assert asked == {1, 3}
+    assert search.best.plan == Plan.drop(4, [1, 3])
+    assert [len(found.trials) for found in search.rounds] == [2, 1]
 
 
-def test_random_plans_end_where_no_more_exist() -> None:
-    assert len(random_drops(Plan.drop(5, [3]), 20, seed=0)) == 4
-    assert random_drops(Plan.full(5), 20, seed=0) == []
+def test_what_to_take_from_picks_that_are_not_nested() -> None:
+    picks = [
+        (Plan.drop(4, [3]), 0.4),
+        (Plan.drop(4, [0, 1]), 0.6),
+        (Plan.scale(4, dict.fromkeys(range(3), 0.0), "mlp"), 0.5),
+    ]
+    trials = [Trial(plan=plan, score=score, likelihood=0) for plan, score in picks]
+    full = Trial(plan=Plan.full(4), score=0.5, likelihood=0)
+    search = SearchPath.through(full, trials, tried=9)
+    assert (search.best, search.most_dropped, search.mildest) == (trials[1], trials[2], trials[1])
+    assert [found.winner for found in search.rounds] == trials
+    worse = SearchPath.through(full, trials[:1], tried=2)
+    assert (worse.best, worse.most_dropped, worse.mildest) == (full, full, trials[0])

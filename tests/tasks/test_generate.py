@@ -202,7 +202,7 @@ def test_a_system_prompt(tmp_path: Path) -> None:
         ({"context": "the", "answer": " "}, {}, r"task.jsonl:1: the answer is empty"),
         ({"context": "the", "answer": ["a"]}, {}, r"it would print \['a'\]"),
         ({"context": "the", "answer": "cat"}, {"match": "number"}, r"task.jsonl:1: answer 'cat' is no number"),
-        ({"context": "the", "answer": "cat"}, {"chat": True}, r"the tokenizer has no chat template; leave out chat: true"),
+        ({"context": "the", "answer": "cat"}, {"chat": True}, r"the tokenizer has no chat template; leave out chat"),
         ({"context": "the", "answer": "cat"}, {"system": "x"}, r"a system prompt needs chat: true"),
         ({"context": "the", "answer": "cat"}, {"stop": ("",)}, r"a stop string is empty"),
         ({"context": "the", "answer": "cat"}, {"extract": "("}, r"extract '\(' is no regular expression \(missing \), .*\)"),

@@ -194,6 +194,49 @@ def test_every_document_is_scored_as_by_lm_eval(loaded: Loaded, folder: Path, na
         assert scores.likelihoods[0, at] == pytest.approx(gold / example.rows[example.gold or 0].length, abs=1e-4)
 
 
+CHAT = "{% for m in messages %}{{ m.role }} : {{ m.content }} . {% endfor %}{% if add_generation_prompt %}Answer :{% endif %}"
+KIND = "the cat was red, and the dog was big"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("bos", ["", "{{ bos_token }}"])
+@pytest.mark.parametrize(("shots", "system"), [(0, None), (0, KIND), (2, KIND)])
+def test_chat_has_the_tokens_of_lm_evals_own(shots: int, system: str | None, bos: str, folder: Path) -> None:
+    loaded = Loaded(tiny("llama"), word_tokenizer())
+    assert loaded.tokenizer is not None
+    loaded.tokenizer.chat_template = bos + CHAT
+    name = f"local_arc,split=test,shots={shots},chat=true" + (f",system={system}" if system else "")
+    task = read(loaded, folder, name)
+    lm = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=4)
+    found = lm_eval.simple_evaluate(
+        model=lm, tasks=["local_arc"], num_fewshot=shots, apply_chat_template=True, system_instruction=system, limit=6,
+        task_manager=TaskManager(include_path=str(folder), include_defaults=False), bootstrap_iters=0, log_samples=True,
+    )  # fmt: skip
+    assert found is not None
+    samples = {f"local_arc/{sample['doc_id']}": sample for sample in found["samples"]["local_arc"]}
+    assert len(samples) == 6
+    for example in task.examples[:6]:
+        pairs = samples[example.id]["arguments"]
+        assert [request.args for request in task.requests[example.id]] == pairs
+        for row, pair in zip(example.rows, pairs, strict=True):
+            before, after = lm._encode_pair(*pair)
+            assert ([*row.inputs, row.targets[-1]], [*row.targets]) == (before + after, after)
+            assert before.count(1) == 1
+    assert (system is not None) == (f"system : {KIND} ." in task.examples[0].text)
+
+
+def test_chat_that_cannot_be(folder: Path) -> None:
+    loaded = Loaded(tiny("llama"), word_tokenizer())
+    assert loaded.tokenizer is not None
+    with pytest.raises(DataError, match="a system prompt needs a chat; say chat=true before system="):
+        read(loaded, folder, "local_arc,system=the cat, the dog")
+    with pytest.raises(DataError, match="the tokenizer has no chat template; leave out chat"):
+        read(loaded, folder, "local_arc,chat=true")
+    loaded.tokenizer.chat_template = "{{ raise_exception('no system here') }}"
+    with pytest.raises(DataError, match="the chat template does not take this conversation: no system here"):
+        read(loaded, folder, "local_arc,chat=true,system=the cat")
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("pipeline", ["strict", "flexible"])
 def test_written_answers_are_marked_as_by_lm_eval(loaded: Loaded, folder: Path, pipeline: str) -> None:

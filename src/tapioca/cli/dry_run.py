@@ -27,8 +27,10 @@ def show_preview(found: Preview, console: Console) -> None:
     console.print(f"tokens    {escape(read)} [bold]‖ {escape(scored)}[/]", highlight=False)
     console.print(f"          {len(found.read)} tokens of prompt, {len(found.scored)} scored behind ‖", highlight=False)
     console.print(
-        f"cost      first round about {words.duration(found.first_round)} ({words.quantity(found.flops)}FLOP), all rounds at most "
-        f"{words.duration(found.all_rounds)}, judging {words.duration(found.judging)}; {found.memory / 2**30:.2f} GiB held now",
+        f"cost      {found.criterion}: first round about {words.duration(found.first_round)}, all rounds "
+        f"{'at most' if found.criterion == 'tale' else 'about'} {words.duration(found.all_rounds)} "
+        f"({words.quantity(found.flops)}FLOP), judging {words.duration(found.judging)}; "
+        f"{found.memory / 2**30:.2f} GiB held now",
         highlight=False,
     )
     console.print(

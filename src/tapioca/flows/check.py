@@ -6,8 +6,10 @@ import numpy as np
 
 from tapioca.errors import DataError
 from tapioca.flows.prepare import Job
-from tapioca.records import Check, Plan
+from tapioca.records import BRANCHES, Check, Plan
 from tapioca.records.results import Data
+from tapioca.search.base import Space
+from tapioca.search.stepwise import branch_drops, layer_drops
 from tapioca.stats import compare, detectable, mean_interval
 from tapioca.tasks.base import Task
 
@@ -38,7 +40,7 @@ def refuse_at_chance(job: Job, checks: dict[Data, Check]) -> None:
 
 
 def _check(job: Job, data: Data, task: Task, test: Task) -> Check:
-    full, probes = Plan.full(job.n_layers), _probes(job.n_layers)
+    full, probes = Plan.full(job.n_layers), _probes(job.space)
     plans = [full, *probes] if data == "ood" else [full, probes[0]]
     scores = job.evaluate(task, plans, f"full model on {data.upper()} search data")
     gains = [
@@ -62,7 +64,10 @@ def _check(job: Job, data: Data, task: Task, test: Task) -> Check:
     )
 
 
-def _probes(n_layers: int) -> list[Plan]:
-    """Single drops a quarter, half and three quarters up; the mildest shows how many answers a drop changes."""
-    layers = sorted({n_layers // 4, n_layers // 2, 3 * n_layers // 4})
-    return [Plan.drop(n_layers, [layer]) for layer in layers]
+def _probes(space: Space) -> list[Plan]:
+    """Single drops a quarter, half and three quarters up; the mildest shows how many answers a drop changes.
+
+    Branches where no whole layer can be dropped.
+    """
+    drops = layer_drops(space, Plan.full(space.n_layers)) or branch_drops(*BRANCHES)(space, Plan.full(space.n_layers))
+    return [drops[at] for at in sorted({len(drops) // 4, len(drops) // 2, 3 * len(drops) // 4})]

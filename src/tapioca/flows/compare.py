@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tapioca.disk import write_text
+from tapioca.errors import UsageError
 from tapioca.flows.check import check, refuse_at_chance
-from tapioca.flows.criteria import Chooser, named, prompt_tokens, space_of, usable
+from tapioca.flows.criteria import Chooser, stand_ins
 from tapioca.flows.prepare import Job, prepare
+from tapioca.flows.space import named, usable
 from tapioca.flows.watcher import Silent, Watcher
 from tapioca.models.cost import flops
 from tapioca.models.inputs import collate
@@ -17,9 +20,8 @@ from tapioca.models.load import Loaded
 from tapioca.records import CompareConfig, CompareInfo, Gain, Pick, Plan
 from tapioca.records.results import Data
 from tapioca.report.compare import write_compare_page
-from tapioca.search.base import Picks
-from tapioca.search.criteria import Criterion
-from tapioca.search.population import random_plans
+from tapioca.search.base import Picks, Space
+from tapioca.search.random import random_plans
 from tapioca.stats import compare as compare_scores
 from tapioca.stats import effect, holm, paired_p
 from tapioca.tasks.base import Task
@@ -47,16 +49,16 @@ def compare(
     chosen, sizes = named(config.criteria), config.sizes  # refused before anything is loaded
     job = prepare(config, watcher or Silent(), loaded, tasks)
     with job.store:
-        space = space_of(job, config)
+        space = _sized(job, config)
         chosen, notes = usable(chosen, space, config.criteria == "all")
-        notes += _stand_ins(job, chosen)
+        notes += stand_ins(job, chosen)
         for note in notes:
             job.watcher.say(note)
         checks = check(job)
         refuse_at_chance(job, checks)
         chooser = Chooser(job, space)
         found = {name: chooser.choose(name, criterion) for name, criterion in chosen.items()}
-        rivals = {size: random_plans(space, size, config.random_plans) if space.droppable else () for size in sizes}
+        rivals = {size: random_plans(space, {"layers": size}, config.random_plans) for size in sizes}
         bench = Bench(job, {name: picks for name, (picks, _) in found.items()}, rivals)
         info = CompareInfo(
             folder=job.store.folder,
@@ -83,16 +85,16 @@ def write_compare(info: CompareInfo) -> None:
     write_compare_page(info)
 
 
-def _stand_ins(job: Job, chosen: dict[str, Criterion]) -> list[str]:
-    """Which criteria fall together on these data, and why."""
-    notes = []
-    if "sleb" in chosen and prompt_tokens(job.search["ood"]) is None:
-        notes.append(
-            f"sleb: the prompts have no tokens to predict, so {job.metric.name} stands in for their perplexity"
-        )
-    if "likelihood" in chosen and job.metric.kind == "error":
-        notes.append(f"likelihood: {job.metric.name} is itself a graded score, so this is the same as tale")
-    return notes
+def _sized(job: Job, config: CompareConfig) -> Space:
+    """What there is to choose from, for the numbers of drops asked for.
+
+    Raises:
+        UsageError: more layers are to be dropped than the model can do without.
+    """
+    count, most = job.n_layers, job.space.most
+    if max(config.sizes) > most:
+        raise UsageError(f"--drops {config.drops}: at most {most} of this model's {count} layers can go; use 1:{most}")
+    return replace(job.space, sizes=config.sizes)
 
 
 class Bench:

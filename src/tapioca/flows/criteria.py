@@ -3,100 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from tapioca.disk import write_json
-from tapioca.errors import ModelError, UsageError
 from tapioca.flows.prepare import Job
 from tapioca.geometry.similarity import Similarity
-from tapioca.models.branches import find_branch
-from tapioca.models.edit import check_fits
-from tapioca.models.find import find_layers
 from tapioca.observe import similarity
-from tapioca.records import BRANCHES, BranchName, CompareConfig, Example, Plan, Row, Searched
+from tapioca.records import Example, Plan, Row, Searched
 from tapioca.records.tree import layers_computed
 from tapioca.runs.store import read_json
 from tapioca.search.base import Picks, Question, Search, Space
-from tapioca.search.criteria import CRITERIA, Criterion
+from tapioca.search.criteria import Criterion
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import batches
 from tapioca.tasks.perplexity import Perplexity
 
 SIMILARITY = "similarity.json"
-
-
-def named(criteria: str) -> dict[str, Criterion]:
-    """The criteria a user names, in that order.
-
-    Raises:
-        UsageError: a name is unknown.
-    """
-    names = list(CRITERIA) if criteria == "all" else [name.strip() for name in criteria.split(",")]
-    return {name: CRITERIA[name] for name in names}
-
-
-def space_of(job: Job, config: CompareConfig) -> Space:
-    """What there is to choose from in this model.
-
-    Raises:
-        UsageError: more layers are to be dropped than the model can do without.
-    """
-    count = job.n_layers
-    droppable = [layer for layer in range(count) if _fits(job, Plan.drop(count, [layer]))]
-    branches = {name: tuple(layer for layer in range(count) if _has(job, layer, name)) for name in BRANCHES}
-    most = min(count - 1, max(len(droppable), *map(len, branches.values())))
-    if max(config.sizes) > most:
-        raise UsageError(f"--drops {config.drops}: at most {most} of this model's {count} layers can go; use 1:{most}")
-    return Space(count, config.sizes, tuple(droppable), branches, config.seed, config.random_plans)
-
-
-def usable(chosen: dict[str, Criterion], space: Space, ask_all: bool) -> tuple[dict[str, Criterion], list[str]]:
-    """The criteria that fit the model, and why others do not.
-
-    Args:
-        chosen: by name.
-        space: what there is to choose from.
-        ask_all: whether the user asked for all there are, so that some may be left out.
-
-    Raises:
-        UsageError: a criterion asked for by name does not fit, or none does.
-    """
-    reasons = {name: reason for name, criterion in chosen.items() if (reason := _misfit(criterion, space))}
-    notes = [f"{name} is left out: {reason}" for name, reason in reasons.items()]
-    fitting = {name: criterion for name, criterion in chosen.items() if name not in reasons}
-    if (reasons and not ask_all) or not fitting:
-        raise UsageError(f"--criteria: {notes[0].replace('is left out', 'cannot be used')}; leave it out")
-    return fitting, notes
-
-
-def _misfit(criterion: Criterion, space: Space) -> str:
-    """Why a criterion cannot be used on a model; empty if it can."""
-    if criterion.most_layers and space.n_layers > criterion.most_layers:
-        return f"it is for at most {criterion.most_layers} layers, this model has {space.n_layers}"
-    missing = [name for name in criterion.branches if not space.branches[name]]
-    if missing:
-        return f"no {missing[0]} branch of this model can be dropped alone"
-    if not criterion.branches and not space.droppable:
-        return "no whole layer of this model can be dropped"
-    return ""
-
-
-def _fits(job: Job, plan: Plan) -> bool:
-    try:
-        check_fits(plan, job.loaded.model)
-    except ModelError:
-        return False
-    return True
-
-
-def _has(job: Job, layer: int, name: BranchName) -> bool:
-    try:
-        find_branch(job.loaded.model, find_layers(job.loaded.model).blocks[layer], name)
-    except ModelError:
-        return False
-    return True
 
 
 class Chooser:
@@ -171,6 +96,18 @@ class Chooser:
         found = similarity(self.job.loaded.model, examples, self.job.config.batch_size, self.job.watcher.advance)
         arrays = {name: value.tolist() for name, value in vars(found).items()}
         return {**arrays, "seconds": time.perf_counter() - start}
+
+
+def stand_ins(job: Job, chosen: Iterable[str]) -> list[str]:
+    """Which criteria fall together on these data, and why."""
+    notes = []
+    if "sleb" in chosen and prompt_tokens(job.search["ood"]) is None:
+        notes.append(
+            f"sleb: the prompts have no tokens to predict, so {job.metric.name} stands in for their perplexity"
+        )
+    if "likelihood" in chosen and job.metric.kind == "error":
+        notes.append(f"likelihood: {job.metric.name} is itself a graded score, so this is the same as tale")
+    return notes
 
 
 def prompt_tokens(task: Task) -> Task | None:

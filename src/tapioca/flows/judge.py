@@ -7,14 +7,14 @@ from typing import Literal
 from tapioca.flows.prepare import Job
 from tapioca.records import Judgement, Plan, Verdict
 from tapioca.records.results import Data
-from tapioca.search.greedy import Greedy
-from tapioca.search.random import random_drops
+from tapioca.search.path import SearchPath
+from tapioca.search.random import random_plans
 from tapioca.stats import compare, decide, effect
 
 Role = Literal["best", "most layers dropped", "mildest"]
 
 
-def judge(job: Job, search: Greedy) -> tuple[Judgement, ...]:
+def judge(job: Job, search: SearchPath) -> tuple[Judgement, ...]:
     """Judge the search's plans on the test splits of every data set; the one shown, beside random plans."""
     found: list[Judgement] = []
     for role, plan in chosen(search):
@@ -22,7 +22,7 @@ def judge(job: Job, search: Greedy) -> tuple[Judgement, ...]:
     return tuple(found)
 
 
-def chosen(search: Greedy) -> list[tuple[Role, Plan]]:
+def chosen(search: SearchPath) -> list[tuple[Role, Plan]]:
     """The plans to judge: the best, even if it is the full model; the one with most layers dropped; and where
     the best is the full model, the mildest drop."""
     best, most = search.best.plan, search.most_dropped.plan
@@ -34,7 +34,7 @@ def chosen(search: Greedy) -> list[tuple[Role, Plan]]:
     return plans
 
 
-def shown(search: Greedy) -> Plan:
+def shown(search: SearchPath) -> Plan:
     """The plan whose geometry is measured: the best, or the mildest drop where the best is the full model."""
     return search.mildest.plan if search.best.plan.is_full and search.mildest else search.best.plan
 
@@ -51,10 +51,16 @@ def conclude(judgements: tuple[Judgement, ...]) -> Verdict:
     return verdict.model_copy(update={"reason": verdict.reason + useless})
 
 
+def _rivals(job: Job, plan: Plan) -> list[Plan]:
+    """Random plans that drop as many layers and branches, and are not the plan; fewer where fewer exist."""
+    count = job.config.random_plans
+    return [other for other in random_plans(job.space, plan.sizes, count + 1) if other != plan][:count]
+
+
 def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> Judgement:
     """One plan on one test split; the main one with random plans, and with exact match where something else decides."""
     task, seed = job.test[data], job.config.seed
-    rivals = random_drops(plan, job.config.random_plans, seed) if main else []
+    rivals = _rivals(job, plan) if main else []
     plans = [Plan.full(plan.n_layers), plan, *rivals]
     found = job.evaluate(
         task, plans, f"{plan} on {data.upper()} test data" + (f", and {len(rivals)} random plans" if rivals else "")

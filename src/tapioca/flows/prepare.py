@@ -12,6 +12,7 @@ import transformers
 
 from tapioca.evaluate import evaluate
 from tapioca.flows.data import read_tasks, split_tasks
+from tapioca.flows.space import space_of
 from tapioca.flows.watcher import Watcher
 from tapioca.models.find import find_layers
 from tapioca.models.identity import model_hash
@@ -21,6 +22,7 @@ from tapioca.records import Metric, Plan, RunConfig, Scores
 from tapioca.records.results import Data
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.store import Store
+from tapioca.search.base import Space
 from tapioca.tasks.base import Task
 
 NOT_IN_MANIFEST = {"model", "task", "reference", "test", "compat", "out", "dry_run", "device", "trust_remote_code"}
@@ -32,18 +34,24 @@ class Job:
     """Everything a run works with.
 
     Attributes:
+        space: what there is to drop.
         search, test: the splits of each data set; nothing found on `search` is a result.
         notes: what was guessed or noticed, to be said aloud.
     """
 
     config: RunConfig
     loaded: Loaded
-    n_layers: int
+    space: Space
     search: dict[Data, Task]
     test: dict[Data, Task]
     notes: tuple[str, ...]
     store: Store
     watcher: Watcher
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of the full model."""
+        return self.space.n_layers
 
     @property
     def metric(self) -> Metric:
@@ -90,9 +98,9 @@ def prepare(
     for note in notes:
         watcher.say(note)
     manifest = _manifest(config, loaded, whole)
-    name = f"{Path(config.model).name}-{Path(config.task).stem.replace(':', '-')}-{fingerprint(manifest)[:8]}"
+    name = f"{Path(config.model).name}-{Path(config.task).stem.replace(':', '-')[:80]}-{fingerprint(manifest)[:8]}"
     store = Store(config.out or Path("runs") / name, manifest)
-    return Job(config, loaded, len(layers), search, test, notes, store, watcher)
+    return Job(config, loaded, space_of(loaded.model, config), search, test, notes, store, watcher)
 
 
 def _notes(config: RunConfig, whole: dict[str, Task], path: str, n_layers: int) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import torch
 from tapioca.evaluate import evaluate
 from tapioca.flows.check import check
 from tapioca.flows.prepare import Job, prepare
+from tapioca.flows.search import criterion_of, rehearse, sized
 from tapioca.flows.watcher import Silent, Watcher
 from tapioca.models.cost import flops
 from tapioca.models.inputs import collate, has_head
@@ -29,9 +30,10 @@ class Preview:
     Attributes:
         prompt: the first example's prompt as text.
         read, scored: the first row, one text per token: what comes first, and what the outputs are compared with.
+        criterion: what would choose the plans.
         first_round, all_rounds: seconds of the search's first round, and of all rounds it could make.
         judging: seconds of judging the best plan and the random ones on held-out data.
-        flops: floating-point operations of the first round.
+        flops: floating-point operations of all rounds.
         memory: bytes this process (or the GPU) held at most.
     """
 
@@ -40,6 +42,7 @@ class Preview:
     prompt: str
     read: tuple[str, ...]
     scored: tuple[str, ...]
+    criterion: str
     first_round: float
     all_rounds: float
     judging: float
@@ -55,13 +58,14 @@ def preview(
     tasks: dict[str, Task] | None = None,
 ) -> Preview:
     """Stop before the search and tell what it would do. What was scored is kept for the run itself."""
+    criterion = criterion_of(config)  # refused before anything is loaded
     job = prepare(config, watcher or Silent(), loaded, tasks)
+    space = sized(job, config)
     with job.store:
         seconds, operations = _time_example(job)
         checks = check(job)
-    examples, layers = len(job.search["ood"].examples), job.n_layers
-    share = (layers - 1) / layers  # of the full model's time: each plan of the first round drops one layer
-    rounds = [count * seconds * examples * (count - 1) / layers for count in range(layers, 1, -1)]
+    examples = len(job.search["ood"].examples)
+    rounds = rehearse(criterion, space)
     judged = sum(len(task.examples) for task in job.test.values()) * (2 + config.random_plans)
     first = job.search["ood"].examples[0]
     read, scored = row_tokens(job.loaded, first)
@@ -71,10 +75,11 @@ def preview(
         prompt=first.text,
         read=read,
         scored=scored,
-        first_round=rounds[0],
-        all_rounds=sum(rounds[: config.max_drops]),
-        judging=judged * seconds * share,
-        flops=operations * layers * share * examples,
+        criterion=config.criterion,
+        first_round=rounds[0] * seconds * examples,
+        all_rounds=sum(rounds) * seconds * examples,
+        judging=judged * seconds,
+        flops=sum(rounds) * operations * examples,
         memory=_memory(),
         folder=str(job.store.folder),
     )

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from tapioca.disk import write_json, write_text
 from tapioca.flows.canary import sing
 from tapioca.flows.check import check, refuse_at_chance
+from tapioca.flows.criteria import stand_ins
 from tapioca.flows.geometry import observe_run
 from tapioca.flows.judge import conclude, judge, shown
 from tapioca.flows.prepare import Job, prepare
+from tapioca.flows.search import criterion_of, run_search, sized
 from tapioca.flows.watcher import Silent, Watcher
 from tapioca.models.cost import flops, parameters
 from tapioca.models.inputs import collate
 from tapioca.models.load import Loaded
-from tapioca.records import Cost, Plan, PruneConfig, RunInfo, Scores, Trial
+from tapioca.records import Cost, Plan, PruneConfig, RunInfo
 from tapioca.report.page import write_page
-from tapioca.search.greedy import Greedy
+from tapioca.search.path import SearchPath
 from tapioca.tasks.base import Task
 
 
@@ -41,11 +41,15 @@ def prune(
     Raises:
         TapiocaError: one line about what is wrong with the request, the data or the model.
     """
+    criterion = criterion_of(config)  # refused before anything is loaded
     job = prepare(config, watcher or Silent(), loaded, tasks)
     with job.store:
+        space, notes = sized(job, config), stand_ins(job, [config.criterion])
+        for note in notes:
+            job.watcher.say(note)
         checks = check(job)
         refuse_at_chance(job, checks)
-        search = run_search(job, config)
+        search = run_search(job, config, space)
         judgements = judge(job, search)
         profiles, deviations = observe_run(job, shown(search))
         info = RunInfo(
@@ -58,7 +62,9 @@ def prune(
             task=config.task,
             reference=config.reference,
             metric=job.metric,
-            notes=job.notes,
+            notes=(*job.notes, *notes),
+            criterion=config.criterion,
+            chosen_by=str(criterion),
             plan=search.best.plan,
             shown=shown(search),
             most_dropped=search.most_dropped.plan,
@@ -84,34 +90,13 @@ def write_run(info: RunInfo) -> None:
     write_page(info)
 
 
-def run_search(job: Job, config: PruneConfig) -> Greedy:
-    """Run the greedy search on the OOD search split."""
-    task = job.search["ood"]
-    search = Greedy(job.n_layers, job.metric, config.epsilon, config.max_drops, config.ties)
-    while plans := search.ask():
-        what = f"round {len(search.rounds) + 1}: {len(plans)} plans" if search.path else "full model on OOD search data"
-        search.tell(_trials(task, job.evaluate(task, plans, what)))
-        best = search.best
-        job.watcher.best(f"{best.plan}: {job.metric.name} {job.metric.format(best.score)}")
-    return search
-
-
-def _trials(task: Task, scores: Scores) -> list[Trial]:
-    """Mean score and likelihood of each plan."""
-    means = [np.average(table, axis=1, weights=task.weights) for table in (scores.values, scores.likelihoods)]
-    return [
-        Trial(plan=plan, score=float(score), likelihood=float(likelihood))
-        for plan, score, likelihood in zip(scores.plans, *means, strict=True)
-    ]
-
-
-def _cost(job: Job, search: Greedy) -> Cost:
+def _cost(job: Job, search: SearchPath) -> Cost:
     """What the run cost and what its best plan saves, counted on one batch."""
     model, plan, full = job.loaded.model, search.best.plan, Plan.full(job.n_layers)
     batch = collate(model, [example.prompt for example in job.search["ood"].examples[: job.config.batch_size]])
     _, evaluations, seconds = job.store.totals()
     return Cost(
-        plans_tried=1 + sum(len(found.trials) for found in search.rounds),
+        plans_tried=search.tried,
         search_examples=len(job.search["ood"].examples),
         evaluations=evaluations,
         seconds=seconds,

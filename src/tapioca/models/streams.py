@@ -56,7 +56,7 @@ class Streams:
         self._steps = [{plan: said[plan][layer] for plan in plans} for layer in layers]
         self._blocks = list(find_layers(model).blocks)
         self._streams: list[Stream] = []
-        self._rest: tuple[Any, ...] = ()
+        self._rest: tuple[Any, ...] | None = None
         self._outputs: torch.Tensor | None = None
         self._checked: set[tuple[Any, ...]] = set()
 
@@ -94,7 +94,7 @@ class Streams:
 
     def _answer(self, states: torch.Tensor) -> Any:
         """Hidden states as a layer of this model returns them."""
-        return (states, *self._rest) if self._rest else states
+        return states if self._rest is None else (states, *self._rest)
 
     def _advance(self, place: int, own: Any, *args: Any, **kwargs: Any) -> Any:
         """In place of a layer's forward: take every stream through the layer."""
@@ -129,7 +129,7 @@ class Streams:
         """One layer applied to these states."""
         given = kwargs if args else {**kwargs, argument_names(block)[0]: states}
         output = block.forward(*([states, *args[1:]] if args else []), **given)
-        self._rest = output[1:] if isinstance(output, tuple) else ()
+        self._rest = output[1:] if isinstance(output, tuple) else None
         return output[0] if isinstance(output, tuple) else output
 
     def _stacked(

@@ -3,7 +3,7 @@
 from tapioca.records.compare import CompareInfo, Pick, Searched
 from tapioca.records.config import ApplyConfig, CompareConfig, ExportConfig, PruneConfig, Request, RunConfig
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row
-from tapioca.records.plan import BRANCHES, BranchName, Plan, ranges
+from tapioca.records.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, ranges
 from tapioca.records.results import (
     Canary,
     Check,
@@ -22,6 +22,7 @@ from tapioca.records.results import (
 
 __all__ = [
     "BRANCHES",
+    "GRAINS",
     "Answer",
     "ApplyConfig",
     "BranchName",
@@ -35,6 +36,7 @@ __all__ = [
     "ExportConfig",
     "Fluency",
     "Gain",
+    "Grain",
     "Inputs",
     "Judgement",
     "Metric",

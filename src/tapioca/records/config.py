@@ -122,12 +122,21 @@ class PruneConfig(RunConfig):
 
     verb = "prune"
 
+    criterion: str = Field(
+        default="tale",
+        min_length=1,
+        description="How plans are chosen: tale stops by itself; any other of `compare` (sleb, shortgpt, mlp, ...) picks one for each number of drops, and their search scores decide.",
+    )
     epsilon: float | None = Field(
         default=None,
         ge=0,
         description="How far below the full model the search may go: 0.01 by default, relative for errors (TALE's code, --compat tale: 0.08).",
     )
-    max_drops: int | None = Field(default=None, ge=1, description="Drop at most so many layers.")
+    max_drops: int | None = Field(
+        default=None,
+        ge=1,
+        description="Drop at most so many layers (or branches); all but tale stop at half the number of layers if not told.",
+    )
     ties: Literal["index", "likelihood"] = Field(
         default="index", description="Among equal scores take the lowest layer, or the likeliest answers."
     )

@@ -13,6 +13,9 @@ from tapioca.errors import UsageError
 
 BranchName = Literal["attention", "mlp"]
 BRANCHES: tuple[BranchName, ...] = ("attention", "mlp")
+Grain = Literal["layers", "attention", "mlp"]
+GRAINS: tuple[Grain, ...] = ("layers", "attention", "mlp")
+"""What a scale is of: whole layers, or one branch of them."""
 
 
 def _canonical(scales: Any) -> tuple[tuple[int, float], ...]:
@@ -103,10 +106,24 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         """The stable JSON form: the same plan always gives the same text."""
         return self.model_dump_json()
 
+    def dropped(self, grain: Grain) -> tuple[int, ...]:
+        """The layers that are dropped whole, or whose attention or MLP branch is, ascending."""
+        return tuple(layer for layer, scale in getattr(self, grain) if scale == 0.0)
+
+    @property
+    def sizes(self) -> dict[Grain, int]:
+        """How many whole layers, attention branches and MLP branches are dropped."""
+        return {grain: len(self.dropped(grain)) for grain in GRAINS}
+
+    @property
+    def size(self) -> int:
+        """How many drops the plan makes, of layers and of branches."""
+        return sum(self.sizes.values())
+
     @property
     def drops(self) -> tuple[int, ...]:
         """The layers that are not computed, ascending."""
-        return tuple(layer for layer, scale in self.layers if scale == 0.0)
+        return self.dropped("layers")
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -138,7 +155,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         if other.n_layers != self.n_layers:
             raise UsageError(f"cannot compose plans for {self.n_layers} and {other.n_layers} layers")
         fields: dict[str, Any] = {"n_layers": self.n_layers}
-        for grain in ("layers", *BRANCHES):
+        for grain in GRAINS:
             mine, theirs = dict(getattr(self, grain)), dict(getattr(other, grain))
             fields[grain] = {at: mine.get(at, 1.0) * theirs.get(at, 1.0) for at in mine.keys() | theirs.keys()}
         return Plan(**fields)
@@ -147,7 +164,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         parts = [f"drop {ranges(self.drops)}"] if self.drops else []
         parts += [f"{layer}×{scale:g}" for layer, scale in self.scaled.items()]
         for branch in BRANCHES:
-            gone = [layer for layer, scale in getattr(self, branch) if scale == 0.0]
+            gone = self.dropped(branch)
             parts += [f"drop {branch} {ranges(gone)}"] if gone else []
             parts += [f"{branch} {layer}×{scale:g}" for layer, scale in getattr(self, branch) if scale != 0.0]
         return ", ".join(parts) or "full model"

@@ -48,7 +48,7 @@ class Trial(Record):
 
 
 class Round(Record):
-    """One round of a search: every candidate, the winner, and how many tied with it."""
+    """One round of a search, or one number of drops: every candidate, the winner, and how many tied with it."""
 
     trials: tuple[Trial, ...]
     winner: Trial
@@ -225,11 +225,13 @@ class RunInfo(Record, protected_namespaces=()):
     reference: str | None
     metric: Metric
     notes: tuple[str, ...]
+    criterion: str = Field(default="tale", description="Name of what chose the plans.")
+    chosen_by: str = Field(default="", description="What that does, and where it comes from.")
     plan: Plan = Field(description="The best plan of the search; it may be the full model.")
     shown: Plan = Field(description="The plan whose geometry was measured: the best, or the mildest drop.")
     most_dropped: Plan = Field(description="TALE's BSBA: most layers dropped at or above the full model's score.")
     rounds: tuple[Round, ...]
-    epsilon: float
+    epsilon: float | None = Field(description="Of the floor; None where the criterion has none.")
     checks: dict[Data, Check]
     judgements: tuple[Judgement, ...]
     profiles: tuple[Profile, ...]
@@ -249,12 +251,13 @@ class RunInfo(Record, protected_namespaces=()):
         return next((j for j in self.judgements if j.data == data and j.role == role), None)
 
     def summary(self) -> dict[str, Any]:
-        """What the screen says, for scripts: plan, verdict, cost, and the best plan's result on each data set.
+        """What the screen says, for scripts: plan, criterion, verdict, cost, and the best plan's result on each data set.
 
         Accuracies and errors stand as people read them; `gain` and `ci95` are above 0 where the plan is better.
         """
         found: dict[str, Any] = {
             "plan": self.plan.model_dump(),
+            "criterion": self.criterion,
             "verdict": self.verdict.model_dump(),
             "cost": self.cost.model_dump(),
         }

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from typing import Any
 
 import altair as alt
 
-from tapioca.records import Deviation, Judgement, Profile, RunInfo
+from tapioca.records import GRAINS, Deviation, Judgement, Metric, Plan, Profile, RunInfo
 
 COLOURS = {"ID": "#0072B2", "ID under the plan": "#56B4E9", "OOD": "#D55E00", "OOD under the plan": "#E69F00"}
 DASHES = {"ID": [1, 0], "ID under the plan": [6, 3], "OOD": [1, 0], "OOD under the plan": [6, 3]}
@@ -33,22 +32,22 @@ def series(data: str, planned: bool) -> str:
 
 
 def search_path(info: RunInfo) -> alt.TopLevelMixin:
-    """Every plan tried, by layers dropped; the line is the path taken, the rule is the stopping floor."""
+    """Every plan tried, by layers dropped; the line is the path taken, the rule is the stopping floor where there is one."""
     metric = info.metric
     baseline = info.checks["ood"].full
-    floor = baseline - info.epsilon * (1 if metric.kind == "accuracy" else abs(baseline))
-    path: list[dict[str, Any]] = [{"dropped": 0, "value": metric.shown(baseline), "drops": (), "label": "full model"}]
+    path = [{"dropped": 0, "value": metric.shown(baseline), "label": "full model"}]
     tried: list[dict[str, Any]] = []
+    before = Plan.full(info.plan.n_layers)
     for found in info.rounds:
-        dropped = len(found.winner.plan.drops)
-        tried += [{"dropped": dropped, "value": metric.shown(t.score), "plan": str(t.plan)} for t in found.trials]
+        winner = found.winner.plan
+        tried += [{"dropped": t.plan.size, "value": metric.shown(t.score), "plan": str(t.plan)} for t in found.trials]
         if found.accepted:
             path.append(
-                {"dropped": dropped, "value": metric.shown(found.winner.score), "drops": found.winner.plan.drops}
+                {"dropped": winner.size, "value": metric.shown(found.winner.score), "label": _step(before, winner)}
             )
-    for before, after in itertools.pairwise(path):
-        after["label"] = f"−{set(after['drops']).difference(before['drops']).pop()}"
-    x = alt.X("dropped:Q", title="layers dropped", axis=_whole(range(len(info.rounds) + 1)))
+            before = winner
+    title = "layers dropped" if before.drops else "branches dropped"
+    x = alt.X("dropped:Q", title=title, axis=_whole(range(len(info.rounds) + 1)))
     y = alt.Y("value:Q", title=f"{metric.name}, search split", scale=_scale(metric.kind), axis=_axis(metric.kind))
     points = alt.Chart(alt.Data(values=tried)).mark_point(color=GREY, size=22, opacity=0.8).encode(x=x, y=y)
     line = (
@@ -57,12 +56,27 @@ def search_path(info: RunInfo) -> alt.TopLevelMixin:
         .encode(x=x, y=y)
     )
     labels = line.mark_text(dx=7, dy=-8, align="left", fontSize=11, color=DARK).encode(text="label:N")
+    floor = [] if info.epsilon is None else [_floor(metric, baseline, info.epsilon)]
     rule = (
-        alt.Chart(alt.Data(values=[{"value": metric.shown(floor)}]))
+        alt.Chart(alt.Data(values=[{"value": metric.shown(score)} for score in floor]))
         .mark_rule(color="#CC79A7", strokeDash=[4, 3])
         .encode(y=y)
     )
     return alt.layer(points, rule, line, labels).properties(width=FULL_WIDTH, height=HEIGHT)
+
+
+def _floor(metric: Metric, baseline: float, epsilon: float) -> float:
+    """The lowest score a path may have."""
+    return baseline - epsilon * (1 if metric.kind == "accuracy" else abs(baseline))
+
+
+def _step(before: Plan, after: Plan) -> str:
+    """What a plan drops beyond the one before it; the whole plan where the two differ by more than one drop."""
+    new = [(grain, at) for grain in GRAINS for at in set(after.dropped(grain)) - set(before.dropped(grain))]
+    if len(new) != 1 or after.size != before.size + 1:
+        return str(after)
+    grain, at = new[0]
+    return f"−{at}" if grain == "layers" else f"−{grain} {at}"
 
 
 def gains(info: RunInfo) -> alt.TopLevelMixin:

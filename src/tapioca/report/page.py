@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from tapioca.disk import write_text
-from tapioca.records import RunInfo, ranges
+from tapioca.records import RunInfo
 from tapioca.report import figures, words
 
 
@@ -33,7 +33,6 @@ def render(info: RunInfo) -> str:
         info=info,
         name=Path(info.model).name,
         task=Path(info.task).name,
-        dropped=ranges(info.plan.drops),
         charts={name: Markup(figures.svg(chart)) for name, chart in charts.items()},
         words=words,
     )

@@ -105,12 +105,12 @@ def show(info: RunInfo, console: Console) -> None:
         f"\nplan      {info.plan}" + ("" if info.plan.is_full else " (layers are numbered from 0)"), highlight=False
     )
     if not info.plan.is_full:
-        console.print(f"saves     {words.saved(info.cost, info.plan.n_layers, len(info.plan.drops))}", highlight=False)
+        console.print(f"saves     {words.saved(info.cost, info.plan)}", highlight=False)
     tied = sum(found.ties > 1 for found in info.rounds)
     ties = f"; equal scores decided {tied} of {len(info.rounds)} rounds" if tied else ""
     tested = " + ".join(f"{found.result.n} {found.data.upper()}" for found in info.judgements if found.role == "best")
     console.print(
-        f"search    {info.cost.plans_tried} plans on {info.cost.search_examples} search examples{ties}; judged on {tested} held out",
+        f"search    {info.criterion}: {info.cost.plans_tried} plans on {info.cost.search_examples} search examples{ties}; judged on {tested} held out",
         highlight=False,
         soft_wrap=True,
     )

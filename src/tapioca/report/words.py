@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import exp
 
-from tapioca.records import Canary, Check, Cost, Judgement, Metric, RunInfo
+from tapioca.records import Canary, Check, Cost, Judgement, Metric, Plan, RunInfo
 
 
 def change(judged: Judgement) -> str:
@@ -30,11 +30,13 @@ def beaten(judged: Judgement) -> str:
     )
 
 
-def saved(cost: Cost, n_layers: int, dropped: int) -> str:
-    """Layers, parameters and FLOPs saved."""
+def saved(cost: Cost, plan: Plan) -> str:
+    """Layers or branches, parameters and FLOPs saved; a branch leaves its parameters in the model."""
     parameters = 1 - cost.parameters_planned / cost.parameters_full
     flops = 1 - cost.flops_planned / cost.flops_full if cost.flops_full else 0.0
-    return f"{dropped} of {n_layers} layers, {parameters:.1%} of {quantity(cost.parameters_full)} parameters, {flops:.1%} of FLOPs"
+    names = {"layers": "layers", "attention": "attention branches", "mlp": "MLP branches"}
+    gone = ", ".join(f"{size} of {plan.n_layers} {names[grain]}" for grain, size in plan.sizes.items() if size)
+    return f"{gone}, {parameters:.1%} of {quantity(cost.parameters_full)} parameters, {flops:.1%} of FLOPs"
 
 
 def asides(info: RunInfo) -> list[str]:

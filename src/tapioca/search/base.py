@@ -9,7 +9,7 @@ import numpy as np
 
 from tapioca.errors import NonFiniteError, UsageError
 from tapioca.geometry.similarity import Similarity
-from tapioca.records import BranchName, Plan
+from tapioca.records import BranchName, Grain, Plan
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,15 @@ class Space:
     seed: int = 0
     repeats: int = 20
     similarity: Similarity | None = None
+
+    def pool(self, grain: Grain) -> tuple[int, ...]:
+        """The layers that can be dropped whole, or lose one branch."""
+        return self.droppable if grain == "layers" else self.branches.get(grain, ())
+
+    @property
+    def most(self) -> int:
+        """The most drops there can be; one layer always stays."""
+        return min(self.n_layers - 1, max(len(self.droppable), *map(len, self.branches.values())))
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,10 @@ class Criterion:
     branches: tuple[BranchName, ...] = ()
     most_layers: int | None = None
 
+    def __str__(self) -> str:
+        """What it does, and where it comes from."""
+        return f"{self.about} ({self.source})" if self.source else self.about
+
 
 CRITERIA = Registry(
     "criterion",

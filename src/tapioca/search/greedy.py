@@ -7,13 +7,14 @@ from typing import Literal
 
 from tapioca.errors import UsageError
 from tapioca.records import Metric, Plan, Round, Trial
+from tapioca.search.path import SearchPath
 
 EPSILON = 0.01
 ROUNDING = 1e-12
 """So that a score exactly epsilon below the full model's is not lost to floating point."""
 
 
-class Greedy:
+class Greedy(SearchPath):
     """Drop one layer at a time, always the one whose absence scores best.
 
     Start from the full model. In each round try every single further drop and take the best; stop
@@ -33,7 +34,10 @@ class Greedy:
         epsilon: how far below the full model a round's winner may score.
         max_drops: stop after so many drops; at least one layer always stays.
         ties: what decides between equal scores.
+        droppable: the layers the model can do without; by default all.
     """
+
+    epsilon: float
 
     def __init__(
         self,
@@ -42,13 +46,13 @@ class Greedy:
         epsilon: float | None = None,
         max_drops: int | None = None,
         ties: Literal["index", "likelihood"] = "index",
+        droppable: Sequence[int] | None = None,
     ):
+        super().__init__(epsilon=EPSILON if epsilon is None else epsilon)
         self.metric, self.ties = metric, ties
-        self.epsilon = EPSILON if epsilon is None else epsilon
-        self.most = min(max_drops or n_layers - 1, n_layers - 1)
+        self.droppable = range(n_layers) if droppable is None else droppable
+        self.most = min(max_drops or n_layers - 1, n_layers - 1, len(self.droppable))
         self.full = Plan.full(n_layers)
-        self.path: list[Trial] = []
-        self.rounds: list[Round] = []
 
     @property
     def finished(self) -> bool:
@@ -68,7 +72,8 @@ class Greedy:
         if self.finished:
             return []
         current = self.path[-1].plan
-        return [Plan.drop(current.n_layers, (*current.drops, layer)) for layer in current.kept]
+        further = [layer for layer in self.droppable if layer in current.kept]
+        return [Plan.drop(current.n_layers, (*current.drops, layer)) for layer in further]
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Take the scores of all plans last asked for.
@@ -79,6 +84,7 @@ class Greedy:
         asked = self.ask()
         if {trial.plan for trial in trials} != set(asked):
             raise UsageError(f"expected scores of the {len(asked)} plans asked for, got {len(trials)} of others")
+        self.tried += len(trials)
         if not self.path:
             self.path.append(trials[0])
             return
@@ -92,19 +98,3 @@ class Greedy:
 
     def _merit(self, trial: Trial) -> tuple[float, ...]:
         return (trial.score, trial.likelihood) if self.ties == "likelihood" else (trial.score,)
-
-    @property
-    def best(self) -> Trial:
-        """The highest score on the path, the full model included; among equals the fewest drops."""
-        return max(self.path, key=lambda trial: (trial.score, -len(trial.plan.drops)))
-
-    @property
-    def most_dropped(self) -> Trial:
-        """TALE's BSBA: the most layers dropped at or above the full model's score."""
-        return [trial for trial in self.path if trial.score >= self.path[0].score][-1]
-
-    @property
-    def mildest(self) -> Trial | None:
-        """The best plan that drops something, even if the full model scores higher; None before any round."""
-        winners = [found.winner for found in self.rounds]
-        return max(winners, key=lambda trial: (trial.score, -len(trial.plan.drops)), default=None)

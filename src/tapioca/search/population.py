@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from itertools import combinations
-from math import comb
 
 import numpy as np
 
 from tapioca.errors import UsageError
 from tapioca.records import Plan
 from tapioca.search.base import Picks, Question, Space, Steps, ranked
+from tapioca.search.random import random_plans
 
 MOST_LAYERS = 12
 GENERATIONS, OFFSPRING, SURVIVORS, FIRST_SHARE = 10, 16, 4, 0.25
@@ -35,19 +35,10 @@ def random(space: Space) -> Steps:
     """The best of a few random plans of each size."""
     found: Picks = {}
     for size in space.sizes:
-        asked = random_plans(space, size, space.repeats)
+        asked = random_plans(space, {"layers": size}, space.repeats)
         if asked:
             found[size] = ranked(asked, (yield Question(asked)))[0]
     return found
-
-
-def random_plans(space: Space, size: int, count: int) -> tuple[Plan, ...]:
-    """`count` different random plans of one size, or all where fewer exist; the seed of the space decides."""
-    rng = np.random.default_rng([space.seed, size])
-    found: dict[Plan, None] = {}
-    while len(found) < min(count, comb(len(space.droppable), size)):
-        found[Plan.drop(space.n_layers, map(int, rng.choice(space.droppable, size, replace=False)))] = None
-    return tuple(found)
 
 
 def evolution(space: Space) -> Steps:
@@ -60,7 +51,7 @@ def evolution(space: Space) -> Steps:
     found: Picks = {}
     for size in space.sizes:
         rng = np.random.default_rng([space.seed, size])
-        parent = yield from _select(random_plans(space, size, OFFSPRING), ())
+        parent = yield from _select(random_plans(space, {"layers": size}, OFFSPRING), ())
         for _ in range(GENERATIONS):
             children = dict.fromkeys(mutated(space, parent, rng) for _ in range(OFFSPRING))
             children.pop(parent, None)

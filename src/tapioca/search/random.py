@@ -1,25 +1,33 @@
-"""Random plans, to be judged beside a chosen one."""
+"""Random plans: to be judged beside a chosen one, and for the searches that begin with them."""
 
 from __future__ import annotations
 
-from math import comb
+from collections.abc import Mapping
+from math import comb, prod
 
 import numpy as np
 
-from tapioca.records import Plan
+from tapioca.records import Grain, Plan
+from tapioca.search.base import Space
 
 
-def random_drops(like: Plan, count: int, seed: int) -> list[Plan]:
-    """Up to `count` different random plans that drop as many layers as `like`, and are not `like`.
+def random_plans(space: Space, sizes: Mapping[Grain, int], count: int) -> tuple[Plan, ...]:
+    """`count` different random plans that drop so many whole layers and branches, or all where fewer exist.
 
-    Fewer where fewer exist.
+    Only what the model can do without is dropped. The seed of the space decides; more plans begin with fewer.
+
+    Args:
+        space: what there is to drop.
+        sizes: how many of each grain, as `Plan.sizes` has them: a plan that drops as many branches of a kind costs as
+            much, so that only the choice of layers differs.
+        count: how many plans.
     """
-    rng, size = np.random.default_rng(seed), len(like.drops)
-    wanted = min(count, comb(like.n_layers, size) - 1)
+    wanted = {grain: size for grain, size in sizes.items() if size}
+    rng = np.random.default_rng([space.seed, sum(wanted.values())])
+    exist = prod(comb(len(space.pool(grain)), size) for grain, size in wanted.items())
     found: dict[Plan, None] = {}
-    while len(found) < wanted:
-        drops = rng.choice(like.n_layers, size, replace=False)
-        plan = Plan.drop(like.n_layers, map(int, drops))
-        if plan != like:
-            found[plan] = None
-    return list(found)
+    while len(found) < min(count, exist):
+        drawn = {grain: rng.choice(space.pool(grain), size, replace=False) for grain, size in wanted.items()}
+        scales = {grain: dict.fromkeys(map(int, layers), 0.0) for grain, layers in drawn.items()}
+        found[Plan(n_layers=space.n_layers, **scales)] = None
+    return tuple(found)

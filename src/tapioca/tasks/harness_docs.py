@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from contextlib import redirect_stderr
-from functools import lru_cache, partial
+from functools import lru_cache
 from io import StringIO
 from typing import Any
 
@@ -17,6 +17,7 @@ from tapioca.tasks.base import Task, check_unique, rows_digest
 from tapioca.tasks.choice import GOLD_LOSS
 from tapioca.tasks.generate import ANSWER_LOSS
 from tapioca.tasks.harness import Harness, HarnessText
+from tapioca.tasks.harness_chat import SYSTEM, chat_options
 from tapioca.tasks.spec import options_of
 from tapioca.tasks.text import Encoder
 
@@ -39,7 +40,8 @@ def load_harness(name: str, encoder: Encoder | None, given: dict[str, Any]) -> T
 
     Args:
         name: "harness:TASK", with options behind commas: `split` (the data split to read; by default the validation
-            split, else the training split, never the test split), `shots`, `metric`, `filter`, `chat`.
+            split, else the training split, never the test split), `shots`, `metric`, `filter`, `chat`, and last, since
+            it may hold commas, `system` (the system prompt of the chat).
         encoder: the model's text encoder.
         given: `include_path` (a folder with task YAMLs) and `score` ("likelihood": the gold answer's).
 
@@ -48,7 +50,9 @@ def load_harness(name: str, encoder: Encoder | None, given: dict[str, Any]) -> T
     """
     if encoder is None:
         raise DataError(f"{name} is text, but the model has no tokenizer; expected a language model")
-    task_name, options = options_of(name, ("split", "shots", "metric", "filter", "chat"))
+    plain, _, system = name.partition(SYSTEM)
+    task_name, options = options_of(plain, ("split", "shots", "metric", "filter", "chat"))
+    chat = chat_options(options["chat"], system, encoder, name)
     tasks = _tasks(task_name, given.get("include_path"))
     likelihood = given.get("score") == "likelihood"
     kinds = {task.OUTPUT_TYPE for task in tasks}
@@ -59,7 +63,7 @@ def load_harness(name: str, encoder: Encoder | None, given: dict[str, Any]) -> T
     requests: dict[str, list[Any]] = {}
     owner: dict[str, Any] = {}
     for task in tasks:
-        for doc_id, asked in _requests(task, options, encoder, name).items():
+        for doc_id, asked in _requests(task, options, chat, name).items():
             example = _example(task, f"{task.task_name}/{doc_id}", asked, measure, encoder)
             examples.append(example)
             requests[example.id], owner[example.id] = asked, task
@@ -121,28 +125,18 @@ def _manager(include_path: str | None, defaults: bool) -> Any:
     return TaskManager(include_path=include_path, include_defaults=defaults)
 
 
-def _requests(task: Any, options: dict[str, str], encoder: Encoder, name: str) -> dict[int, list[Any]]:
+def _requests(task: Any, options: dict[str, str], chat: dict[str, Any], name: str) -> dict[int, list[Any]]:
     """lm-eval's own requests by document number, in order."""
     task.config.test_split = _split(task, options["split"], name)  # what lm-eval evaluates on
     if options["shots"]:
         task.set_config("num_fewshot", int(options["shots"]))
     task.set_fewshot_seed(seed=FEWSHOT_SEED)
-    chat = options["chat"] in ("1", "true", "yes")
     with redirect_stderr(StringIO()):  # its own progress bar
-        task.build_all_requests(apply_chat_template=chat, chat_template=partial(_chat, encoder) if chat else None)
+        task.build_all_requests(**chat)
     found: dict[int, list[Any]] = defaultdict(list)
     for request in task.instances:
         found[request.doc_id].append(request)
     return dict(sorted(found.items()))
-
-
-def _chat(encoder: Encoder, history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-    """A conversation as the tokenizer's template writes it."""
-    continued = not add_generation_prompt
-    template = encoder.tokenizer.apply_chat_template
-    return str(
-        template(history, tokenize=False, add_generation_prompt=add_generation_prompt, continue_final_message=continued)
-    )
 
 
 def _split(task: Any, asked: str, name: str) -> str:

@@ -83,22 +83,32 @@ class Encoder:
         Raises:
             DataError: the tokenizer has no chat template, or the template refuses the conversation.
         """
-        if not self.tokenizer.chat_template:
-            way = "--compat tale, or chat: text" if as_text else "chat: true"
-            raise DataError(f"{where}: the tokenizer has no chat template; leave out {way}")
         asked = [{"role": "system", "content": system}] if system is not None else []
+        found = self.conversation(
+            [*asked, {"role": "user", "content": text}],
+            where,
+            "--compat tale, or chat: text" if as_text else "chat: true",
+            add_generation_prompt=True,
+            return_dict=False,
+            tokenize=not as_text,
+        )
+        return [int(token) for token in (self.tokenizer.encode(found, verbose=False) if as_text else found)]
+
+    def conversation(self, messages: list[dict[str, str]], where: str, option: str = "chat", **how: Any) -> Any:
+        """A conversation as the tokenizer's own template writes it; `how` is handed to `apply_chat_template`.
+
+        Raises:
+            DataError: the tokenizer has no chat template (`option` asked for it), or the template refuses the
+                conversation.
+        """
+        if not self.tokenizer.chat_template:
+            raise DataError(f"{where}: the tokenizer has no chat template; leave out {option}")
         try:
-            found: Any = self.tokenizer.apply_chat_template(
-                [*asked, {"role": "user", "content": text}],
-                tokenize=not as_text,
-                add_generation_prompt=True,
-                return_dict=False,
-            )
+            return self.tokenizer.apply_chat_template(messages, **how)
         except Exception as error:  # a chat template is a small program of the model's and can raise anything
             raise DataError(
                 f"{where}: the chat template does not take this conversation: {' '.join(str(error).split())}"
             ) from error
-        return [int(token) for token in (self.tokenizer.encode(found, verbose=False) if as_text else found)]
 
     def check_answer(self, ids: list[int], text: str, where: str) -> None:
         """Refuse an answer that leaves nothing to predict.

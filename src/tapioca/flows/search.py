@@ -1,0 +1,109 @@
+"""The search of a run: TALE's greedy, or the plans another criterion picks, as one path of plans and scores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tapioca.errors import UsageError
+from tapioca.flows.criteria import Chooser
+from tapioca.flows.prepare import Job
+from tapioca.flows.space import misfit
+from tapioca.records import Plan, PruneConfig, Trial
+from tapioca.records.tree import layers_computed
+from tapioca.search.base import Search, Space
+from tapioca.search.criteria import CRITERIA, Criterion
+from tapioca.search.greedy import Greedy
+from tapioca.search.path import SearchPath
+
+STOPS = "tale"
+"""The criterion that ends by itself; the others choose a plan for each number of drops."""
+
+
+def criterion_of(config: PruneConfig) -> Criterion:
+    """The criterion a user names.
+
+    Raises:
+        UsageError: there is none of that name, or the request says what it has no use for.
+    """
+    name = config.criterion
+    criterion: Criterion = CRITERIA[name]
+    for flag, given in (("--epsilon", config.epsilon is not None), ("--ties", config.ties != "index")):
+        if given and name != STOPS:
+            raise UsageError(f"{flag} belongs to --criterion {STOPS}, got {name}; leave it out")
+    if name == "random" and not config.random_plans:
+        raise UsageError("--criterion random chooses among --random-plans plans, got 0; ask for at least 1")
+    return criterion
+
+
+def sized(job: Job, config: PruneConfig) -> Space:
+    """What there is to choose from, for each number of drops up to `max_drops`; by default all there can be where the
+    search stops by itself, and half as many as there are layers where it does not.
+
+    Raises:
+        UsageError: the criterion cannot be used on this model.
+    """
+    if reason := misfit(criterion_of(config), job.space):
+        raise UsageError(f"--criterion {config.criterion} cannot be used: {reason}; choose another")
+    most = config.max_drops or (job.n_layers if config.criterion == STOPS else max(1, job.n_layers // 2))
+    return replace(job.space, sizes=tuple(range(1, min(most, job.space.most) + 1)))
+
+
+def run_search(job: Job, config: PruneConfig, space: Space) -> SearchPath:
+    """Search on the OOD search split."""
+    return _greedy(job, config) if config.criterion == STOPS else _picked(job, config, space)
+
+
+def rehearse(criterion: Criterion, space: Space) -> list[float]:
+    """What each round of a search would cost, in passes of the full model over the search data, found by letting all
+    scores be equal; a search whose number of rounds hangs on the scores may make more.
+
+    The first round of a criterion guided by states is the pass that reads them. One not guided by answers to the
+    task ends with a round that scores its picks.
+    """
+    count = space.n_layers
+    rounds = [1.0] if criterion.guide == "states" else []
+    if criterion.guide not in ("states", "nothing"):
+        search = Search(criterion.choose(space))
+        while question := search.ask():
+            rounds.append(question.share * layers_computed(question.plans) / count)
+            search.tell([0.0] * len(question.plans))
+    if criterion.guide not in ("score", "likelihood"):
+        rounds.append(sum(count - size for size in space.sizes) / count)
+    return rounds
+
+
+def _greedy(job: Job, config: PruneConfig) -> SearchPath:
+    """TALE's search, stopped at its floor."""
+    search = Greedy(job.n_layers, job.metric, config.epsilon, config.max_drops, config.ties, job.space.droppable)
+    while plans := search.ask():
+        what = f"round {len(search.rounds) + 1}: {len(plans)} plans" if search.path else "full model on OOD search data"
+        search.tell(_score(job, plans, what))
+        _tell_best(job, search)
+    return search
+
+
+def _picked(job: Job, config: PruneConfig, space: Space) -> SearchPath:
+    """The plans a criterion picks, whatever guided it, and the full model by the task's score."""
+    picks, searched = Chooser(job, space).choose(config.criterion, criterion_of(config))
+    plans = [Plan.full(job.n_layers), *(picks[size] for size in sorted(picks))]
+    full, *trials = _score(job, plans, f"{len(picks)} plans chosen by {config.criterion}")
+    search = SearchPath.through(full, trials, 1 + (searched.plans_tried or len(trials)))
+    _tell_best(job, search)
+    return search
+
+
+def _score(job: Job, plans: list[Plan], what: str) -> list[Trial]:
+    """Mean score and likelihood of each plan on the search split."""
+    task = job.search["ood"]
+    scores = job.evaluate(task, plans, what)
+    means = [np.average(table, axis=1, weights=task.weights) for table in (scores.values, scores.likelihoods)]
+    return [
+        Trial(plan=plan, score=float(score), likelihood=float(likelihood))
+        for plan, score, likelihood in zip(scores.plans, *means, strict=True)
+    ]
+
+
+def _tell_best(job: Job, search: SearchPath) -> None:
+    job.watcher.best(f"{search.best.plan}: {job.metric.name} {job.metric.format(search.best.score)}")

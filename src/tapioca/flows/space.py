@@ -1,0 +1,80 @@
+"""What there is to drop in a model, and which criteria can choose from it."""
+
+from __future__ import annotations
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from tapioca.errors import ModelError, UsageError
+from tapioca.models.branches import find_branch
+from tapioca.models.edit import check_fits
+from tapioca.models.find import find_layers
+from tapioca.records import BRANCHES, BranchName, Plan, RunConfig
+from tapioca.search.base import Space
+from tapioca.search.criteria import CRITERIA, Criterion
+
+
+def named(criteria: str) -> dict[str, Criterion]:
+    """The criteria a user names, in that order.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    names = list(CRITERIA) if criteria == "all" else [name.strip() for name in criteria.split(",")]
+    return {name: CRITERIA[name] for name in names}
+
+
+def space_of(model: PreTrainedModel, config: RunConfig) -> Space:
+    """What there is to drop in a model; how many drops to choose plans for is not said yet."""
+    blocks = find_layers(model).blocks
+    count = len(blocks)
+    droppable = tuple(layer for layer in range(count) if _fits(model, Plan.drop(count, [layer])))
+    branches = {name: tuple(at for at in range(count) if _has(model, blocks[at], name)) for name in BRANCHES}
+    return Space(count, (), droppable, branches, config.seed, config.random_plans)
+
+
+def usable(chosen: dict[str, Criterion], space: Space, ask_all: bool) -> tuple[dict[str, Criterion], list[str]]:
+    """The criteria that fit the model, and why others do not.
+
+    Args:
+        chosen: by name.
+        space: what there is to choose from.
+        ask_all: whether the user asked for all there are, so that some may be left out.
+
+    Raises:
+        UsageError: a criterion asked for by name does not fit, or none does.
+    """
+    reasons = {name: reason for name, criterion in chosen.items() if (reason := misfit(criterion, space))}
+    notes = [f"{name} is left out: {reason}" for name, reason in reasons.items()]
+    fitting = {name: criterion for name, criterion in chosen.items() if name not in reasons}
+    if (reasons and not ask_all) or not fitting:
+        raise UsageError(f"--criteria: {notes[0].replace('is left out', 'cannot be used')}; leave it out")
+    return fitting, notes
+
+
+def misfit(criterion: Criterion, space: Space) -> str:
+    """Why a criterion cannot be used on a model; empty if it can."""
+    if criterion.most_layers and space.n_layers > criterion.most_layers:
+        return f"it is for at most {criterion.most_layers} layers, this model has {space.n_layers}"
+    missing = [name for name in criterion.branches if not space.branches[name]]
+    if missing:
+        return f"no {missing[0]} branch of this model can be dropped alone"
+    if not criterion.branches and not space.droppable:
+        return "no whole layer of this model can be dropped"
+    return ""
+
+
+def _fits(model: PreTrainedModel, plan: Plan) -> bool:
+    try:
+        check_fits(plan, model)
+    except ModelError:
+        return False
+    return True
+
+
+def _has(model: PreTrainedModel, block: nn.Module, name: BranchName) -> bool:
+    try:
+        find_branch(model, block, name)
+    except ModelError:
+        return False
+    return True
