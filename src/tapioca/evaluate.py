@@ -19,7 +19,7 @@ from tapioca.errors import DataError, ModelError, NonFiniteError
 from tapioca.models.decode import decode
 from tapioca.models.edit import apply, check_fits
 from tapioca.models.inputs import collate, has_head, is_causal, max_length
-from tapioca.models.sweep import sweep
+from tapioca.models.sweep import Way, sweep
 from tapioca.models.watch import first_non_finite
 from tapioca.records import Answer, Plan, Scores
 from tapioca.tasks.base import Task
@@ -66,6 +66,8 @@ def evaluate(
     on_batch: Callable[[Plan, int], None] | None = None,
     stopping: Stopping | None = None,
     seed: int | None = None,
+    way: Way = "auto",
+    memory: int | None = None,
 ) -> Scores:
     """Score plans on every example of a task, or until a plan is stopped.
 
@@ -78,6 +80,7 @@ def evaluate(
         on_batch: called with a plan and the number of examples it is done with: after each batch, and when it stops.
         stopping: told the scores as they come, of all plans, which must then be distinct; says which of them go on.
         seed: of a random order of the examples, part of what is measured; None runs the longest first.
+        way, memory: how plans run together; see `models.sweep`.
 
     Returns:
         Scores with the examples in the task's own order; NaN for what a stopped plan was not asked any more.
@@ -96,7 +99,7 @@ def evaluate(
     for chunk in chunks(task, batch_size, seed):
         for batch in chunk.batches:
             at = [place[example.id] for example in batch.examples]
-            for plan, answers in _answered(model, task, running, batch, ledger):
+            for plan, answers in _answered(model, task, running, batch, ledger, way, memory):
                 table[plan][at] = answers
                 if on_batch:
                     on_batch(plan, len(batch.examples))
@@ -112,7 +115,13 @@ def evaluate(
 
 
 def _answered(
-    model: PreTrainedModel, task: Task, plans: Sequence[Plan], batch: Batch, ledger: Ledger
+    model: PreTrainedModel,
+    task: Task,
+    plans: Sequence[Plan],
+    batch: Batch,
+    ledger: Ledger,
+    way: Way,
+    memory: int | None,
 ) -> Iterator[tuple[Plan, list[Answer]]]:
     """The answers of all plans to one batch: those known, then the others, each kept before it is handed on."""
     new = []
@@ -123,7 +132,7 @@ def _answered(
         else:
             yield plan, known
     start = time.perf_counter()
-    readings = _readings(model, task, new, batch)
+    readings = _readings(model, task, new, batch, way, memory)
     shared = (time.perf_counter() - start) / max(1, len(new))
     for plan in new:
         start = time.perf_counter()
@@ -132,14 +141,16 @@ def _answered(
         yield plan, answers
 
 
-def _readings(model: PreTrainedModel, task: Task, plans: Sequence[Plan], batch: Batch) -> dict[Plan, list[np.ndarray]]:
+def _readings(
+    model: PreTrainedModel, task: Task, plans: Sequence[Plan], batch: Batch, way: Way, memory: int | None
+) -> dict[Plan, list[np.ndarray]]:
     """What a task reads from the outputs of one batch under each plan; nothing is ever ranked on a NaN."""
     if not plans:
         return {}
     rows = [row for example in batch.examples for row in example.rows]
     inputs = collate(model, [row.inputs for row in rows])
     found = {}
-    with closing(sweep(model, plans, inputs, task.keep(rows))) as swept:
+    with closing(sweep(model, plans, inputs, task.keep(rows), way=way, memory=memory)) as swept:
         for plan, logits in swept:
             if not torch.isfinite(logits[:, -1]).all():
                 break

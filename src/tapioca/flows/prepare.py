@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import transformers
 
-from tapioca.evaluate import evaluate
+from tapioca.evaluate import Stopping, evaluate
 from tapioca.flows.data import read_tasks, split_tasks
 from tapioca.flows.space import space_of
 from tapioca.flows.watcher import Watcher
@@ -25,7 +25,18 @@ from tapioca.runs.store import Store
 from tapioca.search.base import Space
 from tapioca.tasks.base import Task
 
-NOT_IN_MANIFEST = {"model", "task", "reference", "test", "compat", "out", "dry_run", "device", "trust_remote_code"}
+NOT_IN_MANIFEST = {
+    "model",
+    "task",
+    "reference",
+    "test",
+    "compat",
+    "out",
+    "dry_run",
+    "device",
+    "memory",
+    "trust_remote_code",
+}
 """Settings that change no answer, or that the manifest names by what they lead to."""
 
 
@@ -58,8 +69,8 @@ class Job:
         """What scores of this run mean."""
         return self.search["ood"].metric
 
-    def evaluate(self, task: Task, plans: list[Plan], what: str) -> Scores:
-        """Score plans on a task, remembering every answer and showing progress."""
+    def evaluate(self, task: Task, plans: list[Plan], what: str, stopping: Stopping | None = None) -> Scores:
+        """Score plans on a task, remembering every answer and showing progress; `stopping` may stop some of them."""
         self.watcher.stage(what, len(plans) * len(task.examples))
         return evaluate(
             self.loaded.model,
@@ -68,6 +79,10 @@ class Job:
             batch_size=self.config.batch_size,
             ledger=self.store,
             on_batch=lambda plan, done: self.watcher.advance(done),
+            stopping=stopping,
+            seed=self.config.order_seed,
+            way=self.config.streams,
+            memory=self.config.memory_bytes,
         )
 
 

@@ -8,14 +8,16 @@ import numpy as np
 
 from tapioca.errors import UsageError
 from tapioca.flows.criteria import Chooser
+from tapioca.flows.meter import Meter
 from tapioca.flows.prepare import Job
 from tapioca.flows.space import misfit
-from tapioca.records import Plan, PruneConfig, Trial
+from tapioca.records import Plan, PruneConfig, Scores, Trial
 from tapioca.records.tree import layers_computed
 from tapioca.search.base import Search, Space
 from tapioca.search.criteria import CRITERIA, Criterion
 from tapioca.search.greedy import Greedy
 from tapioca.search.path import SearchPath
+from tapioca.search.race import DELTA, Race
 
 STOPS = "tale"
 """The criterion that ends by itself; the others choose a plan for each number of drops."""
@@ -29,8 +31,9 @@ def criterion_of(config: PruneConfig) -> Criterion:
     """
     name = config.criterion
     criterion: Criterion = CRITERIA[name]
-    for flag, given in (("--epsilon", config.epsilon is not None), ("--ties", config.ties != "index")):
-        if given and name != STOPS:
+    given = {"--epsilon": config.epsilon is not None, "--ties": config.ties != "index", "--race": config.race}
+    for flag, is_given in given.items():
+        if is_given and name != STOPS:
             raise UsageError(f"{flag} belongs to --criterion {STOPS}, got {name}; leave it out")
     if name == "random" and not config.random_plans:
         raise UsageError("--criterion random chooses among --random-plans plans, got 0; ask for at least 1")
@@ -77,32 +80,51 @@ def rehearse(criterion: Criterion, space: Space) -> list[float]:
 def _greedy(job: Job, config: PruneConfig) -> SearchPath:
     """TALE's search, stopped at its floor."""
     search = Greedy(job.n_layers, job.metric, config.epsilon, config.max_drops, config.ties, job.space.droppable)
+    meter = Meter(job)
     while plans := search.ask():
-        what = f"round {len(search.rounds) + 1}: {len(plans)} plans" if search.path else "full model on OOD search data"
-        search.tell(_score(job, plans, what))
+        first = not search.path
+        what = "full model on OOD search data" if first else f"round {len(search.rounds) + 1}: {len(plans)} plans"
+        scores = job.evaluate(job.search["ood"], plans, what, None if first else _race(job, config, len(plans)))
+        search.tell(_trials(job, scores))
+        if not first:
+            search.rounds[-1] = search.rounds[-1].model_copy(update={"work": meter.read(scores)})
         _tell_best(job, search)
     return search
+
+
+def _race(job: Job, config: PruneConfig, plans: int) -> Race | None:
+    """What stops plans that cannot win, or with --race hardly.
+
+    Raises:
+        UsageError: a race over scores that have no bounds.
+    """
+    task = job.search["ood"]
+    bounded = task.metric.kind == "accuracy" and len(set(task.weights)) == 1
+    if not bounded and config.race:
+        raise UsageError(f"--race needs scores between 0 and 1 on every example, got {task.metric.name}; leave it out")
+    return Race(plans, len(task.examples), delta=DELTA if config.race else 0.0) if bounded else None
 
 
 def _picked(job: Job, config: PruneConfig, space: Space) -> SearchPath:
     """The plans a criterion picks, whatever guided it, and the full model by the task's score."""
     picks, searched = Chooser(job, space).choose(config.criterion, criterion_of(config))
     plans = [Plan.full(job.n_layers), *(picks[size] for size in sorted(picks))]
-    full, *trials = _score(job, plans, f"{len(picks)} plans chosen by {config.criterion}")
+    what = f"{len(picks)} plans chosen by {config.criterion}"
+    full, *trials = _trials(job, job.evaluate(job.search["ood"], plans, what))
     search = SearchPath.through(full, trials, 1 + (searched.plans_tried or len(trials)))
     _tell_best(job, search)
     return search
 
 
-def _score(job: Job, plans: list[Plan], what: str) -> list[Trial]:
-    """Mean score and likelihood of each plan on the search split."""
-    task = job.search["ood"]
-    scores = job.evaluate(task, plans, what)
-    means = [np.average(table, axis=1, weights=task.weights) for table in (scores.values, scores.likelihoods)]
-    return [
-        Trial(plan=plan, score=float(score), likelihood=float(likelihood))
-        for plan, score, likelihood in zip(scores.plans, *means, strict=True)
-    ]
+def _trials(job: Job, scores: Scores) -> list[Trial]:
+    """Mean score and likelihood of each plan on the search examples it was asked."""
+    weights, trials = job.search["ood"].weights, []
+    for plan, values, likelihoods in zip(scores.plans, scores.values, scores.likelihoods, strict=True):
+        asked = ~np.isnan(values)
+        score, likelihood = (np.average(row[asked], weights=weights[asked]) for row in (values, likelihoods))
+        stopped = None if asked.all() else int(asked.sum())
+        trials.append(Trial(plan=plan, score=float(score), likelihood=float(likelihood), examples=stopped))
+    return trials
 
 
 def _tell_best(job: Job, search: SearchPath) -> None:

@@ -24,3 +24,13 @@ def flops(model: PreTrainedModel, plan: Plan, batch: dict[str, torch.Tensor]) ->
     with FlopCounterMode(display=False) as counter, apply(model, plan):
         forward(model, batch, keep=1)
     return int(counter.get_total_flops())
+
+
+def layer_flops(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tuple[float, float]:
+    """Floating-point operations of one forward: of the average layer, and of all that is no layer."""
+    layers = find_layers(model)
+    with FlopCounterMode(display=False) as counter:
+        forward(model, batch, keep=1)
+    counts = counter.get_flop_counts()
+    inside = sum(sum(counts[f"{type(model).__name__}.{layers.path}.{at}"].values()) for at in range(len(layers)))
+    return inside / len(layers), float(counter.get_total_flops() - inside)

@@ -18,6 +18,7 @@ from tapioca.records.results import (
     Scores,
     Trial,
     Verdict,
+    Work,
 )
 
 __all__ = [
@@ -53,5 +54,6 @@ __all__ = [
     "Searched",
     "Trial",
     "Verdict",
+    "Work",
     "ranges",
 ]

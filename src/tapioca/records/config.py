@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ByteSize, Field, TypeAdapter, ValidationError, field_validator
 
 from tapioca.errors import UsageError
 
@@ -25,6 +25,11 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, prote
             flag = f"--{'.'.join(map(str, first['loc']))}: ".replace("_", "-") if first["loc"] else ""
             message = first["msg"].removeprefix("Value error, ")
             raise UsageError(f"{flag}{message}, got {first['input']!r:.60}") from error
+
+
+def _bytes(text: str) -> int:
+    """A size as people write it, in bytes."""
+    return int(TypeAdapter(ByteSize).validate_python(text))
 
 
 class RunConfig(Request):
@@ -80,8 +85,33 @@ class RunConfig(Request):
         description="cpu, cuda:N, or auto (over all GPUs, then memory, then disk); a GPU where there is one.",
     )
     dtype: str = Field(default="auto", description="Torch dtype; auto keeps the checkpoint's.")
+    streams: Literal["auto", "single", "stacked"] = Field(
+        default="auto",
+        description="Plans go through a layer one after the other, or stacked on the batch axis; auto stacks on GPUs and where weights are offloaded.",
+    )
+    memory: str | None = Field(
+        default=None,
+        description="Most memory for the hidden states of plans that run together, for instance 8GiB; changes no answer.",
+    )
     revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
     trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")
+
+    @field_validator("memory")
+    @classmethod
+    def _is_a_size(cls, value: str | None) -> str | None:
+        if value is not None and _bytes(value) < 1:
+            raise ValueError("a size is a number of bytes above 0 with or without a unit, for instance 8GiB")
+        return value
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """`memory` as a number of bytes."""
+        return None if self.memory is None else _bytes(self.memory)
+
+    @property
+    def order_seed(self) -> int | None:
+        """Seed of the order in which examples are run; None where the longest come first."""
+        return None
 
     def task_options(self) -> dict[str, Any]:
         """What the user said about the data files, under the names of `tasks.spec.TaskSpec`.
@@ -140,6 +170,10 @@ class PruneConfig(RunConfig):
     ties: Literal["index", "likelihood"] = Field(
         default="index", description="Among equal scores take the lowest layer, or the likeliest answers."
     )
+    race: bool = Field(
+        default=False,
+        description="Stop plans that are unlikely to win a round; the best one is stopped with a probability of at most 5 % a round.",
+    )
     dry_run: bool = Field(
         default=False, description="Stop before the search: show the data, one prompt, and what the search would cost."
     )
@@ -148,6 +182,11 @@ class PruneConfig(RunConfig):
         if fields.get("compat") == "tale" and fields.get("epsilon") is None:
             fields["epsilon"] = TALE_EPSILON
         super().__init__(**fields)
+
+    @property
+    def order_seed(self) -> int | None:
+        """A race needs examples in a random order."""
+        return self.seed if self.race else None
 
 
 class CompareConfig(RunConfig):

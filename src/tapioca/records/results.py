@@ -45,6 +45,20 @@ class Trial(Record):
     plan: Plan
     score: float
     likelihood: float
+    examples: int | None = Field(
+        default=None, description="Search examples it was scored on before it was stopped; None means all."
+    )
+
+
+class Work(Record):
+    """What a round of a search computed, padding included."""
+
+    layer_forwards: int = Field(description="Layers computed, times sequences; one without a branch counts half.")
+    layer_tokens: int = Field(description="The same, times tokens.")
+    flops: int = Field(
+        description="Floating-point operations of its matrix products, counted on one batch and scaled by tokens."
+    )
+    seconds: float = Field(description="Time the model took on this machine.")
 
 
 class Round(Record):
@@ -54,6 +68,12 @@ class Round(Record):
     winner: Trial
     ties: int = Field(description="Candidates whose score equals the winner's, the winner included.")
     accepted: bool = Field(description="False for the last round of a search that stopped at its floor.")
+    work: Work | None = None
+
+    @property
+    def stopped(self) -> int:
+        """Candidates that were stopped before they had seen all examples."""
+        return sum(trial.examples is not None for trial in self.trials)
 
 
 class Check(Record):

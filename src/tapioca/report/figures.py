@@ -40,7 +40,11 @@ def search_path(info: RunInfo) -> alt.TopLevelMixin:
     before = Plan.full(info.plan.n_layers)
     for found in info.rounds:
         winner = found.winner.plan
-        tried += [{"dropped": t.plan.size, "value": metric.shown(t.score), "plan": str(t.plan)} for t in found.trials]
+        tried += [
+            {"dropped": t.plan.size, "value": metric.shown(t.score), "plan": str(t.plan)}
+            for t in found.trials
+            if t.examples is None
+        ]
         if found.accepted:
             path.append(
                 {"dropped": winner.size, "value": metric.shown(found.winner.score), "label": _step(before, winner)}

@@ -76,7 +76,7 @@ class Greedy(SearchPath):
         return [Plan.drop(current.n_layers, (*current.drops, layer)) for layer in further]
 
     def tell(self, trials: Sequence[Trial]) -> None:
-        """Take the scores of all plans last asked for.
+        """Take the scores of all plans last asked for; plans that were stopped on the way cannot win.
 
         Raises:
             UsageError: other plans are told than were asked.
@@ -89,9 +89,10 @@ class Greedy(SearchPath):
             self.path.append(trials[0])
             return
         order = {plan: at for at, plan in enumerate(asked)}
-        winner = max(trials, key=lambda trial: (*self._merit(trial), -order[trial.plan]))
+        finished = [trial for trial in trials if trial.examples is None]
+        winner = max(finished, key=lambda trial: (*self._merit(trial), -order[trial.plan]))
         accepted = winner.score >= self.floor - ROUNDING
-        ties = sum(self._merit(trial) == self._merit(winner) for trial in trials)
+        ties = sum(self._merit(trial) == self._merit(winner) for trial in finished)
         self.rounds.append(Round(trials=tuple(trials), winner=winner, ties=ties, accepted=accepted))
         if accepted:
             self.path.append(winner)

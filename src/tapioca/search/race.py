@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import logsumexp
 
+DELTA = 0.05
+"""Probability that a round's best plan is stopped, where a race is asked for."""
+
 STAKES = np.geomspace(0.01, 0.95, 16)
 """Shares of the largest bet that keeps capital positive; the capital is spread evenly over them."""
 
