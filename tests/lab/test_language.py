@@ -23,6 +23,7 @@ from tapioca.records import Plan
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
 
+ROOT = Path(__file__).parents[2]
 TINY = {"layers": 2, "width": 16, "heads": 2, "batch": 8, "warmup": 2, "learning_rate": 1e-2}
 NOUNS, VERBS = ["cat", "dog", "hen", "fox"], ["sat", "ran", "fell", "slept"]
 
@@ -207,3 +208,17 @@ def test_a_training_on_other_data_is_not_continued(tmp_path: Path) -> None:
     label_task(tmp_path, rows=60)
     with pytest.raises(UsageError, match="a training with other settings"):
         train_text(config)
+
+
+def test_the_model_of_the_studies_is_what_its_record_says(shared: Path) -> None:
+    """Its answers on the rows it was never trained on; needs the real sentences."""
+    folder = ROOT / "studies" / "weights" / "movie_sentences"
+    said = json.loads((folder / "training.json").read_text())
+    del said["config"]["data"]
+    config = TextConfig(out=folder, **{**said["config"], "task": str(ROOT / said["config"]["task"])})
+    model, tokenizer = reload(folder)
+    corpus = read_corpus(config)
+    assert tokenizer.decode([4 + at for at in range(9)]).split() == list(corpus.words[:9])
+    assert measure(model, corpus.held_out) == pytest.approx(said["held_out"], rel=1e-4)
+    assert said["held_out"]["answers_right"] > 0.7
+    assert (folder / "model.safetensors").stat().st_size < 4_000_000
