@@ -22,6 +22,7 @@ COMMANDS = (
     ["demo"],
     ["lab"],
     ["lab", "train"],
+    ["lab", "train-text"],
 )
 HERE = Path(__file__).parent
 

@@ -130,6 +130,18 @@ def test_lab_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (tmp_path / "l" / "model.safetensors").is_file()
 
 
+def test_lab_train_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = str(write_lines(tmp_path / "rows.jsonl", choice_rows(40)))
+    small = ["--layers", "2", "--width", "16", "--heads", "2", "--batch", "4", "--steps", "3"]
+    code, out, _ = said(["lab", "train-text", task, "--out", str(tmp_path / "m"), *small], capsys)
+    assert code == 0
+    assert "wrote" in out
+    assert json.loads((tmp_path / "m" / "training.json").read_text())["held_out"]["rows"] == 2  # one group
+    code, _, err = said(["lab", "train-text", task, "--out", str(tmp_path / "m"), *small, "--seed", "1"], capsys)
+    assert code == 2
+    assert "holds a training with other settings; choose another folder" in err
+
+
 BAD = {
     "no such model": (
         ["prune", "./nope", "--task", "x.jsonl"],

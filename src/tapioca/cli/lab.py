@@ -1,21 +1,43 @@
-"""tapioca lab train"""
+"""tapioca lab train and tapioca lab train-text"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tapioca.cli.options import from_record
-from tapioca.lab.config import TrainConfig
+from tapioca.lab.config import TextConfig, TrainConfig, Training
 
-app = typer.Typer(help="The polynomial lab: train in-context learners.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from tapioca.lab.loop import OnStep
+
+app = typer.Typer(help="The lab: train small models to try things on.", no_args_is_help=True)
 
 
 def run_train(config: TrainConfig) -> None:
     """Train an in-context learner on polynomials; interrupted, the same command goes on."""
     from tapioca.lab.train import train
 
+    with _shown(config) as on_step:
+        train(config, on_step)
+
+
+def run_train_text(config: TextConfig) -> None:
+    """Train a small language model on the questions of a task and their answers; interrupted, the same command goes on."""
+    from tapioca.lab.language import train_text
+
+    with _shown(config) as on_step:
+        train_text(config, on_step)
+
+
+@contextmanager
+def _shown(config: Training) -> Iterator[OnStep]:
+    """A bar while a training runs, and where the model is when it is done."""
     console = Console()
     columns = (
         TextColumn("training"),
@@ -26,13 +48,9 @@ def run_train(config: TrainConfig) -> None:
     )
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("training", total=config.steps, loss=float("nan"))
-        train(config, lambda done, loss: progress.update(bar, completed=done, loss=loss))
+        yield lambda done, loss: progress.update(bar, completed=done, loss=loss)
     console.print(f"wrote     {config.out}", highlight=False)
 
 
 app.command("train")(from_record(TrainConfig, run_train))
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `train` a subcommand while it is the only one."""
+app.command("train-text")(from_record(TextConfig, run_train_text, argument="task"))

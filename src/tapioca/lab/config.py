@@ -1,8 +1,9 @@
-"""What makes a learner: a record without torch, so that the command line can read it cheaply."""
+"""What makes a model of the lab: records without torch, so that the command line can read them cheaply."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -10,15 +11,13 @@ from tapioca.lab.functions import Polynomials
 from tapioca.records import Request
 
 
-class TrainConfig(Request):
-    """What makes a learner: given this record and one machine, the weights follow."""
+class Training(Request):
+    """What every training is asked: given this record, its data and one machine, the weights follow."""
 
-    out: Path = Field(description="Folder for the learner; an interrupted training there is continued.")
+    out: Path = Field(description="Folder for the model; an interrupted training there is continued.")
     layers: int = Field(default=8, ge=1, description="Number of layers.")
     width: int = Field(default=64, ge=8, description="Width of the residual stream.")
     heads: int = Field(default=4, ge=1, description="Attention heads.")
-    degree: int = Field(default=3, ge=0, description="Highest degree of the polynomials.")
-    points: int = Field(default=20, ge=2, description="Points in a prompt.")
     steps: int = Field(default=15_000, ge=1, description="Optimiser steps.")
     batch: int = Field(default=64, ge=1, le=65_536, description="Prompts in a step.")
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Peak learning rate of AdamW.")
@@ -26,14 +25,37 @@ class TrainConfig(Request):
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the weights and of every batch.")
 
     @model_validator(mode="after")
-    def _heads_fit(self) -> TrainConfig:
+    def _heads_fit(self) -> Self:
         if self.width % (2 * self.heads):
             raise ValueError(
                 f"width {self.width} must be a multiple of twice the {self.heads} heads (rotary positions come in pairs)"
             )
         return self
 
+
+class TrainConfig(Training):
+    """The request behind `tapioca lab train`."""
+
+    degree: int = Field(default=3, ge=0, description="Highest degree of the polynomials.")
+    points: int = Field(default=20, ge=2, description="Points in a prompt.")
+
     @property
     def functions(self) -> Polynomials:
         """The in-distribution functions."""
         return Polynomials(degree=self.degree, points=self.points)
+
+
+class TextConfig(Training):
+    """The request behind `tapioca lab train-text`."""
+
+    task: str = Field(
+        min_length=1, description="Questions with answers to learn: a .jsonl, .csv, .parquet or task .yaml file."
+    )
+    vocabulary: int = Field(default=4000, ge=1, description="Most words the model knows; all others are <unk>.")
+    context: int = Field(default=128, ge=2, description="Most tokens the model reads; longer rows are refused.")
+    held_out: float = Field(
+        default=0.1, ge=0, lt=1, description="Share of the rows never trained on; training.json says how they went."
+    )
+    steps: int = Field(default=2000, ge=1, description="Optimiser steps.")
+    batch: int = Field(default=32, ge=1, le=65_536, description="Rows in a step.")
+    warmup: int = Field(default=100, ge=0, description="Steps of linear warm-up before the cosine decay.")

@@ -6,6 +6,8 @@ Importing this module makes it known to `AutoConfig` and `AutoModel`; `import ta
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, LlamaConfig, LlamaModel, PreTrainedModel
@@ -18,21 +20,23 @@ class LearnerConfig(LlamaConfig):
     model_type = "tapioca_learner"
 
 
+def llama_shape(layers: int, width: int, heads: int, max_tokens: int) -> dict[str, Any]:
+    """What LlamaConfig is told of the layers of a small model for up to `max_tokens` tokens."""
+    return {
+        "hidden_size": width,
+        "intermediate_size": 8 * width // 3 // 4 * 4,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads,
+        "max_position_embeddings": max_tokens,
+        "initializer_range": 0.05,
+    }
+
+
 def learner_config(layers: int = 8, width: int = 64, heads: int = 4, max_tokens: int = 128) -> LearnerConfig:
     """The configuration of a learner with `layers` layers of `width` units, for prompts up to `max_tokens` tokens."""
-    return LearnerConfig(
-        vocab_size=1,
-        hidden_size=width,
-        intermediate_size=8 * width // 3 // 4 * 4,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
-        max_position_embeddings=max_tokens,
-        initializer_range=0.05,
-        bos_token_id=None,
-        eos_token_id=None,
-        use_cache=False,
-    )
+    shape = llama_shape(layers, width, heads, max_tokens)
+    return LearnerConfig(vocab_size=1, bos_token_id=None, eos_token_id=None, use_cache=False, **shape)
 
 
 class Learner(PreTrainedModel):

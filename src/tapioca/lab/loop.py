@@ -1,0 +1,140 @@
+"""The training loop of the lab: seeded, resumable, and the same whenever it was interrupted.
+
+Every batch must follow from (seed, step) alone, so a resumed training reads exactly the batches it would have read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+from tapioca.disk import make_folder, replacing, write_json
+from tapioca.errors import UsageError
+from tapioca.lab.config import Training
+
+OnStep = Callable[[int, float], None]
+"""Called after each step with the number of steps done and the loss of the last one."""
+
+
+def claim(out: Path) -> None:
+    """Make the folder of a training, or find the training that stands there.
+
+    Raises:
+        UsageError: it holds something else.
+        StoreError: it cannot be made.
+    """
+    make_folder(out)
+    if any(out.iterdir()) and not (out / "training.pt").is_file():
+        raise UsageError(f"{out} holds something else than a training; choose a new folder")
+
+
+def fit(
+    config: Training,
+    model: PreTrainedModel,
+    loss_at: Callable[[int], torch.Tensor],
+    on_step: OnStep | None = None,
+    checkpoint_every: int = 500,
+    data: str = "",
+) -> dict[str, Any]:
+    """Train a model, from its last checkpoint where `config.out` has one.
+
+    Args:
+        config: the request; a checkpoint of another one is refused.
+        model: with fresh weights; left in evaluation mode.
+        loss_at: gives the loss on the batch that belongs to a step, numbered from 0.
+        on_step: told about every step.
+        checkpoint_every: steps between checkpoints.
+        data: digest of the data where the config only names them, to refuse a checkpoint made on others.
+
+    Returns:
+        What `training.json` says: the config, the threads, and the loss over the steps.
+
+    Raises:
+        UsageError: the folder holds the training of another config.
+    """
+    said = {**config.model_dump(exclude={"out"}), **({"data": data} if data else {})}
+    model.train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, config))
+    checkpoint = Checkpoint(config.out / "training.pt", said)
+    done, losses = checkpoint.restore(model, optimiser, schedule)
+    try:
+        while done < config.steps:
+            losses.append(_step(model, optimiser, schedule, loss_at(done)))
+            done += 1
+            if on_step:
+                on_step(done, losses[-1])
+            if done % checkpoint_every == 0 or done == config.steps:
+                checkpoint.save(model, optimiser, schedule, done, losses)
+    except KeyboardInterrupt:
+        checkpoint.save(model, optimiser, schedule, done, losses)
+        raise
+    model.eval()
+    final = float(np.mean(losses[-500:]))
+    curve = [float(np.mean(losses[at : at + 100])) for at in range(0, len(losses), 100)]
+    return {"config": said, "threads": torch.get_num_threads(), "final_loss": final, "loss_every_100": curve}
+
+
+def finish(config: Training, model: PreTrainedModel, record: dict[str, Any]) -> None:
+    """Save the model as an ordinary Hugging Face folder, with `training.json` beside it."""
+    logging.disable_progress_bar()
+    model.save_pretrained(config.out)
+    write_json(config.out / "training.json", record)
+
+
+def _rate(step: int, config: Training) -> float:
+    """Share of the peak learning rate: linear warm-up, then cosine to zero."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def _step(
+    model: PreTrainedModel,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    loss: torch.Tensor,
+) -> float:
+    """One optimiser step; returns the loss as a number."""
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+    schedule.step()
+    optimiser.zero_grad(set_to_none=True)
+    return loss.item()
+
+
+class Checkpoint:
+    """The state of a training on disk, bound to the config that makes it."""
+
+    def __init__(self, path: Path, config: dict[str, Any]):
+        self.path, self.config = path, config
+
+    def save(self, model: PreTrainedModel, optimiser: Any, schedule: Any, done: int, losses: list[float]) -> None:
+        """Write weights, optimiser, schedule and losses after `done` steps, whole or not at all."""
+        states = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
+        with replacing(self.path) as temporary:
+            torch.save({"config": self.config, "done": done, "losses": losses, **states}, temporary)
+
+    def restore(self, model: PreTrainedModel, optimiser: Any, schedule: Any) -> tuple[int, list[float]]:
+        """Load the last checkpoint if there is one; returns the steps done and their losses."""
+        if not self.path.exists():
+            return 0, []
+        try:
+            saved = torch.load(self.path, weights_only=True)
+        except Exception as error:  # a torn file can raise anything
+            raise UsageError(f"cannot read {self.path}; delete it to start again, or choose another folder") from error
+        if saved["config"] != self.config:
+            raise UsageError(f"{self.path.parent} holds a training with other settings; choose another folder")
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        schedule.load_state_dict(saved["schedule"])
+        return saved["done"], saved["losses"]
