@@ -17,8 +17,9 @@ from tapioca.lab.tasks import load_lab
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.tiny import tiny
-from tapioca.records import Answer, Plan
+from tapioca.records import Answer, Example, Plan
 from tapioca.tasks.base import Task
+from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, label_answer
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
 
@@ -187,3 +188,14 @@ def test_a_model_that_sees_the_answer_is_refused(tmp_path: Path, monkeypatch: py
     with pytest.raises(ModelError, match="this bert model sees later tokens"):
         check_task(bert, text_task(tmp_path, "choice"))
     check_task(tiny("gpt_neox"), text_task(tmp_path, "choice"))
+
+
+def test_equal_choices_are_ties_up_to_rounding() -> None:
+    example = Example(id="a", group="g", rows=(), prompt=(1,), gold=1)
+    for values, expected in (
+        ([-1.0, -1.0, -2.0], True),
+        ([-1.0, -1.000001, -2.0], True),
+        ([-1.0, -1.001, -2.0], False),
+    ):
+        assert label_answer(np.array(values), example, ACCURACY) == Answer(0.0, values[1], tied=expected)
+    assert not label_answer(np.array([-1.0, -1.0]), example, GOLD_LOSS).tied

@@ -108,7 +108,8 @@ def evaluate(
             values[row, [place[example.id] for example in batch.examples]] = answers
             if on_batch:
                 on_batch(plan, len(batch.examples))
-    return Scores(tuple(plans), tuple(place), values[:, :, 0], values[:, :, 1], values[:, :, 2] > 0)
+    flags = values[:, :, 2] > 0, values[:, :, 3] > 0
+    return Scores(tuple(plans), tuple(place), values[:, :, 0], values[:, :, 1], *flags)
 
 
 def _answers(model: PreTrainedModel, task: Task, plan: Plan, batch: Batch) -> list[Answer]:

@@ -60,6 +60,7 @@ def _check(job: Job, data: Data, task: Task, test: Task) -> Check:
         constant=task.constant,
         probe=probes[mildest],
         truncated=int(scores.truncated[0].sum()),
+        tied=int(scores.tied[0].sum()),
         detectable=detectable(gains[mildest], len(set(test.groups))),
     )
 

@@ -74,6 +74,8 @@ def check_line(found: Check, metric: Metric, name: str) -> str:
     ]
     if found.chance is not None and metric.kind == "accuracy":
         parts.append(f"chance {metric.format(found.chance)}")
+    if found.tied:
+        parts.append(f"{found.tied} answers tied (two choices equally likely; rounding decides)")
     if found.constant is not None:
         parts.append(f"always the mean {metric.format(found.constant)}")
     if name == "OOD":
