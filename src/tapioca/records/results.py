@@ -73,6 +73,10 @@ class Check(Record):
     truncated: int = Field(
         default=0, description="Search answers of the full model that broke off at the token budget."
     )
+    labels: dict[str, int] = Field(
+        default={},
+        description="How often each right answer stands in the search data; empty where there are no labels.",
+    )
     tied: int = Field(
         default=0, description="Search answers of the full model whose two likeliest choices are equally likely."
     )

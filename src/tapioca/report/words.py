@@ -84,6 +84,13 @@ def check_line(found: Check, metric: Metric, name: str) -> str:
     return ", ".join(parts)
 
 
+def balance(labels: dict[str, int]) -> str:
+    """How often each right answer stands in the data, where there are a few: 'answers: 0 12×, 1 13×'."""
+    if not 1 < len(labels) <= 20:
+        return ""
+    return "answers: " + ", ".join(f"{label} {times}×" for label, times in labels.items())
+
+
 def quantity(number: float) -> str:
     """A count with a unit letter: 260 k, 1.2 M, 7.2 B."""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
