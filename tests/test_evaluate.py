@@ -17,9 +17,10 @@ from tapioca.lab.tasks import load_lab
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.tiny import tiny
-from tapioca.records import Answer, Plan
+from tapioca.records import Answer, Example, Plan
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import batches, chunks
+from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, label_answer
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
 
@@ -231,3 +232,14 @@ def test_examples_drawn_at_random_are_sorted_between_looks(tmp_path: Path) -> No
         assert sorted(together, key=lambda e: e.id) == sorted(chunk.examples, key=lambda e: e.id)
         assert [e.length for e in together] == sorted((e.length for e in together), reverse=True)
     assert [batch.digest for batch in batches(task, 2, 1)] == [b.digest for chunk in drawn for b in chunk.batches]
+
+
+def test_equal_choices_are_ties_up_to_rounding() -> None:
+    example = Example(id="a", group="g", rows=(), prompt=(1,), gold=1)
+    for values, expected in (
+        ([-1.0, -1.0, -2.0], True),
+        ([-1.0, -1.000001, -2.0], True),
+        ([-1.0, -1.001, -2.0], False),
+    ):
+        assert label_answer(np.array(values), example, ACCURACY) == Answer(0.0, values[1], tied=expected)
+    assert not label_answer(np.array([-1.0, -1.0]), example, GOLD_LOSS).tied

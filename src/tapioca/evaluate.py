@@ -111,7 +111,8 @@ def evaluate(
                     on_batch(plan, int(np.isnan(table[plan][:, 0]).sum()))
             running = left
     values = np.stack([table[plan] for plan in plans])
-    return Scores(tuple(plans), tuple(place), values[:, :, 0], values[:, :, 1], values[:, :, 2] > 0)
+    flags = values[:, :, 2] > 0, values[:, :, 3] > 0
+    return Scores(tuple(plans), tuple(place), values[:, :, 0], values[:, :, 1], *flags)
 
 
 def _answered(

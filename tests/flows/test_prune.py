@@ -106,6 +106,11 @@ def test_what_the_run_folder_holds(run: RunInfo) -> None:
     assert result["ood"]["full"] == -judged.result.full > 0
 
 
+def test_numbers_have_no_class_balance(run: RunInfo) -> None:
+    assert run.checks["ood"].labels == {}
+    assert "search answers" not in (run.folder / "report.html").read_text()
+
+
 def test_the_page_needs_nothing_from_outside(run: RunInfo) -> None:
     page = (run.folder / "report.html").read_text()
     assert page.count("<svg") == 4
@@ -159,6 +164,8 @@ def test_a_live_model_of_every_family(model: PreTrainedModel, tmp_path: Path) ->
     assert info.metric.kind == "error"
     assert len(info.rounds[0].trials) == 4
     assert info.verdict.action in ("prune", "prune OOD traffic only", "keep the full model")
+    assert sum(info.checks["ood"].labels.values()) == info.checks["ood"].n_search == 40
+    assert "; search answers: 0 " in (info.folder / "report.html").read_text()
     if info.plan.is_full:
         assert info.verdict.action == "keep the full model"
         assert info.judged("ood", "mildest") is not None

@@ -12,7 +12,7 @@ from tapioca.records import Answer, Plan
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.store import Store, read_run
 
-ANSWERS = [Answer(1.0, -0.25), Answer(0.0, -3.5)]
+ANSWERS = [Answer(1.0, -0.25, tied=True), Answer(0.0, -3.5, truncated=True)]
 
 
 def test_answers_survive_and_are_exact(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import lm_eval
 import numpy as np
 import pytest
 import yaml
-from conftest import SHARED, word_tokenizer
+from conftest import SHARED, word_tokenizer, write_lines
 from lm_eval.api.model import CachingLM
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
@@ -188,14 +188,47 @@ def test_every_document_is_scored_as_by_lm_eval(loaded: Loaded, folder: Path, na
             assert [*row.inputs, row.targets[-1]] == before + after
             assert list(row.targets) == after
         best = sorted((float(response[0][0]) for response in sample["resps"]), reverse=True)
-        tie = len(best) > 1 and best[0] - best[1] < 1e-5
-        assert scores.values[0, at] == sample[metric] or tie
+        assert scores.values[0, at] == sample[metric] or scores.tied[0, at]
+        if metric == "acc" and len(best) > 1:
+            assert scores.tied[0, at] == (best[0] - best[1] < 1e-5)
         gold = float(sample["resps"][example.gold or 0][0][0])
         assert scores.likelihoods[0, at] == pytest.approx(gold / example.rows[example.gold or 0].length, abs=1e-4)
 
 
 CHAT = "{% for m in messages %}{{ m.role }} : {{ m.content }} . {% endfor %}{% if add_generation_prompt %}Answer :{% endif %}"
 KIND = "the cat was red, and the dog was big"
+
+
+def test_ties_are_counted_and_said_before_the_search(folder: Path, tmp_path: Path) -> None:
+    """Two choices of the same words tie, wherever they are the likeliest."""
+    said = yaml.safe_load((folder / "arc.yaml").read_text())
+    rows = [
+        {
+            "question": s,
+            "choices": {"text": ["it", "it"] if at % 3 else ["it", "red"], "label": ["A", "B"]},
+            "answerKey": "A",
+        }
+        for at, s in enumerate(SENTENCES)
+    ]
+    write_lines(tmp_path / "same.jsonl", rows)
+    said |= {"task": "same", "dataset_kwargs": {"data_files": {"validation": str(tmp_path / "same.jsonl")}}}
+    (tmp_path / "same.yaml").write_text(yaml.safe_dump({**said, "test_split": None}))
+    loaded = Loaded(tiny("llama"), word_tokenizer())
+    task = read(loaded, tmp_path, "same")
+    scores = evaluate(loaded.model, task, [Plan.full(4)])
+    assert scores.tied[0].tolist() == [at % 3 > 0 for at in range(24)]
+    assert scores.values[0][scores.tied[0]].all()  # lm-eval takes the first of equals
+    assert not evaluate(loaded.model, read(loaded, tmp_path, "same", score="likelihood"), [Plan.full(4)]).tied.any()
+    info = tapioca.prune(
+        loaded.model, loaded.tokenizer, task="harness:same", include_path=str(tmp_path), max_drops=1, random_plans=0,
+        progress=False, out=tmp_path / "run",
+    )  # fmt: skip
+    found = info.checks["ood"]
+    assert 0 < found.tied < found.n_search == 12
+    assert (
+        f"{found.tied} answers tied (two choices equally likely; rounding decides)"
+        in (tmp_path / "run" / "report.html").read_text()
+    )
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -17,6 +17,8 @@ def show_preview(found: Preview, console: Console) -> None:
     """Print the data, one prompt as text and as tokens, and the cost."""
     for data, check in found.checks.items():
         console.print(f"data      {words.check_line(check, found.metric, data.upper())}", highlight=False)
+        if balance := words.balance(check.labels):
+            console.print(f"          search {balance}", highlight=False)
         if check.above_chance is False:
             console.print(
                 "          [yellow]not above chance: accuracy cannot guide a search; use --score likelihood[/]",

@@ -62,14 +62,13 @@ def _show(console: Console, name: str, model: str, count: int, given: dict[str, 
     from rich.markup import escape
 
     from tapioca.flows.tasks import show_task
+    from tapioca.report import words
 
     found = show_task(name, model, count, given, revision)
     chance = "" if found.chance is None else f", chance {found.metric.format(found.chance)}"
     console.print(f"{name}: {found.examples} examples, measured by {found.metric.name}{chance}", markup=False)
-    if 1 < len(found.labels) <= 20:
-        console.print(
-            "answers: " + ", ".join(f"{label} {times}×" for label, times in found.labels.items()), markup=False
-        )
+    if balance := words.balance(found.labels):
+        console.print(balance, markup=False)
     for note in found.notes:
         console.print(note, markup=False)
     for text, read, scored in found.shown:

@@ -59,7 +59,9 @@ def _check(job: Job, data: Data, task: Task, test: Task) -> Check:
         above_chance=None if chance is None or task.metric.kind == "error" else interval[0] > float(chance.mean()),
         constant=task.constant,
         probe=probes[mildest],
+        labels=task.balance,
         truncated=int(scores.truncated[0].sum()),
+        tied=int(scores.tied[0].sum()),
         detectable=detectable(gains[mildest], len(set(test.groups))),
     )
 

@@ -39,12 +39,11 @@ def show_task(name: str, model: str, count: int, given: dict[str, Any], revision
     """
     loaded = Loaded(skeleton(model, revision), load_tokenizer(model, revision))
     task = read_task(name, loaded, given)
-    labels = [example.label for example in task.examples if example.label]
     return Shown(
         metric=task.metric,
         notes=task.notes,
         examples=len(task.examples),
         chance=None if task.chance is None else float(task.chance.mean()),
-        labels={label: labels.count(label) for label in sorted(set(labels))},
+        labels=task.balance,
         shown=tuple((example.text, *row_tokens(loaded, example)) for example in task.examples[:count]),
     )

@@ -65,12 +65,13 @@ class Example:
 
 
 class Answer(NamedTuple):
-    """How one example went: the score and the gold answer's log-likelihood (both higher is better), and whether the
-    text the model wrote broke off at its token budget."""
+    """How one example went: the score and the gold answer's log-likelihood (both higher is better), whether the text the
+    model wrote broke off at its token budget, and whether its two likeliest choices were equally likely."""
 
     score: float
     likelihood: float
     truncated: bool = False
+    tied: bool = False
 
 
 class Metric(BaseModel, frozen=True, extra="forbid"):

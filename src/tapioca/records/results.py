@@ -30,6 +30,7 @@ class Scores:
         values: scores, float64 of shape (plan, example), higher is better.
         likelihoods: log-likelihoods of the gold answers, same shape.
         truncated: whether the text the model wrote broke off at its token budget, bool of the same shape.
+        tied: whether the two likeliest choices were equally likely, so that rounding decided, bool of the same shape.
     """
 
     plans: tuple[Plan, ...]
@@ -37,6 +38,7 @@ class Scores:
     values: np.ndarray
     likelihoods: np.ndarray
     truncated: np.ndarray
+    tied: np.ndarray
 
 
 class Trial(Record):
@@ -90,6 +92,13 @@ class Check(Record):
     detectable: float = Field(description="Gain found with 80 % power if a plan changes as many answers as the probe.")
     truncated: int = Field(
         default=0, description="Search answers of the full model that broke off at the token budget."
+    )
+    labels: dict[str, int] = Field(
+        default={},
+        description="How often each right answer stands in the search data; empty where there are no labels.",
+    )
+    tied: int = Field(
+        default=0, description="Search answers of the full model whose two likeliest choices are equally likely."
     )
 
 

@@ -74,12 +74,21 @@ def check_line(found: Check, metric: Metric, name: str) -> str:
     ]
     if found.chance is not None and metric.kind == "accuracy":
         parts.append(f"chance {metric.format(found.chance)}")
+    if found.tied:
+        parts.append(f"{found.tied} answers tied (two choices equally likely; rounding decides)")
     if found.constant is not None:
         parts.append(f"always the mean {metric.format(found.constant)}")
     if name == "OOD":
         gain = f"{100 * found.detectable:.1f} {'points' if metric.kind == 'accuracy' else '% of error'}"
         parts.append(f"a gain of {gain} can be detected if a plan changes the answers as much as '{found.probe}'")
     return ", ".join(parts)
+
+
+def balance(labels: dict[str, int]) -> str:
+    """How often each right answer stands in the data, where there are a few: 'answers: 0 12×, 1 13×'."""
+    if not 1 < len(labels) <= 20:
+        return ""
+    return "answers: " + ", ".join(f"{label} {times}×" for label, times in labels.items())
 
 
 def quantity(number: float) -> str:

@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
     plan TEXT NOT NULL REFERENCES plans (digest),
     batch TEXT NOT NULL,
-    answers BLOB NOT NULL,  -- float64 (score, likelihood, truncated), one such row per example of the batch
+    answers BLOB NOT NULL,  -- float64 (score, likelihood, truncated, tied), one such row per example of the batch
     seconds REAL NOT NULL,
     PRIMARY KEY (plan, batch)
 );
@@ -71,7 +71,7 @@ class Store:
         if row is None:
             return None
         table = np.frombuffer(row[0]).reshape(-1, len(Answer._fields)).tolist()
-        return [Answer(score, likelihood, bool(truncated)) for score, likelihood, truncated in table]
+        return [Answer(score, likelihood, *map(bool, flags)) for score, likelihood, *flags in table]
 
     def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float) -> None:
         """Keep the answers of a plan to a batch, in one transaction."""

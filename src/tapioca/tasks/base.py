@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -86,6 +87,11 @@ class Task(ABC):
     def groups(self) -> tuple[str, ...]:
         """The group of each example."""
         return tuple(example.group for example in self.examples)
+
+    @property
+    def balance(self) -> dict[str, int]:
+        """How often each right answer stands in the data, by label; empty where answers have no labels."""
+        return dict(sorted(Counter(example.label for example in self.examples if example.label).items()))
 
     @property
     def chance(self) -> np.ndarray | None:

@@ -14,6 +14,9 @@ from tapioca.tasks.base import Task, log_likelihoods
 ACCURACY = Metric(name="accuracy", kind="accuracy")
 GOLD_LOSS = Metric(name="gold answer's negative log-likelihood", kind="error")
 
+ROUNDING = 1e-5
+"""Nats by which log-likelihoods may differ with the batch they are computed in."""
+
 
 @dataclass(frozen=True, eq=False)
 class Choice(Task):
@@ -56,4 +59,10 @@ def label_answer(values: np.ndarray, example: Example, metric: Metric) -> Answer
     gold = float(values[example.gold])
     if metric.kind == "error" or not np.isfinite(values).all():
         return Answer(gold if np.isfinite(values).all() else float("nan"), gold)
-    return Answer(float(values.argmax() == example.gold), gold)
+    return Answer(float(values.argmax() == example.gold), gold, tied=tied(values))
+
+
+def tied(values: Sequence[float] | np.ndarray) -> bool:
+    """Whether the two highest log-likelihoods are equal but for the rounding of float32, which then decides."""
+    second, first = np.sort(values)[-2:]
+    return bool(first - second < ROUNDING)

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from tapioca.errors import DataError, did_you_mean
 from tapioca.records import Answer, Example, Row
 from tapioca.tasks.base import Task, log_likelihoods
+from tapioca.tasks.choice import tied
 from tapioca.tasks.generate import has_ended, text_of
 
 
@@ -59,7 +60,15 @@ class Harness(Task):
         gold = total if example.gold is None else pairs[example.gold][0] / example.rows[example.gold].length
         if not self.measure:
             return Answer(gold, gold)
-        return Answer(score_of(task, requests, pairs, self.measure, self.pipeline), gold)
+        return Answer(
+            score_of(task, requests, pairs, self.measure, self.pipeline), gold, tied=self._tied(example, pairs)
+        )
+
+    def _tied(self, example: Example, pairs: list[tuple[float, bool]]) -> bool:
+        """Whether two choices are equally likely by the measure; what lm-eval scores then hangs on its own rounding."""
+        if example.gold is None or self.measure not in ("acc", "acc_norm"):
+            return False
+        return tied([value / row.length for (value, _), row in zip(pairs, example.rows, strict=True)])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
