@@ -19,7 +19,8 @@ from tapioca.errors import DataError, ModelError, NonFiniteError
 from tapioca.models.decode import decode
 from tapioca.models.edit import apply, check_fits
 from tapioca.models.inputs import collate, has_head, is_causal, max_length
-from tapioca.models.sweep import Way, sweep
+from tapioca.models.streams import Count
+from tapioca.models.sweep import DEFAULT, Schedule, sweep
 from tapioca.models.watch import first_non_finite
 from tapioca.records import Answer, Plan, Scores
 from tapioca.tasks.base import Task
@@ -32,8 +33,8 @@ class Ledger(Protocol):
     def recall(self, plan: Plan, batch: str) -> list[Answer] | None:
         """The answers of a plan to a batch, or None if they are not known."""
 
-    def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float) -> None:
-        """Keep the answers of a plan to a batch, and how long they took."""
+    def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float, layers: float) -> None:
+        """Keep the answers of a plan to a batch, and its share of the time and of the layers computed for them."""
 
 
 class Forgetful:
@@ -42,7 +43,7 @@ class Forgetful:
     def recall(self, plan: Plan, batch: str) -> list[Answer] | None:
         return None
 
-    def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float) -> None:
+    def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float, layers: float) -> None:
         pass
 
 
@@ -66,8 +67,7 @@ def evaluate(
     on_batch: Callable[[Plan, int], None] | None = None,
     stopping: Stopping | None = None,
     seed: int | None = None,
-    way: Way = "auto",
-    memory: int | None = None,
+    schedule: Schedule = DEFAULT,
 ) -> Scores:
     """Score plans on every example of a task, or until a plan is stopped.
 
@@ -80,7 +80,7 @@ def evaluate(
         on_batch: called with a plan and the number of examples it is done with: after each batch, and when it stops.
         stopping: told the scores as they come, of all plans, which must then be distinct; says which of them go on.
         seed: of a random order of the examples, part of what is measured; None runs the longest first.
-        way, memory: how plans run together; see `models.sweep`.
+        schedule: how plans run together.
 
     Returns:
         Scores with the examples in the task's own order; NaN for what a stopped plan was not asked any more.
@@ -99,7 +99,7 @@ def evaluate(
     for chunk in chunks(task, batch_size, seed):
         for batch in chunk.batches:
             at = [place[example.id] for example in batch.examples]
-            for plan, answers in _answered(model, task, running, batch, ledger, way, memory):
+            for plan, answers in _answered(model, task, running, batch, ledger, schedule):
                 table[plan][at] = answers
                 if on_batch:
                     on_batch(plan, len(batch.examples))
@@ -121,8 +121,7 @@ def _answered(
     plans: Sequence[Plan],
     batch: Batch,
     ledger: Ledger,
-    way: Way,
-    memory: int | None,
+    schedule: Schedule,
 ) -> Iterator[tuple[Plan, list[Answer]]]:
     """The answers of all plans to one batch: those known, then the others, each kept before it is handed on."""
     new = []
@@ -132,18 +131,18 @@ def _answered(
             new.append(plan)
         else:
             yield plan, known
-    start = time.perf_counter()
-    readings = _readings(model, task, new, batch, way, memory)
-    shared = (time.perf_counter() - start) / max(1, len(new))
+    start, count = time.perf_counter(), Count()
+    readings = _readings(model, task, new, batch, schedule, count)
+    seconds, layers = ((spent / max(1, len(new))) for spent in (time.perf_counter() - start, count.layers))
     for plan in new:
         start = time.perf_counter()
         answers = _marked(model, task, plan, batch, iter(readings[plan]))
-        ledger.record(plan, batch.digest, answers, shared + time.perf_counter() - start)
+        ledger.record(plan, batch.digest, answers, seconds + time.perf_counter() - start, layers)
         yield plan, answers
 
 
 def _readings(
-    model: PreTrainedModel, task: Task, plans: Sequence[Plan], batch: Batch, way: Way, memory: int | None
+    model: PreTrainedModel, task: Task, plans: Sequence[Plan], batch: Batch, schedule: Schedule, count: Count
 ) -> dict[Plan, list[np.ndarray]]:
     """What a task reads from the outputs of one batch under each plan; nothing is ever ranked on a NaN."""
     if not plans:
@@ -151,7 +150,7 @@ def _readings(
     rows = [row for example in batch.examples for row in example.rows]
     inputs = collate(model, [row.inputs for row in rows])
     found = {}
-    with closing(sweep(model, plans, inputs, task.keep(rows), way=way, memory=memory)) as swept:
+    with closing(sweep(model, plans, inputs, task.keep(rows), schedule, batch.digest, count)) as swept:
         for plan, logits in swept:
             if not torch.isfinite(logits[:, -1]).all():
                 break

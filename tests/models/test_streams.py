@@ -13,11 +13,12 @@ from tapioca.errors import ModelError
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate, forward
-from tapioca.models.streams import Stream, Streams
-from tapioca.models.sweep import sweep
+from tapioca.models.known import Known, Reuse
+from tapioca.models.streams import Count, Stream, Streams
+from tapioca.models.sweep import Schedule, sweep
 from tapioca.models.tiny import tiny
 from tapioca.records import Plan
-from tapioca.records.tree import layers_computed
+from tapioca.records.tree import layers_computed, steps
 
 SINGLES = [Plan.full(4), *(Plan.drop(4, [layer]) for layer in range(4))]
 EVERY = [Plan.drop(4, [layer for layer in range(4) if mask >> layer & 1]) for mask in range(15)]
@@ -43,7 +44,7 @@ def test_shared_beginnings_are_computed_once(
         norm = block.get_submodule("input_layernorm")
         norm.register_forward_hook(lambda _, args, output: rows.append(len(args[0])))
     try:
-        assert len(dict(sweep(model, plans, batch, 1, way=way))) == len(plans)  # type: ignore[arg-type]
+        assert len(dict(sweep(model, plans, batch, 1, Schedule(way=way)))) == len(plans)  # type: ignore[arg-type]
     finally:
         for block in find_layers(model).blocks:
             block.get_submodule("input_layernorm")._forward_hooks.clear()
@@ -65,11 +66,11 @@ def test_a_budget_changes_nothing_but_what_is_held(
         return grown
 
     monkeypatch.setattr(Streams, "_through", watched)
-    whole = dict(sweep(model, EVERY, batch, 2, way="single"))
+    whole = dict(sweep(model, EVERY, batch, 2, Schedule(way="single")))
     assert max(held) == len(EVERY)
     held.clear()
     state = 2 * 8 * 32 * 4  # rows, tokens, width, bytes
-    found = dict(sweep(model, EVERY, batch, 2, way="single", memory=(streams + 1) * state))
+    found = dict(sweep(model, EVERY, batch, 2, Schedule(way="single", memory=(streams + 1) * state)))
     assert max(held) == streams
     assert all(torch.equal(found[plan], whole[plan]) for plan in EVERY)
 
@@ -77,10 +78,10 @@ def test_a_budget_changes_nothing_but_what_is_held(
 def test_a_budget_too_small_names_the_batch_size(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> None:
     state = 8 * 32 * 4
     with pytest.raises(ModelError, match=re.escape(f"{4 * state:,} bytes; use --batch-size 1")):
-        next(sweep(model, SINGLES, batch, 1, memory=4 * state - 1))
+        next(sweep(model, SINGLES, batch, 1, Schedule(memory=4 * state - 1)))
     with pytest.raises(ModelError, match="allow more, or shorten the examples"):
-        next(sweep(model, SINGLES, batch, 1, memory=state))
-    assert len(dict(sweep(model, SINGLES, batch, 1, memory=4 * state))) == 5
+        next(sweep(model, SINGLES, batch, 1, Schedule(memory=state)))
+    assert len(dict(sweep(model, SINGLES, batch, 1, Schedule(memory=4 * state)))) == 5
 
 
 def test_a_wrong_plan_is_refused_before_anything_runs(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> None:
@@ -121,3 +122,36 @@ def test_a_sweep_left_early_leaves_no_trace(model: PreTrainedModel, batch: dict[
     next(swept)
     swept.close()
     assert torch.equal(forward(model, batch, 1), before)
+
+
+def test_what_was_computed_in_one_round_is_not_computed_in_the_next(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor]
+) -> None:
+    """With room for all: the base is known to single drops, and pairs begin where their single drop has come to."""
+    schedule, spent = Schedule(way="single", reuse=Reuse(2**20, 1)), []
+    pairs = [Plan.drop(4, [2, layer]) for layer in (0, 1, 3)]
+    for plans in ([Plan.full(4)], SINGLES[1:], pairs):
+        found = dict(sweep(model, plans, batch, 1, schedule, count=(count := Count())))
+        anew = dict(sweep(model, plans, batch, 1, Schedule(way="single")))
+        assert all(torch.equal(found[plan], anew[plan]) for plan in plans)
+        spent.append(count.layers)
+    assert spent == [4, 3 + 2 + 1 + 0, 1 + 1 + 0]  # "drop 2" has come to layer 3 already, which the last pair drops
+
+
+@pytest.mark.parametrize(("states", "depths"), [(2, []), (3, [2]), (8, [2]), (9, [1, 2, 3]), (99, [1, 2, 3])])
+def test_kept_states_stay_within_their_room(states: int, depths: list[int]) -> None:
+    """Single drops of four layers have 2, 3 and 4 beginnings of one, two and three layers; one of them is the base."""
+    known = Known(states * 100)
+    known.prepare([steps(plan) for plan in SINGLES], 100)
+    assert list(known.depths) == depths
+    assert sum(depth + 1 for depth in depths) <= states
+
+
+def test_what_no_plan_begins_with_is_forgotten() -> None:
+    known = Known(10_000)
+    known.prepare([steps(plan) for plan in SINGLES], 100)
+    known.states = {steps(plan)[:2]: torch.ones(1) for plan in SINGLES}
+    known.prepare([steps(Plan.drop(4, [1])), steps(Plan.drop(4, [1, 3]))], 100)
+    assert set(known.states) == {steps(Plan.drop(4, [1]))[:2]}
+    assert known.depth(steps(Plan.drop(4, [1, 2]))) == 2
+    assert known.depth(steps(Plan.drop(4, [0]))) == 0

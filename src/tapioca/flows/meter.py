@@ -10,7 +10,6 @@ from tapioca.flows.prepare import Job
 from tapioca.models.cost import layer_flops
 from tapioca.models.inputs import collate
 from tapioca.records import Scores, Work
-from tapioca.records.tree import layers_computed
 from tapioca.tasks.batches import Batch, batches
 
 
@@ -29,12 +28,13 @@ class Meter:
         for batch in self.cut:
             running = tuple(plan for plan, on in zip(scores.plans, asked[batch.examples[0].id], strict=True) if on)
             rows, longest = _shape(batch)
-            layers = layers_computed(running)
+            spent = [self.job.store.cost(plan, batch.digest) for plan in running]
+            layers = sum(one[1] for one in spent)
             forwards += layers * rows
             tokens += layers * rows * longest
             layer, rest = self._per_token
             operations += (layers * layer + len(running) * rest) * rows * longest
-            seconds += sum(self.job.store.seconds(plan, batch.digest) for plan in running)
+            seconds += sum(one[0] for one in spent)
         return Work(
             layer_forwards=round(forwards), layer_tokens=round(tokens), flops=round(operations), seconds=seconds
         )

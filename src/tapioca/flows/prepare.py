@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 import transformers
 
@@ -17,13 +18,16 @@ from tapioca.flows.watcher import Watcher
 from tapioca.models.find import find_layers
 from tapioca.models.identity import model_hash
 from tapioca.models.inputs import device_of
+from tapioca.models.known import Reuse
 from tapioca.models.load import Loaded, load
+from tapioca.models.sweep import Schedule
 from tapioca.records import Metric, Plan, RunConfig, Scores
 from tapioca.records.results import Data
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.store import Store
 from tapioca.search.base import Space
 from tapioca.tasks.base import Task
+from tapioca.tasks.batches import batches
 
 NOT_IN_MANIFEST = {
     "model",
@@ -48,6 +52,7 @@ class Job:
         space: what there is to drop.
         search, test: the splits of each data set; nothing found on `search` is a result.
         notes: what was guessed or noticed, to be said aloud.
+        schedule: how plans run together.
     """
 
     config: RunConfig
@@ -58,6 +63,7 @@ class Job:
     notes: tuple[str, ...]
     store: Store
     watcher: Watcher
+    schedule: Schedule
 
     @property
     def n_layers(self) -> int:
@@ -81,8 +87,7 @@ class Job:
             on_batch=lambda plan, done: self.watcher.advance(done),
             stopping=stopping,
             seed=self.config.order_seed,
-            way=self.config.streams,
-            memory=self.config.memory_bytes,
+            schedule=self.schedule if task is self.search["ood"] else replace(self.schedule, reuse=None),
         )
 
 
@@ -115,7 +120,16 @@ def prepare(
     manifest = _manifest(config, loaded, whole)
     name = f"{Path(config.model).name}-{Path(config.task).stem.replace(':', '-')[:80]}-{fingerprint(manifest)[:8]}"
     store = Store(config.out or Path("runs") / name, manifest)
-    return Job(config, loaded, space_of(loaded.model, config), search, test, notes, store, watcher)
+    cut = batches(search["ood"], config.batch_size, config.order_seed)
+    schedule = Schedule(config.streams, config.memory_bytes, Reuse(_room(config, loaded), len(cut)))
+    return Job(config, loaded, space_of(loaded.model, config), search, test, notes, store, watcher, schedule)
+
+
+def _room(config: RunConfig, loaded: Loaded) -> int:
+    """Bytes for states kept from one round for the next: what the user allows, else a quarter of what is free."""
+    device = device_of(loaded.model)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return config.memory_bytes or free // 4
 
 
 def _notes(config: RunConfig, whole: dict[str, Task], path: str, n_layers: int) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +16,9 @@ from tapioca.models.branches import CACHES, argument_names, replaced_forward
 from tapioca.models.edit import stepped
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import forward
+from tapioca.models.known import Known
 from tapioca.records import Plan
-from tapioca.records.tree import Step, steps
+from tapioca.records.tree import Prefix, Step, steps
 
 ROUNDING = 64
 """Roundings of the model's dtype, relative to the largest state, that stacking may change a layer's output by."""
@@ -29,6 +30,13 @@ class Stream:
 
     states: torch.Tensor
     plans: list[Plan]
+
+
+@dataclass
+class Count:
+    """How many layers were computed for a batch, in all streams; one without a branch counts half."""
+
+    layers: float = 0.0
 
 
 class Unfollowed(Exception):
@@ -44,18 +52,29 @@ class Streams:
         batch: from `collate`.
         keep: number of last positions whose outputs are wanted.
         stacked: whether several streams go through a layer at once.
+        known: states of this batch that need not be computed again, and where to keep those met on the way.
+        count: told what was computed.
     """
 
     def __init__(
-        self, model: PreTrainedModel, plans: list[Plan], batch: dict[str, torch.Tensor], keep: int, stacked: bool
+        self,
+        model: PreTrainedModel,
+        plans: list[Plan],
+        batch: dict[str, torch.Tensor],
+        keep: int,
+        stacked: bool,
+        known: Known | None,
+        count: Count,
     ):
         self.model, self.plans, self.batch, self.keep, self.stacked = model, plans, batch, keep, stacked
-        said = {plan: steps(plan) for plan in plans}
+        self._steps = {plan: steps(plan) for plan in plans}
         common = set.intersection(*(set(plan.drops) for plan in plans))
-        layers = [layer for layer in range(plans[0].n_layers) if layer not in common]
-        self._steps = [{plan: said[plan][layer] for plan in plans} for layer in layers]
+        self._layers = [layer for layer in range(plans[0].n_layers) if layer not in common]
         self._blocks = list(find_layers(model).blocks)
+        self._known, self._count = known, count
+        self._enter = self._entries()
         self._streams: list[Stream] = []
+        self._handed: torch.Tensor | None = None
         self._rest: tuple[Any, ...] | None = None
         self._outputs: torch.Tensor | None = None
         self._checked: set[tuple[Any, ...]] = set()
@@ -69,6 +88,8 @@ class Streams:
                 self._outputs = forward(self.model, self.batch, self.keep)
         except Unfollowed:
             self._streams.clear()
+            if self._known:
+                self._known.states.clear()
             return False
         return True
 
@@ -83,6 +104,15 @@ class Streams:
             for plan in stream.plans:
                 yield plan, outputs
             outputs = None
+
+    def _entries(self) -> dict[int, dict[Prefix, list[Plan]]]:
+        """The plans by the place at which they enter the pass: in front of the first layer that is not known for them."""
+        entries: dict[int, dict[Prefix, list[Plan]]] = {}
+        for plan in self.plans:
+            depth = self._known.depth(self._steps[plan]) if self._known else 0
+            place = sum(layer < depth for layer in self._layers)
+            entries.setdefault(place, {}).setdefault(self._steps[plan][:depth], []).append(plan)
+        return entries
 
     @contextmanager
     def _returning(self, states: torch.Tensor) -> Iterator[None]:
@@ -100,17 +130,33 @@ class Streams:
         """In place of a layer's forward: take every stream through the layer."""
         block = self._blocks[place]
         came = args[0] if args else kwargs[argument_names(block)[0]]
-        if place == 0:
-            self._streams = [Stream(came, self.plans)]
-        elif came is not self._streams[0].states or _shared(args, kwargs):
+        if (place and came is not self._handed) or _shared(args, kwargs):
             raise Unfollowed
-        with replaced_forward(block, own):
-            self._streams = self._through(block, self._steps[place], args, kwargs)
-        return self._answer(self._streams[0].states)
+        self._join(place, came)
+        if self._streams:
+            with replaced_forward(block, own):
+                self._streams = self._through(block, self._layers[place], args, kwargs)
+            self._keep(self._layers[place] + 1)
+        if place == len(self._blocks) - 1:
+            self._join(place + 1, came)
+        self._handed = self._streams[0].states if self._streams else came
+        return self._answer(self._handed)
 
-    def _through(self, block: nn.Module, said: dict[Plan, Step], args: Any, kwargs: dict[str, Any]) -> list[Stream]:
+    def _join(self, place: int, came: torch.Tensor) -> None:
+        """Streams that begin in front of a layer: all at the first, and what is known from before further on."""
+        for prefix, plans in self._enter.get(place, {}).items():
+            states = self._known.states[prefix] if self._known and prefix else came
+            self._streams.append(Stream(states, plans))
+
+    def _keep(self, depth: int) -> None:
+        """Keep the states after so many layers of the full model, unless layers return more than states."""
+        if self._known and self._rest is None and depth in self._known.depths:
+            for stream in self._streams:
+                self._known.states.setdefault(self._steps[stream.plans[0]][:depth], stream.states)
+
+    def _through(self, block: nn.Module, layer: int, args: Any, kwargs: dict[str, Any]) -> list[Stream]:
         """All streams after one layer, each split by what its plans do there."""
-        parted = [(stream, *part) for stream in self._streams for part in _parted(stream.plans, said)]
+        parted = [(stream, *part) for stream in self._streams for part in self._parted(stream.plans, layer)]
         whole = [stream.states for stream, step, _ in parted if step == Step()]
         stack = iter(self._stacked(block, whole, args, kwargs) if self.stacked and len(whole) > 1 else ())
         grown = []
@@ -121,9 +167,17 @@ class Streams:
                 if ready is None:
                     with stepped(self.model, block, step):
                         ready = self._run(block, states, args, kwargs)
+                self._count.layers += step.work
                 states = ready
             grown.append(Stream(states, plans))
         return grown
+
+    def _parted(self, plans: Sequence[Plan], layer: int) -> list[tuple[Step, list[Plan]]]:
+        """Plans by what they do with a layer."""
+        parted: dict[Step, list[Plan]] = {}
+        for plan in plans:
+            parted.setdefault(self._steps[plan][layer], []).append(plan)
+        return list(parted.items())
 
     def _run(self, block: nn.Module, states: torch.Tensor, args: Any, kwargs: dict[str, Any]) -> torch.Tensor:
         """One layer applied to these states."""
@@ -155,18 +209,10 @@ class Streams:
         return found
 
 
-def _parted(plans: Sequence[Plan], said: dict[Plan, Step]) -> list[tuple[Step, list[Plan]]]:
-    """Plans by what they do with a layer."""
-    parted: dict[Step, list[Plan]] = {}
-    for plan in plans:
-        parted.setdefault(said[plan], []).append(plan)
-    return list(parted.items())
-
-
 def _shared(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
     """Whether layers write into something they share, which the streams would share too."""
     held = [*args, *kwargs.values()]
-    return any(isinstance(value, dict) for value in held) or any(kwargs.get(name) is not None for name in CACHES)
+    return any(isinstance(value, MutableMapping) for value in held) or any(kwargs.get(name) is not None for name in CACHES)
 
 
 def _repeated(value: Any, count: int, rows: int) -> Any:

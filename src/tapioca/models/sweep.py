@@ -9,6 +9,7 @@ layers replaced by "return this stream", so that norm, head, soft-capping and po
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -17,12 +18,32 @@ from transformers import PreTrainedModel
 from tapioca.errors import ModelError
 from tapioca.models.edit import apply, check_fits
 from tapioca.models.inputs import device_of, forward
-from tapioca.models.streams import Streams
+from tapioca.models.known import Known, Reuse
+from tapioca.models.streams import Count, Streams
 from tapioca.records import Plan
-from tapioca.records.tree import in_order
+from tapioca.records.tree import in_order, steps
 
 Way = Literal["auto", "single", "stacked"]
 """How streams go through a layer: one after the other, or several at once on the batch axis."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How plans run together; it changes no answer, but for the rounding of stacked streams.
+
+    Attributes:
+        way: "auto" stacks streams on accelerators and where weights are offloaded, since those wait for weights and
+            launches, not for arithmetic.
+        memory: bytes that the hidden states of all streams may take; only how many run at once depends on it.
+        reuse: states kept from one sweep for the next.
+    """
+
+    way: Way = "auto"
+    memory: int | None = None
+    reuse: Reuse | None = None
+
+
+DEFAULT = Schedule()
 
 
 def sweep(
@@ -30,9 +51,9 @@ def sweep(
     plans: Sequence[Plan],
     batch: dict[str, torch.Tensor],
     keep: int,
-    *,
-    way: Way = "auto",
-    memory: int | None = None,
+    schedule: Schedule = DEFAULT,
+    name: str = "",
+    count: Count | None = None,
 ) -> Generator[tuple[Plan, torch.Tensor]]:
     """Run one batch under many plans.
 
@@ -46,9 +67,9 @@ def sweep(
         plans: for this model; repeated ones are run once.
         batch: from `collate`.
         keep: number of last positions whose outputs are wanted.
-        way: "auto" stacks streams on accelerators and where weights are offloaded, since those wait for weights and
-            launches, not for arithmetic.
-        memory: bytes that the hidden states of all streams may take; only how many run at once depends on it.
+        schedule: how they run together.
+        name: of the batch, by which states are reused.
+        count: told how many layers were computed.
 
     Yields:
         Each plan with its outputs: (batch, keep, output), float32. Plans come in the order of their tree.
@@ -58,26 +79,36 @@ def sweep(
     """
     for plan in plans:
         check_fits(plan, model)
-    ordered, most = in_order(plans), _most_streams(model, batch, memory)
-    stacked = way == "stacked" or (way == "auto" and _waits(model))
+    ordered, most = in_order(plans), _most_streams(model, batch, schedule.memory)
+    stacked = schedule.way == "stacked" or (schedule.way == "auto" and _waits(model))
+    known = schedule.reuse.of(name) if schedule.reuse else None
+    if known:
+        known.prepare([steps(plan) for plan in ordered], _state_bytes(model, batch))
     for start in range(0, len(ordered), most):
-        yield from _together(model, ordered[start : start + most], batch, keep, stacked)
+        yield from _together(model, ordered[start : start + most], batch, keep, stacked, known, count or Count())
 
 
 def _together(
-    model: PreTrainedModel, plans: list[Plan], batch: dict[str, torch.Tensor], keep: int, stacked: bool
+    model: PreTrainedModel,
+    plans: list[Plan],
+    batch: dict[str, torch.Tensor],
+    keep: int,
+    stacked: bool,
+    known: Known | None,
+    count: Count,
 ) -> Generator[tuple[Plan, torch.Tensor]]:
     """Run some plans as one tree where that is possible, else one by one."""
     common = set.intersection(*(set(plan.drops) for plan in plans))
-    if len(plans) > 1:
+    if len(plans) > 1 or known:
         with apply(model, Plan.drop(plans[0].n_layers, common)):
-            streams = Streams(model, plans, batch, keep, stacked)
+            streams = Streams(model, plans, batch, keep, stacked, known, count)
             if streams.grow():
                 yield from streams.finish()
                 return
     for plan in plans:
         with apply(model, plan):
             outputs = forward(model, batch, keep)
+        count.layers += sum(step.work for step in steps(plan))
         yield plan, outputs
 
 
@@ -86,7 +117,7 @@ def _most_streams(model: PreTrainedModel, batch: dict[str, torch.Tensor], memory
     if memory is None:
         return 1_000_000
     rows, tokens = batch[model.main_input_name].shape[:2]
-    row = tokens * model.config.get_text_config(decoder=True).hidden_size * model.dtype.itemsize
+    row = _state_bytes(model, batch) // rows
     most = memory // (rows * row) - 1
     if most < 1:
         fitting = memory // (2 * row)
@@ -96,6 +127,12 @@ def _most_streams(model: PreTrainedModel, batch: dict[str, torch.Tensor], memory
             f"{2 * rows * row:,} bytes; {advice}"
         )
     return int(most)
+
+
+def _state_bytes(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> int:
+    """Bytes of one stream's hidden states."""
+    rows, tokens = batch[model.main_input_name].shape[:2]
+    return int(rows * tokens * model.config.get_text_config(decoder=True).hidden_size * model.dtype.itemsize)
 
 
 def _waits(model: PreTrainedModel) -> bool:

@@ -27,6 +27,10 @@ class Step(NamedTuple):
         return 0.0 if self.dropped else 1.0 - ((self.attention == 0.0) + (self.mlp == 0.0)) / 2
 
 
+Prefix = tuple[Step, ...]
+"""What plans do with the first layers of the full model."""
+
+
 def steps(plan: Plan) -> tuple[Step, ...]:
     """What a plan does with each layer of the full model."""
     tables = [dict(getattr(plan, name)) for name in Step._fields[1:]]

@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS answers (
     batch TEXT NOT NULL,
     answers BLOB NOT NULL,  -- float64 (score, likelihood, truncated, tied), one such row per example of the batch
     seconds REAL NOT NULL,
+    layers REAL NOT NULL,  -- computed for this batch; what plans share is divided among them
     PRIMARY KEY (plan, batch)
 );
 """
@@ -73,8 +74,8 @@ class Store:
         table = np.frombuffer(row[0]).reshape(-1, len(Answer._fields)).tolist()
         return [Answer(score, likelihood, *map(bool, flags)) for score, likelihood, *flags in table]
 
-    def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float) -> None:
-        """Keep the answers of a plan to a batch, in one transaction."""
+    def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float, layers: float) -> None:
+        """Keep the answers of a plan to a batch, and what they cost, in one transaction."""
         blob = np.array(answers, dtype=np.float64).tobytes()
         with _errors(self.folder):
             self._db.execute("BEGIN IMMEDIATE")
@@ -82,7 +83,8 @@ class Store:
                 if plan.digest not in self._known_plans:
                     self._db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?)", (plan.digest, plan.to_json()))
                 self._db.execute(
-                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", (plan.digest, batch, blob, seconds)
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)",
+                    (plan.digest, batch, blob, seconds, layers),
                 )
                 self._db.execute("COMMIT")
             except BaseException:
@@ -91,13 +93,13 @@ class Store:
                 raise
         self._known_plans.add(plan.digest)
 
-    def seconds(self, plan: Plan, batch: str) -> float:
-        """How long a plan took for a batch when it was run; 0 if it was not."""
+    def cost(self, plan: Plan, batch: str) -> tuple[float, float]:
+        """A plan's share of the seconds and of the layers computed for a batch when it was run; 0 if it was not."""
         with _errors(self.folder):
             row = self._db.execute(
-                "SELECT seconds FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)
+                "SELECT seconds, layers FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)
             ).fetchone()
-        return float(row[0]) if row else 0.0
+        return (float(row[0]), float(row[1])) if row else (0.0, 0.0)
 
     def totals(self) -> tuple[int, int, float]:
         """Plans, plan-example evaluations and seconds in this run so far."""
