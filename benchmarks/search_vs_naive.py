@@ -18,11 +18,14 @@ import torch
 import transformers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tapioca.evaluate import evaluate
+from tapioca.evaluate import Forgetful, evaluate
 from tapioca.models.edit import apply
+from tapioca.models.known import Reuse
+from tapioca.models.sweep import Schedule
 from tapioca.records import Example, Metric, Plan, Row, Trial
 from tapioca.records.tree import layers_computed
 from tapioca.search.greedy import Greedy
+from tapioca.search.race import Race
 from tapioca.tasks.batches import batches
 from tapioca.tasks.choice import ACCURACY, Label
 
@@ -85,10 +88,15 @@ def tapioca(model: LlamaForCausalLM, task: Label, rounds: int, batch: int) -> li
     """The same search by Tapioca; epsilon 1 lets every round's winner pass."""
     metric: Metric = task.metric
     search = Greedy(model.config.num_hidden_layers, metric, epsilon=1.0, max_drops=rounds)
+    schedule = Schedule(reuse=Reuse(4 * 2**30, len(batches(task, batch))))
     while plans := search.ask():
-        scores = evaluate(model, task, plans, batch_size=batch)
-        means = zip(scores.plans, scores.values.mean(1), scores.likelihoods.mean(1), strict=True)
-        search.tell([Trial(plan=plan, score=float(s), likelihood=float(g)) for plan, s, g in means])
+        race = Race(len(plans), len(task.examples))
+        scores = evaluate(model, task, plans, batch_size=batch, stopping=race, schedule=schedule)
+        asked = (~np.isnan(scores.values)).sum(1)
+        search.tell([
+            Trial(plan=plan, score=score, likelihood=0.0, examples=None if seen == len(task.examples) else int(seen))
+            for plan, score, seen in zip(plans, np.nanmean(scores.values, 1).tolist(), asked, strict=True)
+        ])  # fmt: skip
     return [(trial.plan, trial.score) for trial in search.path]
 
 
