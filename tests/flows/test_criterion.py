@@ -127,7 +127,7 @@ def test_the_same_command_goes_on_after_a_dry_run_and_again_evaluates_nothing(
     def refuse(*args: object) -> None:
         raise AssertionError("evaluated again")
 
-    monkeypatch.setattr("tapioca.evaluate._answers", refuse)
+    monkeypatch.setattr("tapioca.evaluate.sweep", refuse)
     monkeypatch.setattr("tapioca.flows.criteria.similarity", refuse)
     assert main(argv(tmp_path / "run", "shortgpt")) == 0
     assert read_run(tmp_path / "run") == first
@@ -142,13 +142,15 @@ def test_how_many_drops_are_tried(tmp_path: Path) -> None:
 
 
 def test_a_search_is_rehearsed_without_a_model() -> None:
+    """K single drops that share their beginnings take (K - 1)(K + 2)/2 layers; without a branch, a layer is half one."""
     space = Space(8, (1, 2), tuple(range(8)), {"attention": (), "mlp": tuple(range(8))})
-    assert rehearse(CRITERIA["tale"], space) == [8 * 7 / 8, 7 * 6 / 8]
-    assert rehearse(CRITERIA["mlp"], space) == [8 * 7.5 / 8, 7 * 7 / 8]
-    assert rehearse(CRITERIA["sleb"], space) == [8 * 7 / 8, 7 * 6 / 8, (7 + 6) / 8]
+    assert rehearse(CRITERIA["tale"], space) == [7 * 10 / 2 / 8, 6 * 9 / 2 / 8]
+    assert rehearse(CRITERIA["mlp"], space) == [(35 + 8 / 2) / 8, (1 / 2 + 27 + 7 / 2) / 8]
+    assert rehearse(CRITERIA["sleb"], space) == [35 / 8, 27 / 8, (7 + 6) / 8]
     assert rehearse(CRITERIA["shortgpt"], space) == [1, (7 + 6) / 8]
     assert rehearse(CRITERIA["last"], space) == [(7 + 6) / 8]
-    assert sum(rehearse(CRITERIA["exhaustive"], space)) == (8 * 7 + 28 * 6) / 8
+    # pairs: layers in front of both drops, between them, and behind both
+    assert rehearse(CRITERIA["exhaustive"], space) == [35 / 8, (6 + 21 + 56) / 8]
 
 
 def test_where_no_whole_layer_can_go_branches_can(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import word_tokenizer, write_lines
 
+import tapioca
 from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
 from tapioca.flows.prepare import Job, prepare
@@ -19,6 +20,7 @@ from tapioca.models.load import Loaded
 from tapioca.models.tiny import tiny
 from tapioca.records import Plan, PruneConfig
 from tapioca.records.tree import layers_computed
+from tapioca.report.words import quantity
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
 
@@ -91,6 +93,24 @@ def test_a_race_stops_hopeless_plans(data: Path, tmp_path: Path) -> None:
     assert sum(one.stopped for one in found.rounds) > 0
     for one in found.rounds:
         assert one.winner.examples is None
+
+
+def test_the_page_says_what_was_stopped_and_computed(data: Path, tmp_path: Path) -> None:
+    said = {"kind": "label", "label": ("yes", "no"), "template": "{{ prompt }}", "batch_size": 8, "epsilon": 0.0}
+    info = tapioca.prune(
+        MODEL, word_tokenizer(), task=str(data), out=tmp_path / "run", random_plans=1, progress=False, **said
+    )
+    (only,) = info.rounds
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert only.work is not None
+    assert only.stopped > 0
+    assert (
+        f"<td>{only.stopped}</td>\n<td>{quantity(only.work.layer_tokens)}</td><td>{quantity(only.work.flops)}</td>"
+        in page
+    )
+    assert "Plans stopped early have no point" in page
+    assert "layers dropped" in page
+    assert "branches dropped" not in page
 
 
 def test_a_race_needs_bounded_scores_and_tales_search(data: Path, tmp_path: Path) -> None:

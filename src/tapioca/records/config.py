@@ -91,7 +91,7 @@ class RunConfig(Request):
     )
     memory: str | None = Field(
         default=None,
-        description="Most memory for the hidden states of plans that run together, for instance 8GiB; changes no answer.",
+        description="Most memory for the hidden states of plans that run together, for instance 8GiB; changes no answer, but stacked ones by rounding.",
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
     trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")

@@ -32,7 +32,7 @@ def series(data: str, planned: bool) -> str:
 
 
 def search_path(info: RunInfo) -> alt.TopLevelMixin:
-    """Every plan tried, by layers dropped; the line is the path taken, the rule is the stopping floor where there is one."""
+    """Every plan not stopped early, by layers dropped; the line is the path taken, the rule its floor where it has one."""
     metric = info.metric
     baseline = info.checks["ood"].full
     path = [{"dropped": 0, "value": metric.shown(baseline), "label": "full model"}]
@@ -50,7 +50,7 @@ def search_path(info: RunInfo) -> alt.TopLevelMixin:
                 {"dropped": winner.size, "value": metric.shown(found.winner.score), "label": _step(before, winner)}
             )
             before = winner
-    title = "layers dropped" if before.drops else "branches dropped"
+    title = "layers dropped" if all(found.winner.plan.drops for found in info.rounds) else "branches dropped"
     x = alt.X("dropped:Q", title=title, axis=_whole(range(len(info.rounds) + 1)))
     y = alt.Y("value:Q", title=f"{metric.name}, search split", scale=_scale(metric.kind), axis=_axis(metric.kind))
     points = alt.Chart(alt.Data(values=tried)).mark_point(color=GREY, size=22, opacity=0.8).encode(x=x, y=y)
