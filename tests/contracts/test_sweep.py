@@ -15,7 +15,6 @@ from tapioca.models.sweep import Schedule, sweep
 from tapioca.models.tiny import RECIPES, tiny
 from tapioca.records import Plan
 
-
 ALONE = {"gemma3n_text", "gemma4_text"}
 """Types whose layers share keys and values: their plans run one at a time."""
 

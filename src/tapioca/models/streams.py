@@ -212,7 +212,9 @@ class Streams:
 def _shared(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
     """Whether layers write into something they share, which the streams would share too."""
     held = [*args, *kwargs.values()]
-    return any(isinstance(value, MutableMapping) for value in held) or any(kwargs.get(name) is not None for name in CACHES)
+    return any(isinstance(value, MutableMapping) for value in held) or any(
+        kwargs.get(name) is not None for name in CACHES
+    )
 
 
 def _repeated(value: Any, count: int, rows: int) -> Any:
