@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError, NonFiniteError
 from tapioca.models.decode import decode
-from tapioca.models.edit import apply, check_fits
+from tapioca.models.edit import apply
 from tapioca.models.inputs import collate, has_head, is_causal, max_length
 from tapioca.models.streams import Count
 from tapioca.models.sweep import DEFAULT, Schedule, sweep
@@ -93,8 +93,6 @@ def evaluate(
     distinct = list(dict.fromkeys(plans))
     place = {example.id: at for at, example in enumerate(task.examples)}
     table = {plan: np.full((len(place), len(Answer._fields)), np.nan) for plan in distinct}
-    for plan in distinct:
-        check_fits(plan, model)
     running = distinct
     for chunk in chunks(task, batch_size, seed):
         for batch in chunk.batches:

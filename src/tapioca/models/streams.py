@@ -18,7 +18,7 @@ from tapioca.models.find import find_layers
 from tapioca.models.inputs import forward
 from tapioca.models.known import Known
 from tapioca.records import Plan
-from tapioca.records.tree import Prefix, Step, steps
+from tapioca.records.tree import Prefix, Step, common_drops, steps
 
 ROUNDING = 64
 """Roundings of the model's dtype, relative to the largest state, that stacking may change a layer's output by."""
@@ -68,8 +68,7 @@ class Streams:
     ):
         self.model, self.plans, self.batch, self.keep, self.stacked = model, plans, batch, keep, stacked
         self._steps = {plan: steps(plan) for plan in plans}
-        common = set.intersection(*(set(plan.drops) for plan in plans))
-        self._layers = [layer for layer in range(plans[0].n_layers) if layer not in common]
+        self._layers = common_drops(plans).kept
         self._blocks = list(find_layers(model).blocks)
         self._known, self._count = known, count
         self._enter = self._entries()

@@ -21,7 +21,7 @@ from tapioca.models.inputs import device_of, forward
 from tapioca.models.known import Known, Reuse
 from tapioca.models.streams import Count, Streams
 from tapioca.records import Plan
-from tapioca.records.tree import in_order, steps
+from tapioca.records.tree import common_drops, in_order, steps
 
 Way = Literal["auto", "single", "stacked"]
 """How streams go through a layer: one after the other, or several at once on the batch axis."""
@@ -98,9 +98,8 @@ def _together(
     count: Count,
 ) -> Generator[tuple[Plan, torch.Tensor]]:
     """Run some plans as one tree where that is possible, else one by one."""
-    common = set.intersection(*(set(plan.drops) for plan in plans))
     if len(plans) > 1 or known:
-        with apply(model, Plan.drop(plans[0].n_layers, common)):
+        with apply(model, common_drops(plans)):
             streams = Streams(model, plans, batch, keep, stacked, known, count)
             if streams.grow():
                 yield from streams.finish()

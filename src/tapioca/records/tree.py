@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -43,6 +43,11 @@ def steps(plan: Plan) -> tuple[Step, ...]:
 def in_order(plans: Iterable[Plan]) -> list[Plan]:
     """Distinct plans, those that share the most first layers next to each other."""
     return sorted(dict.fromkeys(plans), key=steps)
+
+
+def common_drops(plans: Sequence[Plan]) -> Plan:
+    """The plan that drops what all of these drop."""
+    return Plan.drop(plans[0].n_layers, set.intersection(*(set(plan.drops) for plan in plans)))
 
 
 @lru_cache(maxsize=64)
