@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,13 @@ from conftest import choice_rows, word_tokenizer, write_lines
 from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError, NonFiniteError
-from tapioca.evaluate import check_task, evaluate
+from tapioca.evaluate import Forgetful, check_task, evaluate
 from tapioca.lab.learner import Learner, learner_config
 from tapioca.lab.tasks import load_lab
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.tiny import tiny
-from tapioca.records import Answer, Example, Plan
+from tapioca.records import Answer, Example, Plan, Spent
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import batches, chunks
 from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, label_answer
@@ -70,6 +71,28 @@ def test_scores_equal_a_direct_computation(case: tuple[PreTrainedModel, Task]) -
     assert found.ids == tuple(example.id for example in task.examples)
 
 
+def test_what_all_prompts_begin_with_is_read_once(tmp_path: Path) -> None:
+    model, encoder = tiny("llama"), Encoder(word_tokenizer(), 128)
+    template = "yes no one two " * 8 + "{{ context }}"
+    rows, given = choice_rows(13), {"labels": ("yes", "no", "one", "two"), "kind": "label", "template": template}
+    task = load_task(str(write_lines(tmp_path / "shots.jsonl", rows)), encoder, given)
+    shared = min(len(row.inputs) for example in task.examples for row in example.rows)
+    assert 32 <= task.opening < shared
+    assert task.only(task.examples[:1]).opening == task.opening
+    spent, found = {}, {}
+    for opening in (task.opening, 0):
+        asked = replace(task, opening=opening)
+        ledger = Forgetful()
+        ledger.record = lambda plan, batch, answers, cost, at=opening: spent.setdefault(at, []).append(cost)  # type: ignore
+        found[opening] = evaluate(model, asked, PLANS, batch_size=5, ledger=ledger).values
+        assert found[opening] == pytest.approx(np.array([[a.score for a in direct(model, task, p)] for p in PLANS]))
+    whole, apart = (sum(cost.tokens for cost in spent[opening]) for opening in (0, task.opening))
+    layers = (
+        4 + 2 + 3
+    )  # of a tree of the full model, one without layer 1 and one that scales layer 2 and so differs after
+    assert whole - apart == pytest.approx(task.opening * layers * 13 - task.opening * layers, rel=0.2)
+
+
 def test_the_model_is_left_as_it_was(case: tuple[PreTrainedModel, Task]) -> None:
     model, task = case
     first = evaluate(model, task, PLANS[:1], batch_size=5)
@@ -92,8 +115,10 @@ def test_a_ledger_is_asked_first_and_told_everything(case: tuple[PreTrainedModel
         def recall(self, plan: Plan, batch: str) -> list[Answer] | None:
             return self.get((plan, batch))
 
-        def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float, layers: float) -> None:
+        def record(self, plan: Plan, batch: str, answers: list[Answer], spent: Spent) -> None:
             assert (plan, batch) not in self
+            assert spent.seconds > 0
+            assert 0 < spent.layers < spent.tokens
             self[plan, batch] = answers
 
     memory = Memory()

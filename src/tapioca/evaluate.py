@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import cache, partial
 from itertools import islice
 from typing import Protocol
 
@@ -18,11 +19,12 @@ from transformers import PreTrainedModel
 from tapioca.errors import DataError, ModelError, NonFiniteError
 from tapioca.models.decode import decode
 from tapioca.models.edit import apply
+from tapioca.models.feed import Count
 from tapioca.models.inputs import collate, has_head, is_causal, max_length
-from tapioca.models.streams import Count
-from tapioca.models.sweep import DEFAULT, Schedule, sweep
+from tapioca.models.opening import Opening
+from tapioca.models.sweep import DEFAULT, Schedule, find_opening, sweep
 from tapioca.models.watch import first_non_finite
-from tapioca.records import Answer, Plan, Scores
+from tapioca.records import Answer, Plan, Scores, Spent
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import Batch, chunks
 
@@ -33,8 +35,8 @@ class Ledger(Protocol):
     def recall(self, plan: Plan, batch: str) -> list[Answer] | None:
         """The answers of a plan to a batch, or None if they are not known."""
 
-    def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float, layers: float) -> None:
-        """Keep the answers of a plan to a batch, and its share of the time and of the layers computed for them."""
+    def record(self, plan: Plan, batch: str, answers: list[Answer], spent: Spent) -> None:
+        """Keep the answers of a plan to a batch, and its share of what was spent on them."""
 
 
 class Forgetful:
@@ -43,7 +45,7 @@ class Forgetful:
     def recall(self, plan: Plan, batch: str) -> list[Answer] | None:
         return None
 
-    def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float, layers: float) -> None:
+    def record(self, plan: Plan, batch: str, answers: list[Answer], spent: Spent) -> None:
         pass
 
 
@@ -94,10 +96,11 @@ def evaluate(
     place = {example.id: at for at, example in enumerate(task.examples)}
     table = {plan: np.full((len(place), len(Answer._fields)), np.nan) for plan in distinct}
     running = distinct
+    opening = cache(partial(_opening, model, task))
     for chunk in chunks(task, batch_size, seed):
         for batch in chunk.batches:
             at = [place[example.id] for example in batch.examples]
-            for plan, answers in _answered(model, task, running, batch, ledger, schedule):
+            for plan, answers in _answered(model, task, running, batch, ledger, schedule, opening):
                 table[plan][at] = answers
                 if on_batch:
                     on_batch(plan, len(batch.examples))
@@ -120,6 +123,7 @@ def _answered(
     batch: Batch,
     ledger: Ledger,
     schedule: Schedule,
+    opening: Callable[[], Opening | None],
 ) -> Iterator[tuple[Plan, list[Answer]]]:
     """The answers of all plans to one batch: those known, then the others, each kept before it is handed on."""
     new = []
@@ -130,25 +134,39 @@ def _answered(
         else:
             yield plan, known
     start, count = time.perf_counter(), Count()
-    readings = _readings(model, task, new, batch, schedule, count)
-    seconds, layers = ((spent / max(1, len(new))) for spent in (time.perf_counter() - start, count.layers))
+    readings = _readings(model, task, new, batch, schedule, count, opening)
+    spent = (time.perf_counter() - start, count.layers, count.tokens)
+    seconds, *share = (amount / max(1, len(new)) for amount in spent)
     for plan in new:
         start = time.perf_counter()
         answers = _marked(model, task, plan, batch, iter(readings[plan]))
-        ledger.record(plan, batch.digest, answers, seconds + time.perf_counter() - start, layers)
+        ledger.record(plan, batch.digest, answers, Spent(seconds + time.perf_counter() - start, *share))
         yield plan, answers
 
 
+def _opening(model: PreTrainedModel, task: Task) -> Opening | None:
+    """What all rows of a task begin with, where the model gives the same answers when it is read apart."""
+    rows = sorted((row for example in task.examples for row in example.rows), key=lambda row: len(row.inputs))
+    pair = [rows[-1], rows[0]]  # the most padding that any batch could have
+    return find_opening(model, [row.inputs for row in pair], task.opening, task.keep(pair)) if task.opening else None
+
+
 def _readings(
-    model: PreTrainedModel, task: Task, plans: Sequence[Plan], batch: Batch, schedule: Schedule, count: Count
+    model: PreTrainedModel,
+    task: Task,
+    plans: Sequence[Plan],
+    batch: Batch,
+    schedule: Schedule,
+    count: Count,
+    opening: Callable[[], Opening | None],
 ) -> dict[Plan, list[np.ndarray]]:
     """What a task reads from the outputs of one batch under each plan; nothing is ever ranked on a NaN."""
     if not plans:
         return {}
     rows = [row for example in batch.examples for row in example.rows]
-    inputs = collate(model, [row.inputs for row in rows])
-    found = {}
-    with closing(sweep(model, plans, inputs, task.keep(rows), schedule, batch.digest, count)) as swept:
+    inputs, found, ahead = collate(model, [row.inputs for row in rows]), {}, opening()
+    fed = ahead.batch([row.inputs[len(ahead.ids) :] for row in rows]) if ahead else inputs
+    with closing(sweep(model, plans, fed, task.keep(rows), schedule, batch.digest, count, ahead)) as swept:
         for plan, logits in swept:
             if not torch.isfinite(logits[:, -1]).all():
                 break

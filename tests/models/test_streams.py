@@ -11,10 +11,11 @@ from transformers import PreTrainedModel
 
 from tapioca.errors import ModelError
 from tapioca.models.edit import apply
+from tapioca.models.feed import Count
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate, forward
 from tapioca.models.known import Known, Reuse
-from tapioca.models.streams import Count, Stream, Streams
+from tapioca.models.streams import Stream, Streams
 from tapioca.models.sweep import Schedule, sweep
 from tapioca.models.tiny import tiny
 from tapioca.records import Plan
@@ -135,7 +136,11 @@ def test_what_was_computed_in_one_round_is_not_computed_in_the_next(
         anew = dict(sweep(model, plans, batch, 1, Schedule(way="single")))
         assert all(torch.equal(found[plan], anew[plan]) for plan in plans)
         spent.append(count.layers)
-    assert spent == [4, 3 + 2 + 1 + 0, 1 + 1 + 0]  # "drop 2" has come to layer 3 already, which the last pair drops
+    assert spent == [
+        2 * 4,
+        2 * (3 + 2 + 1 + 0),
+        2 * (1 + 1 + 0),
+    ]  # for two rows; "drop 2" has come to layer 3 already, which the last pair drops
 
 
 @pytest.mark.parametrize(("states", "depths"), [(2, []), (3, [2]), (8, [2]), (9, [1, 2, 3]), (99, [1, 2, 3])])

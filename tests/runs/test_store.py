@@ -8,7 +8,7 @@ import pytest
 
 from tapioca.disk import write_json, write_text
 from tapioca.errors import StoreError
-from tapioca.records import Answer, Plan
+from tapioca.records import Answer, Plan, Spent
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.store import Store, read_run
 
@@ -18,13 +18,13 @@ ANSWERS = [Answer(1.0, -0.25, tied=True), Answer(0.0, -3.5, truncated=True)]
 def test_answers_survive_and_are_exact(tmp_path: Path) -> None:
     with Store(tmp_path / "run", {"a": 1}) as store:
         assert store.recall(Plan.full(3), "b0") is None
-        store.record(Plan.full(3), "b0", ANSWERS, 0.5, 2.5)
+        store.record(Plan.full(3), "b0", ANSWERS, Spent(0.5, 2.5, 20.0))
     with Store(tmp_path / "run", {"a": 1}) as store:
         assert store.recall(Plan.full(3), "b0") == ANSWERS
         assert store.recall(Plan.drop(3, [0]), "b0") is None
         assert store.recall(Plan.full(3), "b1") is None
         assert store.totals() == (1, 2, 0.5)
-        assert (store.cost(Plan.full(3), "b0"), store.cost(Plan.full(3), "b1")) == ((0.5, 2.5), (0.0, 0.0))
+        assert (store.cost(Plan.full(3), "b0"), store.cost(Plan.full(3), "b1")) == ((0.5, 2.5, 20.0), (0.0, 0.0, 0.0))
 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
@@ -49,11 +49,11 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
 
 def test_a_full_database_is_one_clear_line_and_loses_nothing(tmp_path: Path) -> None:
     with Store(tmp_path / "run", {}) as store:
-        store.record(Plan.full(3), "b0", ANSWERS, 0.0, 0.0)
+        store.record(Plan.full(3), "b0", ANSWERS, Spent())
         pages = store._db.execute("PRAGMA page_count").fetchone()[0]
         store._db.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(StoreError, match="full; free some space"):
-            store.record(Plan.full(3), "b1", ANSWERS * 100_000, 0.0, 0.0)
+            store.record(Plan.full(3), "b1", ANSWERS * 100_000, Spent())
         assert store.recall(Plan.full(3), "b0") == ANSWERS
         assert store.recall(Plan.full(3), "b1") is None
 

@@ -54,7 +54,7 @@ class Chooser:
                 new = [plan for plan in question.plans if (plan, digest) not in asked]
                 forwards += layers_computed(tuple(new)) * count
                 asked |= dict.fromkeys((plan, digest) for plan in new)
-        seconds += sum(self.job.store.cost(plan, batch)[0] for plan, batch in asked)
+        seconds += sum(self.job.store.cost(plan, batch).seconds for plan, batch in asked)
         tried = len({plan for plan, _ in asked})
         return search.picks, Searched(
             name=name,

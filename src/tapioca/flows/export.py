@@ -119,7 +119,7 @@ def read_plan(path: Path) -> Plan:
 def _write(folder: Path, target: Path, plan: Plan, card: str, info: RunInfo | None) -> Exported:
     """Write, check, and only then put in place."""
     bones = skeleton(folder)
-    check_fits(plan, bones)
+    check_fits(bones, plan)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:

@@ -77,7 +77,7 @@ def facts(model: PreTrainedModel) -> Facts:
         check_rebuild(model, plan, cut_config(config, plan, model.config))
 
     drops = [Plan.drop(len(blocks), [layer]) for layer in tried]
-    droppable = [layer for layer in tried if works(partial(check_fits, drops[layer], model))]
+    droppable = [layer for layer in tried if works(partial(check_fits, model, drops[layer]))]
     exportable = [layer for layer in droppable if works(partial(rebuilds, drops[layer]))]
     live = [name for name in BRANCHES if all(works(partial(find_branch, model, block, name)) for block in blocks)]
     half = {name: Plan.scale(len(blocks), dict.fromkeys(tried, 0.5), name) for name in live}

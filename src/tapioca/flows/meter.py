@@ -28,13 +28,12 @@ class Meter:
         for batch in self.cut:
             running = tuple(plan for plan, on in zip(scores.plans, asked[batch.examples[0].id], strict=True) if on)
             rows, longest = _shape(batch)
-            spent = [self.job.store.cost(plan, batch.digest) for plan in running]
-            layers = sum(one[1] for one in spent)
-            forwards += layers * rows
-            tokens += layers * rows * longest
-            layer, rest = self._per_token
-            operations += (layers * layer + len(running) * rest) * rows * longest
-            seconds += sum(one[0] for one in spent)
+            for spent in (self.job.store.cost(plan, batch.digest) for plan in running):
+                layer, rest = self._per_token
+                forwards += spent.layers
+                tokens += spent.tokens
+                operations += spent.tokens * layer + rest * rows * (longest - self.task.opening)
+                seconds += spent.seconds
         return Work(
             layer_forwards=round(forwards), layer_tokens=round(tokens), flops=round(operations), seconds=seconds
         )

@@ -66,7 +66,7 @@ def misfit(criterion: Criterion, space: Space) -> str:
 
 def _fits(model: PreTrainedModel, plan: Plan) -> bool:
     try:
-        check_fits(plan, model)
+        check_fits(model, plan)
     except ModelError:
         return False
     return True

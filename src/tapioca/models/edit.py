@@ -19,7 +19,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.errors import ModelError
 from tapioca.models.branches import find_branch, scaled_branch, scaled_module
-from tapioca.models.families import INDEX_LISTS, LEADING_COUNTS, NOT_PER_LAYER, family_of
+from tapioca.models.families import INDEX_LISTS, LEADING_COUNTS, NOT_PER_LAYER, Family, family_of
 from tapioca.models.find import Layers, find_layers
 from tapioca.records import BRANCHES, Plan
 from tapioca.records.tree import Step, steps
@@ -49,7 +49,7 @@ def apply(model: PreTrainedModel, plan: Plan) -> Iterator[PreTrainedModel]:
     """
     with ExitStack() as stack:
         stack.enter_context(_claimed(model))
-        check_fits(plan, model)
+        check_fits(model, plan)
         layers = find_layers(model)
         for layer, step in enumerate(steps(plan)):
             if not step.dropped:
@@ -72,14 +72,19 @@ def stepped(model: PreTrainedModel, block: nn.Module, step: Step) -> Iterator[No
         yield
 
 
-def check_fits(plan: Plan, model: PreTrainedModel) -> None:
-    """Refuse a plan that cannot be used on a model.
+def check_fits(model: PreTrainedModel, *plans: Plan) -> None:
+    """Refuse plans that cannot be used on a model.
 
     Raises:
         ModelError: the number of layers differs, no layer is left, the family cannot do without a layer, or a branch
             that is scaled is not there or not known.
     """
     layers, family = find_layers(model), family_of(model)
+    for plan in plans:
+        _check_fits(plan, model, layers, family)
+
+
+def _check_fits(plan: Plan, model: PreTrainedModel, layers: Layers, family: Family) -> None:
     if plan.n_layers != len(layers):
         raise ModelError(
             f"the plan is for a model of {plan.n_layers} layers, this one has {len(layers)}; use the model it was made for"

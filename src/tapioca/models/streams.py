@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
-from tapioca.models.branches import CACHES, argument_names, replaced_forward
+from tapioca.models.branches import replaced_forward
+from tapioca.models.call import Call, Unfollowed, close
 from tapioca.models.edit import stepped
+from tapioca.models.feed import Feed, Means
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import forward
-from tapioca.models.known import Known
+from tapioca.models.opening import Past
 from tapioca.records import Plan
 from tapioca.records.tree import Prefix, Step, common_drops, steps
-
-ROUNDING = 64
-"""Roundings of the model's dtype, relative to the largest state, that stacking may change a layer's output by."""
 
 
 @dataclass
@@ -32,45 +30,23 @@ class Stream:
     plans: list[Plan]
 
 
-@dataclass
-class Count:
-    """How many layers were computed for a batch, in all streams; one without a branch counts half."""
-
-    layers: float = 0.0
-
-
-class Unfollowed(Exception):
-    """The model changes the stream between its layers, lets layers share state, or cannot take a stacked batch."""
-
-
 class Streams:
     """One batch under many plans.
 
     Args:
         model: under what all plans drop.
         plans: distinct, in the order of their tree.
-        batch: from `collate`.
-        keep: number of last positions whose outputs are wanted.
-        stacked: whether several streams go through a layer at once.
-        known: states of this batch that need not be computed again, and where to keep those met on the way.
-        count: told what was computed.
+        feed: what goes through the layers.
+        means: how.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        plans: list[Plan],
-        batch: dict[str, torch.Tensor],
-        keep: int,
-        stacked: bool,
-        known: Known | None,
-        count: Count,
-    ):
-        self.model, self.plans, self.batch, self.keep, self.stacked = model, plans, batch, keep, stacked
+    def __init__(self, model: PreTrainedModel, plans: list[Plan], feed: Feed, means: Means):
+        self.model, self.plans, self.feed = model, plans, feed
+        self._stack, self._known, self._count = means.stacked, means.known, means.count
         self._steps = {plan: steps(plan) for plan in plans}
         self._layers = common_drops(plans).kept
         self._blocks = list(find_layers(model).blocks)
-        self._known, self._count = known, count
+        self._past = Past(feed.opening, len(self._blocks), feed.taking) if feed.opening else None
         self._enter = self._entries()
         self._streams: list[Stream] = []
         self._handed: torch.Tensor | None = None
@@ -84,7 +60,7 @@ class Streams:
             with ExitStack() as stack:
                 for place, block in enumerate(self._blocks):
                     stack.enter_context(replaced_forward(block, partial(self._advance, place, block.forward)))
-                self._outputs = forward(self.model, self.batch, self.keep)
+                self._outputs = self._forward()
         except Unfollowed:
             self._streams.clear()
             if self._known:
@@ -99,10 +75,15 @@ class Streams:
             stream = self._streams.pop(0)
             if outputs is None:
                 with self._returning(stream.states):
-                    outputs = forward(self.model, self.batch, self.keep)
+                    outputs = self._forward()
             for plan in stream.plans:
                 yield plan, outputs
             outputs = None
+
+    def _forward(self) -> torch.Tensor:
+        """The model's own forward, behind what stands before the batch."""
+        past = {"past_key_values": self._past.cache} if self._past else {}
+        return forward(self.model, {**self.feed.batch, **past}, self.feed.keep)  # type: ignore[dict-item]
 
     def _entries(self) -> dict[int, dict[Prefix, list[Plan]]]:
         """The plans by the place at which they enter the pass: in front of the first layer that is not known for them."""
@@ -127,18 +108,18 @@ class Streams:
 
     def _advance(self, place: int, own: Any, *args: Any, **kwargs: Any) -> Any:
         """In place of a layer's forward: take every stream through the layer."""
-        block = self._blocks[place]
-        came = args[0] if args else kwargs[argument_names(block)[0]]
-        if (place and came is not self._handed) or _shared(args, kwargs):
+        call = Call(self._blocks[place], place, args, kwargs, self._past)
+        if place and call.states is not self._handed:
             raise Unfollowed
-        self._join(place, came)
+        self._join(place, call.states)
         if self._streams:
-            with replaced_forward(block, own):
-                self._streams = self._through(block, self._layers[place], args, kwargs)
+            with replaced_forward(call.block, own):
+                self._streams = self._through(call, self._layers[place])
+            self._rest = self._rest if call.rest is None else call.rest
             self._keep(self._layers[place] + 1)
         if place == len(self._blocks) - 1:
-            self._join(place + 1, came)
-        self._handed = self._streams[0].states if self._streams else came
+            self._join(place + 1, call.states)
+        self._handed = self._streams[0].states if self._streams else call.states
         return self._answer(self._handed)
 
     def _join(self, place: int, came: torch.Tensor) -> None:
@@ -153,23 +134,33 @@ class Streams:
             for stream in self._streams:
                 self._known.states.setdefault(self._steps[stream.plans[0]][:depth], stream.states)
 
-    def _through(self, block: nn.Module, layer: int, args: Any, kwargs: dict[str, Any]) -> list[Stream]:
+    def _through(self, call: Call, layer: int) -> list[Stream]:
         """All streams after one layer, each split by what its plans do there."""
         parted = [(stream, *part) for stream in self._streams for part in self._parted(stream.plans, layer)]
-        whole = [stream.states for stream, step, _ in parted if step == Step()]
-        stack = iter(self._stacked(block, whole, args, kwargs) if self.stacked and len(whole) > 1 else ())
+        whole = [(stream.states, self._steps[plans[0]][:layer]) for stream, step, plans in parted if step == Step()]
+        stack = iter(self._stacked(call, whole) if self._stack and len(whole) > 1 else ())
         grown = []
         for stream, step, plans in parted:
             states = stream.states
             if not step.dropped:
                 ready = next(stack, None) if step == Step() else None
                 if ready is None:
-                    with stepped(self.model, block, step):
-                        ready = self._run(block, states, args, kwargs)
-                self._count.layers += step.work
+                    with stepped(self.model, call.block, step):
+                        ready = call.run(states, self._steps[plans[0]][:layer])
+                self._count.add(states.shape[0], states.shape[1], step.work)
                 states = ready
             grown.append(Stream(states, plans))
         return grown
+
+    def _stacked(self, call: Call, streams: list[tuple[torch.Tensor, Prefix]]) -> tuple[torch.Tensor, ...]:
+        """Streams after one layer, at once; the first time arguments of these shapes are met, the last runs alone too."""
+        states, prefixes = zip(*streams, strict=True)
+        found = call.stacked(states, prefixes)
+        if call.shapes not in self._checked:
+            self._checked.add(call.shapes)
+            if not close(found[-1], call.run(states[-1], prefixes[-1])):
+                raise Unfollowed
+        return found
 
     def _parted(self, plans: Sequence[Plan], layer: int) -> list[tuple[Step, list[Plan]]]:
         """Plans by what they do with a layer."""
@@ -177,56 +168,3 @@ class Streams:
         for plan in plans:
             parted.setdefault(self._steps[plan][layer], []).append(plan)
         return list(parted.items())
-
-    def _run(self, block: nn.Module, states: torch.Tensor, args: Any, kwargs: dict[str, Any]) -> torch.Tensor:
-        """One layer applied to these states."""
-        given = kwargs if args else {**kwargs, argument_names(block)[0]: states}
-        output = block.forward(*([states, *args[1:]] if args else []), **given)
-        self._rest = output[1:] if isinstance(output, tuple) else None
-        return output[0] if isinstance(output, tuple) else output
-
-    def _stacked(
-        self, block: nn.Module, streams: list[torch.Tensor], args: Any, kwargs: dict[str, Any]
-    ) -> tuple[torch.Tensor, ...]:
-        """One layer applied to several streams at once; the first time arguments of these shapes are met, the last
-        stream is run alone too."""
-        count, rows = len(streams), len(streams[0])
-        wide = [_repeated(value, count, rows) for value in args]
-        named = {name: _repeated(value, count, rows) for name, value in kwargs.items()}
-        try:
-            found = self._run(block, torch.cat(streams), wide, named).split(rows)
-        except (RuntimeError, IndexError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            raise Unfollowed from error
-        shapes = tuple(getattr(value, "shape", None) for value in (*args[1:], *kwargs.values()))
-        if shapes not in self._checked:
-            self._checked.add(shapes)
-            alone = self._run(block, streams[-1], args, kwargs)
-            if not _close(found[-1], alone):
-                raise Unfollowed
-        return found
-
-
-def _shared(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
-    """Whether layers write into something they share, which the streams would share too."""
-    held = [*args, *kwargs.values()]
-    return any(isinstance(value, MutableMapping) for value in held) or any(
-        kwargs.get(name) is not None for name in CACHES
-    )
-
-
-def _repeated(value: Any, count: int, rows: int) -> Any:
-    """An argument of a layer for `count` times as many rows: what has a row for each, or several (attention heads),
-    is repeated."""
-    if isinstance(value, (tuple, list)):
-        return type(value)(_repeated(part, count, rows) for part in value)
-    if isinstance(value, torch.Tensor) and value.dim() > 1 and value.shape[0] % rows == 0:
-        return value.repeat(count, *[1] * (value.dim() - 1))
-    return value
-
-
-def _close(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Whether two states differ by rounding alone."""
-    allowed = ROUNDING * torch.finfo(expected.dtype).eps * float(expected.abs().max())
-    return found.shape == expected.shape and bool((found - expected).abs().max() <= allowed)

@@ -9,18 +9,22 @@ layers replaced by "return this stream", so that norm, head, soft-capping and po
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from transformers import PreTrainedModel
 
 from tapioca.errors import ModelError
+from tapioca.models.call import Unfollowed
 from tapioca.models.edit import apply, check_fits
-from tapioca.models.inputs import device_of, forward
-from tapioca.models.known import Known, Reuse
-from tapioca.models.streams import Count, Streams
-from tapioca.records import Plan
+from tapioca.models.feed import Count, Feed, Means
+from tapioca.models.find import find_layers
+from tapioca.models.inputs import collate, device_of, forward
+from tapioca.models.known import Reuse
+from tapioca.models.opening import Opening
+from tapioca.models.streams import Streams
+from tapioca.records import Inputs, Plan
 from tapioca.records.tree import common_drops, in_order, steps
 
 Way = Literal["auto", "single", "stacked"]
@@ -54,76 +58,129 @@ def sweep(
     schedule: Schedule = DEFAULT,
     name: str = "",
     count: Count | None = None,
+    opening: Opening | None = None,
 ) -> Generator[tuple[Plan, torch.Tensor]]:
     """Run one batch under many plans.
 
     One after the other, streams give bit for bit the outputs of `forward` on the same batch under each plan alone.
-    Stacked, they run as fewer and larger kernels whose rounding may differ. Where a model hands streams from layer to
-    layer in a way that cannot be followed, each plan is run alone. The model must not be used for anything else while
-    the iteration goes on.
+    Stacked, they run as fewer and larger kernels whose rounding may differ; so do rows behind an opening, from rows
+    that hold it themselves. Where a model hands streams from layer to layer in a way that cannot be followed, each plan
+    is run alone. The model must not be used for anything else while the iteration goes on.
 
     Args:
         model: left as it was when the iterator is exhausted or closed.
         plans: for this model; repeated ones are run once.
-        batch: from `collate`.
+        batch: from `collate`, or from the `batch` of the opening.
         keep: number of last positions whose outputs are wanted.
         schedule: how they run together.
         name: of the batch, by which states are reused.
-        count: told how many layers were computed.
+        count: told what was computed.
+        opening: what stands before every row.
 
     Yields:
         Each plan with its outputs: (batch, keep, output), float32. Plans come in the order of their tree.
 
     Raises:
         ModelError: a plan does not fit the model, or `memory` does not hold two streams.
+        Unfollowed: there is an opening, and the model does not let itself be followed.
     """
-    for plan in plans:
-        check_fits(plan, model)
-    ordered, most = in_order(plans), _most_streams(model, batch, schedule.memory)
+    check_fits(model, *plans)
+    ordered = in_order(plans)
     stacked = schedule.way == "stacked" or (schedule.way == "auto" and _waits(model))
     known = schedule.reuse.of(name) if schedule.reuse else None
     if known:
         known.prepare([steps(plan) for plan in ordered], _state_bytes(model, batch))
+    means = Means(stacked, known, count or Count())
+    if opening and not opening.kept:
+        _read_opening(model, opening, ordered[:1], means)  # shows how much there is to keep
+    most = _most_streams(model, batch, schedule.memory, opening)
     for start in range(0, len(ordered), most):
-        yield from _together(model, ordered[start : start + most], batch, keep, stacked, known, count or Count())
+        together = ordered[start : start + most]
+        if opening:
+            _read_opening(model, opening, together, means)
+        yield from _together(model, together, Feed(batch, keep, opening), means)
+
+
+def find_opening(model: PreTrainedModel, sequences: Sequence[Inputs], length: int, keep: int) -> Opening | None:
+    """An opening that can be read apart, as tried on sequences which begin with it; else None.
+
+    It cannot where the model keeps more of the past than keys and values, or counts padded places as distance.
+
+    Args:
+        model: left as it was.
+        sequences: the longest and the shortest there are.
+        length: number of tokens they all begin with.
+        keep: number of last positions whose outputs are wanted.
+    """
+    opening = Opening(model, sequences[0][:length])
+    full = Plan.full(len(find_layers(model)))
+    whole = forward(model, collate(model, sequences), keep)
+    try:
+        behind = opening.batch([sequence[length:] for sequence in sequences])
+        (_, apart), *_ = sweep(model, [full], behind, keep, Schedule(way="single"), opening=opening)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # models that keep another kind of past fail in ways of their own
+        return None
+    near = torch.allclose(apart, whole, rtol=0, atol=float(whole.abs().max()) * torch.finfo(model.dtype).eps ** 0.5)
+    return opening if near else None
+
+
+def _read_opening(model: PreTrainedModel, opening: Opening, plans: list[Plan], means: Means) -> None:
+    """Let the opening alone go through the layers, under the plans under which it has not."""
+    if plans := opening.missing(plans):
+        with apply(model, common_drops(plans)):
+            if not _grown(
+                model, plans, Feed(collate(model, [opening.ids]), 1, opening, taking=True), replace(means, known=None)
+            ):
+                raise Unfollowed
 
 
 def _together(
-    model: PreTrainedModel,
-    plans: list[Plan],
-    batch: dict[str, torch.Tensor],
-    keep: int,
-    stacked: bool,
-    known: Known | None,
-    count: Count,
+    model: PreTrainedModel, plans: list[Plan], feed: Feed, means: Means
 ) -> Generator[tuple[Plan, torch.Tensor]]:
     """Run some plans as one tree where that is possible, else one by one."""
-    if len(plans) > 1 or known:
+    if len(plans) > 1 or means.known or feed.opening:
         with apply(model, common_drops(plans)):
-            streams = Streams(model, plans, batch, keep, stacked, known, count)
-            if streams.grow():
+            if streams := _grown(model, plans, feed, means):
                 yield from streams.finish()
                 return
+    if feed.opening:
+        raise Unfollowed
     for plan in plans:
         with apply(model, plan):
-            outputs = forward(model, batch, keep)
-        count.layers += sum(step.work for step in steps(plan))
+            outputs = forward(model, feed.batch, feed.keep)
+        rows, tokens = feed.batch[model.main_input_name].shape[:2]
+        means.count.add(rows, tokens, sum(step.work for step in steps(plan)))
         yield plan, outputs
 
 
-def _most_streams(model: PreTrainedModel, batch: dict[str, torch.Tensor], memory: int | None) -> int:
-    """How many streams of a batch a budget holds; the states that a stream comes from count too."""
+def _grown(model: PreTrainedModel, plans: list[Plan], feed: Feed, means: Means) -> Streams | None:
+    """All streams at the end of the layers, one after the other where the model does not take them stacked."""
+    for stacked in sorted({means.stacked, False}, reverse=True):
+        streams = Streams(model, plans, feed, replace(means, stacked=stacked))
+        if streams.grow():
+            return streams
+    return None
+
+
+def _most_streams(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], memory: int | None, opening: Opening | None
+) -> int:
+    """How many streams of a batch a budget holds; the states that a stream comes from count too, and what attention
+    keeps of an opening."""
     if memory is None:
         return 1_000_000
     rows, tokens = batch[model.main_input_name].shape[:2]
     row = _state_bytes(model, batch) // rows
-    most = memory // (rows * row) - 1
+    ahead = opening.bytes() * len(find_layers(model)) if opening else 0
+    most = (memory - rows * row) // (rows * row + ahead)
     if most < 1:
-        fitting = memory // (2 * row)
-        advice = f"use --batch-size {fitting}" if fitting else "allow more, or shorten the examples"
+        fitting = (memory - ahead) // (2 * row)
+        advice = f"use --batch-size {fitting}" if fitting > 0 else "allow more, or shorten the examples"
         raise ModelError(
             f"--memory of {memory:,} bytes does not hold two streams of {rows} rows of {tokens} tokens, "
-            f"{2 * rows * row:,} bytes; {advice}"
+            f"{2 * rows * row + ahead:,} bytes; {advice}"
         )
     return int(most)
 

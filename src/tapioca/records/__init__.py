@@ -2,7 +2,7 @@
 
 from tapioca.records.compare import CompareInfo, Pick, Searched
 from tapioca.records.config import ApplyConfig, CompareConfig, ExportConfig, PruneConfig, Request, RunConfig
-from tapioca.records.examples import Answer, Example, Inputs, Metric, Row
+from tapioca.records.examples import Answer, Example, Inputs, Metric, Row, Spent
 from tapioca.records.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, ranges
 from tapioca.records.results import (
     Canary,
@@ -52,6 +52,7 @@ __all__ = [
     "RunInfo",
     "Scores",
     "Searched",
+    "Spent",
     "Trial",
     "Verdict",
     "Work",

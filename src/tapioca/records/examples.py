@@ -74,6 +74,20 @@ class Answer(NamedTuple):
     tied: bool = False
 
 
+class Spent(NamedTuple):
+    """What answers cost.
+
+    Attributes:
+        seconds: of wall-clock time.
+        layers: layers computed, each counted once for every row; one without a branch counts half.
+        tokens: the same counted for every token, padding included.
+    """
+
+    seconds: float = 0.0
+    layers: float = 0.0
+    tokens: float = 0.0
+
+
 class Metric(BaseModel, frozen=True, extra="forbid"):
     """What a score means. Scores are higher-is-better, so an error is stored negated.
 

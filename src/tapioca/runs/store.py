@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from tapioca.disk import make_folder, write_json
 from tapioca.errors import StoreError
-from tapioca.records import Answer, CompareInfo, Plan, RunInfo
+from tapioca.records import Answer, CompareInfo, Plan, RunInfo, Spent
 from tapioca.runs.fingerprint import fingerprint
 
 Info = TypeVar("Info", RunInfo, CompareInfo)
@@ -30,7 +30,8 @@ CREATE TABLE IF NOT EXISTS answers (
     batch TEXT NOT NULL,
     answers BLOB NOT NULL,  -- float64 (score, likelihood, truncated, tied), one such row per example of the batch
     seconds REAL NOT NULL,
-    layers REAL NOT NULL,  -- computed for this batch; what plans share is divided among them
+    layers REAL NOT NULL,  -- times rows, computed for this batch; what plans share is divided among them
+    tokens REAL NOT NULL,  -- the same times tokens
     PRIMARY KEY (plan, batch)
 );
 """
@@ -74,7 +75,7 @@ class Store:
         table = np.frombuffer(row[0]).reshape(-1, len(Answer._fields)).tolist()
         return [Answer(score, likelihood, *map(bool, flags)) for score, likelihood, *flags in table]
 
-    def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float, layers: float) -> None:
+    def record(self, plan: Plan, batch: str, answers: list[Answer], spent: Spent) -> None:
         """Keep the answers of a plan to a batch, and what they cost, in one transaction."""
         blob = np.array(answers, dtype=np.float64).tobytes()
         with _errors(self.folder):
@@ -83,8 +84,8 @@ class Store:
                 if plan.digest not in self._known_plans:
                     self._db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?)", (plan.digest, plan.to_json()))
                 self._db.execute(
-                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)",
-                    (plan.digest, batch, blob, seconds, layers),
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
+                    (plan.digest, batch, blob, *spent),
                 )
                 self._db.execute("COMMIT")
             except BaseException:
@@ -93,13 +94,13 @@ class Store:
                 raise
         self._known_plans.add(plan.digest)
 
-    def cost(self, plan: Plan, batch: str) -> tuple[float, float]:
-        """A plan's share of the seconds and of the layers computed for a batch when it was run; 0 if it was not."""
+    def cost(self, plan: Plan, batch: str) -> Spent:
+        """A plan's share of what a batch cost when it was run; nothing if it was not."""
         with _errors(self.folder):
             row = self._db.execute(
-                "SELECT seconds, layers FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)
+                "SELECT seconds, layers, tokens FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)
             ).fetchone()
-        return (float(row[0]), float(row[1])) if row else (0.0, 0.0)
+        return Spent(*row) if row else Spent()
 
     def totals(self) -> tuple[int, int, float]:
         """Plans, plan-example evaluations and seconds in this run so far."""

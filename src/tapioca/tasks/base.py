@@ -14,6 +14,7 @@ import torch
 
 from tapioca.errors import DataError
 from tapioca.records import Answer, Example, Metric, Row
+from tapioca.tasks.opening import shared_opening
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,15 +26,23 @@ class Task(ABC):
         examples: the questions.
         metric: what a score means.
         notes: what was guessed, one line each, to be said aloud.
+        opening: number of tokens that all rows begin with, worth being read once for all of them; else 0. Found when
+            the task is made, and kept by parts of it.
     """
 
     name: str
     examples: tuple[Example, ...]
     metric: Metric
     notes: tuple[str, ...] = ()
+    opening: int = -1
 
     classifies: ClassVar[bool] = False
     """Whether the outputs read are those of a classification head, one set for a whole text."""
+
+    def __post_init__(self) -> None:
+        if self.opening < 0:
+            rows = [] if self.classifies else [row for example in self.examples for row in example.rows]
+            object.__setattr__(self, "opening", shared_opening(rows, lambda row: self.keep([row])))
 
     @abstractmethod
     def keep(self, rows: Sequence[Row]) -> int:

@@ -68,5 +68,11 @@ def _by_length(examples: Sequence[Example]) -> list[Example]:
 
 def _digest(task: Task, examples: Sequence[Example]) -> str:
     """Names a batch by all that can change its answers: the reader, the metric and what is read, in order."""
-    said = [type(task).__name__, task.metric.model_dump_json(), task.rules, *map(example_digest, examples)]
+    said = [
+        type(task).__name__,
+        task.metric.model_dump_json(),
+        task.rules,
+        str(task.opening),
+        *map(example_digest, examples),
+    ]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
