@@ -9,10 +9,12 @@ layers replaced by "return this stream", so that norm, head, soft-capping and po
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from accelerate.utils import release_memory
 from transformers import PreTrainedModel
 
 from tapioca.errors import ModelError
@@ -59,8 +61,9 @@ def sweep(
 
     One after the other, streams give bit for bit the outputs of `forward` on the same batch under each plan alone.
     Stacked, they run as fewer and larger kernels whose rounding may differ. Where a model hands streams from layer to
-    layer in a way that cannot be followed, each plan is run alone. The model must not be used for anything else while
-    the iteration goes on.
+    layer in a way that cannot be followed, each plan is run alone. Where a device runs out of memory, the states kept
+    from earlier sweeps go first, and half as many plans run at once, down to one. The model must not be used for
+    anything else while the iteration goes on.
 
     Args:
         model: left as it was when the iterator is exhausted or closed.
@@ -75,7 +78,7 @@ def sweep(
         Each plan with its outputs: (batch, keep, output), float32. Plans come in the order of their tree.
 
     Raises:
-        ModelError: a plan does not fit the model, or `memory` does not hold two streams.
+        ModelError: a plan does not fit the model, `memory` does not hold two streams, or the device not even one plan.
     """
     for plan in plans:
         check_fits(plan, model)
@@ -84,8 +87,22 @@ def sweep(
     known = schedule.reuse.of(name) if schedule.reuse else None
     if known:
         known.prepare([steps(plan) for plan in ordered], _state_bytes(model, batch))
-    for start in range(0, len(ordered), most):
-        yield from _together(model, ordered[start : start + most], batch, keep, stacked, known, count or Count())
+    while ordered:
+        running = ordered[:most]
+        try:
+            with closing(_together(model, running, batch, keep, stacked, known, count or Count())) as finished:
+                for plan, outputs in finished:
+                    yield plan, outputs
+                    ordered.remove(plan)
+            continue
+        except torch.OutOfMemoryError as error:
+            if len(running) == 1 and not known:
+                raise _too_large(model, batch) from error
+        # here, since the error holds every tensor of the frames it came through
+        if schedule.reuse:
+            schedule.reuse.forget()
+        known, most = None, max(1, len(running) // 2)
+        release_memory()
 
 
 def _together(
@@ -126,6 +143,13 @@ def _most_streams(model: PreTrainedModel, batch: dict[str, torch.Tensor], memory
             f"{2 * rows * row:,} bytes; {advice}"
         )
     return int(most)
+
+
+def _too_large(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> ModelError:
+    """The device does not hold what a single plan needs."""
+    rows, tokens = batch[model.main_input_name].shape[:2]
+    advice = "halve --batch-size" if rows > 1 else "shorten the examples, or load with --dtype bfloat16"
+    return ModelError(f"{device_of(model)} has no memory for {rows} rows of {tokens} tokens under one plan; {advice}")
 
 
 def _state_bytes(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> int:
