@@ -8,14 +8,13 @@ layer whose absence leaves most right answers (ties: the lowest). Runs alternate
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
-import transformers
+from measure import DEVICE, machine
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tapioca.evaluate import evaluate
@@ -133,16 +132,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    name = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor() or platform.machine()} CPU"
-    print(f"{name}, {asked.threads} threads, torch {torch.__version__}, transformers {transformers.__version__}")
+    print(machine(asked.threads))
     print(f"width {asked.width}, vocabulary {asked.vocabulary}, {asked.examples} prompts of {asked.tokens[0]} to "
           f"{asked.tokens[1]} tokens, {asked.rounds} round(s), batches of {asked.batch}")  # fmt: skip
     print("layers  naive s  Tapioca s  ratio [range]      layer-tokens, ratio  dropped    same decisions")
     task = make_task(asked.examples, asked.vocabulary, *asked.tokens)
     for layers in asked.layers:
-        model = make_model(layers, asked.width, asked.vocabulary).to(device)
+        model = make_model(layers, asked.width, asked.vocabulary).to(DEVICE)
         tapioca(model, task.only(task.examples[: asked.batch]), 1, asked.batch)  # warm
         slow, fast, same = [], [], True
         for _ in range(asked.repeats):

@@ -17,12 +17,13 @@ import torch
 from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError, NonFiniteError
+from tapioca.models.apart import find_opening
 from tapioca.models.decode import decode
 from tapioca.models.edit import apply
 from tapioca.models.feed import Count
 from tapioca.models.inputs import collate, has_head, is_causal, max_length
 from tapioca.models.opening import Opening
-from tapioca.models.sweep import DEFAULT, Schedule, find_opening, sweep
+from tapioca.models.sweep import DEFAULT, Schedule, sweep
 from tapioca.models.watch import first_non_finite
 from tapioca.records import Answer, Plan, Scores, Spent
 from tapioca.tasks.base import Task

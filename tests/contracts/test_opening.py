@@ -6,10 +6,11 @@ import pytest
 import torch
 from common import NO_BRANCHES, branch_plan, droppable
 
+from tapioca.models.apart import find_opening
 from tapioca.models.feed import Count
 from tapioca.models.inputs import collate
 from tapioca.models.known import Reuse
-from tapioca.models.sweep import Schedule, Way, find_opening, sweep
+from tapioca.models.sweep import Schedule, Way, sweep
 from tapioca.models.tiny import RECIPES, tiny
 from tapioca.records import Plan
 

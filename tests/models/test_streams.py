@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -16,7 +19,7 @@ from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate, forward
 from tapioca.models.known import Known, Reuse
 from tapioca.models.streams import Stream, Streams
-from tapioca.models.sweep import Schedule, sweep
+from tapioca.models.sweep import Schedule, Way, sweep
 from tapioca.models.tiny import tiny
 from tapioca.records import Plan
 from tapioca.records.tree import layers_computed, steps
@@ -83,6 +86,81 @@ def test_a_budget_too_small_names_the_batch_size(model: PreTrainedModel, batch: 
     with pytest.raises(ModelError, match="allow more, or shorten the examples"):
         next(sweep(model, SINGLES, batch, 1, Schedule(memory=state)))
     assert len(dict(sweep(model, SINGLES, batch, 1, Schedule(memory=4 * state)))) == 5
+
+
+@contextmanager
+def memory_for(model: PreTrainedModel, streams: int) -> Iterator[list[int]]:
+    """Let layers run out of memory as soon as one is given more streams in one pass of the model; yields the most
+    streams that a layer was given in each pass so far."""
+    rows, passes, given = 0, [], Counter[int]()
+
+    def begin(_: nn.Module, args: tuple[torch.Tensor]) -> None:
+        nonlocal rows
+        rows = len(args[0])
+        given.clear()
+        passes.append(0)
+
+    def come(module: nn.Module, args: tuple[torch.Tensor]) -> None:
+        given[id(module)] += len(args[0]) // rows
+        passes[-1] = max(passes[-1], given[id(module)])
+        if passes[-1] > streams:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    norms = [block.get_submodule("input_layernorm") for block in find_layers(model).blocks]
+    hooks = [norm.register_forward_pre_hook(come) for norm in norms]
+    hooks.append(model.get_input_embeddings().register_forward_pre_hook(begin))
+    try:
+        yield passes
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@pytest.mark.parametrize(("way", "reuse"), [("single", False), ("single", True), ("stacked", False)])
+def test_out_of_memory_halves_what_runs_at_once(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], way: Way, reuse: bool
+) -> None:
+    whole = dict(sweep(model, EVERY, batch, 2, Schedule(way=way)))
+    schedule = Schedule(way=way, reuse=Reuse(2**20, 1) if reuse else None)
+    with memory_for(model, 3) as passes:
+        found = dict(sweep(model, EVERY, batch, 2, schedule))
+    failed = [streams for streams in passes if streams > 3]
+    assert len(failed) == 2  # with 15 plans and with 7; three are never more than three streams
+    assert found.keys() == whole.keys()
+    for plan in EVERY:
+        torch.testing.assert_close(found[plan], whole[plan], rtol=0, atol=0 if way == "single" else 1e-5)
+    if schedule.reuse:
+        assert not schedule.reuse.of("").states
+
+
+def test_outputs_handed_out_before_memory_ran_out_are_not_handed_out_again(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads = []
+
+    def tight(*args: object) -> torch.Tensor:
+        heads.append(args)
+        if len(heads) == 3:
+            raise torch.OutOfMemoryError
+        return forward(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tapioca.models.streams.forward", tight)
+    found = [plan for plan, _ in sweep(model, SINGLES, batch, 1)]
+    assert sorted(found, key=str) == sorted(SINGLES, key=str)
+    assert len(heads) == 5  # the third of the first five failed; of the three plans left two ran together, one alone
+
+
+@pytest.mark.parametrize(
+    ("rows", "advice"), [(2, "halve --batch-size"), (1, "shorten the examples, or load with --dtype bfloat16")]
+)
+def test_one_plan_that_does_not_fit_is_one_line(model: PreTrainedModel, rows: int, advice: str) -> None:
+    batch = collate(model, [(5, 6, 7, 8, 9, 10)] * rows)
+    before = forward(model, batch, 1)
+    said = f"cpu has no memory for {rows} rows of 6 tokens under one plan; {advice}"
+    for schedule in (Schedule(), Schedule(reuse=Reuse(2**20, 1))):
+        with memory_for(model, 0), pytest.raises(ModelError, match=f"^{said}$"):
+            list(sweep(model, SINGLES, collate(model, [(5, 6, 7, 8, 9, 10)] * rows), 1, schedule))
+    assert torch.equal(forward(model, batch, 1), before)
 
 
 def test_a_wrong_plan_is_refused_before_anything_runs(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> None:

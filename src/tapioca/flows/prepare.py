@@ -139,7 +139,9 @@ def _notes(config: RunConfig, whole: dict[str, Task], path: str, n_layers: int) 
         notes += [note for note in task.notes if note not in notes]
     for role, task in whole.items():
         if task.opening:
-            notes.append(f"all {role.upper()} prompts begin with {task.opening} tokens that are the same; read once a plan")
+            notes.append(
+                f"all {role.upper()} prompts begin with {task.opening} tokens that are the same; read once a plan"
+            )
     if "id" not in whole:
         notes.append("no --reference: what the plan does to ID data and to the geometry is not measured")
     return tuple(notes)

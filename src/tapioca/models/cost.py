@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
@@ -21,7 +23,7 @@ def parameters(model: PreTrainedModel, plan: Plan) -> int:
 
 def flops(model: PreTrainedModel, plan: Plan, batch: dict[str, torch.Tensor]) -> int:
     """Floating-point operations of the matrix products of one forward, counted by torch; outputs at the last token."""
-    with FlopCounterMode(display=False) as counter, apply(model, plan):
+    with _counter() as counter, apply(model, plan):
         forward(model, batch, keep=1)
     return int(counter.get_total_flops())
 
@@ -29,8 +31,20 @@ def flops(model: PreTrainedModel, plan: Plan, batch: dict[str, torch.Tensor]) ->
 def layer_flops(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tuple[float, float]:
     """Floating-point operations of one forward: of the average layer, and of all that is no layer."""
     layers = find_layers(model)
-    with FlopCounterMode(display=False) as counter:
+    with _counter() as counter:
         forward(model, batch, keep=1)
     counts = counter.get_flop_counts()
     inside = sum(sum(counts[f"{type(model).__name__}.{layers.path}.{at}"].values()) for at in range(len(layers)))
     return inside / len(layers), float(counter.get_total_flops() - inside)
+
+
+def _counter() -> FlopCounterMode:
+    """Counts matrix products; those of attention on a CPU are told to it, since torch knows those of GPUs alone."""
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return FlopCounterMode(display=False, custom_mapping={attention: _attention_flops})
+
+
+def _attention_flops(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: object, **__: object) -> int:
+    """Operations of attention on shapes (batch, head, token, width), masked pairs of tokens included."""
+    batch, heads, tokens, width = query
+    return 2 * batch * heads * tokens * key[2] * (width + value[3])

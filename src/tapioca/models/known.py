@@ -64,3 +64,8 @@ class Reuse:
     def of(self, batch: str) -> Known:
         """What is known of the batch of this digest."""
         return self._known.setdefault(batch, Known(self._room))
+
+    def forget(self) -> None:
+        """Give back all that was kept, and keep nothing from now on: the memory is needed."""
+        self._room = 0
+        self._known.clear()

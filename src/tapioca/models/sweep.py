@@ -9,10 +9,12 @@ layers replaced by "return this stream", so that norm, head, soft-capping and po
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+from accelerate.utils import release_memory
 from transformers import PreTrainedModel
 
 from tapioca.errors import ModelError
@@ -24,7 +26,7 @@ from tapioca.models.inputs import collate, device_of, forward
 from tapioca.models.known import Reuse
 from tapioca.models.opening import Opening
 from tapioca.models.streams import Streams
-from tapioca.records import Inputs, Plan
+from tapioca.records import Plan
 from tapioca.records.tree import common_drops, in_order, steps
 
 Way = Literal["auto", "single", "stacked"]
@@ -65,7 +67,8 @@ def sweep(
     One after the other, streams give bit for bit the outputs of `forward` on the same batch under each plan alone.
     Stacked, they run as fewer and larger kernels whose rounding may differ; so do rows behind an opening, from rows
     that hold it themselves. Where a model hands streams from layer to layer in a way that cannot be followed, each plan
-    is run alone. The model must not be used for anything else while the iteration goes on.
+    is run alone. Where a device runs out of memory, the states kept from earlier sweeps go first, and half as many plans
+    run at once, down to one. The model must not be used for anything else while the iteration goes on.
 
     Args:
         model: left as it was when the iterator is exhausted or closed.
@@ -81,7 +84,7 @@ def sweep(
         Each plan with its outputs: (batch, keep, output), float32. Plans come in the order of their tree.
 
     Raises:
-        ModelError: a plan does not fit the model, or `memory` does not hold two streams.
+        ModelError: a plan does not fit the model, `memory` does not hold two streams, or the device not even one plan.
         Unfollowed: there is an opening, and the model does not let itself be followed.
     """
     check_fits(model, *plans)
@@ -94,45 +97,32 @@ def sweep(
     if opening and not opening.kept:
         _read_opening(model, opening, ordered[:1], means)  # shows how much there is to keep
     most = _most_streams(model, batch, schedule.memory, opening)
-    for start in range(0, len(ordered), most):
-        together = ordered[start : start + most]
-        if opening:
-            _read_opening(model, opening, together, means)
-        yield from _together(model, together, Feed(batch, keep, opening), means)
-
-
-def find_opening(model: PreTrainedModel, sequences: Sequence[Inputs], length: int, keep: int) -> Opening | None:
-    """An opening that can be read apart, as tried on sequences which begin with it; else None.
-
-    It cannot where the model keeps more of the past than keys and values, or counts padded places as distance.
-
-    Args:
-        model: left as it was.
-        sequences: the longest and the shortest there are.
-        length: number of tokens they all begin with.
-        keep: number of last positions whose outputs are wanted.
-    """
-    opening = Opening(model, sequences[0][:length])
-    full = Plan.full(len(find_layers(model)))
-    whole = forward(model, collate(model, sequences), keep)
-    try:
-        behind = opening.batch([sequence[length:] for sequence in sequences])
-        (_, apart), *_ = sweep(model, [full], behind, keep, Schedule(way="single"), opening=opening)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # models that keep another kind of past fail in ways of their own
-        return None
-    near = torch.allclose(apart, whole, rtol=0, atol=float(whole.abs().max()) * torch.finfo(model.dtype).eps ** 0.5)
-    return opening if near else None
+    while ordered:
+        running = ordered[:most]
+        try:
+            if opening:
+                _read_opening(model, opening, running, means)
+            with closing(_together(model, running, Feed(batch, keep, opening), means)) as finished:
+                for plan, outputs in finished:
+                    yield plan, outputs
+                    ordered.remove(plan)
+            continue
+        except torch.OutOfMemoryError as error:
+            if len(running) == 1 and not means.known:
+                raise _too_large(model, batch) from error
+        # here, since the error holds every tensor of the frames it came through
+        if schedule.reuse:
+            schedule.reuse.forget()
+        means, most = replace(means, known=None), max(1, len(running) // 2)
+        release_memory()
 
 
 def _read_opening(model: PreTrainedModel, opening: Opening, plans: list[Plan], means: Means) -> None:
     """Let the opening alone go through the layers, under the plans under which it has not."""
     if plans := opening.missing(plans):
+        feed = Feed(collate(model, [opening.ids]), 1, opening, taking=True)
         with apply(model, common_drops(plans)):
-            if not _grown(
-                model, plans, Feed(collate(model, [opening.ids]), 1, opening, taking=True), replace(means, known=None)
-            ):
+            if not _grown(model, plans, feed, replace(means, known=None)):
                 raise Unfollowed
 
 
@@ -183,6 +173,13 @@ def _most_streams(
             f"{2 * rows * row + ahead:,} bytes; {advice}"
         )
     return int(most)
+
+
+def _too_large(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> ModelError:
+    """The device does not hold what a single plan needs."""
+    rows, tokens = batch[model.main_input_name].shape[:2]
+    advice = "halve --batch-size" if rows > 1 else "shorten the examples, or load with --dtype bfloat16"
+    return ModelError(f"{device_of(model)} has no memory for {rows} rows of {tokens} tokens under one plan; {advice}")
 
 
 def _state_bytes(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> int:

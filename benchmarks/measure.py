@@ -1,0 +1,59 @@
+"""What the benchmarks here share: the machine they run on, and the work its layers do."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import PreTrainedModel
+
+from tapioca.models.find import find_layers
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def machine(threads: int) -> str:
+    """Let torch use so many threads, and say what runs here."""
+    torch.set_num_threads(threads)
+    name = (
+        torch.cuda.get_device_name() if DEVICE == "cuda" else f"{_processor()}, {threads} thread(s) of {os.cpu_count()}"
+    )
+    return f"{name}, torch {torch.__version__}, transformers {transformers.__version__}"
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells it."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+@dataclass
+class Done:
+    """Layers times tokens that were computed, padding included."""
+
+    layer_tokens: int = 0
+
+
+@contextmanager
+def counting(model: PreTrainedModel) -> Iterator[Done]:
+    """Count what the layers of a Llama really compute, at the first norm of each."""
+    done = Done()
+
+    def come(_: torch.nn.Module, args: tuple[torch.Tensor]) -> None:
+        done.layer_tokens += args[0].shape[0] * args[0].shape[1]
+
+    norms = [block.get_submodule("input_layernorm") for block in find_layers(model).blocks]
+    hooks = [norm.register_forward_pre_hook(come) for norm in norms]
+    try:
+        yield done
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,79 @@
+"""The benchmarks run, and what they count does not depend on the machine."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SMALL = ("--threads", "2", "--vocabulary", "64")
+
+
+ROW = r"^ +(\d+) +(\d+) +(\d+) +\d+\.\d+ \[.*\] +([\d,]+)$"
+
+
+def printed(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *said: str) -> str:
+    """What a benchmark prints."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setattr("sys.argv", [name, *SMALL, *said])
+    importlib.import_module(name).main()
+    return capsys.readouterr().out
+
+
+def test_the_search_decides_as_the_published_procedure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ["--layers", "3", "--width", "32", "--examples", "6", "--tokens", "4", "6", "--batch", "3"]
+    out = printed("search_vs_naive", monkeypatch, capsys, *sizes, "--repeats", "1", "--rounds", "2")
+    assert re.search(r"^ +3 .* drop \d\S\d +yes$", out, re.MULTILINE)
+
+
+def test_scaling_counts_layers_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The full model's states are kept for the round, in which dropping layer l computes the layers after it."""
+    sizes = ["--layers", "2", "3", "4", "--examples", "2", "4", "8", "--tokens", "4", "5", "6"]
+    out = printed("scaling", monkeypatch, capsys, *sizes, "--width", "32", "--repeats", "1")
+    rows = [list(map(int, (*row[:3], row[3].replace(",", "")))) for row in re.findall(ROW, out, re.MULTILINE)]
+    assert len(rows) == 9
+    assert all(tokens == layers * (layers + 1) // 2 * examples * length for layers, examples, length, tokens in rows)
+    assert "layer-tokens grow with examples to the power of 1.00 [1.00, 1.00]" in out
+    assert len(re.findall(r"^seconds grow with \w+ to the power of -?\d", out, re.MULTILINE)) == 3
+
+
+def test_too_few_sizes_have_no_exponent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        printed("scaling", monkeypatch, capsys, "--layers", "2", "3")
+    assert "--layers needs three sizes or more for an exponent and its interval, got 2" in capsys.readouterr().err
+
+
+def test_the_roofline_explains_all_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ["--layers", "2", "--width", "32", "--batch", "2", "--tokens", "4", "--matrix", "64", "--repeats", "1"]
+    out = printed("roofline", monkeypatch, capsys, *sizes, "--profile")
+    assert re.search(r"^float32 +[\d.,]+ +[\d.,]+ +\d+% \[\d+%, \d+%\]$", out, re.MULTILINE)
+    shares = [float(share) for share in re.findall(r"(-?\d+\.\d)%", out)]
+    assert len(shares) == 6
+    assert sum(shares) == pytest.approx(100, abs=0.3)
+    assert min(shares[:5]) > 0
+
+
+def test_an_offloaded_round_reads_less_and_decides_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ["--layers", "4", "--width", "128", "--examples", "4", "--tokens", "4", "--batch", "2"]
+    out = printed("offload", monkeypatch, capsys, *sizes, "--share", "0.3")
+    found = re.findall(r"^(\w+) +(\d+) +\d+\.\d\d +[\d.]+ +[\d.]+ +the same +(drop \d)$", out, re.MULTILINE)
+    assert [way for way, *_ in found] == ["alone", "single", "stacked"]
+    assert len({pick for *_, pick in found}) == 1
+    alone, single, stacked = (int(read) for _, read, _ in found)
+    assert alone > single > stacked > 0
+
+
+def test_memory_for_the_whole_model_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"all weights fit into .* MiB; allow less with --share"):
+        printed("offload", monkeypatch, capsys, "--layers", "2", "--width", "32", "--share", "9")
