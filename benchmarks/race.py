@@ -25,7 +25,7 @@ from tapioca.records.tree import layers_computed
 from tapioca.search.race import DELTA, Race, cut
 from tapioca.tasks.batches import looks
 
-HEADS = ("examples", "race costs", "exact stop costs", "same pick", "within 1/2 standard error", "winner when cut")
+HEADS = ("examples", "race costs", "exact stop costs", "same pick", "within 1/2 standard error", "winner protected")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,8 @@ def report(scored: Scored, asked: argparse.Namespace) -> None:
     for examples in dict.fromkeys(min(count, whole) for count in asked.examples):
         searches = (replay(scored, examples, asked.drops, asked.batch_size, seed) for seed in range(asked.searches))
         raced, exact, same, within, protected, bound = np.array([row for rows in searches for row in rows]).mean(0)
-        cells = [f"{examples}", f"{raced:.0%}", f"{exact:.0%}", f"{same:.1%}", f"{within:.1%}", f"{protected:.1%}"]
+        stopped = f"{exact:.0%}" if scored.metric.kind == "accuracy" else "–"
+        cells = [f"{examples}", f"{raced:.0%}", stopped, f"{same:.1%}", f"{within:.1%}", f"{protected:.1%}"]
         line = "  ".join(cell.rjust(len(head)) for cell, head in zip(cells, HEADS, strict=True))
         print(line + (f"  cut to {bound:.3g}" if scored.metric.kind == "error" else ""), flush=True)
 

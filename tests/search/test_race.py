@@ -64,6 +64,26 @@ def test_the_best_plan_is_rarely_stopped_where_differences_are_cut(tail: float, 
     assert stopped / races <= 0.2
 
 
+def tied(kind: str) -> np.ndarray:
+    """Two plans with equal sums: as right as each other, with heavy tails, or one with rare large wins."""
+    scores = np.zeros((2, 150))
+    if kind == "right":
+        scores[0, :20] = scores[1, 20:40] = 1
+    elif kind == "heavy":
+        scores[0, :75] = scores[1, 75:] = np.random.default_rng(6).standard_t(1.5, 75)
+    else:
+        scores[0, :10], scores[1, 10:] = 1, 1 / 14
+    return scores
+
+
+@pytest.mark.parametrize("kind", ["right", "heavy", "rare"])
+def test_a_plan_that_ties_is_stopped_as_often_as_allowed_at_most(kind: str) -> None:
+    """Here nothing is to spare but what is lost between looks; that rounding makes one sum larger does not count."""
+    rng, scores = np.random.default_rng(7), tied(kind)
+    stopped = sum(0 not in run(scores, 0.2, rng, chunk=5)[0] for _ in range(200))
+    assert stopped / 200 <= 0.2
+
+
 SMALL = np.array([[1.0, 0, 0, 5, 2, 0], [0, 3.0, 0, 0, 2, 1], [0, 0, 2.0, 0, 0, 1]])
 """Scores of three plans on six examples, on which differences of 5 and 3 are cut to 2."""
 

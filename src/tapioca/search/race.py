@@ -7,8 +7,11 @@ import numpy as np
 DELTA = 0.05
 """Probability that a round's best plan is stopped, where a race is asked for."""
 
-STAKE = 0.9
+STAKE = 0.75
 """Largest share of its capital that a bet may lose."""
+
+ROUNDING = 1e-9
+"""So that sums which rounding alone keeps apart are equal; a share of the largest sum there can be."""
 
 SHARE = 0.99
 """Share of the differences between plans known beforehand that are not cut, where scores have no bounds."""
@@ -77,7 +80,8 @@ class Race:
             squares += difference**2
             self._seen += 1
         self._lead[at], self._squares[at] = lead, squares
-        beaten = (lead > self.bound * (self.examples - self._seen)).any(0)
+        reach = self.bound * (self.examples - self._seen + ROUNDING * self.examples)
+        beaten = (lead > reach).any(0)
         if self.delta:
             beaten |= self._capital[self.running] >= -np.log(self.delta)
         beaten[lead.sum(1).argmax()] = False  # the best so far always stays, so that two plans cannot stop each other
