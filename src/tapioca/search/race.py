@@ -25,11 +25,11 @@ class Race:
     replacement, has a conditional mean of at most what would make the sum over all examples 0; so the gambler's capital,
     which starts at 1, is a nonnegative supermartingale, whichever rival and stake are chosen from what was drawn
     before. By Ville's inequality it ever reaches 1/delta with probability delta at most (Waudby-Smith & Ramdas,
-    "Estimating means of bounded random variables by betting", arXiv 2010.09686, sections 4 and 5; "Confidence sequences
+    "Estimating means of bounded random variables by betting", arXiv 2010.09686, section 5; "Confidence sequences
     for sampling without replacement", arXiv 2006.04347). One test speaks for all rivals and one may look after every
     example, so the plan that is best over all examples is ever stopped with probability delta at most, whatever the
     scores. The stake follows the mean and the mean square of the differences so far, the first paper's approximation of
-    the bet under which capital grows fastest (section B.3, aGRAPA).
+    the bet under which capital grows fastest (aGRAPA, appendix B).
 
     A plan that cannot catch up even if it wins all that is left is stopped for certain; with delta = 0 nothing else is,
     and no decision changes.
@@ -81,7 +81,7 @@ class Race:
             self._seen += 1
         self._lead[at], self._squares[at] = lead, squares
         reach = self.bound * (self.examples - self._seen + ROUNDING * self.examples)
-        beaten = (lead > reach).any(0)
+        beaten: np.ndarray = np.any(lead > reach, axis=0)
         if self.delta:
             beaten |= self._capital[self.running] >= -np.log(self.delta)
         beaten[lead.sum(1).argmax()] = False  # the best so far always stays, so that two plans cannot stop each other
@@ -108,8 +108,8 @@ def cut(scores: np.ndarray) -> float:
     """A bound for differences of scores that have none: the `SHARE` quantile of those between some plans.
 
     Args:
-        scores: of plans other than those that race, or of all examples, so that they do not tell the order of the
-            examples: float64 of shape (plan, example), multiplied by the examples' weights.
+        scores: of some plans on all examples, so that nothing tells in which order those are drawn: float64 of shape
+            (plan, example), multiplied by the examples' weights.
     """
     first, second = np.triu_indices(len(scores), 1)
     return float(np.quantile(np.abs(scores[first] - scores[second]), SHARE))

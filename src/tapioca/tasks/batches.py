@@ -53,7 +53,7 @@ def batches(task: Task, size: int, seed: int | None = None) -> list[Batch]:
 def chunks(task: Task, size: int, seed: int | None = None) -> list[Chunk]:
     """The batches of a task, and after which of them one looks at the scores: each, or with a seed as `looks` says."""
     if seed is None:
-        drawn, ends = _by_length(task.examples), range(size, len(task.examples) + size, size)
+        drawn, ends = _by_length(task.examples), [*range(size, len(task.examples) + size, size)]
     else:
         order = np.random.default_rng(seed).permutation(len(task.examples))
         drawn, ends = [task.examples[at] for at in order], looks(len(task.examples), size)
