@@ -20,7 +20,7 @@ from tapioca.models.find import find_layers
 from tapioca.models.tiny import tiny
 from tapioca.records import Answer, Example, Plan, Spent
 from tapioca.tasks.base import Task
-from tapioca.tasks.batches import batches, chunks
+from tapioca.tasks.batches import batches, chunks, looks
 from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, label_answer
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
@@ -247,8 +247,8 @@ def test_a_stopped_plan_is_not_asked_any_more(case: tuple[PreTrainedModel, Task]
 
 def test_examples_drawn_at_random_are_sorted_between_looks(tmp_path: Path) -> None:
     task = text_task(tmp_path, "choice")
-    drawn = chunks(task, 2, seed=1)
-    assert [len(chunk.examples) for chunk in drawn] == [8, 5]
+    drawn = chunks(task, 1, seed=1)
+    assert [len(chunk.examples) for chunk in drawn] == [*[1] * 8, 4, 1]
     assert [example.id for chunk in drawn for example in chunk.examples] != [
         example.id for example in sorted(task.examples, key=lambda example: -example.length)
     ]
@@ -256,7 +256,20 @@ def test_examples_drawn_at_random_are_sorted_between_looks(tmp_path: Path) -> No
         together = [example for batch in chunk.batches for example in batch.examples]
         assert sorted(together, key=lambda e: e.id) == sorted(chunk.examples, key=lambda e: e.id)
         assert [e.length for e in together] == sorted((e.length for e in together), reverse=True)
-    assert [batch.digest for batch in batches(task, 2, 1)] == [b.digest for chunk in drawn for b in chunk.batches]
+    assert [batch.digest for batch in batches(task, 1, 1)] == [b.digest for chunk in drawn for b in chunk.batches]
+
+
+@pytest.mark.parametrize(
+    ("examples", "size", "ends"),
+    [
+        (5, 8, [5]),
+        (16, 8, [8, 16]),
+        (100, 8, [8, 16, 24, 32, 40, 48, 56, 64, 96, 100]),
+        (96, 8, [8, 16, 24, 32, 40, 48, 56, 64, 96]),
+    ],
+)
+def test_one_looks_often_at_first(examples: int, size: int, ends: list[int]) -> None:
+    assert looks(examples, size) == ends
 
 
 def test_equal_choices_are_ties_up_to_rounding() -> None:

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import word_tokenizer, write_lines
 
 import tapioca
+from tapioca.cli.main import main
 from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
 from tapioca.flows.prepare import Job, prepare
-from tapioca.flows.search import _race, criterion_of, run_search, sized
+from tapioca.flows.search import _bound, _race, criterion_of, run_search, sized
 from tapioca.flows.watcher import Silent
-from tapioca.models.load import Loaded
+from tapioca.lab.tasks import load_lab
+from tapioca.models.load import PACKAGED, Loaded, load
 from tapioca.models.tiny import tiny
 from tapioca.records import Plan, PruneConfig
 from tapioca.records.tree import layers_computed
 from tapioca.report.words import quantity
+from tapioca.runs.store import read_run
 from tapioca.tasks.files import load_task
+from tapioca.tasks.split import search_groups, split
 from tapioca.tasks.text import Encoder
 
 MODEL = tiny("llama")
+
+
+LEARNER = ["--batch-size", "10", "--random-plans", "1", "--max-drops", "1"]
+NOISY = "lab:context_noise=0.2,n=200"
 
 
 def rows(count: int) -> list[dict]:
@@ -113,14 +123,71 @@ def test_the_page_says_what_was_stopped_and_computed(data: Path, tmp_path: Path)
     assert "branches dropped" not in page
 
 
-def test_a_race_needs_bounded_scores_and_tales_search(data: Path, tmp_path: Path) -> None:
-    with (
-        job_of(data, tmp_path / "run", race=True, score="likelihood") as (job, config),
-        pytest.raises(UsageError, match="--race needs scores between 0 and 1 on every example"),
-    ):
-        _race(job, config, 4)
+def test_a_race_belongs_to_tales_search() -> None:
     with pytest.raises(UsageError, match="--race belongs to --criterion tale, got sleb"):
         criterion_of(PruneConfig(model="m", task="t", race=True, criterion="sleb"))
+
+
+def test_a_race_over_errors_says_where_differences_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the screen, the page and in the record; the same bound and the same plans when the run is resumed."""
+    argv = ["prune", "learner", "--task", NOISY, "--race", "--out", str(tmp_path / "run"), *LEARNER]
+    assert main(argv) == 0
+    out, _ = capsys.readouterr()
+    info = read_run(tmp_path / "run")
+    (only,) = info.rounds
+    model, task = load(PACKAGED["learner"]).model, load_lab(NOISY)
+    task, _ = split(task, search_groups([task.examples], 0.5, 0))
+    singles = [Plan.drop(8, [layer]) for layer in range(8)]
+    scores = evaluate(model, task, [Plan.full(8), *singles], batch_size=10).values
+    known = scores[[0, 3, 5, 7]]  # the full model, and drops a quarter, half and three quarters up
+    apart = [np.abs(known[one] - known[other]) for one in range(4) for other in range(one)]
+    assert only.bound == pytest.approx(np.quantile(apart, 0.99), rel=1e-4)
+    bound = f"{only.bound:.3g}"
+    assert f"race: differences in squared error beyond {bound} are cut to {bound} when plans are stopped" in out
+    said = f"ace: differences in squared error beyond {bound} were cut to {bound} when plans were stopped"
+    assert f"r{said}; winners were chosen by whole scores" in out
+    assert f"R{said}" in (tmp_path / "run" / "report.html").read_text()
+    assert only.winner.plan == singles[int(scores[1:].mean(1).argmax())]
+    assert only.winner.score == pytest.approx(scores[1:].mean(1).max())
+    assert only.stopped >= 2
+    assert only.work is not None
+    assert only.work.layer_forwards < 0.9 * layers_computed(tuple(singles)) * 100
+    assert main(argv) == 0
+    assert read_run(tmp_path / "run") == info
+
+
+def test_without_race_errors_are_scored_whole(tmp_path: Path) -> None:
+    config = PruneConfig(model="learner", task=NOISY, out=tmp_path / "run", batch_size=75, max_drops=1)
+    job = prepare(config, Silent())
+    with job.store:
+        found = run_search(job, config, sized(job, config))
+    (only,) = found.rounds
+    assert (only.stopped, only.bound) == (0, None)
+
+
+def test_weights_of_a_race_are_in_the_order_drawn(data: Path, tmp_path: Path) -> None:
+    with job_of(data, tmp_path / "run", race=True, score="likelihood") as (job, config):
+        task = job.search["ood"]
+        heavy = task.only(replace(one, weight=1.0 + at) for at, one in enumerate(task.examples))
+        race = _race(replace(job, search={"ood": heavy}), config, 4, 0.5)
+    order = np.random.default_rng(config.seed).permutation(len(heavy.examples))
+    assert race is not None
+    assert (race.bound, race.delta) == (0.5, 0.05)
+    assert race.weights == pytest.approx((1.0 + order) / (1.0 + order).mean())
+
+
+def test_where_checked_drops_change_nothing_there_is_no_race(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    with job_of(data, tmp_path / "run", race=True, score="likelihood") as (job, config):
+        examples = len(job.search["ood"].examples)
+        monkeypatch.setattr(job, "evaluate", lambda *_: SimpleNamespace(values=np.full((4, examples), -2.0)))
+        monkeypatch.setattr(job.watcher, "say", said.append)
+        assert _bound(job, config) is None
+        assert _race(job, config, 4, None) is None
+    (line,) = said
+    assert line == f"race: nearly all differences in {job.metric.name} are 0 under the checked drops, so none is run"
 
 
 @pytest.mark.parametrize("text", ["0", "much", "-1GiB"])

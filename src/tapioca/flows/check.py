@@ -40,8 +40,8 @@ def refuse_at_chance(job: Job, checks: dict[Data, Check]) -> None:
 
 
 def _check(job: Job, data: Data, task: Task, test: Task) -> Check:
-    full, probes = Plan.full(job.n_layers), _probes(job.space)
-    plans = [full, *probes] if data == "ood" else [full, probes[0]]
+    full, drops = Plan.full(job.n_layers), probes(job.space)
+    plans = [full, *drops] if data == "ood" else [full, drops[0]]
     scores = job.evaluate(task, plans, f"full model on {data.upper()} search data")
     gains = [
         compare(scores.values[0], row, task.weights, task.groups, task.metric, job.config.seed)
@@ -58,7 +58,7 @@ def _check(job: Job, data: Data, task: Task, test: Task) -> Check:
         chance=None if chance is None else float(chance.mean()),
         above_chance=None if chance is None or task.metric.kind == "error" else interval[0] > float(chance.mean()),
         constant=task.constant,
-        probe=probes[mildest],
+        probe=drops[mildest],
         labels=task.balance,
         truncated=int(scores.truncated[0].sum()),
         tied=int(scores.tied[0].sum()),
@@ -66,7 +66,7 @@ def _check(job: Job, data: Data, task: Task, test: Task) -> Check:
     )
 
 
-def _probes(space: Space) -> list[Plan]:
+def probes(space: Space) -> list[Plan]:
     """Single drops a quarter, half and three quarters up; the mildest shows how many answers a drop changes.
 
     Branches where no whole layer can be dropped.

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tapioca.errors import UsageError
+from tapioca.flows.check import probes
 from tapioca.flows.criteria import Chooser
 from tapioca.flows.meter import Meter
 from tapioca.flows.prepare import Job
@@ -17,7 +18,9 @@ from tapioca.search.base import Search, Space
 from tapioca.search.criteria import CRITERIA, Criterion
 from tapioca.search.greedy import Greedy
 from tapioca.search.path import SearchPath
-from tapioca.search.race import DELTA, Race
+from tapioca.search.race import DELTA, Race, cut
+from tapioca.tasks.base import Task
+from tapioca.tasks.batches import chunks
 
 STOPS = "tale"
 """The criterion that ends by itself; the others choose a plan for each number of drops."""
@@ -80,29 +83,54 @@ def rehearse(criterion: Criterion, space: Space) -> list[float]:
 def _greedy(job: Job, config: PruneConfig) -> SearchPath:
     """TALE's search, stopped at its floor."""
     search = Greedy(job.n_layers, job.metric, config.epsilon, config.max_drops, config.ties, job.space.droppable)
-    meter = Meter(job)
+    meter, bound = Meter(job), _bound(job, config)
     while plans := search.ask():
         first = not search.path
         what = "full model on OOD search data" if first else f"round {len(search.rounds) + 1}: {len(plans)} plans"
-        scores = job.evaluate(job.search["ood"], plans, what, None if first else _race(job, config, len(plans)))
+        scores = job.evaluate(job.search["ood"], plans, what, None if first else _race(job, config, len(plans), bound))
         search.tell(_trials(job, scores))
         if not first:
-            search.rounds[-1] = search.rounds[-1].model_copy(update={"work": meter.read(scores)})
+            search.rounds[-1] = search.rounds[-1].model_copy(update={"work": meter.read(scores), "bound": bound})
         _tell_best(job, search)
     return search
 
 
-def _race(job: Job, config: PruneConfig, plans: int) -> Race | None:
-    """What stops plans that cannot win, or with --race hardly.
+def _bound(job: Job, config: PruneConfig) -> float | None:
+    """What differences are cut to in a race over scores that have no bounds; None where there is no such race.
 
-    Raises:
-        UsageError: a race over scores that have no bounds.
+    The full model and the probes are known on all examples before any round: neither the order of the examples nor
+    what a round finds plays a part.
     """
     task = job.search["ood"]
-    bounded = task.metric.kind == "accuracy" and len(set(task.weights)) == 1
-    if not bounded and config.race:
-        raise UsageError(f"--race needs scores between 0 and 1 on every example, got {task.metric.name}; leave it out")
-    return Race(plans, len(task.examples), delta=DELTA if config.race else 0.0) if bounded else None
+    if not config.race or _bounded(task):
+        return None
+    scores = job.evaluate(task, [Plan.full(job.n_layers), *probes(job.space)], "bound of the race")
+    bound = cut(scores.values * task.weights / task.weights.mean())
+    name = task.metric.name
+    if not bound:
+        job.watcher.say(f"race: nearly all differences in {name} are 0 under the checked drops, so none is run")
+        return None
+    job.watcher.say(f"race: differences in {name} beyond {bound:.3g} are cut to {bound:.3g} when plans are stopped")
+    return bound
+
+
+def _race(job: Job, config: PruneConfig, plans: int, bound: float | None) -> Race | None:
+    """What stops plans that cannot win, or with --race hardly; None where nothing does.
+
+    Args:
+        bound: what differences are cut to, in a race over scores that have no bounds.
+    """
+    task = job.search["ood"]
+    if bound:
+        drawn = [one for chunk in chunks(task, config.batch_size, config.order_seed) for one in chunk.examples]
+        weights = np.array([example.weight for example in drawn])
+        return Race(plans, len(drawn), bound, DELTA, weights / weights.mean())
+    return Race(plans, len(task.examples), delta=DELTA if config.race else 0.0) if _bounded(task) else None
+
+
+def _bounded(task: Task) -> bool:
+    """Whether scores are between 0 and 1 and weigh the same."""
+    return task.metric.kind == "accuracy" and len(set(task.weights)) == 1
 
 
 def _picked(job: Job, config: PruneConfig, space: Space) -> SearchPath:

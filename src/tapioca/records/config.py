@@ -172,7 +172,7 @@ class PruneConfig(RunConfig):
     )
     race: bool = Field(
         default=False,
-        description="Stop plans that are unlikely to win a round; the best one is stopped with a probability of at most 5 % a round.",
+        description="Stop plans that are unlikely to win a round; the best one is stopped with a probability of at most 5 % a round. Where scores have no bounds, that holds for means of differences cut at a bound, which the run says.",
     )
     dry_run: bool = Field(
         default=False, description="Stop before the search: show the data, one prompt, and what the search would cost."

@@ -71,6 +71,10 @@ class Round(Record):
     ties: int = Field(description="Candidates whose score equals the winner's, the winner included.")
     accepted: bool = Field(description="False for the last round of a search that stopped at its floor.")
     work: Work | None = None
+    bound: float | None = Field(
+        default=None,
+        description="What larger differences of two plans' scores on one example were cut to before plans were stopped; None where none were.",
+    )
 
     @property
     def stopped(self) -> int:

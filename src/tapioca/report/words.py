@@ -54,6 +54,17 @@ def asides(info: RunInfo) -> list[str]:
     return [*lines, canary(info.canary)] if info.canary else lines
 
 
+def raced(info: RunInfo) -> str:
+    """What differences were cut to in a race over scores that have no bounds; empty where none were."""
+    bound = next((found.bound for found in info.rounds if found.bound), None)
+    return (
+        f"race: differences in {info.metric.name} beyond {bound:.3g} were cut to {bound:.3g} when plans were stopped; "
+        "winners were chosen by whole scores"
+        if bound
+        else ""
+    )
+
+
 def canary(found: Canary) -> str:
     """How free text fares under a plan: numbers, and a warning where it is much worse."""
     full, planned = found.full, found.planned

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from tapioca.tasks.base import Task, example_digest
 
 LOOK = 4
 """Batches between two looks, where examples are drawn at random: sorted by length among them, they need less padding."""
+
+EARLY = 8
+"""Of the first batches one looks at each, since that is when most plans are stopped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +51,19 @@ def batches(task: Task, size: int, seed: int | None = None) -> list[Batch]:
 
 @lru_cache(maxsize=8)
 def chunks(task: Task, size: int, seed: int | None = None) -> list[Chunk]:
-    """The batches of a task, and after which of them one looks at the scores: each, or with a seed every fourth."""
+    """The batches of a task, and after which of them one looks at the scores: each, or with a seed as `looks` says."""
     if seed is None:
-        drawn, step = _by_length(task.examples), size
+        drawn, ends = _by_length(task.examples), [*range(size, len(task.examples) + size, size)]
     else:
         order = np.random.default_rng(seed).permutation(len(task.examples))
-        drawn, step = [task.examples[at] for at in order], LOOK * size
-    return [_chunk(task, tuple(drawn[at : at + step]), size) for at in range(0, len(drawn), step)]
+        drawn, ends = [task.examples[at] for at in order], looks(len(task.examples), size)
+    return [_chunk(task, tuple(drawn[start:end]), size) for start, end in pairwise((0, *ends))]
+
+
+def looks(examples: int, size: int) -> list[int]:
+    """After how many examples one looks, where they are drawn at random: after each early batch, then every fourth."""
+    ends = [*range(size, EARLY * size, size), *range(EARLY * size, examples, LOOK * size)]
+    return [*(end for end in ends if end < examples), examples]
 
 
 def _chunk(task: Task, drawn: tuple[Example, ...], size: int) -> Chunk:
