@@ -85,7 +85,7 @@ def measure(seen: Shape, reference: Shape, pool: Shape, seed: int = 0) -> tuple[
     found = []
     for (point, against), boot, null, size in zip(points, boots, nulls, effects, strict=True):
         value, null_values = float(deviation(point, against)[0]), deviation(*null)
-        low, high = _interval(value, deviation(*boot))
+        low, high = around(value, deviation(*boot))
         found.append(
             Measured(
                 signed=signed(point, against)[0],
@@ -126,7 +126,7 @@ def realignment(before: Shape, after: Shape, reference: Shape, seed: int = 0) ->
     found = []
     for point, boot in zip(points, boots, strict=True):
         value = float(removed(*point)[0])
-        found.append(Realigned(value=value, ci95=_interval(value, removed(*boot))))
+        found.append(Realigned(value=value, ci95=around(value, removed(*boot))))
     return found[0], found[1]
 
 
@@ -139,7 +139,7 @@ def _boot(shape: Shape, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
     return shape.profiles(resamples(shape.norms.shape[1], DRAWS, rng))
 
 
-def _interval(value: float, draws: np.ndarray) -> tuple[float, float]:
+def around(value: float, draws: np.ndarray) -> tuple[float, float]:
     """The middle 95 % of resampled values, moved so that their mean is the value found."""
     low, high = np.percentile(draws - draws.mean(), [2.5, 97.5])
     return value + float(low), value + float(high)

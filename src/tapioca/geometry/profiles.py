@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.spatial.distance import cdist
+
+KINDS: tuple[Literal["norm", "distance"], ...] = ("norm", "distance")
+"""The two kinds of profile, in the order in which functions return them."""
 
 
 @dataclass(frozen=True, eq=False)
