@@ -9,7 +9,9 @@ import pytest
 
 from tapioca.errors import NonFiniteError
 from tapioca.geometry.cka import covariance_alignment, linear_cka
+from tapioca.geometry.measures import spread
 from tapioca.geometry.spread import KEPT_RATIOS, cosine_spread, effective_rank, intrinsic_dimension
+from tapioca.records import Plan, Spread
 
 
 def states(n: int = 12, layers: int = 3, width: int = 7, seed: int = 0, dtype: str = "float32") -> np.ndarray:
@@ -108,3 +110,16 @@ def test_covariance_alignment_sees_directions_and_not_shuffled_examples() -> Non
     assert covariance_alignment(first, second) == pytest.approx(np.zeros(3))
     with pytest.raises(ValueError, match="one model's layers"):
         covariance_alignment(seen, seen[:, :, 1:])
+
+
+def test_the_record_holds_every_measure_and_goes_to_json() -> None:
+    seen, full, reference = states(20), states(20, seed=1), states(30, seed=2)
+    found = spread(Plan.drop(4, [1]), seen, full, reference)
+    assert found.n == 20
+    assert found.effective_rank == pytest.approx(effective_rank(seen))
+    assert found.cosine_spread == pytest.approx(cosine_spread(seen))
+    assert found.intrinsic_dimension == pytest.approx(intrinsic_dimension(seen))
+    assert found.cka == pytest.approx(linear_cka(seen, full))
+    assert found.alignment == pytest.approx(covariance_alignment(seen, reference))
+    assert Spread.model_validate_json(found.model_dump_json()) == found
+    assert spread(Plan.full(3), seen).cka is None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapioca.geometry.profiles import Shape, halves, resamples
+from tapioca.records import Estimate
 
 DRAWS = 1_000
 FLOOR = 1e-12
@@ -47,14 +48,6 @@ class Measured:
     ci95: tuple[float, float]
     null_mean: float
     null_upper: float
-
-
-@dataclass(frozen=True)
-class Realigned:
-    """A realignment, deviation before a plan less deviation under it, with its bootstrap interval."""
-
-    value: float
-    ci95: tuple[float, float]
 
 
 def measure(seen: Shape, reference: Shape, pool: Shape, seed: int = 0) -> tuple[Measured, Measured]:
@@ -99,7 +92,7 @@ def measure(seen: Shape, reference: Shape, pool: Shape, seed: int = 0) -> tuple[
     return found[0], found[1]
 
 
-def realignment(before: Shape, after: Shape, reference: Shape, seed: int = 0) -> tuple[Realigned, Realigned]:
+def realignment(before: Shape, after: Shape, reference: Shape, seed: int = 0) -> tuple[Estimate, Estimate]:
     """Norm and distance realignment: the deviation that a plan removes, negative where it adds.
 
     A plan moves ID examples too. What it does to an ID set beside the OOD one is the control: call this for both.
@@ -126,7 +119,7 @@ def realignment(before: Shape, after: Shape, reference: Shape, seed: int = 0) ->
     found = []
     for point, boot in zip(points, boots, strict=True):
         value = float(removed(*point)[0])
-        found.append(Realigned(value=value, ci95=around(value, removed(*boot))))
+        found.append(Estimate(value=value, ci95=around(value, removed(*boot))))
     return found[0], found[1]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from tapioca.geometry.alignment import DRAWS, around, removed, signed
 from tapioca.geometry.profiles import KINDS, Shape, resamples
-from tapioca.records.geometry import Attribution, Estimate
+from tapioca.records import Attribution, Estimate
 
 
 def along_stream(profile: np.ndarray, reference: np.ndarray) -> np.ndarray:

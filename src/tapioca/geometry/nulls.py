@@ -7,35 +7,18 @@ A *statistic* takes, for each draw, how often each example of a pool counts as s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from tapioca.geometry.alignment import deviation, removed
 from tapioca.geometry.profiles import halves
+from tapioca.records import Permuted
 
 PERMUTATIONS = 999
 Profiles = Callable[[np.ndarray], np.ndarray]
 """From counts (draw, example) to profiles (draw, layer): `Shape.norm_profile`, `Shape.distance_profile`, `by_draw`."""
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Permuted:
-    """A permutation test.
-
-    Attributes:
-        value: the statistic of the examples as they are.
-        p: share of the permutations with a statistic at least as large, the observed one counted among them:
-            (b + 1) / (m + 1) for b of m random permutations.
-        null_mean, null_upper: mean and 95th percentile of the statistic over the permutations.
-    """
-
-    value: float
-    p: float
-    null_mean: float
-    null_upper: float
 
 
 def deviating(profiles: Profiles) -> Statistic:

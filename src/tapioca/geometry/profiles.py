@@ -76,8 +76,14 @@ def shape(states: np.ndarray) -> Shape:
 
 
 def resamples(n: int, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Bootstrap counts of shape (draws, n): how often each of n examples was drawn in n draws."""
-    return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
+    """Bootstrap counts of shape (draws, n): how often each of n examples was drawn in n draws.
+
+    One example n times over has no pairs, and is drawn again; it happens only where n is a handful.
+    """
+    found = rng.multinomial(n, np.full(n, 1 / n), size=draws)
+    while n > 1 and (alone := found.max(axis=1) == n).any():
+        found[alone] = rng.multinomial(n, np.full(n, 1 / n), size=alone.sum())
+    return found.astype(np.float64)
 
 
 def halves(n: int, draws: int, rng: np.random.Generator) -> np.ndarray:

@@ -3,7 +3,7 @@
 from tapioca.records.compare import CompareInfo, Pick, Searched
 from tapioca.records.config import ApplyConfig, CompareConfig, ExportConfig, PruneConfig, Request, RunConfig
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row
-from tapioca.records.geometry import Attribution, Estimate, Spread, Update, Updates
+from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Update, Updates
 from tapioca.records.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, ranges
 from tapioca.records.results import (
     Canary,
@@ -44,6 +44,7 @@ __all__ = [
     "Inputs",
     "Judgement",
     "Metric",
+    "Permuted",
     "Pick",
     "Plan",
     "Profile",

@@ -17,6 +17,22 @@ class Estimate(Record):
     ci95: Interval
 
 
+class Permuted(Record):
+    """A permutation test between ID and OOD examples.
+
+    Attributes:
+        value: the statistic of the examples as they are.
+        p: share of the permutations with a statistic at least as large, the observed one counted among them:
+            (b + 1) / (m + 1) for b of m random permutations.
+        null_mean, null_upper: mean and 95th percentile of the statistic over the permutations.
+    """
+
+    value: float
+    p: float
+    null_mean: float
+    null_upper: float
+
+
 class Attribution(Record):
     """Each layer's own share of the deviation of OOD from ID data, in two ways that differ (docs/geometry.md).
 
