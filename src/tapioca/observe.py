@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from tapioca.errors import NonFiniteError
+from tapioca.geometry.attribution import attribute
+from tapioca.geometry.profiles import shape
 from tapioca.geometry.similarity import Similarity, angular_distances, influence, magnitude
+from tapioca.geometry.updates import Place, joined, steps, summary
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate, last_tokens
-from tapioca.models.watch import layer_outputs, residual_stream
-from tapioca.records import Example, Plan
+from tapioca.models.watch import branch_places, branch_stream, layer_outputs, residual_stream
+from tapioca.records import Attribution, Example, Plan, Updates
+
+Watch = Callable[[PreTrainedModel, dict[str, torch.Tensor], Callable[[int, torch.Tensor], None]], None]
+"""One of the functions of models/watch.py."""
 
 SAMPLE = 512
 """Most examples whose states are kept; the number of pairs grows with its square."""
@@ -38,32 +44,122 @@ def states(model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batc
     Raises:
         NonFiniteError: a state is NaN or infinite; names the layer.
     """
-    order = sorted(range(len(examples)), key=lambda at: -len(examples[at].prompt))
-    found: np.ndarray | None = None
+    return _collected(model, plan, examples, batch_size, layer_outputs, 0)
+
+
+def stream_states(model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int = 16) -> np.ndarray:
+    """As `states`, with the state before the first layer at their head: (kept layer + 1, example, width)."""
+    return _collected(model, plan, examples, batch_size, residual_stream, 1)
+
+
+def updates(
+    model: PreTrainedModel,
+    plan: Plan,
+    examples: Sequence[Example],
+    grain: Literal["layer", "branch"] = "layer",
+    batch_size: int = 16,
+    seed: int = 0,
+) -> Updates:
+    """Length, angle to the stream and share of the final state of what each layer, or branch, adds at the last prompt token.
+
+    In float64, from differences of the stream itself, so that the shares sum to 1 whatever the model's dtype; only one
+    batch's states are held.
+
+    Args:
+        model: left as it was.
+        plan: dropped layers add nothing and are left out.
+        examples: their prompts are read, without answers.
+        grain: whole layers, or their branches; with branches, layers that have two compute their attention twice.
+        batch_size: prompts run at once.
+        seed: of the intervals.
+
+    Raises:
+        ModelError: branches of this model cannot be told apart, for instance because its layers normalise after adding.
+        NonFiniteError: a state is NaN or infinite; names the layer.
+    """
+    watch = branch_stream if grain == "branch" else residual_stream
     with apply(model, plan):
-        for start in range(0, len(order), batch_size):
-            at = order[start : start + batch_size]
-            last: dict[int, torch.Tensor] = {}
-            batch = collate(model, [examples[index].prompt for index in at])
-            ends = last_tokens(batch)
-
-            def read(place: int, output: torch.Tensor, last: dict[int, torch.Tensor] = last, ends: Any = ends) -> None:
-                rows = torch.arange(len(output), device=output.device)
-                last[place] = output[rows, ends.to(output.device)].float().cpu()
-
-            layer_outputs(model, batch, read)
-            stacked = torch.stack([last[place] for place in range(len(plan.kept))]).numpy()
-            if found is None:
-                found = np.empty((len(plan.kept), len(examples), stacked.shape[2]), dtype=np.float32)
-            found[:, at] = stacked
-    if found is None:
-        raise ValueError("no examples to observe")
-    broken = ~np.isfinite(found).all(axis=(1, 2))
-    if broken.any():
-        raise NonFiniteError(
-            f"the states after layer {plan.kept[int(broken.argmax())]} are NaN or infinite under plan '{plan}'"
+        places: Sequence[Place] = (
+            branch_places(model) if grain == "branch" else [(at, None) for at in range(len(plan.kept))]
         )
+    numbered = [(plan.kept[at], branch) for at, branch in places]
+    parts, order = [], []
+    for at, stream in _batches(model, plan, examples, batch_size, watch):
+        _check_finite(stream, ["before the first layer", *(f"after layer {layer}" for layer, _ in numbered)], plan)
+        parts.append(steps(stream))
+        order += at
+    return summary(joined(parts, order), numbered, plan, seed)
+
+
+def attribution(
+    model: PreTrainedModel,
+    seen: Sequence[Example],
+    reference: Sequence[Example],
+    layers: Sequence[int],
+    batch_size: int = 16,
+    seed: int = 0,
+) -> tuple[Attribution, ...]:
+    """Each layer's own share of the norm and the distance deviation of some prompts from others (geometry/attribution.py).
+
+    Args:
+        model: left as it was.
+        seen: OOD examples, others than those any gain is measured on.
+        reference: ID examples.
+        layers: those to drop one by one for their share by removal, each a run over `seen`.
+        batch_size: prompts run at once.
+        seed: of the intervals.
+
+    Raises:
+        ModelError: the model cannot do without one of `layers`.
+        NonFiniteError: a state is NaN or infinite; names the layer.
+    """
+    full = Plan.full(len(find_layers(model)))
+    own, against = (shape(stream_states(model, full, examples, batch_size)) for examples in (seen, reference))
+    plans = {layer: Plan.drop(full.n_layers, [layer]) for layer in layers}
+    without = ((layer, shape(states(model, plan, seen, batch_size))) for layer, plan in plans.items())
+    return attribute(own, against, without, seed)
+
+
+def _batches(
+    model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int, watch: Watch
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Which examples, and what is watched at their last tokens under a plan: float64 of shape (place, example, width)."""
+    if not examples:
+        raise ValueError("no examples to observe")
+    order = sorted(range(len(examples)), key=lambda at: -len(examples[at].prompt))
+    for start in range(0, len(order), batch_size):
+        at = order[start : start + batch_size]
+        last: list[torch.Tensor] = []
+        batch = collate(model, [examples[index].prompt for index in at])
+        ends = last_tokens(batch)
+
+        def read(place: int, output: torch.Tensor, last: list[torch.Tensor] = last, ends: torch.Tensor = ends) -> None:
+            rows = torch.arange(len(output), device=output.device)
+            last.append(output[rows, ends.to(output.device)].cpu().double())
+
+        with apply(model, plan):
+            watch(model, batch, read)
+        yield at, torch.stack(last).numpy()
+
+
+def _collected(
+    model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int, watch: Watch, first: int
+) -> np.ndarray:
+    """All examples' states in float32, the first `first` of them from before the first layer."""
+    found: np.ndarray | None = None
+    for at, seen in _batches(model, plan, examples, batch_size, watch):
+        if found is None:
+            found = np.empty((len(seen), len(examples), seen.shape[2]), dtype=np.float32)
+        found[:, at] = seen
+    assert found is not None
+    _check_finite(found, ["before the first layer"] * first + [f"after layer {layer}" for layer in plan.kept], plan)
     return found
+
+
+def _check_finite(states: np.ndarray, places: Sequence[str], plan: Plan) -> None:
+    broken = ~np.isfinite(states).all(axis=(1, 2))
+    if broken.any():
+        raise NonFiniteError(f"the states {places[int(broken.argmax())]} are NaN or infinite under plan '{plan}'")
 
 
 def similarity(

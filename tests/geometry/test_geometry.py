@@ -114,6 +114,14 @@ def test_a_resample_draws_as_many_as_there_are() -> None:
     assert resamples(7, 5, np.random.default_rng(0)).sum(1).tolist() == [7] * 5
 
 
+def test_a_handful_of_examples_has_bands_too() -> None:
+    """One example drawn over and over has no pairs; with 2 examples every other resample would be that."""
+    seen = shape(cloud(2))
+    assert (resamples(2, 100, np.random.default_rng(0)) == 1).all()
+    assert bands(seen)[1] == pytest.approx(np.repeat(seen.profiles()[1].T, 2, axis=1))
+    assert resamples(1, 3, np.random.default_rng(0)).tolist() == [[1.0]] * 3
+
+
 def test_one_example_has_no_distance() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         shape(cloud(1))

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from tapioca.flows.prepare import Job
 from tapioca.geometry.alignment import bands, measure
-from tapioca.geometry.profiles import Shape, shape
+from tapioca.geometry.profiles import KINDS, Shape, shape
 from tapioca.observe import SAMPLE, sample, states
 from tapioca.records import Deviation, Example, Plan, Profile
 from tapioca.records.results import Data
-
-KINDS: tuple[Literal["norm", "distance"], ...] = ("norm", "distance")
 
 
 def observe_run(job: Job, plan: Plan) -> tuple[tuple[Profile, ...], tuple[Deviation, ...]]:
@@ -82,6 +78,7 @@ def _deviations(
                 kind=kind,
                 layers=plan.kept,
                 signed=measured.signed.tolist(),
+                effect=measured.effect.tolist(),
                 value=measured.value,
                 ci95=measured.ci95,
                 null_mean=measured.null_mean,

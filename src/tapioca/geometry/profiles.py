@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.spatial.distance import cdist
+
+KINDS: tuple[Literal["norm", "distance"], ...] = ("norm", "distance")
+"""The two kinds of profile, in the order in which functions return them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +45,22 @@ class Shape:
         Returns:
             Two arrays of shape (draw, layer), draw = 1 when `counts` is left out.
         """
-        n = self.norms.shape[1]
-        weights = np.ones((1, n)) if counts is None else np.asarray(counts, dtype=np.float64)
-        norm = weights @ self.norms.T / weights.sum(1, keepdims=True)
-        pairs = weights.sum(1) ** 2 - (weights**2).sum(1)
-        sums = np.stack([((weights @ layer) * weights).sum(1) for layer in self.distances], axis=1)
-        return norm, sums / pairs[:, None]
+        weights = np.ones((1, self.norms.shape[1])) if counts is None else np.asarray(counts, dtype=np.float64)
+        return self.norm_profile(weights), self.distance_profile(weights)
+
+    def norm_profile(self, counts: np.ndarray) -> np.ndarray:
+        """Norm profiles of shape (draw, layer), from counts of shape (draw, example)."""
+        return counts @ self.norms.T / counts.sum(1, keepdims=True)
+
+    def distance_profile(self, counts: np.ndarray) -> np.ndarray:
+        """Pairwise-distance profiles of shape (draw, layer), from counts of shape (draw, example)."""
+        pairs = counts.sum(1) ** 2 - (counts**2).sum(1)
+        sums = np.stack([((counts @ layer) * counts).sum(1) for layer in self.distances], axis=1)
+        return sums / pairs[:, None]
+
+    def per_example(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the profiles are the means of, (layer, example): each norm, and each mean distance to the others."""
+        return self.norms, self.distances.sum(axis=2) / (self.norms.shape[1] - 1)
 
 
 def shape(states: np.ndarray) -> Shape:
@@ -62,8 +76,14 @@ def shape(states: np.ndarray) -> Shape:
 
 
 def resamples(n: int, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Bootstrap counts of shape (draws, n): how often each of n examples was drawn in n draws."""
-    return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
+    """Bootstrap counts of shape (draws, n): how often each of n examples was drawn in n draws.
+
+    One example n times over has no pairs, and is drawn again; it happens only where n is a handful.
+    """
+    found = rng.multinomial(n, np.full(n, 1 / n), size=draws)
+    while n > 1 and (alone := found.max(axis=1) == n).any():
+        found[alone] = rng.multinomial(n, np.full(n, 1 / n), size=alone.sum())
+    return found.astype(np.float64)
 
 
 def halves(n: int, draws: int, rng: np.random.Generator) -> np.ndarray:

@@ -31,6 +31,22 @@ def find_branch(model: PreTrainedModel, block: nn.Module, name: BranchName) -> B
     Raises:
         ModelError: branches of this model cannot be scaled alone, or are not known, or this layer has not got it.
     """
+    found = layer_branches(model, block)
+    if name not in found:
+        inside = ", ".join(child for child, _ in block.named_children())
+        raise ModelError(
+            f"this {model.config.model_type} layer has no {name} branch, it is made of: {inside}; "
+            "drop or scale whole layers"
+        )
+    return found[name]
+
+
+def layer_branches(model: PreTrainedModel, block: nn.Module) -> dict[BranchName, Branch]:
+    """The branches a layer is made of, attention first.
+
+    Raises:
+        ModelError: branches of this model cannot be told apart, or are not known.
+    """
     family, kind = family_of(model), model.config.model_type
     if holds(family.post_norm, model.config.get_text_config(decoder=True)):
         raise ModelError(
@@ -39,11 +55,8 @@ def find_branch(model: PreTrainedModel, block: nn.Module, name: BranchName) -> B
         )
     if family.attention is None:
         raise ModelError(f"where the branches of a {kind} layer are is not known; drop or scale whole layers")
-    branch: Branch | None = getattr(family, name)
-    if branch is None or not parts(block, branch):
-        inside = ", ".join(child for child, _ in block.named_children())
-        raise ModelError(f"this {kind} layer has no {name} branch, it is made of: {inside}; drop or scale whole layers")
-    return branch
+    known: dict[BranchName, Branch | None] = {"attention": family.attention, "mlp": family.mlp}
+    return {name: branch for name, branch in known.items() if branch is not None and parts(block, branch)}
 
 
 @contextmanager

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from tapioca.models.branches import argument_names
+from tapioca.errors import ModelError
+from tapioca.models.branches import argument_names, layer_branches, scaled_branch
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import forward
-from tapioca.records import Plan
+from tapioca.records import BranchName, Plan
 
 
 def layer_outputs(
@@ -55,6 +56,61 @@ def residual_stream(
         layer_outputs(model, batch, lambda place, output: read(place + 1, output))
     finally:
         handle.remove()
+
+
+def branch_stream(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], read: Callable[[int, torch.Tensor], None]
+) -> None:
+    """Run a batch and hand over the residual stream branch by branch, in the order of `branch_places`.
+
+    The state between the branches of a layer is that layer's output computed again without its MLP. So whatever the
+    model does to a branch's output before it adds it, a norm or a factor of its configuration, is in the update, and the
+    updates sum to the state exactly. Where both branches read the layer's input, attention counts as added first.
+
+    Args:
+        model: possibly under a plan.
+        batch: from `collate`.
+        read: called with 0 and the first layer's input, then with n and the state after n branches: (batch, token, width).
+
+    Raises:
+        ModelError: the model's branches cannot be told apart, or are not known.
+    """
+    depth = 0
+    blocks, config = find_layers(model).blocks, model.config.get_text_config(decoder=True)
+
+    def hand_over(output: Any) -> None:
+        nonlocal depth
+        read(depth, output[0] if isinstance(output, tuple) else output)
+        depth += 1
+
+    def hook(module: Any, args: Any, kwargs: Any, output: Any) -> None:
+        if module is blocks[0]:
+            hand_over(args[0] if args else kwargs[argument_names(module)[0]])
+        branches = layer_branches(model, module)
+        if len(branches) == 2:
+            with scaled_branch(module, branches["mlp"], 0.0, config):
+                hand_over(module.forward(*args, **kwargs))
+        hand_over(output)
+
+    branch_places(model)
+    with ExitStack() as stack:
+        for block in blocks:
+            stack.callback(block.register_forward_hook(hook, with_kwargs=True).remove)
+        forward(model, batch, keep=1)
+
+
+def branch_places(model: PreTrainedModel) -> tuple[tuple[int, BranchName], ...]:
+    """The branches of the running model in the order they are added: the layer's place, and which branch.
+
+    Raises:
+        ModelError: the model's branches cannot be told apart, or are not known.
+    """
+    blocks = find_layers(model).blocks
+    try:
+        return tuple((place, name) for place, block in enumerate(blocks) for name in layer_branches(model, block))
+    except ModelError as error:
+        reason = str(error).partition(";")[0]
+        raise ModelError(f"single branches cannot be observed: {reason}; observe whole layers") from error
 
 
 def first_non_finite(model: PreTrainedModel, plan: Plan, batch: dict[str, torch.Tensor]) -> str:

@@ -3,6 +3,7 @@
 from tapioca.records.compare import CompareInfo, Pick, Searched
 from tapioca.records.config import ApplyConfig, CompareConfig, ExportConfig, PruneConfig, Request, RunConfig
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row, Spent
+from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Update, Updates
 from tapioca.records.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, ranges
 from tapioca.records.results import (
     Canary,
@@ -26,6 +27,7 @@ __all__ = [
     "GRAINS",
     "Answer",
     "ApplyConfig",
+    "Attribution",
     "BranchName",
     "Canary",
     "Check",
@@ -33,6 +35,7 @@ __all__ = [
     "CompareInfo",
     "Cost",
     "Deviation",
+    "Estimate",
     "Example",
     "ExportConfig",
     "Fluency",
@@ -41,6 +44,7 @@ __all__ = [
     "Inputs",
     "Judgement",
     "Metric",
+    "Permuted",
     "Pick",
     "Plan",
     "Profile",
@@ -53,7 +57,10 @@ __all__ = [
     "Scores",
     "Searched",
     "Spent",
+    "Spread",
     "Trial",
+    "Update",
+    "Updates",
     "Verdict",
     "Work",
     "ranges",

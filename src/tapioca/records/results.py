@@ -172,6 +172,7 @@ class Deviation(Record):
 
     Attributes:
         signed: log ratio to the reference, one per layer.
+        effect: the same difference in standard deviations of one example (Cohen's d), one per layer.
         value: mean of |signed| over the layers.
         null_mean, null_upper: mean and 95th percentile of `value` between two ID samples of the same sizes.
     """
@@ -181,6 +182,7 @@ class Deviation(Record):
     kind: Literal["norm", "distance"]
     layers: tuple[int, ...]
     signed: tuple[float, ...]
+    effect: tuple[float, ...] = ()
     value: float
     ci95: Interval
     null_mean: float
@@ -190,6 +192,11 @@ class Deviation(Record):
     def excess(self) -> float:
         """The deviation beyond what two ID samples differ by."""
         return self.value - self.null_mean
+
+    @property
+    def excess_ci95(self) -> Interval:
+        """Interval of the excess over examples."""
+        return self.ci95[0] - self.null_mean, self.ci95[1] - self.null_mean
 
 
 class Fluency(Record):
