@@ -1,4 +1,4 @@
-"""What the benchmarks here share: the machine they run on, and the work its layers do."""
+"""What the benchmarks here share: the machine they run on, the work its layers do, and the memory it holds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 
+import psutil
 import torch
 import transformers
 from transformers import PreTrainedModel
@@ -57,3 +59,37 @@ def counting(model: PreTrainedModel) -> Iterator[Done]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@dataclass
+class Held:
+    """Most memory held at once above what was held before, in MiB."""
+
+    mebibytes: float = 0.0
+
+
+@contextmanager
+def peak() -> Iterator[Held]:
+    """Watch memory: torch's own on a GPU; else the process's resident set, looked at every few milliseconds."""
+    held, stop, process = Held(), Event(), psutil.Process()
+    if DEVICE == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated() if DEVICE == "cuda" else process.memory_info().rss
+    most = before
+
+    def watch() -> None:
+        nonlocal most
+        while not stop.wait(0.005):
+            most = max(most, process.memory_info().rss)
+
+    watcher = Thread(target=watch)
+    if DEVICE == "cpu":
+        watcher.start()
+    try:
+        yield held
+    finally:
+        stop.set()
+        if watcher.ident:
+            watcher.join()
+        most = torch.cuda.max_memory_allocated() if DEVICE == "cuda" else most
+        held.mebibytes = (most - before) / 2**20

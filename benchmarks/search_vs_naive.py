@@ -2,7 +2,8 @@
 
 The published procedure scores every candidate from scratch, one prompt at a time, over the whole vocabulary at every
 position. Both sides here score one label token for each example, start from the full model, and drop in each round the
-layer whose absence leaves most right answers (ties: the lowest). Runs alternate in one process.
+layer whose absence leaves most right answers (ties: the lowest). Runs alternate in one process. Layer-tokens are counted
+while the models run, and memory is the peak above what the process held before a run.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
-from measure import DEVICE, machine
+from measure import DEVICE, counting, machine, peak
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tapioca.evaluate import evaluate
@@ -22,9 +25,8 @@ from tapioca.models.edit import apply
 from tapioca.models.known import Reuse
 from tapioca.models.sweep import Schedule
 from tapioca.records import Example, Metric, Plan, Row, Trial
-from tapioca.records.tree import layers_computed
 from tapioca.search.greedy import Greedy
-from tapioca.search.race import Race
+from tapioca.search.race import DELTA, Race
 from tapioca.tasks.batches import batches
 from tapioca.tasks.choice import ACCURACY, Label
 
@@ -44,12 +46,12 @@ def make_model(layers: int, width: int, vocabulary: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
-def make_task(examples: int, vocabulary: int, shortest: int, longest: int) -> Label:
-    """Random prompts with random right answers."""
+def make_task(examples: int, vocabulary: int, shortest: int, longest: int, shared: int = 0) -> Label:
+    """Random prompts with random right answers; `shared` tokens stand before all of them."""
     rng = np.random.default_rng(0)
-    made = []
+    opening, made = tuple(rng.integers(20, vocabulary, shared).tolist()), []
     for number in range(examples):
-        prompt = tuple(rng.integers(20, vocabulary, rng.integers(shortest, longest + 1)).tolist())
+        prompt = opening + tuple(rng.integers(20, vocabulary, rng.integers(shortest, longest + 1)).tolist())
         row = Row(inputs=prompt, targets=LABELS)
         gold = int(rng.integers(len(LABELS)))
         made.append(Example(id=f"{number:05d}", group=str(number), rows=(row,), prompt=prompt, gold=gold))
@@ -83,14 +85,15 @@ def naive_accuracy(model: LlamaForCausalLM, task: Label, plan: Plan) -> float:
     return right / len(task.examples)
 
 
-def tapioca(model: LlamaForCausalLM, task: Label, rounds: int, batch: int) -> list[tuple[Plan, float]]:
+def tapioca(model: LlamaForCausalLM, task: Label, rounds: int, batch: int, race: bool) -> list[tuple[Plan, float]]:
     """The same search by Tapioca; epsilon 1 lets every round's winner pass."""
     metric: Metric = task.metric
     search = Greedy(model.config.num_hidden_layers, metric, epsilon=1.0, max_drops=rounds)
     schedule = Schedule(reuse=Reuse(4 * 2**30, len(batches(task, batch))))
+    seed = 0 if race else None
     while plans := search.ask():
-        race = Race(len(plans), len(task.examples))
-        scores = evaluate(model, task, plans, batch_size=batch, stopping=race, schedule=schedule)
+        stopping = Race(len(plans), len(task.examples), delta=DELTA if race else 0.0)
+        scores = evaluate(model, task, plans, batch_size=batch, stopping=stopping, seed=seed, schedule=schedule)
         asked = (~np.isnan(scores.values)).sum(1)
         search.tell([
             Trial(plan=plan, score=score, likelihood=0.0, examples=None if seen == len(task.examples) else int(seen))
@@ -99,25 +102,38 @@ def tapioca(model: LlamaForCausalLM, task: Label, rounds: int, batch: int) -> li
     return [(trial.plan, trial.score) for trial in search.path]
 
 
-def work(task: Label, path: list[tuple[Plan, float]], batch: int) -> tuple[float, float]:
-    """Layers times tokens that either side computes for a search along a path, padding included."""
-    layers, alone, shared = path[0][0].n_layers, 0.0, 0.0
-    padded = sum(len(cut.examples) * cut.examples[0].length for cut in batches(task, batch))
-    tokens = sum(example.length for example in task.examples)
-    asked = [(path[0][0],)]
-    asked += [tuple(Plan.drop(layers, [*plan.drops, layer]) for layer in plan.kept) for plan, _ in path[:-1]]
-    for plans in asked:
-        alone += sum(len(plan.kept) for plan in plans) * tokens
-        shared += layers_computed(plans) * padded
-    return alone, shared
+@dataclass
+class Run:
+    """What a search chose and took."""
+
+    seconds: float
+    mebibytes: float
+    layer_tokens: int
+    path: list[tuple[Plan, float]]
 
 
-def timed(search: Search) -> tuple[float, list[tuple[Plan, float]]]:
-    start = time.perf_counter()
-    path = search()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start, path
+def measured(model: LlamaForCausalLM, search: Search) -> Run:
+    with counting(model) as done, peak() as held:
+        start = time.perf_counter()
+        path = search()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - start
+    return Run(seconds, held.mebibytes, done.layer_tokens, path)
+
+
+def compare(model: LlamaForCausalLM, slow: Search, fast: Search, repeats: int) -> str:
+    """A row of the table: alternating runs of both sides."""
+    runs = [(measured(model, slow), measured(model, fast)) for _ in range(repeats)]
+    ratios = [left.seconds / right.seconds for left, right in runs]
+    left, right = runs[-1]
+    same = all(one.path == other.path for one, other in runs)
+    seconds = [statistics.median(run.seconds for run in side) for side in zip(*runs, strict=True)]
+    return (
+        f"{seconds[0]:8.1f} {seconds[1]:10.2f}  {statistics.median(ratios):6.1f} [{min(ratios):.1f}, {max(ratios):.1f}]"
+        f"  {left.layer_tokens / 1e6:8.2f} {right.layer_tokens / 1e6:8.3f}  {left.mebibytes:7.0f} {right.mebibytes:8.0f}"
+        f"  {right.path[-1][0]!s:10}  {'yes' if same else 'NO'}"
+    )
 
 
 def main() -> None:
@@ -127,32 +143,30 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=8192)
     parser.add_argument("--examples", type=int, default=64)
     parser.add_argument("--tokens", type=int, nargs=2, default=(48, 80), metavar=("FROM", "TO"))
+    parser.add_argument("--shared", type=int, default=0, help="tokens that stand before all prompts")
+    parser.add_argument("--race", action="store_true", help="stop plans that can hardly win")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     print(machine(asked.threads))
-    print(f"width {asked.width}, vocabulary {asked.vocabulary}, {asked.examples} prompts of {asked.tokens[0]} to "
-          f"{asked.tokens[1]} tokens, {asked.rounds} round(s), batches of {asked.batch}")  # fmt: skip
-    print("layers  naive s  Tapioca s  ratio [range]      layer-tokens, ratio  dropped    same decisions")
-    task = make_task(asked.examples, asked.vocabulary, *asked.tokens)
+    print(
+        f"width {asked.width}, vocabulary {asked.vocabulary}, {asked.examples} prompts of {asked.tokens[0]} to "
+        f"{asked.tokens[1]} tokens behind {asked.shared} shared ones, {asked.rounds} round(s), batches of {asked.batch}"
+        f"{', racing' if asked.race else ''}"
+    )
+    print("        seconds of            ratio of              10^6 layer-tokens   MiB")
+    print(
+        "layers     naive    Tapioca  seconds [range]       naive  Tapioca    naive  Tapioca  dropped     same decisions"
+    )
+    task = make_task(asked.examples, asked.vocabulary, *asked.tokens, asked.shared)
     for layers in asked.layers:
         model = make_model(layers, asked.width, asked.vocabulary).to(DEVICE)
-        tapioca(model, task.only(task.examples[: asked.batch]), 1, asked.batch)  # warm
-        slow, fast, same = [], [], True
-        for _ in range(asked.repeats):
-            seconds, theirs = timed(lambda model=model: naive(model, task, asked.rounds))
-            slow.append(seconds)
-            seconds, ours = timed(lambda model=model: tapioca(model, task, asked.rounds, asked.batch))
-            fast.append(seconds)
-            same &= ours == theirs
-        ratios = [left / right for left, right in zip(slow, fast, strict=True)]
-        alone, shared = work(task, ours, asked.batch)
-        print(f"{layers:6}  {statistics.median(slow):7.1f}  {statistics.median(fast):9.2f}  "
-              f"{statistics.median(ratios):5.2f} [{min(ratios):.2f}, {max(ratios):.2f}]  "
-              f"{alone / 1e6:7.2f} M  {alone / shared:5.2f}  {ours[-1][0]!s:9}  {'yes' if same else 'NO'}",
-              flush=True)  # fmt: skip
+        tapioca(model, task.only(task.examples[: asked.batch]), 1, asked.batch, False)  # warm
+        slow = partial(naive, model, task, asked.rounds)
+        fast = partial(tapioca, model, task, asked.rounds, asked.batch, asked.race)
+        print(f"{layers:6} {compare(model, slow, fast, asked.repeats)}", flush=True)
 
 
 if __name__ == "__main__":
