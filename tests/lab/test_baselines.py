@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import linalg, stats
 
-from tapioca.lab.baselines import errors, gap_closed, nearest, ridge, skill
+from tapioca.lab.baselines import errors, gap_closed, nearest, residual_noise, ridge, skill
 from tapioca.lab.functions import Distribution, Polynomials
 from tapioca.lab.tasks import draw_named
 
@@ -67,7 +67,8 @@ def test_nearest_neighbour() -> None:
 def test_errors_are_means_over_the_scored_points(scored: int) -> None:
     prompts = draw_named("lab:context_noise=0.5,n=40").prompts
     found = errors(prompts, scored)
-    noise = np.sqrt(np.mean((prompts.seen - prompts.targets)[:, :-1] ** 2))
+    fits = [linalg.lstsq(np.vander(x, 4), y)[1] for x, y in zip(prompts.x[:, :-1], prompts.seen[:, :-1], strict=True)]
+    noise = np.sqrt(np.sum(fits) / (40 * (19 - 4)))
     assert noise == pytest.approx(0.5, rel=0.05)
     for at in range(40):
         x, seen, targets = prompts.x[at], prompts.seen[at], prompts.targets[at]
@@ -103,7 +104,26 @@ def test_ridge_knows_the_noise_that_is_there() -> None:
     )
     assert right < half
     assert right < double
+    assert residual_noise(prompts) == pytest.approx(0.5, rel=0.01)
     assert errors(prompts, 1)["ridge"].mean() == pytest.approx(right, rel=1e-3)
+
+
+def test_what_counts_as_noise() -> None:
+    for name, noise in (
+        ("context_outliers=0.04", 1.0),  # the root of 0.04 · 5²
+        ("rule_offset=3", 0.0),
+        ("context_repeated=1,noise=0.3", 0.3),
+        ("context_shorter=15,noise=0.3", 0.3),  # four points pass through every cubic
+        ("context_longer=44,noise=0.3", 0.3),
+    ):
+        assert residual_noise(draw_named(f"lab:{name},n=4000").prompts) == pytest.approx(noise, rel=0.03, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["sines=1", "absolutes=1", "steps=1", "splines=1"])
+def test_ridge_is_of_use_on_functions_that_are_no_polynomials(name: str) -> None:
+    drawn = draw_named(f"lab:{name},n=1000")
+    found = errors(drawn.prompts, drawn.scored)
+    assert 0.01 * found["constant"].mean() < found["ridge"].mean() < found["constant"].mean()
 
 
 def test_skill_and_the_gap_closed() -> None:

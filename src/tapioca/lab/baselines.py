@@ -19,27 +19,47 @@ Predictor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 def errors(prompts: Prompts, scored: int) -> dict[str, np.ndarray]:
     """The error of every baseline on every prompt.
 
-    - `ridge`: see `ridge`, with the degree of the prompts' law and the noise that their context really has (the root
-      mean square of what is read minus the function behind it: no learner is told so much);
+    - `ridge`: see `ridge`, with the degree of the prompts' law and the noise that `residual_noise` finds;
     - `nearest neighbour`: the y read at the context point whose x is nearest;
     - `constant`: the mean of the training law, which is 0 for the lab's polynomials. It is not the mean of the answers
       at hand, as `Regression.constant` is: a shift that moves them makes it worse.
 
     Args:
-        prompts: the prompts; for functions of another class ridge fits the polynomials they stand in for.
+        prompts: the prompts; to functions of another class ridge fits the polynomials they stand in for.
         scored: how many of the last points are scored.
 
     Returns:
         Mean squared errors of shape (prompt,), by baseline.
     """
-    law = prompts.law
-    noise = float(np.sqrt(np.mean((prompts.seen - prompts.curves(prompts.x))[:, :-1] ** 2)))
+    law, noise = prompts.law, residual_noise(prompts)
     predictors: dict[str, Predictor] = {
         "ridge": lambda x, y, at: ridge(x, y, at, law, noise),
         "nearest neighbour": nearest,
         "constant": lambda x, y, at: np.full(len(at), law.mean),
     }
     return {name: _errors(prompts, scored, predictor) for name, predictor in predictors.items()}
+
+
+def residual_noise(prompts: Prompts) -> float:
+    """Standard deviation of what no polynomial of the law's degree can follow in the contexts.
+
+    Taken from the residuals of a least-squares fit to each context, pooled over the prompts, so corrupted contexts and
+    functions of another class count as noisy; at least the noise of the law, which is all where no context is longer
+    than it has coefficients.
+    """
+    x, seen = prompts.x[:, :-1], prompts.seen[:, :-1]
+    left, _, _, told = _decomposed(x, prompts.law.degree)
+    fitted = np.einsum("npk,nk,nqk,nq->np", left, told, left, seen, optimize=True)
+    free = x.size - int(told.sum())
+    return max(prompts.law.noise, float(np.sqrt(np.sum((seen - fitted) ** 2) / free)) if free else 0.0)
+
+
+def _decomposed(x: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Singular value decomposition of the powers of x, and which of the singular values are not 0 but for rounding."""
+    design = x[:, :, None] ** np.arange(degree + 1)
+    left, singular, right = np.linalg.svd(design, full_matrices=False)
+    tolerance = singular[:, :1] * max(design.shape[1:]) * np.finfo(np.float64).eps
+    return left, singular, right, singular > tolerance
 
 
 def _errors(prompts: Prompts, scored: int, predict: Predictor) -> np.ndarray:
@@ -72,12 +92,9 @@ def ridge(x: np.ndarray, y: np.ndarray, at: np.ndarray, law: Polynomials, noise:
     mean = law.coefficients.moment(1)
     variance = law.coefficients.moment(2) - mean**2
     powers = np.arange(law.degree + 1)
-    design = x[:, :, None] ** powers
-    left, singular, right = np.linalg.svd(design, full_matrices=False)
-    tolerance = singular[:, :1] * max(design.shape[1:]) * np.finfo(np.float64).eps
-    told = (singular > tolerance) & (variance > 0)
-    penalised = np.where(told, singular**2 * variance + noise**2, np.inf)
-    residual = np.einsum("npk,np->nk", left, y - mean * design.sum(-1))
+    left, singular, right, told = _decomposed(x, law.degree)
+    penalised = np.where(told & (variance > 0), singular**2 * variance + noise**2, np.inf)
+    residual = np.einsum("npk,np->nk", left, y - mean * (x[:, :, None] ** powers).sum(-1))
     coefficients = mean + np.einsum("nkj,nk->nj", right, singular * variance / penalised * residual)
     return np.asarray(np.einsum("nk,nk->n", at[:, None] ** powers, coefficients))
 
