@@ -21,6 +21,7 @@ COMMANDS = (
     ["inspect"],
     ["demo"],
     ["lab"],
+    ["lab", "shifts"],
     ["lab", "train"],
     ["lab", "train-text"],
 )

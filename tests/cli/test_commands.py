@@ -18,6 +18,7 @@ from conftest import choice_rows, write_lines
 
 from tapioca.cli.main import main
 from tapioca.flows.demo import demo_config
+from tapioca.lab.shifts import KINDS
 from tapioca.models.edit import apply
 from tapioca.models.load import load
 from tapioca.records import Plan
@@ -130,6 +131,17 @@ def test_lab_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert "wrote" in out
     assert (tmp_path / "l" / "model.safetensors").is_file()
+
+
+def test_lab_shifts(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(["lab", "shifts"], capsys)
+    assert code == 0
+    for name, kind in KINDS.items():
+        strengths = " ".join(f"{at:g}" for at in kind.strengths)
+        assert re.search(rf"^{name} .*{kind.scored} +{re.escape(strengths)} *$", out, re.MULTILINE), name
+    kept, moved = out.split("answers moved")
+    assert "\ncontext_noise" in kept
+    assert "\nrule_negated" in moved
 
 
 def test_lab_train_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

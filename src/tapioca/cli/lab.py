@@ -1,4 +1,4 @@
-"""tapioca lab train and tapioca lab train-text"""
+"""tapioca lab train, tapioca lab train-text and tapioca lab shifts"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
 
 from tapioca.cli.options import from_record
 from tapioca.lab.config import TextConfig, TrainConfig, Training
@@ -16,7 +17,7 @@ from tapioca.lab.config import TextConfig, TrainConfig, Training
 if TYPE_CHECKING:
     from tapioca.lab.loop import OnStep
 
-app = typer.Typer(help="The lab: train small models to try things on.", no_args_is_help=True)
+app = typer.Typer(help="The lab: small models to try things on, and shifts to try them with.", no_args_is_help=True)
 
 
 def run_train(config: TrainConfig) -> None:
@@ -33,6 +34,30 @@ def run_train_text(config: TextConfig) -> None:
 
     with _shown(config) as on_step:
         train_text(config, on_step)
+
+
+def run_shifts() -> None:
+    """List the shifts by what becomes of the answers: what each does at strength s, and the strengths of a study.
+
+    A task is named after one, as lab:SHIFT=STRENGTH. Where the query alone is scored, the other points are none it
+    could be compared with.
+    """
+    from tapioca.lab.shifts import KINDS
+
+    console = Console(highlight=False)
+    for family in ("kept", "moved"):
+        table = Table(
+            f"answers {family}",
+            Column("what it does", overflow="fold"),
+            "scored",
+            "strengths",
+            box=None,
+            pad_edge=False,
+        )
+        for name, kind in KINDS.items():
+            if kind.family == family:
+                table.add_row(name, kind.summary, kind.scored, " ".join(f"{at:g}" for at in kind.strengths))
+        console.print(table, "")
 
 
 @contextmanager
@@ -52,5 +77,6 @@ def _shown(config: Training) -> Iterator[OnStep]:
     console.print(f"wrote     {config.out}", highlight=False)
 
 
+app.command("shifts")(run_shifts)
 app.command("train")(from_record(TrainConfig, run_train))
 app.command("train-text")(from_record(TextConfig, run_train_text, argument="task"))

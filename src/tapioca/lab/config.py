@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from tapioca.lab.functions import Polynomials
+from tapioca.lab.functions import MOST_DEGREE, MOST_POINTS, Polynomials
 from tapioca.records import Request
 
 
@@ -36,13 +36,23 @@ class Training(Request):
 class TrainConfig(Training):
     """The request behind `tapioca lab train`."""
 
-    degree: int = Field(default=3, ge=0, description="Highest degree of the polynomials.")
-    points: int = Field(default=20, ge=2, description="Points in a prompt.")
+    degree: int = Field(default=3, ge=0, le=MOST_DEGREE, description="Highest degree of the polynomials.")
+    least_degree: int | None = Field(
+        default=None, ge=0, description="Lowest degree, for a mixture: each prompt's is drawn between the two."
+    )
+    points: int = Field(default=20, ge=2, le=MOST_POINTS, description="Points in a prompt.")
+    noise: float = Field(default=0.0, ge=0, description="Standard deviation of the noise on the y that is read.")
+
+    @model_validator(mode="after")
+    def _degrees_in_order(self) -> Self:
+        if self.least_degree is not None and self.least_degree > self.degree:
+            raise ValueError(f"--least-degree {self.least_degree} is above --degree {self.degree}")
+        return self
 
     @property
     def functions(self) -> Polynomials:
         """The in-distribution functions."""
-        return Polynomials(degree=self.degree, points=self.points)
+        return Polynomials(degree=self.degree, least_degree=self.least_degree, points=self.points, noise=self.noise)
 
 
 class TextConfig(Training):

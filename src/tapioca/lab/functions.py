@@ -2,16 +2,24 @@
 
 A prompt is `points` pairs (x, f(x)) of one function f drawn afresh for every prompt. Every point is
 at once the query for the points before it and context for the points after it (the set-up of Garg et
-al. 2022, arXiv 2208.01066).
+al. 2022, arXiv 2208.01066). *The query* is the last point.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
+
+Curves = Callable[[np.ndarray], np.ndarray]
+"""One function per prompt: inputs of shape (prompt, any number of points) to values of that shape."""
+
+MOST_POINTS = 64
+"""Points of the longest prompt: a learner reads 128 tokens."""
+MOST_DEGREE = 12
 
 
 class Distribution(BaseModel, frozen=True, extra="forbid"):
@@ -25,35 +33,115 @@ class Distribution(BaseModel, frozen=True, extra="forbid"):
         """Independent draws, float64, of the given shape."""
         return rng.uniform(self.a, self.b, size) if self.kind == "uniform" else rng.normal(self.a, self.b, size)
 
+    def moment(self, order: int) -> float:
+        """Expected value of the power `order` of a draw."""
+        if self.kind == "uniform":
+            return sum(self.a**low * self.b ** (order - low) for low in range(order + 1)) / (order + 1)
+        if order < 2:
+            return self.a if order else 1.0
+        return self.a * self.moment(order - 1) + (order - 1) * self.b**2 * self.moment(order - 2)
+
 
 @dataclass(frozen=True)
 class Prompts:
     """n prompts of `points` points each; all arrays are float64 of shape (n, points).
 
-    `seen` is what the learner reads as y; `targets` is what it should have answered at each x. They
-    differ where a shift corrupts the context.
+    Attributes:
+        x: inputs.
+        seen: what the learner reads as y.
+        targets: what it should have answered at each x; not `seen` where the context is corrupted or the rule changed.
+        law: what they were drawn from; a shift changes its degree alone, where polynomials get a higher one.
+        curves: the function behind the context of each prompt, without noise.
     """
 
     x: np.ndarray
     seen: np.ndarray
     targets: np.ndarray
+    law: Polynomials
+    curves: Curves
 
     def __len__(self) -> int:
         return len(self.x)
 
+    def asked_at(self, x: np.ndarray) -> Prompts:
+        """The same functions at other inputs, of any number."""
+        y = self.curves(x)
+        return replace(self, x=x, seen=y, targets=y)
+
+    def following(self, curves: Curves) -> Prompts:
+        """Other functions at the same inputs."""
+        return replace(self, curves=curves).asked_at(self.x)
+
+    def noisy(self, deviation: float, rng: np.random.Generator) -> Prompts:
+        """The same prompts with normal noise on the y that is read; the targets stay clean."""
+        return replace(self, seen=self.seen + deviation * rng.standard_normal(self.seen.shape))
+
 
 class Polynomials(BaseModel, frozen=True, extra="forbid"):
-    """Polynomials c_0 + c_1 x + ... + c_degree x^degree with independent coefficients and inputs."""
+    """Polynomials c_0 + c_1 x + ... + c_degree x^degree with independent coefficients and inputs.
 
-    degree: int = Field(default=3, ge=0, le=12)
+    Attributes:
+        degree: of every polynomial; with `least_degree`, the degree of each is uniform between the two.
+        coefficients, inputs: what they are drawn from.
+        points: points of a prompt, the query included.
+        noise: standard deviation of normal noise on the y that is read; targets have none.
+    """
+
+    degree: int = Field(default=3, ge=0, le=MOST_DEGREE)
+    least_degree: int | None = Field(default=None, ge=0)
     coefficients: Distribution = Distribution()
     inputs: Distribution = Distribution()
     points: int = Field(default=20, ge=2)
+    noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _degrees_in_order(self) -> Self:
+        if self.least_degree is not None and self.least_degree > self.degree:
+            raise ValueError(f"least degree {self.least_degree} is above the degree {self.degree}")
+        return self
 
     def draw(self, n: int, rng: np.random.Generator) -> Prompts:
         """n prompts, each with its own polynomial and its own inputs."""
+        prompts = self.clean(n, rng)
+        return prompts.noisy(self.noise, rng) if self.noise else prompts
+
+    def clean(self, n: int, rng: np.random.Generator) -> Prompts:
+        """n prompts whose y carry no noise: what shifts start from."""
         coefficients = self.coefficients.draw(rng, (n, self.degree + 1))
         x = self.inputs.draw(rng, (n, self.points))
-        powers = x[:, :, None] ** np.arange(self.degree + 1)  # (prompt, point, power)
-        y = np.einsum("npk,nk->np", powers, coefficients)
-        return Prompts(x=x, seen=y, targets=y)
+        if self.least_degree is not None:
+            degrees = rng.integers(self.least_degree, self.degree, n, endpoint=True)
+            coefficients[np.arange(self.degree + 1) > degrees[:, None]] = 0.0
+        y = polynomials(coefficients)(x)
+        return Prompts(x=x, seen=y, targets=y, law=self, curves=polynomials(coefficients))
+
+    @property
+    def mean(self) -> float:
+        """Expected value of f(x)."""
+        return self._expected(lambda degree: self.coefficients.moment(1) * sum(self._input_moments(degree)))
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of f(x) over functions and inputs."""
+        first, second = self.coefficients.moment(1), self.coefficients.moment(2)
+
+        def squared(degree: int) -> float:
+            moments = self._input_moments(2 * degree)
+            crossed = sum(moments[j + k] for j in range(degree + 1) for k in range(degree + 1) if j != k)
+            return second * sum(moments[::2]) + first**2 * crossed
+
+        return float(np.sqrt(self._expected(squared) - self.mean**2))
+
+    def _input_moments(self, highest: int) -> list[float]:
+        return [self.inputs.moment(order) for order in range(highest + 1)]
+
+    def _expected(self, of_degree: Callable[[int], float]) -> float:
+        """Mean of a quantity over the degrees."""
+        least = self.degree if self.least_degree is None else self.least_degree
+        return float(np.mean([of_degree(degree) for degree in range(least, self.degree + 1)]))
+
+
+def polynomials(coefficients: np.ndarray, lowest: int = 0) -> Curves:
+    """Polynomials from coefficients of shape (prompt, power), the first of them that of x^lowest."""
+    powers = np.arange(lowest, lowest + coefficients.shape[1])
+    return lambda x: np.einsum("npk,nk->np", x[:, :, None] ** powers, coefficients)

@@ -63,7 +63,8 @@ def fit(
     model.train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, config))
-    checkpoint = Checkpoint(config.out / "training.pt", said)
+    defaults = {name: field.default for name, field in type(config).model_fields.items() if name in said}
+    checkpoint = Checkpoint(config.out / "training.pt", said, defaults)
     done, losses = checkpoint.restore(model, optimiser, schedule)
     try:
         while done < config.steps:
@@ -113,10 +114,13 @@ def _step(
 
 
 class Checkpoint:
-    """The state of a training on disk, bound to the config that makes it."""
+    """The state of a training on disk, bound to the config that makes it.
 
-    def __init__(self, path: Path, config: dict[str, Any]):
-        self.path, self.config = path, config
+    A setting that is newer than the checkpoint had its default when that was made.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any], defaults: dict[str, Any]):
+        self.path, self.config, self.defaults = path, config, defaults
 
     def save(self, model: PreTrainedModel, optimiser: Any, schedule: Any, done: int, losses: list[float]) -> None:
         """Write weights, optimiser, schedule and losses after `done` steps, whole or not at all."""
@@ -132,7 +136,7 @@ class Checkpoint:
             saved = torch.load(self.path, weights_only=True)
         except Exception as error:  # a torn file can raise anything
             raise UsageError(f"cannot read {self.path}; delete it to start again, or choose another folder") from error
-        if saved["config"] != self.config:
+        if {**self.defaults, **saved["config"]} != self.config:
             raise UsageError(f"{self.path.parent} holds a training with other settings; choose another folder")
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])

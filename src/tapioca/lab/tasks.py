@@ -3,71 +3,132 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from tapioca.errors import UsageError
-from tapioca.lab.functions import Polynomials
-from tapioca.lab.shifts import shift
-from tapioca.tasks.regress import Regression, prompt_example
+from tapioca.lab.functions import MOST_DEGREE, MOST_POINTS, Polynomials, Prompts
+from tapioca.lab.shifts import find
+from tapioca.tasks.regress import BURN_IN, Regression, prompt_example
 from tapioca.tasks.text import Encoder
 
-DEFAULTS = {"n": 2000, "degree": 3, "points": 20, "seed": 0}
+
+@dataclass(frozen=True)
+class Options:
+    """What may follow the shift in a name; `scored` is how many of the last points are."""
+
+    n: int = 2000
+    degree: int = 3
+    points: int = 20
+    seed: int = 0
+    least_degree: int | None = None
+    noise: float = 0.0
+    scored: int | None = None
+
+
+@dataclass(frozen=True)
+class Named:
+    """The prompts behind a name, and how many of their last points are scored."""
+
+    prompts: Prompts
+    scored: int
 
 
 def load_lab(name: str, encoder: Encoder | None = None, given: dict[str, Any] | None = None) -> Regression:
     """Draw a data set of prompts.
 
     Args:
-        name: "lab:" and either "id" or SHIFT=STRENGTH; then, after commas, n (prompts), degree,
-            points and seed. Different names never share prompts.
+        name: "lab:" and either "id" or SHIFT=STRENGTH; then, after commas, any of `Options`. Different names never
+            share prompts.
         encoder: not used; prompts are numbers.
         given: must be empty; the lab has nothing to map or to render.
 
     Raises:
-        UsageError: an unknown shift or option, or a value that is no number.
+        UsageError: an unknown shift or option, or a value that is no number or out of range.
     """
     if given:
         raise UsageError(f"{name} takes no --{', --'.join(given)}; remove what describes files")
-    kind, strength, options = _parse(name)
-    if not (
-        1 <= options["n"] <= 1_000_000
-        and 2 <= options["points"] <= 64
-        and 0 <= options["degree"] <= 12
-        and options["seed"] >= 0
-    ):
-        raise UsageError(f"{name}: n must be 1 to 1000000, points 2 to 64, degree 0 to 12 and seed at least 0")
-    stream = int.from_bytes(hashlib.sha256(f"{kind} {strength}".encode()).digest()[:8], "big")
-    rng = np.random.default_rng([options["seed"], stream])
-    prompts = Polynomials(degree=options["degree"], points=options["points"]).draw(options["n"], rng)
-    if kind != "id":
-        prompts = shift(prompts, kind, strength, rng)
+    found = draw_named(name)
+    prompts, burn_in = found.prompts, found.prompts.x.shape[1] - found.scored
     columns = zip(prompts.x.tolist(), prompts.seen.tolist(), prompts.targets.tolist(), strict=True)
     examples = [
-        prompt_example({"id": str(at), "x": x, "y": y, "targets": targets}, f"{name} prompt {at}")
+        prompt_example({"id": str(at), "x": x, "y": y, "targets": targets}, f"{name} prompt {at}", burn_in)
         for at, (x, y, targets) in enumerate(columns)
     ]
     return Regression(name=name, examples=tuple(examples))
 
 
-def _parse(name: str) -> tuple[str, float, dict[str, int]]:
+def draw_named(name: str) -> Named:
+    """The prompts of a name as arrays, for what needs more than examples.
+
+    Raises:
+        UsageError: as `load_lab`.
+    """
+    shift, strength, options = _parse(name)
+    law = Polynomials(
+        degree=options.degree, least_degree=options.least_degree, points=options.points, noise=options.noise
+    )
+    kind = None if shift == "id" else find(shift, strength)
+    scored = _scored(name, options, query_only=kind is not None and kind.query_only)
+    rng = np.random.default_rng([options.seed, _stream(shift, strength, options)])
+    prompts = law.clean(options.n, rng)
+    if kind:
+        prompts = kind.change(prompts, strength, rng)
+    return Named(prompts.noisy(options.noise, rng) if options.noise else prompts, scored)
+
+
+def _stream(shift: str, strength: float, options: Options) -> int:
+    """A random stream of its own for every shift, strength and way of asking."""
+    asked = {name: getattr(options, name) for name in ("least_degree", "noise", "scored")}
+    told = "".join(f" {name}={value}" for name, value in asked.items() if value != getattr(Options, name))
+    return int.from_bytes(hashlib.sha256(f"{shift} {strength}{told}".encode()).digest()[:8], "big")
+
+
+def _scored(name: str, options: Options, query_only: bool) -> int:
+    """How many of the last points are scored: all but the burn-in where nothing is said and nothing forbids it."""
+    if query_only and options.scored not in (None, 1):
+        raise UsageError(f"{name}: this shift keeps the answer of the query alone; scored must be 1 or left out")
+    if not query_only and options.scored is None and options.points <= BURN_IN:
+        raise UsageError(f"{name}: the first {BURN_IN} points are not scored; expected more points, or scored=1")
+    return options.scored or (1 if query_only else options.points - BURN_IN)
+
+
+def _parse(name: str) -> tuple[str, float, Options]:
     """Shift, strength and options of a name."""
     head, *rest = name.removeprefix("lab:").split(",")
-    kind, _, strength = head.partition("=")
-    options = dict(DEFAULTS)
+    shift, _, strength = head.partition("=")
+    if shift == "id" and strength:
+        raise UsageError(f"{name}: the ID data have no strength; write lab:id")
+    known = [field.name for field in fields(Options)]
+    given = dict(part.partition("=")[::2] for part in rest)
+    if unknown := [key for key in given if key not in known]:
+        raise UsageError(f"{name}: unknown option '{unknown[0]}'; expected {', '.join(known)}")
     try:
-        for part in rest:
-            key, _, value = part.partition("=")
-            if key not in options:
-                raise UsageError(f"{name}: unknown option '{key}'; expected {', '.join(options)}")
-            options[key] = int(value)
-        if kind == "id" and strength:
-            raise UsageError(f"{name}: the ID data have no strength; write lab:id")
-        return kind, 0.0 if kind == "id" else float(strength), options
+        numbers = {key: float(value) if key == "noise" else int(value) for key, value in given.items()}
+        amount = 0.0 if shift == "id" else float(strength)
     except ValueError as error:
-        if isinstance(error, UsageError):
-            raise
         raise UsageError(
             f"{name}: expected lab:id or lab:SHIFT=STRENGTH with whole-number options, such as lab:target_offset=3,n=2000"
         ) from error
+    return shift, amount, _checked(name, Options(**numbers))  # type: ignore[arg-type]  # only noise is a float
+
+
+def _checked(name: str, options: Options) -> Options:
+    """The options, or one line on what is out of range."""
+    least = 0 if options.least_degree is None else options.least_degree
+    scored = 1 if options.scored is None else options.scored
+    for right, said in (
+        (1 <= options.n <= 1_000_000, "n 1 to 1000000"),
+        (2 <= options.points <= MOST_POINTS, f"points 2 to {MOST_POINTS}"),
+        (0 <= options.degree <= MOST_DEGREE, f"degree 0 to {MOST_DEGREE}"),
+        (options.seed >= 0, "seed at least 0"),
+        (0 <= least <= options.degree, f"least_degree 0 to the degree, {options.degree}"),
+        (math.isfinite(options.noise) and options.noise >= 0, "noise a finite number, at least 0"),
+        (1 <= scored < options.points, f"scored 1 to {options.points - 1}, the points that have a context"),
+    ):
+        if not right:
+            raise UsageError(f"{name}: expected {said}")
+    return options

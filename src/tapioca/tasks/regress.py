@@ -23,7 +23,7 @@ class Regression(Task):
     """One prompt x1 y1 ... xn per example; the score is minus the mean squared error of the scored points.
 
     Every point is a query for the points before it. The first `BURN_IN` are not scored, since no
-    context can tell them yet.
+    context can tell them yet; where the lab says so, no point is but the last.
     """
 
     metric: Metric = SQUARED_ERROR
@@ -46,8 +46,13 @@ class Regression(Task):
         return -float(np.var(targets))
 
 
-def prompt_example(fields: Mapping[str, Any], where: str) -> Example:
+def prompt_example(fields: Mapping[str, Any], where: str, burn_in: int = BURN_IN) -> Example:
     """An example from a row with number lists `x` and `y`, and `targets` where the answers are not the y read.
+
+    Args:
+        fields: the row.
+        where: what messages call it.
+        burn_in: so many first points are not scored.
 
     Raises:
         DataError: the lists are missing, of different lengths, too short, or hold anything but finite numbers.
@@ -58,12 +63,12 @@ def prompt_example(fields: Mapping[str, Any], where: str) -> Example:
         raise DataError(
             f"{where}: x, y and targets must be as long as each other, got {len(x)}, {len(y)} and {len(targets)}"
         )
-    if len(x) <= BURN_IN:
+    if len(x) <= burn_in:
         raise DataError(
-            f"{where}: {len(x)} points; at least {BURN_IN + 1} are needed, the first {BURN_IN} are not scored"
+            f"{where}: {len(x)} points; at least {burn_in + 1} are needed, the first {burn_in} are not scored"
         )
     inputs = interleave(x, y)
-    rows = (Row(inputs=inputs, targets=tuple(targets[BURN_IN:].tolist())),)
+    rows = (Row(inputs=inputs, targets=tuple(targets[burn_in:].tolist())),)
     content = rows_digest(rows)
     return Example(
         id=field_or(fields, "id", content),

@@ -1,0 +1,120 @@
+"""What can be known of the answers without a trained model, from the same context.
+
+Every baseline answers each of the last `scored` points of a prompt from the points before it, and its error is the mean
+squared error over them: what the task measures of a model. The measures below put a model's error beside theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tapioca.lab.functions import Polynomials, Prompts
+
+Predictor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Context x and y of shape (prompt, context point) and one more x of shape (prompt,), to the y there."""
+
+
+def errors(prompts: Prompts, scored: int) -> dict[str, np.ndarray]:
+    """The error of every baseline on every prompt.
+
+    - `ridge`: see `ridge`, with the degree of the prompts' law and the noise that `residual_noise` finds;
+    - `nearest neighbour`: the y read at the context point whose x is nearest;
+    - `constant`: the mean of the training law, which is 0 for the lab's polynomials. It is not the mean of the answers
+      at hand, as `Regression.constant` is: a shift that moves them makes it worse.
+
+    Args:
+        prompts: the prompts; to functions of another class ridge fits the polynomials they stand in for.
+        scored: how many of the last points are scored.
+
+    Returns:
+        Mean squared errors of shape (prompt,), by baseline.
+    """
+    law, noise = prompts.law, residual_noise(prompts)
+    predictors: dict[str, Predictor] = {
+        "ridge": lambda x, y, at: ridge(x, y, at, law, noise),
+        "nearest neighbour": nearest,
+        "constant": lambda x, y, at: np.full(len(at), law.mean),
+    }
+    return {name: _errors(prompts, scored, predictor) for name, predictor in predictors.items()}
+
+
+def residual_noise(prompts: Prompts) -> float:
+    """Standard deviation of what no polynomial of the law's degree can follow in the contexts.
+
+    Taken from the residuals of a least-squares fit to each context, pooled over the prompts, so corrupted contexts and
+    functions of another class count as noisy; at least the noise of the law, which is all where no context is longer
+    than it has coefficients.
+    """
+    x, seen = prompts.x[:, :-1], prompts.seen[:, :-1]
+    left, _, _, told = _decomposed(x, prompts.law.degree)
+    fitted = np.einsum("npk,nk,nqk,nq->np", left, told, left, seen, optimize=True)
+    free = x.size - int(told.sum())
+    return max(prompts.law.noise, float(np.sqrt(np.sum((seen - fitted) ** 2) / free)) if free else 0.0)
+
+
+def _decomposed(x: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Singular value decomposition of the powers of x, and which of the singular values are not 0 but for rounding."""
+    design = x[:, :, None] ** np.arange(degree + 1)
+    left, singular, right = np.linalg.svd(design, full_matrices=False)
+    tolerance = singular[:, :1] * max(design.shape[1:]) * np.finfo(np.float64).eps
+    return left, singular, right, singular > tolerance
+
+
+def _errors(prompts: Prompts, scored: int, predict: Predictor) -> np.ndarray:
+    """Mean squared error of a predictor over the last points of each prompt."""
+    points = prompts.x.shape[1]
+    squares = [
+        (predict(prompts.x[:, :at], prompts.seen[:, :at], prompts.x[:, at]) - prompts.targets[:, at]) ** 2
+        for at in range(points - scored, points)
+    ]
+    return np.asarray(np.mean(squares, axis=0))
+
+
+def ridge(x: np.ndarray, y: np.ndarray, at: np.ndarray, law: Polynomials, noise: float) -> np.ndarray:
+    """Ridge regression on the powers of x, with the penalty that the law of the coefficients implies.
+
+    For coefficients of mean m and variance v (1/3 where they are U(−1, 1)) and noise of variance σ², it shrinks towards m
+    with λ = σ²/v. That is the posterior mean for normal coefficients and noise, and for any others of these variances the
+    best prediction that is linear in y; with uniform ones a predictor that is not linear can be a little better. Without
+    noise it interpolates, and of several polynomials that do takes the one nearest m.
+
+    Args:
+        x, y: the context, of shape (prompt, context point).
+        at: where to predict, of shape (prompt,).
+        law: the polynomials; of several degrees the highest is fitted.
+        noise: σ, the standard deviation of the noise on y.
+
+    Returns:
+        Predictions of shape (prompt,).
+    """
+    mean = law.coefficients.moment(1)
+    variance = law.coefficients.moment(2) - mean**2
+    powers = np.arange(law.degree + 1)
+    left, singular, right, told = _decomposed(x, law.degree)
+    penalised = np.where(told & (variance > 0), singular**2 * variance + noise**2, np.inf)
+    residual = np.einsum("npk,np->nk", left, y - mean * (x[:, :, None] ** powers).sum(-1))
+    coefficients = mean + np.einsum("nkj,nk->nj", right, singular * variance / penalised * residual)
+    return np.asarray(np.einsum("nk,nk->n", at[:, None] ** powers, coefficients))
+
+
+def nearest(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The y of the context point nearest in x; of several the first. Shapes as in `ridge`."""
+    found = np.abs(x - at[:, None]).argmin(axis=1)
+    return np.asarray(np.take_along_axis(y, found[:, None], axis=1)[:, 0])
+
+
+def skill(error: np.ndarray, constant: np.ndarray) -> float:
+    """1 − error / error of the constant, from means over prompts: 1 is perfect, 0 no better than the constant."""
+    return 1.0 - float(np.mean(error) / np.mean(constant))
+
+
+def gap_closed(full: np.ndarray, pruned: np.ndarray, ridge: np.ndarray) -> float | None:
+    """Share of the full model's excess error over ridge that pruning removes, from errors per prompt.
+
+    1 where the pruned model is as good as ridge, below 0 where it is worse than the full one; None where the full model is
+    no worse than ridge, so that there is no gap.
+    """
+    gap = float(np.mean(full) - np.mean(ridge))
+    return float(np.mean(full) - np.mean(pruned)) / gap if gap > 0 else None

@@ -1,0 +1,165 @@
+"""Shifts that leave the distribution of the answers alone and change what surrounds them.
+
+The context is all points but the query. Where the others stop being what the query is (sorted, repeated, elsewhere),
+their own answers do move, and the query alone may be scored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tapioca.errors import UsageError
+from tapioca.lab.functions import MOST_POINTS, Prompts
+from tapioca.lab.shifts.base import Kind
+
+OUTLIER = 5.0
+
+
+def context_noise(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """The y the learner reads carry normal noise of standard deviation `strength`; the answers stay clean."""
+    return prompts.noisy(strength, rng)
+
+
+def context_outliers(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """A share of the y the learner reads lie `OUTLIER` too high or too low."""
+    hit = rng.random(prompts.seen.shape) < strength
+    return replace(prompts, seen=prompts.seen + hit * rng.choice([-OUTLIER, OUTLIER], prompts.seen.shape))
+
+
+def context_scrambled(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """A share of the context points have their y exchanged among themselves, so that they belong to other x."""
+    order = _order(prompts, strength, rng, rng.random(prompts.x.shape))
+    return replace(prompts, seen=np.take_along_axis(prompts.seen, order, axis=1))
+
+
+def context_jittered(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """The x of the context points carry normal noise of standard deviation `strength`; their y belong to the true x."""
+    x = prompts.x.copy()
+    x[:, :-1] += strength * rng.standard_normal(x[:, :-1].shape)
+    return replace(prompts, x=x)
+
+
+def context_permuted(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """A share of the context points trade places. Their order is random anyway: a shift that must show no effect."""
+    return _taken(prompts, _order(prompts, strength, rng, rng.random(prompts.x.shape)))
+
+
+def context_sorted(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """A share of the context points stand in the order of their x."""
+    return _taken(prompts, _order(prompts, strength, rng, prompts.x))
+
+
+def context_repeated(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """The first points are said again and again in place of a share of the context points; one at least is left."""
+    count = prompts.x.shape[1] - 1
+    distinct = max(1, round((1 - strength) * count))
+    order = np.append(np.arange(count) % distinct, count)
+    return _taken(prompts, np.broadcast_to(order, prompts.x.shape))
+
+
+def context_longer(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """So many more points of the same function stand before the others.
+
+    Raises:
+        UsageError: a learner could not read so many.
+    """
+    points = prompts.x.shape[1]
+    if strength > MOST_POINTS - points:
+        raise UsageError(
+            f"context_longer={strength:.0f} on {points} points is too long; expected at most {MOST_POINTS - points}"
+        )
+    more = prompts.law.inputs.draw(rng, (len(prompts), int(strength)))
+    return prompts.asked_at(np.concatenate([more, prompts.x], axis=1))
+
+
+def context_shorter(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """The first points are left out, so many of them.
+
+    Raises:
+        UsageError: no context would be left.
+    """
+    first, points = int(strength), prompts.x.shape[1]
+    if first > points - 2:
+        raise UsageError(f"context_shorter={first} leaves no context of {points} points; expected at most {points - 2}")
+    return replace(prompts, x=prompts.x[:, first:], seen=prompts.seen[:, first:], targets=prompts.targets[:, first:])
+
+
+def context_narrowed(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """The x of the context points, not of the query, are drawn towards 0 by a share: the query lies further out."""
+    x = prompts.x.copy()
+    x[:, :-1] *= 1 - strength
+    return prompts.asked_at(x)
+
+
+def input_translation(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """Inputs and function move right together by `strength`: other x, the same y."""
+    return replace(prompts, x=prompts.x + strength, curves=lambda x: prompts.curves(x - strength))
+
+
+def input_scale(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """Inputs and function are stretched together by 1 + `strength`: other x, the same y."""
+    factor = 1.0 + strength
+    return replace(prompts, x=prompts.x * factor, curves=lambda x: prompts.curves(x / factor))
+
+
+def _order(prompts: Prompts, share: float, rng: np.random.Generator, keys: np.ndarray) -> np.ndarray:
+    """Indices (prompt, point) that bring a random share of the context points, and nothing else, in the order of keys."""
+    chosen = rng.random(prompts.x.shape) < share
+    chosen[:, -1] = False
+    # Both stable sorts put the chosen points first and then the others, which stay where they are.
+    places = np.argsort(~chosen, axis=1, kind="stable")
+    ranked = np.argsort(np.where(chosen, keys, np.inf), axis=1, kind="stable")
+    order = np.empty_like(places)
+    np.put_along_axis(order, places, ranked, axis=1)
+    return order
+
+
+def _taken(prompts: Prompts, order: np.ndarray) -> Prompts:
+    """Whole points in another order."""
+    x, seen, targets = (np.take_along_axis(of, order, axis=1) for of in (prompts.x, prompts.seen, prompts.targets))
+    return replace(prompts, x=x, seen=seen, targets=targets)
+
+
+SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
+AMOUNTS = (0.1, 0.25, 0.5, 1.0, 2.0)
+
+PRESERVING: dict[str, Kind] = {
+    "context_noise": Kind(context_noise, True, "the y read carry N(0, s²)", (0.05, 0.1, 0.2, 0.5, 1.0)),
+    "context_outliers": Kind(
+        context_outliers, True, "a share s of the y read is 5 off", (0.02, 0.05, 0.1, 0.2, 0.5), "share"
+    ),
+    "context_scrambled": Kind(
+        context_scrambled, True, "a share s of the context swaps its y", SHARES, "share"
+    ),
+    "context_jittered": Kind(
+        context_jittered, True, "the x of the context carry N(0, s²)", (0.02, 0.05, 0.1, 0.2, 0.5), query_only=True
+    ),
+    "context_permuted": Kind(
+        context_permuted, True, "a share s of the context trades places: a null", SHARES, "share", query_only=True
+    ),
+    "context_sorted": Kind(
+        context_sorted, True, "a share s of the context is sorted by x", SHARES, "share", query_only=True
+    ),
+    "context_repeated": Kind(
+        context_repeated,
+        True,
+        "a share s of the context repeats the first points",
+        (0.25, 0.5, 0.75, 0.9, 1.0),
+        "share",
+        query_only=True,
+    ),
+    "context_longer": Kind(
+        context_longer, True, "s more context points", (4, 8, 16, 32, 44), "count", query_only=True
+    ),
+    "context_shorter": Kind(
+        context_shorter, True, "s fewer context points", (4, 8, 12, 15, 17), "count", query_only=True
+    ),
+    "context_narrowed": Kind(
+        context_narrowed, True, "the x of the context alone times 1 − s", (0.1, 0.25, 0.5, 0.75, 0.9), "share",
+        query_only=True,
+    ),
+    "input_translation": Kind(input_translation, True, "function and inputs moved right by s", AMOUNTS),
+    "input_scale": Kind(input_scale, True, "function and inputs stretched by 1 + s", AMOUNTS),
+}  # fmt: skip
