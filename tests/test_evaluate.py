@@ -92,7 +92,7 @@ def test_a_ledger_is_asked_first_and_told_everything(case: tuple[PreTrainedModel
         def recall(self, plan: Plan, batch: str) -> list[Answer] | None:
             return self.get((plan, batch))
 
-        def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float, layers: float) -> None:
+        def record(self, plan: Plan, batch: str, answers: list[Answer], *spent: float | None) -> None:
             assert (plan, batch) not in self
             self[plan, batch] = answers
 

@@ -33,8 +33,11 @@ class Ledger(Protocol):
     def recall(self, plan: Plan, batch: str) -> list[Answer] | None:
         """The answers of a plan to a batch, or None if they are not known."""
 
-    def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float, layers: float) -> None:
-        """Keep the answers of a plan to a batch, and its share of the time and of the layers computed for them."""
+    def record(
+        self, plan: Plan, batch: str, answers: list[Answer], seconds: float, layers: float, difference: float | None
+    ) -> None:
+        """Keep the answers of a plan to a batch, its share of the time and of the layers computed for them, and by how
+        much stacked streams differed from one alone, where they were stacked."""
 
 
 class Forgetful:
@@ -43,7 +46,9 @@ class Forgetful:
     def recall(self, plan: Plan, batch: str) -> list[Answer] | None:
         return None
 
-    def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float, layers: float) -> None:
+    def record(
+        self, plan: Plan, batch: str, answers: list[Answer], seconds: float, layers: float, difference: float | None
+    ) -> None:
         pass
 
 
@@ -135,7 +140,7 @@ def _answered(
     for plan in new:
         start = time.perf_counter()
         answers = _marked(model, task, plan, batch, iter(readings[plan]))
-        ledger.record(plan, batch.digest, answers, seconds + time.perf_counter() - start, layers)
+        ledger.record(plan, batch.digest, answers, seconds + time.perf_counter() - start, layers, count.difference)
         yield plan, answers
 
 

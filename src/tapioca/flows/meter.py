@@ -24,7 +24,7 @@ class Meter:
     def read(self, scores: Scores) -> Work:
         """The work behind some scores, from which plans were still running in each batch."""
         asked = dict(zip(scores.ids, ~np.isnan(scores.values).T, strict=True))
-        forwards, tokens, operations, seconds = 0.0, 0.0, 0.0, 0.0
+        forwards, tokens, operations, seconds, differences = 0.0, 0.0, 0.0, 0.0, []
         for batch in self.cut:
             running = tuple(plan for plan, on in zip(scores.plans, asked[batch.examples[0].id], strict=True) if on)
             rows, longest = _shape(batch)
@@ -35,8 +35,13 @@ class Meter:
             layer, rest = self._per_token
             operations += (layers * layer + len(running) * rest) * rows * longest
             seconds += sum(one[0] for one in spent)
+            differences += [one[2] for one in spent if one[2] is not None]
         return Work(
-            layer_forwards=round(forwards), layer_tokens=round(tokens), flops=round(operations), seconds=seconds
+            layer_forwards=round(forwards),
+            layer_tokens=round(tokens),
+            flops=round(operations),
+            seconds=seconds,
+            difference=max(differences, default=None),
         )
 
     @cached_property

@@ -34,9 +34,16 @@ class Stream:
 
 @dataclass
 class Count:
-    """How many layers were computed for a batch, in all streams; one without a branch counts half."""
+    """What was computed for a batch, in all streams.
+
+    Attributes:
+        layers: how many layers; one without a branch counts half.
+        difference: the largest found between a layer's states for stacked streams and for one of them alone, as a
+            share of the largest state; None where nothing was stacked.
+    """
 
     layers: float = 0.0
+    difference: float | None = None
 
 
 class Unfollowed(Exception):
@@ -203,8 +210,10 @@ class Streams:
         if shapes not in self._checked:
             self._checked.add(shapes)
             alone = self._run(block, streams[-1], args, kwargs)
-            if not _close(found[-1], alone):
+            difference = _difference(found[-1], alone)
+            if not difference <= ROUNDING * torch.finfo(alone.dtype).eps:  # so written, since it may be NaN
                 raise Unfollowed
+            self._count.difference = max(difference, self._count.difference or 0.0)
         return found
 
 
@@ -226,7 +235,9 @@ def _repeated(value: Any, count: int, rows: int) -> Any:
     return value
 
 
-def _close(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Whether two states differ by rounding alone."""
-    allowed = ROUNDING * torch.finfo(expected.dtype).eps * float(expected.abs().max())
-    return found.shape == expected.shape and bool((found - expected).abs().max() <= allowed)
+def _difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """The largest difference of two states as a share of the largest number expected; infinite for other shapes."""
+    if found.shape != expected.shape:
+        return float("inf")
+    largest = max(float(expected.abs().max()), torch.finfo(expected.dtype).tiny)
+    return float((found - expected).abs().max()) / largest

@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS answers (
     answers BLOB NOT NULL,  -- float64 (score, likelihood, truncated, tied), one such row per example of the batch
     seconds REAL NOT NULL,
     layers REAL NOT NULL,  -- computed for this batch; what plans share is divided among them
+    difference REAL,  -- between stacked streams and one alone, largest for the batch; NULL where none were stacked
     PRIMARY KEY (plan, batch)
 );
 """
@@ -74,7 +75,15 @@ class Store:
         table = np.frombuffer(row[0]).reshape(-1, len(Answer._fields)).tolist()
         return [Answer(score, likelihood, *map(bool, flags)) for score, likelihood, *flags in table]
 
-    def record(self, plan: Plan, batch: str, answers: list[Answer], seconds: float, layers: float) -> None:
+    def record(
+        self,
+        plan: Plan,
+        batch: str,
+        answers: list[Answer],
+        seconds: float,
+        layers: float,
+        difference: float | None = None,
+    ) -> None:
         """Keep the answers of a plan to a batch, and what they cost, in one transaction."""
         blob = np.array(answers, dtype=np.float64).tobytes()
         with _errors(self.folder):
@@ -83,8 +92,8 @@ class Store:
                 if plan.digest not in self._known_plans:
                     self._db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?)", (plan.digest, plan.to_json()))
                 self._db.execute(
-                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)",
-                    (plan.digest, batch, blob, seconds, layers),
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
+                    (plan.digest, batch, blob, seconds, layers, difference),
                 )
                 self._db.execute("COMMIT")
             except BaseException:
@@ -93,13 +102,21 @@ class Store:
                 raise
         self._known_plans.add(plan.digest)
 
-    def cost(self, plan: Plan, batch: str) -> tuple[float, float]:
-        """A plan's share of the seconds and of the layers computed for a batch when it was run; 0 if it was not."""
+    def cost(self, plan: Plan, batch: str) -> tuple[float, float, float | None]:
+        """A plan's share of the seconds and of the layers computed for a batch when it was run, and the difference
+        between stacked streams and one alone; 0, 0 and None if it was not."""
         with _errors(self.folder):
             row = self._db.execute(
-                "SELECT seconds, layers FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)
+                "SELECT seconds, layers, difference FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)
             ).fetchone()
-        return (float(row[0]), float(row[1])) if row else (0.0, 0.0)
+        return row or (0.0, 0.0, None)
+
+    def difference(self) -> float | None:
+        """The largest difference between stacked streams and one alone, over all answers; None where none were
+        stacked."""
+        with _errors(self.folder):
+            row = self._db.execute("SELECT max(difference) FROM answers").fetchone()
+        return None if row[0] is None else float(row[0])
 
     def totals(self) -> tuple[int, int, float]:
         """Plans, plan-example evaluations and seconds in this run so far."""
