@@ -137,11 +137,13 @@ def _answered(
     start, count = time.perf_counter(), Count()
     readings = _readings(model, task, new, batch, schedule, count, opening)
     spent = (time.perf_counter() - start, count.layers, count.tokens)
-    seconds, *share = (amount / max(1, len(new)) for amount in spent)
+    seconds, layers, tokens = (amount / max(1, len(new)) for amount in spent)
     for plan in new:
         start = time.perf_counter()
         answers = _marked(model, task, plan, batch, iter(readings[plan]))
-        ledger.record(plan, batch.digest, answers, Spent(seconds + time.perf_counter() - start, *share))
+        ledger.record(
+            plan, batch.digest, answers, Spent(seconds + time.perf_counter() - start, layers, tokens, count.difference)
+        )
         yield plan, answers
 
 

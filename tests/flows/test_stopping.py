@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import word_tokenizer, write_lines
+from rich.console import Console
 
 import tapioca
 from tapioca.cli.main import main
@@ -24,6 +26,7 @@ from tapioca.models.load import PACKAGED, Loaded, load
 from tapioca.models.tiny import tiny
 from tapioca.records import Plan, PruneConfig
 from tapioca.records.tree import layers_computed
+from tapioca.report.screen import show
 from tapioca.report.words import quantity
 from tapioca.runs.store import read_run
 from tapioca.tasks.files import load_task
@@ -90,6 +93,34 @@ def test_work_is_what_was_computed(data: Path, tmp_path: Path) -> None:
     assert first.work.layer_tokens > 9 * first.work.layer_forwards
     assert first.work.flops > first.work.layer_tokens * 2 * 32 * 32 * 5
     assert first.work.seconds > 0
+    assert first.work.difference is None
+
+
+def test_a_run_with_stacked_streams_says_how_far_they_were_off(data: Path, tmp_path: Path) -> None:
+    said = {"kind": "label", "label": ("yes", "no"), "template": "{{ prompt }}", "batch_size": 8, "random_plans": 1}
+    ran = {
+        way: tapioca.prune(
+            MODEL,
+            word_tokenizer(),
+            task=str(data),
+            out=tmp_path / way,
+            streams=way,
+            max_drops=1,
+            progress=False,
+            **said,
+        )
+        for way in ("single", "stacked")
+    }
+    assert (ran["single"].cost.difference, ran["single"].rounds[0].work.difference) == (None, None)
+    found = ran["stacked"].cost.difference
+    assert 0 <= ran["stacked"].rounds[0].work.difference <= found < 1e-5
+    line = f"differed from those of a plan alone by at most {found:.1g} of the largest"
+    screen = Console(record=True, width=200, file=StringIO())
+    show(ran["stacked"], screen)
+    assert line in screen.export_text()
+    assert line in (tmp_path / "stacked" / "report.html").read_text().replace("&#39;", "'")
+    assert "plans ran stacked" not in (tmp_path / "single" / "report.html").read_text()
+    assert read_run(tmp_path / "stacked").cost.difference == found
 
 
 def test_a_race_stops_hopeless_plans(data: Path, tmp_path: Path) -> None:

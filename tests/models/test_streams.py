@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tapioca.errors import ModelError
+from tapioca.models.call import relative_difference
 from tapioca.models.edit import apply
 from tapioca.models.feed import Count
 from tapioca.models.find import find_layers
@@ -86,6 +87,27 @@ def test_a_budget_too_small_names_the_batch_size(model: PreTrainedModel, batch: 
     with pytest.raises(ModelError, match="allow more, or shorten the examples"):
         next(sweep(model, SINGLES, batch, 1, Schedule(memory=state)))
     assert len(dict(sweep(model, SINGLES, batch, 1, Schedule(memory=4 * state)))) == 5
+
+
+@pytest.mark.parametrize("off", [0.0, 3e-7, 1.0, float("nan")])
+def test_stacking_tells_how_far_it_is_off(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], off: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is off by more than rounding, streams run one after the other and there is nothing to tell."""
+    alone = dict(sweep(model, SINGLES, batch, 1, Schedule(way="single"), count=(single := Count())))
+
+    def differ(found: torch.Tensor, expected: torch.Tensor) -> float:
+        assert relative_difference(found, expected) < 1e-6
+        return relative_difference(expected * (1 + off), expected)
+
+    monkeypatch.setattr("tapioca.models.streams.relative_difference", differ)
+    found = dict(sweep(model, SINGLES, batch, 1, Schedule(way="stacked"), count=(stacked := Count())))
+    assert single.difference is None
+    if off < 1e-3:
+        assert stacked.difference == pytest.approx(off, rel=0.3)
+    else:
+        assert stacked.difference is None
+        assert all(torch.equal(found[plan], alone[plan]) for plan in SINGLES)
 
 
 @contextmanager

@@ -19,12 +19,17 @@ def test_answers_survive_and_are_exact(tmp_path: Path) -> None:
     with Store(tmp_path / "run", {"a": 1}) as store:
         assert store.recall(Plan.full(3), "b0") is None
         store.record(Plan.full(3), "b0", ANSWERS, Spent(0.5, 2.5, 20.0))
+        assert store.difference() is None
+        store.record(Plan.full(3), "b2", ANSWERS, Spent(0.5, 2.5, 20.0, 2e-7))
+        store.record(Plan.full(3), "b3", ANSWERS, Spent(0.5, 2.5, 20.0, 1e-7))
     with Store(tmp_path / "run", {"a": 1}) as store:
         assert store.recall(Plan.full(3), "b0") == ANSWERS
         assert store.recall(Plan.drop(3, [0]), "b0") is None
         assert store.recall(Plan.full(3), "b1") is None
-        assert store.totals() == (1, 2, 0.5)
-        assert (store.cost(Plan.full(3), "b0"), store.cost(Plan.full(3), "b1")) == ((0.5, 2.5, 20.0), (0.0, 0.0, 0.0))
+        assert store.totals() == (1, 6, 1.5)
+        costs = [store.cost(Plan.full(3), batch) for batch in ("b0", "b1", "b2")]
+        assert costs == [(0.5, 2.5, 20.0, None), Spent(), (0.5, 2.5, 20.0, 2e-7)]
+        assert store.difference() == 2e-7
 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ class Meter:
     def read(self, scores: Scores) -> Work:
         """The work behind some scores, from which plans were still running in each batch."""
         asked = dict(zip(scores.ids, ~np.isnan(scores.values).T, strict=True))
-        forwards, tokens, operations, seconds = 0.0, 0.0, 0.0, 0.0
+        forwards, tokens, operations, seconds, differences = 0.0, 0.0, 0.0, 0.0, []
         for batch in self.cut:
             running = tuple(plan for plan, on in zip(scores.plans, asked[batch.examples[0].id], strict=True) if on)
             rows, longest = _shape(batch)
@@ -34,8 +34,13 @@ class Meter:
                 tokens += spent.tokens
                 operations += spent.tokens * layer + rest * rows * (longest - self.task.opening)
                 seconds += spent.seconds
+                differences += [spent.difference] if spent.difference is not None else []
         return Work(
-            layer_forwards=round(forwards), layer_tokens=round(tokens), flops=round(operations), seconds=seconds
+            layer_forwards=round(forwards),
+            layer_tokens=round(tokens),
+            flops=round(operations),
+            seconds=seconds,
+            difference=max(differences, default=None),
         )
 
     @cached_property

@@ -104,4 +104,5 @@ def _cost(job: Job, search: SearchPath) -> Cost:
         parameters_planned=parameters(model, plan),
         flops_full=flops(model, full, batch),
         flops_planned=flops(model, plan, batch),
+        difference=job.store.difference(),
     )

@@ -86,10 +86,12 @@ class Call:
         return output[0] if isinstance(output, tuple) else output
 
 
-def close(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Whether two states differ by rounding alone."""
-    allowed = ROUNDING * torch.finfo(expected.dtype).eps * float(expected.abs().max())
-    return found.shape == expected.shape and bool((found - expected).abs().max() <= allowed)
+def relative_difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """The largest difference of two states as a share of the largest number expected; infinite for other shapes."""
+    if found.shape != expected.shape:
+        return float("inf")
+    largest = max(float(expected.abs().max()), torch.finfo(expected.dtype).tiny)
+    return float((found - expected).abs().max()) / largest
 
 
 def _repeated(value: Any, count: int, rows: int) -> Any:

@@ -17,10 +17,13 @@ class Count:
     Attributes:
         layers: one layer for one row counts one.
         tokens: one layer for one token counts one, padding included.
+        difference: the largest found between a layer's states for stacked streams and for one of them alone, as a
+            share of the largest state; None where nothing was stacked.
     """
 
     layers: float = 0.0
     tokens: float = 0.0
+    difference: float | None = None
 
     def add(self, rows: int, tokens: int, layers: float) -> None:
         """So many layers were computed for a batch of this shape."""

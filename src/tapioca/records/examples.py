@@ -81,11 +81,13 @@ class Spent(NamedTuple):
         seconds: of wall-clock time.
         layers: layers computed, each counted once for every row; one without a branch counts half.
         tokens: the same counted for every token, padding included.
+        difference: the largest between stacked streams and one alone; None where none were stacked.
     """
 
     seconds: float = 0.0
     layers: float = 0.0
     tokens: float = 0.0
+    difference: float | None = None
 
 
 class Metric(BaseModel, frozen=True, extra="forbid"):

@@ -14,6 +14,10 @@ from tapioca.records.plan import Plan
 
 Data = Literal["ood", "id"]
 Interval = tuple[float, float]
+DIFFERENCE = (
+    "Largest difference found between a layer's states for stacked streams and for one of them alone, as a share of the "
+    "largest state,"
+)
 
 
 class Record(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -61,6 +65,7 @@ class Work(Record):
         description="Floating-point operations of its matrix products, counted on one batch and scaled by tokens."
     )
     seconds: float = Field(description="Time the model took on this machine.")
+    difference: float | None = Field(default=None, description=f"{DIFFERENCE} in this round; None where none were.")
 
 
 class Round(Record):
@@ -242,6 +247,7 @@ class Cost(Record):
     parameters_planned: int
     flops_full: int = Field(description="Floating-point operations of the matrix products of one batch.")
     flops_planned: int
+    difference: float | None = Field(default=None, description=f"{DIFFERENCE} in the run; None where none were.")
 
 
 class Verdict(Record):

@@ -116,6 +116,8 @@ def show(info: RunInfo, console: Console) -> None:
     )
     if line := words.raced(info):
         console.print(f"          {line}", highlight=False, soft_wrap=True)
+    if stacking := words.stacking(info.cost):
+        console.print(f"          {stacking}", highlight=False, soft_wrap=True)
     for line in _geometry(info):
         console.print(line, highlight=False)
     console.print(f"report    {info.folder / 'report.html'}", highlight=False)

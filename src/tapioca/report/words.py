@@ -77,6 +77,13 @@ def canary(found: Canary) -> str:
     return f"{line}; WARNING: {found.alarm}" if found.alarm else line
 
 
+def stacking(cost: Cost) -> str:
+    """How far stacked streams were from one alone; empty where none were stacked."""
+    if cost.difference is None:
+        return ""
+    return f"plans ran stacked: a layer's states differed from those of a plan alone by at most {cost.difference:.1g} of the largest"
+
+
 def check_line(found: Check, metric: Metric, name: str) -> str:
     """What one data set can show: full model, chance, and the gain that could be found."""
     parts = [

@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS answers (
     seconds REAL NOT NULL,
     layers REAL NOT NULL,  -- times rows, computed for this batch; what plans share is divided among them
     tokens REAL NOT NULL,  -- the same times tokens
+    difference REAL,  -- between stacked streams and one alone, largest for the batch; NULL where none were stacked
     PRIMARY KEY (plan, batch)
 );
 """
@@ -84,7 +85,7 @@ class Store:
                 if plan.digest not in self._known_plans:
                     self._db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?)", (plan.digest, plan.to_json()))
                 self._db.execute(
-                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (plan.digest, batch, blob, *spent),
                 )
                 self._db.execute("COMMIT")
@@ -98,9 +99,17 @@ class Store:
         """A plan's share of what a batch cost when it was run; nothing if it was not."""
         with _errors(self.folder):
             row = self._db.execute(
-                "SELECT seconds, layers, tokens FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)
+                "SELECT seconds, layers, tokens, difference FROM answers WHERE plan = ? AND batch = ?",
+                (plan.digest, batch),
             ).fetchone()
         return Spent(*row) if row else Spent()
+
+    def difference(self) -> float | None:
+        """The largest difference between stacked streams and one alone, over all answers; None where none were
+        stacked."""
+        with _errors(self.folder):
+            row = self._db.execute("SELECT max(difference) FROM answers").fetchone()
+        return None if row[0] is None else float(row[0])
 
     def totals(self) -> tuple[int, int, float]:
         """Plans, plan-example evaluations and seconds in this run so far."""
