@@ -16,12 +16,13 @@ import torch
 from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError, NonFiniteError
-from tapioca.models.decode import decode
+from tapioca.models.drafts import Drafts, Texts
 from tapioca.models.edit import apply
 from tapioca.models.inputs import collate, has_head, is_causal, max_length
 from tapioca.models.streams import Count
 from tapioca.models.sweep import DEFAULT, Schedule, sweep
 from tapioca.models.watch import first_non_finite
+from tapioca.models.write import write
 from tapioca.records import Answer, Plan, Scores
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import Batch, chunks
@@ -90,6 +91,7 @@ def evaluate(
         ModelError: a plan does not fit the model.
     """
     ledger = Forgetful() if ledger is None else ledger
+    drafts = schedule.reuse.drafts if schedule.reuse else Drafts(batches=1)
     distinct = list(dict.fromkeys(plans))
     place = {example.id: at for at, example in enumerate(task.examples)}
     table = {plan: np.full((len(place), len(Answer._fields)), np.nan) for plan in distinct}
@@ -97,7 +99,7 @@ def evaluate(
     for chunk in chunks(task, batch_size, seed):
         for batch in chunk.batches:
             at = [place[example.id] for example in batch.examples]
-            for plan, answers in _answered(model, task, running, batch, ledger, schedule):
+            for plan, answers in _answered(model, task, running, batch, ledger, schedule, drafts):
                 table[plan][at] = answers
                 if on_batch:
                     on_batch(plan, len(batch.examples))
@@ -120,6 +122,7 @@ def _answered(
     batch: Batch,
     ledger: Ledger,
     schedule: Schedule,
+    drafts: Drafts,
 ) -> Iterator[tuple[Plan, list[Answer]]]:
     """The answers of all plans to one batch: those known, then the others, each kept before it is handed on."""
     new = []
@@ -131,10 +134,11 @@ def _answered(
             yield plan, known
     start, count = time.perf_counter(), Count()
     readings = _readings(model, task, new, batch, schedule, count)
-    seconds, layers = ((spent / max(1, len(new))) for spent in (time.perf_counter() - start, count.layers))
+    written, layers = _written(model, task, new, batch, schedule, drafts)
+    seconds, layers = ((spent / max(1, len(new))) for spent in (time.perf_counter() - start, count.layers + layers))
     for plan in new:
         start = time.perf_counter()
-        answers = _marked(model, task, plan, batch, iter(readings[plan]))
+        answers = _marked(task, plan, batch, iter(readings[plan]), iter(written[plan]))
         ledger.record(plan, batch.digest, answers, seconds + time.perf_counter() - start, layers)
         yield plan, answers
 
@@ -162,14 +166,23 @@ def _readings(
     raise NonFiniteError(f"NaN or infinity under plan '{plan}' from {where} on (examples {ids}); {advice}")
 
 
+def _written(
+    model: PreTrainedModel, task: Task, plans: Sequence[Plan], batch: Batch, schedule: Schedule, drafts: Drafts
+) -> tuple[dict[Plan, Texts], float]:
+    """What the model writes under each plan where the task asks for it, and the layers computed, as many as would have
+    read the batch so many times."""
+    if not plans or not task.budget:
+        return {plan: [] for plan in plans}, 0.0
+    prompts = [example.prompt for example in batch.examples]
+    found, layer_tokens = write(model, plans, prompts, task.budget, task.ended, schedule, drafts, batch.digest)
+    read = [len(row.inputs) for example in batch.examples for row in example.rows]
+    return found, layer_tokens / (len(read) * max(read))
+
+
 def _marked(
-    model: PreTrainedModel, task: Task, plan: Plan, batch: Batch, readings: Iterator[np.ndarray]
+    task: Task, plan: Plan, batch: Batch, readings: Iterator[np.ndarray], written: Iterator[np.ndarray]
 ) -> list[Answer]:
-    """Mark one batch under one plan; where the task asks for it, the model writes its answers first."""
-    written: Iterator[np.ndarray] = iter(())
-    if task.budget:
-        with apply(model, plan):
-            written = iter(decode(model, [example.prompt for example in batch.examples], task.budget, task.ended))
+    """Mark one batch under one plan."""
     answers = [
         task.mark(example, [*islice(readings, len(example.rows)), *islice(written, 1)]) for example in batch.examples
     ]

@@ -80,12 +80,17 @@ def sweep(
     for plan in plans:
         check_fits(plan, model)
     ordered, most = in_order(plans), _most_streams(model, batch, schedule.memory)
-    stacked = schedule.way == "stacked" or (schedule.way == "auto" and _waits(model))
+    stacked = stacks(model, schedule)
     known = schedule.reuse.of(name) if schedule.reuse else None
     if known:
         known.prepare([steps(plan) for plan in ordered], _state_bytes(model, batch))
     for start in range(0, len(ordered), most):
         yield from _together(model, ordered[start : start + most], batch, keep, stacked, known, count or Count())
+
+
+def stacks(model: PreTrainedModel, schedule: Schedule) -> bool:
+    """Whether streams go through a layer several at once."""
+    return schedule.way == "stacked" or (schedule.way == "auto" and _waits(model))
 
 
 def _together(
