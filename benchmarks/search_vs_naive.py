@@ -18,7 +18,7 @@ import torch
 import transformers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tapioca.evaluate import Forgetful, evaluate
+from tapioca.evaluate import evaluate
 from tapioca.models.edit import apply
 from tapioca.models.known import Reuse
 from tapioca.models.sweep import Schedule

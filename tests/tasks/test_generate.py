@@ -280,3 +280,30 @@ def test_the_task_is_what_it_says(tmp_path: Path) -> None:
     task = load(tmp_path, rows(3))
     assert isinstance(task, Generate)
     assert (task.metric.name, task.chance.tolist()) == ("exact match", [0, 0, 0])
+
+
+def test_plans_scored_together_or_one_by_one_get_the_same_answers(tmp_path: Path) -> None:
+    """Answers of a stopped run are not asked for again, and what is missing does not depend on them."""
+
+    class Memory(dict):
+        def recall(self, plan: Plan, batch: str) -> Any:
+            return self.get((plan, batch))
+
+        def record(self, plan: Plan, batch: str, answers: Any, seconds: float, layers: float) -> None:
+            assert (plan, batch) not in self
+            assert layers > 4  # more than reading the gold answers takes, by writing
+            self[plan, batch] = answers
+
+    model, plans = tiny("llama"), [Plan.full(4), *(Plan.drop(4, [layer]) for layer in range(4))]
+    task = load(tmp_path, rows(7), stop=("w90", "dog"))
+    free = decode(model, [example.prompt for example in task.examples], BUDGET, task.ended)
+    golds = [{**row, "answer": task.text(ids.tolist()) or "the"} for row, ids in zip(rows(7), free, strict=True)]
+    task = load(tmp_path, golds, stop=("w90", "dog"))
+    memory = Memory()
+    whole = evaluate(model, task, plans, batch_size=3, ledger=memory)
+    assert 0 < whole.values[1:].mean() < whole.values[0].mean()
+    single = [evaluate(model, task, [plan], batch_size=3).values[0] for plan in plans]
+    assert np.array_equal(whole.values, single)
+    for key in list(memory)[::2]:
+        del memory[key]
+    assert np.array_equal(evaluate(model, task, plans, batch_size=3, ledger=memory).values, whole.values)
