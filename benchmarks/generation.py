@@ -69,6 +69,15 @@ def make_task(prompts: Sequence[tuple[int, ...]], tokens: int) -> Write:
     return Write(name="texts", examples=tuple(made), metric=ACCURACY, tokens=tokens)
 
 
+def weaken(model: PreTrainedModel, strength: float) -> PreTrainedModel:
+    """Scale what each layer of a Llama adds to the residual stream."""
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.mul_(strength)
+            layer.mlp.down_proj.weight.mul_(strength)
+    return model
+
+
 def random_prompts(count: int, vocabulary: int, shortest: int, longest: int) -> list[tuple[int, ...]]:
     rng = np.random.default_rng(0)
     return [tuple(rng.integers(20, vocabulary, rng.integers(shortest, longest + 1)).tolist()) for _ in range(count)]
@@ -77,7 +86,7 @@ def random_prompts(count: int, vocabulary: int, shortest: int, longest: int) -> 
 def text_prompts(folder: str, file: Path, count: int, shortest: int, longest: int) -> list[tuple[int, ...]]:
     """The first tokens of the lines of a file."""
     rng, tokenizer = np.random.default_rng(0), AutoTokenizer.from_pretrained(folder)
-    read = [tokenizer(line)["input_ids"] for line in file.read_text().splitlines() if line]
+    read = [tokenizer(line, truncation=True, max_length=longest)["input_ids"] for line in file.read_text().splitlines() if line]
     return [tuple(ids[: int(rng.integers(shortest, longest + 1))]) for ids in read if len(ids) >= longest][:count]
 
 
@@ -96,8 +105,8 @@ def naive(model: PreTrainedModel, task: Write, plans: Sequence[Plan]) -> Texts:
     return texts
 
 
-def tapioca(model: PreTrainedModel, task: Write, rounds: int, batch: int) -> tuple[Greedy, Texts]:
-    """The search and what was written on the way; epsilon 1 lets every winner pass."""
+def tapioca(model: PreTrainedModel, task: Write, rounds: int, batch: int) -> tuple[Greedy, Texts, float]:
+    """The search, what was written on the way, and the share of draft tokens accepted at last; epsilon 1 lets every winner pass."""
     search = Greedy(model.config.num_hidden_layers, ACCURACY, epsilon=1.0, max_drops=rounds)
     cut = batches(task, batch)
     reuse, texts = Reuse(2**30, len(cut)), Texts()
@@ -112,7 +121,7 @@ def tapioca(model: PreTrainedModel, task: Write, rounds: int, batch: int) -> tup
         for part in cut:
             for plan, written in reuse.drafts.of(part.digest).items():
                 texts |= {(plan, one.id): ids.tolist() for one, ids in zip(part.examples, written, strict=True)}
-    return search, texts
+    return search, texts, float(np.mean(list(reuse.drafts.agreed.values())))
 
 
 def candidates(layers: int, path: Sequence[Plan]) -> list[list[Plan]]:
@@ -134,7 +143,7 @@ def compare(model: PreTrainedModel, task: Write, asked: argparse.Namespace) -> s
     layers, some = model.config.num_hidden_layers, asked.naive_examples or len(task.examples)
     tapioca(model, make_task([one.prompt for one in task.examples[:2]], 4), 1, 2)  # warm
     start = time.perf_counter()
-    search, ours = tapioca(model, task, asked.rounds, asked.batch)
+    search, ours, accepted = tapioca(model, task, asked.rounds, asked.batch)
     fast = time.perf_counter() - start
     path = [trial.plan for trial in search.path]
     plans, few, start = candidates(layers, path), task.only(task.examples[:some]), time.perf_counter()
@@ -144,7 +153,7 @@ def compare(model: PreTrainedModel, task: Write, asked: argparse.Namespace) -> s
     same = sum(theirs[key] == ours[key] for key in shared)
     whole = some == len(task.examples)
     agree = "yes" if whole and decided(plans, few, theirs) == path else "NO" if whole else "-"
-    return (f"{layers:6}  {slow:8.1f}{' ' if whole else '*'}  {fast:9.2f}  {slow / fast:6.1f}  "
+    return (f"{layers:6}  {slow:8.1f}{' ' if whole else '*'}  {fast:9.2f}  {slow / fast:6.1f}  {accepted:8.0%}  "
             f"{same:6} of {len(shared)} (of {len(theirs)})  {path[-1]!s:10}  {agree}")  # fmt: skip
 
 
@@ -153,6 +162,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, nargs="+", default=[8, 16, 32], help="of the random models")
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--vocabulary", type=int, default=8192)
+    parser.add_argument("--strength", type=float, default=1.0, help="of the layers of the random models")
     parser.add_argument("--model", help="folder of a trained model, instead of random ones")
     parser.add_argument("--text", type=Path, help="a file whose lines the trained model continues")
     parser.add_argument("--examples", type=int, default=64)
@@ -165,11 +175,11 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     print(f"CPU, {asked.threads} threads, torch {torch.__version__}, transformers {transformers.__version__}")
-    print(f"{asked.model or f'random models of width {asked.width}'}, {asked.examples} prompts of {asked.prompt[0]} to "
+    print(f"{asked.model or f'random models of width {asked.width} and strength {asked.strength}'}, {asked.examples} prompts of {asked.prompt[0]} to "
           f"{asked.prompt[1]} tokens, answers of {asked.tokens}, {asked.rounds} round(s), batches of {asked.batch}")  # fmt: skip
     if asked.naive_examples:
         print(f"* timed on the first {asked.naive_examples} examples, seconds scaled by their number; decisions not compared")
-    print("layers   naive s   Tapioca s   ratio  equal texts             dropped     same decisions")
+    print("layers   naive s   Tapioca s   ratio  accepted  equal texts             dropped     same decisions")
     if asked.model:
         model = AutoModelForCausalLM.from_pretrained(asked.model).eval()
         prompts = text_prompts(asked.model, asked.text, asked.examples, *asked.prompt)
@@ -177,7 +187,7 @@ def main() -> None:
         return
     prompts = random_prompts(asked.examples, asked.vocabulary, *asked.prompt)
     for layers in asked.layers:
-        model = make_model(layers, asked.width, asked.vocabulary)
+        model = weaken(make_model(layers, asked.width, asked.vocabulary), asked.strength)
         print(compare(model, make_task(prompts, asked.tokens), asked), flush=True)
 
 

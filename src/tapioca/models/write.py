@@ -28,7 +28,7 @@ from tapioca.records import Inputs, Plan
 from tapioca.records.tree import in_order, steps
 
 ROWS = 128
-"""Texts written together: enough for a processor's arithmetic to be busy, few enough for their caches to be small."""
+"""Texts written together: enough for matrix products to be efficient, few enough for their caches to be small."""
 
 WORTH = 0.25
 """Share of a draft that must be accepted for the next to be read: reading a token costs about that share of writing it."""
