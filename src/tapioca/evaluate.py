@@ -18,13 +18,14 @@ from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError, NonFiniteError
 from tapioca.models.apart import find_opening
-from tapioca.models.decode import decode
+from tapioca.models.drafts import Drafts, Texts
 from tapioca.models.edit import apply
 from tapioca.models.feed import Count
 from tapioca.models.inputs import collate, has_head, is_causal, max_length
 from tapioca.models.opening import Opening
 from tapioca.models.sweep import DEFAULT, Schedule, sweep
 from tapioca.models.watch import first_non_finite
+from tapioca.models.write import write
 from tapioca.records import Answer, Plan, Scores, Spent
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import Batch, chunks
@@ -93,6 +94,7 @@ def evaluate(
         ModelError: a plan does not fit the model.
     """
     ledger = Forgetful() if ledger is None else ledger
+    drafts = schedule.reuse.drafts if schedule.reuse else Drafts(batches=1)
     distinct = list(dict.fromkeys(plans))
     place = {example.id: at for at, example in enumerate(task.examples)}
     table = {plan: np.full((len(place), len(Answer._fields)), np.nan) for plan in distinct}
@@ -101,7 +103,7 @@ def evaluate(
     for chunk in chunks(task, batch_size, seed):
         for batch in chunk.batches:
             at = [place[example.id] for example in batch.examples]
-            for plan, answers in _answered(model, task, running, batch, ledger, schedule, opening):
+            for plan, answers in _answered(model, task, running, batch, ledger, schedule, drafts, opening):
                 table[plan][at] = answers
                 if on_batch:
                     on_batch(plan, len(batch.examples))
@@ -124,6 +126,7 @@ def _answered(
     batch: Batch,
     ledger: Ledger,
     schedule: Schedule,
+    drafts: Drafts,
     opening: Callable[[], Opening | None],
 ) -> Iterator[tuple[Plan, list[Answer]]]:
     """The answers of all plans to one batch: those known, then the others, each kept before it is handed on."""
@@ -136,11 +139,12 @@ def _answered(
             yield plan, known
     start, count = time.perf_counter(), Count()
     readings = _readings(model, task, new, batch, schedule, count, opening)
+    written = _written(model, task, new, batch, schedule, drafts, count)
     spent = (time.perf_counter() - start, count.layers, count.tokens)
     seconds, layers, tokens = (amount / max(1, len(new)) for amount in spent)
     for plan in new:
         start = time.perf_counter()
-        answers = _marked(model, task, plan, batch, iter(readings[plan]))
+        answers = _marked(task, plan, batch, iter(readings[plan]), iter(written[plan]))
         ledger.record(
             plan, batch.digest, answers, Spent(seconds + time.perf_counter() - start, layers, tokens, count.difference)
         )
@@ -183,14 +187,26 @@ def _readings(
     raise NonFiniteError(f"NaN or infinity under plan '{plan}' from {where} on (examples {ids}); {advice}")
 
 
+def _written(
+    model: PreTrainedModel,
+    task: Task,
+    plans: Sequence[Plan],
+    batch: Batch,
+    schedule: Schedule,
+    drafts: Drafts,
+    count: Count,
+) -> dict[Plan, Texts]:
+    """What the model writes under each plan where the task asks for it."""
+    if not plans or not task.budget:
+        return {plan: [] for plan in plans}
+    prompts = [example.prompt for example in batch.examples]
+    return write(model, plans, prompts, task.budget, task.ended, schedule, drafts, count, batch.digest)
+
+
 def _marked(
-    model: PreTrainedModel, task: Task, plan: Plan, batch: Batch, readings: Iterator[np.ndarray]
+    task: Task, plan: Plan, batch: Batch, readings: Iterator[np.ndarray], written: Iterator[np.ndarray]
 ) -> list[Answer]:
-    """Mark one batch under one plan; where the task asks for it, the model writes its answers first."""
-    written: Iterator[np.ndarray] = iter(())
-    if task.budget:
-        with apply(model, plan):
-            written = iter(decode(model, [example.prompt for example in batch.examples], task.budget, task.ended))
+    """Mark one batch under one plan."""
     answers = [
         task.mark(example, [*islice(readings, len(example.rows)), *islice(written, 1)]) for example in batch.examples
     ]

@@ -20,7 +20,7 @@ from tapioca.models.decode import decode
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.tiny import tiny
-from tapioca.records import Plan
+from tapioca.records import Plan, Spent
 from tapioca.tasks.batches import batches
 from tapioca.tasks.files import load_task
 from tapioca.tasks.generate import Generate
@@ -280,3 +280,34 @@ def test_the_task_is_what_it_says(tmp_path: Path) -> None:
     task = load(tmp_path, rows(3))
     assert isinstance(task, Generate)
     assert (task.metric.name, task.chance.tolist()) == ("exact match", [0, 0, 0])
+
+
+def test_plans_scored_together_or_one_by_one_get_the_same_answers(tmp_path: Path) -> None:
+    """Answers of a stopped run are not asked for again, and what is missing does not depend on them."""
+
+    class Memory(dict):
+        def recall(self, plan: Plan, batch: str) -> Any:
+            return self.get((plan, batch))
+
+        def record(self, plan: Plan, batch: str, answers: Any, spent: Spent) -> None:
+            assert (plan, batch) not in self
+            assert spent.layers > 4 * len(answers)  # more than reading the gold answers takes, by writing
+            self[plan, batch] = answers
+
+    model, plans = tiny("llama"), [Plan.full(4), *(Plan.drop(4, [layer]) for layer in range(4))]
+    task = load(tmp_path, rows(7), stop=("w90", "dog"))
+    golds = rows(7)
+    for at, (gold, example) in enumerate(zip(golds, task.examples, strict=True)):
+        with apply(model, plans[at % 3]):
+            [ids] = decode(model, [example.prompt], BUDGET, task.ended)
+        gold["answer"] = task.text(ids.tolist()).strip() or "the"
+    task = load(tmp_path, golds, stop=("w90", "dog"))
+    memory = Memory()
+    whole = evaluate(model, task, plans, batch_size=3, ledger=memory)
+    assert (whole.values[:3].mean(1) > 0).all()
+    assert whole.values.mean() < 1
+    single = [evaluate(model, task, [plan], batch_size=3).values[0] for plan in plans]
+    assert np.array_equal(whole.values, single)
+    for key in list(memory)[::2]:
+        del memory[key]
+    assert np.array_equal(evaluate(model, task, plans, batch_size=3, ledger=memory).values, whole.values)

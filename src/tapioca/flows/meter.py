@@ -14,7 +14,7 @@ from tapioca.tasks.batches import Batch, batches
 
 
 class Meter:
-    """Counts what plans scored together on the OOD search split have cost; the model's writing is not counted."""
+    """Counts what plans scored together on the OOD search split have cost; what the model writes by its tokens, its head left out."""
 
     def __init__(self, job: Job):
         self.job = job

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,20 +18,58 @@ from transformers import (
 )
 
 from tapioca.errors import NonFiniteError
-from tapioca.models.inputs import collate
+from tapioca.models.inputs import collate, forward
 from tapioca.records import Inputs
+
+MARGIN = 1e-3
+"""Logits closer than this are a near tie. A batch, padding and a cache round otherwise than a text alone does: in float32
+they were seen to move the difference of two logits by up to 2e-5, so at this distance they cannot change places."""
+
+LEFT_ALONE = {
+    "_from_model_config", "bos_token_id", "cache_config", "cache_implementation", "do_sample", "eos_token_id",
+    "max_length", "max_new_tokens", "output_attentions", "output_hidden_states", "pad_token_id", "temperature", "top_k",
+    "top_p", "transformers_version", "use_cache",
+}  # fmt: skip
+"""What a generation config may say without greedy decoding becoming another than taking the largest logit."""
+
+NAN = "the outputs became NaN while the model wrote; try --dtype float32"
+"""Greedy decoding would take a NaN for the largest number and go on."""
+
+Ended = Callable[[Sequence[int]], bool]
+"""Told what was written so far after one prompt; true where that is enough."""
+
+
+@dataclass
+class Tally:
+    """Tokens that went through the model, padding included."""
+
+    tokens: int = 0
 
 
 def decode(
-    model: PreTrainedModel, prompts: Sequence[Inputs], budget: int, ended: Callable[[Sequence[int]], bool]
+    model: PreTrainedModel,
+    prompts: Sequence[Inputs],
+    budget: int,
+    ended: Ended,
+    begun: Sequence[Sequence[int]] | None = None,
+    alone: Callable[[int], AbstractContextManager[None]] = lambda row: nullcontext(),
+    tally: Tally | None = None,
 ) -> list[np.ndarray]:
     """Continue prompts greedily, by the model's own `generate`.
+
+    The tokens are those of plain greedy decoding: one text at a time, without padding and without a cache. Where two
+    logits nearly tie, the model reads that text so, and its answer decides; elsewhere rounding cannot. In half
+    precision, whose rounding is larger than any sensible margin, and where the generation config changes the logits,
+    `generate` alone decides.
 
     Args:
         model: a causal language model, possibly under a plan.
         prompts: token ids; padded on the left.
         budget: most tokens to write after a prompt.
         ended: told what was written so far after one prompt; true where that is enough.
+        begun: what is written already after each prompt, and has not ended; part of the budget.
+        alone: entered with the number of a row, lets the model read that row by itself.
+        tally: told what it took.
 
     Returns:
         The ids written after each prompt, int64, without the EOS token they ended with.
@@ -39,44 +79,111 @@ def decode(
     """
     if not prompts:
         return []
-    batch = collate(model, prompts)
+    began = [list(ids) for ids in begun or [()] * len(prompts)]
+    texts = [(*prompt, *ids) for prompt, ids in zip(prompts, began, strict=True)]
+    batch = collate(model, texts)
     batch.pop("position_ids", None)  # `generate` counts them from the mask, step by step
-    start = batch["input_ids"].shape[1]
-    eos = model.generation_config.eos_token_id if model.generation_config else None
-    stops = {eos} if isinstance(eos, int) else set(eos or ())
-    ends = _Ends(start, stops, ended, len(prompts))
+    start, tally = batch["input_ids"].shape[1], Tally() if tally is None else tally
+    stops = stop_ids(model)
+    ends = _Ends(start, stops, ended, began, budget)
+    processors: list[LogitsProcessor] = [_NoNaN()]
+    if settles(model):
+        processors.append(_Ties(model, texts, ends, alone, tally))
     with torch.inference_mode():
         whole = model.generate(  # type: ignore[operator]
             **batch,
-            max_new_tokens=budget,
+            max_new_tokens=budget - min(map(len, began)),
             do_sample=False,
             num_beams=1,
             pad_token_id=min(stops, default=0),
             stopping_criteria=StoppingCriteriaList([ends]),
-            logits_processor=LogitsProcessorList([_NoNaN()]),
+            logits_processor=LogitsProcessorList(processors),
         )
-    found = [row[start:end].cpu().numpy() for row, end in zip(whole, ends.at, strict=True)]
-    return [ids[:-1] if len(ids) and int(ids[-1]) in stops else ids for ids in found]
+    tally.tokens += len(whole) * (whole.shape[1] - 1)
+    found = [[*ids, *new[:count]] for ids, new, count in zip(began, whole[:, start:].tolist(), ends.at, strict=True)]
+    return [np.array(ids[:-1] if ids and ids[-1] in stops else ids, dtype=np.int64) for ids in found]
+
+
+def stop_ids(model: PreTrainedModel) -> set[int]:
+    """The tokens by which a model ends a text."""
+    eos = model.generation_config.eos_token_id if model.generation_config else None
+    return {eos} if isinstance(eos, int) else set(eos or ())
+
+
+def takes_the_largest(model: PreTrainedModel) -> bool:
+    """Whether greedy decoding takes the largest logit as it is, without penalties and the like."""
+    return not model.generation_config or model.generation_config.to_diff_dict().keys() <= LEFT_ALONE
+
+
+def settles(model: PreTrainedModel) -> bool:
+    """Whether near ties are few and can be decided by the logits alone."""
+    return takes_the_largest(model) and torch.finfo(model.dtype).eps < MARGIN**2
+
+
+def near_ties(logits: torch.Tensor) -> torch.Tensor:
+    """Where the two largest logits are closer than `MARGIN`: bool of the shape of all but the last dimension."""
+    best = logits.topk(2, -1).values
+    return ~(best[..., 0] - best[..., 1] >= MARGIN)
+
+
+def plain_token(model: PreTrainedModel, text: Sequence[int], tally: Tally) -> int:
+    """The next token of plain greedy decoding: the model reads this text alone, without padding and without a cache.
+
+    Raises:
+        NonFiniteError: an output is NaN.
+    """
+    logits = forward(model, collate(model, [tuple(text)]), keep=1)[0, -1]
+    tally.tokens += len(text)
+    if logits.isnan().any():
+        raise NonFiniteError(NAN)
+    return int(logits.argmax())
 
 
 class _Ends(StoppingCriteria):
-    """Remembers where each row ended, since `generate` goes on padding it until the last one has."""
+    """Remembers after how many tokens each row ended, since `generate` goes on padding it until the last one has."""
 
-    def __init__(self, start: int, stops: set[int], ended: Callable[[Sequence[int]], bool], rows: int):
-        self.start, self.stops, self.ended = start, stops, ended
-        self.at: list[int | None] = [None] * rows
+    def __init__(self, start: int, stops: set[int], ended: Ended, begun: list[list[int]], budget: int):
+        self.start, self.stops, self.ended, self.begun, self.budget = start, stops, ended, begun, budget
+        self.at: list[int | None] = [None] * len(begun)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> Any:
-        for row, ids in enumerate(input_ids[:, self.start :].tolist()):
-            if self.at[row] is None and (ids[-1] in self.stops or self.ended(ids)):
-                self.at[row] = input_ids.shape[1]
+        for row, new in enumerate(input_ids[:, self.start :].tolist()):
+            if self.at[row] is None and self._is_end([*self.begun[row], *new]):
+                self.at[row] = len(new)
         return torch.tensor([at is not None for at in self.at], device=input_ids.device)
+
+    def _is_end(self, ids: list[int]) -> bool:
+        return ids[-1] in self.stops or len(ids) == self.budget or self.ended(ids)
 
 
 class _NoNaN(LogitsProcessor):
-    """Greedy decoding would take a NaN for the largest number and go on."""
+    """Stops at the first NaN."""
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> Any:
         if scores.isnan().any():
-            raise NonFiniteError("the outputs became NaN while the model wrote; try --dtype float32")
+            raise NonFiniteError(NAN)
+        return scores
+
+
+class _Ties(LogitsProcessor):
+    """Lets plain greedy decoding choose between logits that nearly tie."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        texts: list[tuple[Any, ...]],
+        ends: _Ends,
+        alone: Callable[[int], AbstractContextManager[None]],
+        tally: Tally,
+    ):
+        self.model, self.texts, self.ends, self.alone, self.tally = model, texts, ends, alone, tally
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> Any:
+        for row in near_ties(scores).nonzero()[:, 0].tolist():
+            if self.ends.at[row] is None:
+                text = [*self.texts[row], *input_ids[row, self.ends.start :].tolist()]
+                with self.alone(row):
+                    token = plain_token(self.model, text, self.tally)
+                scores[row] = -torch.inf
+                scores[row, token] = 0.0
         return scores

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 import torch
 
+from tapioca.models.drafts import Drafts
 from tapioca.records.tree import Prefix, Step
 
 
@@ -55,11 +56,15 @@ class Reuse:
     Args:
         room: most bytes to keep for all batches together.
         batches: how many there are.
+
+    Attributes:
+        drafts: what plans wrote for these batches.
     """
 
     def __init__(self, room: int, batches: int):
         self._room = room // batches
         self._known: dict[str, Known] = {}
+        self.drafts = Drafts(batches)
 
     def of(self, batch: str) -> Known:
         """What is known of the batch of this digest."""

@@ -89,7 +89,7 @@ def sweep(
     """
     check_fits(model, *plans)
     ordered = in_order(plans)
-    stacked = schedule.way == "stacked" or (schedule.way == "auto" and _waits(model))
+    stacked = stacks(model, schedule)
     known = schedule.reuse.of(name) if schedule.reuse else None
     if known:
         known.prepare([steps(plan) for plan in ordered], _state_bytes(model, batch))
@@ -124,6 +124,11 @@ def _read_opening(model: PreTrainedModel, opening: Opening, plans: list[Plan], m
         with apply(model, common_drops(plans)):
             if not _grown(model, plans, feed, replace(means, known=None)):
                 raise Unfollowed
+
+
+def stacks(model: PreTrainedModel, schedule: Schedule) -> bool:
+    """Whether streams go through a layer several at once."""
+    return schedule.way == "stacked" or (schedule.way == "auto" and _waits(model))
 
 
 def _together(

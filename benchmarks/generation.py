@@ -1,0 +1,202 @@
+"""Tapioca's search on written answers against the published procedure: same model, data, marking, tokens and decisions.
+
+The published procedure writes every candidate's answers from scratch, one prompt at a time and without a KV cache. Both
+sides start from the full model and drop in each round the layer whose absence leaves most right answers (ties: the
+lowest). Answers have a fixed number of tokens, EOS is switched off; an answer is right where its last token is of the
+right one of four classes. Every token of Tapioca's is compared with the published procedure's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from search_vs_naive import make_model
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from tapioca.evaluate import evaluate
+from tapioca.models.edit import apply
+from tapioca.models.known import Reuse
+from tapioca.models.sweep import Schedule
+from tapioca.records import Answer, Example, Plan, Row, Trial
+from tapioca.search.greedy import Greedy
+from tapioca.search.race import Race
+from tapioca.tasks.base import Task
+from tapioca.tasks.batches import batches
+from tapioca.tasks.choice import ACCURACY
+
+Texts = dict[tuple[Plan, str], list[int]]
+"""What a plan wrote for the example of an id."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Write(Task):
+    """Prompts to continue by `tokens` tokens."""
+
+    tokens: int
+
+    def keep(self, rows: Sequence[Row]) -> int:
+        return 1
+
+    def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
+        return [np.zeros(1) for _ in rows]
+
+    def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
+        return Answer(right(readings[1].tolist(), example), 0.0)
+
+    @property
+    def budget(self) -> int:
+        return self.tokens
+
+
+def right(ids: list[int], example: Example) -> float:
+    return float(ids[-1] % 4 == example.gold)
+
+
+def make_task(prompts: Sequence[tuple[int, ...]], tokens: int) -> Write:
+    """Prompts with random right answers."""
+    golds = np.random.default_rng(0).integers(4, size=len(prompts)).tolist()
+    made = [
+        Example(id=f"{at:05d}", group=str(at), rows=(Row(inputs=prompt, targets=(0,)),), prompt=prompt, gold=gold)
+        for at, (prompt, gold) in enumerate(zip(prompts, golds, strict=True))
+    ]
+    return Write(name="texts", examples=tuple(made), metric=ACCURACY, tokens=tokens)
+
+
+def weaken(model: PreTrainedModel, strength: float) -> PreTrainedModel:
+    """Scale what each layer of a Llama adds to the residual stream."""
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.mul_(strength)
+            layer.mlp.down_proj.weight.mul_(strength)
+    return model
+
+
+def random_prompts(count: int, vocabulary: int, shortest: int, longest: int) -> list[tuple[int, ...]]:
+    rng = np.random.default_rng(0)
+    return [tuple(rng.integers(20, vocabulary, rng.integers(shortest, longest + 1)).tolist()) for _ in range(count)]
+
+
+def text_prompts(folder: str, file: Path, count: int, shortest: int, longest: int) -> list[tuple[int, ...]]:
+    """The first tokens of the lines of a file."""
+    rng, tokenizer = np.random.default_rng(0), AutoTokenizer.from_pretrained(folder)
+    read = [
+        tokenizer(line, truncation=True, max_length=longest)["input_ids"]
+        for line in file.read_text().splitlines()
+        if line
+    ]
+    return [tuple(ids[: int(rng.integers(shortest, longest + 1))]) for ids in read if len(ids) >= longest][:count]
+
+
+def naive(model: PreTrainedModel, task: Write, plans: Sequence[Plan]) -> Texts:
+    """The published procedure."""
+    texts = {}
+    for plan in plans:
+        with torch.inference_mode(), apply(model, plan):
+            for example in task.examples:
+                prompt = torch.tensor([example.prompt])
+                whole = model.generate(  # type: ignore[operator]
+                    prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=task.tokens, do_sample=False,
+                    use_cache=False, pad_token_id=0,
+                )  # fmt: skip
+                texts[plan, example.id] = whole[0, len(example.prompt) :].tolist()
+    return texts
+
+
+def tapioca(model: PreTrainedModel, task: Write, rounds: int, batch: int) -> tuple[Greedy, Texts, float]:
+    """The search, what was written on the way, and the share of draft tokens accepted at last; epsilon 1 lets every winner pass."""
+    search = Greedy(model.config.num_hidden_layers, ACCURACY, epsilon=1.0, max_drops=rounds)
+    cut = batches(task, batch)
+    reuse, texts = Reuse(2**30, len(cut)), Texts()
+    while plans := search.ask():
+        race = Race(len(plans), len(task.examples))
+        scores = evaluate(model, task, plans, batch_size=batch, stopping=race, schedule=Schedule(reuse=reuse))
+        seen = (~np.isnan(scores.values)).sum(1).tolist()
+        search.tell([
+            Trial(plan=plan, score=score, likelihood=0.0, examples=None if some == len(task.examples) else some)
+            for plan, score, some in zip(plans, np.nanmean(scores.values, 1).tolist(), seen, strict=True)
+        ])  # fmt: skip
+        for part in cut:
+            for plan, written in reuse.drafts.of(part.digest).items():
+                texts |= {(plan, one.id): ids.tolist() for one, ids in zip(part.examples, written, strict=True)}
+    return search, texts, float(np.mean(list(reuse.drafts.agreed.values())))
+
+
+def candidates(layers: int, path: Sequence[Plan]) -> list[list[Plan]]:
+    """The plans of every round of a search along a path, the full model first."""
+    return [[path[0]], *([Plan.drop(layers, [*plan.drops, layer]) for layer in plan.kept] for plan in path[:-1])]
+
+
+def decided(asked: Sequence[Sequence[Plan]], task: Write, texts: Texts) -> list[Plan]:
+    """Each round's winner by the published procedure's answers."""
+
+    def score(plan: Plan) -> float:
+        return sum(right(texts[plan, example.id], example) for example in task.examples)
+
+    return [max(plans, key=score) for plans in asked]
+
+
+def compare(model: PreTrainedModel, task: Write, asked: argparse.Namespace) -> str:
+    """One line: seconds of either side, and whether they agree."""
+    model.generation_config.eos_token_id = None
+    layers, some = model.config.num_hidden_layers, asked.naive_examples or len(task.examples)
+    tapioca(model, make_task([one.prompt for one in task.examples[:2]], 4), 1, 2)  # warm
+    start = time.perf_counter()
+    search, ours, accepted = tapioca(model, task, asked.rounds, asked.batch)
+    fast = time.perf_counter() - start
+    path = [trial.plan for trial in search.path]
+    plans, few, start = candidates(layers, path), task.only(task.examples[:some]), time.perf_counter()
+    theirs = naive(model, few, [plan for round_ in plans for plan in round_])
+    slow = (time.perf_counter() - start) * len(task.examples) / some
+    shared = theirs.keys() & ours.keys()
+    same = sum(theirs[key] == ours[key] for key in shared)
+    whole = some == len(task.examples)
+    agree = "yes" if whole and decided(plans, few, theirs) == path else "NO" if whole else "-"
+    return (f"{layers:6}  {slow:8.1f}{' ' if whole else '*'}  {fast:9.2f}  {slow / fast:6.1f}  {accepted:8.0%}  "
+            f"{same:6} of {len(shared)} (of {len(theirs)})  {path[-1]!s:10}  {agree}")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, nargs="+", default=[8, 16, 32], help="of the random models")
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--vocabulary", type=int, default=8192)
+    parser.add_argument("--strength", type=float, default=1.0, help="of the layers of the random models")
+    parser.add_argument("--model", help="folder of a trained model, instead of random ones")
+    parser.add_argument("--text", type=Path, help="a file whose lines the trained model continues")
+    parser.add_argument("--examples", type=int, default=64)
+    parser.add_argument("--naive-examples", type=int, default=0, help="the published procedure on the first so many")
+    parser.add_argument("--prompt", type=int, nargs=2, default=(48, 80), metavar=("FROM", "TO"), help="tokens")
+    parser.add_argument("--tokens", type=int, default=128, help="of an answer")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    print(f"CPU, {asked.threads} threads, torch {torch.__version__}, transformers {transformers.__version__}")
+    print(f"{asked.model or f'random models of width {asked.width} and strength {asked.strength}'}, {asked.examples} prompts of {asked.prompt[0]} to "
+          f"{asked.prompt[1]} tokens, answers of {asked.tokens}, {asked.rounds} round(s), batches of {asked.batch}")  # fmt: skip
+    if asked.naive_examples:
+        print(
+            f"* timed on the first {asked.naive_examples} examples, seconds scaled by their number; decisions not compared"
+        )
+    print("layers   naive s   Tapioca s   ratio  accepted  equal texts             dropped     same decisions")
+    if asked.model:
+        model = AutoModelForCausalLM.from_pretrained(asked.model).eval()
+        prompts = text_prompts(asked.model, asked.text, asked.examples, *asked.prompt)
+        print(compare(model, make_task(prompts, asked.tokens), asked))
+        return
+    prompts = random_prompts(asked.examples, asked.vocabulary, *asked.prompt)
+    for layers in asked.layers:
+        model = weaken(make_model(layers, asked.width, asked.vocabulary), asked.strength)
+        print(compare(model, make_task(prompts, asked.tokens), asked), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Texts written together and from drafts are those of plain greedy decoding, for models of every type that write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from common import GENERATING, NO_BRANCHES, branch_plan, droppable
+from transformers import PreTrainedModel
+
+from tapioca.models.decode import stop_ids
+from tapioca.models.drafts import Drafts
+from tapioca.models.edit import apply
+from tapioca.models.feed import Count
+from tapioca.models.sweep import DEFAULT
+from tapioca.models.tiny import tiny
+from tapioca.models.write import write
+from tapioca.records import Plan
+
+BUDGET = 12
+PROMPTS = [tuple(torch.randint(3, 120, (n,), generator=torch.Generator().manual_seed(n)).tolist()) for n in (9, 4, 14)]
+
+
+def ended(ids: Sequence[int]) -> bool:
+    """Some tokens end a text here."""
+    return ids[-1] % 16 == 5
+
+
+def plain(model: PreTrainedModel, prompt: Sequence[int]) -> list[int]:
+    """The text alone, by the model's own `generate` without a cache."""
+    with torch.inference_mode():
+        whole = model.generate(  # type: ignore[operator]
+            torch.tensor([prompt]), max_new_tokens=BUDGET, do_sample=False, pad_token_id=0, use_cache=False
+        )
+    ids, stops = whole[0, len(prompt) :].tolist(), stop_ids(model)
+    for at, token in enumerate(ids):
+        if token in stops:
+            return ids[:at]
+        if ended(ids[: at + 1]):
+            return ids[: at + 1]
+    return ids
+
+
+PADDING_TELLS = {"recurrent_gemma", "rwkv"}
+"""Types whose outputs change with padding on the left, whatever writes: no batch gives them the texts they have alone."""
+
+FAST = {"bloom", "gemma2", "gpt2", "gpt_oss", "llama", "mamba", "mistral", "qwen3_next"}
+"""Types in the fast tier: positions by ALiBi, learned and rotary, windows, recurrent states, a mixture of experts."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
+        for name in GENERATING
+        if name not in PADDING_TELLS
+    ],
+)
+def test_texts_are_those_of_plain_greedy_decoding(name: str) -> None:
+    model = tiny(name)
+    plans = [Plan.full(4), *(Plan.drop(4, [layer]) for layer in droppable(name)), Plan.scale(4, {1: 0.5})]
+    plans += [] if name in NO_BRANCHES else [branch_plan(name)]
+    found = write(model, plans, PROMPTS, BUDGET, ended, DEFAULT, Drafts(1), count := Count())
+    assert found.keys() == set(plans)
+    for plan in plans:
+        with apply(model, plan):
+            expected = [plain(model, prompt) for prompt in PROMPTS]
+        assert [ids.tolist() for ids in found[plan]] == expected, plan
+    assert count.tokens > count.layers > 0
+    assert len({tuple(ids.tolist()) for texts in found.values() for ids in texts}) > 3
