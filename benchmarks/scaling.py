@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 
 import numpy as np
-from measure import DEVICE, counting, machine
+from measure import DEVICE, machine
 from scipy import stats
-from search_vs_naive import make_model, make_task, tapioca, timed
+from search_vs_naive import make_model, make_task, measured, tapioca
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,8 @@ def cost(sizes: Sizes, width: int, vocabulary: int, batch: int) -> tuple[float, 
     """Seconds and layer-tokens of one round."""
     model = make_model(sizes.layers, width, vocabulary).to(DEVICE)
     task = make_task(sizes.examples, vocabulary, sizes.tokens, sizes.tokens)
-    with counting(model) as done:
-        seconds, _ = timed(lambda: tapioca(model, task, 1, batch))
-    return seconds, done.layer_tokens
+    run = measured(model, partial(tapioca, model, task, 1, batch, race=False))
+    return run.seconds, run.layer_tokens
 
 
 def exponent(sizes: Sequence[int], costs: Sequence[float]) -> tuple[float, float]:
