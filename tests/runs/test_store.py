@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_answers_survive_and_are_exact(tmp_path: Path) -> None:
         costs = [store.cost(Plan.full(3), batch) for batch in ("b0", "b1", "b2")]
         assert costs == [(0.5, 2.5, 20.0, None), Spent(), (0.5, 2.5, 20.0, 2e-7)]
         assert store.difference() == 2e-7
+
+
+def test_a_store_of_another_layout_is_refused(tmp_path: Path) -> None:
+    with Store(tmp_path / "run", {"a": 1}) as store:
+        store.record(Plan.full(3), "b0", ANSWERS, Spent())
+    with sqlite3.connect(tmp_path / "run" / "run.sqlite") as database:
+        database.execute("PRAGMA user_version = 1")
+    with pytest.raises(StoreError, match="begun by another version of this program; choose another folder with --out"):
+        Store(tmp_path / "run", {"a": 1})
 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:

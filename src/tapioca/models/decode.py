@@ -19,6 +19,7 @@ from transformers import (
 
 from tapioca.errors import NonFiniteError
 from tapioca.models.inputs import collate, forward
+from tapioca.models.room import roomy_cache
 from tapioca.records import Inputs
 
 MARGIN = 1e-3
@@ -89,10 +90,12 @@ def decode(
     processors: list[LogitsProcessor] = [_NoNaN()]
     if settles(model):
         processors.append(_Ties(model, texts, ends, alone, tally))
+    most = budget - min(map(len, began))
     with torch.inference_mode():
         whole = model.generate(  # type: ignore[operator]
             **batch,
-            max_new_tokens=budget - min(map(len, began)),
+            past_key_values=roomy_cache(model, start + most),
+            max_new_tokens=most,
             do_sample=False,
             num_beams=1,
             pad_token_id=min(stops, default=0),

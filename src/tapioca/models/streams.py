@@ -21,6 +21,9 @@ from tapioca.models.opening import Past
 from tapioca.records import Plan
 from tapioca.records.tree import Prefix, Step, common_drops, steps
 
+OUTPUTS = 2**28
+"""Most bytes of outputs of streams that are finished at once."""
+
 
 @dataclass
 class Stream:
@@ -53,6 +56,7 @@ class Streams:
         self._rest: tuple[Any, ...] | None = None
         self._outputs: torch.Tensor | None = None
         self._checked: set[tuple[Any, ...]] = set()
+        self._difference: float | None = None
 
     def grow(self) -> bool:
         """Take all streams through all layers; False where the model does not let itself be followed."""
@@ -61,6 +65,8 @@ class Streams:
                 for place, block in enumerate(self._blocks):
                     stack.enter_context(replaced_forward(block, partial(self._advance, place, block.forward)))
                 self._outputs = self._forward()
+            if self._difference is not None:
+                self._count.difference = max(self._difference, self._count.difference or 0.0)
         except Unfollowed:
             self._streams.clear()
             if self._known:
@@ -71,19 +77,23 @@ class Streams:
     def finish(self) -> Iterator[tuple[Plan, torch.Tensor]]:
         """The outputs of every stream; the first has them from `grow`."""
         outputs, self._outputs = self._outputs, None
+        assert outputs is not None
+        rows, most = len(outputs), max(1, OUTPUTS // outputs.nbytes) if self._stack else 1
+        for plan in self._streams.pop(0).plans:
+            yield plan, outputs
         while self._streams:
-            stream = self._streams.pop(0)
-            if outputs is None:
-                with self._returning(stream.states):
-                    outputs = self._forward()
-            for plan in stream.plans:
-                yield plan, outputs
-            outputs = None
+            some = [self._streams.pop(0) for _ in range(min(most, len(self._streams)))]
+            with self._returning(torch.cat([stream.states for stream in some])):
+                several = self._forward(len(some)).split(rows)
+            for stream, outputs in zip(some, several, strict=True):
+                for plan in stream.plans:
+                    yield plan, outputs
 
-    def _forward(self) -> torch.Tensor:
-        """The model's own forward, behind what stands before the batch."""
+    def _forward(self, streams: int = 1) -> torch.Tensor:
+        """The model's own forward on a batch for so many streams, behind what stands before the batch."""
+        batch = {name: torch.cat([value] * streams) for name, value in self.feed.batch.items()}
         past = {"past_key_values": self._past.cache} if self._past else {}
-        return forward(self.model, {**self.feed.batch, **past}, self.feed.keep)  # type: ignore[dict-item]
+        return forward(self.model, {**batch, **past}, self.feed.keep)  # type: ignore[dict-item]
 
     def _entries(self) -> dict[int, dict[Prefix, list[Plan]]]:
         """The plans by the place at which they enter the pass: in front of the first layer that is not known for them."""
@@ -162,7 +172,7 @@ class Streams:
             difference = relative_difference(found[-1], alone)
             if not difference <= ROUNDING * torch.finfo(alone.dtype).eps:  # so written, since it may be NaN
                 raise Unfollowed
-            self._count.difference = max(difference, self._count.difference or 0.0)
+            self._difference = max(difference, self._difference or 0.0)
         return found
 
     def _parted(self, plans: Sequence[Plan], layer: int) -> list[tuple[Step, list[Plan]]]:

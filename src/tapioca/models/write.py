@@ -34,6 +34,9 @@ ROWS = 128
 WORTH = 0.25
 """Share of a draft that must be accepted for the next to be read: reading a token costs about that share of writing it."""
 
+TRIED = 2
+"""Texts of a batch whose drafts are read first, where it is not known how much plans agree."""
+
 
 def write(
     model: PreTrainedModel,
@@ -100,15 +103,29 @@ class _Pen:
             known = {first: [np.array(text.ids) for text in texts[first]]}
         if not known or not plans:
             return
-        draft = [ids.tolist() for ids in nearest(known, plans)]
-        for plan, readings in self._read(plans, draft, schedule).items():
+        draft, tried = [ids.tolist() for ids in nearest(known, plans)], 0
+        if any(plan not in drafts.agreed for plan in plans):
+            tried = TRIED
+            self._take_over({plan: texts[plan][:tried] for plan in plans}, draft[:tried], schedule, drafts)
+            plans = [plan for plan in plans if drafts.agreed[plan] >= WORTH]
+        if plans and len(draft) > tried:
+            self._take_over({plan: texts[plan][tried:] for plan in plans}, draft[tried:], schedule, drafts)
+
+    def _take_over(
+        self, texts: dict[Plan, list[Text]], draft: list[list[int]], schedule: Schedule, drafts: Drafts
+    ) -> None:
+        """Fill texts of plans as far as a draft of each can tell."""
+        for plan, readings in self._read(texts, draft, schedule).items():
             self._judge(texts[plan], draft, readings)
             drafts.agreed[plan] = sum(len(text.ids) for text in texts[plan]) / sum(len(ids) + 1 for ids in draft)
 
-    def _read(self, plans: list[Plan], draft: list[list[int]], schedule: Schedule) -> dict[Plan, list[Reading]]:
-        """What every plan would write along one draft of each text."""
-        read = [ids[: self.budget - 1] for ids in draft]
-        batch = collate(self.model, [(*prompt, *ids) for prompt, ids in zip(self.prompts, read, strict=True)])
+    def _read(
+        self, texts: dict[Plan, list[Text]], draft: list[list[int]], schedule: Schedule
+    ) -> dict[Plan, list[Reading]]:
+        """What every plan would write along the drafts."""
+        plans, read = list(texts), [ids[: self.budget - 1] for ids in draft]
+        prompts = [self.prompts[text.row] for text in texts[plans[0]]]
+        batch = collate(self.model, [(*prompt, *ids) for prompt, ids in zip(prompts, read, strict=True)])
         lengths, count = [len(ids) for ids in read], Count()
         schedule = replace(schedule, reuse=None)
         with closing(sweep(self.model, plans, batch, 1 + max(lengths), schedule, count=count)) as swept:

@@ -37,6 +37,9 @@ CREATE TABLE IF NOT EXISTS answers (
 );
 """
 
+LAYOUT = 2
+"""Number of this schema; a store of another one is refused."""
+
 
 class Store:
     """The answers of one run. Use it as a context manager.
@@ -56,7 +59,11 @@ class Store:
         with _errors(folder):
             self._db = sqlite3.connect(folder / "run.sqlite", isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.executescript(SCHEMA)
+            if self._db.execute("SELECT 1 FROM sqlite_master").fetchone() and self._layout() != LAYOUT:
+                raise StoreError(
+                    f"{folder} was begun by another version of this program; choose another folder with --out"
+                )
+            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;")
         self._known_plans = {row[0] for row in self._db.execute("SELECT digest FROM plans")}
 
     def __enter__(self) -> Store:
@@ -64,6 +71,10 @@ class Store:
 
     def __exit__(self, *exception: object) -> None:
         self._db.close()
+
+    def _layout(self) -> int:
+        """The number of the schema that the store was made with."""
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     def recall(self, plan: Plan, batch: str) -> list[Answer] | None:
         """The answers of a plan to a batch, or None if they are not known."""
