@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
+from tapioca.errors import ModelError
 from tapioca.models.call import Unfollowed
 from tapioca.models.decode import Ended, Tally, decode, plain_token, settles, stop_ids, takes_the_largest
 from tapioca.models.drafts import Drafts, Reading, Text, Texts, judge, nearest, read_drafts
@@ -107,7 +108,7 @@ class _Pen:
         if any(plan not in drafts.agreed for plan in plans):
             tried = TRIED
             self._take_over({plan: texts[plan][:tried] for plan in plans}, draft[:tried], schedule, drafts)
-            plans = [plan for plan in plans if drafts.agreed[plan] >= WORTH]
+            plans = [plan for plan in plans if drafts.agreed.get(plan, 0.0) >= WORTH]
         if plans and len(draft) > tried:
             self._take_over({plan: texts[plan][tried:] for plan in plans}, draft[tried:], schedule, drafts)
 
@@ -122,14 +123,17 @@ class _Pen:
     def _read(
         self, texts: dict[Plan, list[Text]], draft: list[list[int]], schedule: Schedule
     ) -> dict[Plan, list[Reading]]:
-        """What every plan would write along the drafts."""
+        """What every plan would write along the drafts; nothing where memory does not hold prompts with drafts."""
         plans, read = list(texts), [ids[: self.budget - 1] for ids in draft]
         prompts = [self.prompts[text.row] for text in texts[plans[0]]]
         batch = collate(self.model, [(*prompt, *ids) for prompt, ids in zip(prompts, read, strict=True)])
         lengths, count = [len(ids) for ids in read], Count()
         schedule = replace(schedule, reuse=None)
-        with closing(sweep(self.model, plans, batch, 1 + max(lengths), schedule, count=count)) as swept:
-            found = {plan: read_drafts(logits, lengths) for plan, logits in swept}
+        try:
+            with closing(sweep(self.model, plans, batch, 1 + max(lengths), schedule, count=count)) as swept:
+                found = {plan: read_drafts(logits, lengths) for plan, logits in swept}
+        except ModelError:
+            return {}
         self.layer_tokens += count.tokens
         return found
 
