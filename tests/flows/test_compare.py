@@ -103,7 +103,7 @@ def test_the_same_call_again_evaluates_nothing(info: CompareInfo, monkeypatch: p
     def refuse(*args: object) -> None:
         raise AssertionError("evaluated again")
 
-    monkeypatch.setattr("tapioca.evaluate.sweep", refuse)
+    monkeypatch.setattr("tapioca.evaluate.ask.sweep", refuse)
     monkeypatch.setattr("tapioca.flows.criteria.similarity", refuse)
     assert compare(request(info.folder)) == info
 
@@ -119,10 +119,10 @@ def test_an_interrupted_comparison_goes_on(info: CompareInfo, tmp_path: Path, mo
             raise KeyboardInterrupt
         return sweep(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("tapioca.evaluate.sweep", stop)
+    monkeypatch.setattr("tapioca.evaluate.ask.sweep", stop)
     with pytest.raises(KeyboardInterrupt):
         compare(request(tmp_path / "run"))
-    monkeypatch.setattr("tapioca.evaluate.sweep", sweep)
+    monkeypatch.setattr("tapioca.evaluate.ask.sweep", sweep)
     assert compare(request(tmp_path / "run")).picks == info.picks
 
 

@@ -127,7 +127,7 @@ def test_the_same_command_goes_on_after_a_dry_run_and_again_evaluates_nothing(
     def refuse(*args: object) -> None:
         raise AssertionError("evaluated again")
 
-    monkeypatch.setattr("tapioca.evaluate.sweep", refuse)
+    monkeypatch.setattr("tapioca.evaluate.ask.sweep", refuse)
     monkeypatch.setattr("tapioca.flows.criteria.similarity", refuse)
     assert main(argv(tmp_path / "run", "shortgpt")) == 0
     assert read_run(tmp_path / "run") == first

@@ -124,7 +124,7 @@ def test_the_same_call_again_evaluates_nothing(run: RunInfo, monkeypatch: pytest
     def refuse(*args: object) -> None:
         raise AssertionError("evaluated again")
 
-    monkeypatch.setattr("tapioca.evaluate.sweep", refuse)
+    monkeypatch.setattr("tapioca.evaluate.ask.sweep", refuse)
     again = tapioca.prune(PACKAGED["learner"], task="lab:target_offset=2,n=120", out=run.folder, **OPTIONS)
     assert again == run
 
