@@ -231,6 +231,15 @@ def test_the_two_ways_are_said_to_differ_where_they_do(info: ProfileInfo) -> Non
     assert said((None,), (None,)).endswith("; no single layer clearly carries it")
 
 
+def test_a_deviation_that_no_layer_made_is_said_to_come_in(info: ProfileInfo) -> None:
+    def said(before: float) -> list[str]:
+        found = tuple(one.model_copy(update={"before": before}) for one in info.attributions)
+        return reading(with_null(info, 0.0).model_copy(update={"attributions": found}))
+
+    assert not any("before the first layer" in line for line in said(0.0))
+    assert all("; before the first layer it is already 2.500; " in line for line in said(2.5))
+
+
 def test_python_takes_live_things(tmp_path: Path, info: ProfileInfo) -> None:
     model, task, reference = load(PACKAGED["learner"]).model, load_lab(TASK), load_lab(REFERENCE)
     found = tapioca.profile(

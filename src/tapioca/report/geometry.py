@@ -163,6 +163,12 @@ def _carried(kind: Kind, info: ProfileInfo) -> str:
         return ""
     shares = info.attribution(kind)
     along, removal = carriers(shares.along), carriers(shares.removal)
+    if shares.before > info.tested(kind).deviation.value / 2:
+        return f"; before the first layer it is already {shares.before:.3f}{_ways(along, removal)}"
+    return _ways(along, removal)
+
+
+def _ways(along: tuple[int, ...], removal: tuple[int, ...]) -> str:
     if along == removal:
         return f"; {_named(along)} most of it, along the stream as by removal" if along else f"; {_named(along)} it"
     ways = [f"{_named(found)} {'most of ' if found else ''}it" for found in (along, removal)]

@@ -12,14 +12,15 @@ from tapioca.records.profile import Kind
 from tapioca.report.figures import DARK, HEIGHT, WIDTH, series, styled
 
 FILLS = {"along the stream": "#00664b", "by removal": "#f3d3e4"}
-"""One dark and one light, told apart in print; both with a dark outline."""
+"""The two ways of attribution: one dark and one light, told apart in print."""
 SMALL_WIDTH, SMALL_HEIGHT = 190, 140  # of one of three panels side by side
 TITLES: dict[Kind, str] = {"norm": "norm profile", "distance": "pairwise-distance profile"}
 
 
 def ratios(info: ProfileInfo) -> alt.TopLevelMixin:
     """Log ratio to the ID reference layer by layer, and below it each layer's share of the OOD deviation."""
-    return alt.hconcat(*[alt.vconcat(_ratio(info, kind), _shares(info, kind)) for kind in TITLES])
+    columns = [alt.vconcat(_ratio(info, kind), *[_shares(info, kind, way) for way in FILLS]) for kind in TITLES]
+    return alt.hconcat(*columns)
 
 
 def measures(info: ProfileInfo) -> alt.TopLevelMixin:
@@ -32,7 +33,8 @@ def measures(info: ProfileInfo) -> alt.TopLevelMixin:
     }
     if info.realigned:
         panels["linear CKA to the full model"] = "cka"
-    found = [_lines(_measured(info, name), title) for title, name in panels.items()]
+    ratios = ("alignment", "cka")  # near 1, where a scale from 0 shows nothing
+    found = [_lines(_measured(info, name), title, zero=name not in ratios) for title, name in panels.items()]
     return alt.concat(*found, columns=3)
 
 
@@ -77,25 +79,20 @@ def _layered(rows: list[dict[str, Any]], title: str, n_layers: int) -> Any:
     return alt.layer(zero, line)
 
 
-def _shares(info: ProfileInfo, kind: Kind) -> Any:
-    rows = _shared(info.attribution(kind))
-    base = alt.Chart(alt.Data(values=rows), title="each layer's share of the OOD deviation").encode(
-        x=alt.X("layer:O", title="layer", axis=_ordinal(info.plan.n_layers)),
-        xOffset=alt.XOffset("way:N", sort=list(FILLS)),
-    )
-    fill = alt.Scale(domain=list(FILLS), range=list(FILLS.values()))
-    bar = base.mark_bar(stroke=DARK, strokeWidth=0.6).encode(
-        y=alt.Y("value:Q", title=None), fill=alt.Fill("way:N", title=None, sort=list(FILLS), scale=fill)
-    )
+def _shares(info: ProfileInfo, kind: Kind, way: str) -> Any:
+    """Bars on a scale of their own: shares by removal are often many times those along the stream."""
+    last = way == list(FILLS)[-1]
+    base = alt.Chart(alt.Data(values=_shared(info.attribution(kind), way)), title=f"share of the OOD deviation {way}")
+    base = base.encode(x=alt.X("layer:O", title="layer" if last else None, axis=_ordinal(info.plan.n_layers)))
+    bar = base.mark_bar(fill=FILLS[way], stroke=DARK, strokeWidth=0.6).encode(y=alt.Y("value:Q", title=None))
     interval = base.mark_rule(color=DARK, strokeWidth=1.2).encode(y=alt.Y("low:Q"), y2="high:Q")
-    return alt.layer(bar, interval).properties(width=WIDTH, height=HEIGHT - 60)
+    return alt.layer(bar, interval).properties(width=WIDTH, height=SMALL_HEIGHT - 40)
 
 
-def _shared(found: Attribution) -> list[dict[str, Any]]:
-    ways = dict(zip(FILLS, (found.along, found.removal), strict=True))
+def _shared(found: Attribution, way: str) -> list[dict[str, Any]]:
+    shares = dict(zip(FILLS, (found.along, found.removal), strict=True))[way]
     return [
-        {"layer": layer, "way": way, "value": share.value, "low": share.ci95[0], "high": share.ci95[1]}
-        for way, shares in ways.items()
+        {"layer": layer, "value": share.value, "low": share.ci95[0], "high": share.ci95[1]}
         for layer, share in enumerate(shares)
         if share
     ]
@@ -128,11 +125,12 @@ def _added(info: ProfileInfo, branch: str | None, name: str) -> list[dict[str, A
     return rows
 
 
-def _lines(rows: list[dict[str, Any]], title: str) -> Any:
+def _lines(rows: list[dict[str, Any]], title: str, zero: bool = True) -> Any:
     """A small panel: one line a series, with its band where the rows have one."""
     x = alt.X("layer:Q", title="layer", axis=_whole(row["layer"] for row in rows))
     base = alt.Chart(alt.Data(values=rows), title=title).encode(x=x, **styled(row["series"] for row in rows))
-    line = base.mark_line(point=alt.OverlayMarkDef(size=18)).encode(y=alt.Y("value:Q", title=None))
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=zero))
+    line = base.mark_line(point=alt.OverlayMarkDef(size=18)).encode(y=y)
     layers = [line]
     if "low" in rows[0]:
         layers = [base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", title=None), y2="high:Q"), line]
