@@ -185,7 +185,7 @@ def _notes(config: DataConfig, whole: dict[str, Task], path: str, n_layers: int)
 
 def _scoring_notes(config: RunConfig, ground: Ground) -> list[str]:
     """What a run that scores plans says beside."""
-    roles: dict[str, Task] = dict(ground.search)
+    roles: dict[str, Task] = {str(data): task for data, task in ground.search.items()}
     if config.test:
         roles["test"] = ground.test["ood"]
     notes = [
