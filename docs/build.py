@@ -14,6 +14,7 @@ COMMANDS = (
     [],
     ["prune"],
     ["compare"],
+    ["profile"],
     ["tasks"],
     ["report"],
     ["export"],

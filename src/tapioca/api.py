@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,19 +11,23 @@ from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tapioca.errors import UsageError
-from tapioca.evaluate import check_task
 from tapioca.flows.compare import compare as compare_flow
-from tapioca.flows.data import read_task
 from tapioca.flows.export import Exported, export
-from tapioca.flows.geometry import profile_of
+from tapioca.flows.profile import profile as profile_flow
 from tapioca.flows.prune import prune as prune_flow
 from tapioca.flows.watcher import Silent
-from tapioca.geometry.profiles import shape
-from tapioca.models.find import find_layers
 from tapioca.models.identity import name_of
 from tapioca.models.load import Loaded
-from tapioca.observe import SAMPLE, sample, states
-from tapioca.records import CompareConfig, CompareInfo, Plan, Profile, PruneConfig, RunConfig, RunInfo
+from tapioca.records import (
+    CompareConfig,
+    CompareInfo,
+    DataConfig,
+    Plan,
+    ProfileConfig,
+    ProfileInfo,
+    PruneConfig,
+    RunInfo,
+)
 from tapioca.report.screen import LiveScreen
 from tapioca.tasks.base import Task
 
@@ -88,30 +93,37 @@ def compare(
 
 
 def profile(
-    model: PreTrainedModel,
+    model: str | Path | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
     task: str | Path | Task,
-    plan: Plan | None = None,
-    batch_size: int = 16,
-    seed: int = 0,
-) -> Profile:
-    """Norm and pairwise-distance profile of a task's prompts over the layers of a model.
+    reference: str | Path | Task,
+    plan: Plan | str | Path | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> ProfileInfo:
+    """Measure the layerwise geometry of a task's prompts against those of a reference, before and after a plan.
 
     Args:
-        model: a live transformers model.
-        tokenizer: its tokenizer, where the task is text.
-        task: a file, a lab data set, or a task object; at most 512 examples are used.
-        plan: measure under this plan; its `layers` are the kept ones.
-        batch_size: prompts run at once.
-        seed: of the sample and the bands.
+        model: a folder, a hub id, or a live transformers model.
+        tokenizer: of a live model.
+        task: the OOD data: a file, lab:SHIFT=STRENGTH, or a task object; answers are not used.
+        reference: the ID data, of the same form.
+        plan: a plan or its file, to measure the geometry under as well.
+        progress: show a progress display.
+        options: any field of `ProfileConfig`, as on the command line.
+
+    Returns:
+        Profiles, deviations with their tests, attribution to layers, the field's measures and what each layer adds to
+        the residual stream; stored in its `folder`.
+
+    Raises:
+        TapiocaError: one line about what is wrong.
     """
-    loaded = Loaded(model, tokenizer)
-    source = task if isinstance(task, Task) else read_task(str(task), loaded, {})
-    check_task(model, source)
-    chosen = plan or Plan.full(len(find_layers(model)))
-    examples = sample(source.examples, SAMPLE, seed)
-    return profile_of(shape(states(model, chosen, examples, batch_size)), "ood", chosen, seed)
+    live = plan if isinstance(plan, Plan) else None
+    given = {**options, "plan": None if live else plan}
+    flow = partial(profile_flow, plan=live)
+    return _run(flow, ProfileConfig, model, tokenizer, task, reference, progress, given)
 
 
 def _name(task: str | Path | Task) -> str:
@@ -120,7 +132,7 @@ def _name(task: str | Path | Task) -> str:
 
 def _run(
     flow: Callable[..., Info],
-    record: type[RunConfig],
+    record: type[DataConfig],
     model: str | Path | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None,
     task: str | Path | Task,

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from tapioca.errors import NonFiniteError
 from tapioca.geometry.attribution import attribute
-from tapioca.geometry.profiles import shape
+from tapioca.geometry.profiles import Shape, shape
 from tapioca.geometry.similarity import Similarity, angular_distances, influence, magnitude
 from tapioca.geometry.updates import Place, joined, steps, summary
 from tapioca.models.edit import apply
@@ -98,6 +98,7 @@ def attribution(
     layers: Sequence[int],
     batch_size: int = 16,
     seed: int = 0,
+    on_layer: Callable[[], None] = lambda: None,
 ) -> tuple[Attribution, ...]:
     """Each layer's own share of the norm and the distance deviation of some prompts from others (geometry/attribution.py).
 
@@ -108,6 +109,7 @@ def attribution(
         layers: those to drop one by one for their share by removal, each a run over `seen`.
         batch_size: prompts run at once.
         seed: of the intervals.
+        on_layer: called after each layer that was dropped.
 
     Raises:
         ModelError: the model cannot do without one of `layers`.
@@ -116,8 +118,13 @@ def attribution(
     full = Plan.full(len(find_layers(model)))
     own, against = (shape(stream_states(model, full, examples, batch_size)) for examples in (seen, reference))
     plans = {layer: Plan.drop(full.n_layers, [layer]) for layer in layers}
-    without = ((layer, shape(states(model, plan, seen, batch_size))) for layer, plan in plans.items())
-    return attribute(own, against, without, seed)
+
+    def without() -> Iterator[tuple[int, Shape]]:
+        for layer, plan in plans.items():
+            yield layer, shape(states(model, plan, seen, batch_size))
+            on_layer()
+
+    return attribute(own, against, without(), seed)
 
 
 def _batches(

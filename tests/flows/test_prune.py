@@ -86,13 +86,6 @@ def test_geometry_is_measured_over_kept_layers(run: RunInfo) -> None:
     assert full_ood.value > full_ood.null_upper > full_id.null_mean
 
 
-def test_a_profile_of_its_own_agrees(run: RunInfo) -> None:
-    found = tapioca.profile(load(PACKAGED["learner"]).model, task="lab:id,n=40", batch_size=40)
-    assert found.layers == tuple(range(8))
-    assert found.n == 40
-    assert all(low <= value <= high for value, (low, high) in zip(found.norm, found.norm_band, strict=True))
-
-
 def test_what_the_run_folder_holds(run: RunInfo) -> None:
     names = {path.name for path in run.folder.iterdir()} - {"run.sqlite-wal", "run.sqlite-shm"}
     assert names == {"manifest.json", "run.sqlite", "run.json", "result.json", "plan.json", "report.html"}

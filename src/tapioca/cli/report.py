@@ -14,16 +14,21 @@ def add_to(app: typer.Typer) -> None:
     app.command("report")(run)
 
 
-def run(run: Annotated[Path, typer.Argument(help="Run folder of `tapioca prune` or `tapioca compare`.")]) -> None:
+def run(run: Annotated[Path, typer.Argument(help="Run folder of `tapioca prune`, `compare` or `profile`.")]) -> None:
     """Print a finished run and build its page again from what is stored; needs no torch."""
     from tapioca.report.compare import show_compare, write_compare_page
     from tapioca.report.page import write_page
+    from tapioca.report.profile import show_profile, write_profile_page
     from tapioca.report.screen import show
-    from tapioca.runs.store import read_comparison, read_run
+    from tapioca.runs.store import read_comparison, read_profile, read_run
 
     if comparison := read_comparison(run):
         write_compare_page(comparison)
         show_compare(comparison, Console())
+        return
+    if measured := read_profile(run):
+        write_profile_page(measured)
+        show_profile(measured, Console())
         return
     info = read_run(run)
     write_page(info)

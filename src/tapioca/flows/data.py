@@ -8,7 +8,7 @@ from tapioca.errors import DataError, UsageError
 from tapioca.evaluate import check_task
 from tapioca.models.inputs import head_labels, max_length
 from tapioca.models.load import Loaded
-from tapioca.records import RunConfig
+from tapioca.records import DataConfig
 from tapioca.records.results import Data
 from tapioca.registry import Registry
 from tapioca.tasks.base import Task
@@ -38,7 +38,7 @@ def read_task(name: str, loaded: Loaded, given: dict[str, Any]) -> Task:
     return task
 
 
-def read_tasks(config: RunConfig, loaded: Loaded, live: dict[str, Task]) -> dict[str, Task]:
+def read_tasks(config: DataConfig, loaded: Loaded, live: dict[str, Task]) -> dict[str, Task]:
     """The data sets of a run by role: ood, and where given id and test.
 
     Raises:
@@ -65,7 +65,7 @@ def read_tasks(config: RunConfig, loaded: Loaded, live: dict[str, Task]) -> dict
     return {role: limited(task, config.limit, config.seed) for role, task in found.items()}
 
 
-def split_tasks(config: RunConfig, whole: dict[str, Task]) -> tuple[dict[Data, Task], dict[Data, Task]]:
+def split_tasks(config: DataConfig, whole: dict[str, Task]) -> tuple[dict[Data, Task], dict[Data, Task]]:
     """Search and test splits by data set; groups shared by data sets land on one side.
 
     Raises:

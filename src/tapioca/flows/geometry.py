@@ -8,6 +8,7 @@ from tapioca.geometry.profiles import KINDS, Shape, shape
 from tapioca.observe import SAMPLE, sample, states
 from tapioca.records import Deviation, Example, Plan, Profile
 from tapioca.records.results import Data
+from tapioca.tasks.base import Task
 
 
 def observe_run(job: Job, plan: Plan) -> tuple[tuple[Profile, ...], tuple[Deviation, ...]]:
@@ -25,9 +26,9 @@ def observe_run(job: Job, plan: Plan) -> tuple[tuple[Profile, ...], tuple[Deviat
     if "id" not in job.search:
         return (), ()
     full, seed = Plan.full(plan.n_layers), job.config.seed
-    size = min(SAMPLE, *(len(set(task.groups)) for task in (job.search["id"], *job.test.values())))
-    samples = {data: sample(job.test[data].examples, size, seed) for data in job.test}
-    pool = (*sample(job.search["id"].examples, size, seed), *samples["id"])
+    reference, samples = samples_of(job.search, job.test, seed)
+    size = len(reference)
+    pool = (*reference, *samples["id"])
     pool_shape = _shape(job, full, pool, "ID under the full model")
     shapes: dict[tuple[Data, bool], Shape] = {
         ("id", False): pool_shape.take(examples=range(size, 2 * size)),
@@ -38,6 +39,14 @@ def observe_run(job: Job, plan: Plan) -> tuple[tuple[Profile, ...], tuple[Deviat
             shapes[data, True] = _shape(job, plan, samples[data], f"{data.upper()} under the plan")
     profiles = (profile_of(seen, data, plan if planned else full, seed) for (data, planned), seen in shapes.items())
     return tuple(profiles), _deviations(shapes, pool_shape, plan, size, seed)
+
+
+def samples_of(
+    search: dict[Data, Task], test: dict[Data, Task], seed: int
+) -> tuple[tuple[Example, ...], dict[Data, tuple[Example, ...]]]:
+    """Equal samples to observe: the reference, from the ID search split, and one of each test split."""
+    size = min(SAMPLE, *(len(set(task.groups)) for task in (search["id"], *test.values())))
+    return sample(search["id"].examples, size, seed), {data: sample(test[data].examples, size, seed) for data in test}
 
 
 def _shape(job: Job, plan: Plan, examples: tuple[Example, ...], what: str) -> Shape:
@@ -70,20 +79,26 @@ def _deviations(
     found = []
     for (data, planned), seen in shapes.items():
         same_layers = seen if planned else seen.take(layers=plan.kept)
-        norm, distance = measure(same_layers, reference, kept, seed)
-        found += [
-            Deviation(
-                data=data,
-                planned=planned,
-                kind=kind,
-                layers=plan.kept,
-                signed=measured.signed.tolist(),
-                effect=measured.effect.tolist(),
-                value=measured.value,
-                ci95=measured.ci95,
-                null_mean=measured.null_mean,
-                null_upper=measured.null_upper,
-            )
-            for kind, measured in zip(KINDS, (norm, distance), strict=True)
-        ]
+        found += deviations_of(same_layers, reference, kept, data, planned, plan.kept, seed)
     return tuple(found)
+
+
+def deviations_of(
+    seen: Shape, reference: Shape, pool: Shape, data: Data, planned: bool, layers: tuple[int, ...], seed: int
+) -> list[Deviation]:
+    """Norm and distance deviation of one set of examples, see `geometry.alignment.measure`."""
+    return [
+        Deviation(
+            data=data,
+            planned=planned,
+            kind=kind,
+            layers=layers,
+            signed=measured.signed.tolist(),
+            effect=measured.effect.tolist(),
+            value=measured.value,
+            ci95=measured.ci95,
+            null_mean=measured.null_mean,
+            null_upper=measured.null_upper,
+        )
+        for kind, measured in zip(KINDS, measure(seen, reference, pool, seed), strict=True)
+    ]

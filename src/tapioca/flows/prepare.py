@@ -21,7 +21,7 @@ from tapioca.models.inputs import device_of
 from tapioca.models.known import Reuse
 from tapioca.models.load import Loaded, load
 from tapioca.models.sweep import Schedule
-from tapioca.records import Metric, Plan, RunConfig, Scores
+from tapioca.records import DataConfig, Metric, Plan, RunConfig, Scores
 from tapioca.records.results import Data
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.store import Store
@@ -36,6 +36,7 @@ NOT_IN_MANIFEST = {
     "test",
     "compat",
     "out",
+    "plan",
     "dry_run",
     "device",
     "memory",
@@ -91,10 +92,27 @@ class Job:
         )
 
 
-def prepare(
-    config: RunConfig, watcher: Watcher, loaded: Loaded | None = None, tasks: dict[str, Task] | None = None
-) -> Job:
-    """Load, split, and open the run folder.
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What every recipe starts from.
+
+    Attributes:
+        search, test: the splits of each data set; nothing found on `search` is a result.
+        notes: what was guessed or noticed, to be said aloud.
+        manifest: everything that could change an answer or a choice.
+    """
+
+    loaded: Loaded
+    search: dict[Data, Task]
+    test: dict[Data, Task]
+    notes: tuple[str, ...]
+    manifest: dict[str, Any]
+
+
+def gather(
+    config: DataConfig, watcher: Watcher, loaded: Loaded | None = None, tasks: dict[str, Task] | None = None
+) -> Ground:
+    """Load the model, read the data and split them.
 
     Args:
         config: the request.
@@ -117,12 +135,37 @@ def prepare(
     notes = _notes(config, whole, layers.path, len(layers))
     for note in notes:
         watcher.say(note)
-    manifest = _manifest(config, loaded, whole)
+    return Ground(loaded, search, test, notes, _manifest(config, loaded, whole))
+
+
+def folder_of(config: DataConfig, manifest: dict[str, Any]) -> Path:
+    """The run folder asked for, else one named after model, task and manifest."""
     name = f"{Path(config.model).name}-{Path(config.task).stem.replace(':', '-')[:80]}-{fingerprint(manifest)[:8]}"
-    store = Store(config.out or Path("runs") / name, manifest)
-    cut = batches(search["ood"], config.batch_size, config.order_seed)
-    schedule = Schedule(config.streams, config.memory_bytes, Reuse(_room(config, loaded), len(cut)))
-    return Job(config, loaded, space_of(loaded.model, config), search, test, notes, store, watcher, schedule)
+    return config.out or Path("runs") / name
+
+
+def prepare(
+    config: RunConfig, watcher: Watcher, loaded: Loaded | None = None, tasks: dict[str, Task] | None = None
+) -> Job:
+    """As `gather`, and open the run folder."""
+    ground = gather(config, watcher, loaded, tasks)
+    notes = _scoring_notes(config, ground)
+    for note in notes:
+        watcher.say(note)
+    store = Store(folder_of(config, ground.manifest), ground.manifest)
+    cut = batches(ground.search["ood"], config.batch_size, config.order_seed)
+    reuse = Reuse(_room(config, ground.loaded), len(cut))
+    return Job(
+        config=config,
+        loaded=ground.loaded,
+        space=space_of(ground.loaded.model, config),
+        search=ground.search,
+        test=ground.test,
+        notes=(*ground.notes, *notes),
+        store=store,
+        watcher=watcher,
+        schedule=Schedule(config.streams, config.memory_bytes, reuse),
+    )
 
 
 def _room(config: RunConfig, loaded: Loaded) -> int:
@@ -132,22 +175,30 @@ def _room(config: RunConfig, loaded: Loaded) -> int:
     return config.memory_bytes or free // 4
 
 
-def _notes(config: RunConfig, whole: dict[str, Task], path: str, n_layers: int) -> tuple[str, ...]:
+def _notes(config: DataConfig, whole: dict[str, Task], path: str, n_layers: int) -> tuple[str, ...]:
     """What was found or guessed, one line each."""
     notes = [f"{n_layers} layers at {path}"]
     for task in whole.values():
         notes += [note for note in task.notes if note not in notes]
-    for role, task in whole.items():
-        if task.opening:
-            notes.append(
-                f"all {role.upper()} prompts begin with {task.opening} tokens that are the same; read once a plan"
-            )
-    if "id" not in whole:
-        notes.append("no --reference: what the plan does to ID data and to the geometry is not measured")
     return tuple(notes)
 
 
-def _manifest(config: RunConfig, loaded: Loaded, whole: dict[str, Task]) -> dict[str, Any]:
+def _scoring_notes(config: RunConfig, ground: Ground) -> list[str]:
+    """What a run that scores plans says beside."""
+    roles: dict[str, Task] = {str(data): task for data, task in ground.search.items()}
+    if config.test:
+        roles["test"] = ground.test["ood"]
+    notes = [
+        f"all {role.upper()} prompts begin with {task.opening} tokens that are the same; read once a plan"
+        for role, task in roles.items()
+        if task.opening
+    ]
+    if "id" not in roles:
+        notes.append("no --reference: what the plan does to ID data and to the geometry is not measured")
+    return notes
+
+
+def _manifest(config: DataConfig, loaded: Loaded, whole: dict[str, Task]) -> dict[str, Any]:
     """Everything that could change an answer or a choice."""
     model = loaded.model
     settings = config.model_dump(mode="json", exclude=NOT_IN_MANIFEST)

@@ -28,9 +28,14 @@ def space_of(model: PreTrainedModel, config: RunConfig) -> Space:
     """What there is to drop in a model; how many drops to choose plans for is not said yet."""
     blocks = find_layers(model).blocks
     count = len(blocks)
-    droppable = tuple(layer for layer in range(count) if _fits(model, Plan.drop(count, [layer])))
     branches = {name: tuple(at for at in range(count) if _has(model, blocks[at], name)) for name in BRANCHES}
-    return Space(count, (), droppable, branches, config.seed, config.random_plans)
+    return Space(count, (), droppable(model), branches, config.seed, config.random_plans)
+
+
+def droppable(model: PreTrainedModel) -> tuple[int, ...]:
+    """The layers a model can do without, each alone."""
+    count = len(find_layers(model))
+    return tuple(layer for layer in range(count) if _fits(model, Plan.drop(count, [layer])))
 
 
 def usable(chosen: dict[str, Criterion], space: Space, ask_all: bool) -> tuple[dict[str, Criterion], list[str]]:

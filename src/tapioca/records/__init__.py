@@ -1,10 +1,20 @@
 """Frozen values that travel between the rooms; they load no torch."""
 
 from tapioca.records.compare import CompareInfo, Pick, Searched
-from tapioca.records.config import ApplyConfig, CompareConfig, ExportConfig, PruneConfig, Request, RunConfig
+from tapioca.records.config import (
+    ApplyConfig,
+    CompareConfig,
+    DataConfig,
+    ExportConfig,
+    ProfileConfig,
+    PruneConfig,
+    Request,
+    RunConfig,
+)
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row, Spent
 from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Update, Updates
 from tapioca.records.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, ranges
+from tapioca.records.profile import ProfileInfo, Realigned, Tested, View
 from tapioca.records.results import (
     Canary,
     Check,
@@ -34,6 +44,7 @@ __all__ = [
     "CompareConfig",
     "CompareInfo",
     "Cost",
+    "DataConfig",
     "Deviation",
     "Estimate",
     "Example",
@@ -48,7 +59,10 @@ __all__ = [
     "Pick",
     "Plan",
     "Profile",
+    "ProfileConfig",
+    "ProfileInfo",
     "PruneConfig",
+    "Realigned",
     "Request",
     "Round",
     "Row",
@@ -58,10 +72,12 @@ __all__ = [
     "Searched",
     "Spent",
     "Spread",
+    "Tested",
     "Trial",
     "Update",
     "Updates",
     "Verdict",
+    "View",
     "Work",
     "ranges",
 ]

@@ -32,15 +32,15 @@ def _bytes(text: str) -> int:
     return int(TypeAdapter(ByteSize).validate_python(text))
 
 
-class RunConfig(Request):
-    """What every run that chooses and judges plans is asked: a model, data, and how the data are read and split."""
+class DataConfig(Request):
+    """What every recipe is asked that runs a model on data: which model, which data, and how they are read and split."""
 
     verb: ClassVar[str]
 
     model: str = Field(min_length=1, description="Model: a folder, or a hub id.")
     task: str = Field(
         min_length=1,
-        description="OOD data to prune for: a .jsonl, .csv or task .yaml file, harness:TASK, or lab:SHIFT=STRENGTH.",
+        description="OOD data, what the model is asked now: a .jsonl, .csv or task .yaml file, harness:TASK, or lab:SHIFT=STRENGTH.",
     )
     reference: str | None = Field(default=None, description="ID data, of the same form: what the model is adapted to.")
     test: str | None = Field(default=None, description="OOD test data; by default half of the task is held out.")
@@ -65,10 +65,6 @@ class RunConfig(Request):
     normalize: Literal["none", "tokens", "characters", "bytes"] | None = Field(
         default=None, description="What a choice's log-likelihood is divided by; characters by default."
     )
-    score: Literal["accuracy", "likelihood"] = Field(
-        default="accuracy",
-        description="What drives search and verdict where answers are right or wrong: accuracy, or the gold answer's likelihood.",
-    )
 
     search_share: float = Field(
         default=0.5, gt=0, lt=1, description="Share of each data set used for the search; the rest is held out."
@@ -77,14 +73,59 @@ class RunConfig(Request):
     batch_size: int = Field(
         default=16, ge=1, description="Examples in a batch; part of what is measured, so kept in the manifest."
     )
-    random_plans: int = Field(default=20, ge=0, description="Random plans of equal size judged beside the chosen one.")
-    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the split, the random plans and the resampling.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="Seed of the split, of what is drawn at random, and of the resampling."
+    )
 
     device: str | None = Field(
         default=None,
         description="cpu, cuda:N, or auto (over all GPUs, then memory, then disk); a GPU where there is one.",
     )
     dtype: str = Field(default="auto", description="Torch dtype; auto keeps the checkpoint's.")
+    revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
+    trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")
+
+    def task_options(self) -> dict[str, Any]:
+        """What the user said about the data files, under the names of `tasks.spec.TaskSpec`.
+
+        Raises:
+            UsageError: a --field is not of the form name=column.
+        """
+        bad = [pair for pair in self.field if not all(pair.partition("="))]
+        if bad:
+            raise UsageError(f"--field {bad[0]} is not of the form name=column, for instance answer=gold")
+        said = {
+            "kind": self.kind,
+            "include_path": self.include_path,
+            "fields": dict(pair.split("=", 1) for pair in self.field),
+            "template": self.template,
+            "continuation": self.continuation,
+            "labels": self.label,
+            "normalize": self.normalize,
+        }
+        return {name: value for name, value in said.items() if value is not None and value != {} and value != ()}
+
+    def command(self) -> str:
+        """The command line that makes this request."""
+        words = ["tapioca", self.verb, self.model]
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name == "model" or value == field.default:
+                continue
+            flag = "--" + name.replace("_", "-")
+            for one in value if isinstance(value, tuple) else (value,):
+                words += [flag] if one is True else [flag, str(one)]
+        return shlex.join(words)
+
+
+class RunConfig(DataConfig):
+    """What every run that chooses and judges plans is asked beside the model and the data."""
+
+    score: Literal["accuracy", "likelihood"] = Field(
+        default="accuracy",
+        description="What drives search and verdict where answers are right or wrong: accuracy, or the gold answer's likelihood.",
+    )
+    random_plans: int = Field(default=20, ge=0, description="Random plans of equal size judged beside the chosen one.")
     streams: Literal["auto", "single", "stacked"] = Field(
         default="auto",
         description="Plans go through a layer one after the other, or stacked on the batch axis; auto stacks on GPUs and where weights are offloaded.",
@@ -93,8 +134,6 @@ class RunConfig(Request):
         default=None,
         description="Most memory for the hidden states of plans that run together, for instance 8GiB; changes no answer, but stacked ones by rounding.",
     )
-    revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
-    trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")
 
     @field_validator("memory")
     @classmethod
@@ -114,37 +153,8 @@ class RunConfig(Request):
         return None
 
     def task_options(self) -> dict[str, Any]:
-        """What the user said about the data files, under the names of `tasks.spec.TaskSpec`.
-
-        Raises:
-            UsageError: a --field is not of the form name=column.
-        """
-        bad = [pair for pair in self.field if not all(pair.partition("="))]
-        if bad:
-            raise UsageError(f"--field {bad[0]} is not of the form name=column, for instance answer=gold")
-        said = {
-            "kind": self.kind,
-            "include_path": self.include_path,
-            "fields": dict(pair.split("=", 1) for pair in self.field),
-            "template": self.template,
-            "continuation": self.continuation,
-            "labels": self.label,
-            "normalize": self.normalize,
-            "score": None if self.score == "accuracy" else self.score,
-        }
-        return {name: value for name, value in said.items() if value is not None and value != {} and value != ()}
-
-    def command(self) -> str:
-        """The command line that makes this request."""
-        words = ["tapioca", self.verb, self.model]
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            if name == "model" or value == field.default:
-                continue
-            flag = "--" + name.replace("_", "-")
-            for one in value if isinstance(value, tuple) else (value,):
-                words += [flag] if one is True else [flag, str(one)]
-        return shlex.join(words)
+        """The same, with the score that decides."""
+        return super().task_options() | ({} if self.score == "accuracy" else {"score": self.score})
 
 
 class PruneConfig(RunConfig):
@@ -217,6 +227,18 @@ class CompareConfig(RunConfig):
         if not found:
             raise UsageError(f"--drops {self.drops} is empty; write the smaller number first, for instance 1:8")
         return found
+
+
+class ProfileConfig(DataConfig):
+    """The request behind `tapioca profile`."""
+
+    verb = "profile"
+
+    reference: str = Field(min_length=1, description="ID data, of the same form: what the model is adapted to.")
+    plan: Path | None = Field(default=None, description="Plan file: measure the geometry under this plan as well.")
+    branches: bool = Field(
+        default=False, description="Observe what every attention and MLP branch adds, not only whole layers."
+    )
 
 
 class ExportConfig(Request):

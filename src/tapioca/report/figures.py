@@ -164,19 +164,23 @@ def _profile(found: tuple[Profile, ...], kind: str, title: str) -> alt.LayerChar
     ]
     x = alt.X("layer:Q", title="after layer", axis=_whole(found[0].layers))
     scale = alt.Scale(type="log", nice=False)
-    legend = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=2)
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=_series_colour("series", legend))
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, **styled(str(row["series"]) for row in rows))
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", scale=scale, title=None), y2="high:Q")
-    line = base.mark_line(point=alt.OverlayMarkDef(size=28)).encode(
-        y=alt.Y("value:Q", scale=scale, title=None),
-        strokeDash=alt.StrokeDash(
-            "series:N",
-            title=None,
-            sort=list(COLOURS),
-            scale=alt.Scale(domain=list(DASHES), range=list(DASHES.values())),
-        ),
-    )
+    line = base.mark_line(point=alt.OverlayMarkDef(size=28)).encode(y=alt.Y("value:Q", scale=scale, title=None))
     return alt.layer(band, line).properties(width=WIDTH, height=HEIGHT, title=title)
+
+
+def styled(shown: Iterable[str]) -> dict[str, Any]:
+    """Colour and dash of the series shown in a chart of lines, with one legend for both."""
+    present = set(shown)
+    names = [name for name in COLOURS if name in present]
+    legend = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=2)
+    dashes = alt.Scale(domain=names, range=[DASHES[name] for name in names])
+    colours = alt.Scale(domain=names, range=[COLOURS[name] for name in names])
+    return {
+        "color": alt.Color("series:N", title=None, sort=names, scale=colours, legend=legend),
+        "strokeDash": alt.StrokeDash("series:N", title=None, sort=names, scale=dashes),
+    }
 
 
 def _effect_row(found: Judgement, error: bool) -> dict[str, Any]:
@@ -196,9 +200,9 @@ def _data_colour() -> alt.Color:
     )
 
 
-def _series_colour(field: str, legend: alt.Legend | None = None) -> alt.Color:
+def _series_colour(field: str) -> alt.Color:
     scale = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
-    return alt.Color(f"{field}:N", title=None, sort=list(COLOURS), scale=scale, legend=legend)
+    return alt.Color(f"{field}:N", scale=scale, legend=None)
 
 
 def _whole(numbers: Iterable[int]) -> alt.Axis:

@@ -18,10 +18,10 @@ from pydantic import ValidationError
 
 from tapioca.disk import make_folder, write_json
 from tapioca.errors import StoreError
-from tapioca.records import Answer, CompareInfo, Plan, RunInfo, Spent
+from tapioca.records import Answer, CompareInfo, Plan, ProfileInfo, RunInfo, Spent
 from tapioca.runs.fingerprint import fingerprint
 
-Info = TypeVar("Info", RunInfo, CompareInfo)
+Info = TypeVar("Info", RunInfo, CompareInfo, ProfileInfo)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
@@ -54,8 +54,7 @@ class Store:
 
     def __init__(self, folder: Path, manifest: dict[str, Any]):
         self.folder = folder
-        self.manifest = {**manifest, "fingerprint": fingerprint(manifest)}
-        _claim(folder, self.manifest)
+        self.manifest = claim(folder, manifest)
         with _errors(folder):
             self._db = sqlite3.connect(folder / "run.sqlite", isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -161,6 +160,17 @@ def read_comparison(folder: Path) -> CompareInfo | None:
     return _read_record(CompareInfo, folder, "compare.json", "tapioca compare")
 
 
+def read_profile(folder: Path) -> ProfileInfo | None:
+    """The record of a finished profile; None where the folder holds none.
+
+    Raises:
+        StoreError: it holds one that this version cannot read.
+    """
+    if not (folder / "profile.json").is_file():
+        return None
+    return _read_record(ProfileInfo, folder, "profile.json", "tapioca profile")
+
+
 def _read_record(kind: type[Info], folder: Path, name: str, command: str) -> Info:
     """A record in a run folder, which may have been moved since it was written."""
     try:
@@ -186,12 +196,17 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def _claim(folder: Path, manifest: dict[str, Any]) -> None:
-    """Make the folder this run's, or check that it is."""
+def claim(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Make a folder this run's, or check that it is; returns the manifest with its fingerprint.
+
+    Raises:
+        StoreError: the folder belongs to another run, is no run folder, or cannot be written.
+    """
     make_folder(folder)
+    manifest = {**manifest, "fingerprint": fingerprint(manifest)}
     if not _foreign(folder):
         write_json(folder / "manifest.json", manifest)
-        return
+        return manifest
     if not (folder / "manifest.json").is_file():
         raise StoreError(f"{folder} holds something else than a run; choose another folder with --out")
     found = read_manifest(folder)
@@ -204,6 +219,7 @@ def _claim(folder: Path, manifest: dict[str, Any]) -> None:
         raise StoreError(
             f"{folder} belongs to another run (differs in: {', '.join(differs)}); choose another folder with --out"
         )
+    return manifest
 
 
 def _foreign(folder: Path) -> list[str]:

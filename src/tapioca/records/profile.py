@@ -1,0 +1,112 @@
+"""The geometry of a model on ID and OOD data, before and after a plan; goes to JSON and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Updates
+from tapioca.records.plan import Plan
+from tapioca.records.results import Data, Deviation, Profile, Record
+
+Kind = Literal["norm", "distance"]
+
+
+class View(Record):
+    """Everything observed of one set of examples under one plan.
+
+    Attributes:
+        profile: norm and pairwise distance after each kept layer; says which data, and whether under the plan.
+        spread: the field's measures; `alignment` is with the ID reference, `cka` with the same examples under the full
+            model.
+        layers: what each layer adds to the residual stream.
+        branches: what each branch adds; None where it was not asked for.
+    """
+
+    profile: Profile
+    spread: Spread
+    layers: Updates
+    branches: Updates | None = None
+
+
+class Tested(Record):
+    """A deviation from the ID reference, and a permutation test of it.
+
+    Attributes:
+        permuted: with examples that change places with those of the reference. Of one data set under the plan it asks
+            whether its states are those of the reference under the full model, which a plan that changes anything denies.
+    """
+
+    deviation: Deviation
+    permuted: Permuted
+
+    @property
+    def effect(self) -> float:
+        """Mean over the layers of |Cohen's d|."""
+        return float(np.abs(self.deviation.effect).mean())
+
+
+class Realigned(Record):
+    """The deviation that a plan removes, over the layers it keeps; negative where it adds.
+
+    Attributes:
+        ood: of the OOD examples.
+        id: of ID examples other than the reference: what the plan does to data that was not shifted.
+        permuted: of `ood`, with OOD and reference examples that change places.
+    """
+
+    kind: Kind
+    ood: Estimate
+    id: Estimate
+    permuted: Permuted
+
+
+class ProfileInfo(Record, protected_namespaces=()):
+    """One finished profile: what `tapioca profile` returns and `profile.json` holds.
+
+    Attributes:
+        plan: the full model where none was given.
+        n: examples in each of the three sets: ID reference, ID and OOD.
+        views: ID and OOD under the full model, then under the plan.
+        deviations: under the full model, over all layers: ID and OOD, norm and distance.
+        kept: over the layers the plan keeps, under the full model and under the plan; empty without one.
+        realigned: norm and distance; empty without a plan.
+        attributions: of the OOD deviation under the full model to its layers, norm and distance.
+    """
+
+    folder: Path
+    command: str
+    model: str
+    model_hash: str = Field(description="Names the model by configuration, weights and dtype.")
+    task: str
+    reference: str
+    notes: tuple[str, ...]
+    plan: Plan
+    n: int
+    views: tuple[View, ...]
+    deviations: tuple[Tested, ...]
+    kept: tuple[Tested, ...]
+    realigned: tuple[Realigned, ...]
+    attributions: tuple[Attribution, ...]
+
+    def view(self, data: Data, planned: bool = False) -> View:
+        """What was observed of one data set.
+
+        Raises:
+            KeyError: nothing was observed under a plan.
+        """
+        found = (view for view in self.views if (view.profile.data, view.profile.planned) == (data, planned))
+        if view := next(found, None):
+            return view
+        raise KeyError(f"{data} under {'a plan' if planned else 'the full model'} was not observed")
+
+    def tested(self, kind: Kind, data: Data = "ood") -> Tested:
+        """The deviation under the full model, over all layers."""
+        return next(one for one in self.deviations if (one.deviation.kind, one.deviation.data) == (kind, data))
+
+    def attribution(self, kind: Kind) -> Attribution:
+        """Each layer's share of the OOD deviation under the full model."""
+        return next(one for one in self.attributions if one.kind == kind)
