@@ -14,6 +14,7 @@ COMMANDS = (
     [],
     ["prune"],
     ["compare"],
+    ["space"],
     ["tasks"],
     ["report"],
     ["export"],

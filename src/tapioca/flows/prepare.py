@@ -121,12 +121,12 @@ def prepare(
     name = f"{Path(config.model).name}-{Path(config.task).stem.replace(':', '-')[:80]}-{fingerprint(manifest)[:8]}"
     store = Store(config.out or Path("runs") / name, manifest)
     cut = batches(search["ood"], config.batch_size, config.order_seed)
-    schedule = Schedule(config.streams, config.memory_bytes, Reuse(_room(config, loaded), len(cut)))
+    schedule = Schedule(config.streams, config.memory_bytes, Reuse(room(config, loaded), len(cut)))
     return Job(config, loaded, space_of(loaded.model, config), search, test, notes, store, watcher, schedule)
 
 
-def _room(config: RunConfig, loaded: Loaded) -> int:
-    """Bytes for states kept from one round for the next: what the user allows, else a quarter of what is free."""
+def room(config: RunConfig, loaded: Loaded) -> int:
+    """Bytes for hidden states: what the user allows, else a quarter of what is free."""
     device = device_of(loaded.model)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     return config.memory_bytes or free // 4

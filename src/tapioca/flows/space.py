@@ -30,7 +30,7 @@ def space_of(model: PreTrainedModel, config: RunConfig) -> Space:
     count = len(blocks)
     droppable = tuple(layer for layer in range(count) if _fits(model, Plan.drop(count, [layer])))
     branches = {name: tuple(at for at in range(count) if _has(model, blocks[at], name)) for name in BRANCHES}
-    return Space(count, (), droppable, branches, config.seed, config.random_plans)
+    return Space(count, (), droppable, branches, config.seed, config.rivals)
 
 
 def usable(chosen: dict[str, Criterion], space: Space, ask_all: bool) -> tuple[dict[str, Criterion], list[str]]:

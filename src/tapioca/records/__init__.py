@@ -1,7 +1,15 @@
 """Frozen values that travel between the rooms; they load no torch."""
 
 from tapioca.records.compare import CompareInfo, Pick, Searched
-from tapioca.records.config import ApplyConfig, CompareConfig, ExportConfig, PruneConfig, Request, RunConfig
+from tapioca.records.config import (
+    ApplyConfig,
+    CompareConfig,
+    ExportConfig,
+    PruneConfig,
+    Request,
+    RunConfig,
+    SpaceConfig,
+)
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row, Spent
 from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Update, Updates
 from tapioca.records.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, ranges
@@ -21,6 +29,7 @@ from tapioca.records.results import (
     Verdict,
     Work,
 )
+from tapioca.records.space import Correlation, Placed, PlanInSpace, SizeOfSpace, SpaceInfo
 
 __all__ = [
     "BRANCHES",
@@ -33,6 +42,7 @@ __all__ = [
     "Check",
     "CompareConfig",
     "CompareInfo",
+    "Correlation",
     "Cost",
     "Deviation",
     "Estimate",
@@ -46,7 +56,9 @@ __all__ = [
     "Metric",
     "Permuted",
     "Pick",
+    "Placed",
     "Plan",
+    "PlanInSpace",
     "Profile",
     "PruneConfig",
     "Request",
@@ -56,6 +68,9 @@ __all__ = [
     "RunInfo",
     "Scores",
     "Searched",
+    "SizeOfSpace",
+    "SpaceConfig",
+    "SpaceInfo",
     "Spent",
     "Spread",
     "Trial",

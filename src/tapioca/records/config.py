@@ -77,8 +77,7 @@ class RunConfig(Request):
     batch_size: int = Field(
         default=16, ge=1, description="Examples in a batch; part of what is measured, so kept in the manifest."
     )
-    random_plans: int = Field(default=20, ge=0, description="Random plans of equal size judged beside the chosen one.")
-    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the split, the random plans and the resampling.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the split and of everything random.")
 
     device: str | None = Field(
         default=None,
@@ -112,6 +111,11 @@ class RunConfig(Request):
     def order_seed(self) -> int | None:
         """Seed of the order in which examples are run; None where the longest come first."""
         return None
+
+    @property
+    def rivals(self) -> int:
+        """How many random plans there are for each number of drops."""
+        return 0
 
     def task_options(self) -> dict[str, Any]:
         """What the user said about the data files, under the names of `tasks.spec.TaskSpec`.
@@ -147,7 +151,17 @@ class RunConfig(Request):
         return shlex.join(words)
 
 
-class PruneConfig(RunConfig):
+class ChoosingConfig(RunConfig):
+    """What runs are asked that choose few plans of many, so that random ones have to stand beside them."""
+
+    random_plans: int = Field(default=20, ge=0, description="Random plans of equal size judged beside the chosen one.")
+
+    @property
+    def rivals(self) -> int:
+        return self.random_plans
+
+
+class PruneConfig(ChoosingConfig):
     """The request behind `tapioca prune`."""
 
     verb = "prune"
@@ -189,7 +203,7 @@ class PruneConfig(RunConfig):
         return self.seed if self.race else None
 
 
-class CompareConfig(RunConfig):
+class CompareConfig(ChoosingConfig):
     """The request behind `tapioca compare`."""
 
     verb = "compare"
@@ -217,6 +231,18 @@ class CompareConfig(RunConfig):
         if not found:
             raise UsageError(f"--drops {self.drops} is empty; write the smaller number first, for instance 1:8")
         return found
+
+
+class SpaceConfig(RunConfig):
+    """The request behind `tapioca space`."""
+
+    verb = "space"
+
+    max_drops: int | None = Field(
+        default=None,
+        ge=1,
+        description="Evaluate the plans that drop up to so many layers; all there can be if not told.",
+    )
 
 
 class ExportConfig(Request):

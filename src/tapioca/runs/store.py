@@ -18,10 +18,10 @@ from pydantic import ValidationError
 
 from tapioca.disk import make_folder, write_json
 from tapioca.errors import StoreError
-from tapioca.records import Answer, CompareInfo, Plan, RunInfo, Spent
+from tapioca.records import Answer, CompareInfo, Plan, RunInfo, SpaceInfo, Spent
 from tapioca.runs.fingerprint import fingerprint
 
-Info = TypeVar("Info", RunInfo, CompareInfo)
+Info = TypeVar("Info", RunInfo, CompareInfo, SpaceInfo)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
@@ -148,6 +148,17 @@ def read_comparison(folder: Path) -> CompareInfo | None:
     if not (folder / "compare.json").is_file():
         return None
     return _read_record(CompareInfo, folder, "compare.json", "tapioca compare")
+
+
+def read_space(folder: Path) -> SpaceInfo | None:
+    """The record of a finished `tapioca space`; None where the folder holds none.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    if not (folder / "space.json").is_file():
+        return None
+    return _read_record(SpaceInfo, folder, "space.json", "tapioca space")
 
 
 def _read_record(kind: type[Info], folder: Path, name: str, command: str) -> Info:
