@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from common import NO_BRANCHES, branch_plan, droppable, hooks, inputs
+from common import FIRST_STAYS, NO_BRANCHES, branch_plan, droppable, hooks, inputs
 from transformers import PreTrainedModel
 
 from tapioca.models.edit import apply
@@ -63,7 +63,10 @@ def test_a_sweep_gives_each_plans_own_outputs(name: str, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_a_sweep_hands_over_each_plans_own_states(name: str) -> None:
-    model, plans = tiny(name), plans_for(name)
+    plans = [
+        plan for plan in plans_for(name) if name not in FIRST_STAYS or len(plan.drops) < 2
+    ]  # T5 has other lists of 2
+    model = tiny(name)
     batch, found = padded(model), dict[Prefix, torch.Tensor]()
     for _ in sweep(model, plans, batch, 1, Schedule(way="single"), read=found.__setitem__):
         pass

@@ -183,8 +183,9 @@ def test_the_command_on_the_packaged_learner(tmp_path: Path, capsys: pytest.Capt
     printed, _ = capsys.readouterr()
     found = SpaceInfo(**{**json.loads((out / "space.json").read_text()), "folder": out})
     assert [size.plans for size in found.sizes] == [8, 28]
-    assert "2 drops, 28 plans: worst ×" in printed
-    assert "better" in printed
+    worst, best = (f"×{1 - found.sizes[1].spread[at]:#.3g}".rstrip(".") for at in (0, -1))
+    (row,) = (line.split() for line in printed.splitlines() if line.startswith("2      28 "))
+    assert (row[2], row[4]) == (worst, best)
     rho = found.sizes[1].correlations[0]
     assert f"{rho.value:+.2f} [{rho.ci95[0]:+.2f}, {rho.ci95[1]:+.2f}]" in printed
     page = (out / "report.html").read_text()

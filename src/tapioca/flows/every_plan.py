@@ -134,13 +134,13 @@ class Bench:
         greedy = self.greedy[size]
         at = [self.place[plan] - 1 for plan in plans]
         gains = self.gains["ood"][:, at]
-        search, rows = self.job.search["ood"], self.search[[self.place[greedy], self.place[oracle]]]
+        search, (low, high) = self.job.search["ood"], (self.search[self.place[plan]] for plan in (greedy, oracle))
         return SizeOfSpace(
             drops=size,
             plans=len(plans),
             oracle=self._placed(oracle, gains[0]),
             greedy=self._placed(greedy, gains[0]),
-            regret_search=effect(*rows, search.weights, search.metric),
+            regret_search=effect(low, high, search.weights, search.metric),
             regret=self._compare("ood", greedy, oracle),
             spread=np.percentile(gains[0], [0, 25, 50, 75, 100]).tolist(),
             improving=float((gains[0] > 0).mean()),

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tapioca.disk import write_text
 from tapioca.geometry.profiles import KINDS
-from tapioca.records import Correlation, Metric, SizeOfSpace, SpaceInfo
+from tapioca.records import Correlation, Metric, Placed, SizeOfSpace, SpaceInfo
 from tapioca.report import words
 from tapioca.report.compare import effect, p_value, plain_table
 from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH, svg
@@ -49,39 +49,39 @@ def render(info: SpaceInfo) -> str:
 
 
 def show_space(info: SpaceInfo, console: Console) -> None:
-    """Print what was found: for each number of drops the oracle, greedy and all plans, then the correlations."""
+    """Print what was found: for each number of drops the oracle's and greedy's plans, then all plans."""
     unit = "error ×" if info.metric.kind == "error" else "points"
-    table = plain_table("plan", f"OOD {unit} [95 %]", f"ID {unit} [95 %]", "better")
+    table = plain_table("plan", f"OOD {unit} [95 %]", f"ID {unit} [95 %]", "better plans")
     for size in info.sizes:
-        table.add_row(
-            f"[dim]{size.drops} drop{'s' if size.drops > 1 else ''}, {size.plans} plans: {spread(size, info.metric)}"
-        )
+        table.add_row(f"[dim]{size.drops} drop{'s' if size.drops > 1 else ''}")
         for placed, who in chosen(size):
             judged = effect(placed.ood), effect(placed.id), f"{placed.better} of {size.plans}"
             table.add_row(f"{placed.plan}\n[dim]{who}[/]", *judged)
         if size.oracle.plan != size.greedy.plan:
-            table.add_row("[dim]oracle against greedy", effect(size.regret))
+            table.add_row("[dim]oracle against greedy[/]", effect(size.regret))
     console.print(table, highlight=False)
     console.print(f"[dim]{reading(info)}\n", highlight=False, soft_wrap=True)
+    spread = plain_table("drops", "plans", "worst", "median", "best")
+    for size in info.sizes:
+        least, _, middle, _, most = (gained(value, info.metric) for value in size.spread)
+        spread.add_row(str(size.drops), str(size.plans), least, middle, most)
+    console.print(spread, highlight=False)
     if info.sample:
-        rho = plain_table("drops", *(f"{kind} realignment and gain: ρ [95 %], p" for kind in KINDS))
+        rho = plain_table("drops", *(f"{kind} ρ [95 %], p" for kind in KINDS))
         for size in info.sizes:
             rho.add_row(str(size.drops), *(correlated(size, kind) for kind in KINDS))
+        console.print()
         console.print(rho, highlight=False)
+        said = "ρ: rank correlation of realignment with OOD test gain, over all plans of a size"
+        console.print(f"[dim]{said}", highlight=False, soft_wrap=True)
     console.print(f"\nreport    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-def chosen(size: SizeOfSpace) -> list[tuple[Any, str]]:
+def chosen(size: SizeOfSpace) -> list[tuple[Placed, str]]:
     """The plans chosen of one size, and who chose them."""
     if size.oracle.plan == size.greedy.plan:
         return [(size.oracle, "oracle and greedy")]
     return [(size.oracle, ORACLE), (size.greedy, GREEDY)]
-
-
-def spread(size: SizeOfSpace, metric: Metric) -> str:
-    """Worst, middle and best of all plans of one size."""
-    least, _, middle, _, most = (gained(value, metric) for value in size.spread)
-    return f"worst {least}, median {middle}, best {most}"
 
 
 def gained(gain: float, metric: Metric) -> str:
@@ -102,8 +102,8 @@ def reading(info: SpaceInfo) -> str:
     better = "below 1 is better" if info.metric.kind == "error" else "above 0 is better"
     return (
         f"{info.metric.name} on {held} examples held out, against the full model; {better}. Oracle: best of all plans of "
-        "its size on the search split. Better: plans of its size with a higher OOD test score. Worst and best plans are "
-        "read off the test split, so they describe the plans and are no results of choosing."
+        "its size on the search split. Better plans: of its size, with a higher OOD test score. Worst and best are read off "
+        "the test split, so they describe all plans and are no results of choosing."
     )
 
 
@@ -135,7 +135,7 @@ def sizes_chart(info: SpaceInfo) -> alt.TopLevelMixin:
     shape = alt.Shape(
         "who:N", title=None, sort=None, scale=alt.Scale(domain=[ORACLE, GREEDY], range=["diamond", "circle"])
     )
-    cloud = alt.Chart(alt.Data(values=dots)).mark_point(color=GREY, filled=True, size=14, opacity=0.5).encode(x=x, y=y)
+    cloud = alt.Chart(alt.Data(values=dots)).mark_point(color=GREY, filled=True, size=16, opacity=0.7).encode(x=x, y=y)
     base = alt.Chart(alt.Data(values=marks)).encode(x=x, y=y, color=colour)
     line = base.mark_line(strokeWidth=1.5)
     point = base.mark_point(size=80, strokeWidth=2, opacity=1).encode(shape=shape)
@@ -165,7 +165,7 @@ def _panel(info: SpaceInfo, size: SizeOfSpace, kind: str) -> Any:
     points = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=18, opacity=0.6, color=COLOURS["OOD"])
     none = alt.Chart(alt.Data(values=[{"effect": 1 if error else 0}])).mark_rule(color=DARK).encode(y=y)
     still = alt.Chart(alt.Data(values=[{"realignment": 0}])).mark_rule(color=GREY, strokeDash=[3, 3]).encode(x=x)
-    return alt.layer(none, still, points.encode(x=x, y=y)).properties(width=WIDTH - 50, height=130, title=title)
+    return alt.layer(none, still, points.encode(x=x, y=y)).properties(width=WIDTH - 50, height=150, title=title)
 
 
 def _correlation(size: SizeOfSpace, kind: str) -> Correlation | None:
