@@ -15,6 +15,7 @@ COMMANDS = (
     ["prune"],
     ["compare"],
     ["profile"],
+    ["space"],
     ["tasks"],
     ["report"],
     ["export"],

@@ -10,10 +10,12 @@ from transformers import PreTrainedModel
 from tapioca.errors import NonFiniteError
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate
+from tapioca.models.sweep import Schedule
 from tapioca.models.tiny import tiny
 from tapioca.models.watch import residual_stream
-from tapioca.observe import sample, states
+from tapioca.observe import sample, states, states_of_plans
 from tapioca.records import Example, Plan
+from tapioca.records.tree import steps
 
 
 def prompts(count: int = 7) -> tuple[Example, ...]:
@@ -91,3 +93,24 @@ def test_states_that_are_not_finite_name_their_layer() -> None:
     find_layers(model).blocks[1].mlp.down_proj.weight.data[0, 0] = float("inf")
     with pytest.raises(NonFiniteError, match="after layer 1"):
         states(model, Plan.full(4), prompts())
+
+
+@pytest.mark.parametrize("memory", [None, 60_000])
+def test_states_of_many_plans_are_those_of_each_alone(model: PreTrainedModel, memory: int | None) -> None:
+    """Whatever the padding, and however many plans fit in memory at once."""
+    examples, plans = prompts(), [Plan.full(4), *(Plan.drop(4, [at, 3]) for at in range(4)), Plan.scale(4, {1: 0.5})]
+    found = states_of_plans(model, plans, examples, 3, Schedule(way="single", memory=memory))
+    for plan in plans:
+        alone = states(model, plan, examples, batch_size=3)
+        for layer, expected in zip(plan.kept, alone, strict=True):
+            assert np.array_equal(found[steps(plan)[: layer + 1]], expected), (plan, layer)
+
+
+def test_a_broken_state_of_many_plans_names_its_layer_and_plan() -> None:
+    model = tiny("llama")
+    with torch.no_grad():
+        model.model.layers[2].mlp.down_proj.weight.fill_(float("inf"))
+    plans = [Plan.drop(4, [1, 2]), Plan.drop(4, [1])]
+    assert states_of_plans(model, plans[:1], prompts()).keys() == {steps(plans[0])[:at] for at in (1, 4)}
+    with pytest.raises(NonFiniteError, match="after layer 2 are NaN or infinite under plan 'drop 1'"):
+        states_of_plans(model, plans, prompts())

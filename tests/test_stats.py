@@ -8,7 +8,7 @@ from scipy import stats as scipy_stats
 
 from tapioca.errors import NonFiniteError
 from tapioca.records import Gain, Metric
-from tapioca.stats import compare, decide, detectable, holm, mean_interval, paired_p, ratio_interval
+from tapioca.stats import compare, decide, detectable, effect, effects, holm, mean_interval, paired_p, ratio_interval
 
 ACCURACY = Metric(name="accuracy", kind="accuracy")
 ERROR = Metric(name="squared error", kind="error")
@@ -87,6 +87,26 @@ def test_interval_equals_a_direct_bootstrap() -> None:
     low, high = mean_interval(values, np.ones(200), names(200), seed=3)
     direct = np.percentile(rng.choice(values, (20_000, 200)).mean(1), [2.5, 97.5])
     assert [low, high] == pytest.approx(direct, abs=0.02)
+
+
+@pytest.mark.parametrize("metric", [ACCURACY, ERROR])
+def test_resampled_effects_of_many_plans_take_the_same_groups(metric: Metric) -> None:
+    rng = np.random.default_rng(0)
+    full, rows, weights = -rng.uniform(1, 2, 60), -rng.uniform(1, 2, (3, 60)), rng.uniform(1, 3, 60)
+    rows[2] = rows[1]
+    found = effects(full, rows, weights, [str(at // 2) for at in range(60)], metric, 2_000, seed=1)
+    assert found.shape == (2_001, 3)
+    assert found[0] == pytest.approx([effect(full, row, weights, metric) for row in rows])
+    assert np.array_equal(found[:, 1], found[:, 2])
+    for row, draws in zip(rows, found.T, strict=True):
+        interval = effects_interval(full, row, weights, metric)
+        assert np.percentile(draws[1:], [2.5, 97.5]) == pytest.approx(interval, abs=0.15 * (interval[1] - interval[0]))
+
+
+def effects_interval(full: np.ndarray, row: np.ndarray, weights: np.ndarray, metric: Metric) -> tuple[float, float]:
+    """The interval of one plan's effect, resampling the same pairs."""
+    bottom = weights if metric.kind == "accuracy" else -full * weights
+    return ratio_interval((row - full) * weights, bottom, [str(at // 2) for at in range(60)])
 
 
 def test_groups_widen_the_interval() -> None:

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tapioca.errors import UsageError
 from tapioca.flows.compare import compare as compare_flow
+from tapioca.flows.every_plan import space as space_flow
 from tapioca.flows.export import Exported, export
 from tapioca.flows.profile import profile as profile_flow
 from tapioca.flows.prune import prune as prune_flow
@@ -27,11 +28,13 @@ from tapioca.records import (
     ProfileInfo,
     PruneConfig,
     RunInfo,
+    SpaceConfig,
+    SpaceInfo,
 )
 from tapioca.report.screen import LiveScreen
 from tapioca.tasks.base import Task
 
-__all__ = ["Exported", "compare", "export", "profile", "prune"]
+__all__ = ["Exported", "compare", "export", "profile", "prune", "space"]
 
 Info = TypeVar("Info")
 
@@ -90,6 +93,35 @@ def compare(
         TapiocaError: one line about what is wrong.
     """
     return _run(compare_flow, CompareConfig, model, tokenizer, task, reference, progress, options)
+
+
+def space(
+    model: str | Path | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    task: str | Path | Task,
+    reference: str | Path | Task | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> SpaceInfo:
+    """Evaluate every plan that drops whole layers of a small model.
+
+    Args:
+        model: a folder, a hub id, or a live transformers model.
+        tokenizer: of a live model.
+        task: the OOD data: a file, lab:SHIFT=STRENGTH, or a task object.
+        reference: the ID data, of the same form.
+        progress: show a progress display.
+        options: any field of `SpaceConfig`, as on the command line.
+
+    Returns:
+        All plans with their gains and realignments, and for each number of drops the oracle, greedy's regret, and the
+        rank correlation of realignment with gain.
+
+    Raises:
+        TapiocaError: one line about what is wrong.
+    """
+    return _run(space_flow, SpaceConfig, model, tokenizer, task, reference, progress, options)
 
 
 def profile(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -17,11 +19,16 @@ from tapioca.geometry.updates import Place, joined, steps, summary
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate, last_tokens
+from tapioca.models.sweep import DEFAULT, Schedule, sweep
 from tapioca.models.watch import branch_places, branch_stream, layer_outputs, residual_stream
 from tapioca.records import Attribution, Example, Plan, Updates
+from tapioca.records.tree import Prefix
 
 Watch = Callable[[PreTrainedModel, dict[str, torch.Tensor], Callable[[int, torch.Tensor], None]], None]
 """One of the functions of models/watch.py."""
+
+Last = Callable[[torch.Tensor], torch.Tensor]
+"""Takes the last tokens' states, (batch, width), from those of a batch."""
 
 SAMPLE = 512
 """Most examples whose states are kept; the number of pairs grows with its square."""
@@ -45,6 +52,45 @@ def states(model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batc
         NonFiniteError: a state is NaN or infinite; names the layer.
     """
     return _collected(model, plan, examples, batch_size, layer_outputs, 0)
+
+
+def states_of_plans(
+    model: PreTrainedModel,
+    plans: Sequence[Plan],
+    examples: Sequence[Example],
+    batch_size: int = 16,
+    schedule: Schedule = DEFAULT,
+) -> dict[Prefix, np.ndarray]:
+    """As `states` for many plans, which run together: each state they share is computed and held once.
+
+    Args:
+        model: left as it was.
+        plans: for this model.
+        examples: their prompts are read, without answers.
+        batch_size: prompts run at once.
+        schedule: how plans run together.
+
+    Returns:
+        float32 of shape (example, width) after every layer that is computed, by what was done with the full model's
+        layers up to it. So a plan's state after a layer it keeps is at `steps(plan)[: layer + 1]`.
+
+    Raises:
+        NonFiniteError: a state is NaN or infinite; names the layer.
+    """
+    found: dict[Prefix, np.ndarray] = {}
+    for at, batch, last in _prompts(model, examples, batch_size):
+
+        def read(prefix: Prefix, output: torch.Tensor, at: list[int] = at, last: Last = last) -> None:
+            if prefix not in found:
+                found[prefix] = np.empty((len(examples), output.shape[-1]), dtype=np.float32)
+            found[prefix][at] = last(output).float().numpy()
+
+        for _ in sweep(model, plans, batch, keep=1, schedule=replace(schedule, reuse=None), read=read):
+            pass  # the states are wanted, not the outputs
+    for prefix, seen in found.items():
+        gone = [layer for layer, step in enumerate(prefix) if step.dropped]
+        _check_finite(seen[None], [f"after layer {len(prefix) - 1}"], Plan.drop(plans[0].n_layers, gone))
+    return found
 
 
 def stream_states(model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int = 16) -> np.ndarray:
@@ -131,22 +177,34 @@ def _batches(
     model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int, watch: Watch
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Which examples, and what is watched at their last tokens under a plan: float64 of shape (place, example, width)."""
+    for at, batch, last in _prompts(model, examples, batch_size):
+        found: list[torch.Tensor] = []
+
+        def read(place: int, output: torch.Tensor, found: list[torch.Tensor] = found, last: Last = last) -> None:
+            found.append(last(output).double())
+
+        with apply(model, plan):
+            watch(model, batch, read)
+        yield at, torch.stack(found).numpy()
+
+
+def _prompts(
+    model: PreTrainedModel, examples: Sequence[Example], batch_size: int
+) -> Iterator[tuple[list[int], dict[str, torch.Tensor], Last]]:
+    """Which examples, their prompts as a batch, and what takes the last tokens' states; the longest come first."""
     if not examples:
         raise ValueError("no examples to observe")
     order = sorted(range(len(examples)), key=lambda at: -len(examples[at].prompt))
     for start in range(0, len(order), batch_size):
         at = order[start : start + batch_size]
-        last: list[torch.Tensor] = []
         batch = collate(model, [examples[index].prompt for index in at])
-        ends = last_tokens(batch)
+        yield at, batch, partial(_last, last_tokens(batch))
 
-        def read(place: int, output: torch.Tensor, last: list[torch.Tensor] = last, ends: torch.Tensor = ends) -> None:
-            rows = torch.arange(len(output), device=output.device)
-            last.append(output[rows, ends.to(output.device)].cpu().double())
 
-        with apply(model, plan):
-            watch(model, batch, read)
-        yield at, torch.stack(last).numpy()
+def _last(ends: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    """The states of the last tokens: (batch, width)."""
+    rows = torch.arange(len(states), device=states.device)
+    return states[rows, ends.to(states.device)].cpu()
 
 
 def _collected(

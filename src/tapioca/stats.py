@@ -24,6 +24,37 @@ def effect(full: np.ndarray, planned: np.ndarray, weights: np.ndarray, metric: M
     return float(top.sum() / bottom.sum())
 
 
+def effects(
+    full: np.ndarray,
+    rows: np.ndarray,
+    weights: np.ndarray,
+    groups: Sequence[str],
+    metric: Metric,
+    draws: int,
+    seed: int = 0,
+) -> np.ndarray:
+    """Effects of many plans, and resamples that are of the same groups for all of them.
+
+    Args:
+        full: per-example scores of the full model, (example,).
+        rows: of the plans, (plan, example).
+        weights, groups, metric: as for `compare`.
+        draws: resamples of whole groups.
+        seed: of the resamples.
+
+    Returns:
+        float64 of shape (1 + draw, plan); at 0 stand the effects on the examples as they are.
+    """
+    top, bottom = _parts(full, rows, weights, metric)
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    count = int(index.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
+    counts = np.concatenate([np.ones((1, count)), drawn])
+    tops = np.stack([np.bincount(index, weights=row) for row in top])
+    found: np.ndarray = counts @ tops.T / (counts @ np.bincount(index, weights=bottom))[:, None]
+    return found
+
+
 def compare(
     full: np.ndarray,
     planned: np.ndarray,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from common import NO_BRANCHES, branch_plan, droppable, hooks, inputs
+from common import FIRST_STAYS, NO_BRANCHES, branch_plan, droppable, hooks, inputs
 from transformers import PreTrainedModel
 
 from tapioca.models.edit import apply
@@ -13,7 +13,9 @@ from tapioca.models.known import Reuse
 from tapioca.models.streams import Streams
 from tapioca.models.sweep import Schedule, sweep
 from tapioca.models.tiny import RECIPES, tiny
+from tapioca.models.watch import layer_outputs
 from tapioca.records import Plan
+from tapioca.records.tree import Prefix, steps
 
 ALONE = {"gemma3n_text", "gemma4_text"}
 """Types whose layers share keys and values: their plans run one at a time."""
@@ -57,6 +59,27 @@ def test_a_sweep_gives_each_plans_own_outputs(name: str, monkeypatch: pytest.Mon
     assert hooks(model) == before
     assert torch.equal(forward(model, batch, 3), alone[Plan.full(4)])
     assert len({float(outputs.double().sum()) for outputs in alone.values()}) == len(plans)
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_sweep_hands_over_each_plans_own_states(name: str) -> None:
+    plans = [
+        plan for plan in plans_for(name) if name not in FIRST_STAYS or len(plan.drops) < 2
+    ]  # T5 has other lists of 2
+    model = tiny(name)
+    batch, found = padded(model), dict[Prefix, torch.Tensor]()
+    for _ in sweep(model, plans, batch, 1, Schedule(way="single"), read=found.__setitem__):
+        pass
+    asked = set()
+    for plan in plans:
+        alone: list[torch.Tensor] = []
+        with apply(model, plan):
+            layer_outputs(model, batch, lambda place, states, alone=alone: alone.append(states))
+        for layer, states in zip(plan.kept, alone, strict=True):
+            prefix = steps(plan)[: layer + 1]
+            assert torch.equal(found[prefix], states), (plan, layer)
+            asked.add(prefix)
+    assert found.keys() == asked
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

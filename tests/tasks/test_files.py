@@ -150,6 +150,15 @@ def test_csv(tmp_path: Path) -> None:
     assert task.examples[1].text == "the dog, it"
 
 
+def test_equal_rows_are_told_apart_by_their_number(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "task.jsonl", [{**ROW, "answer": at} for at in (0, 1, 0)])
+    with pytest.raises(DataError, match="stands twice"):
+        load(path)
+    examples = load(path, fields={"id": "{{ 'r%d' % row_number }}"}).examples
+    assert [example.id for example in examples] == ["r0", "r1", "r2"]
+    assert examples[0].group == examples[2].group != examples[1].group
+
+
 def test_a_yaml_beside_the_data_and_flags_that_win(tmp_path: Path) -> None:
     write_lines(tmp_path / "task.jsonl", [{"story": "the cat", "choices": ["sat", "ran"], "answer": 0}])
     (tmp_path / "task.yaml").write_text("fields: {context: story}\nnormalize: tokens\n")

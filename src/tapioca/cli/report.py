@@ -14,13 +14,16 @@ def add_to(app: typer.Typer) -> None:
     app.command("report")(run)
 
 
-def run(run: Annotated[Path, typer.Argument(help="Run folder of `tapioca prune`, `compare` or `profile`.")]) -> None:
+def run(
+    run: Annotated[Path, typer.Argument(help="Run folder of `tapioca prune`, `compare`, `profile` or `space`.")],
+) -> None:
     """Print a finished run and build its page again from what is stored; needs no torch."""
     from tapioca.report.compare import show_compare, write_compare_page
     from tapioca.report.page import write_page
     from tapioca.report.profile import show_profile, write_profile_page
     from tapioca.report.screen import show
-    from tapioca.runs.store import read_comparison, read_profile, read_run
+    from tapioca.report.space import show_space, write_space_page
+    from tapioca.runs.store import read_comparison, read_profile, read_run, read_space
 
     if comparison := read_comparison(run):
         write_compare_page(comparison)
@@ -29,6 +32,10 @@ def run(run: Annotated[Path, typer.Argument(help="Run folder of `tapioca prune`,
     if measured := read_profile(run):
         write_profile_page(measured)
         show_profile(measured, Console())
+        return
+    if whole := read_space(run):
+        write_space_page(whole)
+        show_space(whole, Console())
         return
     info = read_run(run)
     write_page(info)

@@ -53,7 +53,7 @@ def conclude(judgements: tuple[Judgement, ...]) -> Verdict:
 
 def _rivals(job: Job, plan: Plan) -> list[Plan]:
     """Random plans that drop as many layers and branches, and are not the plan; fewer where fewer exist."""
-    count = job.config.random_plans
+    count = job.space.repeats
     return [other for other in random_plans(job.space, plan.sizes, count + 1) if other != plan][:count]
 
 

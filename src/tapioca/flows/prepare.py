@@ -154,7 +154,7 @@ def prepare(
         watcher.say(note)
     store = Store(folder_of(config, ground.manifest), ground.manifest)
     cut = batches(ground.search["ood"], config.batch_size, config.order_seed)
-    reuse = Reuse(_room(config, ground.loaded), len(cut))
+    reuse = Reuse(room(config, ground.loaded), len(cut))
     return Job(
         config=config,
         loaded=ground.loaded,
@@ -168,8 +168,8 @@ def prepare(
     )
 
 
-def _room(config: RunConfig, loaded: Loaded) -> int:
-    """Bytes for states kept from one round for the next: what the user allows, else a quarter of what is free."""
+def room(config: RunConfig, loaded: Loaded) -> int:
+    """Bytes for hidden states: what the user allows, else a quarter of what is free."""
     device = device_of(loaded.model)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     return config.memory_bytes or free // 4

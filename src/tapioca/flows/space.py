@@ -29,7 +29,7 @@ def space_of(model: PreTrainedModel, config: RunConfig) -> Space:
     blocks = find_layers(model).blocks
     count = len(blocks)
     branches = {name: tuple(at for at in range(count) if _has(model, blocks[at], name)) for name in BRANCHES}
-    return Space(count, (), droppable(model), branches, config.seed, config.random_plans)
+    return Space(count, (), droppable(model), branches, config.seed, config.rivals)
 
 
 def droppable(model: PreTrainedModel) -> tuple[int, ...]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from tapioca.models.known import Known
 from tapioca.models.opening import Opening
+from tapioca.records.tree import Prefix
+
+Read = Callable[[Prefix, torch.Tensor], None]
+"""Handed the states after a layer that is computed, (batch, token, width), and what was done with the full model's
+layers up to it. What is handed over again replaces what came before."""
 
 
 @dataclass
@@ -56,8 +62,10 @@ class Means:
         stacked: several at once.
         known: states of this batch that need not be computed again, and where to keep those met on the way.
         count: told what was computed.
+        read: handed the states after every layer of every stream.
     """
 
     stacked: bool
     known: Known | None
     count: Count
+    read: Read | None = None

@@ -10,6 +10,7 @@ from tapioca.records.config import (
     PruneConfig,
     Request,
     RunConfig,
+    SpaceConfig,
 )
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row, Spent
 from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Update, Updates
@@ -31,6 +32,7 @@ from tapioca.records.results import (
     Verdict,
     Work,
 )
+from tapioca.records.space import Correlation, Placed, PlanInSpace, SizeOfSpace, SpaceInfo
 
 __all__ = [
     "BRANCHES",
@@ -43,6 +45,7 @@ __all__ = [
     "Check",
     "CompareConfig",
     "CompareInfo",
+    "Correlation",
     "Cost",
     "DataConfig",
     "Deviation",
@@ -57,7 +60,9 @@ __all__ = [
     "Metric",
     "Permuted",
     "Pick",
+    "Placed",
     "Plan",
+    "PlanInSpace",
     "Profile",
     "ProfileConfig",
     "ProfileInfo",
@@ -70,6 +75,9 @@ __all__ = [
     "RunInfo",
     "Scores",
     "Searched",
+    "SizeOfSpace",
+    "SpaceConfig",
+    "SpaceInfo",
     "Spent",
     "Spread",
     "Tested",

@@ -125,7 +125,6 @@ class RunConfig(DataConfig):
         default="accuracy",
         description="What drives search and verdict where answers are right or wrong: accuracy, or the gold answer's likelihood.",
     )
-    random_plans: int = Field(default=20, ge=0, description="Random plans of equal size judged beside the chosen one.")
     streams: Literal["auto", "single", "stacked"] = Field(
         default="auto",
         description="Plans go through a layer one after the other, or stacked on the batch axis; auto stacks on GPUs and where weights are offloaded.",
@@ -152,12 +151,27 @@ class RunConfig(DataConfig):
         """Seed of the order in which examples are run; None where the longest come first."""
         return None
 
+    @property
+    def rivals(self) -> int:
+        """How many random plans there are for each number of drops."""
+        return 0
+
     def task_options(self) -> dict[str, Any]:
         """The same, with the score that decides."""
         return super().task_options() | ({} if self.score == "accuracy" else {"score": self.score})
 
 
-class PruneConfig(RunConfig):
+class ChoosingConfig(RunConfig):
+    """What runs are asked that choose few plans of many, so that random ones have to stand beside them."""
+
+    random_plans: int = Field(default=20, ge=0, description="Random plans of equal size judged beside the chosen one.")
+
+    @property
+    def rivals(self) -> int:
+        return self.random_plans
+
+
+class PruneConfig(ChoosingConfig):
     """The request behind `tapioca prune`."""
 
     verb = "prune"
@@ -199,7 +213,7 @@ class PruneConfig(RunConfig):
         return self.seed if self.race else None
 
 
-class CompareConfig(RunConfig):
+class CompareConfig(ChoosingConfig):
     """The request behind `tapioca compare`."""
 
     verb = "compare"
@@ -238,6 +252,18 @@ class ProfileConfig(DataConfig):
     plan: Path | None = Field(default=None, description="Plan file: measure the geometry under this plan as well.")
     branches: bool = Field(
         default=False, description="Observe what every attention and MLP branch adds, not only whole layers."
+    )
+
+
+class SpaceConfig(RunConfig):
+    """The request behind `tapioca space`."""
+
+    verb = "space"
+
+    max_drops: int | None = Field(
+        default=None,
+        ge=1,
+        description="Evaluate the plans that drop up to so many layers; all there can be if not told.",
     )
 
 

@@ -63,7 +63,7 @@ def p_value(p: float | None) -> str:
 def show_compare(info: CompareInfo, console: Console) -> None:
     """Print a comparison: every plan chosen with its held-out result, then what each criterion cost."""
     unit = "error ×" if info.metric.kind == "error" else "points"
-    table = _table("plan, chosen by", f"OOD {unit} [95 %]", "p", f"ID {unit} [95 %]", f"vs {info.first}")
+    table = plain_table("plan, chosen by", f"OOD {unit} [95 %]", "p", f"ID {unit} [95 %]", f"vs {info.first}")
     for drops in info.sizes():
         table.add_row(f"[dim]{drops} drop{'s' if drops > 1 else ''}")
         for pick in info.picks:
@@ -72,7 +72,7 @@ def show_compare(info: CompareInfo, console: Console) -> None:
                 table.add_row(who, effect(pick.ood), p_value(pick.p_ood), effect(pick.id), against(pick, info.first))
     console.print(table, highlight=False)
     console.print(f"[dim]{reading(info)}\n", highlight=False, soft_wrap=True)
-    costs = _table("criterion", "plans tried", "layer-forwards", "model time")
+    costs = plain_table("criterion", "plans tried", "layer-forwards", "model time")
     for one in info.searched:
         spent = words.quantity(one.layer_forwards), words.duration(one.seconds)
         costs.add_row(one.name, str(one.plans_tried), *spent)
@@ -80,7 +80,7 @@ def show_compare(info: CompareInfo, console: Console) -> None:
     console.print(f"\nreport    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-def _table(first: str, *others: str) -> Table:
+def plain_table(first: str, *others: str) -> Table:
     """A table without lines; only its first column may be folded."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column(first)

@@ -26,9 +26,14 @@ def exhaustive(space: Space) -> Steps:
         raise UsageError(f"exhaustive search is for at most {MOST_LAYERS} layers, this model has {space.n_layers}")
     found: Picks = {}
     for size in space.sizes:
-        asked = tuple(Plan.drop(space.n_layers, drops) for drops in combinations(space.droppable, size))
+        asked = every_plan(space, size)
         found[size] = ranked(asked, (yield Question(asked)))[0]
     return found
+
+
+def every_plan(space: Space, size: int) -> tuple[Plan, ...]:
+    """All plans that drop so many whole layers, the lowest layers first."""
+    return tuple(Plan.drop(space.n_layers, drops) for drops in combinations(space.droppable, size))
 
 
 def random(space: Space) -> Steps:

@@ -50,7 +50,7 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task
         DataError: with file and line, whatever is wrong.
     """
     path, spec = read_spec(CATALOG.get(name, Path(name)), given)
-    rows = [_renamed(row, spec.fields) for row in read_rows(path)]
+    rows = [_renamed(row, spec.fields, at) for at, row in enumerate(read_rows(path))]
     kind, notes = _kind(path, spec, rows[0], headed=bool(encoder and encoder.labels))
     if spec.chat and kind != "generate":
         raise DataError(f"{path}: chat is for kind: generate, this is a {kind} task; write its prompt as a template")
@@ -79,12 +79,12 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task
     return task_class(kind, spec, encoder)(name=name, examples=tuple(examples), notes=tuple(notes))
 
 
-def _renamed(row: Source, names: dict[str, str]) -> Source:
-    """Put fields, or what is computed from them, under the names tasks expect."""
+def _renamed(row: Source, names: dict[str, str], number: int) -> Source:
+    """Put fields, or what is computed from them and the row's number, under the names tasks expect."""
     found = dict(row.fields)
     for expected, said in names.items():
         if said.startswith("{{"):
-            found[expected] = evaluate(said, row.fields, row.where)
+            found[expected] = evaluate(said, {"row_number": number, **row.fields}, row.where)
         elif said in row.fields:
             found[expected] = row.fields[said]
         else:

@@ -1,0 +1,101 @@
+"""Realignment of many plans from the states they share, and whether it goes with what they gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from tapioca.geometry.alignment import around, removed
+from tapioca.geometry.profiles import resamples, shape
+from tapioca.records import Plan
+from tapioca.records.tree import Prefix, steps
+
+
+def realignments(
+    states: Mapping[Prefix, np.ndarray], reference: np.ndarray, plans: Sequence[Plan], draws: int, seed: int = 0
+) -> np.ndarray:
+    """Norm and distance realignment (see `alignment.realignment`) of many plans, with resamples that are of the same
+    examples for all of them.
+
+    Args:
+        states: of OOD examples, (example, width) each, by what was done with the layers up to them; the full model's
+            and those of all plans (`observe.states_of_plans`).
+        reference: of ID examples under the full model, (layer, example, width).
+        plans: of which the realignment is asked.
+        draws: resamples of the examples of both sets.
+        seed: of the resamples.
+
+    Returns:
+        float64 of shape (kind, 1 + draw, plan), norm first; at 0 stand the values of the examples as they are.
+    """
+    rng = np.random.default_rng(seed)
+    counts = _counts(len(next(iter(states.values()))), draws, rng)
+    profiles = {prefix: np.concatenate(shape(seen[None]).profiles(counts), axis=1).T for prefix, seen in states.items()}
+    against = np.stack(shape(reference).profiles(_counts(reference.shape[1], draws, rng)))
+    before = _profile(profiles, Plan.full(plans[0].n_layers))
+    found = [removed(before[..., plan.kept], _profile(profiles, plan), against[..., plan.kept]) for plan in plans]
+    return np.stack(found, axis=-1)
+
+
+def _counts(examples: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Every example once, then resamples."""
+    return np.concatenate([np.ones((1, examples)), resamples(examples, draws, rng)])
+
+
+def _profile(profiles: Mapping[Prefix, np.ndarray], plan: Plan) -> np.ndarray:
+    """Both profiles of a plan over the layers it keeps, (kind, draw, layer)."""
+    said = steps(plan)
+    return np.stack([profiles[said[: layer + 1]] for layer in plan.kept], axis=-1)
+
+
+@dataclass(frozen=True)
+class Correlated:
+    """A rank correlation over plans; see `records.Correlation`."""
+
+    value: float
+    ci95: tuple[float, float]
+    plans_ci95: tuple[float, float]
+    p: float
+
+
+def correlate(first: np.ndarray, second: np.ndarray, relabelled: np.ndarray, seed: int = 0) -> Correlated | None:
+    """Spearman's rank correlation of two properties of plans.
+
+    Plans share layers, and so what they gain and how they realign: shuffled plan by plan they would seem to be far more
+    independent observations than there are layers. So the layers are relabelled instead, as the rows and columns of a
+    matrix are in Mantel's test (1967, Cancer Research 27).
+
+    Args:
+        first, second: (1 + draw, plan); at 0 the values found, then those of resampled examples.
+        relabelled: (permutation, plan), which plan each becomes when the layers change names.
+        seed: of the resampling of plans.
+
+    Returns:
+        The interval over examples is moved to the value it belongs to, since resampling adds noise, which weakens a
+        correlation. None where either is the same for all plans, so that there are no ranks.
+    """
+    if np.ptp(first[0]) == 0 or np.ptp(second[0]) == 0:
+        return None
+    value, *draws = spearman(first, second)
+    count = first.shape[1]
+    drawn = np.random.default_rng(seed).integers(count, size=(len(draws), count))
+    plans = np.percentile(spearman(first[0][drawn], second[0][drawn]), [2.5, 97.5])
+    shuffled = spearman(first[0][None], second[0][relabelled])
+    low, high = around(float(value), np.asarray(draws))
+    return Correlated(
+        value=float(value),
+        ci95=(max(low, -1.0), min(high, 1.0)),
+        plans_ci95=(float(plans[0]), float(plans[1])),
+        p=float((1 + (np.abs(shuffled) >= abs(value) - 1e-12).sum()) / (1 + len(shuffled))),
+    )
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation along the last axis; 0 where either does not vary."""
+    ranks = [rankdata(values, axis=-1) for values in (first, second)]
+    a, b = (rank - rank.mean(axis=-1, keepdims=True) for rank in ranks)
+    together, apart = (a * b).sum(axis=-1), np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
+    return np.divide(together, apart, out=np.zeros_like(together), where=apart > 0)

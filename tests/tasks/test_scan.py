@@ -1,0 +1,55 @@
+"""SCAN as tasks of the studies: what is asked, what is to be written, and that the right actions are marked right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tapioca.lab.words import EOS_ID, OpenVocabulary, word_tokenizer
+from tapioca.tasks.files import load_task
+from tapioca.tasks.generate import ANSWER_LOSS, EXACT_MATCH
+from tapioca.tasks.text import Encoder
+
+TASKS = Path(__file__).parents[2] / "studies" / "tasks"
+CONTEXT = 64
+ASKED = [
+    "walk",
+    "run",
+    "look",
+    "jump",
+    "turn",
+    "left",
+    "right",
+    "opposite",
+    "around",
+    "twice",
+    "thrice",
+    "and",
+    "after",
+]
+WRITTEN = ["WALK", "RUN", "LOOK", "JUMP", "TURN_LEFT", "TURN_RIGHT"]
+WORDS = [*ASKED, "actions", ":", *WRITTEN]
+
+
+@pytest.mark.parametrize(("name", "count"), [("length_test", 3920), ("jump_train", 14670)])
+def test_scan(name: str, count: int, shared: Path) -> None:
+    words = OpenVocabulary(CONTEXT - 1)
+    task = load_task(str(TASKS / f"scan_{name}.yaml"), words, {})
+    assert len(task.examples) == count
+    assert set(words.ids) == {*word_tokenizer([], CONTEXT).get_vocab(), *WORDS}
+    assert max(len(example.prompt) for example in task.examples) == 12
+    assert max(len(example.rows[0].targets) for example in task.examples) == task.max_new_tokens - 1 == 48
+    assert (task.metric, task.beside.metric) == (ANSWER_LOSS, EXACT_MATCH)
+
+
+def test_the_right_actions_are_marked_right(shared: Path) -> None:
+    tokenizer = word_tokenizer(WORDS, CONTEXT)
+    asked = load_task(str(TASKS / "scan_length_test.yaml"), Encoder(tokenizer, CONTEXT, None), {}).beside
+    example = asked.examples[0]
+    assert example.text == "run around left twice and run around right\nactions:"
+    assert example.answer.startswith("TURN_LEFT RUN TURN_LEFT RUN")
+    gold = [*example.rows[0].targets, EOS_ID]
+    assert asked.ended(gold)
+    assert asked.marking.right(asked.text(gold), example.answer)
+    assert not asked.marking.right(asked.text([*gold[2:]]), example.answer)
