@@ -14,6 +14,7 @@ COMMANDS = (
     [],
     ["prune"],
     ["compare"],
+    ["scale"],
     ["tasks"],
     ["report"],
     ["export"],

@@ -12,7 +12,7 @@ from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate
 from tapioca.models.tiny import tiny
 from tapioca.models.watch import residual_stream
-from tapioca.observe import sample, states
+from tapioca.observe import sample, states, swept_states
 from tapioca.records import Example, Plan
 
 
@@ -91,3 +91,26 @@ def test_states_that_are_not_finite_name_their_layer() -> None:
     find_layers(model).blocks[1].mlp.down_proj.weight.data[0, 0] = float("inf")
     with pytest.raises(NonFiniteError, match="after layer 1"):
         states(model, Plan.full(4), prompts())
+
+
+@pytest.mark.parametrize("followed", [True, False])
+def test_states_of_a_sweep_are_those_of_each_plan_alone(
+    model: PreTrainedModel, followed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit, drops and scales and repeated plans, where the model can be followed and where plans run alone."""
+    if not followed:
+        monkeypatch.setattr("tapioca.models.sweep._grown", lambda *args: None)
+    plans, done = [Plan.drop(4, [1]), Plan.scale(4, {1: 0.5}), Plan.full(4), Plan.scale(4, {1: 2.0, 3: 0.5})], []
+    found = swept_states(model, [*plans, plans[0]], prompts(), [0, 2, 3], batch_size=3, on_batch=done.append)
+    assert set(found) == set(plans)
+    for plan in plans:
+        alone = states(model, plan, prompts(), batch_size=3)
+        assert np.array_equal(found[plan], alone[[plan.kept.index(layer) for layer in (0, 2, 3)]])
+    assert sum(done) == 4 * 7
+
+
+def test_states_of_a_sweep_that_are_not_finite_name_their_layer() -> None:
+    model = tiny("llama")
+    find_layers(model).blocks[1].mlp.down_proj.weight.data[0, 0] = float("inf")
+    with pytest.raises(NonFiniteError, match="after layer 1 are NaN or infinite under plan"):
+        swept_states(model, [Plan.full(4), Plan.scale(4, {3: 0.5})], prompts(), [0, 1])

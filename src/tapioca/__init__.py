@@ -14,7 +14,7 @@ import wrapt
 from tapioca.registry import Registry
 
 if TYPE_CHECKING:
-    from tapioca.api import compare, export, profile, prune
+    from tapioca.api import compare, export, profile, prune, scale
     from tapioca.errors import TapiocaError
     from tapioca.models.edit import apply
     from tapioca.models.load import load
@@ -31,10 +31,11 @@ _PUBLIC = Registry(
         "load": "tapioca.models.load:load",
         "profile": "tapioca.api:profile",
         "prune": "tapioca.api:prune",
+        "scale": "tapioca.api:scale",
     },
 )
 
-__all__ = ["Plan", "TapiocaError", "apply", "compare", "export", "load", "profile", "prune"]
+__all__ = ["Plan", "TapiocaError", "apply", "compare", "export", "load", "profile", "prune", "scale"]
 
 
 def __getattr__(name: str) -> Any:

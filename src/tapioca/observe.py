@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +19,7 @@ from tapioca.geometry.updates import Place, joined, steps, summary
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate, last_tokens
+from tapioca.models.sweep import DEFAULT, Schedule, sweep
 from tapioca.models.watch import branch_places, branch_stream, layer_outputs, residual_stream
 from tapioca.records import Attribution, Example, Plan, Updates
 
@@ -45,6 +48,44 @@ def states(model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batc
         NonFiniteError: a state is NaN or infinite; names the layer.
     """
     return _collected(model, plan, examples, batch_size, layer_outputs, 0)
+
+
+def swept_states(
+    model: PreTrainedModel,
+    plans: Sequence[Plan],
+    examples: Sequence[Example],
+    layers: Sequence[int],
+    batch_size: int = 16,
+    schedule: Schedule = DEFAULT,
+    on_batch: Callable[[int], None] | None = None,
+) -> dict[Plan, np.ndarray]:
+    """As `states`, of several plans from one sweep over each batch, and after some layers that all of them keep.
+
+    Returns:
+        By plan, float32 of shape (layer, example, width). All are held at once.
+
+    Raises:
+        NonFiniteError: a state is NaN or infinite; names the layer.
+    """
+    found: dict[Plan, np.ndarray] = {}
+    for at, batch, ends in _cut(model, examples, batch_size):
+
+        def read(
+            layer: int, states: torch.Tensor, seen: Sequence[Plan], at: list[int] = at, ends: torch.Tensor = ends
+        ) -> None:
+            if layer in layers:
+                last = states[torch.arange(len(states), device=states.device), ends.to(states.device)].float().cpu()
+                for plan in seen:
+                    size = (len(layers), len(examples), last.shape[1])
+                    found.setdefault(plan, np.empty(size, dtype=np.float32))[layers.index(layer), at] = last.numpy()
+
+        with closing(sweep(model, plans, batch, 1, replace(schedule, reuse=None), read=read)) as swept:
+            for _ in swept:
+                if on_batch:
+                    on_batch(len(at))
+    for plan, states in found.items():
+        _check_finite(states, [f"after layer {layer}" for layer in layers], plan)
+    return found
 
 
 def stream_states(model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int = 16) -> np.ndarray:
@@ -124,14 +165,8 @@ def _batches(
     model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int, watch: Watch
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Which examples, and what is watched at their last tokens under a plan: float64 of shape (place, example, width)."""
-    if not examples:
-        raise ValueError("no examples to observe")
-    order = sorted(range(len(examples)), key=lambda at: -len(examples[at].prompt))
-    for start in range(0, len(order), batch_size):
-        at = order[start : start + batch_size]
+    for at, batch, ends in _cut(model, examples, batch_size):
         last: list[torch.Tensor] = []
-        batch = collate(model, [examples[index].prompt for index in at])
-        ends = last_tokens(batch)
 
         def read(place: int, output: torch.Tensor, last: list[torch.Tensor] = last, ends: torch.Tensor = ends) -> None:
             rows = torch.arange(len(output), device=output.device)
@@ -140,6 +175,19 @@ def _batches(
         with apply(model, plan):
             watch(model, batch, read)
         yield at, torch.stack(last).numpy()
+
+
+def _cut(
+    model: PreTrainedModel, examples: Sequence[Example], batch_size: int
+) -> Iterator[tuple[list[int], dict[str, torch.Tensor], torch.Tensor]]:
+    """Batches of prompts, the longest first: which examples, what the model reads, and where each prompt ends."""
+    if not examples:
+        raise ValueError("no examples to observe")
+    order = sorted(range(len(examples)), key=lambda at: -len(examples[at].prompt))
+    for start in range(0, len(order), batch_size):
+        at = order[start : start + batch_size]
+        batch = collate(model, [examples[index].prompt for index in at])
+        yield at, batch, last_tokens(batch)
 
 
 def _collected(

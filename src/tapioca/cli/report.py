@@ -14,16 +14,21 @@ def add_to(app: typer.Typer) -> None:
     app.command("report")(run)
 
 
-def run(run: Annotated[Path, typer.Argument(help="Run folder of `tapioca prune` or `tapioca compare`.")]) -> None:
+def run(run: Annotated[Path, typer.Argument(help="Run folder of `tapioca prune`, `compare` or `scale`.")]) -> None:
     """Print a finished run and build its page again from what is stored; needs no torch."""
     from tapioca.report.compare import show_compare, write_compare_page
     from tapioca.report.page import write_page
+    from tapioca.report.scale import show_scale, write_scale_page
     from tapioca.report.screen import show
-    from tapioca.runs.store import read_comparison, read_run
+    from tapioca.runs.store import read_comparison, read_run, read_scaling
 
     if comparison := read_comparison(run):
         write_compare_page(comparison)
         show_compare(comparison, Console())
+        return
+    if scaling := read_scaling(run):
+        write_scale_page(scaling)
+        show_scale(scaling, Console())
         return
     info = read_run(run)
     write_page(info)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from tapioca.models.known import Known
 from tapioca.models.opening import Opening
+from tapioca.records import Plan
+
+Reader = Callable[[int, torch.Tensor, Sequence[Plan]], None]
+"""Told a layer, the states after it (batch, token, width), and the plans under which they are the states there."""
 
 
 @dataclass
@@ -56,8 +61,10 @@ class Means:
         stacked: several at once.
         known: states of this batch that need not be computed again, and where to keep those met on the way.
         count: told what was computed.
+        read: told every state after a layer; maybe more than once where a pass is begun again.
     """
 
     stacked: bool
     known: Known | None
     count: Count
+    read: Reader | None = None

@@ -42,7 +42,7 @@ class Streams:
 
     def __init__(self, model: PreTrainedModel, plans: list[Plan], feed: Feed, means: Means):
         self.model, self.plans, self.feed = model, plans, feed
-        self._stack, self._known, self._count = means.stacked, means.known, means.count
+        self._stack, self._known, self._count, self._read = means.stacked, means.known, means.count, means.read
         self._steps = {plan: steps(plan) for plan in plans}
         self._layers = common_drops(plans).kept
         self._blocks = list(find_layers(model).blocks)
@@ -149,6 +149,8 @@ class Streams:
                         ready = call.run(states, self._steps[plans[0]][:layer])
                 self._count.add(states.shape[0], states.shape[1], step.work)
                 states = ready
+                if self._read:
+                    self._read(layer, states, plans)
             grown.append(Stream(states, plans))
         return grown
 

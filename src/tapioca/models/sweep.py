@@ -9,7 +9,7 @@ layers replaced by "return this stream", so that norm, head, soft-capping and po
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,12 +20,13 @@ from transformers import PreTrainedModel
 from tapioca.errors import ModelError
 from tapioca.models.call import Unfollowed
 from tapioca.models.edit import apply, check_fits
-from tapioca.models.feed import Count, Feed, Means
+from tapioca.models.feed import Count, Feed, Means, Reader
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate, device_of, forward
 from tapioca.models.known import Reuse
 from tapioca.models.opening import Opening
 from tapioca.models.streams import Streams
+from tapioca.models.watch import reading
 from tapioca.records import Plan
 from tapioca.records.tree import common_drops, in_order, steps
 
@@ -61,6 +62,7 @@ def sweep(
     name: str = "",
     count: Count | None = None,
     opening: Opening | None = None,
+    read: Reader | None = None,
 ) -> Generator[tuple[Plan, torch.Tensor]]:
     """Run one batch under many plans.
 
@@ -79,6 +81,8 @@ def sweep(
         name: of the batch, by which states are reused.
         count: told what was computed.
         opening: what stands before every row.
+        read: told the states after each layer that a plan keeps, with no schedule that reuses states: those reused are
+            not told again.
 
     Yields:
         Each plan with its outputs: (batch, keep, output), float32. Plans come in the order of their tree.
@@ -93,7 +97,7 @@ def sweep(
     known = schedule.reuse.of(name) if schedule.reuse else None
     if known:
         known.prepare([steps(plan) for plan in ordered], _state_bytes(model, batch))
-    means = Means(stacked, known, count or Count())
+    means = Means(stacked, known, count or Count(), read)
     if opening and not opening.kept:
         _read_opening(model, opening, ordered[:1], means)  # shows how much there is to keep
     most = _most_streams(model, batch, schedule.memory, opening)
@@ -122,7 +126,7 @@ def _read_opening(model: PreTrainedModel, opening: Opening, plans: list[Plan], m
     if plans := opening.missing(plans):
         feed = Feed(collate(model, [opening.ids]), 1, opening, taking=True)
         with apply(model, common_drops(plans)):
-            if not _grown(model, plans, feed, replace(means, known=None)):
+            if not _grown(model, plans, feed, replace(means, known=None, read=None)):
                 raise Unfollowed
 
 
@@ -143,11 +147,18 @@ def _together(
     if feed.opening:
         raise Unfollowed
     for plan in plans:
-        with apply(model, plan):
+        with apply(model, plan), _read_alone(model, plan, means.read):
             outputs = forward(model, feed.batch, feed.keep)
         rows, tokens = feed.batch[model.main_input_name].shape[:2]
         means.count.add(rows, tokens, sum(step.work for step in steps(plan)))
         yield plan, outputs
+
+
+def _read_alone(model: PreTrainedModel, plan: Plan, read: Reader | None) -> AbstractContextManager[None]:
+    """Tell a reader the states of a plan that is applied and runs alone."""
+    if read is None:
+        return nullcontext()
+    return reading(model, lambda place, states: read(plan.kept[place], states, [plan]))
 
 
 def _grown(model: PreTrainedModel, plans: list[Plan], feed: Feed, means: Means) -> Streams | None:

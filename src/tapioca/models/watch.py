@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -26,6 +26,13 @@ def layer_outputs(
         batch: from `collate`.
         read: called with the layer's place in the running model and its output (batch, token, width).
     """
+    with reading(model, read):
+        forward(model, batch, keep=1)
+
+
+@contextmanager
+def reading(model: PreTrainedModel, read: Callable[[int, torch.Tensor], None]) -> Iterator[None]:
+    """Hand over the hidden state after each layer whenever the model runs; as `layer_outputs`."""
     with ExitStack() as stack:
         for place, block in enumerate(find_layers(model).blocks):
 
@@ -33,7 +40,7 @@ def layer_outputs(
                 read(place, output[0] if isinstance(output, tuple) else output)
 
             stack.callback(block.register_forward_hook(hook).remove)
-        forward(model, batch, keep=1)
+        yield
 
 
 def residual_stream(

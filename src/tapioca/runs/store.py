@@ -18,10 +18,10 @@ from pydantic import ValidationError
 
 from tapioca.disk import make_folder, write_json
 from tapioca.errors import StoreError
-from tapioca.records import Answer, CompareInfo, Plan, RunInfo, Spent
+from tapioca.records import Answer, CompareInfo, Plan, RunInfo, ScaleInfo, Spent
 from tapioca.runs.fingerprint import fingerprint
 
-Info = TypeVar("Info", RunInfo, CompareInfo)
+Info = TypeVar("Info", RunInfo, CompareInfo, ScaleInfo)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
@@ -148,6 +148,17 @@ def read_comparison(folder: Path) -> CompareInfo | None:
     if not (folder / "compare.json").is_file():
         return None
     return _read_record(CompareInfo, folder, "compare.json", "tapioca compare")
+
+
+def read_scaling(folder: Path) -> ScaleInfo | None:
+    """The record of a finished sweep of scales; None where the folder holds none.
+
+    Raises:
+        StoreError: it holds one that this version cannot read.
+    """
+    if not (folder / "scale.json").is_file():
+        return None
+    return _read_record(ScaleInfo, folder, "scale.json", "tapioca scale")
 
 
 def _read_record(kind: type[Info], folder: Path, name: str, command: str) -> Info:
