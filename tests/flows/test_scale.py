@@ -171,18 +171,17 @@ def test_one_sweep_a_batch_and_none_when_asked_again(
 
 def test_a_plan_file_and_another_split_of_its_data(info: ScaleInfo, tmp_path: Path) -> None:
     """The manifest names the plan itself; a plan is not judged on what its search saw."""
-    said: dict = {"model": "learner", "task": TASK, "reference": REFERENCE, "batch_size": 30, "random_plans": 0}
+    said: dict = {"model": "learner", "task": TASK, "batch_size": 30, "random_plans": 0}
+    few: dict = {"reference": None, "draws": 0, "alphas": "0,0.5,1"}
     run = prune(PruneConfig(**said, max_drops=1, out=tmp_path / "search"))
     path = run.folder / "plan.json"
-    found = scale(request(tmp_path / "a", plan=str(path), draws=0))
+    found = scale(request(tmp_path / "a", plan=str(path), **few))
     assert found.chosen.drops == run.plan
     assert not any("is not known" in note for note in found.notes)
     assert any("comes from no run folder" in note for note in info.notes)
     with pytest.raises(tapioca.TapiocaError, match=r"split these data with --seed 0 --search-share 0.5; use the same"):
-        scale(request(tmp_path / "b", plan=str(path), draws=0, seed=1))
-    other = scale(
-        request(tmp_path / "c", plan=str(path), draws=0, task="lab:context_noise=0.3,n=120", alphas="0,0.5,1")
-    )
+        scale(request(tmp_path / "b", plan=str(path), seed=1, **few))
+    other = scale(request(tmp_path / "c", plan=str(path), task="lab:context_noise=0.3,n=120", **few))
     assert any("searched on other data" in note for note in other.notes)
 
 
