@@ -16,6 +16,7 @@ COMMANDS = (
     ["compare"],
     ["profile"],
     ["space"],
+    ["scale"],
     ["tasks"],
     ["report"],
     ["export"],

@@ -8,7 +8,22 @@ from scipy import stats as scipy_stats
 
 from tapioca.errors import NonFiniteError
 from tapioca.records import Gain, Metric
-from tapioca.stats import compare, decide, detectable, effect, effects, holm, mean_interval, paired_p, ratio_interval
+from tapioca.stats import (
+    as_strong,
+    compare,
+    decide,
+    detectable,
+    effect,
+    effects,
+    holm,
+    mean_interval,
+    paired_p,
+    rank_correlation,
+    ratio_interval,
+    resampled_interval,
+    resampled_means,
+    resampled_p,
+)
 
 ACCURACY = Metric(name="accuracy", kind="accuracy")
 ERROR = Metric(name="squared error", kind="error")
@@ -195,3 +210,35 @@ def test_the_margin_of_errors_is_two_percent() -> None:
 def test_gains_as_text() -> None:
     assert str(gain_of((0.004, 0.038))) == "+2.1 points [+0.4, +3.8]"
     assert str(gain_of((0.2, 0.3), "error")) == "error × 0.750 [0.700, 0.800]"
+
+
+def test_rank_correlation_is_scipys_and_0_for_a_constant() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 4, (2, 5, 9)).astype(float)  # with ties
+    expected = [scipy_stats.spearmanr(a, b).statistic for a, b in zip(first, second, strict=True)]
+    assert rank_correlation(first, second) == pytest.approx(expected)
+    assert rank_correlation(np.ones(4), np.arange(4.0)) == 0
+
+
+def test_resampled_means_resample_groups_and_rows_together() -> None:
+    values = np.array([[1.0, 3.0, 5.0, 7.0], [2.0, 4.0, 6.0, 8.0]])
+    found = resampled_means(values, np.array([1.0, 1.0, 2.0, 2.0]), ["a", "a", "b", "b"], 200)
+    assert found.shape == (201, 2)
+    assert found[0] == pytest.approx([(4 + 24) / 6, (6 + 28) / 6])
+    assert found[:, 1] - found[:, 0] == pytest.approx(np.ones(201))  # row 2 is row 1 and 1
+    assert set(found[1:, 0].round(9)) == {2.0, 6.0, round(28 / 6, 9)}  # only group a, only b, or both
+
+
+def test_resampled_interval_and_p() -> None:
+    draws = np.concatenate([[1.0], np.linspace(-0.2, 0.9, 999)])
+    assert resampled_interval(draws) == (pytest.approx(-0.1725, abs=1e-3), 1.0)
+    below = int((draws[1:] <= 0).sum())
+    assert resampled_p(draws) == pytest.approx(2 * (below + 1) / 1000)
+    assert resampled_p(np.zeros(11)) == 1.0
+    assert resampled_p(-np.ones(1000)) == pytest.approx(0.002)
+
+
+def test_as_strong_counts_the_same_sign_and_itself() -> None:
+    assert as_strong(-0.5, [-0.6, 0.9, -0.5, -0.1]) == pytest.approx(3 / 5)
+    assert as_strong(0.5, [0.4, -0.9]) == pytest.approx(1 / 3)
+    assert as_strong(0.5, []) is None

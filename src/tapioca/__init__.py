@@ -14,7 +14,7 @@ import wrapt
 from tapioca.registry import Registry
 
 if TYPE_CHECKING:
-    from tapioca.api import compare, export, profile, prune, space
+    from tapioca.api import compare, export, profile, prune, scale, space
     from tapioca.errors import TapiocaError
     from tapioca.models.edit import apply
     from tapioca.models.load import load
@@ -31,11 +31,12 @@ _PUBLIC = Registry(
         "load": "tapioca.models.load:load",
         "profile": "tapioca.api:profile",
         "prune": "tapioca.api:prune",
+        "scale": "tapioca.api:scale",
         "space": "tapioca.api:space",
     },
 )
 
-__all__ = ["Plan", "TapiocaError", "apply", "compare", "export", "load", "profile", "prune", "space"]
+__all__ = ["Plan", "TapiocaError", "apply", "compare", "export", "load", "profile", "prune", "scale", "space"]
 
 
 def __getattr__(name: str) -> Any:

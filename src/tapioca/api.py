@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from tapioca.flows.every_plan import space as space_flow
 from tapioca.flows.export import Exported, export
 from tapioca.flows.profile import profile as profile_flow
 from tapioca.flows.prune import prune as prune_flow
+from tapioca.flows.scale import scale as scale_flow
 from tapioca.flows.watcher import Silent
 from tapioca.models.identity import name_of
 from tapioca.models.load import Loaded
@@ -28,13 +29,15 @@ from tapioca.records import (
     ProfileInfo,
     PruneConfig,
     RunInfo,
+    ScaleConfig,
+    ScaleInfo,
     SpaceConfig,
     SpaceInfo,
 )
 from tapioca.report.screen import LiveScreen
 from tapioca.tasks.base import Task
 
-__all__ = ["Exported", "compare", "export", "profile", "prune", "space"]
+__all__ = ["Exported", "compare", "export", "profile", "prune", "scale", "space"]
 
 Info = TypeVar("Info")
 
@@ -93,6 +96,42 @@ def compare(
         TapiocaError: one line about what is wrong.
     """
     return _run(compare_flow, CompareConfig, model, tokenizer, task, reference, progress, options)
+
+
+def scale(
+    model: str | Path | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    plan: str | Path | Plan,
+    alphas: str | Sequence[float] = "0:2:0.1",
+    task: str | Path | Task,
+    reference: str | Path | Task | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> ScaleInfo:
+    """Scale the layers that a plan drops, as many random layers, and all layers: how score and geometry answer.
+
+    The residual-scaling intervention of TAPIOCA (arXiv 2605.14738): a layer adds alpha times its update, h + alpha (layer(h) - h).
+
+    Args:
+        model: a folder, a hub id, or a live transformers model.
+        tokenizer: of a live model.
+        plan: whose drops are scaled; at 0 the model is under the plan, at 1 it is as it came.
+        alphas: the scales, 1 among them; as on the command line, or as numbers.
+        task: the OOD data: a file, lab:SHIFT=STRENGTH, or a task object.
+        reference: the ID data, of the same form; without it there are no deviations.
+        progress: show a progress display.
+        options: any other field of `ScaleConfig`, as on the command line.
+
+    Returns:
+        The curves of the chosen layers and of all layers with intervals and trends, and those of random layers.
+
+    Raises:
+        TapiocaError: one line about what is wrong.
+    """
+    options["plan"] = plan.to_json() if isinstance(plan, Plan) else str(plan)
+    options["alphas"] = alphas if isinstance(alphas, str) else ",".join(map(str, alphas))
+    return _run(scale_flow, ScaleConfig, model, tokenizer, task, reference, progress, options)
 
 
 def space(

@@ -60,6 +60,7 @@ def states_of_plans(
     examples: Sequence[Example],
     batch_size: int = 16,
     schedule: Schedule = DEFAULT,
+    on_batch: Callable[[int], None] | None = None,
 ) -> dict[Prefix, np.ndarray]:
     """As `states` for many plans, which run together: each state they share is computed and held once.
 
@@ -69,6 +70,7 @@ def states_of_plans(
         examples: their prompts are read, without answers.
         batch_size: prompts run at once.
         schedule: how plans run together.
+        on_batch: called with the number of examples that a plan is done with.
 
     Returns:
         float32 of shape (example, width) after every layer that is computed, by what was done with the full model's
@@ -86,7 +88,8 @@ def states_of_plans(
             found[prefix][at] = last(output).float().numpy()
 
         for _ in sweep(model, plans, batch, keep=1, schedule=replace(schedule, reuse=None), read=read):
-            pass  # the states are wanted, not the outputs
+            if on_batch:
+                on_batch(len(at))
     for prefix, seen in found.items():
         gone = [layer for layer, step in enumerate(prefix) if step.dropped]
         _check_finite(seen[None], [f"after layer {len(prefix) - 1}"], Plan.drop(plans[0].n_layers, gone))

@@ -128,6 +128,61 @@ def mean_interval(values: np.ndarray, weights: np.ndarray, groups: Sequence[str]
     return ratio_interval(values * weights, weights, groups, seed)
 
 
+def resampled_means(
+    values: np.ndarray, weights: np.ndarray, groups: Sequence[str], draws: int, seed: int = 0
+) -> np.ndarray:
+    """Weighted means of several rows of scores, and the same of resampled groups: the same groups for every row.
+
+    Args:
+        values: (row, example).
+        weights: share of each example in the means, (example,).
+        groups: what is resampled as one, per example.
+        draws: how many resamples.
+        seed: of the resampling.
+
+    Returns:
+        (1 + draws, row); the first of the examples as they are.
+    """
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    totals = np.bincount(index, weights=weights)
+    sums = np.stack([np.bincount(index, weights=row * weights) for row in values], axis=1)
+    rng, n = np.random.default_rng(seed), len(totals)
+    counts = np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), size=draws)])
+    return (counts @ sums) / (counts @ totals)[:, None]
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation over the last axis, ties at their mean rank; 0 where one side is constant."""
+    a, b = (scipy_stats.rankdata(side, axis=-1) - (side.shape[-1] + 1) / 2 for side in (first, second))
+    spread = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
+    together = (a * b).sum(axis=-1)
+    return np.divide(together, spread, out=np.zeros_like(together), where=spread > 0)
+
+
+def resampled_interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % percentile interval from values of which the first is the estimate, the others are of resamples.
+
+    It reaches the estimate even where all resamples fall short of it, as those of a correlation of 1 do.
+    """
+    tail = 50 * (1 - LEVEL)
+    low, high = np.percentile(values[1:], [tail, 100 - tail])
+    return min(float(low), float(values[0])), max(float(high), float(values[0]))
+
+
+def resampled_p(values: np.ndarray) -> float:
+    """Two-sided bootstrap p-value that the estimate is 0: twice the share of resamples on the other side of it, the
+    estimate counted among them."""
+    fewer = min(int((values[1:] <= 0).sum()), int((values[1:] >= 0).sum()))
+    return min(1.0, 2 * (fewer + 1) / len(values))
+
+
+def as_strong(value: float, others: Sequence[float]) -> float | None:
+    """Share of values that have the sign of `value` and are at least as large, it counted among them: (b + 1) / (m + 1);
+    None where there are no others."""
+    sign = -1.0 if value < 0 else 1.0
+    return (sum(sign * other >= abs(value) for other in others) + 1) / (len(others) + 1) if others else None
+
+
 def detectable(gain: Gain, n_test_groups: int, power: float = 0.8) -> float:
     """Smallest true effect found with the given power on `n_test_groups` groups, given the spread seen in `gain`."""
     quantiles = np.asarray(scipy_stats.norm.ppf([0.5 + LEVEL / 2, power]))

@@ -153,7 +153,7 @@ def test_the_same_call_again_evaluates_nothing(info: SpaceInfo, folder: Path, mo
     def refuse(*args: object) -> None:
         raise AssertionError("evaluated again")
 
-    monkeypatch.setattr("tapioca.evaluate.sweep", refuse)
+    monkeypatch.setattr("tapioca.evaluate.ask.sweep", refuse)
     settings: dict = {"score": "likelihood", "progress": False, "out": folder / "run"}
     task, reference = folder / "ood.jsonl", folder / "id.jsonl"
     assert tapioca.space(MODEL, TOKENIZER, task=task, reference=reference, **settings) == info

@@ -92,3 +92,11 @@ def test_words() -> None:
     assert str(Plan.scale(3, {1: 0.5})) == "1×0.5"
     assert ranges([0, 1, 3, 5, 6, 7]) == "0–1, 3, 5–7"
     assert ranges([]) == ""
+
+
+def test_a_dose_takes_the_place_of_every_drop() -> None:
+    plan = Plan(n_layers=6, layers={1: 0.0, 2: 0.0}, mlp={4: 0.0})
+    assert plan.dose(0.0) == plan
+    assert plan.dose(1.0) == Plan.full(6)
+    assert plan.dose(0.5) == Plan(n_layers=6, layers={1: 0.5, 2: 0.5}, mlp={4: 0.5})
+    assert Plan.scale(6, {1: 0.0, 3: 2.0}).dose(1.0) == Plan.scale(6, {3: 2.0})  # scales stay

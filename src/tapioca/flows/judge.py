@@ -8,7 +8,7 @@ from tapioca.flows.prepare import Job
 from tapioca.records import Judgement, Plan, Verdict
 from tapioca.records.results import Data
 from tapioca.search.path import SearchPath
-from tapioca.search.random import random_plans
+from tapioca.search.random import rivals
 from tapioca.stats import compare, decide, effect
 
 Role = Literal["best", "most layers dropped", "mildest"]
@@ -51,19 +51,13 @@ def conclude(judgements: tuple[Judgement, ...]) -> Verdict:
     return verdict.model_copy(update={"reason": verdict.reason + useless})
 
 
-def _rivals(job: Job, plan: Plan) -> list[Plan]:
-    """Random plans that drop as many layers and branches, and are not the plan; fewer where fewer exist."""
-    count = job.space.repeats
-    return [other for other in random_plans(job.space, plan.sizes, count + 1) if other != plan][:count]
-
-
 def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> Judgement:
     """One plan on one test split; the main one with random plans, and with exact match where something else decides."""
     task, seed = job.test[data], job.config.seed
-    rivals = _rivals(job, plan) if main else []
-    plans = [Plan.full(plan.n_layers), plan, *rivals]
+    others = rivals(job.space, plan, job.space.repeats) if main else []
+    plans = [Plan.full(plan.n_layers), plan, *others]
     found = job.evaluate(
-        task, plans, f"{plan} on {data.upper()} test data" + (f", and {len(rivals)} random plans" if rivals else "")
+        task, plans, f"{plan} on {data.upper()} test data" + (f", and {len(others)} random plans" if others else "")
     )
     scores, broken = found.values, found.truncated
     beside = None

@@ -32,6 +32,7 @@ from tapioca.records.results import (
     Verdict,
     Work,
 )
+from tapioca.records.scale import Change, Curve, Dose, Draw, Outcome, ScaleConfig, ScaleInfo, Trend
 from tapioca.records.space import Correlation, Placed, PlanInSpace, SizeOfSpace, SpaceInfo
 
 __all__ = [
@@ -42,13 +43,17 @@ __all__ = [
     "Attribution",
     "BranchName",
     "Canary",
+    "Change",
     "Check",
     "CompareConfig",
     "CompareInfo",
     "Correlation",
     "Cost",
+    "Curve",
     "DataConfig",
     "Deviation",
+    "Dose",
+    "Draw",
     "Estimate",
     "Example",
     "ExportConfig",
@@ -58,6 +63,7 @@ __all__ = [
     "Inputs",
     "Judgement",
     "Metric",
+    "Outcome",
     "Permuted",
     "Pick",
     "Placed",
@@ -73,6 +79,8 @@ __all__ = [
     "Row",
     "RunConfig",
     "RunInfo",
+    "ScaleConfig",
+    "ScaleInfo",
     "Scores",
     "Searched",
     "SizeOfSpace",
@@ -81,6 +89,7 @@ __all__ = [
     "Spent",
     "Spread",
     "Tested",
+    "Trend",
     "Trial",
     "Update",
     "Updates",

@@ -160,6 +160,13 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
             fields[grain] = {at: mine.get(at, 1.0) * theirs.get(at, 1.0) for at in mine.keys() | theirs.keys()}
         return Plan(**fields)
 
+    def dose(self, alpha: float) -> Plan:
+        """The plan with a scale in place of every drop: itself at 0, the full model at 1 if it only drops."""
+        fields = {
+            grain: {at: alpha if scale == 0.0 else scale for at, scale in getattr(self, grain)} for grain in GRAINS
+        }
+        return Plan(n_layers=self.n_layers, **fields)
+
     def __str__(self) -> str:
         parts = [f"drop {ranges(self.drops)}"] if self.drops else []
         parts += [f"{layer}×{scale:g}" for layer, scale in self.scaled.items()]

@@ -18,10 +18,10 @@ from pydantic import ValidationError
 
 from tapioca.disk import make_folder, write_json
 from tapioca.errors import StoreError
-from tapioca.records import Answer, CompareInfo, Plan, ProfileInfo, RunInfo, SpaceInfo, Spent
+from tapioca.records import Answer, CompareInfo, Plan, ProfileInfo, RunInfo, ScaleInfo, SpaceInfo, Spent
 from tapioca.runs.fingerprint import fingerprint
 
-Info = TypeVar("Info", RunInfo, CompareInfo, ProfileInfo, SpaceInfo)
+Info = TypeVar("Info", RunInfo, CompareInfo, ProfileInfo, ScaleInfo, SpaceInfo)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
@@ -169,6 +169,17 @@ def read_profile(folder: Path) -> ProfileInfo | None:
     if not (folder / "profile.json").is_file():
         return None
     return _read_record(ProfileInfo, folder, "profile.json", "tapioca profile")
+
+
+def read_scaling(folder: Path) -> ScaleInfo | None:
+    """The record of a finished sweep of scales; None where the folder holds none.
+
+    Raises:
+        StoreError: it holds one that this version cannot read.
+    """
+    if not (folder / "scale.json").is_file():
+        return None
+    return _read_record(ScaleInfo, folder, "scale.json", "tapioca scale")
 
 
 def read_space(folder: Path) -> SpaceInfo | None:

@@ -31,3 +31,8 @@ def random_plans(space: Space, sizes: Mapping[Grain, int], count: int) -> tuple[
         scales = {grain: dict.fromkeys(map(int, layers), 0.0) for grain, layers in drawn.items()}
         found[Plan(n_layers=space.n_layers, **scales)] = None
     return tuple(found)
+
+
+def rivals(space: Space, plan: Plan, count: int) -> list[Plan]:
+    """Random plans that drop as many layers and branches, and are not the plan; fewer where fewer exist."""
+    return [other for other in random_plans(space, plan.sizes, count + 1) if other != plan][:count]

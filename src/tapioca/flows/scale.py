@@ -1,0 +1,126 @@
+"""Residual scaling: the dose-response of score and geometry over the scale of a plan's layers (TAPIOCA, arXiv 2605.14738)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tapioca.disk import write_text
+from tapioca.errors import UsageError
+from tapioca.flows.curves import Bench
+from tapioca.flows.export import read_plan
+from tapioca.flows.prepare import Job, prepare
+from tapioca.flows.watcher import Silent, Watcher
+from tapioca.models.edit import check_fits
+from tapioca.models.load import Loaded
+from tapioca.records import GRAINS, Plan, ScaleConfig, ScaleInfo
+from tapioca.report.scale import write_scale_page
+from tapioca.runs.store import read_manifest
+from tapioca.search.base import Space
+from tapioca.search.random import rivals
+from tapioca.tasks.base import Task
+
+
+def scale(
+    config: ScaleConfig,
+    watcher: Watcher | None = None,
+    loaded: Loaded | None = None,
+    tasks: dict[str, Task] | None = None,
+) -> ScaleInfo:
+    """Scale the layers a plan drops, as many random layers, and all layers, and judge every scale on the test splits.
+
+    Called again with the same config it goes on where it was.
+
+    Args:
+        config: the request.
+        watcher: told about progress.
+        loaded: a live model to use instead of loading `config.model`.
+        tasks: live tasks by their name in `config`.
+
+    Raises:
+        TapiocaError: one line about what is wrong with the request, the data or the model.
+    """
+    alphas, plan = config.points, _drops(config.plan)
+    said = config.model_copy(update={"plan": plan.to_json()})  # the manifest names a plan, not a file that may change
+    job = prepare(said, watcher or Silent(), loaded, tasks)
+    with job.store:
+        check_fits(job.loaded.model, plan)
+        others = rivals(job.space, plan, config.draws)
+        notes = _notes(config, job, len(others))
+        for note in notes:
+            job.watcher.say(note)
+        bench = Bench(job, alphas, plan, _every(plan, job.space), others)
+        info = ScaleInfo(
+            folder=job.store.folder,
+            command=config.command(),
+            model=str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
+            model_hash=job.store.manifest["model"],
+            task=config.task,
+            reference=config.reference,
+            metric=job.metric,
+            notes=(*job.notes, *notes),
+            alphas=alphas,
+            examples={data: len(task.examples) for data, task in job.test.items()},
+            observed=bench.geometry.size if bench.geometry else 0,
+            null=bench.geometry.null(plan.kept) if bench.geometry else {},
+            chosen=bench.curve(plan, bench.drawn),
+            every=bench.curve(bench.every, {}),
+            draws=tuple(bench.draw(drops) for drops in others),
+        )
+        write_scale(info)
+    return info
+
+
+def write_scale(info: ScaleInfo) -> None:
+    """Write what a sweep of scales found into its folder: scale.json and report.html."""
+    write_text(info.folder / "scale.json", info.model_dump_json(indent=2) + "\n")
+    write_scale_page(info)
+
+
+def _drops(text: str) -> Plan:
+    """The plan whose drops are scaled.
+
+    Raises:
+        UsageError: it cannot be read, drops nothing, or scales something by itself.
+    """
+    plan = Plan.from_json(text) if text.lstrip().startswith("{") else read_plan(Path(text))
+    if not plan.size:
+        raise UsageError(
+            f"--plan {text:.80}: it drops nothing ({plan}), so there is nothing to scale; give a plan of drops"
+        )
+    if not plan.dose(1.0).is_full:
+        raise UsageError(
+            f"--plan {text:.80}: it scales layers itself ({plan}), and at 1 the model must be as it came; give drops alone"
+        )
+    return plan
+
+
+def _every(plan: Plan, space: Space) -> Plan:
+    """The plan that drops all layers, or all branches of the kinds that a plan drops."""
+    pools = {grain: range(space.n_layers) if grain == "layers" else space.pool(grain) for grain in GRAINS}
+    scales = {grain: dict.fromkeys(pools[grain], 0.0) for grain, size in plan.sizes.items() if size}
+    return Plan(n_layers=space.n_layers, **scales)
+
+
+def _notes(config: ScaleConfig, job: Job, drawn: int) -> list[str]:
+    """What is to be said of the plan and of the random sets.
+
+    Raises:
+        UsageError: the search for the plan has seen the examples it would be judged on.
+    """
+    notes = []
+    if drawn < config.draws:
+        notes.append(f"only {drawn} other sets of this size can be dropped; all of them are scaled")
+    folder, mine = Path(config.plan).parent, job.store.manifest
+    if config.plan.lstrip().startswith("{") or not (folder / "manifest.json").is_file():
+        return [*notes, "the plan comes from no run folder: whether its search saw the test examples is not known"]
+    theirs = read_manifest(folder)
+    if theirs.get("data") != mine["data"]:
+        return [*notes, "the plan was searched on other data: whether its search saw the test examples is not known"]
+    names = ("seed", "search_share")
+    made, now = ({name: found["settings"].get(name) for name in names} for found in (theirs, mine))
+    if made != now:
+        flags = f"--seed {made['seed']} --search-share {made['search_share']}"
+        raise UsageError(
+            f"{folder} split these data with {flags}; use the same, or the plan is judged on what its search saw"
+        )
+    return notes

@@ -1,0 +1,203 @@
+"""Residual scaling: what a user asks for, and what was found; the findings go to JSON and back."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from tapioca.errors import UsageError
+from tapioca.records.config import RunConfig
+from tapioca.records.examples import Metric
+from tapioca.records.geometry import Estimate
+from tapioca.records.plan import Plan
+from tapioca.records.results import Data, Gain, Interval, Record
+
+Outcome = Literal["score", "norm", "distance"]
+"""What answers to a scale: the OOD score, or one of the two deviations from ID."""
+
+FEWEST, MOST = 3, 201
+"""Scales in a sweep; a rank correlation of two points says nothing."""
+
+
+class ScaleConfig(RunConfig):
+    """The request behind `tapioca scale`."""
+
+    verb = "scale"
+
+    plan: str = Field(
+        min_length=1,
+        description="Plan file that `tapioca prune` wrote, or its JSON; what it drops is scaled instead.",
+    )
+    alphas: str = Field(
+        default="0:2:0.1",
+        min_length=1,
+        description="Scales: FIRST:LAST:STEP, or values with commas between; 0 is the plan, and 1, the full model, must be among them.",
+    )
+    draws: int = Field(
+        default=10, ge=0, description="Random sets of equally many layers, scaled in the same way as a control."
+    )
+
+    @property
+    def points(self) -> tuple[float, ...]:
+        """The scales, ascending.
+
+        Raises:
+            UsageError: they cannot be read, are too few or too many, below 0, or leave out 1.
+        """
+        said = f"--alphas {self.alphas}"
+        try:
+            found = sorted(set(_numbers(self.alphas)))
+        except (InvalidOperation, ValueError) as error:
+            raise UsageError(f"{said}: expected FIRST:LAST:STEP or values with commas, for instance 0:2:0.1") from error
+        if not FEWEST <= len(found) <= MOST:
+            raise UsageError(f"{said}: expected {FEWEST} to {MOST} different values, got {len(found)}")
+        if found[0] < 0:
+            raise UsageError(f"{said}: a scale is a number >= 0, got {float(found[0]):g}; begin at 0 or above")
+        if 1 not in found:
+            raise UsageError(
+                f"{said}: 1, the full model, with which the others are compared, is not among them; add it"
+            )
+        return tuple(map(float, found))
+
+
+def _numbers(text: str) -> list[Decimal]:
+    """The numbers of a list or of a range with both ends; as decimals, so that 0, 0.1, 0.2, ... meet 1.
+
+    Raises:
+        ValueError: a number is not finite, or there are not three that make a range.
+        InvalidOperation: something is no number.
+    """
+    numbers = [Decimal(part) for part in text.replace(":", ",").split(",")]
+    if not all(number.is_finite() for number in numbers):
+        raise ValueError("not finite")
+    if ":" not in text:
+        return numbers
+    first, last, step = numbers
+    if step <= 0 or "," in text:
+        raise ValueError("no range")
+    return [first + at * step for at in range(min(int((last - first) / step) + 1, MOST + 1))]
+
+
+class Dose(Record):
+    """One scale of one set of layers, on held-out data.
+
+    Attributes:
+        alpha: the scale; at 0 the layers are dropped, at 1 the model is as it came.
+        plan: what that makes of the model.
+        score: mean OOD score, higher is better, with its interval over groups.
+        gain: on OOD data, paired with the full model.
+        id_score, id_gain: the same on ID data; None without.
+        norm, distance: deviations of OOD data under the plan from ID data under the full model; None without ID data.
+    """
+
+    alpha: float
+    plan: Plan
+    score: Estimate
+    gain: Gain
+    id_score: Estimate | None
+    id_gain: Gain | None
+    norm: Estimate | None
+    distance: Estimate | None
+
+
+class Trend(Record):
+    """Whether two columns of a curve rise together, or one falls as the other rises.
+
+    Attributes:
+        x, y: the columns.
+        first, last: the range of scales it is about.
+        rho: Spearman's rank correlation over these scales.
+        ci95: its bootstrap interval over examples.
+        p: bootstrap p-value, two-sided, that it is 0.
+        as_strong: (b + 1) / (m + 1) for b of m random sets whose correlation has the same sign and is at least as
+            large; None where none were drawn, or where the curve is not that of the chosen layers.
+    """
+
+    x: Literal["alpha", "score"]
+    y: Outcome
+    first: float
+    last: float
+    rho: float
+    ci95: Interval
+    p: float
+    as_strong: float | None = None
+
+
+class Change(Record):
+    """What an outcome rises by from the full model to the smallest scale, negative where it falls.
+
+    Attributes:
+        ci95: its bootstrap interval over examples.
+        as_strong: as in `Trend`, by size instead of correlation.
+    """
+
+    y: Outcome
+    value: float
+    ci95: Interval
+    as_strong: float | None = None
+
+
+class Curve(Record):
+    """The dose-response of one set of layers.
+
+    Attributes:
+        drops: the plan that drops them.
+        layers: those after which the deviations are measured: all that `drops` keeps, or all where it keeps none.
+        doses: by scale, ascending; one at which no layer would be left is missing.
+        trends: over the scales up to 1 where there are enough, and over all.
+    """
+
+    drops: Plan
+    layers: tuple[int, ...]
+    doses: tuple[Dose, ...]
+    trends: tuple[Trend, ...]
+    changes: tuple[Change, ...]
+
+    @property
+    def what(self) -> str:
+        """The layers, or branches, as people write them: 'layers 2, 4–5', or 'attention 3'."""
+        said = str(self.drops).replace("drop ", "")
+        return f"layer{'s' if len(self.drops.drops) > 1 else ''} {said}" if self.drops.drops else said
+
+    def trend(self, x: str, y: str, last: float) -> Trend | None:
+        """The trend of two columns up to a scale; None where there is none."""
+        return next((t for t in self.trends if (t.x, t.y, t.last) == (x, y, last)), None)
+
+
+class Draw(Record):
+    """A random set of layers: its OOD score and its deviations at every scale of the request."""
+
+    drops: Plan
+    score: tuple[float, ...]
+    norm: tuple[float, ...] = ()
+    distance: tuple[float, ...] = ()
+
+
+class ScaleInfo(Record, protected_namespaces=()):
+    """One finished sweep of scales: what `tapioca scale` returns and `scale.json` holds."""
+
+    folder: Path
+    command: str
+    model: str
+    model_hash: str = Field(description="Names the model by configuration, weights and dtype.")
+    task: str
+    reference: str | None
+    metric: Metric
+    notes: tuple[str, ...]
+    alphas: tuple[float, ...]
+    examples: dict[Data, int] = Field(description="Held-out examples the scores are of.")
+    observed: int = Field(description="OOD and as many ID examples the deviations are of; 0 without ID data.")
+    null: dict[Outcome, float] = Field(
+        description="95th percentile of each deviation between two ID samples of the same size, over the chosen curve's layers."
+    )
+    chosen: Curve
+    every: Curve = Field(description="All layers of the model, or all branches of the kind.")
+    draws: tuple[Draw, ...]
+
+    @property
+    def all_of(self) -> str:
+        """What the curve `every` scales."""
+        return "all layers" if self.every.drops.drops else "all branches"
