@@ -110,7 +110,7 @@ def test_the_same_call_again_evaluates_nothing(info: CompareInfo, monkeypatch: p
 
 def test_an_interrupted_comparison_goes_on(info: CompareInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the middle, it ends with the same choices and results."""
-    from tapioca import evaluate as module
+    from tapioca.evaluate import ask as module
 
     sweep, calls = module.sweep, iter(range(10))
 

@@ -6,37 +6,29 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 from rich.console import Console
 from rich.table import Table
 
-from tapioca.disk import write_text
 from tapioca.records import CompareInfo, Gain, Pick
 from tapioca.report import words
-from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH, svg
+from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH
+from tapioca.report.template import rendered, write_report
 
 RANDOM = "random plans"
 
 
 def write_compare_page(info: CompareInfo) -> Path:
     """Write `report.html` into the folder of a comparison and return its path."""
-    path = info.folder / "report.html"
-    write_text(path, render(info))
-    return path
+    return write_report(info.folder, render(info))
 
 
 def render(info: CompareInfo) -> str:
     """The page as text."""
-    page = Environment(
-        loader=PackageLoader("tapioca.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     charts = {"criteria": criteria_chart(info), "front": front_chart(info)}
-    return page.get_template("compare.html.j2").render(
-        info=info,
-        name=Path(info.model).name,
-        task=Path(info.task).name,
-        charts={name: Markup(svg(chart)) for name, chart in charts.items()},
+    return rendered(
+        "compare.html.j2",
+        info,
+        charts,
         words=words,
         effect=effect,
         p_value=p_value,

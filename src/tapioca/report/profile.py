@@ -4,31 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tapioca.disk import write_text
 from tapioca.records import ProfileInfo
 from tapioca.report import figures, geometry, geometry_figures
 from tapioca.report.geometry import Block
+from tapioca.report.template import rendered, write_report
 
 
 def write_profile_page(info: ProfileInfo) -> Path:
     """Write `report.html` into the folder of a profile and return its path."""
-    path = info.folder / "report.html"
-    write_text(path, render(info))
-    return path
+    return write_report(info.folder, render(info))
 
 
 def render(info: ProfileInfo) -> str:
     """The page as text."""
-    page = Environment(
-        loader=PackageLoader("tapioca.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    page.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
     deviations = [one.deviation for one in info.kept or info.deviations]
     charts = {
         "profiles": figures.profiles(tuple(view.profile for view in info.views)),
@@ -39,11 +31,10 @@ def render(info: ProfileInfo) -> str:
     }
     if info.views[0].branches:
         charts["branches"] = geometry_figures.updates(info, branches=True)
-    return page.get_template("profile.html.j2").render(
-        info=info,
-        name=Path(info.model).name,
-        task=Path(info.task).name,
-        charts={name: Markup(figures.svg(chart)) for name, chart in charts.items()},
+    return rendered(
+        "profile.html.j2",
+        info,
+        charts,
         geometry=geometry,
         planned=bool(info.realigned),
     )

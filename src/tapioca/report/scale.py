@@ -4,37 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 from rich.console import Console
 from rich.table import Table
 
-from tapioca.disk import write_text
 from tapioca.records import Change, Curve, Estimate, Metric, ScaleInfo, Trend
 from tapioca.report.curves import response_chart, together_chart
-from tapioca.report.figures import svg
+from tapioca.report.template import rendered, write_report
 
 DEVIATIONS = {"norm": "norm deviation", "distance": "distance deviation"}
 
 
 def write_scale_page(info: ScaleInfo) -> Path:
     """Write `report.html` into the folder of a sweep of scales and return its path."""
-    path = info.folder / "report.html"
-    write_text(path, render(info))
-    return path
+    return write_report(info.folder, render(info))
 
 
 def render(info: ScaleInfo) -> str:
     """The page as text."""
-    page = Environment(
-        loader=PackageLoader("tapioca.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     charts = {"response": response_chart(info)} | ({"together": together_chart(info)} if info.observed else {})
-    return page.get_template("scale.html.j2").render(
-        info=info,
-        name=Path(info.model).name,
-        task=Path(info.task).name,
-        charts={name: Markup(svg(chart)) for name, chart in charts.items()},
+    return rendered(
+        "scale.html.j2",
+        info,
+        charts,
         column=column,
         deviation=deviation,
         pair=pair,

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 from rich.console import Console
 
-from tapioca.disk import write_text
-from tapioca.geometry.profiles import KINDS
 from tapioca.records import Correlation, Metric, Placed, SizeOfSpace, SpaceInfo
 from tapioca.report import words
 from tapioca.report.compare import effect, p_value, plain_table
-from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH, svg
+from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH
+from tapioca.report.geometry import KINDS
+from tapioca.report.template import rendered, write_report
 
 GREEDY, ORACLE = "greedy", "oracle"
 GOLDEN = 0.618033988749895
@@ -24,22 +22,16 @@ GOLDEN = 0.618033988749895
 
 def write_space_page(info: SpaceInfo) -> Path:
     """Write `report.html` into the run's folder and return its path."""
-    path = info.folder / "report.html"
-    write_text(path, render(info))
-    return path
+    return write_report(info.folder, render(info))
 
 
 def render(info: SpaceInfo) -> str:
     """The page as text."""
-    page = Environment(
-        loader=PackageLoader("tapioca.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     charts = {"sizes": sizes_chart(info), **({"realignment": realignment_chart(info)} if info.sample else {})}
-    return page.get_template("space.html.j2").render(
-        info=info,
-        name=Path(info.model).name,
-        task=Path(info.task).name,
-        charts={name: Markup(svg(chart)) for name, chart in charts.items()},
+    return rendered(
+        "space.html.j2",
+        info,
+        charts,
         words=words,
         effect=effect,
         gained=gained,

@@ -23,6 +23,9 @@ from tapioca.runs.fingerprint import fingerprint
 
 Info = TypeVar("Info", RunInfo, CompareInfo, ProfileInfo, ScaleInfo, SpaceInfo)
 
+OTHERS: dict[type, str] = {CompareInfo: "compare", ProfileInfo: "profile", ScaleInfo: "scale", SpaceInfo: "space"}
+"""The command that leaves each record, which names the record's file."""
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
@@ -141,7 +144,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def read_run(folder: Path) -> RunInfo:
-    """The record of a finished run.
+    """The record of a finished `tapioca prune`.
 
     Raises:
         StoreError: the folder holds none, or one this version cannot read.
@@ -149,48 +152,20 @@ def read_run(folder: Path) -> RunInfo:
     return _read_record(RunInfo, folder, "run.json", "tapioca prune")
 
 
-def read_comparison(folder: Path) -> CompareInfo | None:
-    """The record of a finished comparison; None where the folder holds none.
+def read_other(kind: type[Info], folder: Path) -> Info | None:
+    """The record of another finished command; None where the folder holds none.
+
+    Args:
+        kind: one of `OTHERS`.
+        folder: the run folder.
 
     Raises:
         StoreError: it holds one that this version cannot read.
     """
-    if not (folder / "compare.json").is_file():
+    verb = OTHERS[kind]
+    if not (folder / f"{verb}.json").is_file():
         return None
-    return _read_record(CompareInfo, folder, "compare.json", "tapioca compare")
-
-
-def read_profile(folder: Path) -> ProfileInfo | None:
-    """The record of a finished profile; None where the folder holds none.
-
-    Raises:
-        StoreError: it holds one that this version cannot read.
-    """
-    if not (folder / "profile.json").is_file():
-        return None
-    return _read_record(ProfileInfo, folder, "profile.json", "tapioca profile")
-
-
-def read_scaling(folder: Path) -> ScaleInfo | None:
-    """The record of a finished sweep of scales; None where the folder holds none.
-
-    Raises:
-        StoreError: it holds one that this version cannot read.
-    """
-    if not (folder / "scale.json").is_file():
-        return None
-    return _read_record(ScaleInfo, folder, "scale.json", "tapioca scale")
-
-
-def read_space(folder: Path) -> SpaceInfo | None:
-    """The record of a finished `tapioca space`; None where the folder holds none.
-
-    Raises:
-        StoreError: it cannot be read.
-    """
-    if not (folder / "space.json").is_file():
-        return None
-    return _read_record(SpaceInfo, folder, "space.json", "tapioca space")
+    return _read_record(kind, folder, f"{verb}.json", f"tapioca {verb}")
 
 
 def _read_record(kind: type[Info], folder: Path, name: str, command: str) -> Info:
