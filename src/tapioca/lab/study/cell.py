@@ -1,0 +1,151 @@
+"""What a study measures: arrays of one model on one task, kept in a file of their own.
+
+Scores are higher-is-better (errors negated). All plans of a model's space stand in one order, the full model first; the
+two kinds of profile stand norm first.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from tapioca.disk import replacing
+from tapioca.errors import StoreError
+
+
+@dataclass(frozen=True)
+class Where:
+    """What was measured.
+
+    Attributes:
+        setting: name of the study's setting.
+        model: name of the model's folder.
+        parameters: how many the model has.
+        kind: kind of shift, or "id".
+        strength: place among the strengths of the kind, from 0.
+        task: name of the task.
+        tuned: what the model was tuned on before: nothing, the data named by `tuned_on`, ID data as their control. A
+            model tuned on shifted data has these as its ID task (kind "id"), and what was ID data is its shift.
+        tuned_on: the kind of shift a tuned model was tuned on, or is the control of.
+    """
+
+    setting: str
+    model: str
+    parameters: int
+    kind: str
+    strength: int
+    task: str
+    tuned: Literal["", "shift", "id"] = ""
+    tuned_on: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """A header and arrays that are one file."""
+
+    form: ClassVar[str]
+
+    where: Where
+
+    def save(self, path: Path) -> None:
+        """Write the file whole or not at all.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        header = json.dumps({"form": self.form, "where": asdict(self.where)})
+        arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "where"}
+        with replacing(path) as part, part.open("wb") as file:
+            np.savez(file, header=np.array(header), **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a file.
+
+        Raises:
+            StoreError: it is broken, or holds something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as found:
+                header: dict[str, Any] = json.loads(str(found["header"]))
+                if header["form"] != cls.form:
+                    raise StoreError(f"{path} holds a {header['form']}, expected a {cls.form}; delete it")
+                arrays = {field.name: found[field.name] for field in fields(cls) if field.name != "where"}
+        except (OSError, ValueError, KeyError) as error:
+            raise StoreError(f"{path} cannot be read ({error}); delete it, and it is measured anew") from error
+        return cls(where=Where(**header["where"]), **arrays)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell(Saved):
+    """All plans of one model on one task: what they score, and how they move the geometry.
+
+    Geometry is of the search examples, so that gains are of others; the reference are ID search examples under the full
+    model. Without deviation from itself, the cell of the ID task has arrays of zeros there.
+
+    Attributes:
+        kept: bool of shape (plan, layer).
+        search: (plan, search example).
+        search_weights: (search example,).
+        test: (plan, test example).
+        weights: (test example,).
+        groups: int of shape (test example,), what is resampled as one.
+        beside: accuracy, 0 or 1, under the full model and under greedy's plan, (2, test example); of shape (2, 0) where
+            the score stands in for none.
+        chance: of `beside`; NaN where there is none.
+        signed: log ratio to the reference under the full model, (kind, layer).
+        deviation: its mean absolute value and then resamples of it, (kind, 1 + draw).
+        null_mean, null_upper: mean and 95th percentile between two ID samples of the same size, (kind,).
+        realigned: deviation removed by each plan over the layers it keeps, (kind, plan); 0 for the full model.
+        along, removal: each layer's share of the deviation in the two ways of geometry/attribution.py, (kind, layer).
+        evidence: in the order of `geometry.evidence.EVIDENCE`, (evidence,).
+        baselines: errors of ridge, nearest neighbour and constant, (3, test example); (3, 0) outside of the lab.
+    """
+
+    form = "cell"
+
+    kept: np.ndarray
+    search: np.ndarray
+    search_weights: np.ndarray
+    test: np.ndarray
+    weights: np.ndarray
+    groups: np.ndarray
+    beside: np.ndarray
+    chance: np.ndarray
+    signed: np.ndarray
+    deviation: np.ndarray
+    null_mean: np.ndarray
+    null_upper: np.ndarray
+    realigned: np.ndarray
+    along: np.ndarray
+    removal: np.ndarray
+    evidence: np.ndarray
+    baselines: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Dose(Saved):
+    """Layers at every scale.
+
+    Sets of layers: those of greedy's plan, then random ones of the same number, all layers last.
+
+    Attributes:
+        alphas: (scale,), ascending, 1 among them.
+        layers: bool of shape (set, layer).
+        test: (set, scale, test example); NaN where a scale leaves no layer.
+        weights: (test example,).
+        deviation: over the layers that none of the sets but the last drops, (set, scale, kind); NaN as above.
+    """
+
+    form = "dose"
+
+    alphas: np.ndarray
+    layers: np.ndarray
+    test: np.ndarray
+    weights: np.ndarray
+    deviation: np.ndarray
+

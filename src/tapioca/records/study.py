@@ -1,0 +1,80 @@
+"""What a study asks: models, data and rules, written down before anything runs (`tapioca lab study`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tapioca.records.config import Request
+
+Claim = Literal["C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9"]
+CLAIMS: tuple[Claim, ...] = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9")
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+
+
+class Rule(Request):
+    """A claim, and the rule that decides on it."""
+
+    statement: str = Field(description="What is claimed, in one sentence.")
+    measure: str = Field(description="What is measured.")
+    supported: str = Field(description="When it counts as supported.")
+    not_supported: str = Field(description="When it counts as not supported; anything else is inconclusive.")
+
+
+class Setting(Request):
+    """Models of one kind, their ID data, and the ways in which data drift from it.
+
+    A task name may hold `{model}`, the name of the model's folder, and `{seed}`, the seed the model was trained with.
+    """
+
+    name: Name
+    title: str
+    models: tuple[Path, ...] = Field(min_length=1, description="Model folders, relative to the study's file.")
+    id: str = Field(description="ID task.")
+    shifts: dict[Name, tuple[str, ...]] = Field(
+        min_length=1, description="OOD tasks of each kind of shift, by rising strength."
+    )
+    controls: tuple[Name, ...] = Field(
+        default=(), description="Kinds that cannot be seen in the inputs or change nothing; left out of pooled results."
+    )
+    fixed: int = Field(
+        default=2, ge=0, description="Place of the strength whose plan is fixed for dose-response, and that is scaled."
+    )
+    tuned: dict[Name, str] = Field(default={}, description="Of which kinds, and at which task, models are tuned for C7.")
+
+    @model_validator(mode="after")
+    def _kinds_known(self) -> Self:
+        for name in (*self.controls, *self.tuned):
+            if name not in self.shifts:
+                raise ValueError(f"'{name}' is none of the shifts; expected one of {', '.join(self.shifts)}")
+        for kind, tasks in self.shifts.items():
+            if self.fixed >= len(tasks):
+                raise ValueError(f"shift '{kind}' has {len(tasks)} strengths; expected more than fixed, {self.fixed}")
+        return self
+
+
+class Tuning(Request):
+    """How models are tuned for C7."""
+
+    steps: int = Field(default=300, ge=1)
+    learning_rate: float = Field(default=3e-4, gt=0)
+    warmup: int = Field(default=30, ge=0)
+
+
+class StudyFile(Request):
+    """A study's file."""
+
+    title: str
+    seed: int = Field(default=0, ge=0, description="Of the prompts, of the splits and of all that is resampled.")
+    search: int = Field(default=128, ge=8, description="Prompts a plan is searched on and geometry is measured on.")
+    test: int = Field(default=128, ge=8, description="Prompts plans are judged on.")
+    batch_size: int = Field(default=64, ge=1)
+    margin: float = Field(default=0.02, gt=0, lt=1, description="The change of error held to be nothing.")
+    draws: int = Field(default=2000, ge=100, description="Bootstrap resamples of models, kinds of shift and prompts.")
+    alphas: tuple[float, ...] = Field(default=(0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0))
+    random_sets: int = Field(default=5, ge=1, description="Random sets of as many layers that are scaled beside.")
+    tuning: Tuning = Tuning()
+    settings: tuple[Setting, ...] = Field(min_length=1)
+    claims: dict[Claim, Rule]
