@@ -26,6 +26,7 @@ COMMANDS = (
     ["lab"],
     ["lab", "shifts"],
     ["lab", "train"],
+    ["lab", "tune"],
     ["lab", "train-text"],
 )
 HERE = Path(__file__).parent

@@ -1,4 +1,4 @@
-"""tapioca lab train, tapioca lab train-text and tapioca lab shifts"""
+"""tapioca lab train, tapioca lab tune, tapioca lab train-text and tapioca lab shifts"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from tapioca.cli.options import from_record
-from tapioca.lab.config import TextConfig, TrainConfig, Training
+from tapioca.lab.config import TextConfig, TrainConfig, Training, TuneConfig
 
 if TYPE_CHECKING:
     from tapioca.lab.loop import OnStep
@@ -26,6 +26,14 @@ def run_train(config: TrainConfig) -> None:
 
     with _shown(config) as on_step:
         train(config, on_step)
+
+
+def run_tune(config: TuneConfig) -> None:
+    """Train an in-context learner on, on a shift or, as a control, on ID data; interrupted, the same command goes on."""
+    from tapioca.lab.tune import tune
+
+    with _shown(config) as on_step:
+        tune(config, on_step)
 
 
 def run_train_text(config: TextConfig) -> None:
@@ -79,4 +87,5 @@ def _shown(config: Training) -> Iterator[OnStep]:
 
 app.command("shifts")(run_shifts)
 app.command("train")(from_record(TrainConfig, run_train))
+app.command("tune")(from_record(TuneConfig, run_tune, argument="model"))
 app.command("train-text")(from_record(TextConfig, run_train_text, argument="task"))
