@@ -26,12 +26,12 @@ class Rule(Request):
 class Setting(Request):
     """Models of one kind, their ID data, and the ways in which data drift from it.
 
-    A task name may hold `{model}`, the name of the model's folder, and `{seed}`, the seed the model was trained with.
+    Files are relative to the study's own. In the ID task `{folder}` stands for the model's folder.
     """
 
     name: Name
     title: str
-    models: tuple[Path, ...] = Field(min_length=1, description="Model folders, relative to the study's file.")
+    models: tuple[Path, ...] = Field(min_length=1, description="Model folders.")
     id: str = Field(description="ID task.")
     shifts: dict[Name, tuple[str, ...]] = Field(
         min_length=1, description="OOD tasks of each kind of shift, by rising strength."
@@ -68,8 +68,8 @@ class StudyFile(Request):
 
     title: str
     seed: int = Field(default=0, ge=0, description="Of the prompts, of the splits and of all that is resampled.")
-    search: int = Field(default=128, ge=8, description="Prompts a plan is searched on and geometry is measured on.")
-    test: int = Field(default=128, ge=8, description="Prompts plans are judged on.")
+    search: int = Field(default=64, ge=8, description="Prompts a plan is searched on and geometry is measured on.")
+    test: int = Field(default=64, ge=8, description="Prompts plans are judged on.")
     batch_size: int = Field(default=64, ge=1)
     margin: float = Field(default=0.02, gt=0, lt=1, description="The change of error held to be nothing.")
     draws: int = Field(default=2000, ge=100, description="Bootstrap resamples of models, kinds of shift and prompts.")
