@@ -22,6 +22,8 @@ def read_judge(path: Path | None = None) -> Judge:
         DataError: there is none, or this version cannot read it.
     """
     place = path or PACKAGED
+    if path is None and not place.is_file():
+        raise DataError("no judge ships with this version of tapioca; give a fitted one with --judge FILE")
     try:
         return Judge.model_validate_json(place.read_text(encoding="utf-8"))
     except OSError as error:

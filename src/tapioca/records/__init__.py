@@ -12,6 +12,7 @@ from tapioca.records.config import (
     RunConfig,
     SpaceConfig,
 )
+from tapioca.records.diagnosis import Case, DiagnoseConfig, DiagnoseInfo, Evidence, Judge, Judged, Said
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row, Spent
 from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Update, Updates
 from tapioca.records.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, ranges
@@ -43,6 +44,7 @@ __all__ = [
     "Attribution",
     "BranchName",
     "Canary",
+    "Case",
     "Change",
     "Check",
     "CompareConfig",
@@ -52,15 +54,20 @@ __all__ = [
     "Curve",
     "DataConfig",
     "Deviation",
+    "DiagnoseConfig",
+    "DiagnoseInfo",
     "Dose",
     "Draw",
     "Estimate",
+    "Evidence",
     "Example",
     "ExportConfig",
     "Fluency",
     "Gain",
     "Grain",
     "Inputs",
+    "Judge",
+    "Judged",
     "Judgement",
     "Metric",
     "Outcome",
@@ -79,6 +86,7 @@ __all__ = [
     "Row",
     "RunConfig",
     "RunInfo",
+    "Said",
     "ScaleConfig",
     "ScaleInfo",
     "Scores",

@@ -181,7 +181,7 @@ class Evidence(Record):
 
 
 class DiagnoseInfo(Record, protected_namespaces=()):
-    """One finished diagnosis: what `tapioca diagnose` returns and `diagnosis.json` holds.
+    """One finished diagnosis: what `tapioca diagnose` returns and `diagnose.json` holds.
 
     Attributes:
         n: examples in each of the three sets: ID reference, ID and OOD.
