@@ -14,6 +14,7 @@ COMMANDS = (
     [],
     ["prune"],
     ["compare"],
+    ["diagnose"],
     ["profile"],
     ["space"],
     ["scale"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tapioca.geometry.evidence import EVIDENCE, LIMIT, evidence
+from tapioca.geometry.evidence import EVIDENCE, LIMIT, evidence, evidence_of_halves
 from tapioca.models.tiny import tiny
 from tapioca.observe import stream_states
 from tapioca.records import Example, Plan
@@ -79,6 +79,18 @@ def test_prompts_that_all_end_in_one_token_leave_every_number_finite(equal: tupl
     stuck = evidence(*sets)
     assert np.isfinite(list(stuck.values())).all()
     assert stuck["distance_shift"] == -LIMIT
+
+
+def test_halves_show_what_no_shift_looks_like() -> None:
+    usual = evidence_of_halves(drawn(1), drawn(2), 40)
+    assert len(usual) == 40
+    assert sum(one["norm_excess"] <= 0 for one in usual) >= 34
+    stretched = evidence(drawn(0, factors=np.linspace(1, 2, LAYERS + 1)), drawn(1), drawn(2))
+    for name in ("norm_excess", "norm_shift", "norm_slope", "distance_excess"):
+        assert stretched[name] > max(one[name] for one in usual)
+    turned = evidence(drawn(0)[..., ::-1], drawn(1), drawn(2))
+    assert turned["alignment_shift"] < min(one["alignment_shift"] for one in usual)
+    assert usual == evidence_of_halves(drawn(1), drawn(2), 40)
 
 
 def test_one_layer_has_no_slope() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from tapioca.geometry.alignment import signed
 from tapioca.geometry.cka import covariance_alignment
 from tapioca.geometry.nulls import deviating, split_halves
-from tapioca.geometry.profiles import KINDS, shape
+from tapioca.geometry.profiles import KINDS, halves, shape
 from tapioca.geometry.spread import cosine_spread, effective_rank, intrinsic_dimension
 
 EVIDENCE: tuple[str, ...] = (
@@ -31,6 +31,7 @@ EVIDENCE: tuple[str, ...] = (
 )
 """The names, in the order in which a judge reads them; defined under `evidence`."""
 
+MEASURES = {"spread_shift": cosine_spread, "rank_shift": effective_rank, "dimension_shift": intrinsic_dimension}
 NULL_DRAWS = 200
 LIMIT = 5.0
 """Largest |log ratio|, a factor of 148: the ratio to a distance of 0, of prompts that end alike, says no more than that."""
@@ -73,44 +74,75 @@ def evidence(seen: np.ndarray, reference: np.ndarray, other: np.ndarray, seed: i
         ValueError: the three differ in shape, so that no null is of their size; or fewer than 2 examples or no layer.
         NonFiniteError: a measure is not defined, for instance because a state is zero (geometry/spread.py).
     """
-    if not seen.shape == reference.shape == other.shape or len(seen) < 2:
+    own, first, second = _scaled(seen, reference, other)
+    return _against(_compared(own, first), _null(first, second, seed))
+
+
+def evidence_of_halves(reference: np.ndarray, other: np.ndarray, draws: int, seed: int = 0) -> list[dict[str, float]]:
+    """The same between random halves of both ID sets together: what the numbers are where there is no shift.
+
+    Args:
+        reference, other, seed: as for `evidence`.
+        draws: how many random halves.
+    """
+    first, second = _scaled(reference, other)
+    pool, null = np.concatenate([first, second], axis=1), _null(first, second, seed)
+    sides = halves(first.shape[1], draws, np.random.default_rng(seed)).astype(bool)
+    return [_against(_compared(pool[:, side], pool[:, ~side]), null) for side in sides]
+
+
+def _scaled(*sets: np.ndarray) -> list[np.ndarray]:
+    """Sets of states in float64 and in units of the largest number of the last but one, the reference or a half of it."""
+    if len({states.shape for states in sets}) > 1 or len(sets[0]) < 2:
         raise ValueError(
-            f"evidence compares three sets of states of one shape (layer + 1, example, width), got {seen.shape}, "
-            f"{reference.shape} and {other.shape}"
+            "evidence compares sets of states of one shape (layer + 1, example, width), got "
+            + " and ".join(str(states.shape) for states in sets)
         )
-    unit = np.abs(reference.astype(np.float64)).max() or 1.0
-    own, first, second = (states.astype(np.float64) / unit for states in (seen, reference, other))
-    found = {**_profiles(own, first, second, seed), **_measures(own[1:], first[1:], second[1:])}
+    unit = np.abs(sets[-2].astype(np.float64)).max() or 1.0
+    return [states.astype(np.float64) / unit for states in sets]
+
+
+def _null(reference: np.ndarray, other: np.ndarray, seed: int) -> dict[str, float]:
+    """What the deviations and alignments of ID states are: their 95th percentile over random halves, and themselves."""
+    pool = shape(np.concatenate([reference[1:], other[1:]], axis=1))
+    found = {}
+    for kind, profiles in zip(KINDS, (pool.norm_profile, pool.distance_profile), strict=True):
+        drawn = split_halves(deviating(profiles), reference.shape[1], seed, NULL_DRAWS)
+        found[f"{kind}_excess"] = float(np.percentile(drawn, 95))
+    return {**found, **_alignment(other, reference)}
+
+
+def _against(found: dict[str, float], null: dict[str, float]) -> dict[str, float]:
+    """The numbers of two sets as what they are beyond the null."""
+    for name, usual in null.items():
+        if name.startswith("alignment"):
+            found[name] -= usual
+        else:
+            found[name] = np.log10(max(found[name], LEAST) / max(usual, LEAST))
     return {name: float(found[name]) for name in EVIDENCE}
 
 
-def _profiles(seen: np.ndarray, reference: np.ndarray, other: np.ndarray, seed: int) -> dict[str, float]:
-    """What the norm and the distance profile say."""
-    size = seen.shape[1]
-    pool = shape(np.concatenate([reference, other], axis=1))
-    against, inner = pool.take(examples=range(size)).profiles(), pool.take(layers=range(1, len(seen)))
-    nulls = (inner.norm_profile, inner.distance_profile)
+def _compared(seen: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """All numbers of two sets, deviations and alignments as they are."""
+    found = _alignment(seen, reference)
     depth = np.linspace(0, 1, len(seen) - 1)
     depth -= depth.mean()
-    found = {}
-    for kind, profile, base, null_of in zip(KINDS, shape(seen).profiles(), against, nulls, strict=True):
-        before, *after = _ratio(profile[0], base[0])
+    for kind, own, base in zip(KINDS, shape(seen).profiles(), shape(reference).profiles(), strict=True):
+        before, *after = _ratio(own[0], base[0])
         layers = np.asarray(after)
-        value = float(np.abs(layers).mean())
-        null = float(np.percentile(split_halves(deviating(null_of), size, seed, NULL_DRAWS), 95))
-        found[f"{kind}_excess"] = np.log10(max(value, LEAST) / max(null, LEAST))
+        value = np.abs(layers).mean()
+        found[f"{kind}_excess"] = value
         found[f"{kind}_shift"] = layers.mean()
         found[f"{kind}_slope"] = depth @ layers / max(depth @ depth, LEAST)
         found[f"{kind}_before"] = abs(before) / max(abs(before) + value, LEAST)
+    for name, measure in MEASURES.items():
+        found[name] = _ratio(measure(seen[1:]), measure(reference[1:])).mean()
     return found
 
 
-def _measures(seen: np.ndarray, reference: np.ndarray, other: np.ndarray) -> dict[str, float]:
-    """What the field's measures say, of states after the layers."""
-    shifts = {"spread": cosine_spread, "rank": effective_rank, "dimension": intrinsic_dimension}
-    found = {f"{name}_shift": _ratio(measure(seen), measure(reference)).mean() for name, measure in shifts.items()}
-    alignment = covariance_alignment(seen, reference) - covariance_alignment(other, reference)
-    return {**found, "alignment_shift": alignment.mean(), "alignment_last": alignment[-1]}
+def _alignment(seen: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    found = covariance_alignment(seen[1:], reference[1:])
+    return {"alignment_shift": found.mean(), "alignment_last": found[-1]}
 
 
 def _ratio(seen: np.ndarray, reference: np.ndarray) -> np.ndarray:

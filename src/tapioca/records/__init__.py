@@ -12,6 +12,7 @@ from tapioca.records.config import (
     RunConfig,
     SpaceConfig,
 )
+from tapioca.records.diagnosis import Case, DiagnoseConfig, DiagnoseInfo, Evidence, Judge, Judged, Said
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row, Spent
 from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Update, Updates
 from tapioca.records.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, ranges
@@ -73,6 +74,7 @@ __all__ = [
     "Attribution",
     "BranchName",
     "Canary",
+    "Case",
     "Change",
     "Charts",
     "Check",
@@ -86,10 +88,13 @@ __all__ = [
     "DataConfig",
     "Decision",
     "Deviation",
+    "DiagnoseConfig",
+    "DiagnoseInfo",
     "Dose",
     "DosePoint",
     "Draw",
     "Estimate",
+    "Evidence",
     "Example",
     "ExportConfig",
     "Finding",
@@ -98,6 +103,8 @@ __all__ = [
     "Grain",
     "HeatTile",
     "Inputs",
+    "Judge",
+    "Judged",
     "Judgement",
     "KindDecision",
     "KindSkill",
@@ -126,6 +133,7 @@ __all__ = [
     "Row",
     "RunConfig",
     "RunInfo",
+    "Said",
     "ScaleConfig",
     "ScaleInfo",
     "Scatter",
