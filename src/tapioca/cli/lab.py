@@ -1,4 +1,4 @@
-"""tapioca lab train, tapioca lab tune, tapioca lab train-text and tapioca lab shifts"""
+"""tapioca lab train, tune, train-text, shifts and study"""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from tapioca.cli.options import from_record
 from tapioca.lab.config import TextConfig, TrainConfig, Training, TuneConfig
+from tapioca.records.study import StudyConfig
 
 if TYPE_CHECKING:
     from tapioca.lab.loop import OnStep
@@ -42,6 +43,18 @@ def run_train_text(config: TextConfig) -> None:
 
     with _shown(config) as on_step:
         train_text(config, on_step)
+
+
+def run_study(config: StudyConfig) -> None:
+    """Measure what a study asks for and judge its claims by the rules in its file; interrupted, the same command goes on."""
+    from tapioca.flows.study import study
+    from tapioca.report.screen import LiveScreen
+    from tapioca.report.study import show_study
+
+    console = Console()
+    with LiveScreen(console) as screen:
+        info = study(config, screen)
+    show_study(info, console)
 
 
 def run_shifts() -> None:
@@ -89,3 +102,4 @@ app.command("shifts")(run_shifts)
 app.command("train")(from_record(TrainConfig, run_train))
 app.command("tune")(from_record(TuneConfig, run_tune, argument="model"))
 app.command("train-text")(from_record(TextConfig, run_train_text, argument="task"))
+app.command("study")(from_record(StudyConfig, run_study, argument="file"))

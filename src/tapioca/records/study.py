@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,6 +13,19 @@ from tapioca.records.config import Request
 Claim = Literal["C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9"]
 CLAIMS: tuple[Claim, ...] = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9")
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+
+
+class StudyConfig(Request):
+    """The request behind `tapioca lab study`."""
+
+    file: Path = Field(description="The study's file, such as studies/claims.yaml.")
+    out: Path | None = Field(default=None, description="Folder of the results; by default runs/study-NAME.")
+    workers: int | None = Field(default=None, ge=1, description="Models measured at once; by default one for each core.")
+
+    def command(self) -> str:
+        """The command line that makes this request."""
+        out = ["--out", str(self.out)] if self.out else []
+        return shlex.join(["tapioca", "lab", "study", str(self.file), *out])
 
 
 class Rule(Request):
