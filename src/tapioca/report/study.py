@@ -61,7 +61,7 @@ DRAWINGS: dict[str, tuple[Drawing, ...]] = {
         Drawing(
             "heat",
             study_figures.heat,
-            "Left and middle: what the deviation grows by inside the layer, along the unpruned stream, as |log ratio|; on one scale. Right: gain on test prompts of dropping that layer alone. Blue is above 0, orange below, white 0; colours end at the 90th of 100 values, the numbers do not. Means over models and strengths.",
+            "Left and middle: what the deviation grows by inside the layer, along the unpruned stream, as |log ratio|; on one scale. Right: gain on test prompts of dropping that layer alone. Blue is above 0, orange below, white 0; colours end at three times the median size, the numbers do not. Means over models and strengths.",
             "No layer's share of a deviation was measured, so there is no heat map.",
         ),
     ),

@@ -3,7 +3,8 @@ so that all can be read in print and by colour-blind people. A chart is None whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import altair as alt
@@ -68,19 +69,19 @@ def doses(setting: SettingFound) -> alt.TopLevelMixin | None:
         ]
         if rows:
             drawn.append(_dose(rows, title, axis))
-    return titled(alt.hconcat(*drawn), "Score and geometry when layers are scaled", setting)
+    return titled(alt.hconcat(*drawn, bounds="flush", spacing=75), "Score and geometry when layers are scaled", setting)
 
 
 def strength_gains(setting: SettingFound) -> alt.TopLevelMixin | None:
     """Gain by strength, kind by kind: a plan searched anew at every strength, and the fixed plan."""
     read = {"searched anew": lambda point: point.anew, "fixed plan": lambda point: point.fixed}
-    return _strengths(setting, "Gain by strength of the shift", GAIN, read)
+    return _strengths(setting, "gain", "ln(error of the full model / error of the plan), above 0 is better", read)
 
 
 def strength_deviations(setting: SettingFound) -> alt.TopLevelMixin | None:
     """Both deviations by strength, kind by kind."""
     read = {"norm": lambda point: point.norm, "pairwise distance": lambda point: point.distance}
-    return _strengths(setting, "Deviation by strength of the shift", DEVIATION, read)
+    return _strengths(setting, "deviation", "mean over layers of |log ratio to the ID profile|", read)
 
 
 def profiles(setting: SettingFound) -> alt.TopLevelMixin | None:
@@ -96,25 +97,40 @@ def profiles(setting: SettingFound) -> alt.TopLevelMixin | None:
     if not rows:
         return None
     layers = sorted({row["x"] for row in rows})
-    x = alt.X("x:Q", title="after layer", axis=alt.Axis(values=layers[:: 1 + len(layers) // 9], format="d"))
+    x = alt.X(
+        "x:Q", title="after layer", axis=alt.Axis(values=layers[:: 1 + len(layers) // 9], format="d", labelFlush=False)
+    )
     return titled(
-        _facets(rows, x, "log ratio to ID", "shared"), "How shifts bend the profiles, layer by layer", setting
+        _facets(rows, x, "log ratio", "shared"),
+        "How shifts bend the profiles, layer by layer",
+        setting,
+        "log ratio of the OOD to the ID profile; above 0 states are longer, or further apart",
     )
 
 
-def titled(chart: Any, title: str, setting: SettingFound) -> Any:
+def titled(chart: Any, title: str, setting: SettingFound, below: str = "") -> Any:
     """A chart with what it shows and where, so that it can stand alone."""
     text = alt.Title(
-        title, subtitle=setting.title, fontSize=15, subtitleFontSize=12, subtitleColor="#555555", offset=14
+        title,
+        subtitle=[setting.title, *([below] if below else [])],
+        fontSize=15,
+        subtitleFontSize=12,
+        subtitleColor="#555555",
+        offset=14,
     )
     return chart.properties(title=text)
+
+
+def panel_title(text: str) -> alt.Title:
+    """The title of a panel, at one height in all panels of a row."""
+    return alt.Title(text, frame="group")
 
 
 def looks(rows: Rows, shape: bool = False) -> dict[str, Any]:
     """Colour, dash and, for points, shape of the series shown, with one legend for all."""
     present = {str(row["series"]) for row in rows}
     names = [name for name in LOOKS if name in present]
-    legend = alt.Legend(symbolStrokeWidth=2, symbolOpacity=1, orient="bottom", direction="horizontal", labelLimit=300)
+    legend = alt.Legend(symbolSize=90, symbolOpacity=1, orient="bottom", labelLimit=300)
 
     def scale(part: int) -> alt.Scale:
         return alt.Scale(domain=names, range=[LOOKS[name][part] for name in names])
@@ -122,7 +138,7 @@ def looks(rows: Rows, shape: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {"color": alt.Color("series:N", title=None, sort=names, scale=scale(0), legend=legend)}
     if shape:
         return found | {"shape": alt.Shape("series:N", title=None, sort=names, scale=scale(2), legend=legend)}
-    return found | {"strokeDash": alt.StrokeDash("series:N", title=None, sort=names, scale=scale(1), legend=legend)}
+    return found | {"strokeDash": alt.StrokeDash("series:N", title=None, sort=names, scale=scale(1), legend=None)}
 
 
 def lines(rows: Rows, x: alt.X, y: alt.Y, clip: bool = False) -> list[Any]:
@@ -150,10 +166,15 @@ def _tiles(
     ]
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     y = alt.Y(
-        "kind:N", sort=kinds, title=None, axis=alt.Axis(labelLimit=220, labels=labelled, ticks=False, domain=False)
+        "kind:N",
+        sort=kinds,
+        title=None,
+        axis=alt.Axis(labelLimit=220, labels=labelled, ticks=False, domain=False, grid=False),
     )
-    x = alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0, orient="top", ticks=False, domain=False))
-    scale = alt.Scale(domain=[-bound, 0, bound], range=[ORANGE, "#ffffff", BLUE], clamp=True)
+    x = alt.X(
+        "layer:O", title="layer", axis=alt.Axis(labelAngle=0, orient="top", ticks=False, domain=False, grid=False)
+    )
+    scale = alt.Scale(domain=[-bound, 0, bound], range=[ORANGE, "#ffffff", BLUE], interpolate="rgb", clamp=True)
     gradient = alt.Legend(
         title=legend, orient="bottom", gradientLength=160, gradientThickness=9, tickCount=3, format="~g"
     )
@@ -164,18 +185,22 @@ def _tiles(
         text="text:N", color=alt.condition(dark, alt.value("white"), alt.value("black"))
     )
     size = {"width": TILE * len({tile.layer for tile in tiles}), "height": 22 * len(kinds)}
-    return alt.layer(base.mark_rect(stroke="#dddddd").encode(color=colour), text).properties(title=title, **size)
+    return alt.layer(base.mark_rect(stroke="#dddddd").encode(color=colour), text).properties(
+        title=panel_title(title), **size
+    )
 
 
 def _short(value: float) -> str:
     """At most five characters: '+0.12', '-1.3', '+42'."""
     size = abs(value)
+    if size < 0.005:
+        return "0.00"
     return f"{value:+.2f}" if size < 0.995 else f"{value:+.1f}" if size < 9.95 else f"{value:+.0f}"
 
 
 def _bound(sizes: list[float]) -> float:
-    """Where colours end: at the 90th of 100 values, so that a few large ones do not bleach the others."""
-    return sorted(sizes)[int(0.9 * (len(sizes) - 1))] or max(sizes) or 1.0
+    """Where colours end: at three times the median, so that a few large values do not bleach the others."""
+    return min(3 * median(sizes), max(sizes)) or max(sizes) or 1.0
 
 
 def _dose(rows: Rows, title: str, axis: str) -> Any:
@@ -184,17 +209,19 @@ def _dose(rows: Rows, title: str, axis: str) -> Any:
     low, high = min(row["low"] for row in seen), max(row["high"] for row in seen)
     pad = 0.06 * (high - low) or 0.01
     domain = [min(0, low - pad), max(0, high + pad)]
-    x = alt.X("x:Q", title="scale α: 0 dropped, 1 as it came", axis=alt.Axis(tickCount=5, format="~g"))
+    x = alt.X(
+        "x:Q", title="scale α: 0 dropped, 1 as it came", axis=alt.Axis(tickCount=5, format="~g", labelFlush=False)
+    )
     y = alt.Y(
         "value:Q", title=axis, scale=alt.Scale(domain=domain, nice=False), axis=alt.Axis(tickCount=6, format="~g")
     )
     full = alt.Chart().mark_rule(color=GREY, strokeWidth=1).encode(x=alt.datum(1))
     drawn = alt.layer(full, *lines(rows, x, y, clip=True), data=alt.Data(values=rows))
-    return drawn.properties(width=250, height=210, title=title)
+    return drawn.properties(width=250, height=210, title=panel_title(title))
 
 
 def _strengths(
-    setting: SettingFound, title: str, axis: str, read: dict[str, Callable[[StrengthPoint], Estimate]]
+    setting: SettingFound, name: str, unit: str, read: dict[str, Callable[[StrengthPoint], Estimate]]
 ) -> alt.TopLevelMixin | None:
     rows = [
         _row(point.strength, one(point), series) | {"kind": _named(setting, point.kind)}
@@ -204,18 +231,23 @@ def _strengths(
     if not rows:
         return None
     steps = sorted({row["x"] for row in rows})
-    x = alt.X("x:Q", title="strength, 0 is ID", axis=alt.Axis(values=steps, format="d"))
-    return titled(_facets(rows, x, axis, "independent"), title, setting)
+    x = alt.X("x:Q", title="strength, 0 is ID", axis=alt.Axis(values=steps, format="d", labelFlush=False))
+    title = f"{name[:1].upper()}{name[1:]} by strength of the shift"
+    return titled(_facets(rows, x, name, "independent"), title, setting, f"{name}: {unit}")
 
 
 def _facets(rows: Rows, x: alt.X, axis: str, heights: str) -> Any:
     """A small panel for every kind of shift, four in a row."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    y = alt.Y("value:Q", title=axis, axis=alt.Axis(tickCount=4, format="~g", titleFontSize=11))
+    y = alt.Y("value:Q", title=axis, axis=alt.Axis(tickCount=4, format="~g"))
     header = alt.Header(title=None, labelFontSize=12, labelFontWeight="bold", labelAnchor="start", labelPadding=3)
     panel = alt.layer(*lines(rows, x, y), data=alt.Data(values=rows)).properties(**SMALL)
     facet = alt.Facet("kind:N", sort=kinds, header=header, title=None)
-    return panel.facet(facet=facet, columns=4, spacing=16).resolve_scale(y=heights).resolve_axis(x="independent")
+    return (
+        panel.facet(facet=facet, columns=4, bounds="flush", spacing={"row": 68, "column": 58})
+        .resolve_scale(y=heights)
+        .resolve_axis(x="independent")
+    )
 
 
 def _row(x: float, found: Estimate, series: str) -> dict[str, Any]:
@@ -225,8 +257,3 @@ def _row(x: float, found: Estimate, series: str) -> dict[str, Any]:
 
 def _named(setting: SettingFound, kind: str) -> str:
     return kind_name(kind, kind in setting.controls)
-
-
-def named(setting: SettingFound, kinds: Iterable[str]) -> list[str]:
-    """Kinds of shift as charts call them, each once."""
-    return [_named(setting, kind) for kind in dict.fromkeys(kinds)]

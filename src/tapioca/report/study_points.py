@@ -10,7 +10,7 @@ import altair as alt
 from tapioca.records.study_results import TRUTHS, KindSummary, Pooled, Scatter, SettingFound
 from tapioca.report import words
 from tapioca.report.figures import DARK, GREY
-from tapioca.report.study_figures import BLUE, GAIN, ORANGE, titled
+from tapioca.report.study_figures import BLUE, GAIN, ORANGE, panel_title, titled
 from tapioca.report.study_words import kind_name
 
 BIN = 0.1
@@ -38,9 +38,8 @@ def scatter(setting: SettingFound) -> alt.TopLevelMixin | None:
         return None
     size = next((len(plan.drops) for plan in found.plans if plan.greedy), None)
     drawn = [_plans(found, kind, title, size) for kind, title in _PROFILES]
-    chart = titled(alt.hconcat(*drawn), "Realignment against gain, all plans of one cell", setting)
-    chart.title.subtitle = f"{found.model} on {found.task}; {setting.title}"
-    return chart
+    where = f"one cell: {found.model} on {found.task}"
+    return titled(alt.hconcat(*drawn), "Realignment against gain, all plans", setting, where)
 
 
 def correlations(setting: SettingFound) -> alt.TopLevelMixin | None:
@@ -65,7 +64,7 @@ def sizes(setting: SettingFound) -> alt.TopLevelMixin | None:
     x = alt.X(
         "parameters:Q", title="parameters (logarithmic)", scale=scale, axis=alt.Axis(values=ticks, labelExpr=names)
     )
-    y = alt.Y("gain:Q", title=GAIN, axis=alt.Axis(format="~g", tickCount=6))
+    y = alt.Y("gain:Q", title=GAIN, scale=alt.Scale(nice=False, padding=10), axis=alt.Axis(format="~g", tickCount=6))
     dots = [{"parameters": one.parameters, "gain": one.gain} for one in setting.charts.sizes]
     line = [
         {"parameters": one.parameters, "gain": one.gain.value, "low": one.gain.ci95[0], "high": one.gain.ci95[1]}
@@ -96,7 +95,7 @@ def labels(setting: SettingFound) -> alt.TopLevelMixin | None:
     x = alt.X(
         "prompts:Q", title="labelled search prompts (logarithmic)", scale=scale, axis=alt.Axis(values=ticks, format="d")
     )
-    y = alt.Y("gain:Q", title=GAIN, axis=alt.Axis(format="~g", tickCount=6))
+    y = alt.Y("gain:Q", title=GAIN, scale=alt.Scale(nice=False, padding=10), axis=alt.Axis(format="~g", tickCount=6))
     base = alt.Chart(alt.Data(values=rows)).encode(x=x)
     band = base.mark_area(opacity=0.16, color=ORANGE).encode(y=alt.Y("low:Q"), y2="high:Q")
     line = base.mark_line(color=ORANGE, point=alt.OverlayMarkDef(size=50, color=ORANGE)).encode(y=y)
@@ -115,9 +114,8 @@ def skills(setting: SettingFound) -> alt.TopLevelMixin | None:
     ]
     names = list(dict.fromkeys(row["kind"] for row in rows))
     y = alt.Y("kind:N", sort=names, title=None, axis=alt.Axis(labelLimit=220, grid=True, ticks=False))
-    x = alt.X(
-        "skill:Q", title="skill: 1 - error / error of the constant", scale=alt.Scale(domain=[-1.05, 1.05], nice=False)
-    )
+    scale = alt.Scale(domain=[min(0.0, *(row["skill"] for row in rows)) - 0.05, 1.05], nice=False)
+    x = alt.X("skill:Q", title="skill: 1 - error / error of the constant", scale=scale)
     legend = alt.Legend(orient="bottom", symbolOpacity=1)
     colour = alt.Scale(domain=list(SKILLS), range=[look[0] for look in SKILLS.values()])
     shape = alt.Scale(domain=list(SKILLS), range=[look[1] for look in SKILLS.values()])
@@ -180,12 +178,14 @@ def _forest(found: tuple[KindSummary, ...], title: str, axis: str, name: str, la
         title=None,
         axis=alt.Axis(labelLimit=220, labels=labelled, ticks=False, grid=True),
     )
-    x = alt.X("value:Q", title=axis, axis=alt.Axis(format="~g", tickCount=5))
+    x = alt.X("value:Q", title=axis, scale=alt.Scale(nice=False, padding=10), axis=alt.Axis(format="~g", tickCount=4))
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
     interval = base.mark_rule(strokeWidth=2, color=DARK).encode(x=alt.X("low:Q"), x2="high:Q")
     hollow = alt.condition("datum.control", alt.value("white"), alt.value(ORANGE))
     point = base.mark_point(size=60, stroke=DARK, strokeWidth=1.2, opacity=1).encode(x=x, fill=hollow)
-    return alt.layer(_zero("x"), interval, point).properties(title=title, width=250, height=22 * len(names))
+    return alt.layer(_zero("x"), interval, point).properties(
+        title=panel_title(title), width=250, height=22 * len(names)
+    )
 
 
 def _plans(found: Scatter, kind: str, title: str, size: int | None) -> Any:
@@ -219,7 +219,7 @@ def _plans(found: Scatter, kind: str, title: str, size: int | None) -> Any:
             size=alt.condition('datum.who == "greedy\'s plan"', alt.value(150), alt.value(30)),
         )
     )
-    return alt.layer(_zero("y"), _zero("x"), points).properties(width=360, height=260, title=title)
+    return alt.layer(_zero("y"), _zero("x"), points).properties(width=360, height=260, title=panel_title(title))
 
 
 def _role(greedy: bool, same_size: bool) -> int:
@@ -234,25 +234,15 @@ def _histogram(values: tuple[float, ...], title: str) -> Any:
         counts[at] = counts.get(at, 0) + 1
     rows = [{"from": at * BIN, "to": (at + 1) * BIN, "cells": count} for at, count in sorted(counts.items())]
     middle = median(values)
-    x = alt.X(
-        "from:Q",
-        title="rank correlation of realignment with gain",
-        scale=alt.Scale(domain=[-1, 1]),
-        axis=alt.Axis(format="~g"),
-    )
-    bars = (
-        alt.Chart(alt.Data(values=rows))
-        .mark_bar(color="#9ecae1", stroke=DARK, strokeWidth=0.6)
-        .encode(x=x, x2="to:Q", y=alt.Y("cells:Q", title="cells", axis=alt.Axis(format="d", tickMinStep=1)))
-    )
-    line = alt.Chart(alt.Data(values=[{"from": middle, "label": f"median {middle:+.2f}"}]))
-    rule = line.mark_rule(color=ORANGE, strokeWidth=2, strokeDash=[5, 3]).encode(x="from:Q")
-    text = line.mark_text(align="left", dx=5, dy=-8, fontSize=12, baseline="bottom").encode(
-        x="from:Q", y=alt.value(0), text="label:N"
-    )
-    return alt.layer(bars, _zero("x"), rule, text).properties(
-        width=360, height=190, title=f"{title}, {len(values)} cells"
-    )
+    axis = alt.Axis(format="~g", tickCount=5)
+    scale = alt.Scale(domain=[-1, 1])
+    x = alt.X("from:Q", title="rank correlation of realignment with gain", scale=scale, axis=axis)
+    y = alt.Y("cells:Q", title="cells", axis=alt.Axis(format="d", tickMinStep=1, tickCount=5))
+    bars = alt.Chart(alt.Data(values=rows)).mark_bar(color="#9ecae1", stroke=DARK, strokeWidth=0.6)
+    bars = bars.encode(x=x, x2="to:Q", y=y, y2=alt.datum(0))
+    rule = alt.Chart(alt.Data(values=[{"from": middle}])).mark_rule(color=ORANGE, strokeWidth=2, strokeDash=[5, 3])
+    told = panel_title(f"{title}: {len(values)} cells, median {middle:+.2f} (dashed)")
+    return alt.layer(bars, _zero("x"), rule.encode(x="from:Q")).properties(width=360, height=190, title=told)
 
 
 def _zero(axis: str) -> Any:

@@ -67,14 +67,14 @@ def effect(finding: Finding | None) -> str:
     """The pooled number of a finding with its interval; gains also as a multiple of the full model's error."""
     if finding is None or finding.pooled is None:
         return "not measured"
-    return interval(finding.pooled, finding.unit) + as_error(finding)
+    return interval(finding.pooled, finding.unit) + _as_error(finding)
 
 
-def as_error(finding: Finding) -> str:
-    """A pooled gain as a multiple of the full model's error: ' (error × 0.81)'; empty for other numbers."""
+def _as_error(finding: Finding) -> str:
+    """A pooled gain as a multiple of the full model's error: ', error × 0.81'; empty for other numbers."""
     if finding.pooled is None or finding.unit != "log ratio of errors":
         return ""
-    return f" (error × {exp(-finding.pooled.value):#.3g})"
+    return f", error × {exp(-finding.pooled.value):#.3g}"
 
 
 def main_finding(found: ClaimFound) -> Finding | None:
@@ -101,7 +101,8 @@ def models(count: int) -> str:
 
 
 def family_lines(info: StudyInfo) -> list[tuple[str, str]]:
-    """Five lines, each with its heading: how every claim was decided where, with its number."""
+    """Five lines, each with its heading: how every claim was decided where, with its number. Settings in which nothing
+    can be decided are left out."""
     return [
         (f"{heading} ({', '.join(names)})", " ".join(_decided(info, name) for name in names if name in info.rules))
         for heading, names in FAMILIES.items()
@@ -110,18 +111,14 @@ def family_lines(info: StudyInfo) -> list[tuple[str, str]]:
 
 
 def _decided(info: StudyInfo, claim: Claim) -> str:
-    """One claim over all settings: 'C2 is supported in polynomials (…), and inconclusive in cloze (…).'"""
-    asked = [(setting, found) for setting in info.settings for found in setting.claims if found.claim == claim]
+    """One claim over all settings: 'C2 is supported in polynomials (…). It is inconclusive in polarity (…).'"""
+    judged = [setting for setting in info.settings if not setting.unjudged]
+    asked = [(setting.name, found) for setting in judged for found in setting.claims if found.claim == claim]
     parts = []
     for decision in SYMBOLS:
-        where = [_where(setting, found) for setting, found in asked if found.decision == decision]
+        where = [f"{name} ({told(found)})" for name, found in asked if found.decision == decision]
         parts += [f"{decision} in {'; '.join(where)}"] if where else []
-    return f"{claim} is {'. It is '.join(parts)}." if parts else f"{claim} was asked in no setting."
-
-
-def _where(setting: SettingFound, found: ClaimFound) -> str:
-    """A setting with the number that decided in it; without it where nothing could be decided in any case."""
-    return setting.name if setting.unjudged else f"{setting.name} ({told(found)})"
+    return f"{claim} is {'. It is '.join(parts)}." if parts else f"{claim} can be decided in no setting."
 
 
 def study_lines(info: StudyInfo) -> list[str]:
