@@ -35,6 +35,7 @@ from tapioca.records.results import (
 from tapioca.records.scale import Change, Curve, Dose, Draw, Outcome, ScaleConfig, ScaleInfo, Trend
 from tapioca.records.space import Correlation, Placed, PlanInSpace, SizeOfSpace, SpaceInfo
 from tapioca.records.study_results import (
+    TRUTHS,
     Charts,
     ClaimFound,
     Computed,
@@ -53,6 +54,7 @@ from tapioca.records.study_results import (
     Pooled,
     ProfilePoint,
     Scatter,
+    SetName,
     SettingFound,
     SizePoint,
     StrengthPoint,
@@ -65,6 +67,7 @@ from tapioca.records.study_results import (
 __all__ = [
     "BRANCHES",
     "GRAINS",
+    "TRUTHS",
     "Answer",
     "ApplyConfig",
     "Attribution",
@@ -128,6 +131,7 @@ __all__ = [
     "Scatter",
     "Scores",
     "Searched",
+    "SetName",
     "SettingFound",
     "SizeOfSpace",
     "SizePoint",

@@ -17,6 +17,8 @@ from tapioca.records.study import Claim, Rule
 Decision = Literal["supported", "not supported", "inconclusive"]
 Truth = Literal["in distribution", "distorted", "misaligned", "undecided"]
 TRUTHS: tuple[Truth, ...] = ("in distribution", "distorted", "misaligned", "undecided")
+SetName = Literal["chosen", "random", "all"]
+"""Whose layers are scaled: those of greedy's plan, as many random ones, or all."""
 Unit = Literal[
     "log ratio of errors", "mean |log ratio|", "rank correlation", "share", "accuracy", "log ratio per e-fold of size"
 ]
@@ -208,14 +210,14 @@ class HeatTile(Record):
 
     Attributes:
         norm, distance: the layer's share of the deviation along the unpruned stream.
-        gain: of dropping it alone, on test prompts.
+        gain: of dropping it alone, on test prompts; None where it cannot be dropped.
     """
 
     kind: str
     layer: int
     norm: float
     distance: float
-    gain: float
+    gain: float | None
 
 
 class DosePoint(Record):
@@ -226,7 +228,7 @@ class DosePoint(Record):
         norm, distance: deviations; None where no layer is left to measure them after.
     """
 
-    layers: Literal["chosen", "random", "all"]
+    layers: SetName
     alpha: float
     gain: Estimate
     norm: Estimate | None
@@ -343,8 +345,8 @@ class SettingFound(Record):
         controls: the kinds that are in no pooled number.
         search, test: prompts of each task plans are searched and judged on.
         measured, missing: cells, of untuned models.
-        tuned_measured, tuned_missing: cells of models tuned for C7.
-        doses_measured, doses_missing: sweeps of scales for C8.
+        tuned_measured, tuned_missing: models times kinds tuned for C7, measured on both sides of the comparison.
+        doses_measured, doses_missing: models times kinds whose layers were scaled for C8.
         unjudged: why no claim can be decided here (too few models, floor or ceiling); empty where they can be.
         accuracy: of the full model on OOD data, where the score stands in for it; `chance` of guessing, where known.
         computed, labels: Q2.

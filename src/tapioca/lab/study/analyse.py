@@ -1,0 +1,174 @@
+"""From measured cells to verdicts: the whole analysis of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from tapioca.lab.study.causes import Causes
+from tapioca.lab.study.cell import Cell, Dose
+from tapioca.lab.study.charts import Draughts
+from tapioca.lab.study.claims import Claims
+from tapioca.lab.study.grid import Grid
+from tapioca.lab.study.measure import Measure, Resampling
+from tapioca.lab.study.numbers import Numbers
+from tapioca.lab.study.questions import computed, labels, rows, skills, summaries
+from tapioca.records import ClaimFound, Decision, Pooled, SettingFound, StudiedModel, StudyInfo
+from tapioca.records.study import Claim, Setting, StudyFile
+
+FEWEST_MODELS = 3
+CEILING = 0.99
+
+
+def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[Dose] = ()) -> StudyInfo:
+    """Judge every claim in every setting, and answer the open questions.
+
+    Cells may be missing: complete pairs of a model and a kind of shift are used, and what is missing is counted.
+
+    Args:
+        study: what was asked.
+        cells: of all settings, tuned models too.
+        doses: sweeps of scales.
+    """
+    cells, doses = list(cells), list(doses)
+    settings = tuple(Bench(study, setting, cells, doses).found() for setting in study.settings)
+    return StudyInfo(
+        title=study.title,
+        seed=study.seed,
+        draws=study.draws,
+        margin=study.margin,
+        margin_log=log_margin(study),
+        rules=study.claims,
+        settings=settings,
+        answers={claim: answer(claim, settings) for claim in study.claims},
+    )
+
+
+def for_judge(study: StudyFile, cells: Iterable[Cell]) -> list[dict[str, Any]]:
+    """Every OOD cell of untuned models with its evidence and what it truly is; see `questions.rows`."""
+    cells, found = list(cells), []
+    for setting in study.settings:
+        found += rows(Numbers(Grid(setting, cells), study.draws, study.seed, log_margin(study)))
+    return found
+
+
+def log_margin(study: StudyFile) -> float:
+    """The change of error held to be nothing, as a gain."""
+    return float(-np.log(1 - study.margin))
+
+
+class Bench:
+    """The analysis of one setting.
+
+    Args:
+        study: what was asked.
+        setting: one of its settings.
+        cells, doses: what was measured, also of others.
+    """
+
+    def __init__(self, study: StudyFile, setting: Setting, cells: list[Cell], doses: list[Dose]):
+        self.study, self.grid = study, Grid(setting, cells, doses)
+        margin, how = log_margin(study), Resampling(study.draws, study.seed)
+        self.numbers = Numbers(self.grid, study.draws, study.seed, margin)
+        self.causes = Causes(self.grid, study.draws, study.seed)
+        self.claims = Claims(self.numbers, self.causes, margin, how)
+        self.accuracy = self.claims.measure("accuracy of the full model", "accuracy", "accuracy")
+
+    def found(self) -> SettingFound:
+        """All of it, for the record."""
+        grid, setting = self.grid, self.grid.setting
+        pairs = len(self.grid.models) * len(grid.kinds)
+        tuned = len(self.grid.models) * len(setting.tuned)
+        return SettingFound(
+            name=setting.name,
+            title=setting.title,
+            models=self._models(),
+            id_task=setting.id,
+            kinds=setting.shifts,
+            controls=setting.controls,
+            search=self.study.search,
+            test=self.study.test,
+            measured=grid.measured,
+            missing=grid.wanted - grid.measured,
+            tuned_measured=self.causes.tuned,
+            tuned_missing=tuned - self.causes.tuned,
+            doses_measured=self.causes.dosed,
+            doses_missing=pairs - self.causes.dosed,
+            unjudged=self._unjudged(self.accuracy.main),
+            accuracy=self.accuracy.main.pooled(),
+            chance=self._chance(self.accuracy.main),
+            claims=tuple(self._claim(claim) for claim in self.study.claims),
+            summaries=summaries(self.claims),
+            computed=computed(self.numbers),
+            labels=labels(self.claims),
+            skills=skills(self.numbers),
+            charts=Draughts(self.claims).charts(),
+        )
+
+    def _models(self) -> tuple[StudiedModel, ...]:
+        complete = [model for model, _, _ in self.grid.pairs()]
+        return tuple(
+            StudiedModel(
+                name=name,
+                parameters=int(parameters) if np.isfinite(parameters) else None,
+                complete=complete.count(at),
+            )
+            for at, (name, parameters) in enumerate(zip(self.grid.models, self.grid.parameters, strict=True))
+        )
+
+    def _claim(self, claim: Claim) -> ClaimFound:
+        question = self.claims.question(claim)
+        ruling, unjudged = question.rule.judge(), self._unjudged(self.accuracy.main)
+        decision: Decision = "inconclusive" if unjudged else ruling.decision
+        missing = self.grid.wanted - self.grid.measured
+        parts = [unjudged, ruling.reason, f"{missing} of {self.grid.wanted} cells not measured yet" if missing else ""]
+        return ClaimFound(
+            claim=claim,
+            decision=decision,
+            reason="; ".join(part for part in parts if part),
+            findings=tuple(measure.finding() for measure in question.measures),
+            kinds=question.rule.by_kind({kind: self._unjudged(self.accuracy, kind) for kind in self.grid.pooled}),
+        )
+
+    def _unjudged(self, accuracy: Measure, kind: str | None = None) -> str:
+        """Why nothing can be decided: too few models, floor or ceiling; empty where it can be."""
+        gain = self.claims.gain().main
+        models = _models(gain.of(kind).pooled() if kind else gain.pooled())
+        if not models:
+            return "nothing measured"
+        if models < FEWEST_MODELS:
+            return f"fewer than three models ({models})"
+        some = accuracy.of(kind) if kind else accuracy
+        right, chance = some.pooled(), self._chance(some)
+        if right is None:
+            return ""
+        low, high = right.ci95
+        said = f"the full model is right in {100 * right.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+        if low <= (chance or 0.0):
+            return f"{said}, not above chance ({100 * (chance or 0.0):.1f} %)"
+        return f"{said}, at the ceiling" if right.value >= CEILING else ""
+
+    def _chance(self, accuracy: Measure) -> float | None:
+        """Mean chance of guessing right over the cells an accuracy is of; None where there is none."""
+        found = []
+        for model, kind, strength in accuracy.table:
+            cell = (self.grid.strengths(model, kind) or [])[strength]
+            found.append(float(np.mean(cell.chance)))
+        known = [chance for chance in found if np.isfinite(chance)]
+        return float(np.mean(known)) if known else None
+
+
+def answer(claim: Claim, settings: tuple[SettingFound, ...]) -> str:
+    """A claim in plain words, over all settings."""
+    told: dict[Decision, list[str]] = {"supported": [], "not supported": [], "inconclusive": []}
+    for setting in settings:
+        told[setting.claim(claim).decision].append(setting.name)
+    parts = [f"{decision} in {', '.join(names)}" for decision, names in told.items() if names]
+    said = "; ".join(parts)
+    return f"{said[:1].upper()}{said[1:]}."
+
+
+def _models(pooled: Pooled | None) -> int:
+    return pooled.models if pooled else 0

@@ -1,0 +1,166 @@
+"""The numbers of every cell that claims are about, each with what resampled prompts make of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from tapioca.geometry.profiles import KINDS
+from tapioca.lab.study.cell import Cell
+from tapioca.lab.study.gains import Choice, Plans, choose, gains
+from tapioca.lab.study.grid import Grid, Place
+from tapioca.lab.study.truth import Told, tell
+from tapioca.stats import rank_correlation
+
+FEWEST = 3
+"""Points of a rank correlation; of two it says nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    """One number of one cell.
+
+    Attributes:
+        value: NaN where the cell has no such number.
+        draws: of resampled prompts, (draw,), moved so that their mean is the value, since resampling biases what is
+            not linear; None where it is of no prompts, or they are not resampled.
+        prompts: test prompts of the cell.
+        cells: how many cells it is of.
+    """
+
+    value: float
+    draws: np.ndarray | None
+    prompts: int
+    cells: int = 1
+
+
+Table = dict[Place, Number]
+
+
+def number(rows: np.ndarray, prompts: int, cells: int = 1, within: float = np.inf) -> Number:
+    """A number from its value and those of resampled prompts, (1 + draw,).
+
+    Args:
+        within: the largest it can be, in size.
+    """
+    draws = np.clip(rows[1:] - rows[1:].mean() + rows[0], -within, within) if len(rows) > 1 else None
+    return Number(float(rows[0]), draws, prompts, cells)
+
+
+def ranks(first: np.ndarray, second: np.ndarray, prompts: int, cells: int = 1) -> Number:
+    """Rank correlation of two properties, (1 + draw, point) or (point,); none where one is constant or undefined, or
+    there are fewer than three points."""
+    one, two = (side[0] if side.ndim == 2 else side for side in (first, second))
+    if len(one) < FEWEST or not np.isfinite([one, two]).all() or np.ptp(one) == 0 or np.ptp(two) == 0:
+        return Number(np.nan, None, prompts, cells)
+    return number(np.atleast_1d(rank_correlation(*_alike(first, second))), prompts, cells, within=1.0)
+
+
+def _alike(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    shape = np.broadcast_shapes(first.shape, second.shape)
+    return np.broadcast_to(first, shape), np.broadcast_to(second, shape)
+
+
+class Numbers:
+    """All numbers of a setting.
+
+    Attributes:
+        grid: the cells.
+        tables: numbers by name, of complete pairs.
+        choices: what the searches chose, by place; ID cells by model.
+        told: what the cells truly are.
+    """
+
+    def __init__(self, grid: Grid, draws: int, seed: int, margin: float):
+        self.grid, self.draws, self.seed, self.margin = grid, draws, seed, margin
+        self.tables: dict[str, Table] = defaultdict(dict)
+        self.choices: dict[Place, Choice] = {}
+        self.reference: dict[int, Choice] = {}
+        self.told: dict[Place, Told] = {}
+        for model in range(len(grid.models)):
+            self._model(model)
+
+    def plans(self, model: int) -> Plans:
+        """All plans of a model; every cell of it has the same."""
+        cell = self.grid.reference(model)
+        if cell is None:
+            raise KeyError(self.grid.models[model])
+        return Plans(cell.kept)
+
+    def _model(self, model: int) -> None:
+        reference = self.grid.reference(model)
+        if reference is None:
+            return
+        plans = self.plans(model)
+        on_id = gains(reference, self.draws, self.seed)
+        chosen = self.reference[model] = choose(plans, reference)
+        self._put("id gain", (model, 0, 0), number(on_id[:, chosen.best], on_id_prompts := reference.test.shape[1]))
+        self._put("id mildest", (model, 0, 0), number(on_id[:, chosen.mildest], on_id_prompts))
+        for kind in range(len(self.grid.kinds)):
+            cells = self.grid.strengths(model, kind) or []
+            choices = [choose(plans, cell) for cell in cells]
+            fixed = choices[self.grid.setting.fixed].best if cells else 0
+            curves = {"anew": [on_id[:, chosen.best]], "fixed": [on_id[:, fixed]]}
+            for at, (cell, choice) in enumerate(zip(cells, choices, strict=True)):
+                place = (model, kind, at)
+                rows = gains(cell, self.draws, self.seed)
+                self.choices[place], self.told[place] = choice, tell(cell, rows, choice.best, self.margin)
+                self._put("gain on id", place, number(on_id[:, choice.best], on_id_prompts))
+                self._gains(place, cell, rows, plans, choice, fixed)
+                self._geometry(place, cell, rows, plans, choice)
+                curves["anew"].append(rows[:, choice.best])
+                curves["fixed"].append(rows[:, fixed])
+            if cells:
+                self._strengths((model, kind, 0), cells, curves)
+
+    def _put(self, name: str, place: Place, found: Number) -> None:
+        self.tables[name][place] = found
+
+    def _gains(self, place: Place, cell: Cell, rows: np.ndarray, plans: Plans, choice: Choice, fixed: int) -> None:
+        """What chosen plans gain, beside all plans of the same size."""
+        prompts, mine = cell.test.shape[1], rows[:, choice.best]
+        size = int(plans.sizes[choice.best])
+        peers = plans.of_size(size)
+        self._put("gain", place, number(mine, prompts))
+        self._put("fixed gain", place, number(rows[:, fixed], prompts))
+        self._put("oracle", place, number(rows[:, choice.oracle], prompts))
+        self._put("mean of its size", place, number(rows[:, peers].mean(axis=1), prompts))
+        rank = (rows[0, peers] > mine[0]).sum() / max(len(peers) - 1, 1) if size and len(peers) > 1 else np.nan
+        self._put("rank", place, Number(float(rank), None, prompts))
+        for count, few in choice.few.items():
+            self._put(f"labels {count}", place, number(rows[:, few], prompts))
+        if cell.beside.shape[1]:
+            full, planned = (float(np.average(row, weights=cell.weights)) for row in cell.beside)
+            self._put("accuracy", place, Number(full, None, prompts))
+            self._put("accuracy planned", place, Number(planned, None, prompts))
+
+    def _geometry(self, place: Place, cell: Cell, rows: np.ndarray, plans: Plans, choice: Choice) -> None:
+        """How the shift deviates, what the plan removes of it, and which layers make it."""
+        prompts, size = cell.test.shape[1], int(plans.sizes[choice.best])
+        peers = plans.of_size(size)
+        layers, singles = plans.singles
+        for at, kind in enumerate(KINDS):
+            self._put(f"{kind} excess", place, number(cell.deviation[at] - cell.null_mean[at], prompts))
+            self._put(f"{kind} deviation", place, number(cell.deviation[at], prompts))
+            realigned = float(cell.realigned[at, choice.best]) if size else np.nan
+            self._put(f"{kind} realigned", place, Number(realigned, None, prompts))
+            over_plans = ranks(cell.realigned[at, peers], rows[:, peers], prompts)
+            self._put(f"{kind} over plans", place, over_plans)
+            for way, shares in (("along", cell.along), ("removal", cell.removal)):
+                self._put(f"{kind} {way}", place, ranks(shares[at, layers], rows[:, singles], prompts))
+
+    def _strengths(self, place: Place, cells: list[Cell], curves: dict[str, list[np.ndarray]]) -> None:
+        """Rank correlations over strengths, zero among them: there the gains are those on ID data, and a deviation is
+        what two ID samples of the size differ by in the mean."""
+        prompts, dial = sum(cell.test.shape[1] for cell in cells), np.arange(len(cells) + 1.0)
+        for name, columns in curves.items():
+            self._put(f"{name} at zero", place, number(columns[0], cells[0].test.shape[1]))
+            self._put(f"{name} with strength", place, ranks(np.stack(columns, axis=1), dial, prompts, len(cells)))
+        for at, kind in enumerate(KINDS):
+            draws = min(cell.deviation.shape[1] for cell in cells)
+            zero = np.full(draws, np.mean([cell.null_mean[at] for cell in cells]))
+            self._put(f"{kind} at zero", place, Number(float(zero[0]), None, prompts))
+            columns = [zero, *(cell.deviation[at, :draws] for cell in cells)]
+            self._put(f"{kind} with strength", place, ranks(np.stack(columns, axis=1), dial, prompts, len(cells)))

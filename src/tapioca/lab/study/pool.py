@@ -1,0 +1,98 @@
+"""Means over models and kinds of shift, with intervals that resample both, crossed, and prompts within.
+
+The bootstrap is the "pigeonhole" one of Owen (2007, Annals of Applied Statistics 1): rows and columns of a table are
+drawn with replacement, each on its own, and an entry counts as often as its row times its column was drawn. For two
+crossed random effects its variance is never too small in expectation but for the number of rows and columns itself, as
+that of any bootstrap of so few; noise of single entries is counted more than once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A table of models and kinds and its resamples; at 0 stands the table as it is.
+
+    Attributes:
+        pairs: means over strengths, (1 + draw, model, kind), NaN where there is none.
+        counts: how often each entry counts, the same shape, 0 where there is none.
+        models: places of the models, (model,); those without any entry are left out.
+    """
+
+    pairs: np.ndarray
+    counts: np.ndarray
+    models: np.ndarray
+
+    def mean(self) -> np.ndarray:
+        """The mean over models and kinds, (1 + draw,), NaN where a resample has no entry."""
+        total = self.counts.sum(axis=(1, 2))
+        return _divided((np.nan_to_num(self.pairs) * self.counts).sum(axis=(1, 2)), total)
+
+    def line(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Least-squares line through the entries over a property of their models.
+
+        Args:
+            x: of all models, also those without an entry.
+
+        Returns:
+            Mean of x, mean of the entries and slope, (1 + draw,) each; the slope is NaN where a resample has one x alone.
+        """
+        at = np.broadcast_to(x[self.models][:, None], self.pairs.shape[1:])
+        total = self.counts.sum(axis=(1, 2))
+        middle, mean = _divided((at * self.counts).sum(axis=(1, 2)), total), self.mean()
+        off = at - middle[:, None, None]
+        together = (self.counts * off * np.nan_to_num(self.pairs)).sum(axis=(1, 2))
+        spread = (self.counts * off**2).sum(axis=(1, 2))
+        return middle, mean, _divided(together, np.where(spread > 1e-9 * total, spread, 0))
+
+
+def resample(values: np.ndarray, draws: np.ndarray | None, count: int, seed: int) -> Drawn | None:
+    """Resample a table: models and kinds with replacement, and within every entry its prompts.
+
+    Args:
+        values: (model, kind, strength), NaN where there is none; an entry of the table is the mean of those there.
+        draws: (model, kind, strength, resample of prompts), the numbers that resampled prompts give; None where
+            prompts are not resampled.
+        count: resamples.
+        seed: tables of the same models and kinds get the same of these with the same seed.
+
+    Returns:
+        None where there is no entry.
+    """
+    there = np.isfinite(values)
+    models, kinds = np.flatnonzero(there.any(axis=(1, 2))), np.flatnonzero(there.any(axis=(0, 2)))
+    if not len(models):
+        return None
+    rng = np.random.default_rng(seed)
+    rows, columns = (_counts(len(some), count, rng) for some in (models, kinds))
+    inside = np.ix_(models, kinds)
+    values, there = values[inside], there[inside]
+    pairs = np.broadcast_to(_over_strengths(values, there), (1 + count, *values.shape[:2]))
+    if draws is not None:
+        chosen = rng.integers(draws.shape[-1], size=(count, *values.shape))
+        drawn = np.take_along_axis(draws[inside], np.moveaxis(chosen, 0, -1), axis=-1)
+        resampled = _over_strengths(np.moveaxis(drawn, -1, 0), there)
+        pairs = np.concatenate([pairs[:1], resampled])
+    counts = rows[:, :, None] * columns[:, None, :] * there.any(axis=-1)
+    return Drawn(pairs, counts, models)
+
+
+def _counts(size: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Everything once, then how often each is drawn, (1 + count, size)."""
+    return np.concatenate([np.ones((1, size)), rng.multinomial(size, np.full(size, 1 / size), size=count)])
+
+
+def _over_strengths(values: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of what is there; NaN where nothing is."""
+    return _divided(np.where(there, values, 0.0).sum(axis=-1), there.sum(axis=-1))
+
+
+def _divided(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    """A quotient, NaN where it divides by 0."""
+    top, bottom = np.broadcast_arrays(top, bottom)
+    found: np.ndarray = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom != 0)
+    return found
