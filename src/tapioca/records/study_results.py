@@ -256,12 +256,18 @@ class StrengthPoint(Record):
 
 
 class ProfilePoint(Record):
-    """Chart: signed log ratio of the profiles to the ID ones after one layer, means over models and strengths."""
+    """Chart: signed log ratio of the profiles to the ID ones after one layer, means over models and strengths.
+
+    Attributes:
+        norm_ci95, distance_ci95: their intervals over models; None where there are too few.
+    """
 
     kind: str
     layer: int
     norm: float
     distance: float
+    norm_ci95: Interval | None = None
+    distance_ci95: Interval | None = None
 
 
 class PlanPoint(Record):

@@ -20,10 +20,14 @@ def svg(chart: Any) -> str:
     """A chart as SVG text, made without a browser or a network."""
     import vl_convert
 
-    styled = chart.configure_axis(labelFontSize=12, titleFontSize=12, grid=True, gridColor="#eeeeee")
-    styled = styled.configure_legend(labelFontSize=12, titleFontSize=12, labelLimit=260).configure_view(stroke=None)
-    styled = styled.configure_title(fontSize=13, anchor="start", offset=8)
-    return vl_convert.vegalite_to_svg(styled.to_json())
+    return vl_convert.vegalite_to_svg(finished(chart).to_json())
+
+
+def finished(chart: Any) -> Any:
+    """A chart with the sizes and colours that all charts have in common."""
+    looks = chart.configure_axis(labelFontSize=12, titleFontSize=12, grid=True, gridColor="#eeeeee")
+    looks = looks.configure_legend(labelFontSize=12, titleFontSize=12, labelLimit=260).configure_view(stroke=None)
+    return looks.configure_title(fontSize=13, anchor="start", offset=8)
 
 
 def series(data: str, planned: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tapioca.report.figures import svg
 
 
 def rendered(template: str, info: Any, charts: Mapping[str, Any], **names: Any) -> str:
-    """A page as text.
+    """The page of a run as text.
 
     Args:
         template: a file of this folder.
@@ -22,18 +23,23 @@ def rendered(template: str, info: Any, charts: Mapping[str, Any], **names: Any) 
         charts: altair charts by the names that the template calls them.
         names: what else the template uses.
     """
-    page = Environment(
+    return page(template, charts, info=info, name=Path(info.model).name, task=Path(info.task).name, **names)
+
+
+def page(template: str, charts: Mapping[str, Any], **names: Any) -> str:
+    """Any page as text: a template of this folder, charts by name, and what else it uses."""
+    pages = Environment(
         loader=PackageLoader("tapioca.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    page.filters["percent"] = lambda value: f"{100 * value:.1f} %"
-    page.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
-    return page.get_template(template).render(
-        info=info,
-        name=Path(info.model).name,
-        task=Path(info.task).name,
-        charts={name: Markup(svg(chart)) for name, chart in charts.items()},
-        **names,
-    )
+    pages.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    pages.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
+    drawn = {name: Markup(_with_own_ids(svg(chart), name)) for name, chart in charts.items()}
+    return pages.get_template(template).render(charts=drawn, **names)
+
+
+def _with_own_ids(drawing: str, name: str) -> str:
+    """A drawing whose clips and gradients no other drawing of the page shares a name with."""
+    return re.sub(r'(\bid="|url\(#)', rf"\g<1>{name}-", drawing)
 
 
 def write_report(folder: Path, page: str) -> Path:

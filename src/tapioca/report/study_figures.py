@@ -1,0 +1,259 @@
+"""Charts of a study along layers, scales and strengths. Dash and shape agree with hue, and heat maps hold their numbers,
+so that all can be read in print and by colour-blind people. A chart is None where nothing was measured for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import altair as alt
+
+from tapioca.records.geometry import Estimate
+from tapioca.records.study_results import DosePoint, HeatTile, SettingFound, StrengthPoint
+from tapioca.report.figures import DARK, GREY
+from tapioca.report.study_words import kind_name
+
+Rows = list[dict[str, Any]]
+BLUE, ORANGE = "#0072B2", "#D55E00"
+LOOKS: dict[str, tuple[str, list[int], str]] = {
+    "norm": (BLUE, [1, 0], "circle"),
+    "pairwise distance": (ORANGE, [6, 3], "triangle-up"),
+    "searched anew": (ORANGE, [1, 0], "circle"),
+    "fixed plan": (BLUE, [6, 3], "square"),
+    "chosen layers": (ORANGE, [1, 0], "circle"),
+    "random layers": (GREY, [2, 2], "square"),
+    "all layers": (BLUE, [6, 3], "triangle-up"),
+}
+"""Colour, dash and shape of every series."""
+GAIN = "gain: ln(full / plan error)"
+DEVIATION = "mean |log ratio| to ID"
+SMALL = {"width": 205, "height": 105}  # of one of four panels side by side
+TILE = 35
+
+
+def heat(setting: SettingFound) -> alt.TopLevelMixin | None:
+    """Layer x kind of shift: each layer's share of the two deviations, and the gain of dropping it alone."""
+    tiles = setting.charts.heat
+    if not tiles:
+        return None
+    shares = _bound([abs(share) for tile in tiles for share in (tile.norm, tile.distance)])
+    gains = _bound([abs(tile.gain) for tile in tiles])
+    panels = (
+        ("Share of the norm deviation", "share, |log ratio|", lambda tile: tile.norm, shares),
+        ("Share of the distance deviation", "share, |log ratio|", lambda tile: tile.distance, shares),
+        ("Gain of dropping the layer", GAIN, lambda tile: tile.gain, gains),
+    )
+    drawn = [_tiles(setting, *panel, labelled=at == 0) for at, panel in enumerate(panels)]
+    return titled(
+        alt.hconcat(*drawn, spacing=12).resolve_scale(color="independent"),
+        "Which layers carry the deviation, and which are better dropped",
+        setting,
+    )
+
+
+def doses(setting: SettingFound) -> alt.TopLevelMixin | None:
+    """Gain and both deviations over the scale of chosen, random and all layers."""
+    points = setting.charts.doses
+    if not points:
+        return None
+    panels: tuple[tuple[str, str, Callable[[DosePoint], Estimate | None]], ...] = (
+        ("Score", GAIN, lambda point: point.gain),
+        ("Norm deviation", DEVIATION, lambda point: point.norm),
+        ("Pairwise-distance deviation", DEVIATION, lambda point: point.distance),
+    )
+    drawn = []
+    for title, axis, read in panels:
+        rows = [
+            _row(point.alpha, found, f"{point.layers} layers") for point in points if (found := read(point)) is not None
+        ]
+        if rows:
+            drawn.append(_dose(rows, title, axis))
+    return titled(alt.hconcat(*drawn, bounds="flush", spacing=75), "Score and geometry when layers are scaled", setting)
+
+
+def strength_gains(setting: SettingFound) -> alt.TopLevelMixin | None:
+    """Gain by strength, kind by kind: a plan searched anew at every strength, and the fixed plan."""
+    read = {"searched anew": lambda point: point.anew, "fixed plan": lambda point: point.fixed}
+    return _strengths(setting, "gain", "ln(error of the full model / error of the plan), above 0 is better", read)
+
+
+def strength_deviations(setting: SettingFound) -> alt.TopLevelMixin | None:
+    """Both deviations by strength, kind by kind."""
+    read = {"norm": lambda point: point.norm, "pairwise distance": lambda point: point.distance}
+    return _strengths(setting, "deviation", "mean over layers of |log ratio to the ID profile|", read)
+
+
+def profiles(setting: SettingFound) -> alt.TopLevelMixin | None:
+    """Signed log ratio of both profiles to the ID ones layer by layer, kind by kind."""
+    rows: Rows = []
+    for point in setting.charts.profiles:
+        for series, value, band in (
+            ("norm", point.norm, point.norm_ci95),
+            ("pairwise distance", point.distance, point.distance_ci95),
+        ):
+            found = Estimate(value=value, ci95=band or (value, value))
+            rows.append(_row(point.layer, found, series) | {"kind": _named(setting, point.kind)})
+    if not rows:
+        return None
+    layers = sorted({row["x"] for row in rows})
+    x = alt.X(
+        "x:Q", title="after layer", axis=alt.Axis(values=layers[:: 1 + len(layers) // 9], format="d", labelFlush=False)
+    )
+    return titled(
+        _facets(rows, x, "log ratio", "shared"),
+        "How shifts bend the profiles, layer by layer",
+        setting,
+        "log ratio of the OOD to the ID profile; above 0 states are longer, or further apart",
+    )
+
+
+def titled(chart: Any, title: str, setting: SettingFound, below: str = "") -> Any:
+    """A chart with what it shows and where, so that it can stand alone."""
+    text = alt.Title(
+        title,
+        subtitle=[setting.title, *([below] if below else [])],
+        fontSize=15,
+        subtitleFontSize=12,
+        subtitleColor="#555555",
+        offset=14,
+    )
+    return chart.properties(title=text)
+
+
+def panel_title(text: str) -> alt.Title:
+    """The title of a panel, at one height in all panels of a row."""
+    return alt.Title(text, frame="group")
+
+
+def looks(rows: Rows, shape: bool = False) -> dict[str, Any]:
+    """Colour, dash and, for points, shape of the series shown, with one legend for all."""
+    present = {str(row["series"]) for row in rows}
+    names = [name for name in LOOKS if name in present]
+    legend = alt.Legend(symbolSize=90, symbolOpacity=1, orient="bottom", labelLimit=300)
+
+    def scale(part: int) -> alt.Scale:
+        return alt.Scale(domain=names, range=[LOOKS[name][part] for name in names])
+
+    found: dict[str, Any] = {"color": alt.Color("series:N", title=None, sort=names, scale=scale(0), legend=legend)}
+    if shape:
+        return found | {"shape": alt.Shape("series:N", title=None, sort=names, scale=scale(2), legend=legend)}
+    return found | {"strokeDash": alt.StrokeDash("series:N", title=None, sort=names, scale=scale(1), legend=None)}
+
+
+def lines(rows: Rows, x: alt.X, y: alt.Y, clip: bool = False) -> list[Any]:
+    """A rule at zero, a band, a line and points of every series; the data is set by the caller."""
+    band = (
+        alt.Chart()
+        .mark_area(opacity=0.16, clip=clip)
+        .encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=looks(rows)["color"])
+    )
+    line = alt.Chart().mark_line(strokeWidth=2, clip=clip).encode(x=x, y=y, **looks(rows))
+    point = (
+        alt.Chart().mark_point(filled=True, size=34, opacity=1, clip=clip).encode(x=x, y=y, **looks(rows, shape=True))
+    )
+    zero = alt.Chart().mark_rule(color=DARK, strokeWidth=0.8).encode(y=alt.datum(0))
+    return [zero, band, line, point]
+
+
+def _tiles(
+    setting: SettingFound, title: str, legend: str, read: Callable[[HeatTile], float], bound: float, labelled: bool
+) -> Any:
+    tiles = setting.charts.heat
+    rows = [
+        {"kind": _named(setting, tile.kind), "layer": tile.layer, "value": read(tile), "text": _short(read(tile))}
+        for tile in tiles
+    ]
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    y = alt.Y(
+        "kind:N",
+        sort=kinds,
+        title=None,
+        axis=alt.Axis(labelLimit=220, labels=labelled, ticks=False, domain=False, grid=False),
+    )
+    x = alt.X(
+        "layer:O", title="layer", axis=alt.Axis(labelAngle=0, orient="top", ticks=False, domain=False, grid=False)
+    )
+    scale = alt.Scale(domain=[-bound, 0, bound], range=[ORANGE, "#ffffff", BLUE], interpolate="rgb", clamp=True)
+    gradient = alt.Legend(
+        title=legend, orient="bottom", gradientLength=160, gradientThickness=9, tickCount=3, format="~g"
+    )
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
+    colour = alt.Color("value:Q", scale=scale, legend=gradient)
+    dark = f"abs(datum.value) > {0.6 * bound}"
+    text = base.mark_text(fontSize=10.5).encode(
+        text="text:N", color=alt.condition(dark, alt.value("white"), alt.value("black"))
+    )
+    size = {"width": TILE * len({tile.layer for tile in tiles}), "height": 22 * len(kinds)}
+    return alt.layer(base.mark_rect(stroke="#dddddd").encode(color=colour), text).properties(
+        title=panel_title(title), **size
+    )
+
+
+def _short(value: float) -> str:
+    """At most five characters: '+0.12', '-1.3', '+42'."""
+    size = abs(value)
+    if size < 0.005:
+        return "0.00"
+    return f"{value:+.2f}" if size < 0.995 else f"{value:+.1f}" if size < 9.95 else f"{value:+.0f}"
+
+
+def _bound(sizes: list[float]) -> float:
+    """Where colours end: at three times the median, so that a few large values do not bleach the others."""
+    return min(3 * median(sizes), max(sizes)) or max(sizes) or 1.0
+
+
+def _dose(rows: Rows, title: str, axis: str) -> Any:
+    """One panel, as high as the chosen and the random layers need; that of all layers may leave it."""
+    seen = [row for row in rows if row["series"] != "all layers"] or rows
+    low, high = min(row["low"] for row in seen), max(row["high"] for row in seen)
+    pad = 0.06 * (high - low) or 0.01
+    domain = [min(0, low - pad), max(0, high + pad)]
+    x = alt.X(
+        "x:Q", title="scale α: 0 dropped, 1 as it came", axis=alt.Axis(tickCount=5, format="~g", labelFlush=False)
+    )
+    y = alt.Y(
+        "value:Q", title=axis, scale=alt.Scale(domain=domain, nice=False), axis=alt.Axis(tickCount=6, format="~g")
+    )
+    full = alt.Chart().mark_rule(color=GREY, strokeWidth=1).encode(x=alt.datum(1))
+    drawn = alt.layer(full, *lines(rows, x, y, clip=True), data=alt.Data(values=rows))
+    return drawn.properties(width=250, height=210, title=panel_title(title))
+
+
+def _strengths(
+    setting: SettingFound, name: str, unit: str, read: dict[str, Callable[[StrengthPoint], Estimate]]
+) -> alt.TopLevelMixin | None:
+    rows = [
+        _row(point.strength, one(point), series) | {"kind": _named(setting, point.kind)}
+        for point in setting.charts.strengths
+        for series, one in read.items()
+    ]
+    if not rows:
+        return None
+    steps = sorted({row["x"] for row in rows})
+    x = alt.X("x:Q", title="strength, 0 is ID", axis=alt.Axis(values=steps, format="d", labelFlush=False))
+    title = f"{name[:1].upper()}{name[1:]} by strength of the shift"
+    return titled(_facets(rows, x, name, "independent"), title, setting, f"{name}: {unit}")
+
+
+def _facets(rows: Rows, x: alt.X, axis: str, heights: str) -> Any:
+    """A small panel for every kind of shift, four in a row."""
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    y = alt.Y("value:Q", title=axis, axis=alt.Axis(tickCount=4, format="~g"))
+    header = alt.Header(title=None, labelFontSize=12, labelFontWeight="bold", labelAnchor="start", labelPadding=3)
+    panel = alt.layer(*lines(rows, x, y), data=alt.Data(values=rows)).properties(**SMALL)
+    facet = alt.Facet("kind:N", sort=kinds, header=header, title=None)
+    return (
+        panel.facet(facet=facet, columns=4, bounds="flush", spacing={"row": 68, "column": 58})
+        .resolve_scale(y=heights)
+        .resolve_axis(x="independent")
+    )
+
+
+def _row(x: float, found: Estimate, series: str) -> dict[str, Any]:
+    low, high = found.ci95
+    return {"x": x, "value": found.value, "low": low, "high": high, "series": series}
+
+
+def _named(setting: SettingFound, kind: str) -> str:
+    return kind_name(kind, kind in setting.controls)
