@@ -8,6 +8,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import Manager, get_context
 from pathlib import Path
 from queue import Empty, Queue
+from typing import Any
 
 import torch
 import yaml
@@ -50,22 +51,30 @@ def study(config: StudyConfig, watcher: Watcher | None = None) -> StudyInfo:
 
 
 def read_study(path: Path) -> StudyFile:
-    """A study's file.
+    """A study's file; in place of its claims may stand the name of a study that has them.
 
     Raises:
         UsageError: it cannot be read, or asks for what there is not.
     """
-    try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"cannot read the study {path}: {reason}; expected a YAML file such as studies/claims.yaml") from error
-    if not isinstance(said, dict):
-        raise UsageError(f"{path} holds no study; expected title, settings and claims, as in studies/claims.yaml")
+    said = _yaml(path)
+    if isinstance(said.get("claims"), str):
+        said["claims"] = _yaml(path.parent / said["claims"]).get("claims")
     try:
         return StudyFile(**said)
     except UsageError as error:
         raise UsageError(f"{path}: {str(error).removeprefix('--')}") from error
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    """What a YAML file says."""
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"cannot read the study {path}: {reason}; expected YAML, such as studies/claims.yaml") from error
+    if not isinstance(said, dict):
+        raise UsageError(f"{path} holds no study; expected title, settings and claims, as in studies/claims.yaml")
+    return said
 
 
 def conclude(asked: StudyFile, found: list[Saved], out: Path, command: str) -> StudyInfo:
