@@ -54,7 +54,7 @@ def _beside(bench: Bench, test: Task, chosen: Plan) -> np.ndarray:
 def _no_geometry(bench: Bench) -> dict[str, np.ndarray]:
     """What stands for ID data, which deviate from nothing."""
     layers, kinds = bench.kept.shape[1], len(KINDS)
-    found = {name: np.zeros((kinds, layers)) for name in ("signed", "along", "removal")}
+    found: dict[str, np.ndarray] = {name: np.zeros((kinds, layers)) for name in ("signed", "along", "removal")}
     found |= {name: np.zeros(kinds) for name in ("null_mean", "null_upper")}
     found |= {"deviation": np.zeros((kinds, 1 + DRAWS)), "realigned": np.zeros((kinds, len(bench.plans)))}
     return found | {"evidence": np.zeros(len(EVIDENCE))}

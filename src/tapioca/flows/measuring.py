@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from tapioca.disk import make_folder
 from tapioca.errors import StoreError
@@ -22,6 +22,7 @@ from tapioca.records.study import Setting, StudyFile
 
 SOURCES = (LAB, "held-out:", "harness:")
 """How names of tasks begin that are no files."""
+On = Literal["shift", "id"]
 Names = dict[tuple[str, int], str]
 One = TypeVar("One", bound=Saved)
 
@@ -102,7 +103,7 @@ class Part:
         for kind, shifted in self.setting.tuned.items():
             yield from self._tuned(kind, {"shift": (shifted, self.setting.id), "id": (self.setting.id, shifted)})
 
-    def _tuned(self, kind: str, data: dict[str, tuple[str, str]]) -> Iterator[Path]:
+    def _tuned(self, kind: str, data: dict[On, tuple[str, str]]) -> Iterator[Path]:
         """The same of models tuned on either of two data sets, whose ID data these then are."""
         for on, (own, other) in data.items():
             folder = self.folder / f"tuned-{kind}-{on}"

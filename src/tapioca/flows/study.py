@@ -71,7 +71,9 @@ def _yaml(path: Path) -> dict[str, Any]:
         said = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise UsageError(f"cannot read the study {path}: {reason}; expected YAML, such as studies/claims.yaml") from error
+        raise UsageError(
+            f"cannot read the study {path}: {reason}; expected YAML, such as studies/claims.yaml"
+        ) from error
     if not isinstance(said, dict):
         raise UsageError(f"{path} holds no study; expected title, settings and claims, as in studies/claims.yaml")
     return said
@@ -79,7 +81,8 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 def conclude(asked: StudyFile, found: list[Saved], out: Path, command: str) -> StudyInfo:
     """Judge what was measured, and write study.json, judge.json and report.html."""
-    cells, doses = ([one for one in found if isinstance(one, form)] for form in (Cell, Dose))
+    cells = [one for one in found if isinstance(one, Cell)]
+    doses = [one for one in found if isinstance(one, Dose)]
     info = analyse(asked, cells, doses).model_copy(
         update={"command": command, "seconds": sum(one.where.seconds for one in found)}
     )

@@ -20,7 +20,9 @@ class StudyConfig(Request):
 
     file: Path = Field(description="The study's file, such as studies/claims.yaml.")
     out: Path | None = Field(default=None, description="Folder of the results; by default runs/study-NAME.")
-    workers: int | None = Field(default=None, ge=1, description="Models measured at once; by default one for each core.")
+    workers: int | None = Field(
+        default=None, ge=1, description="Models measured at once; by default one for each core."
+    )
 
     def command(self) -> str:
         """The command line that makes this request."""
@@ -56,7 +58,9 @@ class Setting(Request):
     fixed: int = Field(
         default=2, ge=0, description="Place of the strength whose plan is fixed for dose-response, and that is scaled."
     )
-    tuned: dict[Name, str] = Field(default={}, description="Of which kinds, and at which task, models are tuned for C7.")
+    tuned: dict[Name, str] = Field(
+        default={}, description="Of which kinds, and at which task, models are tuned for C7."
+    )
 
     @model_validator(mode="after")
     def _kinds_known(self) -> Self:
