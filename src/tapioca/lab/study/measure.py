@@ -36,6 +36,7 @@ class Measure:
         shifted: whether it has kinds of shift; what has none stands at kind 0.
         reduce: what is taken of the table and its resamples, (1 + draw,).
         is_mean: whether that is the mean, so that sizes have one each.
+        within: what its values cannot leave, nor can intervals.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Measure:
     shifted: bool = True
     reduce: Reduce = field(default=Drawn.mean)
     is_mean: bool = True
+    within: tuple[float, float] = (-np.inf, np.inf)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -91,7 +93,7 @@ class Measure:
             if draws is not None and found.draws is not None:
                 draws[place] = np.resize(found.draws, draws.shape[-1])
         drawn = resample(values, draws, self.how.draws, self.how.seed)
-        return None if drawn is None else self.reduce(drawn)
+        return None if drawn is None else np.clip(drawn.widened(self.reduce(drawn)), *self.within)
 
     def pooled(self) -> Pooled | None:
         """Its value with interval; None where it has none."""
