@@ -104,7 +104,7 @@ class Measure:
         return Pooled(
             value=float(drawn[0]),
             ci95=interval(drawn),
-            p=p_value(drawn),
+            p=resampled_p(drawn),
             models=len({place[0] for place in there}),
             kinds=len({place[1] for place in there}) if self.shifted else 0,
             cells=sum(found.cells for found in there.values()),
@@ -160,8 +160,3 @@ def sizes(grid: Grid) -> list[float]:
 def interval(drawn: np.ndarray) -> tuple[float, float]:
     """Percentile interval; of a value that was not resampled the value twice."""
     return resampled_interval(drawn) if len(drawn) > 1 else (float(drawn[0]), float(drawn[0]))
-
-
-def p_value(drawn: np.ndarray) -> float:
-    """Two-sided bootstrap p-value that the value is 0."""
-    return resampled_p(drawn)
