@@ -33,6 +33,7 @@ def page(template: str, charts: Mapping[str, Any], **names: Any) -> str:
     )
     pages.filters["percent"] = lambda value: f"{100 * value:.1f} %"
     pages.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
+    pages.filters["unbroken"] = lambda text: re.sub(r"\[[^\]]*\]", lambda found: found[0].replace(" ", "\u00a0"), text)
     drawn = {name: Markup(_with_own_ids(svg(chart), name)) for name, chart in charts.items()}
     return pages.get_template(template).render(charts=drawn, **names)
 

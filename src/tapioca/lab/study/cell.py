@@ -148,4 +148,3 @@ class Dose(Saved):
     test: np.ndarray
     weights: np.ndarray
     deviation: np.ndarray
-
