@@ -16,6 +16,7 @@ from rich.console import Console
 from tapioca.errors import StoreError
 from tapioca.records.study_results import Charts, HeatTile, SettingFound, StudyInfo
 from tapioca.report.study import DRAWINGS, figures, render, show_study, write_study_page
+from tapioca.report.study_layers import _bound
 from tapioca.report.study_words import family_lines, main_finding, number, study_lines
 
 NAMES = {drawing.name for drawings in DRAWINGS.values() for drawing in drawings}
@@ -289,3 +290,11 @@ def test_small_numbers_are_not_shown_as_zero() -> None:
 
 def test_intervals_are_not_broken_across_lines(page: str) -> None:
     assert "[+0.200,\u00a0+0.300]" in page
+
+
+def test_colours_of_a_heat_map_bleach_neither_many_nor_one() -> None:
+    """They end at three times the median, at a fifth of the largest if that is more, and never beyond the largest."""
+    assert _bound([0.1] * 9 + [1.0]) == pytest.approx(0.3)
+    assert _bound([0.001] * 9 + [1.0]) == pytest.approx(0.2)
+    assert _bound([0.1, 0.1]) == pytest.approx(0.1)
+    assert _bound([]) == _bound([0.0]) == 1.0

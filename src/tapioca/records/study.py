@@ -42,9 +42,7 @@ class Setting(Request):
     fixed: int = Field(
         default=2, ge=0, description="Place of the strength whose plan is fixed for dose-response, and that is scaled."
     )
-    tuned: dict[Name, str] = Field(
-        default={}, description="Of which kinds, and at which task, models are tuned for C7."
-    )
+    tuned: dict[Name, str] = Field(default={}, description="Of which kinds, and at which task, models are tuned for C7.")
 
     @model_validator(mode="after")
     def _kinds_known(self) -> Self:

@@ -61,7 +61,7 @@ DRAWINGS: dict[str, tuple[Drawing, ...]] = {
         Drawing(
             "heat",
             study_layers.heat,
-            "Left and middle: what the deviation grows by inside the layer, along the unpruned stream, as |log ratio|; on one scale. Right: gain on test prompts of dropping that layer alone. Blue is above 0, orange below, white 0; colours end at three times the median size, the numbers do not. Means over models and strengths.",
+            "Left and middle: what the deviation grows by inside the layer, along the unpruned stream, as |log ratio|; on one scale. Right: gain on test prompts of dropping that layer alone. Blue is above 0, orange below, white 0; colours end at three times the median size or a fifth of the largest, the numbers do not. Means over models and strengths.",
             "No layer's share of a deviation was measured, so there is no heat map.",
         ),
     ),
@@ -91,7 +91,7 @@ DRAWINGS: dict[str, tuple[Drawing, ...]] = {
         Drawing(
             "sizes",
             study_points.sizes,
-            "A point is a model, its mean over kinds and strengths. Dashed: regression of the gain on the logarithm of the number of parameters, with its 95 % band.",
+            "A point is a model, its mean over kinds and strengths. Dashed, where there are several sizes: regression of the gain on the logarithm of the number of parameters, with its 95 % band.",
             "No gain by size was measured.",
         ),
     ),

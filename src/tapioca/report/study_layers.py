@@ -109,5 +109,7 @@ def _short(value: float | None) -> str:
 
 
 def _bound(sizes: list[float]) -> float:
-    """Where colours end: at three times the median, so that a few large values do not bleach the others."""
-    return min(3 * median(sizes), max(sizes)) or max(sizes) or 1.0 if sizes else 1.0
+    """Where colours end: at three times the median, so that a few large values do not bleach the others, but not below
+    a fifth of the largest, so that noise around one large value stays pale."""
+    largest = max(sizes, default=0.0)
+    return min(largest, max(3 * median(sizes), largest / 5)) if largest else 1.0

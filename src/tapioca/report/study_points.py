@@ -93,7 +93,7 @@ _PROFILES = (("norm", "Norm profile"), ("distance", "Pairwise-distance profile")
 def _plans(found: Scatter, kind: str, title: str, size: int | None) -> Any:
     series = {
         "other plans": (GREY, "circle"),
-        f"plans of {size} drops, greedy's number": (BLUE, "triangle-up"),
+        f"plans that drop {size}, like greedy's": (BLUE, "triangle-up"),
         "greedy's plan": (ORANGE, "diamond"),
     }
     rows = [

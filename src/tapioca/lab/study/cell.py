@@ -148,3 +148,4 @@ class Dose(Saved):
     test: np.ndarray
     weights: np.ndarray
     deviation: np.ndarray
+
