@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from tapioca.disk import write_text
 from tapioca.records.study_results import SettingFound, StudyInfo
-from tapioca.report import study_figures, study_points, study_tables, study_words, words
+from tapioca.report import study_figures, study_kinds, study_layers, study_points, study_tables, study_words, words
 from tapioca.report.figures import finished
 from tapioca.report.template import page
 
@@ -38,7 +38,7 @@ DRAWINGS: dict[str, tuple[Drawing, ...]] = {
     "C4": (
         Drawing(
             "profiles",
-            study_figures.profiles,
+            study_layers.profiles,
             "Log ratio of each profile to that of the ID reference after every layer, under the full model: above 0 the OOD states are longer, or further apart. Means over models and strengths; bands, where there are some, are 95 % intervals over models. One scale for all panels. The norm profile is C3's, the pairwise-distance profile C4's.",
             "No profile was measured, so none is drawn.",
         ),
@@ -60,8 +60,8 @@ DRAWINGS: dict[str, tuple[Drawing, ...]] = {
     "C6": (
         Drawing(
             "heat",
-            study_figures.heat,
-            "Left and middle: what the deviation grows by inside the layer, along the unpruned stream, as |log ratio|; on one scale. Right: gain on test prompts of dropping that layer alone. Blue is above 0, orange below, white 0; colours end at three times the median size, the numbers do not. Means over models and strengths.",
+            study_layers.heat,
+            "Left and middle: what the deviation grows by inside the layer, along the unpruned stream, as |log ratio|; on one scale. Right: gain on test prompts of dropping that layer alone. Blue is above 0, orange below, white 0; colours end at three times the median size or a fifth of the largest, the numbers do not. Means over models and strengths.",
             "No layer's share of a deviation was measured, so there is no heat map.",
         ),
     ),
@@ -91,20 +91,20 @@ DRAWINGS: dict[str, tuple[Drawing, ...]] = {
         Drawing(
             "sizes",
             study_points.sizes,
-            "A point is a model, its mean over kinds and strengths. Dashed: regression of the gain on the logarithm of the number of parameters, with its 95 % band.",
+            "A point is a model, its mean over kinds and strengths. Dashed, where there are several sizes: regression of the gain on the logarithm of the number of parameters, with its 95 % band.",
             "No gain by size was measured.",
         ),
     ),
     "Q1": (
         Drawing(
             "kinds",
-            study_points.kinds,
+            study_kinds.kinds,
             "Means over strengths and models with 95 % intervals over models and prompts. White: controls, which are in no pooled number. A deviation over its null at 0 is no larger than between two ID samples.",
             "No kind of shift was measured.",
         ),
         Drawing(
             "skills",
-            study_points.skills,
+            study_kinds.skills,
             "Medians over models and strengths: 1 is no error, 0 is the error of always giving the constant. Marks at -1 lie there or further left; the table has the numbers.",
             "Skill beside ridge regression is measured in the lab alone.",
         ),
@@ -120,8 +120,8 @@ DRAWINGS: dict[str, tuple[Drawing, ...]] = {
     "Q3": (
         Drawing(
             "truths",
-            study_points.truths,
-            "How many cells (model, strength) of every kind are what, by labels. Distorted: deviation above its null and a plan with a held-out gain above 0. Misaligned: deviation above its null, and no plan whose gain could reach the margin. In distribution: no deviation above its null. Undecided: the rest.",
+            study_kinds.truths,
+            "How many cells (model, strength) of every kind are what, by labels. In distribution: neither deviation is above its null. Distorted: one is, and the interval of the held-out gain of greedy's plan lies above 0. Misaligned: one is, and no plan's held-out gain can reach the margin. Undecided: the rest.",
             "No cell was classed.",
         ),
     ),

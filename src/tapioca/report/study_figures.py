@@ -1,16 +1,14 @@
-"""Charts of a study along layers, scales and strengths. Dash and shape agree with hue, and heat maps hold their numbers,
-so that all can be read in print and by colour-blind people. A chart is None where nothing was measured for it."""
+"""Charts of a study along scales and strengths, and what its charts have in common. Dash and shape agree with hue, so that all can be read in print and by colour-blind people. A chart is None where nothing was measured for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 
 from tapioca.records.geometry import Estimate
-from tapioca.records.study_results import DosePoint, HeatTile, SettingFound, StrengthPoint
+from tapioca.records.study_results import DosePoint, SettingFound, StrengthPoint
 from tapioca.report.figures import DARK, GREY
 from tapioca.report.study_words import kind_name
 
@@ -29,27 +27,6 @@ LOOKS: dict[str, tuple[str, list[int], str]] = {
 GAIN = "gain: ln(full / plan error)"
 DEVIATION = "mean |log ratio| to ID"
 SMALL = {"width": 205, "height": 105}  # of one of four panels side by side
-TILE = 35
-
-
-def heat(setting: SettingFound) -> alt.TopLevelMixin | None:
-    """Layer x kind of shift: each layer's share of the two deviations, and the gain of dropping it alone."""
-    tiles = setting.charts.heat
-    if not tiles:
-        return None
-    shares = _bound([abs(share) for tile in tiles for share in (tile.norm, tile.distance)])
-    gains = _bound([abs(tile.gain) for tile in tiles])
-    panels = (
-        ("Share of the norm deviation", "share, |log ratio|", lambda tile: tile.norm, shares),
-        ("Share of the distance deviation", "share, |log ratio|", lambda tile: tile.distance, shares),
-        ("Gain of dropping the layer", GAIN, lambda tile: tile.gain, gains),
-    )
-    drawn = [_tiles(setting, *panel, labelled=at == 0) for at, panel in enumerate(panels)]
-    return titled(
-        alt.hconcat(*drawn, spacing=12).resolve_scale(color="independent"),
-        "Which layers carry the deviation, and which are better dropped",
-        setting,
-    )
 
 
 def doses(setting: SettingFound) -> alt.TopLevelMixin | None:
@@ -65,7 +42,9 @@ def doses(setting: SettingFound) -> alt.TopLevelMixin | None:
     drawn = []
     for title, axis, read in panels:
         rows = [
-            _row(point.alpha, found, f"{point.layers} layers") for point in points if (found := read(point)) is not None
+            row_of(point.alpha, found, f"{point.layers} layers")
+            for point in points
+            if (found := read(point)) is not None
         ]
         if rows:
             drawn.append(_dose(rows, title, axis))
@@ -82,30 +61,6 @@ def strength_deviations(setting: SettingFound) -> alt.TopLevelMixin | None:
     """Both deviations by strength, kind by kind."""
     read = {"norm": lambda point: point.norm, "pairwise distance": lambda point: point.distance}
     return _strengths(setting, "deviation", "mean over layers of |log ratio to the ID profile|", read)
-
-
-def profiles(setting: SettingFound) -> alt.TopLevelMixin | None:
-    """Signed log ratio of both profiles to the ID ones layer by layer, kind by kind."""
-    rows: Rows = []
-    for point in setting.charts.profiles:
-        for series, value, band in (
-            ("norm", point.norm, point.norm_ci95),
-            ("pairwise distance", point.distance, point.distance_ci95),
-        ):
-            found = Estimate(value=value, ci95=band or (value, value))
-            rows.append(_row(point.layer, found, series) | {"kind": _named(setting, point.kind)})
-    if not rows:
-        return None
-    layers = sorted({row["x"] for row in rows})
-    x = alt.X(
-        "x:Q", title="after layer", axis=alt.Axis(values=layers[:: 1 + len(layers) // 9], format="d", labelFlush=False)
-    )
-    return titled(
-        _facets(rows, x, "log ratio", "shared"),
-        "How shifts bend the profiles, layer by layer",
-        setting,
-        "log ratio of the OOD to the ID profile; above 0 states are longer, or further apart",
-    )
 
 
 def titled(chart: Any, title: str, setting: SettingFound, below: str = "") -> Any:
@@ -130,7 +85,7 @@ def looks(rows: Rows, shape: bool = False) -> dict[str, Any]:
     """Colour, dash and, for points, shape of the series shown, with one legend for all."""
     present = {str(row["series"]) for row in rows}
     names = [name for name in LOOKS if name in present]
-    legend = alt.Legend(symbolSize=90, symbolOpacity=1, orient="bottom", labelLimit=300)
+    legend = alt.Legend(symbolSize=90, symbolOpacity=1, symbolStrokeWidth=0, orient="bottom", labelLimit=300)
 
     def scale(part: int) -> alt.Scale:
         return alt.Scale(domain=names, range=[LOOKS[name][part] for name in names])
@@ -156,51 +111,9 @@ def lines(rows: Rows, x: alt.X, y: alt.Y, clip: bool = False) -> list[Any]:
     return [zero, band, line, point]
 
 
-def _tiles(
-    setting: SettingFound, title: str, legend: str, read: Callable[[HeatTile], float], bound: float, labelled: bool
-) -> Any:
-    tiles = setting.charts.heat
-    rows = [
-        {"kind": _named(setting, tile.kind), "layer": tile.layer, "value": read(tile), "text": _short(read(tile))}
-        for tile in tiles
-    ]
-    kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    y = alt.Y(
-        "kind:N",
-        sort=kinds,
-        title=None,
-        axis=alt.Axis(labelLimit=220, labels=labelled, ticks=False, domain=False, grid=False),
-    )
-    x = alt.X(
-        "layer:O", title="layer", axis=alt.Axis(labelAngle=0, orient="top", ticks=False, domain=False, grid=False)
-    )
-    scale = alt.Scale(domain=[-bound, 0, bound], range=[ORANGE, "#ffffff", BLUE], interpolate="rgb", clamp=True)
-    gradient = alt.Legend(
-        title=legend, orient="bottom", gradientLength=160, gradientThickness=9, tickCount=3, format="~g"
-    )
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
-    colour = alt.Color("value:Q", scale=scale, legend=gradient)
-    dark = f"abs(datum.value) > {0.6 * bound}"
-    text = base.mark_text(fontSize=10.5).encode(
-        text="text:N", color=alt.condition(dark, alt.value("white"), alt.value("black"))
-    )
-    size = {"width": TILE * len({tile.layer for tile in tiles}), "height": 22 * len(kinds)}
-    return alt.layer(base.mark_rect(stroke="#dddddd").encode(color=colour), text).properties(
-        title=panel_title(title), **size
-    )
-
-
-def _short(value: float) -> str:
-    """At most five characters: '+0.12', '-1.3', '+42'."""
-    size = abs(value)
-    if size < 0.005:
-        return "0.00"
-    return f"{value:+.2f}" if size < 0.995 else f"{value:+.1f}" if size < 9.95 else f"{value:+.0f}"
-
-
-def _bound(sizes: list[float]) -> float:
-    """Where colours end: at three times the median, so that a few large values do not bleach the others."""
-    return min(3 * median(sizes), max(sizes)) or max(sizes) or 1.0
+def zero(axis: str) -> Any:
+    """A line at 0 across an axis."""
+    return alt.Chart(alt.Data(values=[{}])).mark_rule(color=DARK, strokeWidth=0.8).encode(**{axis: alt.datum(0)})
 
 
 def _dose(rows: Rows, title: str, axis: str) -> Any:
@@ -224,7 +137,7 @@ def _strengths(
     setting: SettingFound, name: str, unit: str, read: dict[str, Callable[[StrengthPoint], Estimate]]
 ) -> alt.TopLevelMixin | None:
     rows = [
-        _row(point.strength, one(point), series) | {"kind": _named(setting, point.kind)}
+        row_of(point.strength, one(point), series) | {"kind": named(setting, point.kind)}
         for point in setting.charts.strengths
         for series, one in read.items()
     ]
@@ -233,13 +146,13 @@ def _strengths(
     steps = sorted({row["x"] for row in rows})
     x = alt.X("x:Q", title="strength, 0 is ID", axis=alt.Axis(values=steps, format="d", labelFlush=False))
     title = f"{name[:1].upper()}{name[1:]} by strength of the shift"
-    return titled(_facets(rows, x, name, "independent"), title, setting, f"{name}: {unit}")
+    return titled(facets(rows, x, name, "independent"), title, setting, f"{name}: {unit}")
 
 
-def _facets(rows: Rows, x: alt.X, axis: str, heights: str) -> Any:
+def facets(rows: Rows, x: alt.X, axis: str, heights: Literal["shared", "independent"]) -> Any:
     """A small panel for every kind of shift, four in a row."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    y = alt.Y("value:Q", title=axis, axis=alt.Axis(tickCount=4, format="~g"))
+    y = alt.Y("value:Q", title=axis, scale=alt.Scale(nice=False, padding=7), axis=alt.Axis(tickCount=4, format="~g"))
     header = alt.Header(title=None, labelFontSize=12, labelFontWeight="bold", labelAnchor="start", labelPadding=3)
     panel = alt.layer(*lines(rows, x, y), data=alt.Data(values=rows)).properties(**SMALL)
     facet = alt.Facet("kind:N", sort=kinds, header=header, title=None)
@@ -250,10 +163,12 @@ def _facets(rows: Rows, x: alt.X, axis: str, heights: str) -> Any:
     )
 
 
-def _row(x: float, found: Estimate, series: str) -> dict[str, Any]:
+def row_of(x: float, found: Estimate, series: str) -> dict[str, Any]:
+    """One point of a series, with its interval."""
     low, high = found.ci95
     return {"x": x, "value": found.value, "low": low, "high": high, "series": series}
 
 
-def _named(setting: SettingFound, kind: str) -> str:
+def named(setting: SettingFound, kind: str) -> str:
+    """A kind of shift as charts call it."""
     return kind_name(kind, kind in setting.controls)

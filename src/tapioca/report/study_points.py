@@ -1,4 +1,4 @@
-"""Charts of a study with a point for each plan, model, kind of shift or search; None where nothing was measured."""
+"""Charts of a study with a point for each plan, cell, model or search; None where nothing was measured."""
 
 from __future__ import annotations
 
@@ -7,28 +7,12 @@ from typing import Any
 
 import altair as alt
 
-from tapioca.records.study_results import TRUTHS, KindSummary, Pooled, Scatter, SettingFound
+from tapioca.records.study_results import Scatter, SettingFound
 from tapioca.report import words
 from tapioca.report.figures import DARK, GREY
-from tapioca.report.study_figures import BLUE, GAIN, ORANGE, panel_title, titled
-from tapioca.report.study_words import kind_name
+from tapioca.report.study_figures import BLUE, GAIN, ORANGE, panel_title, titled, zero
 
 BIN = 0.1
-FILLS = {"in distribution": "#f0f0f0", "distorted": ORANGE, "misaligned": "#084594", "undecided": "#bdbdbd"}
-SKILLS = {"full model": (BLUE, "square"), "greedy's plan": (ORANGE, "circle"), "ridge": (DARK, "diamond")}
-
-
-def kinds(setting: SettingFound) -> alt.TopLevelMixin | None:
-    """Gain and both deviations of every kind of shift, with intervals."""
-    panels = (
-        ("Gain of greedy's plan", GAIN, "gain"),
-        ("Norm deviation over its null", "mean |log ratio|", "norm"),
-        ("Distance deviation over its null", "mean |log ratio|", "distance"),
-    )
-    drawn = [_forest(setting.summaries, *panel, labelled=at == 0) for at, panel in enumerate(panels)]
-    if not any(one.gain for one in setting.summaries):
-        return None
-    return titled(alt.hconcat(*drawn, spacing=14), "Which kinds of shift bring a gain, and which deviate", setting)
 
 
 def scatter(setting: SettingFound) -> alt.TopLevelMixin | None:
@@ -78,7 +62,7 @@ def sizes(setting: SettingFound) -> alt.TopLevelMixin | None:
         base.mark_area(opacity=0.16, color=BLUE).encode(y=alt.Y("low:Q"), y2="high:Q"),
         base.mark_line(color=BLUE, strokeDash=[6, 3]).encode(y=y),
     ]
-    chart = alt.layer(_zero("y"), *(fitted if line else []), points).properties(width=430, height=240)
+    chart = alt.layer(zero("y"), *(fitted if line else []), points).properties(width=430, height=240)
     return titled(chart, "Gain by model size", setting)
 
 
@@ -99,99 +83,17 @@ def labels(setting: SettingFound) -> alt.TopLevelMixin | None:
     base = alt.Chart(alt.Data(values=rows)).encode(x=x)
     band = base.mark_area(opacity=0.16, color=ORANGE).encode(y=alt.Y("low:Q"), y2="high:Q")
     line = base.mark_line(color=ORANGE, point=alt.OverlayMarkDef(size=50, color=ORANGE)).encode(y=y)
-    chart = alt.layer(_zero("y"), band, line).properties(width=430, height=220)
+    chart = alt.layer(zero("y"), band, line).properties(width=430, height=220)
     return titled(chart, "Gain by the number of labelled prompts", setting)
-
-
-def skills(setting: SettingFound) -> alt.TopLevelMixin | None:
-    """Skill of the full model, of greedy's plan and of ridge regression, kind by kind."""
-    if not setting.skills:
-        return None
-    rows = [
-        {"kind": kind_name(one.kind, one.control), "who": who, "skill": max(value, -1)}
-        for one in setting.skills
-        for who, value in zip(SKILLS, (one.full, one.pruned, one.ridge), strict=True)
-    ]
-    names = list(dict.fromkeys(row["kind"] for row in rows))
-    y = alt.Y("kind:N", sort=names, title=None, axis=alt.Axis(labelLimit=220, grid=True, ticks=False))
-    scale = alt.Scale(domain=[min(0.0, *(row["skill"] for row in rows)) - 0.05, 1.05], nice=False)
-    x = alt.X("skill:Q", title="skill: 1 - error / error of the constant", scale=scale)
-    legend = alt.Legend(orient="bottom", symbolOpacity=1)
-    colour = alt.Scale(domain=list(SKILLS), range=[look[0] for look in SKILLS.values()])
-    shape = alt.Scale(domain=list(SKILLS), range=[look[1] for look in SKILLS.values()])
-    points = alt.Chart(alt.Data(values=rows)).mark_point(size=75, strokeWidth=2, opacity=1)
-    points = points.encode(
-        x=x,
-        y=y,
-        color=alt.Color("who:N", title=None, sort=None, scale=colour, legend=legend),
-        shape=alt.Shape("who:N", title=None, sort=None, scale=shape, legend=legend),
-    )
-    chart = alt.layer(_zero("x"), points).properties(width=520, height=24 * len(names))
-    return titled(chart, "Skill beside ridge regression", setting)
-
-
-def truths(setting: SettingFound) -> alt.TopLevelMixin | None:
-    """How many cells of every kind truly are in distribution, distorted, misaligned or undecided."""
-    rows = []
-    for one in setting.summaries:
-        start = 0
-        for truth in TRUTHS:
-            count = one.truths.get(truth, 0)
-            row = {"kind": kind_name(one.kind, one.control), "truth": truth, "from": start, "to": start + count}
-            rows += [row | {"middle": start + count / 2, "count": str(count)}] if count else []
-            start += count
-    if not rows:
-        return None
-    names = list(dict.fromkeys(row["kind"] for row in rows))
-    y = alt.Y("kind:N", sort=names, title=None, axis=alt.Axis(labelLimit=220, ticks=False))
-    scale = alt.Scale(domain=list(FILLS), range=list(FILLS.values()))
-    legend = alt.Legend(orient="bottom", symbolType="square", symbolStrokeColor=DARK)
-    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
-    bar = base.mark_bar(stroke=DARK, strokeWidth=0.6, height=16).encode(
-        x=alt.X("from:Q", title="cells (model, strength)", axis=alt.Axis(format="d", tickMinStep=1)),
-        x2="to:Q",
-        fill=alt.Fill("truth:N", title=None, sort=None, scale=scale, legend=legend),
-    )
-    ink = alt.condition(
-        "datum.truth == 'misaligned' || datum.truth == 'distorted'", alt.value("white"), alt.value("black")
-    )
-    text = base.mark_text(fontSize=11).encode(x="middle:Q", text="count:N", color=ink)
-    chart = alt.layer(bar, text).properties(width=520, height=22 * len(names))
-    return titled(chart, "What cells truly are, kind by kind", setting)
 
 
 _PROFILES = (("norm", "Norm profile"), ("distance", "Pairwise-distance profile"))
 
 
-def _forest(found: tuple[KindSummary, ...], title: str, axis: str, name: str, labelled: bool) -> Any:
-    rows = []
-    for one in found:
-        value: Pooled | None = getattr(one, name)
-        if value is not None:
-            row = {"kind": kind_name(one.kind, one.control), "control": one.control, "value": value.value}
-            rows.append(row | {"low": value.ci95[0], "high": value.ci95[1]})
-    names = [kind_name(one.kind, one.control) for one in found]
-    y = alt.Y(
-        "kind:N",
-        sort=names,
-        scale=alt.Scale(domain=names),
-        title=None,
-        axis=alt.Axis(labelLimit=220, labels=labelled, ticks=False, grid=True),
-    )
-    x = alt.X("value:Q", title=axis, scale=alt.Scale(nice=False, padding=10), axis=alt.Axis(format="~g", tickCount=4))
-    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
-    interval = base.mark_rule(strokeWidth=2, color=DARK).encode(x=alt.X("low:Q"), x2="high:Q")
-    hollow = alt.condition("datum.control", alt.value("white"), alt.value(ORANGE))
-    point = base.mark_point(size=60, stroke=DARK, strokeWidth=1.2, opacity=1).encode(x=x, fill=hollow)
-    return alt.layer(_zero("x"), interval, point).properties(
-        title=panel_title(title), width=250, height=22 * len(names)
-    )
-
-
 def _plans(found: Scatter, kind: str, title: str, size: int | None) -> Any:
     series = {
-        "all plans": (GREY, "circle"),
-        f"plans of {size} drops, greedy's number": (BLUE, "triangle-up"),
+        "other plans": (GREY, "circle"),
+        f"plans that drop {size}, like greedy's": (BLUE, "triangle-up"),
         "greedy's plan": (ORANGE, "diamond"),
     }
     rows = [
@@ -219,7 +121,7 @@ def _plans(found: Scatter, kind: str, title: str, size: int | None) -> Any:
             size=alt.condition('datum.who == "greedy\'s plan"', alt.value(150), alt.value(30)),
         )
     )
-    return alt.layer(_zero("y"), _zero("x"), points).properties(width=360, height=260, title=panel_title(title))
+    return alt.layer(zero("y"), zero("x"), points).properties(width=360, height=260, title=panel_title(title))
 
 
 def _role(greedy: bool, same_size: bool) -> int:
@@ -242,8 +144,4 @@ def _histogram(values: tuple[float, ...], title: str) -> Any:
     bars = bars.encode(x=x, x2="to:Q", y=y, y2=alt.datum(0))
     rule = alt.Chart(alt.Data(values=[{"from": middle}])).mark_rule(color=ORANGE, strokeWidth=2, strokeDash=[5, 3])
     told = panel_title(f"{title}: {len(values)} cells, median {middle:+.2f} (dashed)")
-    return alt.layer(bars, _zero("x"), rule.encode(x="from:Q")).properties(width=360, height=190, title=told)
-
-
-def _zero(axis: str) -> Any:
-    return alt.Chart(alt.Data(values=[{}])).mark_rule(color=DARK, strokeWidth=0.8).encode(**{axis: alt.datum(0)})
+    return alt.layer(bars, zero("x"), rule.encode(x="from:Q")).properties(width=360, height=190, title=told)

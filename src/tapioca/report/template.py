@@ -33,8 +33,14 @@ def page(template: str, charts: Mapping[str, Any], **names: Any) -> str:
     )
     pages.filters["percent"] = lambda value: f"{100 * value:.1f} %"
     pages.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
+    pages.filters["unbroken"] = _unbroken
     drawn = {name: Markup(_with_own_ids(svg(chart), name)) for name, chart in charts.items()}
     return pages.get_template(template).render(charts=drawn, **names)
+
+
+def _unbroken(text: str) -> str:
+    """Text that no line ends in within an interval or behind a ×."""
+    return re.sub(r"\[[^\]]*\]|× ", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
 def _with_own_ids(drawing: str, name: str) -> str:
