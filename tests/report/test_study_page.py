@@ -14,7 +14,7 @@ from fake_study import KINDS, bare, setting, study
 from rich.console import Console
 
 from tapioca.errors import StoreError
-from tapioca.records.study_results import Charts, HeatTile, SettingFound, StudyInfo
+from tapioca.records import Charts, HeatTile, SettingFound, StudyInfo
 from tapioca.report.study import DRAWINGS, figures, render, show_study, write_study_page
 from tapioca.report.study_layers import _bound
 from tapioca.report.study_words import family_lines, main_finding, number, study_lines

@@ -83,6 +83,10 @@ class Part:
     def _scaled(self) -> list[str]:
         return [kind for kind in self.setting.shifts if kind not in self.setting.controls]
 
+    def bench(self) -> Bench:
+        """The model with its data."""
+        return Bench(self.study, self.model.name, load(str(self.model)), self.names, self.place)
+
     def measure(self) -> Iterator[Path]:
         """Measure what is not there yet; gives every file as it is there.
 
@@ -90,7 +94,7 @@ class Part:
             TapiocaError: one line about what is wrong with the model or the data.
         """
         make_folder(self.folder)
-        bench = Bench(self.study, self.model.name, load(str(self.model)), self.names, self.place)
+        bench = self.bench()
         cells: dict[tuple[str, int], Cell] = {}
         for at in self.names:
             path = self.folder / f"{at[0]}-{at[1]}.npz"

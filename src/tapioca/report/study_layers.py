@@ -8,8 +8,8 @@ from typing import Any
 
 import altair as alt
 
+from tapioca.records import HeatTile, SettingFound
 from tapioca.records.geometry import Estimate
-from tapioca.records.study_results import HeatTile, SettingFound
 from tapioca.report.study_figures import BLUE, GAIN, ORANGE, Rows, facets, named, panel_title, row_of, titled
 
 TILE = 35

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from math import exp
 from typing import Any
 
-from tapioca.records.geometry import Estimate
-from tapioca.records.study import Claim
-from tapioca.records.study_results import (
+from tapioca.records import (
     TRUTHS,
     ClaimFound,
     Decision,
@@ -18,6 +16,8 @@ from tapioca.records.study_results import (
     StudyInfo,
     Unit,
 )
+from tapioca.records.geometry import Estimate
+from tapioca.records.study import Claim
 
 SYMBOLS: dict[Decision, str] = {"supported": "✓", "not supported": "✗", "inconclusive": "?"}
 FAMILIES: dict[str, tuple[Claim, ...]] = {

@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -74,12 +75,12 @@ class Saved:
             StoreError: it is broken, or holds something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as found:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
                 header: dict[str, Any] = json.loads(str(found["header"]))
                 if header["form"] != cls.form:
                     raise StoreError(f"{path} holds a {header['form']}, expected a {cls.form}; delete it")
                 arrays = {field.name: found[field.name] for field in fields(cls) if field.name != "where"}
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise StoreError(f"{path} cannot be read ({error}); delete it, and it is measured anew") from error
         return cls(where=Where(**header["where"]), **arrays)
 

@@ -1,0 +1,251 @@
+"""A study of tiny learners: what is measured, that it goes on where it was, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from tapioca.cli.main import main
+from tapioca.errors import UsageError
+from tapioca.evaluate import evaluate
+from tapioca.flows.measuring import Part
+from tapioca.flows.study import conclude, read_study
+from tapioca.geometry.profiles import shape
+from tapioca.lab.learner import Learner, learner_config
+from tapioca.lab.study.cell import Cell, Dose
+from tapioca.models.load import load
+from tapioca.observe import sample, states
+from tapioca.records import Plan, StudyInfo
+
+CLAIMS = Path(__file__).parents[2] / "studies" / "claims.yaml"
+LAYERS = 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three learners of three layers that have learnt nothing, and a study of them."""
+    base = tmp_path_factory.mktemp("study")
+    for seed in range(3):
+        torch.manual_seed(seed)
+        Learner(learner_config(layers=LAYERS, width=16, heads=2)).save_pretrained(base / f"tiny_{seed}")
+    write(base / "study.yaml", asked())
+    return base
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    setting = {
+        "name": "tiny",
+        "title": "learners of nothing",
+        "models": [f"tiny_{seed}" for seed in range(3)],
+        "id": "lab:id",
+        "fixed": 0,
+        "shifts": {
+            "target_offset": ["lab:target_offset=1", "lab:target_offset=3"],
+            "rule_offset": ["lab:rule_offset=1"],
+        },
+        "controls": ["rule_offset"],
+        "tuned": {"target_offset": "lab:target_offset=2"},
+    }
+    study = {
+        "title": "A tiny study",
+        "seed": 1,
+        "search": 16,
+        "test": 16,
+        "draws": 100,
+        "alphas": [0, 0.5, 1],
+        "random_sets": 1,
+        "tuning": {"steps": 2, "warmup": 1},
+        "settings": [setting],
+        "claims": str(CLAIMS),
+    }
+    return {**study, **changes}
+
+
+def write(path: Path, study: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(study))
+    return path
+
+
+@pytest.fixture(scope="module")
+def part(folder: Path) -> Part:
+    """The first model, measured."""
+    study = read_study(folder / "study.yaml")
+    found = Part(study, study.settings[0], 0, folder, folder / "out")
+    assert list(found.measure()) == list(found.files)
+    return found
+
+
+def cell(part: Part, name: str) -> Cell:
+    return Cell.load(part.folder / f"{name}.npz")
+
+
+def test_every_plan_is_scored_as_evaluate_scores_it(part: Part) -> None:
+    found = cell(part, "target_offset-1")
+    assert found.kept.shape == (7, LAYERS)
+    assert found.kept[0].all()
+    assert found.search.shape[1] + found.test.shape[1] == 32
+    bench = part.bench()
+    plans = [Plan.drop(LAYERS, np.flatnonzero(~row).tolist()) for row in found.kept]
+    for split, scores in zip(bench.tasks["target_offset", 1], (found.search, found.test), strict=True):
+        np.testing.assert_allclose(evaluate(bench.loaded.model, split, plans).values, scores, rtol=1e-5)
+
+
+def test_the_geometry_is_that_of_the_search_examples(part: Part) -> None:
+    """Signed ratios, deviation and realignment from the states of the plans alone."""
+    found, bench = cell(part, "target_offset-1"), part.bench()
+    model = bench.loaded.model
+    search, reference = bench.tasks["target_offset", 1][0], bench.tasks["id", 0][0]
+    size = min(len(search.examples), len(reference.examples), len(bench.tasks["id", 0][1].examples))
+    seen = sample(search.examples, size, 1)
+    against = states(model, Plan.full(LAYERS), sample(reference.examples, bench.sample(reference), 1))[:, :size]
+
+    def ratios(plan: Plan) -> np.ndarray:
+        mine, base = shape(states(model, plan, seen)), shape(against[list(plan.kept)])
+        return np.log(np.stack(mine.profiles())[:, 0] / np.stack(base.profiles())[:, 0])
+
+    full = ratios(Plan.full(LAYERS))
+    np.testing.assert_allclose(found.signed, full, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.deviation[:, 0], np.abs(full).mean(axis=1), rtol=1e-4, atol=1e-6)
+    for at, row in enumerate(found.kept):
+        plan = Plan.drop(LAYERS, np.flatnonzero(~row).tolist())
+        gone = np.abs(full[:, plan.kept]).mean(axis=1) - np.abs(ratios(plan)).mean(axis=1)
+        np.testing.assert_allclose(found.realigned[:, at], gone, rtol=1e-3, atol=1e-5)
+    without = np.abs(ratios(Plan.drop(LAYERS, [0]))).mean(axis=1)
+    np.testing.assert_allclose(found.removal[:, 0], np.abs(full[:, 1:]).mean(axis=1) - without, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(cell(part, "id-0").deviation, 0)
+
+
+def test_doses_begin_with_the_plan_and_end_with_every_layer(part: Part) -> None:
+    found, measured = Dose.load(part.folder / "target_offset-dose.npz"), cell(part, "target_offset-0")
+    assert found.layers.shape == (3, LAYERS)
+    assert found.layers[-1].all()
+    assert found.layers[0].sum() == found.layers[1].sum()
+    assert (found.layers[0] != found.layers[1]).any()
+    whole = found.alphas == 1
+    for row in found.test[:, whole][:, 0]:
+        np.testing.assert_allclose(row, measured.test[0], rtol=1e-5)
+    chosen = np.flatnonzero((measured.kept != found.layers[0]).all(axis=1))
+    np.testing.assert_allclose(found.test[0, 0], measured.test[chosen[0]], rtol=1e-5)
+    assert np.isnan(found.test[-1, 0]).all()
+    assert not np.isnan(found.test[-1, 1:]).any()
+    np.testing.assert_allclose(found.deviation[-1, whole][0], measured.deviation[:, 0], rtol=1e-4, atol=1e-6)
+
+
+def test_tuned_models_swap_what_is_id_data(part: Part) -> None:
+    names = {
+        (on, data): cell(part, f"tuned-target_offset-{on}/{data}-0").where
+        for on in ("shift", "id")
+        for data in ("id", "target_offset")
+    }
+    assert {key: where.task for key, where in names.items()} == {
+        ("shift", "id"): "lab:target_offset=2",
+        ("shift", "target_offset"): "lab:id",
+        ("id", "id"): "lab:id",
+        ("id", "target_offset"): "lab:target_offset=2",
+    }
+    assert {where.tuned_on for where in names.values()} == {"target_offset"}
+    tuned = load(str(part.folder / "tuned-target_offset-shift" / "model")).model
+    assert any(
+        (a != b).any() for a, b in zip(tuned.parameters(), load(str(part.model)).model.parameters(), strict=True)
+    )
+
+
+def test_prompts_of_two_models_differ(part: Part) -> None:
+    other = Part(part.study, part.setting, 1, part.base, part.out).bench()
+    mine = part.bench()
+    assert not {e.content for e in mine.tasks["id", 0][0].examples} & {
+        e.content for e in other.tasks["id", 0][0].examples
+    }
+
+
+def test_what_is_measured_is_kept_and_what_changed_or_broke_is_measured_anew(part: Part) -> None:
+    times = {path: path.stat().st_mtime_ns for path in part.files}
+    list(part.measure())
+    assert times == {path: path.stat().st_mtime_ns for path in part.files}
+    broken, other = part.folder / "target_offset-0.npz", part.folder / "rule_offset-0.npz"
+    before = Cell.load(broken).test
+    broken.write_bytes(broken.read_bytes()[:100])
+    found = Cell.load(other)
+    stale = type(found)(where=type(found.where)(**{**vars(found.where), "key": "of something else"}), **arrays(found))
+    stale.save(other)
+    list(part.measure())
+    np.testing.assert_array_equal(Cell.load(broken).test, before)
+    assert Cell.load(other).where.key == found.where.key
+    untouched = set(part.files) - {broken, other}
+    assert all(times[path] == path.stat().st_mtime_ns for path in untouched)
+
+
+def arrays(found: Cell) -> dict[str, np.ndarray]:
+    return {name: value for name, value in vars(found).items() if name != "where"}
+
+
+def test_what_is_not_measured_yet_is_counted(part: Part, folder: Path) -> None:
+    """One model of three: everything is said, and nothing decided."""
+    found = [form.load(path) for path, form in part.files.items()]
+    info = conclude(part.study, found, folder / "out", "tapioca lab study study.yaml")
+    assert StudyInfo.model_validate_json((folder / "out" / "study.json").read_text()) == info
+    assert (info.measured, info.missing) == (4, 8)
+    assert {claim.decision for claim in info.settings[0].claims} == {"inconclusive"}
+    assert "A tiny study" in (folder / "out" / "report.html").read_text()
+
+
+def test_the_command_runs_in_processes_and_says_who_is_left_out(
+    folder: Path, part: Part, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The third model is not there; the first is measured already."""
+    study = asked()
+    study["settings"][0]["models"][2] = "gone"
+    path = write(folder / "two.yaml", study)
+    code = main(["lab", "study", str(path), "--out", str(part.out), "--workers", "2"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert code == 0
+    assert "gone is left out" in said
+    assert "tiny: 8 cells measured, 4 missing" in said
+    found = json.loads((part.out / "study.json").read_text())
+    assert [model["parameters"] for model in found["settings"][0]["models"]][2] is None
+    assert found["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"search": 2}, "search"),
+        ({"surprise": 1}, "surprise"),
+        ({"claims": "nowhere.yaml"}, "cannot read the study"),
+        ({"settings": []}, "settings"),
+    ],
+)
+def test_a_wrong_file_is_one_line(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as error:
+        read_study(write(tmp_path / "wrong.yaml", asked(**changes)))
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_control_is_refused(tmp_path: Path) -> None:
+    study = asked()
+    study["settings"][0]["controls"] = ["target_ofset"]
+    with pytest.raises(UsageError, match="'target_ofset' is none of the shifts"):
+        read_study(write(tmp_path / "wrong.yaml", study))
+
+
+def test_a_text_is_no_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "text.yaml"
+    path.write_text("just words")
+    assert main(["lab", "study", str(path)]) == 2
+    assert "holds no study" in capsys.readouterr().err
+
+
+def test_the_committed_studies_can_be_read() -> None:
+    whole, quick = read_study(CLAIMS), read_study(CLAIMS.parent / "quick.yaml")
+    assert whole.claims == quick.claims
+    assert set(whole.claims) == {f"C{at}" for at in range(1, 10)}
+    lab = whole.settings[0]
+    assert len(lab.models) == 12
+    assert len(lab.shifts) - len(lab.controls) == 12
+    assert all(len(tasks) == 5 for tasks in lab.shifts.values())
