@@ -8,13 +8,12 @@ from random import Random
 
 import yaml
 
-from tapioca.records.geometry import Estimate
-from tapioca.records.study import CLAIMS, Claim, Rule
-from tapioca.records.study_results import (
+from tapioca.records import (
     Charts,
     ClaimFound,
     Computed,
     DosePoint,
+    Estimate,
     Finding,
     HeatTile,
     KindDecision,
@@ -35,6 +34,7 @@ from tapioca.records.study_results import (
     StudyInfo,
     Unit,
 )
+from tapioca.records.study import CLAIMS, Claim, Rule
 
 RULES = yaml.safe_load((Path(__file__).parents[2] / "studies/claims.yaml").read_text())["claims"]
 KINDS = ("context_noise", "target_offset", "input_scale")

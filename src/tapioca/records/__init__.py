@@ -34,33 +34,35 @@ from tapioca.records.results import (
 )
 from tapioca.records.scale import Change, Curve, Dose, Draw, Outcome, ScaleConfig, ScaleInfo, Trend
 from tapioca.records.space import Correlation, Placed, PlanInSpace, SizeOfSpace, SpaceInfo
-from tapioca.records.study_results import (
+from tapioca.records.study_parts import (
     TRUTHS,
     Charts,
-    ClaimFound,
     Computed,
-    Decision,
     DosePoint,
-    Finding,
     HeatTile,
-    KindDecision,
     KindSkill,
     KindSummary,
     Labelled,
     LinePoint,
-    OfKind,
-    OfSize,
     PlanPoint,
     Pooled,
     ProfilePoint,
     Scatter,
     SetName,
-    SettingFound,
     SizePoint,
     StrengthPoint,
+    Truth,
+)
+from tapioca.records.study_results import (
+    ClaimFound,
+    Decision,
+    Finding,
+    KindDecision,
+    OfKind,
+    OfSize,
+    SettingFound,
     StudiedModel,
     StudyInfo,
-    Truth,
     Unit,
 )
 

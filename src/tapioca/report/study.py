@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tapioca.disk import write_text
-from tapioca.records.study_results import SettingFound, StudyInfo
+from tapioca.records import SettingFound, StudyInfo
 from tapioca.report import study_figures, study_kinds, study_layers, study_points, study_tables, study_words, words
 from tapioca.report.figures import finished
 from tapioca.report.template import page

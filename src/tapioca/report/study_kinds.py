@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from tapioca.records.study_results import TRUTHS, KindSummary, Pooled, SettingFound
+from tapioca.records import TRUTHS, KindSummary, Pooled, SettingFound
 from tapioca.report.figures import DARK
 from tapioca.report.study_figures import BLUE, GAIN, ORANGE, panel_title, titled, zero
 from tapioca.report.study_words import kind_name

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from tapioca.records.study_results import Scatter, SettingFound
+from tapioca.records import Scatter, SettingFound
 from tapioca.report import words
 from tapioca.report.figures import DARK, GREY
 from tapioca.report.study_figures import BLUE, GAIN, ORANGE, panel_title, titled, zero

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tapioca.records.study_results import (
+from tapioca.records import (
     TRUTHS,
     ClaimFound,
     Finding,

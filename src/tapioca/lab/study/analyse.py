@@ -9,7 +9,7 @@ import numpy as np
 
 from tapioca.lab.study.causes import Causes
 from tapioca.lab.study.cell import Cell, Dose
-from tapioca.lab.study.charts import Draughts
+from tapioca.lab.study.charts import Drawing
 from tapioca.lab.study.claims import Claims
 from tapioca.lab.study.grid import Grid
 from tapioca.lab.study.measure import Measure, Resampling
@@ -104,7 +104,7 @@ class Bench:
             computed=computed(self.numbers),
             labels=labels(self.claims),
             skills=skills(self.numbers),
-            charts=Draughts(self.claims).charts(),
+            charts=Drawing(self.claims).charts(),
         )
 
     def _models(self) -> tuple[StudiedModel, ...]:

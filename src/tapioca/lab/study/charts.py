@@ -27,7 +27,7 @@ from tapioca.records import (
 )
 
 
-class Draughts:
+class Drawing:
     """Makes the charts' data.
 
     Args:

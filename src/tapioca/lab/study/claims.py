@@ -20,6 +20,16 @@ GAIN: Unit = "log ratio of errors"
 BEND: Unit = "mean |log ratio|"
 RANKS: Unit = "rank correlation"
 SLOPE: Unit = "log ratio per e-fold of size"
+ANY = (-np.inf, np.inf)
+WITHIN: dict[Unit, tuple[float, float]] = {
+    GAIN: ANY,
+    BEND: ANY,
+    RANKS: (-1.0, 1.0),
+    SLOPE: ANY,
+    "share": (0.0, 1.0),
+    "accuracy": (0.0, 1.0),
+}
+"""What values cannot leave."""
 LEAST_BEND = 0.01
 """Excess deviation below which the rules of C3 and C4 hold there to be none."""
 
@@ -74,7 +84,7 @@ class Claims:
     def measure(self, name: str, table: str, unit: Unit, decides: bool = True, shifted: bool = True) -> Measure:
         """A measure from the numbers of one name."""
         found = self.numbers.tables.get(table) or self.causes.tables.get(table) or {}
-        return Measure(name, unit, self.numbers.grid, found, self.how, decides, shifted)
+        return Measure(name, unit, self.numbers.grid, found, self.how, decides, shifted, within=WITHIN[unit])
 
     def _zero(self) -> Measure:
         return self.measure("ID gain of greedy's plan searched on ID data", "id gain", GAIN, shifted=False)
@@ -150,7 +160,10 @@ class Claims:
     def _scaled(self) -> Question:
         together = [self.measure(f"error with {kind} deviation over scales", f"dose {kind}", RANKS) for kind in KINDS]
         less = [
-            self.measure(f"the same for {kind} less that of random sets", f"dose {kind} less random", RANKS)
+            replace(
+                self.measure(f"the same for {kind} less that of random sets", f"dose {kind} less random", RANKS),
+                within=(-2.0, 2.0),
+            )
             for kind in KINDS
         ]
         beside = [

@@ -36,6 +36,7 @@ class Measure:
         shifted: whether it has kinds of shift; what has none stands at kind 0.
         reduce: what is taken of the table and its resamples, (1 + draw,).
         is_mean: whether that is the mean, so that sizes have one each.
+        within: what its values cannot leave, nor can intervals.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Measure:
     shifted: bool = True
     reduce: Reduce = field(default=Drawn.mean)
     is_mean: bool = True
+    within: tuple[float, float] = (-np.inf, np.inf)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -91,7 +93,7 @@ class Measure:
             if draws is not None and found.draws is not None:
                 draws[place] = np.resize(found.draws, draws.shape[-1])
         drawn = resample(values, draws, self.how.draws, self.how.seed)
-        return None if drawn is None else self.reduce(drawn)
+        return None if drawn is None else np.clip(drawn.widened(self.reduce(drawn)), *self.within)
 
     def pooled(self) -> Pooled | None:
         """Its value with interval; None where it has none."""
@@ -102,7 +104,7 @@ class Measure:
         return Pooled(
             value=float(drawn[0]),
             ci95=interval(drawn),
-            p=p_value(drawn),
+            p=resampled_p(drawn),
             models=len({place[0] for place in there}),
             kinds=len({place[1] for place in there}) if self.shifted else 0,
             cells=sum(found.cells for found in there.values()),
@@ -158,8 +160,3 @@ def sizes(grid: Grid) -> list[float]:
 def interval(drawn: np.ndarray) -> tuple[float, float]:
     """Percentile interval; of a value that was not resampled the value twice."""
     return resampled_interval(drawn) if len(drawn) > 1 else (float(drawn[0]), float(drawn[0]))
-
-
-def p_value(drawn: np.ndarray) -> float:
-    """Two-sided bootstrap p-value that the value is 0."""
-    return resampled_p(drawn)

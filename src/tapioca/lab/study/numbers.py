@@ -90,30 +90,33 @@ class Numbers:
         return Plans(cell.kept)
 
     def _model(self, model: int) -> None:
+        """All of a model; nothing without its ID cell."""
         reference = self.grid.reference(model)
         if reference is None:
             return
-        plans = self.plans(model)
-        on_id = gains(reference, self.draws, self.seed)
+        plans, on_id = self.plans(model), gains(reference, self.draws, self.seed)
         chosen = self.reference[model] = choose(plans, reference)
-        self._put("id gain", (model, 0, 0), number(on_id[:, chosen.best], on_id_prompts := reference.test.shape[1]))
-        self._put("id mildest", (model, 0, 0), number(on_id[:, chosen.mildest], on_id_prompts))
+        for name, best in (("id gain", chosen.best), ("id mildest", chosen.mildest)):
+            self._put(name, (model, 0, 0), number(on_id[:, best], reference.test.shape[1]))
         for kind in range(len(self.grid.kinds)):
-            cells = self.grid.strengths(model, kind) or []
-            choices = [choose(plans, cell) for cell in cells]
-            fixed = choices[self.grid.setting.fixed].best if cells else 0
-            curves = {"anew": [on_id[:, chosen.best]], "fixed": [on_id[:, fixed]]}
-            for at, (cell, choice) in enumerate(zip(cells, choices, strict=True)):
-                place = (model, kind, at)
-                rows = gains(cell, self.draws, self.seed)
-                self.choices[place], self.told[place] = choice, tell(cell, rows, choice.best, self.margin)
-                self._put("gain on id", place, number(on_id[:, choice.best], on_id_prompts))
-                self._gains(place, cell, rows, plans, choice, fixed)
-                self._geometry(place, cell, rows, plans, choice)
-                curves["anew"].append(rows[:, choice.best])
-                curves["fixed"].append(rows[:, fixed])
-            if cells:
-                self._strengths((model, kind, 0), cells, curves)
+            if cells := self.grid.strengths(model, kind):
+                self._pair(model, kind, cells, plans, on_id)
+
+    def _pair(self, model: int, kind: int, cells: list[Cell], plans: Plans, on_id: np.ndarray) -> None:
+        """One kind of shift, strength by strength and over all."""
+        choices = [choose(plans, cell) for cell in cells]
+        fixed = choices[self.grid.setting.fixed].best
+        on_id_prompts = (self.grid.reference(model) or cells[0]).test.shape[1]
+        curves = {"anew": [on_id[:, self.reference[model].best]], "fixed": [on_id[:, fixed]]}
+        for at, (cell, choice) in enumerate(zip(cells, choices, strict=True)):
+            place, rows = (model, kind, at), gains(cell, self.draws, self.seed)
+            self.choices[place], self.told[place] = choice, tell(cell, rows, choice.best, self.margin)
+            self._put("gain on id", place, number(on_id[:, choice.best], on_id_prompts))
+            self._gains(place, cell, rows, plans, choice, fixed)
+            self._geometry(place, cell, rows, plans, choice)
+            curves["anew"].append(rows[:, choice.best])
+            curves["fixed"].append(rows[:, fixed])
+        self._strengths((model, kind, 0), cells, curves)
 
     def _put(self, name: str, place: Place, found: Number) -> None:
         self.tables[name][place] = found
@@ -156,7 +159,7 @@ class Numbers:
         what two ID samples of the size differ by in the mean."""
         prompts, dial = sum(cell.test.shape[1] for cell in cells), np.arange(len(cells) + 1.0)
         for name, columns in curves.items():
-            self._put(f"{name} at zero", place, number(columns[0], cells[0].test.shape[1]))
+            self._put(f"{name} at zero", place, number(columns[0], prompts))
             self._put(f"{name} with strength", place, ranks(np.stack(columns, axis=1), dial, prompts, len(cells)))
         for at, kind in enumerate(KINDS):
             draws = min(cell.deviation.shape[1] for cell in cells)
