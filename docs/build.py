@@ -14,6 +14,7 @@ COMMANDS = (
     [],
     ["prune"],
     ["compare"],
+    ["diagnose"],
     ["profile"],
     ["space"],
     ["scale"],
@@ -26,6 +27,7 @@ COMMANDS = (
     ["lab"],
     ["lab", "shifts"],
     ["lab", "train"],
+    ["lab", "tune"],
     ["lab", "train-text"],
 )
 HERE = Path(__file__).parent

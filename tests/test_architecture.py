@@ -22,13 +22,25 @@ LEVELS = [
     {"flows"},
     {"lab", "checkpoints", "report"},
     {"evaluate", "observe", "search", "runs"},
-    {"models", "tasks", "geometry", "stats"},
+    {"models", "tasks", "geometry", "stats", "diagnosis"},
     {"records", "registry", "disk"},
     {"errors"},
 ]
 """Rooms from the outside in. A room imports itself and rooms further down; `tapioca` itself only names things."""
 
-WITHOUT_TORCH = {"records", "registry", "disk", "errors", "search", "runs", "report", "stats", "geometry", "cli"}
+WITHOUT_TORCH = {
+    "records",
+    "registry",
+    "disk",
+    "errors",
+    "search",
+    "runs",
+    "report",
+    "stats",
+    "geometry",
+    "diagnosis",
+    "cli",
+}
 MEETING_POINTS = {"evaluate", "observe", "flows", "api"}
 
 

@@ -14,7 +14,7 @@ import wrapt
 from tapioca.registry import Registry
 
 if TYPE_CHECKING:
-    from tapioca.api import compare, export, profile, prune, scale, space
+    from tapioca.api import compare, diagnose, export, profile, prune, scale, space
     from tapioca.errors import TapiocaError
     from tapioca.models.edit import apply
     from tapioca.models.load import load
@@ -27,6 +27,7 @@ _PUBLIC = Registry(
         "TapiocaError": "tapioca.errors:TapiocaError",
         "apply": "tapioca.models.edit:apply",
         "compare": "tapioca.api:compare",
+        "diagnose": "tapioca.api:diagnose",
         "export": "tapioca.api:export",
         "load": "tapioca.models.load:load",
         "profile": "tapioca.api:profile",
@@ -36,7 +37,19 @@ _PUBLIC = Registry(
     },
 )
 
-__all__ = ["Plan", "TapiocaError", "apply", "compare", "export", "load", "profile", "prune", "scale", "space"]
+__all__ = [
+    "Plan",
+    "TapiocaError",
+    "apply",
+    "compare",
+    "diagnose",
+    "export",
+    "load",
+    "profile",
+    "prune",
+    "scale",
+    "space",
+]
 
 
 def __getattr__(name: str) -> Any:

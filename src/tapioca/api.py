@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tapioca.errors import UsageError
 from tapioca.flows.compare import compare as compare_flow
+from tapioca.flows.diagnose import diagnose as diagnose_flow
 from tapioca.flows.every_plan import space as space_flow
 from tapioca.flows.export import Exported, export
 from tapioca.flows.profile import profile as profile_flow
@@ -24,6 +25,8 @@ from tapioca.records import (
     CompareConfig,
     CompareInfo,
     DataConfig,
+    DiagnoseConfig,
+    DiagnoseInfo,
     Plan,
     ProfileConfig,
     ProfileInfo,
@@ -37,7 +40,7 @@ from tapioca.records import (
 from tapioca.report.screen import LiveScreen
 from tapioca.tasks.base import Task
 
-__all__ = ["Exported", "compare", "export", "profile", "prune", "scale", "space"]
+__all__ = ["Exported", "compare", "diagnose", "export", "profile", "prune", "scale", "space"]
 
 Info = TypeVar("Info")
 
@@ -195,6 +198,34 @@ def profile(
     given = {**options, "plan": None if live else plan}
     flow = partial(profile_flow, plan=live)
     return _run(flow, ProfileConfig, model, tokenizer, task, reference, progress, given)
+
+
+def diagnose(
+    model: str | Path | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    task: str | Path | Task,
+    reference: str | Path | Task,
+    progress: bool = True,
+    **options: Any,
+) -> DiagnoseInfo:
+    """Say before any search, and without answers, whether inputs are in distribution, distorted or misaligned.
+
+    Args:
+        model: a folder, a hub id, or a live transformers model.
+        tokenizer: of a live model.
+        task: the inputs in question: a file, lab:SHIFT=STRENGTH, or a task object; answers are not used.
+        reference: the ID data, of the same form.
+        progress: show a progress display.
+        options: any field of `DiagnoseConfig`, as on the command line.
+
+    Returns:
+        The verdict in `said`, the evidence, what to expect of pruning and how well the judge does; stored in its `folder`.
+
+    Raises:
+        TapiocaError: one line about what is wrong.
+    """
+    return _run(diagnose_flow, DiagnoseConfig, model, tokenizer, task, reference, progress, options)
 
 
 def _name(task: str | Path | Task) -> str:

@@ -14,11 +14,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, 
 
 from tapioca.errors import DataError, UsageError
 from tapioca.evaluate import evaluate
+from tapioca.flows.data import read_task
 from tapioca.lab.config import TextConfig
-from tapioca.lab.corpus import Text, read_corpus
+from tapioca.lab.corpus import Text, load_held_out, read_corpus
 from tapioca.lab.language import measure, train_text
 from tapioca.lab.words import EOS_ID, OpenVocabulary, word_tokenizer
-from tapioca.models.load import load
+from tapioca.models.load import PACKAGED, load
 from tapioca.records import Plan
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
@@ -210,7 +211,52 @@ def test_a_training_on_other_data_is_not_continued(tmp_path: Path) -> None:
         train_text(config)
 
 
-def test_the_model_of_the_studies_is_what_its_record_says(shared: Path) -> None:
+@pytest.mark.parametrize("make", [label_task, choice_task, writing_task])
+def test_the_rows_left_out_are_a_task_of_their_own(make, tmp_path: Path) -> None:
+    """They are the very texts of the training's own measurement, none of those it read, and the same every time."""
+    config = TextConfig(task=make(tmp_path), out=tmp_path / "m", steps=1, seed=4, held_out=0.25, **TINY)
+    train_text(config)
+    loaded = load(tmp_path / "m")
+    assert loaded.tokenizer is not None
+    task = read_task(f"held-out:{tmp_path / 'm'}", loaded, {"score": "likelihood"})
+    whole = load_task(config.task, Encoder(loaded.tokenizer, 128), {"score": "likelihood"})
+    corpus = read_corpus(config)
+    prompts = [text.ids[: text.answer] for text in corpus.held_out]
+    assert [example.prompt for example in task.examples] == prompts
+    assert len(prompts) == json.loads((tmp_path / "m" / "training.json").read_text())["held_out"]["rows"] > 2
+    assert not {text.ids for text in corpus.trained} & {text.ids for text in corpus.held_out}
+    assert {example.id for example in task.examples} < {example.id for example in whole.examples}
+    assert (type(task), task.metric, task.opening) == (type(whole), whole.metric, whole.opening)
+    again = read_task(f"held-out:{tmp_path / 'm'}", loaded, {"score": "likelihood"})
+    assert (again.name, again.digest) == (f"held-out:{tmp_path / 'm'}", task.digest)
+    assert f"the {len(prompts)} of {len(whole.examples)} rows" in task.notes[-1]
+    other = read_corpus(config.model_copy(update={"seed": 5}))
+    assert {text.ids for text in other.held_out} != {text.ids for text in corpus.held_out}
+
+
+def test_rows_left_out_that_cannot_be_told(tmp_path: Path) -> None:
+    config = TextConfig(task=label_task(tmp_path), out=tmp_path / "m", steps=1, **TINY)
+    train_text(config)
+    train_text(TextConfig(task=config.task, out=tmp_path / "all", steps=1, held_out=0, **TINY))
+    encoder = Encoder(reload(tmp_path / "m")[1], 128)
+
+    def refused(name: str, message: str, **given: object) -> None:
+        with pytest.raises(DataError, match=message) as caught:
+            load_held_out(name, encoder, given)
+        assert "\n" not in str(caught.value)
+
+    refused(f"held-out:{tmp_path}", "is no model of tapioca lab train-text; expected a folder with its training.json")
+    refused("held-out:learner", "learner is no model of tapioca lab train-text")
+    refused(f"held-out:{PACKAGED['learner']}", "is no model of tapioca lab train-text")
+    refused(f"held-out:{tmp_path / 'all'}", "the training held no rows out; train with --held-out above 0")
+    refused(f"held-out:{tmp_path / 'm'}", "128 examples of 64 rows; ask one question", kind="perplexity", window=4)
+    label_task(tmp_path, rows=60)
+    refused(f"held-out:{tmp_path / 'm'}", "pets.yaml is no longer what the model was trained on; restore the file")
+    (tmp_path / "pets.jsonl").unlink()
+    refused(f"held-out:{tmp_path / 'm'}", "No such file or directory .read again where its training ran")
+
+
+def test_the_model_of_the_studies_is_what_its_record_says(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its answers on the rows it was never trained on; needs the real sentences."""
     folder = ROOT / "studies" / "weights" / "movie_sentences"
     said = json.loads((folder / "training.json").read_text())
@@ -221,4 +267,7 @@ def test_the_model_of_the_studies_is_what_its_record_says(shared: Path) -> None:
     assert tokenizer.decode([4 + at for at in range(9)]).split() == list(corpus.words[:9])
     assert measure(model, corpus.held_out) == pytest.approx(said["held_out"], rel=1e-4)
     assert said["held_out"]["answers_right"] > 0.7
+    monkeypatch.chdir(ROOT)
+    task = load_held_out(f"held-out:{folder}", Encoder(tokenizer, config.context), {})
+    assert [example.prompt for example in task.examples] == [text.ids[: text.answer] for text in corpus.held_out]
     assert (folder / "model.safetensors").stat().st_size < 4_000_000

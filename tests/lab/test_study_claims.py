@@ -146,8 +146,14 @@ def test_c8(slope: float, moved: float, decision: Decision) -> None:
 def test_c8_leaves_out_empty_plans_and_asks_for_more_than_random_sets_do() -> None:
     asked = setting(strengths=1)
     found, swept = cells(SURE, asked), doses(asked, 0.5, 0.2)
-    empty = [replace(one, layers=one.layers & (np.arange(4) > 0)[:, None]) for one in swept[:3]] + swept[3:]
-    finding = bench(found, asked, empty)._claim("C8").finding("error with norm deviation over scales")
+    places = {(one.where.model, one.where.kind) for one in swept[:3]}
+    worse = [  # where every plan is worse on the search prompts, greedy's is empty
+        replace(one, search=one.search * np.where(one.kept.all(1), 1, 9)[:, None])
+        if (one.where.model, one.where.kind) in places
+        else one
+        for one in found
+    ]
+    finding = bench(worse, asked, swept)._claim("C8").finding("error with norm deviation over scales")
     assert finding.left_out == 3
     assert finding.pooled is not None
     assert finding.pooled.cells == 13

@@ -250,11 +250,14 @@ def test_at_the_floor_the_way_out_is_said(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
-def test_a_run_guided_by_the_likelihood(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("longest", "tokens"), [(256, 64), (64, 32)])
+def test_a_run_guided_by_the_likelihood(tmp_path: Path, longest: int, tokens: int) -> None:
+    model = tiny("llama")
+    model.config.max_position_embeddings = longest
     load(tmp_path, rows(40, "yes no"))
     (tmp_path / "task.yaml").write_text("kind: generate\nmax_new_tokens: 6\nstop: ['cat']\n")
     info = tapioca.prune(
-        tiny("llama"), whole_tokenizer(), task=tmp_path / "task.jsonl", score="likelihood", out=tmp_path / "run",
+        model, whole_tokenizer(), task=tmp_path / "task.jsonl", score="likelihood", out=tmp_path / "run",
         progress=False, max_drops=1, random_plans=2,
     )  # fmt: skip
     main = next(judged for judged in info.judgements if judged.plan == info.shown)
@@ -263,9 +266,9 @@ def test_a_run_guided_by_the_likelihood(tmp_path: Path) -> None:
     assert 0 < main.truncated[0] <= 20
     canary = info.canary
     assert canary is not None
-    assert (canary.plan, canary.prompts, canary.tokens) == (info.shown, 8, 64)
+    assert (canary.plan, canary.prompts, canary.tokens) == (info.shown, 8, tokens)
     page = (info.folder / "report.html").read_text()
-    assert "8 free texts of at most 64 tokens" in page
+    assert f"8 free texts of at most {tokens} tokens" in page
     assert "xact match of" in page
     assert type(info).model_validate_json(info.model_dump_json()) == info
 

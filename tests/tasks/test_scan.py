@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tapioca.lab.config import TextConfig
+from tapioca.lab.corpus import read_corpus
 from tapioca.lab.words import EOS_ID, OpenVocabulary, word_tokenizer
 from tapioca.tasks.files import load_task
 from tapioca.tasks.generate import ANSWER_LOSS, EXACT_MATCH
@@ -53,3 +55,15 @@ def test_the_right_actions_are_marked_right(shared: Path) -> None:
     assert asked.ended(gold)
     assert asked.marking.right(asked.text(gold), example.answer)
     assert not asked.marking.right(asked.text([*gold[2:]]), example.answer)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_seeds_of_the_study_train_on_jump_alone(seed: int, shared: Path) -> None:
+    """Its rows are one group, which a seed may hold out; then nothing could be expected of the OOD commands."""
+    task = str(TASKS / "scan_jump_train.yaml")
+    corpus = read_corpus(TextConfig(task=task, out=Path("x"), context=CONTEXT, seed=seed))
+    jump = 4 + corpus.words.index("jump")
+    alone = [text.ids[1] == jump and text.answer == 4 for text in corpus.trained]
+    assert (sum(alone), len(corpus.held_out)) == (1467, 1320)
+    assert not any(jump in text.ids for text in corpus.held_out)
+    assert not {text.ids for text in corpus.trained} & {text.ids for text in corpus.held_out}

@@ -1,4 +1,4 @@
-"""tapioca lab train, tapioca lab train-text and tapioca lab shifts"""
+"""tapioca lab train, tune, train-text, shifts and study"""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from tapioca.cli.options import from_record
-from tapioca.lab.config import TextConfig, TrainConfig, Training
+from tapioca.lab.config import TextConfig, TrainConfig, Training, TuneConfig
+from tapioca.records.study import StudyConfig
 
 if TYPE_CHECKING:
     from tapioca.lab.loop import OnStep
@@ -28,12 +29,32 @@ def run_train(config: TrainConfig) -> None:
         train(config, on_step)
 
 
+def run_tune(config: TuneConfig) -> None:
+    """Train an in-context learner on, on a shift or, as a control, on ID data; interrupted, the same command goes on."""
+    from tapioca.lab.tune import tune
+
+    with _shown(config) as on_step:
+        tune(config, on_step)
+
+
 def run_train_text(config: TextConfig) -> None:
     """Train a small language model on the questions of a task and their answers; interrupted, the same command goes on."""
     from tapioca.lab.language import train_text
 
     with _shown(config) as on_step:
         train_text(config, on_step)
+
+
+def run_study(config: StudyConfig) -> None:
+    """Measure what a study asks for and judge its claims by the rules in its file; interrupted, the same command goes on."""
+    from tapioca.flows.study import study
+    from tapioca.report.screen import LiveScreen
+    from tapioca.report.study import show_study
+
+    console = Console()
+    with LiveScreen(console) as screen:
+        info = study(config, screen)
+    show_study(info, console)
 
 
 def run_shifts() -> None:
@@ -79,4 +100,6 @@ def _shown(config: Training) -> Iterator[OnStep]:
 
 app.command("shifts")(run_shifts)
 app.command("train")(from_record(TrainConfig, run_train))
+app.command("tune")(from_record(TuneConfig, run_tune, argument="model"))
 app.command("train-text")(from_record(TextConfig, run_train_text, argument="task"))
+app.command("study")(from_record(StudyConfig, run_study, argument="file"))

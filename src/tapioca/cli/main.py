@@ -9,7 +9,21 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tapioca.cli import apply, compare, demo, export, inspect, lab, profile, prune, report, scale, space, tasks
+from tapioca.cli import (
+    apply,
+    compare,
+    demo,
+    diagnose,
+    export,
+    inspect,
+    lab,
+    profile,
+    prune,
+    report,
+    scale,
+    space,
+    tasks,
+)
 from tapioca.errors import TapiocaError
 
 STOPPED = 130
@@ -22,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (prune, compare, profile, scale, space, tasks, report, export, apply, inspect, demo):
+for module in (prune, compare, diagnose, profile, scale, space, tasks, report, export, apply, inspect, demo):
     module.add_to(app)
 app.add_typer(lab.app, name="lab")
 

@@ -16,12 +16,14 @@ def add_to(app: typer.Typer) -> None:
 
 def run(
     run: Annotated[
-        Path, typer.Argument(help="Run folder of `tapioca prune`, `compare`, `profile`, `scale` or `space`.")
+        Path,
+        typer.Argument(help="Run folder of `tapioca prune`, `compare`, `diagnose`, `profile`, `scale` or `space`."),
     ],
 ) -> None:
     """Print a finished run and build its page again from what is stored; needs no torch."""
-    from tapioca.records import CompareInfo, ProfileInfo, ScaleInfo, SpaceInfo
+    from tapioca.records import CompareInfo, DiagnoseInfo, ProfileInfo, ScaleInfo, SpaceInfo
     from tapioca.report.compare import show_compare, write_compare_page
+    from tapioca.report.diagnose import show_diagnosis, write_diagnose_page
     from tapioca.report.page import write_page
     from tapioca.report.profile import show_profile, write_profile_page
     from tapioca.report.scale import show_scale, write_scale_page
@@ -31,6 +33,7 @@ def run(
 
     others: tuple[tuple[Any, Any, Any], ...] = (
         (CompareInfo, write_compare_page, show_compare),
+        (DiagnoseInfo, write_diagnose_page, show_diagnosis),
         (ProfileInfo, write_profile_page, show_profile),
         (ScaleInfo, write_scale_page, show_scale),
         (SpaceInfo, write_space_page, show_space),

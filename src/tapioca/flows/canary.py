@@ -14,7 +14,7 @@ from tapioca.records import Canary, Example, Fluency, Plan, Row
 from tapioca.tasks.perplexity import Perplexity
 
 PROMPTS, TOKENS, EARLY, GRAM = 8, 64, 16, 4
-"""Texts written, tokens of each, what counts as stopping early, and the length of the pieces that may repeat."""
+"""Texts written, most tokens of each, what counts as stopping early, and the length of the pieces that may repeat."""
 
 
 def sing(job: Job, plan: Plan) -> Canary | None:
@@ -28,8 +28,9 @@ def sing(job: Job, plan: Plan) -> Canary | None:
         return None
     job.watcher.stage("canary: a few free continuations", 0)
     prompts = sample(job.test["ood"].examples, PROMPTS, job.config.seed)
-    full, planned = (_fluency(job, under, prompts) for under in (Plan.full(plan.n_layers), plan))
-    return Canary(plan=plan, prompts=len(prompts), tokens=TOKENS, full=full, planned=planned)
+    tokens = min(TOKENS, max_length(model) // 2)  # a short context has room for a prompt too
+    full, planned = (_fluency(job, under, prompts, tokens) for under in (Plan.full(plan.n_layers), plan))
+    return Canary(plan=plan, prompts=len(prompts), tokens=tokens, full=full, planned=planned)
 
 
 def repetition(ids: np.ndarray) -> float:
@@ -38,13 +39,13 @@ def repetition(ids: np.ndarray) -> float:
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
-def _fluency(job: Job, plan: Plan, examples: tuple[Example, ...]) -> Fluency:
+def _fluency(job: Job, plan: Plan, examples: tuple[Example, ...], tokens: int) -> Fluency:
     """What is written under a plan, and what the full model thinks of it."""
     model = job.loaded.model
-    room = max_length(model) - TOKENS  # running text fills the window; continue its first part
+    room = max_length(model) - tokens  # running text fills the window; continue its first part
     prompts = [tuple(example.prompt[:room]) for example in examples]
     with apply(model, plan):
-        written = decode(model, prompts, TOKENS, lambda ids: False)
+        written = decode(model, prompts, tokens, lambda ids: False)
     texts = tuple(
         Example(
             id=example.id,

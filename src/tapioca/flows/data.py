@@ -20,6 +20,7 @@ SOURCES = Registry(
     "task source",
     {
         "lab": "tapioca.lab.tasks:load_lab",
+        "held-out": "tapioca.lab.corpus:load_held_out",
         "harness": "tapioca.tasks.harness_docs:load_harness",
         "file": "tapioca.tasks.files:load_task",
     },
@@ -27,14 +28,14 @@ SOURCES = Registry(
 
 
 def read_task(name: str, loaded: Loaded, given: dict[str, Any]) -> Task:
-    """Read one task by name: lab:..., harness:..., or a file."""
+    """Read one task by name: lab:..., held-out:..., harness:..., or a file."""
     model, tokenizer = loaded
     labels, longest = head_labels(model), max_length(model)
     if tokenizer and labels:  # an encoder's position table may begin with places no token takes
         longest = min(longest, tokenizer.model_max_length)
     encoder = Encoder(tokenizer, longest, labels) if tokenizer else None
     source, colon, _ = name.partition(":")
-    task: Task = SOURCES[source if colon and source in ("lab", "harness") else "file"](name, encoder, given)
+    task: Task = SOURCES[source if colon and source in ("lab", "held-out", "harness") else "file"](name, encoder, given)
     return task
 
 

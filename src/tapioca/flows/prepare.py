@@ -38,6 +38,7 @@ NOT_IN_MANIFEST = {
     "out",
     "plan",
     "dry_run",
+    "judge",
     "device",
     "memory",
     "trust_remote_code",

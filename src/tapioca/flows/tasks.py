@@ -43,7 +43,7 @@ def show_task(name: str, model: str, count: int, given: dict[str, Any], revision
         metric=task.metric,
         notes=task.notes,
         examples=len(task.examples),
-        chance=None if task.chance is None else float(task.chance.mean()),
+        chance=None if task.chance is None or task.metric.kind == "error" else float(task.chance.mean()),
         labels=task.balance,
         shown=tuple((example.text, *row_tokens(loaded, example)) for example in task.examples[:count]),
     )

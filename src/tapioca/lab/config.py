@@ -5,24 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tapioca.lab.functions import MOST_DEGREE, MOST_POINTS, Polynomials
 from tapioca.records import Request
 
 
 class Training(Request):
-    """What every training is asked: given this record, its data and one machine, the weights follow."""
+    """What every training is asked: given this record, what it names and one machine, the weights follow."""
 
     out: Path = Field(description="Folder for the model; an interrupted training there is continued.")
-    layers: int = Field(default=8, ge=1, description="Number of layers.")
-    width: int = Field(default=64, ge=8, description="Width of the residual stream.")
-    heads: int = Field(default=4, ge=1, description="Attention heads.")
     steps: int = Field(default=15_000, ge=1, description="Optimiser steps.")
     batch: int = Field(default=64, ge=1, le=65_536, description="Prompts in a step.")
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Peak learning rate of AdamW.")
     warmup: int = Field(default=500, ge=0, description="Steps of linear warm-up before the cosine decay.")
-    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the weights and of every batch.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of every batch, and of weights that are new.")
+
+
+class NewModel(Training):
+    """What a training from scratch is asked beside: the shape of the model."""
+
+    layers: int = Field(default=8, ge=1, description="Number of layers.")
+    width: int = Field(default=64, ge=8, description="Width of the residual stream.")
+    heads: int = Field(default=4, ge=1, description="Attention heads.")
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
@@ -33,7 +38,7 @@ class Training(Request):
         return self
 
 
-class TrainConfig(Training):
+class TrainConfig(NewModel):
     """The request behind `tapioca lab train`."""
 
     degree: int = Field(default=3, ge=0, le=MOST_DEGREE, description="Highest degree of the polynomials.")
@@ -55,7 +60,7 @@ class TrainConfig(Training):
         return Polynomials(degree=self.degree, least_degree=self.least_degree, points=self.points, noise=self.noise)
 
 
-class TextConfig(Training):
+class TextConfig(NewModel):
     """The request behind `tapioca lab train-text`."""
 
     task: str = Field(
@@ -69,3 +74,22 @@ class TextConfig(Training):
     steps: int = Field(default=2000, ge=1, description="Optimiser steps.")
     batch: int = Field(default=32, ge=1, le=65_536, description="Rows in a step.")
     warmup: int = Field(default=100, ge=0, description="Steps of linear warm-up before the cosine decay.")
+
+
+class TuneConfig(Training):
+    """The request behind `tapioca lab tune`."""
+
+    model: str = Field(min_length=1, description="In-context learner of the lab to go on from: a folder, or learner.")
+    task: str = Field(
+        min_length=1, description="What to train it on: lab:SHIFT=STRENGTH, or lab:id for a control tuned equally long."
+    )
+    steps: int = Field(default=500, ge=1, description="Optimiser steps.")
+    learning_rate: float = Field(default=3e-4, gt=0, le=1, description="Peak learning rate of AdamW.")
+    warmup: int = Field(default=50, ge=0, description="Steps of linear warm-up before the cosine decay.")
+
+    @field_validator("task")
+    @classmethod
+    def _is_of_the_lab(cls, value: str) -> str:
+        if not value.startswith("lab:"):
+            raise ValueError("a learner is tuned on lab:id or lab:SHIFT=STRENGTH")
+        return value

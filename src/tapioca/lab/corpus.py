@@ -1,11 +1,14 @@
-"""What a small language model is trained on: the questions of a task and their gold answers, as words."""
+"""What a small language model is trained on, the questions of a task and their gold answers, and what it is not."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-from tapioca.errors import DataError
+from tapioca.errors import DataError, UsageError
 from tapioca.lab.config import TextConfig
 from tapioca.lab.words import EOS_ID, SPECIAL, UNK_ID, OpenVocabulary
 from tapioca.records import Example
@@ -14,6 +17,10 @@ from tapioca.tasks.choice import Choice, Label
 from tapioca.tasks.files import load_task
 from tapioca.tasks.generate import Generate
 from tapioca.tasks.split import search_groups
+from tapioca.tasks.text import Encoder
+
+HELD_OUT = "held-out:"
+"""How the names of tasks begin that ask what a training left out."""
 
 
 @dataclass(frozen=True)
@@ -47,26 +54,79 @@ def read_corpus(config: TextConfig) -> Corpus:
         DataError: the task cannot be read, asks nothing that has an answer, has a row longer than the context, or is
             held out as a whole.
     """
-    encoder = OpenVocabulary(config.context - 1)  # a place is left for EOS
-    task = load_task(config.task, encoder, {})
-    if not isinstance(task, (Choice, Label, Generate)):
-        raise DataError(f"{config.task} has no answers to learn; expected a task of kind choice, label or generate")
-    groups = search_groups([task.examples], config.held_out, config.seed)
+    words = OpenVocabulary(config.context - 1)  # a place is left for EOS
+    task, held = _asked(config, words)
     texts = [_text(task, example) for example in task.examples]
-    held = [example.group in groups for example in task.examples]
     counts = Counter(token for text, out in zip(texts, held, strict=True) if not out for token in text.ids)
     if not counts:
         raise DataError(f"{config.task}: all {len(texts)} rows are held out; give more rows or a smaller --held-out")
     kept = [token for token, _ in counts.most_common() if token >= len(SPECIAL)][: config.vocabulary]
     known = {token: at for at, token in enumerate([*range(len(SPECIAL)), *kept])}
     closed = [replace(text, ids=tuple(known.get(token, UNK_ID) for token in text.ids)) for text in texts]
-    names = list(encoder.ids)
+    names = list(words.ids)
     return Corpus(
         words=tuple(names[token] for token in kept),
         trained=tuple(text for text, out in zip(closed, held, strict=True) if not out),
         held_out=tuple(text for text, out in zip(closed, held, strict=True) if out),
         digest=task.digest,
     )
+
+
+def load_held_out(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task:
+    """The rows that the training of a small language model left out, as a task: ID data that the model has never seen.
+
+    Args:
+        name: "held-out:FOLDER", the folder of a model of `train_text`. Its record says which task, share and seed; the
+            path of the task is relative to where the training ran.
+        encoder: the text encoder of the model that is asked.
+        given: what the user says about the task, as for a file.
+
+    Raises:
+        DataError: the folder has no record of such a training, or it held no rows out; or the task cannot be read,
+            is no longer what was trained on, or is asked otherwise than row by row.
+    """
+    config, digest = _trained(name)
+    try:
+        known, held = _asked(config, OpenVocabulary(config.context - 1))
+        whole = load_task(config.task, encoder, given)
+    except DataError as error:
+        raise DataError(f"{name}: {error} (read again where its training ran)") from error
+    if known.digest != digest:
+        raise DataError(f"{name}: {config.task} is no longer what the model was trained on; restore the file")
+    if len(whole.examples) != len(held):
+        raise DataError(
+            f"{name}: {len(whole.examples)} examples of {len(held)} rows; ask one question a row, as trained"
+        )
+    if not any(held):
+        raise DataError(f"{name}: the training held no rows out; train with --held-out above 0")
+    kept = tuple(example for example, out in zip(whole.examples, held, strict=True) if out)
+    note = f"{name}: the {len(kept)} of {len(held)} rows of {config.task} that this model was not trained on"
+    return replace(whole, name=name, examples=kept, notes=(*whole.notes, note))
+
+
+def _trained(name: str) -> tuple[TextConfig, str]:
+    """The request of a training, and the digest of what it read."""
+    folder = Path(name.removeprefix(HELD_OUT))
+    try:
+        said = json.loads((folder / "training.json").read_text(encoding="utf-8"))["config"]
+        digest = said.pop("data")
+        return TextConfig(**said, out=folder), digest
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
+        raise DataError(
+            f"{name}: {folder} is no model of tapioca lab train-text; expected a folder with its training.json"
+        ) from error
+
+
+def _asked(config: TextConfig, words: OpenVocabulary) -> tuple[Task, list[bool]]:
+    """The task of a training, and which of its examples are held out; groups are never split.
+
+    Where rows have no group, theirs depends on the ids of their words, so only a new vocabulary finds the same again.
+    """
+    task = load_task(config.task, words, {})
+    if not isinstance(task, (Choice, Label, Generate)):
+        raise DataError(f"{config.task} has no answers to learn; expected a task of kind choice, label or generate")
+    groups = search_groups([task.examples], config.held_out, config.seed)
+    return task, [example.group in groups for example in task.examples]
 
 
 def _text(task: Task, example: Example) -> Text:

@@ -39,7 +39,12 @@ def train_text(config: TextConfig, on_step: OnStep | None = None, checkpoint_eve
     ids: dict[str, Any] = {"pad_token_id": PAD_ID, "bos_token_id": BOS_ID, "eos_token_id": EOS_ID}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), tie_word_embeddings=True, **ids, **shape))
     record = fit(
-        config, model, lambda step: _loss(model, config, corpus.trained, step), on_step, checkpoint_every, corpus.digest
+        config,
+        model,
+        lambda step: _loss(model, config, corpus.trained, step),
+        on_step,
+        checkpoint_every,
+        data=corpus.digest,
     )
     record["held_out"] = measure(model, corpus.held_out)
     tokenizer.save_pretrained(config.out)

@@ -41,17 +41,17 @@ def fit(
     loss_at: Callable[[int], torch.Tensor],
     on_step: OnStep | None = None,
     checkpoint_every: int = 500,
-    data: str = "",
+    **digests: str,
 ) -> dict[str, Any]:
     """Train a model, from its last checkpoint where `config.out` has one.
 
     Args:
         config: the request; a checkpoint of another one is refused.
-        model: with fresh weights; left in evaluation mode.
+        model: with the weights it begins with; left in evaluation mode.
         loss_at: gives the loss on the batch that belongs to a step, numbered from 0.
         on_step: told about every step.
         checkpoint_every: steps between checkpoints.
-        data: digest of the data where the config only names them, to refuse a checkpoint made on others.
+        digests: of what the config only names (data, the weights to begin with), to refuse a checkpoint made on others.
 
     Returns:
         What `training.json` says: the config, the threads, and the loss over the steps.
@@ -59,7 +59,7 @@ def fit(
     Raises:
         UsageError: the folder holds the training of another config.
     """
-    said = {**config.model_dump(exclude={"out"}), **({"data": data} if data else {})}
+    said = {**config.model_dump(exclude={"out"}), **digests}
     model.train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, config))

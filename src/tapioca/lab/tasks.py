@@ -12,6 +12,7 @@ import numpy as np
 from tapioca.errors import UsageError
 from tapioca.lab.functions import MOST_DEGREE, MOST_POINTS, Polynomials, Prompts
 from tapioca.lab.shifts import find
+from tapioca.lab.shifts.base import Kind
 from tapioca.tasks.regress import BURN_IN, Regression, prompt_example
 from tapioca.tasks.text import Encoder
 
@@ -27,6 +28,28 @@ class Options:
     least_degree: int | None = None
     noise: float = 0.0
     scored: int | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a name says: the shift by name and as its kind (None for ID data), its strength, and the options."""
+
+    shift: str
+    kind: Kind | None
+    strength: float
+    options: Options
+
+    @property
+    def scored(self) -> int | None:
+        """How many of the last points are scored; None where neither the name nor the shift says it."""
+        return self.options.scored or (1 if self.kind and self.kind.query_only else None)
+
+    @property
+    def stream(self) -> int:
+        """A random stream of its own for every shift, strength and way of asking."""
+        asked = {name: getattr(self.options, name) for name in ("least_degree", "noise", "scored")}
+        told = "".join(f" {name}={value}" for name, value in asked.items() if value != getattr(Options, name))
+        return int.from_bytes(hashlib.sha256(f"{self.shift} {self.strength}{told}".encode()).digest()[:8], "big")
 
 
 @dataclass(frozen=True)
@@ -67,37 +90,51 @@ def draw_named(name: str) -> Named:
     Raises:
         UsageError: as `load_lab`.
     """
-    shift, strength, options = _parse(name)
+    asked = _parse(name)
+    options, scored = asked.options, asked.scored
+    if scored is None and options.points <= BURN_IN:
+        raise UsageError(f"{name}: the first {BURN_IN} points are not scored; expected more points, or scored=1")
+    prompts = _drawn(asked, options.n, np.random.default_rng([options.seed, asked.stream]))
+    return Named(prompts, scored or options.points - BURN_IN)
+
+
+def draw_batch(name: str, n: int, seed: int, step: int) -> Named:
+    """Fresh prompts from the distribution of a name, for one step of a training; no data set of any name has them.
+
+    Args:
+        name: as for `load_lab`, but n and seed are the training's own.
+        n: prompts.
+        seed: of the training.
+        step: of the training, from 0.
+
+    Returns:
+        The prompts, with all their points scored, as in training, where neither the name nor the shift scores fewer.
+
+    Raises:
+        UsageError: as `load_lab`, or the name says n or seed.
+    """
+    asked = _parse(name)
+    if (asked.options.n, asked.options.seed) != (Options.n, Options.seed):
+        raise UsageError(f"{name}: n and seed are those of a data set; a training draws its own, by --batch and --seed")
+    # The spawn key parts this from every data set's stream; a longer list need not: [0, 1] and [0, 1, 0] seed the same.
+    sequence = np.random.SeedSequence(asked.stream, spawn_key=(seed, step))
+    return Named(_drawn(asked, n, np.random.default_rng(sequence)), asked.scored or asked.options.points)
+
+
+def _drawn(asked: Asked, n: int, rng: np.random.Generator) -> Prompts:
+    """n prompts: clean ones, then the shift, then the noise."""
+    options = asked.options
     law = Polynomials(
         degree=options.degree, least_degree=options.least_degree, points=options.points, noise=options.noise
     )
-    kind = None if shift == "id" else find(shift, strength)
-    scored = _scored(name, options, query_only=kind is not None and kind.query_only)
-    rng = np.random.default_rng([options.seed, _stream(shift, strength, options)])
-    prompts = law.clean(options.n, rng)
-    if kind:
-        prompts = kind.change(prompts, strength, rng)
-    return Named(prompts.noisy(options.noise, rng) if options.noise else prompts, scored)
+    prompts = law.clean(n, rng)
+    if asked.kind:
+        prompts = asked.kind.change(prompts, asked.strength, rng)
+    return prompts.noisy(options.noise, rng) if options.noise else prompts
 
 
-def _stream(shift: str, strength: float, options: Options) -> int:
-    """A random stream of its own for every shift, strength and way of asking."""
-    asked = {name: getattr(options, name) for name in ("least_degree", "noise", "scored")}
-    told = "".join(f" {name}={value}" for name, value in asked.items() if value != getattr(Options, name))
-    return int.from_bytes(hashlib.sha256(f"{shift} {strength}{told}".encode()).digest()[:8], "big")
-
-
-def _scored(name: str, options: Options, query_only: bool) -> int:
-    """How many of the last points are scored: all but the burn-in where nothing is said and nothing forbids it."""
-    if query_only and options.scored not in (None, 1):
-        raise UsageError(f"{name}: this shift keeps the answer of the query alone; scored must be 1 or left out")
-    if not query_only and options.scored is None and options.points <= BURN_IN:
-        raise UsageError(f"{name}: the first {BURN_IN} points are not scored; expected more points, or scored=1")
-    return options.scored or (1 if query_only else options.points - BURN_IN)
-
-
-def _parse(name: str) -> tuple[str, float, Options]:
-    """Shift, strength and options of a name."""
+def _parse(name: str) -> Asked:
+    """What a name says."""
     head, *rest = name.removeprefix("lab:").split(",")
     shift, _, strength = head.partition("=")
     if shift == "id" and strength:
@@ -113,7 +150,11 @@ def _parse(name: str) -> tuple[str, float, Options]:
         raise UsageError(
             f"{name}: expected lab:id or lab:SHIFT=STRENGTH with whole-number options, such as lab:target_offset=3,n=2000"
         ) from error
-    return shift, amount, _checked(name, Options(**numbers))  # type: ignore[arg-type]  # only noise is a float
+    options = _checked(name, Options(**numbers))  # type: ignore[arg-type]  # only noise is a float
+    kind = None if shift == "id" else find(shift, amount)
+    if kind and kind.query_only and options.scored not in (None, 1):
+        raise UsageError(f"{name}: this shift keeps the answer of the query alone; scored must be 1 or left out")
+    return Asked(shift, kind, amount, options)
 
 
 def _checked(name: str, options: Options) -> Options:

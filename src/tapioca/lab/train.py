@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from tapioca.lab.config import TrainConfig
+from tapioca.lab.functions import Prompts
 from tapioca.lab.learner import Learner, learner_config
 from tapioca.lab.loop import OnStep, claim, finish, fit
 from tapioca.tasks.regress import interleave
@@ -31,5 +32,11 @@ def train(config: TrainConfig, on_step: OnStep | None = None, checkpoint_every: 
 def _loss(model: Learner, config: TrainConfig, step: int) -> torch.Tensor:
     """Mean squared error over all points of the prompts that belong to `step`."""
     prompts = config.functions.draw(config.batch, np.random.default_rng([config.seed, step]))
+    return squared_error(model, prompts, config.points)
+
+
+def squared_error(model: Learner, prompts: Prompts, scored: int) -> torch.Tensor:
+    """Mean squared error over the last `scored` points of some prompts, as a scalar to learn from."""
     predicted = model(torch.from_numpy(interleave(prompts.x, prompts.seen))).logits[:, 0::2, 0]  # (prompt, point)
-    return torch.nn.functional.mse_loss(predicted, torch.from_numpy(prompts.targets).float())
+    targets = torch.from_numpy(prompts.targets).float()
+    return torch.nn.functional.mse_loss(predicted[:, -scored:], targets[:, -scored:])

@@ -12,6 +12,7 @@ from tapioca.records.config import (
     RunConfig,
     SpaceConfig,
 )
+from tapioca.records.diagnosis import Case, DiagnoseConfig, DiagnoseInfo, Evidence, Judge, Judged, Said
 from tapioca.records.examples import Answer, Example, Inputs, Metric, Row, Spent
 from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Update, Updates
 from tapioca.records.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, ranges
@@ -75,6 +76,7 @@ __all__ = [
     "Attribution",
     "BranchName",
     "Canary",
+    "Case",
     "Change",
     "Charts",
     "Check",
@@ -88,10 +90,13 @@ __all__ = [
     "DataConfig",
     "Decision",
     "Deviation",
+    "DiagnoseConfig",
+    "DiagnoseInfo",
     "Dose",
     "DosePoint",
     "Draw",
     "Estimate",
+    "Evidence",
     "Example",
     "ExportConfig",
     "Finding",
@@ -100,6 +105,8 @@ __all__ = [
     "Grain",
     "HeatTile",
     "Inputs",
+    "Judge",
+    "Judged",
     "Judgement",
     "KindDecision",
     "KindSkill",
@@ -128,6 +135,7 @@ __all__ = [
     "Row",
     "RunConfig",
     "RunInfo",
+    "Said",
     "ScaleConfig",
     "ScaleInfo",
     "Scatter",

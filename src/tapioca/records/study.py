@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,6 +13,21 @@ from tapioca.records.config import Request
 Claim = Literal["C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9"]
 CLAIMS: tuple[Claim, ...] = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9")
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+
+
+class StudyConfig(Request):
+    """The request behind `tapioca lab study`."""
+
+    file: Path = Field(description="The study's file, such as studies/claims.yaml.")
+    out: Path | None = Field(default=None, description="Folder of the results; by default runs/study-NAME.")
+    workers: int | None = Field(
+        default=None, ge=1, description="Models measured at once; by default one for each core."
+    )
+
+    def command(self) -> str:
+        """The command line that makes this request."""
+        out = ["--out", str(self.out)] if self.out else []
+        return shlex.join(["tapioca", "lab", "study", str(self.file), *out])
 
 
 class Rule(Request):
@@ -26,12 +42,12 @@ class Rule(Request):
 class Setting(Request):
     """Models of one kind, their ID data, and the ways in which data drift from it.
 
-    A task name may hold `{model}`, the name of the model's folder, and `{seed}`, the seed the model was trained with.
+    Files are relative to the study's own. In the ID task `{folder}` stands for the model's folder.
     """
 
     name: Name
     title: str
-    models: tuple[Path, ...] = Field(min_length=1, description="Model folders, relative to the study's file.")
+    models: tuple[Path, ...] = Field(min_length=1, description="Model folders.")
     id: str = Field(description="ID task.")
     shifts: dict[Name, tuple[str, ...]] = Field(
         min_length=1, description="OOD tasks of each kind of shift, by rising strength."
@@ -42,7 +58,9 @@ class Setting(Request):
     fixed: int = Field(
         default=2, ge=0, description="Place of the strength whose plan is fixed for dose-response, and that is scaled."
     )
-    tuned: dict[Name, str] = Field(default={}, description="Of which kinds, and at which task, models are tuned for C7.")
+    tuned: dict[Name, str] = Field(
+        default={}, description="Of which kinds, and at which task, models are tuned for C7."
+    )
 
     @model_validator(mode="after")
     def _kinds_known(self) -> Self:
@@ -68,8 +86,8 @@ class StudyFile(Request):
 
     title: str
     seed: int = Field(default=0, ge=0, description="Of the prompts, of the splits and of all that is resampled.")
-    search: int = Field(default=128, ge=8, description="Prompts a plan is searched on and geometry is measured on.")
-    test: int = Field(default=128, ge=8, description="Prompts plans are judged on.")
+    search: int = Field(default=64, ge=8, description="Prompts a plan is searched on and geometry is measured on.")
+    test: int = Field(default=64, ge=8, description="Prompts plans are judged on.")
     batch_size: int = Field(default=64, ge=1)
     margin: float = Field(default=0.02, gt=0, lt=1, description="The change of error held to be nothing.")
     draws: int = Field(default=2000, ge=100, description="Bootstrap resamples of models, kinds of shift and prompts.")

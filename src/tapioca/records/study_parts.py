@@ -178,7 +178,7 @@ class PlanPoint(Record):
     drops: tuple[int, ...]
     norm: float
     distance: float
-    gain: float
+    gain: float | None
     greedy: bool = Field(description="Whether it is greedy's plan.")
 
 

@@ -44,7 +44,7 @@ def show_profile(info: ProfileInfo, console: Console) -> None:
     """Print a profile: what each layer does, then the deviations, then what they say."""
     for block in _blocks(info):
         console.print(f"[bold]{escape(block.title)}", highlight=False, soft_wrap=True)
-        console.print(_table(block), highlight=False)
+        console.print(block_table(block), highlight=False)
         console.print()
     for line in geometry.reading(info):
         console.print(f"· {escape(line)}.", highlight=False, soft_wrap=True)
@@ -69,7 +69,8 @@ def _blocks(info: ProfileInfo) -> list[Block]:
     return [*found, geometry.realigned_of(info)] if info.realigned else found
 
 
-def _table(block: Block) -> Table:
+def block_table(block: Block) -> Table:
+    """A table for the screen."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     for at, column in enumerate(block.head):
         table.add_column(escape(column), no_wrap="[" not in column, justify="right" if at else "left")

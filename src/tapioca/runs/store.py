@@ -18,12 +18,18 @@ from pydantic import ValidationError
 
 from tapioca.disk import make_folder, write_json
 from tapioca.errors import StoreError
-from tapioca.records import Answer, CompareInfo, Plan, ProfileInfo, RunInfo, ScaleInfo, SpaceInfo, Spent
+from tapioca.records import Answer, CompareInfo, DiagnoseInfo, Plan, ProfileInfo, RunInfo, ScaleInfo, SpaceInfo, Spent
 from tapioca.runs.fingerprint import fingerprint
 
-Info = TypeVar("Info", RunInfo, CompareInfo, ProfileInfo, ScaleInfo, SpaceInfo)
+Info = TypeVar("Info", RunInfo, CompareInfo, DiagnoseInfo, ProfileInfo, ScaleInfo, SpaceInfo)
 
-OTHERS: dict[type, str] = {CompareInfo: "compare", ProfileInfo: "profile", ScaleInfo: "scale", SpaceInfo: "space"}
+OTHERS: dict[type, str] = {
+    CompareInfo: "compare",
+    DiagnoseInfo: "diagnose",
+    ProfileInfo: "profile",
+    ScaleInfo: "scale",
+    SpaceInfo: "space",
+}
 """The command that leaves each record, which names the record's file."""
 
 SCHEMA = """

@@ -62,7 +62,7 @@ class Causes:
         self.dosed += 1
         self.alphas = tuple(dose.alphas.tolist())
         place, prompts = (model, kind, 0), dose.test.shape[-1]
-        if not dose.layers[0].any():
+        if choose(Plans(cell.kept), cell).best == 0:  # greedy's plan drops nothing, so it has no layers to scale
             for name in (f"dose {kind}{end}" for kind in KINDS for end in ("", " random", " less random")):
                 self.tables[name][place] = Number(np.nan, None, prompts)
             return

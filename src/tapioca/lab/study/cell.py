@@ -31,6 +31,8 @@ class Where:
         tuned: what the model was tuned on before: nothing, the data named by `tuned_on`, ID data as their control. A
             model tuned on shifted data has these as its ID task (kind "id"), and what was ID data is its shift.
         tuned_on: the kind of shift a tuned model was tuned on, or is the control of.
+        key: names everything that can change what was measured.
+        seconds: that measuring took.
     """
 
     setting: str
@@ -41,6 +43,8 @@ class Where:
     task: str
     tuned: Literal["", "shift", "id"] = ""
     tuned_on: str = ""
+    key: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,14 +135,16 @@ class Cell(Saved):
 class Dose(Saved):
     """Layers at every scale.
 
-    Sets of layers: those of greedy's plan, then random ones of the same number, all layers last.
+    Sets of layers: those of greedy's plan at this strength (of the best plan that drops something where that is empty), then
+    random ones of the same number, all layers last.
 
     Attributes:
         alphas: (scale,), ascending, 1 among them.
         layers: bool of shape (set, layer).
         test: (set, scale, test example); NaN where a scale leaves no layer.
         weights: (test example,).
-        deviation: over the layers that none of the sets but the last drops, (set, scale, kind); NaN as above.
+        deviation: over the layers that a set leaves alone, or over all where it leaves none, (set, scale, kind); NaN as
+            above.
     """
 
     form = "dose"
@@ -148,4 +154,3 @@ class Dose(Saved):
     test: np.ndarray
     weights: np.ndarray
     deviation: np.ndarray
-

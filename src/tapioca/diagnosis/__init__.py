@@ -1,0 +1,1 @@
+"""Evidence in, verdict out: in distribution, distorted, misaligned, or cannot tell without labels."""

@@ -1,0 +1,151 @@
+"""What a study measures, model by model, and what of it is done already."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from tapioca.disk import make_folder
+from tapioca.errors import StoreError
+from tapioca.flows.bench import LAB, Bench
+from tapioca.flows.dosing import dose
+from tapioca.flows.measure import cell
+from tapioca.lab.config import TuneConfig
+from tapioca.lab.study.cell import Cell, Dose, Saved, Where
+from tapioca.lab.tune import tune
+from tapioca.models.load import load
+from tapioca.records.study import Setting, StudyFile
+
+SOURCES = (LAB, "held-out:", "harness:")
+"""How names of tasks begin that are no files."""
+On = Literal["shift", "id"]
+Names = dict[tuple[str, int], str]
+One = TypeVar("One", bound=Saved)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One model of a setting, and where what is measured of it goes.
+
+    Attributes:
+        study: the study.
+        setting: one of its settings.
+        place: of the model among the setting's.
+        base: folder that files are relative to.
+        out: folder of all that is measured.
+    """
+
+    study: StudyFile
+    setting: Setting
+    place: int
+    base: Path
+    out: Path
+
+    @property
+    def model(self) -> Path:
+        """The model's folder."""
+        return (self.base / self.setting.models[self.place]).resolve()
+
+    @property
+    def folder(self) -> Path:
+        """Where its files go."""
+        return self.out / self.setting.name / self.model.name
+
+    @property
+    def names(self) -> Names:
+        """Its tasks by kind of shift and strength, ID data as ("id", 0)."""
+        found = {("id", 0): self.setting.id.format(folder=self.model)}
+        found |= {(kind, at): name for kind, names in self.setting.shifts.items() for at, name in enumerate(names)}
+        return {at: name if name.startswith(SOURCES) else str(self.base / name) for at, name in found.items()}
+
+    @property
+    def missing(self) -> str:
+        """The first file or folder that is not there; empty if all are."""
+        needed = [self.model, *(Path(name) for name in self.names.values() if not name.startswith(SOURCES))]
+        return next((str(path) for path in needed if not path.exists()), "")
+
+    @property
+    def files(self) -> dict[Path, type[Saved]]:
+        """Every file there will be, and what is in it."""
+        cells = [(kind, at) for kind, at in self.names]
+        found: dict[Path, type[Saved]] = {self.folder / f"{kind}-{at}.npz": Cell for kind, at in cells}
+        found |= {self.folder / f"{kind}-dose.npz": Dose for kind in self._scaled}
+        for kind in self.setting.tuned:
+            for on in ("shift", "id"):
+                found |= {self.folder / f"tuned-{kind}-{on}" / f"{data}-0.npz": Cell for data in ("id", kind)}
+        return found
+
+    @property
+    def _scaled(self) -> list[str]:
+        return [kind for kind in self.setting.shifts if kind not in self.setting.controls]
+
+    def measure(self) -> Iterator[Path]:
+        """Measure what is not there yet; gives every file as it is there.
+
+        Raises:
+            TapiocaError: one line about what is wrong with the model or the data.
+        """
+        make_folder(self.folder)
+        bench = Bench(self.study, self.model.name, load(str(self.model)), self.names, self.place)
+        cells: dict[tuple[str, int], Cell] = {}
+        for at in self.names:
+            path = self.folder / f"{at[0]}-{at[1]}.npz"
+            cells[at] = _kept(path, Cell, partial(cell, bench), self._where(bench, at))
+            yield path
+        for kind in self._scaled:
+            at, path = (kind, self.setting.fixed), self.folder / f"{kind}-dose.npz"
+            _kept(path, Dose, partial(dose, bench, measured=cells[at]), self._where(bench, at))
+            yield path
+        for kind, shifted in self.setting.tuned.items():
+            yield from self._tuned(kind, {"shift": (shifted, self.setting.id), "id": (self.setting.id, shifted)})
+
+    def _tuned(self, kind: str, data: dict[On, tuple[str, str]]) -> Iterator[Path]:
+        """The same of models tuned on either of two data sets, whose ID data these then are."""
+        for on, (own, other) in data.items():
+            folder = self.folder / f"tuned-{kind}-{on}"
+            loaded = load(str(self._tune(folder / "model", own)))
+            bench = Bench(self.study, self.model.name, loaded, {("id", 0): own, (kind, 0): other}, self.place)
+            for at in bench.names:
+                where = replace(self._where(bench, at), tuned=on, tuned_on=kind)
+                _kept(folder / f"{at[0]}-0.npz", Cell, partial(cell, bench), where)
+                yield folder / f"{at[0]}-0.npz"
+
+    def _tune(self, folder: Path, task: str) -> Path:
+        """The model tuned on a task; what is trained already is not trained again."""
+        if not (folder / "model.safetensors").is_file():
+            make_folder(folder)
+            numbers = self.study.tuning.model_dump()
+            tune(TuneConfig(out=folder, model=str(self.model), task=task, seed=self.study.seed + self.place, **numbers))
+        return folder
+
+    def _where(self, bench: Bench, at: tuple[str, int]) -> Where:
+        return Where(
+            setting=self.setting.name,
+            model=self.model.name,
+            parameters=bench.loaded.model.num_parameters(),
+            kind=at[0],
+            strength=at[1],
+            task=bench.names[at],
+            key=bench.key(at),
+        )
+
+
+def _kept(path: Path, form: type[One], make: Callable[[Where], One], where: Where) -> One:
+    """What a file holds, measured now if it is not there or is of something else."""
+    if path.is_file():
+        try:
+            found = form.load(path)
+        except StoreError:
+            found = None
+        if found is not None and found.where.key == where.key:
+            return found
+    make_folder(path.parent)
+    began = time.perf_counter()
+    found = make(where)
+    found = replace(found, where=replace(where, seconds=time.perf_counter() - began))
+    found.save(path)
+    return found

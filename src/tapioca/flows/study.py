@@ -1,0 +1,177 @@
+"""A study: everything its file asks for, measured in several processes, judged by the rules in it."""
+
+from __future__ import annotations
+
+import math
+import os
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import Manager, get_context
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+import torch
+import yaml
+
+from tapioca.diagnosis.fit import fit
+from tapioca.disk import make_folder, write_text
+from tapioca.errors import DataError, UsageError
+from tapioca.flows.measuring import Part
+from tapioca.flows.watcher import Silent, Watcher
+from tapioca.geometry.evidence import EVIDENCE
+from tapioca.lab.study.analyse import analyse, for_judge
+from tapioca.lab.study.cell import Cell, Dose, Saved
+from tapioca.records import StudyInfo
+from tapioca.records.diagnosis import Case, Judge
+from tapioca.records.study import StudyConfig, StudyFile
+from tapioca.report.study import write_study_page
+
+
+def study(config: StudyConfig, watcher: Watcher | None = None) -> StudyInfo:
+    """Measure what a study asks for and judge its claims.
+
+    Called again with the same file it goes on where it was. Models whose folder or data are not there are left out, and
+    said to be.
+
+    Args:
+        config: the request.
+        watcher: told about progress.
+
+    Raises:
+        TapiocaError: one line about what is wrong with the file, a model or the data.
+    """
+    watcher = watcher or Silent()
+    asked = read_study(config.file)
+    out = config.out or Path("runs") / f"study-{config.file.stem}"
+    parts = _parts(asked, config.file.parent, out, watcher)
+    _measure(parts, config.workers or os.cpu_count() or 1, watcher)
+    watcher.stage("judging the claims", 0)
+    found = [form.load(path) for part in parts for path, form in part.files.items()]
+    return conclude(asked, found, out, config.command())
+
+
+def read_study(path: Path) -> StudyFile:
+    """A study's file; in place of its claims may stand the name of a study that has them.
+
+    Raises:
+        UsageError: it cannot be read, or asks for what there is not.
+    """
+    said = _yaml(path)
+    if isinstance(said.get("claims"), str):
+        said["claims"] = _yaml(path.parent / said["claims"]).get("claims")
+    try:
+        return StudyFile(**said)
+    except UsageError as error:
+        raise UsageError(f"{path}: {str(error).removeprefix('--')}") from error
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    """What a YAML file says."""
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"cannot read the study {path}: {reason}; expected YAML, such as studies/claims.yaml"
+        ) from error
+    if not isinstance(said, dict):
+        raise UsageError(f"{path} holds no study; expected title, settings and claims, as in studies/claims.yaml")
+    return said
+
+
+def conclude(asked: StudyFile, found: list[Saved], out: Path, command: str) -> StudyInfo:
+    """Judge what was measured, and write study.json, judge.json and report.html."""
+    cells = [one for one in found if isinstance(one, Cell)]
+    doses = [one for one in found if isinstance(one, Dose)]
+    info = analyse(asked, cells, doses).model_copy(
+        update={"command": command, "seconds": sum(one.where.seconds for one in found)}
+    )
+    if judge := _judge(asked, cells):
+        write_text(out / "judge.json", judge.model_dump_json(indent=1) + "\n")
+        first = info.settings[0].model_copy(update={"judged": judge.judged.model_dump(mode="json")})
+        info = info.model_copy(update={"settings": (first, *info.settings[1:])})
+    write_text(out / "study.json", info.model_dump_json(indent=1) + "\n")
+    write_study_page(info, out / "report.html")
+    return info
+
+
+def _parts(asked: StudyFile, base: Path, out: Path, watcher: Watcher) -> list[Part]:
+    """Every model there is to measure."""
+    make_folder(out)
+    parts = [
+        Part(asked, setting, place, base, out) for setting in asked.settings for place in range(len(setting.models))
+    ]
+    for part in parts:
+        if part.missing:
+            watcher.say(f"{part.setting.name}: {part.model.name} is left out, there is no {part.missing}")
+    return [part for part in parts if not part.missing]
+
+
+def _measure(parts: list[Part], workers: int, watcher: Watcher) -> None:
+    """Measure all models, several at once, each in a process with its share of the threads."""
+    watcher.stage("measuring", sum(len(part.files) for part in parts))
+    if not parts:
+        return
+    workers = min(workers, len(parts))
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with (
+        Manager() as manager,
+        ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool,
+    ):
+        done: Queue[str] = manager.Queue()
+        running = [pool.submit(_measure_part, part, done) for part in parts]
+        try:
+            _watch(running, done, watcher)
+        except BaseException:  # an error or Ctrl-C: what has not begun never begins
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _measure_part(part: Part, done: Queue[str]) -> None:
+    """In a process of its own: measure one model."""
+    for path in part.measure():
+        done.put(f"{part.setting.name} {part.model.name} {path.stem}")
+
+
+def _watch(running: list[Future[None]], done: Queue[str], watcher: Watcher) -> None:
+    """Pass on what is finished; raise what went wrong."""
+    while True:
+        over = all(future.done() for future in running)
+        try:
+            while True:
+                watcher.best(done.get(timeout=0.0 if over else 0.5))
+                watcher.advance(1)
+        except Empty:
+            pass
+        for future in running:
+            if future.done():
+                future.result()
+        if over:
+            return
+
+
+def share_gone(gain: float) -> float:
+    """The share of the error that a gain, a log ratio, takes away."""
+    return -math.expm1(-gain)
+
+
+def _judge(asked: StudyFile, cells: list[Cell]) -> Judge | None:
+    """A judge that needs no labels, fitted on all cells; None where they teach it nothing."""
+    cases = [
+        Case(
+            model=row["model"],
+            size=row["parameters"],
+            kind=row["kind"],
+            strength=row["strength"],
+            evidence=dict(zip(EVIDENCE, row["evidence"], strict=True)),
+            truth=None if row["truth"] == "undecided" else row["truth"],
+            gain=share_gone(row["gain"]),
+            low=share_gone(row["ci95"][0]),
+        )
+        for row in for_judge(asked, cells)
+        if not row["control"]
+    ]
+    try:
+        return fit(cases, asked.seed)
+    except DataError:
+        return None
