@@ -13,6 +13,7 @@ from tapioca.records import (
     ClaimFound,
     Computed,
     DosePoint,
+    Estimate,
     Finding,
     HeatTile,
     KindDecision,
@@ -33,7 +34,6 @@ from tapioca.records import (
     StudyInfo,
     Unit,
 )
-from tapioca.records.geometry import Estimate
 from tapioca.records.study import CLAIMS, Claim, Rule
 
 RULES = yaml.safe_load((Path(__file__).parents[2] / "studies/claims.yaml").read_text())["claims"]

@@ -91,8 +91,8 @@ def test_five_lines_tell_verdicts_with_their_numbers(info: StudyInfo) -> None:
     lines = dict(family_lines(info))
     assert len(lines) == 5
     assert lines["What dropping layers brings (C1, C2)"] == (
-        "C1 is supported in polynomials (gain in distribution -0.100 [-0.150, -0.050], error × 1.11, 6 models). "
-        "C2 is supported in polynomials (gain of greedy's plan +0.250 [+0.200, +0.300], error × 0.779, 6 models)."
+        "C1 is supported in polynomials (gain in distribution -0.100 [-0.150, -0.050], error ratio 1.11, 6 models). "
+        "C2 is supported in polynomials (gain of greedy's plan +0.250 [+0.200, +0.300], error ratio 0.779, 6 models)."
     )
     assert (
         "C5 is not supported in polynomials (distance realignment -0.120"
@@ -116,7 +116,7 @@ def test_a_failed_claim_is_told_by_the_number_that_failed() -> None:
 
 def test_the_verdict_table_has_words_symbols_and_numbers(page: str) -> None:
     rows = {name: row for name in ("C2", "C5", "C6", "C9") for row in cells(page, f"{name} ")[:1]}
-    assert rows["C2"][1] == "✓ supported gain of greedy's plan +0.250 [+0.200, +0.300], error × 0.779, 6 models"
+    assert rows["C2"][1] == "✓ supported gain of greedy's plan +0.250 [+0.200, +0.300], error ratio 0.779, 6 models"
     assert rows["C5"][1].startswith("✗ not supported distance realignment")
     assert rows["C6"][1].startswith("? inconclusive")
     assert rows["C2"][2] == "? inconclusive not measured"
@@ -128,7 +128,7 @@ def test_numbers_behind_a_claim(page: str) -> None:
     assert pooled == [
         "gain of greedy's plan",
         "yes",
-        "+0.250 [+0.200, +0.300], error × 0.779",
+        "+0.250 [+0.200, +0.300], error ratio 0.779",
         "0.012",
         "6",
         "3",
@@ -273,7 +273,9 @@ def test_drawings_of_one_page_share_no_names(page: str) -> None:
 def test_the_screen_has_a_line_for_each_claim(info: StudyInfo) -> None:
     lines = study_lines(info)
     assert lines[0] == "polynomials: 300 cells measured, 12 missing"
-    assert lines[2] == ("  C2  ✓ supported      gain of greedy's plan +0.250 [+0.200, +0.300], error × 0.779, 6 models")
+    assert lines[2] == (
+        "  C2  ✓ supported      gain of greedy's plan +0.250 [+0.200, +0.300], error ratio 0.779, 6 models"
+    )
     assert lines[10] == "cloze: 0 cells measured, 2 missing; fewer than three models"
     assert len(lines) == 1 + 9 + 1 + 8
     console = Console(file=io.StringIO(), width=200)

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-from tapioca.records import DosePoint, SettingFound, StrengthPoint
-from tapioca.records.geometry import Estimate
+from tapioca.records import DosePoint, Estimate, SettingFound, StrengthPoint
 from tapioca.report.figures import DARK, GREY
 from tapioca.report.study_words import kind_name
 

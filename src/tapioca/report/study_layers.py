@@ -8,8 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from tapioca.records import HeatTile, SettingFound
-from tapioca.records.geometry import Estimate
+from tapioca.records import Estimate, HeatTile, SettingFound
 from tapioca.report.study_figures import BLUE, GAIN, ORANGE, Rows, facets, named, panel_title, row_of, titled
 
 TILE = 35
@@ -83,8 +82,14 @@ def _tiles(
         "layer:O", title="layer", axis=alt.Axis(labelAngle=0, orient="top", ticks=False, domain=False, grid=False)
     )
     scale = alt.Scale(domain=[-bound, 0, bound], range=[ORANGE, "#ffffff", BLUE], interpolate="rgb", clamp=True)
+    width = TILE * len({tile.layer for tile in tiles})
     gradient = alt.Legend(
-        title=legend, orient="bottom", gradientLength=160, gradientThickness=9, tickCount=3, format="~g"
+        title=legend,
+        orient="bottom",
+        gradientLength=min(160, width),
+        gradientThickness=9,
+        values=[-bound, 0, bound],
+        format=".2~g",
     )
     base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
     colour = alt.Color("value:Q", scale=scale, legend=gradient)
@@ -92,7 +97,7 @@ def _tiles(
     text = base.mark_text(fontSize=10.5).encode(
         text="text:N", color=alt.condition(dark, alt.value("white"), alt.value("black"))
     )
-    size = {"width": TILE * len({tile.layer for tile in tiles}), "height": 22 * len(kinds)}
+    size = {"width": width, "height": 22 * len(kinds)}
     return alt.layer(
         base.transform_filter("datum.value !== null").mark_rect(stroke="#dddddd").encode(color=colour), text
     ).properties(title=panel_title(title), **size)

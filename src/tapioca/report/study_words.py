@@ -10,13 +10,13 @@ from tapioca.records import (
     TRUTHS,
     ClaimFound,
     Decision,
+    Estimate,
     Finding,
     Pooled,
     SettingFound,
     StudyInfo,
     Unit,
 )
-from tapioca.records.geometry import Estimate
 from tapioca.records.study import Claim
 
 SYMBOLS: dict[Decision, str] = {"supported": "✓", "not supported": "✗", "inconclusive": "?"}
@@ -29,7 +29,7 @@ FAMILIES: dict[str, tuple[Claim, ...]] = {
 }
 """The claims in five lines."""
 UNITS: dict[Unit, str] = {
-    "log ratio of errors": "ln(error of the full model / error of the plan), above 0 is better",
+    "log ratio of errors": "ln(error of the full model / error of the plan), above 0 is better; error ratio: exp(-gain)",
     "mean |log ratio|": "mean over layers of |log ratio to the ID profile|",
     "rank correlation": "Spearman's rank correlation, from -1 to 1",
     "share": "share, in %",
@@ -64,17 +64,17 @@ def interval(found: Pooled | Estimate, unit: Unit) -> str:
 
 
 def effect(finding: Finding | None) -> str:
-    """The pooled number of a finding with its interval; gains also as a multiple of the full model's error."""
+    """The pooled number of a finding with its interval; gains also as a ratio of errors."""
     if finding is None or finding.pooled is None:
         return "not measured"
     return interval(finding.pooled, finding.unit) + _as_error(finding)
 
 
 def _as_error(finding: Finding) -> str:
-    """A pooled gain as a multiple of the full model's error: ', error × 0.81'; empty for other numbers."""
+    """What a pooled gain is as a ratio of errors, below 1 where the plan is better: ', error ratio 0.81'; else empty."""
     if finding.pooled is None or finding.unit != "log ratio of errors":
         return ""
-    return f", error × {exp(-finding.pooled.value):#.3g}"
+    return f", error ratio {exp(-finding.pooled.value):#.3g}"
 
 
 def main_finding(found: ClaimFound) -> Finding | None:

@@ -39,8 +39,8 @@ def page(template: str, charts: Mapping[str, Any], **names: Any) -> str:
 
 
 def _unbroken(text: str) -> str:
-    """Text that no line ends in within an interval or behind a ×."""
-    return re.sub(r"\[[^\]]*\]|× ", lambda found: found[0].replace(" ", "\u00a0"), text)
+    """Text that no line ends in within an interval or before an error ratio."""
+    return re.sub(r"\[[^\]]*\]|error ratio ", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
 def _with_own_ids(drawing: str, name: str) -> str:
