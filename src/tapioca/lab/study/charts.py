@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy import stats
 
 from tapioca.geometry.profiles import KINDS
 from tapioca.lab.study.cell import Cell
@@ -25,6 +26,9 @@ from tapioca.records import (
     SizePoint,
     StrengthPoint,
 )
+
+FEWEST = 3
+"""Models that an interval over models needs."""
 
 
 class Drawing:
@@ -55,17 +59,15 @@ class Drawing:
         shown: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
         for model, kind, cells in self.grid.pairs():
             plans = self.numbers.plans(model)
-            shown.setdefault(kind, []).extend((cell.along, _alone(plans, cell), cell.signed) for cell in cells)
-        heat, profiles = [], []
+            rows = [(cell.along, _alone(plans, cell), cell.signed) for cell in cells]
+            along, gain, signed = (_mean([row[part] for row in rows]) for part in range(3))
+            shown.setdefault(kind, []).append((along, gain, signed))
+        heat: list[HeatTile] = []
+        profiles: list[ProfilePoint] = []
         for kind, found in sorted(shown.items()):
-            (along, distance), gain, signed = (_mean([one[part] for one in found]) for part in range(3))
             name = self.grid.kinds[kind]
-            for layer in range(len(gain)):
-                dropped = float(gain[layer]) if np.isfinite(gain[layer]) else None
-                shares = {"norm": float(along[layer]), "distance": float(distance[layer])}
-                heat.append(HeatTile(kind=name, layer=layer, **shares, gain=dropped))
-                norm, apart = signed[:, layer].tolist()
-                profiles.append(ProfilePoint(kind=name, layer=layer, norm=norm, distance=apart))
+            heat += _tiles(name, _mean([one[0] for one in found]), _mean([one[1] for one in found]))
+            profiles += _profile(name, _stacked([one[2] for one in found]))
         return tuple(heat), tuple(profiles)
 
     def _doses(self) -> tuple[DosePoint, ...]:
@@ -172,12 +174,50 @@ def _alone(plans: Plans, cell: Cell) -> np.ndarray:
     return found
 
 
-def _mean(parts: list[np.ndarray]) -> np.ndarray:
-    """Mean over cells, layer by layer; models may differ in layers."""
+def _tiles(kind: str, along: np.ndarray, gain: np.ndarray) -> list[HeatTile]:
+    """One kind of shift, from shares of shape (kind of profile, layer) and gains of shape (layer,)."""
+    found = []
+    for layer, (norm, distance) in enumerate(along.T.tolist()):
+        dropped = float(gain[layer]) if np.isfinite(gain[layer]) else None
+        found.append(HeatTile(kind=kind, layer=layer, norm=norm, distance=distance, gain=dropped))
+    return found
+
+
+def _profile(kind: str, signed: np.ndarray) -> list[ProfilePoint]:
+    """One kind of shift, from signed ratios of shape (model, kind of profile, layer), with t-intervals over models."""
+    found = []
+    for layer in range(signed.shape[-1]):
+        some = signed[np.isfinite(signed[:, 0, layer]), :, layer]
+        norm, distance = some.mean(axis=0).tolist()
+        bands = [_interval(column) for column in some.T]
+        found.append(
+            ProfilePoint(
+                kind=kind, layer=layer, norm=norm, distance=distance, norm_ci95=bands[0], distance_ci95=bands[1]
+            )
+        )
+    return found
+
+
+def _interval(values: np.ndarray) -> tuple[float, float] | None:
+    """95 % t-interval of a mean; None from fewer than three values or where all are the same."""
+    if len(values) < FEWEST or not np.ptp(values):
+        return None
+    low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+    return float(low), float(high)
+
+
+def _stacked(parts: list[np.ndarray]) -> np.ndarray:
+    """Parts as one array, NaN where one has fewer layers than others."""
     layers = max(part.shape[-1] for part in parts)
     found = np.full((len(parts), *parts[0].shape[:-1], layers), np.nan)
     for row, part in zip(found, parts, strict=True):
         row[..., : part.shape[-1]] = part
+    return found
+
+
+def _mean(parts: list[np.ndarray]) -> np.ndarray:
+    """Mean over parts, layer by layer."""
+    found = _stacked(parts)
     there = np.isfinite(found)
     total = np.where(there, found, 0.0).sum(axis=0)
     mean: np.ndarray = np.divide(total, there.sum(axis=0), out=np.full(total.shape, np.nan), where=there.any(axis=0))
