@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tapioca.flows.study import study
+from tapioca.flows.study.run import study
 from tapioca.records import Finding, StudyInfo
 from tapioca.records.study import StudyConfig
 

@@ -14,8 +14,8 @@ import yaml
 from tapioca.cli.main import main
 from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
-from tapioca.flows.measuring import Part
-from tapioca.flows.study import conclude, read_study
+from tapioca.flows.study.part import Part
+from tapioca.flows.study.run import conclude, read_study
 from tapioca.geometry.profiles import shape
 from tapioca.lab.learner import Learner, learner_config
 from tapioca.lab.study.cell import Cell, Dose

@@ -47,7 +47,7 @@ def run_train_text(config: TextConfig) -> None:
 
 def run_study(config: StudyConfig) -> None:
     """Measure what a study asks for and judge its claims by the rules in its file; interrupted, the same command goes on."""
-    from tapioca.flows.study import study
+    from tapioca.flows.study.run import study
     from tapioca.report.screen import LiveScreen
     from tapioca.report.study import show_study
 

@@ -64,6 +64,8 @@ class Setting(Request):
 
     @model_validator(mode="after")
     def _kinds_known(self) -> Self:
+        if "id" in self.shifts:
+            raise ValueError("a shift cannot be called 'id', which is what ID data are called; rename it")
         for name in (*self.controls, *self.tuned):
             if name not in self.shifts:
                 raise ValueError(f"'{name}' is none of the shifts; expected one of {', '.join(self.shifts)}")

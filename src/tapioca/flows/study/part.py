@@ -11,9 +11,9 @@ from typing import Literal, TypeVar
 
 from tapioca.disk import make_folder
 from tapioca.errors import StoreError
-from tapioca.flows.bench import LAB, Bench
-from tapioca.flows.dosing import dose
-from tapioca.flows.measure import cell
+from tapioca.flows.study.bench import LAB, Bench
+from tapioca.flows.study.cells import cell
+from tapioca.flows.study.doses import dose
 from tapioca.lab.config import TuneConfig
 from tapioca.lab.study.cell import Cell, Dose, Saved, Where
 from tapioca.lab.tune import tune

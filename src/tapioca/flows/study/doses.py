@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapioca.flows.bench import Bench
-from tapioca.flows.measure import shape_of
+from tapioca.flows.study.bench import Bench
+from tapioca.flows.study.cells import shape_of
 from tapioca.geometry.alignment import deviation
 from tapioca.geometry.profiles import KINDS, shape
 from tapioca.lab.study.cell import Cell, Dose, Where

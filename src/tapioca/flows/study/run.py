@@ -16,7 +16,7 @@ import yaml
 from tapioca.diagnosis.fit import fit
 from tapioca.disk import make_folder, write_text
 from tapioca.errors import DataError, UsageError
-from tapioca.flows.measuring import Part
+from tapioca.flows.study.part import Part
 from tapioca.flows.watcher import Silent, Watcher
 from tapioca.geometry.evidence import EVIDENCE
 from tapioca.lab.study.analyse import analyse, for_judge

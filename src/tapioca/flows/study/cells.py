@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapioca.flows.bench import Bench
+from tapioca.flows.study.bench import Bench
 from tapioca.geometry.alignment import deviation, signed
 from tapioca.geometry.attribution import along_stream, by_removal
 from tapioca.geometry.evidence import EVIDENCE, evidence
