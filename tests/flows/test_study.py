@@ -150,7 +150,8 @@ def test_tuned_models_swap_what_is_id_data(part: Part) -> None:
         ("id", "target_offset"): "lab:target_offset=2",
     }
     assert {where.tuned_on for where in names.values()} == {"target_offset"}
-    tuned = load(str(part.folder / "tuned-target_offset-shift" / "model")).model
+    (found,) = (part.folder / "tuned-target_offset-shift").glob("model-*")
+    tuned = load(str(found)).model
     assert any(
         (a != b).any() for a, b in zip(tuned.parameters(), load(str(part.model)).model.parameters(), strict=True)
     )
@@ -164,13 +165,14 @@ def test_prompts_of_two_models_differ(part: Part) -> None:
     }
 
 
-def test_what_is_measured_is_kept_and_what_changed_or_broke_is_measured_anew(part: Part) -> None:
+@pytest.mark.parametrize("content", [b"", b"PK of nothing"])
+def test_what_is_measured_is_kept_and_what_changed_or_broke_is_measured_anew(part: Part, content: bytes) -> None:
     times = {path: path.stat().st_mtime_ns for path in part.files}
     list(part.measure())
     assert times == {path: path.stat().st_mtime_ns for path in part.files}
     broken, other = part.folder / "target_offset-0.npz", part.folder / "rule_offset-0.npz"
     before = Cell.load(broken).test
-    broken.write_bytes(broken.read_bytes()[:100])
+    broken.write_bytes(content)
     found = Cell.load(other)
     stale = type(found)(where=type(found.where)(**{**vars(found.where), "key": "of something else"}), **arrays(found))
     stale.save(other)
@@ -190,7 +192,8 @@ def test_what_is_not_measured_yet_is_counted(part: Part, folder: Path) -> None:
     found = [form.load(path) for path, form in part.files.items()]
     info = conclude(part.study, found, folder / "out", "tapioca lab study study.yaml")
     assert StudyInfo.model_validate_json((folder / "out" / "study.json").read_text()) == info
-    assert (info.measured, info.missing) == (4, 8)
+    tiny = info.settings[0]
+    assert (tiny.measured, tiny.missing, tiny.doses_measured, tiny.doses_missing) == (4, 8, 1, 2)
     assert {claim.decision for claim in info.settings[0].claims} == {"inconclusive"}
     assert "A tiny study" in (folder / "out" / "report.html").read_text()
 
@@ -212,9 +215,21 @@ def test_the_command_runs_in_processes_and_says_who_is_left_out(
     assert found["seconds"] > 0
 
 
+def test_a_model_tuned_otherwise_is_tuned_anew(part: Part) -> None:
+    """Its folder is named after all that the tuning depends on."""
+    longer = part.study.model_copy(update={"tuning": part.study.tuning.model_copy(update={"steps": 3})})
+    list(Part(longer, part.setting, 0, part.base, part.out).measure())
+    made = sorted((part.folder / "tuned-target_offset-id").glob("model-*/training.json"))
+    assert sorted(json.loads(path.read_text())["config"]["steps"] for path in made) == [2, 3]
+    list(part.measure())
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"alphas": [0, 0.5]}, "alphas must rise and hold 1"),
+        ({"alphas": [1, 0.5]}, "alphas must rise and hold 1"),
+        ({"settings": asked()["settings"] * 2}, "are called tiny"),
         ({"search": 2}, "search"),
         ({"surprise": 1}, "surprise"),
         ({"claims": "nowhere.yaml"}, "cannot read the study"),

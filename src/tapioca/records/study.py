@@ -98,3 +98,13 @@ class StudyFile(Request):
     tuning: Tuning = Tuning()
     settings: tuple[Setting, ...] = Field(min_length=1)
     claims: dict[Claim, Rule]
+
+    @model_validator(mode="after")
+    def _can_be_measured(self) -> Self:
+        if sorted(set(self.alphas)) != list(self.alphas) or 1.0 not in self.alphas:
+            raise ValueError(f"alphas must rise and hold 1, the full model, got {self.alphas}")
+        names = [setting.name for setting in self.settings]
+        for many in (names, *([path.name for path in setting.models] for setting in self.settings)):
+            if twice := {name for name in many if many.count(name) > 1}:
+                raise ValueError(f"two settings, or two models of one, are called {min(twice)}; rename one")
+        return self

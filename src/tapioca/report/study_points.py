@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import floor
 from statistics import median
 from typing import Any
 
@@ -132,7 +133,7 @@ def _histogram(values: tuple[float, ...], title: str) -> Any:
     counts: dict[int, int] = {}
     last = round(1 / BIN) - 1
     for value in values:
-        at = min(int((value + 1) // BIN) - round(1 / BIN), last)
+        at = min(floor(round(value / BIN, 9)), last)  # 0.2 / 0.1 is a little less than 2
         counts[at] = counts.get(at, 0) + 1
     rows = [{"from": at * BIN, "to": (at + 1) * BIN, "cells": count} for at, count in sorted(counts.items())]
     middle = median(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -17,8 +17,10 @@ from tapioca.flows.study.doses import dose
 from tapioca.lab.config import TuneConfig
 from tapioca.lab.study.cell import Cell, Dose, Saved, Where
 from tapioca.lab.tune import tune
+from tapioca.models.identity import model_hash
 from tapioca.models.load import load
 from tapioca.records.study import Setting, StudyFile
+from tapioca.runs.fingerprint import fingerprint
 
 SOURCES = (LAB, "held-out:", "harness:")
 """How names of tasks begin that are no files."""
@@ -65,7 +67,11 @@ class Part:
     @property
     def missing(self) -> str:
         """The first file or folder that is not there; empty if all are."""
-        needed = [self.model, *(Path(name) for name in self.names.values() if not name.startswith(SOURCES))]
+        needed = [
+            self.model / "config.json",
+            self.model / "model.safetensors",
+            *(Path(name) for name in self.names.values() if not name.startswith(SOURCES)),
+        ]
         return next((str(path) for path in needed if not path.exists()), "")
 
     @property
@@ -78,6 +84,10 @@ class Part:
             for on in ("shift", "id"):
                 found |= {self.folder / f"tuned-{kind}-{on}" / f"{data}-0.npz": Cell for data in ("id", kind)}
         return found
+
+    @cached_property
+    def _model_hash(self) -> str:
+        return model_hash(load(str(self.model)).model)
 
     @property
     def _scaled(self) -> list[str]:
@@ -111,7 +121,7 @@ class Part:
         """The same of models tuned on either of two data sets, whose ID data these then are."""
         for on, (own, other) in data.items():
             folder = self.folder / f"tuned-{kind}-{on}"
-            loaded = load(str(self._tune(folder / "model", own)))
+            loaded = load(str(self._tune(folder, own)))
             bench = Bench(self.study, self.model.name, loaded, {("id", 0): own, (kind, 0): other}, self.place)
             for at in bench.names:
                 where = replace(self._where(bench, at), tuned=on, tuned_on=kind)
@@ -120,11 +130,12 @@ class Part:
 
     def _tune(self, folder: Path, task: str) -> Path:
         """The model tuned on a task; what is trained already is not trained again."""
-        if not (folder / "model.safetensors").is_file():
+        numbers = {**self.study.tuning.model_dump(), "task": task, "seed": self.study.seed + self.place}
+        out = folder / f"model-{fingerprint({**numbers, 'model': self._model_hash})[:8]}"
+        if not (out / "training.json").is_file():  # written last
             make_folder(folder)
-            numbers = self.study.tuning.model_dump()
-            tune(TuneConfig(out=folder, model=str(self.model), task=task, seed=self.study.seed + self.place, **numbers))
-        return folder
+            tune(TuneConfig(out=out, model=str(self.model), **numbers))
+        return out
 
     def _where(self, bench: Bench, at: tuple[str, int]) -> Where:
         return Where(

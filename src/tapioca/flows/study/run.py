@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import os
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import Manager, get_context
 from pathlib import Path
 from queue import Empty, Queue
+from threading import Event
 from typing import Any
 
 import torch
@@ -15,16 +17,19 @@ import yaml
 
 from tapioca.diagnosis.fit import fit
 from tapioca.disk import make_folder, write_text
-from tapioca.errors import DataError, UsageError
+from tapioca.errors import DataError, StoreError, UsageError
 from tapioca.flows.study.part import Part
 from tapioca.flows.watcher import Silent, Watcher
 from tapioca.geometry.evidence import EVIDENCE
 from tapioca.lab.study.analyse import analyse, for_judge
 from tapioca.lab.study.cell import Cell, Dose, Saved
-from tapioca.records import StudyInfo
-from tapioca.records.diagnosis import Case, Judge
+from tapioca.records import SettingFound, StudyInfo
+from tapioca.records.diagnosis import Case
 from tapioca.records.study import StudyConfig, StudyFile
 from tapioca.report.study import write_study_page
+
+LEAST_KINDS = 3
+"""Kinds of shift a judge is judged on; with fewer, leaving one out leaves one or none."""
 
 
 def study(config: StudyConfig, watcher: Watcher | None = None) -> StudyInfo:
@@ -80,19 +85,53 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 
 def conclude(asked: StudyFile, found: list[Saved], out: Path, command: str) -> StudyInfo:
-    """Judge what was measured, and write study.json, judge.json and report.html."""
+    """Judge what was measured, and write study.json, report.html, and for each setting that can have one its judge."""
     cells = [one for one in found if isinstance(one, Cell)]
     doses = [one for one in found if isinstance(one, Dose)]
-    info = analyse(asked, cells, doses).model_copy(
-        update={"command": command, "seconds": sum(one.where.seconds for one in found)}
+    info = analyse(asked, cells, doses)
+    settings = tuple(
+        _with_judge(asked, setting, cells, out / f"judge-{setting.name}.json") for setting in info.settings
     )
-    if judge := _judge(asked, cells):
-        write_text(out / "judge.json", judge.model_dump_json(indent=1) + "\n")
-        first = info.settings[0].model_copy(update={"judged": judge.judged.model_dump(mode="json")})
-        info = info.model_copy(update={"settings": (first, *info.settings[1:])})
+    seconds = sum(one.where.seconds for one in found)
+    info = info.model_copy(update={"command": command, "seconds": seconds, "settings": settings})
     write_text(out / "study.json", info.model_dump_json(indent=1) + "\n")
     write_study_page(info, out / "report.html")
     return info
+
+
+def _with_judge(asked: StudyFile, setting: SettingFound, cells: list[Cell], path: Path) -> SettingFound:
+    """A setting with how well a judge that needs no labels does in it; the judge goes into a file of its own.
+
+    Nothing is judged where the setting has too few models, or too few kinds of shift to leave one out.
+    """
+    path.unlink(missing_ok=True)
+    cases = [] if setting.unjudged else _cases(asked, setting, cells)
+    if len({case.kind for case in cases}) < LEAST_KINDS:
+        return setting
+    try:
+        judge = fit(cases, asked.seed)
+    except DataError:  # no cell is distorted or misaligned
+        return setting
+    write_text(path, judge.model_dump_json(indent=1) + "\n")
+    return setting.model_copy(update={"judged": judge.judged.model_dump(mode="json")})
+
+
+def _cases(asked: StudyFile, setting: SettingFound, cells: list[Cell]) -> list[Case]:
+    """Every cell of a setting but those of controls, as a judge is taught."""
+    return [
+        Case(
+            model=row["model"],
+            size=row["parameters"],
+            kind=row["kind"],
+            strength=row["strength"],
+            evidence=dict(zip(EVIDENCE, row["evidence"], strict=True)),
+            truth=None if row["truth"] == "undecided" else row["truth"],
+            gain=share_gone(row["gain"]),
+            low=share_gone(row["ci95"][0]),
+        )
+        for row in for_judge(asked, cells)
+        if row["setting"] == setting.name and not row["control"]
+    ]
 
 
 def _parts(asked: StudyFile, base: Path, out: Path, watcher: Watcher) -> list[Part]:
@@ -118,19 +157,26 @@ def _measure(parts: list[Part], workers: int, watcher: Watcher) -> None:
         Manager() as manager,
         ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool,
     ):
-        done: Queue[str] = manager.Queue()
-        running = [pool.submit(_measure_part, part, done) for part in parts]
+        done, stop = manager.Queue(), manager.Event()
+        running = [pool.submit(_measure_part, part, done, stop) for part in parts]
         try:
             _watch(running, done, watcher)
-        except BaseException:  # an error or Ctrl-C: what has not begun never begins
-            pool.shutdown(cancel_futures=True)
-            raise
+        except BrokenProcessPool as error:
+            raise StoreError(
+                "a process that measured was killed (out of memory?); call again with fewer --workers"
+            ) from error
+        finally:  # after an error or Ctrl-C the others stop at their next file
+            stop.set()
 
 
-def _measure_part(part: Part, done: Queue[str]) -> None:
-    """In a process of its own: measure one model."""
+def _measure_part(part: Part, done: Queue[str], stop: Event) -> None:
+    """In a process of its own: measure one model, file by file."""
+    if stop.is_set():
+        return
     for path in part.measure():
         done.put(f"{part.setting.name} {part.model.name} {path.stem}")
+        if stop.is_set():
+            return
 
 
 def _watch(running: list[Future[None]], done: Queue[str], watcher: Watcher) -> None:
@@ -153,25 +199,3 @@ def _watch(running: list[Future[None]], done: Queue[str], watcher: Watcher) -> N
 def share_gone(gain: float) -> float:
     """The share of the error that a gain, a log ratio, takes away."""
     return -math.expm1(-gain)
-
-
-def _judge(asked: StudyFile, cells: list[Cell]) -> Judge | None:
-    """A judge that needs no labels, fitted on all cells; None where they teach it nothing."""
-    cases = [
-        Case(
-            model=row["model"],
-            size=row["parameters"],
-            kind=row["kind"],
-            strength=row["strength"],
-            evidence=dict(zip(EVIDENCE, row["evidence"], strict=True)),
-            truth=None if row["truth"] == "undecided" else row["truth"],
-            gain=share_gone(row["gain"]),
-            low=share_gone(row["ci95"][0]),
-        )
-        for row in for_judge(asked, cells)
-        if not row["control"]
-    ]
-    try:
-        return fit(cases, asked.seed)
-    except DataError:
-        return None

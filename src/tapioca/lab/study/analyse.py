@@ -15,7 +15,7 @@ from tapioca.lab.study.grid import Grid
 from tapioca.lab.study.measure import Measure, Resampling
 from tapioca.lab.study.numbers import Numbers
 from tapioca.lab.study.questions import computed, labels, rows, skills, summaries
-from tapioca.records import ClaimFound, Decision, Pooled, SettingFound, StudiedModel, StudyInfo
+from tapioca.records import ClaimFound, Decision, Finding, Pooled, SettingFound, StudiedModel, StudyInfo
 from tapioca.records.study import Claim, Setting, StudyFile
 
 FEWEST_MODELS = 3
@@ -79,7 +79,7 @@ class Bench:
     def found(self) -> SettingFound:
         """All of it, for the record."""
         grid, setting = self.grid, self.grid.setting
-        pairs = len(self.grid.models) * len(grid.kinds)
+        scaled = len(grid.models) * len(grid.pooled)
         tuned = len(self.grid.models) * len(setting.tuned)
         return SettingFound(
             name=setting.name,
@@ -95,7 +95,7 @@ class Bench:
             tuned_measured=self.causes.tuned,
             tuned_missing=tuned - self.causes.tuned,
             doses_measured=self.causes.dosed,
-            doses_missing=pairs - self.causes.dosed,
+            doses_missing=scaled - self.causes.dosed,
             unjudged=self._unjudged(self.accuracy.main),
             accuracy=self.accuracy.main.pooled(),
             chance=self._chance(self.accuracy.main),
@@ -122,15 +122,21 @@ class Bench:
         question = self.claims.question(claim)
         ruling, unjudged = question.rule.judge(), self._unjudged(self.accuracy.main)
         decision: Decision = "inconclusive" if unjudged else ruling.decision
-        missing = self.grid.wanted - self.grid.measured
-        parts = [unjudged, ruling.reason, f"{missing} of {self.grid.wanted} cells not measured yet" if missing else ""]
+        findings = tuple(measure.finding() for measure in question.measures)
+        parts = [unjudged, ruling.reason, *self._gaps(findings)]
         return ClaimFound(
             claim=claim,
             decision=decision,
             reason="; ".join(part for part in parts if part),
-            findings=tuple(measure.finding() for measure in question.measures),
+            findings=findings,
             kinds=question.rule.by_kind({kind: self._unjudged(self.accuracy, kind) for kind in self.grid.pooled}),
         )
+
+    def _gaps(self, findings: tuple[Finding, ...]) -> list[str]:
+        """What the numbers that decide are not of."""
+        missing, left = self.grid.wanted - self.grid.measured, max(one.left_out for one in findings if one.decides)
+        said = [f"{missing} of {self.grid.wanted} cells not measured yet"] if missing else []
+        return said + ([f"up to {left} places without such a number are left out"] if left else [])
 
     def _unjudged(self, accuracy: Measure, kind: str | None = None) -> str:
         """Why nothing can be decided: too few models, floor or ceiling; empty where it can be."""
@@ -146,7 +152,7 @@ class Bench:
             return ""
         low, high = right.ci95
         said = f"the full model is right in {100 * right.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-        if low <= (chance or 0.0):
+        if right.value <= (chance or 0.0):
             return f"{said}, not above chance ({100 * (chance or 0.0):.1f} %)"
         return f"{said}, at the ceiling" if right.value >= CEILING else ""
 

@@ -78,11 +78,11 @@ class Saved:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
                 header: dict[str, Any] = json.loads(str(found["header"]))
                 if header["form"] != cls.form:
-                    raise StoreError(f"{path} holds a {header['form']}, expected a {cls.form}; delete it")
+                    raise ValueError(f"it holds a {header['form']}, expected a {cls.form}")
                 arrays = {field.name: found[field.name] for field in fields(cls) if field.name != "where"}
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            return cls(where=Where(**header["where"]), **arrays)
+        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise StoreError(f"{path} cannot be read ({error}); delete it, and it is measured anew") from error
-        return cls(where=Where(**header["where"]), **arrays)
 
 
 @dataclass(frozen=True, eq=False)

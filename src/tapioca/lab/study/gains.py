@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from tapioca.errors import DataError
 from tapioca.lab.study.cell import Cell
 from tapioca.records import Metric, Plan, Trial
 from tapioca.records.tree import layers_computed
@@ -119,8 +120,9 @@ def choose(plans: Plans, cell: Cell) -> Choice:
 
 
 def search_means(cell: Cell, count: int | None = None) -> np.ndarray:
-    """Mean score of every plan on the first so many search prompts, (plan,)."""
-    means: np.ndarray = np.average(cell.search[:, :count], axis=1, weights=cell.search_weights[:count])
+    """Mean score of every plan on the search prompts, or on so many of them, drawn at random, (plan,)."""
+    chosen = np.random.default_rng(0).permutation(cell.search.shape[1])[:count]
+    means: np.ndarray = np.average(cell.search[:, chosen], axis=1, weights=cell.search_weights[chosen])
     return means
 
 
@@ -131,9 +133,12 @@ def gains(cell: Cell, draws: int, seed: int) -> np.ndarray:
         (1 + draw, plan).
 
     Raises:
-        ValueError: an error is not above 0, so that there is no ratio of it.
+        DataError: an error is not above 0, so that there is no ratio of it.
     """
-    return log_gains(cell.test, cell.weights, cell.groups, 0, draws, seed)
+    try:
+        return log_gains(cell.test, cell.weights, cell.groups, 0, draws, seed)
+    except DataError as error:
+        raise DataError(f"{cell.where.model} on {cell.where.task}: {error}") from error
 
 
 def log_gains(
@@ -149,11 +154,11 @@ def log_gains(
         seed: of the resamples.
 
     Raises:
-        ValueError: a mean error is not above 0.
+        DataError: a mean error is not above 0.
     """
     errors = -resampled_means(scores, weights, groups.tolist(), draws, seed)
     if not (errors > 0).all():
-        raise ValueError(f"gains are ratios of errors, which must be above 0; the smallest mean is {errors.min():.3g}")
+        raise DataError(f"gains are ratios of errors, which must be above 0; the smallest mean is {errors.min():.3g}")
     logs = np.log(errors)
     found: np.ndarray = logs[:, full, None] - logs
     return found

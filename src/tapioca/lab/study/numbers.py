@@ -12,7 +12,7 @@ from tapioca.lab.study.cell import Cell
 from tapioca.lab.study.gains import Choice, Plans, choose, gains
 from tapioca.lab.study.grid import Grid, Place
 from tapioca.lab.study.truth import Told, tell
-from tapioca.stats import rank_correlation
+from tapioca.stats import rank_correlation, resampled_means
 
 FEWEST = 3
 """Points of a rank correlation; of two it says nothing."""
@@ -135,9 +135,10 @@ class Numbers:
         for count, few in choice.few.items():
             self._put(f"labels {count}", place, number(rows[:, few], prompts))
         if cell.beside.shape[1]:
-            full, planned = (float(np.average(row, weights=cell.weights)) for row in cell.beside)
-            self._put("accuracy", place, Number(full, None, prompts))
-            self._put("accuracy planned", place, Number(planned, None, prompts))
+            groups = cell.groups.tolist()
+            right = resampled_means(cell.beside, cell.weights, groups, self.draws, self.seed)
+            self._put("accuracy", place, number(right[:, 0], prompts))
+            self._put("accuracy planned", place, number(right[:, 1], prompts))
 
     def _geometry(self, place: Place, cell: Cell, rows: np.ndarray, plans: Plans, choice: Choice) -> None:
         """How the shift deviates, what the plan removes of it, and which layers make it."""
