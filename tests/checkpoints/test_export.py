@@ -250,7 +250,8 @@ def test_a_checkpoint_of_a_bare_decoder(kind: type[PreTrainedModel], tmp_path: P
     config = tiny("llama").config if kind is LlamaModel else tiny("gpt2").config
     config.tie_word_embeddings = True
     kind(config).save_pretrained(tmp_path / "full")
-    assert tapioca.export(tmp_path / "full", tmp_path / "pruned", Plan.drop(4, [1])).difference == 0
+    # the copy is read in another process, where the addresses of arrays, and with them the rounding of products, may differ
+    assert tapioca.export(tmp_path / "full", tmp_path / "pruned", Plan.drop(4, [1])).difference < 1e-6
 
 
 def test_a_generation_config_with_beams_and_stop_strings(tmp_path: Path) -> None:
