@@ -20,7 +20,7 @@ def numbers(info: StudyInfo) -> dict[tuple[str, str], Finding]:
 
 @pytest.mark.slow
 def test_the_quick_study_repeats(tmp_path: Path) -> None:
-    committed = StudyInfo.model_validate_json((STUDIES / "results" / "quick.json").read_text())
+    committed = StudyInfo.model_validate_json((STUDIES / "results" / "quick" / "study.json").read_text())
     again = study(StudyConfig(file=STUDIES / "quick.yaml", out=tmp_path / "quick"))
     assert (again.measured, again.missing) == (committed.measured, committed.missing) == (21, 0)
     before, after = numbers(committed), numbers(again)

@@ -22,6 +22,7 @@ from tapioca.lab.study.cell import Cell, Dose
 from tapioca.models.load import load
 from tapioca.observe import sample, states
 from tapioca.records import Plan, StudyInfo
+from tapioca.runs.store import read_other
 
 CLAIMS = Path(__file__).parents[2] / "studies" / "claims.yaml"
 LAYERS = 3
@@ -191,7 +192,8 @@ def test_what_is_not_measured_yet_is_counted(part: Part, folder: Path) -> None:
     """One model of three: everything is said, and nothing decided."""
     found = [form.load(path) for path, form in part.files.items()]
     info = conclude(part.study, found, folder / "out", "tapioca lab study study.yaml")
-    assert StudyInfo.model_validate_json((folder / "out" / "study.json").read_text()) == info
+    assert read_other(StudyInfo, folder / "out") == info
+    assert main(["report", str(folder / "out")]) == 0
     tiny = info.settings[0]
     assert (tiny.measured, tiny.missing, tiny.doses_measured, tiny.doses_missing) == (4, 8, 1, 2)
     assert {claim.decision for claim in info.settings[0].claims} == {"inconclusive"}

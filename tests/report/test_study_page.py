@@ -55,9 +55,9 @@ def values(chart: Any) -> list[dict[str, Any]]:
 
 
 def test_the_page_is_one_file_without_network_or_scripts(info: StudyInfo, tmp_path: Path) -> None:
-    path = write_study_page(info, tmp_path / "study.html")
+    path = write_study_page(info.model_copy(update={"folder": tmp_path}))
     page = path.read_text()
-    assert path == tmp_path / "study.html"
+    assert path == tmp_path / "report.html"
     assert "<script" not in page
     assert "<link" not in page
     assert re.findall(r'(?:src|href)="(?!#)[^"]*"', page) == []
@@ -69,7 +69,7 @@ def test_the_page_is_one_file_without_network_or_scripts(info: StudyInfo, tmp_pa
 
 def test_a_page_that_cannot_be_written_says_so(info: StudyInfo, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot write"):
-        write_study_page(study(bare()), tmp_path / "none" / "study.html")
+        write_study_page(study(bare()).model_copy(update={"folder": tmp_path / "none"}))
 
 
 def test_parts_stand_in_order(page: str) -> None:

@@ -17,11 +17,13 @@ def add_to(app: typer.Typer) -> None:
 def run(
     run: Annotated[
         Path,
-        typer.Argument(help="Run folder of `tapioca prune`, `compare`, `diagnose`, `profile`, `scale` or `space`."),
+        typer.Argument(
+            help="Run folder of `tapioca prune`, `compare`, `diagnose`, `profile`, `scale`, `space` or `lab study`."
+        ),
     ],
 ) -> None:
     """Print a finished run and build its page again from what is stored; needs no torch."""
-    from tapioca.records import CompareInfo, DiagnoseInfo, ProfileInfo, ScaleInfo, SpaceInfo
+    from tapioca.records import CompareInfo, DiagnoseInfo, ProfileInfo, ScaleInfo, SpaceInfo, StudyInfo
     from tapioca.report.compare import show_compare, write_compare_page
     from tapioca.report.diagnose import show_diagnosis, write_diagnose_page
     from tapioca.report.page import write_page
@@ -29,6 +31,7 @@ def run(
     from tapioca.report.scale import show_scale, write_scale_page
     from tapioca.report.screen import show
     from tapioca.report.space import show_space, write_space_page
+    from tapioca.report.study import show_study, write_study_page
     from tapioca.runs.store import read_other, read_run
 
     others: tuple[tuple[Any, Any, Any], ...] = (
@@ -37,6 +40,7 @@ def run(
         (ProfileInfo, write_profile_page, show_profile),
         (ScaleInfo, write_scale_page, show_scale),
         (SpaceInfo, write_space_page, show_space),
+        (StudyInfo, write_study_page, show_study),
     )
     for kind, write, tell in others:
         if other := read_other(kind, run):

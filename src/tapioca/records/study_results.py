@@ -6,6 +6,7 @@ alone; those of one kind, or of one size, are over its models.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -185,6 +186,7 @@ class StudyInfo(Record, protected_namespaces=()):
         margin: the change of error held to be nothing; `margin_log` the same as a gain.
         answers: every claim in plain words, over all settings.
         seconds: time spent measuring; None where it is not known.
+        folder: where it was read from or is to be written; not part of the file.
     """
 
     title: str
@@ -197,6 +199,7 @@ class StudyInfo(Record, protected_namespaces=()):
     settings: tuple[SettingFound, ...]
     answers: dict[Claim, str]
     seconds: float | None = None
+    folder: Path = Field(default=Path(), exclude=True)
 
     @property
     def measured(self) -> int:

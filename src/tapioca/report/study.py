@@ -129,12 +129,13 @@ DRAWINGS: dict[str, tuple[Drawing, ...]] = {
 """The charts of the page, below the claim or question they belong to."""
 
 
-def write_study_page(info: StudyInfo, path: Path) -> Path:
-    """Write the page into one HTML file and return its path.
+def write_study_page(info: StudyInfo) -> Path:
+    """Write the page into the study's folder and return its path.
 
     Raises:
         StoreError: it cannot be written there.
     """
+    path = info.folder / "report.html"
     write_text(path, render(info))
     return path
 

@@ -18,10 +18,21 @@ from pydantic import ValidationError
 
 from tapioca.disk import make_folder, write_json
 from tapioca.errors import StoreError
-from tapioca.records import Answer, CompareInfo, DiagnoseInfo, Plan, ProfileInfo, RunInfo, ScaleInfo, SpaceInfo, Spent
+from tapioca.records import (
+    Answer,
+    CompareInfo,
+    DiagnoseInfo,
+    Plan,
+    ProfileInfo,
+    RunInfo,
+    ScaleInfo,
+    SpaceInfo,
+    Spent,
+    StudyInfo,
+)
 from tapioca.runs.fingerprint import fingerprint
 
-Info = TypeVar("Info", RunInfo, CompareInfo, DiagnoseInfo, ProfileInfo, ScaleInfo, SpaceInfo)
+Info = TypeVar("Info", RunInfo, CompareInfo, DiagnoseInfo, ProfileInfo, ScaleInfo, SpaceInfo, StudyInfo)
 
 OTHERS: dict[type, str] = {
     CompareInfo: "compare",
@@ -29,6 +40,7 @@ OTHERS: dict[type, str] = {
     ProfileInfo: "profile",
     ScaleInfo: "scale",
     SpaceInfo: "space",
+    StudyInfo: "study",
 }
 """The command that leaves each record, which names the record's file."""
 

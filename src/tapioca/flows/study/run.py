@@ -93,9 +93,9 @@ def conclude(asked: StudyFile, found: list[Saved], out: Path, command: str) -> S
         _with_judge(asked, setting, cells, out / f"judge-{setting.name}.json") for setting in info.settings
     )
     seconds = sum(one.where.seconds for one in found)
-    info = info.model_copy(update={"command": command, "seconds": seconds, "settings": settings})
+    info = info.model_copy(update={"command": command, "seconds": seconds, "settings": settings, "folder": out})
     write_text(out / "study.json", info.model_dump_json(indent=1) + "\n")
-    write_study_page(info, out / "report.html")
+    write_study_page(info)
     return info
 
 
