@@ -60,9 +60,16 @@ class Part:
     @property
     def names(self) -> Names:
         """Its tasks by kind of shift and strength, ID data as ("id", 0)."""
-        found = {("id", 0): self.setting.id.format(folder=self.model)}
-        found |= {(kind, at): name for kind, names in self.setting.shifts.items() for at, name in enumerate(names)}
+        found = {at: name.format(folder=self.model) if at[0] == "id" else name for at, name in self._said.items()}
         return {at: name if name.startswith(SOURCES) else str(self.base / name) for at, name in found.items()}
+
+    @property
+    def _said(self) -> Names:
+        """The same as the study's file names them."""
+        shifts = self.setting.shifts.items()
+        return {("id", 0): self.setting.id} | {
+            (kind, at): name for kind, some in shifts for at, name in enumerate(some)
+        }
 
     @property
     def missing(self) -> str:
@@ -124,7 +131,7 @@ class Part:
             loaded = load(str(self._tune(folder, own)))
             bench = Bench(self.study, self.model.name, loaded, {("id", 0): own, (kind, 0): other}, self.place)
             for at in bench.names:
-                where = replace(self._where(bench, at), tuned=on, tuned_on=kind)
+                where = replace(self._where(bench, at, bench.names[at]), tuned=on, tuned_on=kind)
                 _kept(folder / f"{at[0]}-0.npz", Cell, partial(cell, bench), where)
                 yield folder / f"{at[0]}-0.npz"
 
@@ -137,14 +144,14 @@ class Part:
             tune(TuneConfig(out=out, model=str(self.model), **numbers))
         return out
 
-    def _where(self, bench: Bench, at: tuple[str, int]) -> Where:
+    def _where(self, bench: Bench, at: tuple[str, int], said: str = "") -> Where:
         return Where(
             setting=self.setting.name,
             model=self.model.name,
             parameters=bench.loaded.model.num_parameters(),
             kind=at[0],
             strength=at[1],
-            task=bench.names[at],
+            task=said or self._said[at],
             key=bench.key(at),
         )
 
