@@ -124,7 +124,7 @@ def test_q1_and_q3_count_every_cell_once(found: SettingFound, made: list[Cell]) 
     assert [row.kind for row in found.summaries] == list(ASKED.shifts)
     assert [sum(row.truths.values()) for row in found.summaries] == [8, 8, 8]
     assert [row.control for row in found.summaries] == [False, False, True]
-    rows = for_judge(study(ASKED), made)
+    rows = for_judge(study(ASKED), ASKED, made)
     assert len(rows) == 24
     assert sum(row["truth"] == "distorted" for row in rows) == sum(row.truths["distorted"] for row in found.summaries)
     assert rows[0] | {"gain": 0, "ci95": 0, "ceiling": 0, "truth": 0} == {

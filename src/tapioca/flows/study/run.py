@@ -25,7 +25,7 @@ from tapioca.lab.study.analyse import analyse, for_judge
 from tapioca.lab.study.cell import Cell, Dose, Saved
 from tapioca.records import SettingFound, StudyInfo
 from tapioca.records.diagnosis import Case
-from tapioca.records.study import StudyConfig, StudyFile
+from tapioca.records.study import Setting, StudyConfig, StudyFile
 from tapioca.report.study import write_study_page
 
 LEAST_KINDS = 3
@@ -90,7 +90,8 @@ def conclude(asked: StudyFile, found: list[Saved], out: Path, command: str) -> S
     doses = [one for one in found if isinstance(one, Dose)]
     info = analyse(asked, cells, doses)
     settings = tuple(
-        _with_judge(asked, setting, cells, out / f"judge-{setting.name}.json") for setting in info.settings
+        _with_judge(asked, setting, found_in, cells, out / f"judge-{setting.name}.json")
+        for setting, found_in in zip(asked.settings, info.settings, strict=True)
     )
     seconds = sum(one.where.seconds for one in found)
     info = info.model_copy(update={"command": command, "seconds": seconds, "settings": settings, "folder": out})
@@ -99,24 +100,24 @@ def conclude(asked: StudyFile, found: list[Saved], out: Path, command: str) -> S
     return info
 
 
-def _with_judge(asked: StudyFile, setting: SettingFound, cells: list[Cell], path: Path) -> SettingFound:
+def _with_judge(asked: StudyFile, setting: Setting, info: SettingFound, cells: list[Cell], path: Path) -> SettingFound:
     """A setting with how well a judge that needs no labels does in it; the judge goes into a file of its own.
 
     Nothing is judged where the setting has too few models, or too few kinds of shift to leave one out.
     """
     path.unlink(missing_ok=True)
-    cases = [] if setting.unjudged else _cases(asked, setting, cells)
+    cases = [] if info.unjudged else _cases(asked, setting, cells)
     if len({case.kind for case in cases}) < LEAST_KINDS:
-        return setting
+        return info
     try:
         judge = fit(cases, asked.seed)
     except DataError:  # no cell is distorted or misaligned
-        return setting
+        return info
     write_text(path, judge.model_dump_json(indent=1) + "\n")
-    return setting.model_copy(update={"judged": judge.judged.model_dump(mode="json")})
+    return info.model_copy(update={"judged": judge.judged.model_dump(mode="json")})
 
 
-def _cases(asked: StudyFile, setting: SettingFound, cells: list[Cell]) -> list[Case]:
+def _cases(asked: StudyFile, setting: Setting, cells: list[Cell]) -> list[Case]:
     """Every cell of a setting but those of controls, as a judge is taught."""
     return [
         Case(
@@ -129,8 +130,8 @@ def _cases(asked: StudyFile, setting: SettingFound, cells: list[Cell]) -> list[C
             gain=share_gone(row["gain"]),
             low=share_gone(row["ci95"][0]),
         )
-        for row in for_judge(asked, cells)
-        if row["setting"] == setting.name and not row["control"]
+        for row in for_judge(asked, setting, cells)
+        if not row["control"]
     ]
 
 

@@ -11,14 +11,13 @@ from tapioca.lab.study.causes import Causes
 from tapioca.lab.study.cell import Cell, Dose
 from tapioca.lab.study.charts import Drawing
 from tapioca.lab.study.claims import Claims
-from tapioca.lab.study.grid import Grid
+from tapioca.lab.study.grid import FEWEST_MODELS, Grid
 from tapioca.lab.study.measure import Measure, Resampling
 from tapioca.lab.study.numbers import Numbers
 from tapioca.lab.study.questions import computed, labels, rows, skills, summaries
 from tapioca.records import ClaimFound, Decision, Finding, Pooled, SettingFound, StudiedModel, StudyInfo
 from tapioca.records.study import Claim, Setting, StudyFile
 
-FEWEST_MODELS = 3
 CEILING = 0.99
 
 
@@ -46,12 +45,9 @@ def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[Dose] = ())
     )
 
 
-def for_judge(study: StudyFile, cells: Iterable[Cell]) -> list[dict[str, Any]]:
-    """Every OOD cell of untuned models with its evidence and what it truly is; see `questions.rows`."""
-    cells, found = list(cells), []
-    for setting in study.settings:
-        found += rows(Numbers(Grid(setting, cells), study.draws, study.seed, log_margin(study)))
-    return found
+def for_judge(study: StudyFile, setting: Setting, cells: Iterable[Cell]) -> list[dict[str, Any]]:
+    """Every OOD cell of a setting's untuned models with its evidence and what it truly is; see `questions.rows`."""
+    return rows(Numbers(Grid(setting, cells), study.draws, study.seed, log_margin(study)))
 
 
 def log_margin(study: StudyFile) -> float:

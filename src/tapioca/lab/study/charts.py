@@ -11,7 +11,7 @@ from tapioca.geometry.profiles import KINDS
 from tapioca.lab.study.cell import Cell
 from tapioca.lab.study.claims import BEND, GAIN, Claims
 from tapioca.lab.study.gains import Plans, gains
-from tapioca.lab.study.grid import Place
+from tapioca.lab.study.grid import FEWEST_MODELS, Place
 from tapioca.lab.study.measure import Measure, sizes
 from tapioca.records import (
     Charts,
@@ -26,9 +26,6 @@ from tapioca.records import (
     SizePoint,
     StrengthPoint,
 )
-
-FEWEST = 3
-"""Models that an interval over models needs."""
 
 
 class Drawing:
@@ -200,7 +197,7 @@ def _profile(kind: str, signed: np.ndarray) -> list[ProfilePoint]:
 
 def _interval(values: np.ndarray) -> tuple[float, float] | None:
     """95 % t-interval of a mean; None from fewer than three values or where all are the same."""
-    if len(values) < FEWEST or not np.ptp(values):
+    if len(values) < FEWEST_MODELS or not np.ptp(values):
         return None
     low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
     return float(low), float(high)
