@@ -22,7 +22,8 @@ LEVELS = [
     {"flows"},
     {"lab", "checkpoints", "report"},
     {"evaluate", "observe", "search", "runs"},
-    {"models", "tasks", "geometry", "stats", "diagnosis"},
+    {"models", "tasks", "geometry", "diagnosis"},
+    {"stats"},
     {"records", "registry", "disk"},
     {"errors"},
 ]

@@ -148,7 +148,7 @@ def test_intervals_are_the_same_for_the_same_seed() -> None:
 @pytest.mark.parametrize("kind", ["accuracy", "error"])
 def test_coverage_on_simulated_data(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """95 % intervals cover the truth in 95 % of simulations, up to what 300 simulations can tell."""
-    monkeypatch.setattr("tapioca.stats.RESAMPLES", 999)
+    monkeypatch.setattr("tapioca.stats.resampling.RESAMPLES", 999)
     rng, hits, runs, n = np.random.default_rng(1), 0, 300, 200
     for run in range(runs):
         if kind == "accuracy":

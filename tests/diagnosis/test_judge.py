@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 from sklearn.linear_model import LogisticRegression
 
 from tapioca.diagnosis.fit import GATE, THRESHOLD, fit, fit_rows, judged, weigh
@@ -15,6 +16,7 @@ from tapioca.diagnosis.judge import likelier_of, pulls, read_judge, say
 from tapioca.diagnosis.score import accuracy, expected
 from tapioca.errors import DataError
 from tapioca.records.diagnosis import Case, Judge, Shift
+from tapioca.stats import stretch
 
 DISTORTING, MISALIGNING, NOTHING = ("noise", "stretch", "dropout"), ("rule", "swap", "mirror"), ("none", "rename")
 
@@ -164,15 +166,15 @@ def test_what_to_expect_is_what_was_found_by_verdict() -> None:
 
 
 def test_the_interval_is_about_kinds_and_models() -> None:
-    """One wrong kind of many cases: resampling cases would be sure of itself, resampling kinds is not."""
+    """Three wrong kinds of twelve: resampling cases would be sure of itself, resampling kinds gives a binomial."""
     rng = np.random.default_rng(0)
-    rows = [case(kind, f"m{at % 5}", "distorted", rng) for kind in ("a", "b", "c", "d") for at in range(100)]
-    answers: dict[int, Shift] = {at: "misaligned" if row.kind == "a" else "distorted" for at, row in enumerate(rows)}
-    found = accuracy(rows, answers, range(400))
+    rows = [case(kind, f"m{at % 20}", "distorted", rng) for kind in "abcdefghijkl" for at in range(40)]
+    answers: dict[int, Shift] = {at: "misaligned" if row.kind in "abc" else "distorted" for at, row in enumerate(rows)}
+    found = accuracy(rows, answers, range(480), seed=1)
     assert found.balanced == found.plain == 0.75
     assert found.commonest == 1
-    assert found.ci95 is not None
-    assert found.ci95[0] <= 0.25 < 1 == found.ci95[1]
+    resampled = binom.ppf([0.025, 0.975], 12, 0.75) / 12
+    assert found.ci95 == pytest.approx(tuple(np.minimum(0.75 + (resampled - 0.75) * stretch(12), 1)))
     assert accuracy(rows, answers, []).balanced is None
 
 

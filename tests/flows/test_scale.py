@@ -39,7 +39,7 @@ def request(out: Path, **fields: object) -> ScaleConfig:
 def _few_resamples() -> Iterator[None]:
     """Intervals of gains have tests of their own; here they need not be fine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tapioca.stats.RESAMPLES", 199)
+        patch.setattr("tapioca.stats.resampling.RESAMPLES", 199)
         yield
 
 

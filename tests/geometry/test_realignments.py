@@ -6,11 +6,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
 
 from tapioca.geometry.alignment import realignment
 from tapioca.geometry.profiles import shape
-from tapioca.geometry.tree import correlate, realignments, spearman
+from tapioca.geometry.tree import correlate, realignments
 from tapioca.records import Plan
 from tapioca.records.tree import Prefix, steps
 
@@ -43,14 +42,6 @@ def test_every_plan_realigns_as_it_does_alone() -> None:
             low, high = np.percentile(kind[1:] - kind[1:].mean(), [2.5, 97.5]) + kind[0]
             width = expected.ci95[1] - expected.ci95[0]
             assert (low, high) == pytest.approx(expected.ci95, abs=0.2 * width)
-
-
-def test_rank_correlation_of_rows() -> None:
-    rng = np.random.default_rng(1)
-    first, second = rng.integers(0, 5, (2, 7, 12)).astype(float)  # with ties
-    expected = [spearmanr(a, b).statistic for a, b in zip(first, second, strict=True)]
-    assert spearman(first, second) == pytest.approx(expected)
-    assert spearman(np.ones((1, 4)), np.arange(4.0)[None]) == 0
 
 
 def shuffles(count: int, plans: int) -> np.ndarray:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tapioca.lab.study.pool import Drawn, resample, stretch
-from tapioca.stats import resampled_interval
+from tapioca.lab.study.pool import Drawn, resample
+from tapioca.stats import resampled_interval, stretch
 
 
 def tables(models: int, kinds: int, spread: tuple[float, float], seed: int) -> tuple[np.ndarray, np.ndarray]:

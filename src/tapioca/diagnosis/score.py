@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tapioca.records.diagnosis import Accuracy, Case, Diagnosis, Expected, Shift
+from tapioca.stats import redraws, resampled_interval, stretch
 
 RESAMPLES = 2_000
 
@@ -21,8 +22,9 @@ def accuracy(rows: Sequence[Case], answers: Mapping[int, Diagnosis], at: Sequenc
     """Balanced and plain accuracy of some answers.
 
     The interval resamples kinds of shift and models, both, and takes each case as often as its kind times its model was
-    drawn (the pigeonhole bootstrap; Owen 2007, Annals of Applied Statistics 1): it is about other kinds and other models.
-    Resamples that lack a truth have no balanced accuracy and are left out.
+    drawn (the pigeonhole bootstrap; Owen 2007, Annals of Applied Statistics 1), widened for the smaller number of the two
+    (`stats.stretch`): it is about other kinds and other models. Resamples that lack a truth have no balanced accuracy and
+    are left out.
 
     Args:
         rows: all cases.
@@ -37,25 +39,26 @@ def accuracy(rows: Sequence[Case], answers: Mapping[int, Diagnosis], at: Sequenc
     right = np.array([answers[place] == rows[place].truth for place in at])
     of = np.array([[row.truth == truth for row in chosen] for truth in counts], dtype=np.float64)
     rng = np.random.default_rng(seed)
-    weights = _drawn([row.kind for row in chosen], rng) * _drawn([row.model for row in chosen], rng)
+    kinds, models = [row.kind for row in chosen], [row.model for row in chosen]
+    weights = _drawn(kinds, rng) * _drawn(models, rng)
     totals = weights @ of.T
     whole = totals.all(axis=1)
-    recalls = (weights[whole] * right) @ of.T / totals[whole]
-    low_high = np.percentile(recalls.mean(axis=1), [2.5, 97.5]) if whole.any() else None
+    balanced = ((weights[whole] * right) @ of.T / totals[whole]).mean(axis=1)
+    few = min((n for n in (len(set(kinds)), len(set(models))) if n > 1), default=0)
+    low, high = resampled_interval(balanced[0] + (balanced - balanced[0]) * stretch(few))
     return Accuracy(
         cases=dict(counts),
-        balanced=float((of @ right / of.sum(axis=1)).mean()),
-        ci95=None if low_high is None else (float(low_high[0]), float(low_high[1])),
+        balanced=float(balanced[0]),
+        ci95=(max(low, 0.0), min(high, 1.0)),
         plain=float(right.mean()),
         commonest=max(counts.values()) / len(chosen),
     )
 
 
 def _drawn(labels: Sequence[str], rng: np.random.Generator) -> np.ndarray:
-    """How often each case's label was drawn: (resample, case)."""
+    """How often each case's label counts, (1 + resample, case): once, then as often as it was drawn."""
     names, index = np.unique(np.asarray(labels), return_inverse=True)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES)
-    return drawn[:, index].astype(np.float64)
+    return redraws(len(names), RESAMPLES, rng)[:, index]
 
 
 def confusion(

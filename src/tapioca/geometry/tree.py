@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from tapioca.geometry.alignment import around, removed
 from tapioca.geometry.profiles import resamples, shape
 from tapioca.records import Plan
 from tapioca.records.tree import Prefix, steps
+from tapioca.stats import rank_correlation
 
 
 def realignments(
@@ -79,11 +79,11 @@ def correlate(first: np.ndarray, second: np.ndarray, relabelled: np.ndarray, see
     """
     if np.ptp(first[0]) == 0 or np.ptp(second[0]) == 0:
         return None
-    value, *draws = spearman(first, second)
+    value, *draws = rank_correlation(first, second)
     count = first.shape[1]
     drawn = np.random.default_rng(seed).integers(count, size=(len(draws), count))
-    plans = np.percentile(spearman(first[0][drawn], second[0][drawn]), [2.5, 97.5])
-    shuffled = spearman(first[0][None], second[0][relabelled])
+    plans = np.percentile(rank_correlation(first[0][drawn], second[0][drawn]), [2.5, 97.5])
+    shuffled = rank_correlation(first[0][None], second[0][relabelled])
     low, high = around(float(value), np.asarray(draws))
     return Correlated(
         value=float(value),
@@ -91,11 +91,3 @@ def correlate(first: np.ndarray, second: np.ndarray, relabelled: np.ndarray, see
         plans_ci95=(float(plans[0]), float(plans[1])),
         p=float((1 + (np.abs(shuffled) >= abs(value) - 1e-12).sum()) / (1 + len(shuffled))),
     )
-
-
-def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation along the last axis; 0 where either does not vary."""
-    ranks = [rankdata(values, axis=-1) for values in (first, second)]
-    a, b = (rank - rank.mean(axis=-1, keepdims=True) for rank in ranks)
-    together, apart = (a * b).sum(axis=-1), np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
-    return np.divide(together, apart, out=np.zeros_like(together), where=apart > 0)

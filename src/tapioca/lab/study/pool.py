@@ -2,10 +2,8 @@
 
 The bootstrap is the "pigeonhole" one of Owen (2007, Annals of Applied Statistics 1): rows and columns of a table are
 drawn with replacement, each on its own, and an entry counts as often as its row times its column was drawn. Noise of
-single entries is counted more than once, which is on the safe side. What is not: a bootstrap of n things has a variance
-too small by (n - 1) / n and tails as light as a normal's, so that three models that differ give intervals far too
-narrow. Resamples are therefore moved away from the value found, as far as Student's t makes a normal interval wider for
-the smaller of the two numbers; after the "expanded" intervals of Hesterberg (2015, The American Statistician 69).
+single entries is counted more than once, which is on the safe side. What is not: bootstraps of few things are too
+narrow. Resamples are therefore moved away from the value found, by `stretch` of the smaller of the two numbers.
 """
 
 from __future__ import annotations
@@ -13,9 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-from tapioca.stats import LEVEL
+from tapioca.stats import redraws, stretch
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,15 +57,6 @@ class Drawn:
         return middle, mean, _divided(together, np.where(spread > 1e-9 * total, spread, 0))
 
 
-def stretch(count: int) -> float:
-    """How much wider an interval from a bootstrap of so many independent things must be; 1 of none or one, which are not
-    resampled."""
-    if count < 2:
-        return 1.0
-    quantiles = stats.t.ppf(0.5 + LEVEL / 2, count - 1), stats.norm.ppf(0.5 + LEVEL / 2)
-    return float(np.sqrt(count / (count - 1)) * quantiles[0] / quantiles[1])
-
-
 def resample(values: np.ndarray, draws: np.ndarray | None, count: int, seed: int) -> Drawn | None:
     """Resample a table: models and kinds with replacement, and within every entry its prompts.
 
@@ -87,7 +75,7 @@ def resample(values: np.ndarray, draws: np.ndarray | None, count: int, seed: int
     if not len(models):
         return None
     rng = np.random.default_rng(seed)
-    rows, columns = (_counts(len(some), count, rng) for some in (models, kinds))
+    rows, columns = (redraws(len(some), count, rng) for some in (models, kinds))
     inside = np.ix_(models, kinds)
     values, there = values[inside], there[inside]
     pairs = np.broadcast_to(_over_strengths(values, there), (1 + count, *values.shape[:2]))
@@ -98,11 +86,6 @@ def resample(values: np.ndarray, draws: np.ndarray | None, count: int, seed: int
         pairs = np.concatenate([pairs[:1], resampled])
     counts = rows[:, :, None] * columns[:, None, :] * there.any(axis=-1)
     return Drawn(pairs, counts, models)
-
-
-def _counts(size: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Everything once, then how often each is drawn, (1 + count, size)."""
-    return np.concatenate([np.ones((1, size)), rng.multinomial(size, np.full(size, 1 / size), size=count)])
 
 
 def _over_strengths(values: np.ndarray, there: np.ndarray) -> np.ndarray:

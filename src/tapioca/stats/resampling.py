@@ -1,0 +1,96 @@
+"""Bootstrap: resamples of whole groups, and the intervals and p-values they give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats as scipy_stats
+
+RESAMPLES = 9_999
+LEVEL = 0.95
+"""Of every interval."""
+
+
+def redraws(size: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each of so many things counts: once as they are, then as often as it is drawn, (1 + draws, size)."""
+    return np.concatenate([np.ones((1, size)), rng.multinomial(size, np.full(size, 1 / size), size=draws)])
+
+
+def stretch(count: int) -> float:
+    """How much wider an interval from a bootstrap of so many independent things must be; 1 of none or one, which are not
+    resampled.
+
+    A bootstrap of n things has a variance too small by (n - 1) / n and tails as light as a normal's, so that three models
+    that differ give intervals far too narrow. The factor is that by which Student's t is wider; after the "expanded"
+    intervals of Hesterberg (2015, The American Statistician 69).
+    """
+    if count < 2:
+        return 1.0
+    quantiles = scipy_stats.t.ppf(0.5 + LEVEL / 2, count - 1), scipy_stats.norm.ppf(0.5 + LEVEL / 2)
+    return float(np.sqrt(count / (count - 1)) * quantiles[0] / quantiles[1])
+
+
+def ratio_interval(top: np.ndarray, bottom: np.ndarray, groups: Sequence[str], seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of sum(top) / sum(bottom), resampling whole groups."""
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    tops, bottoms = np.bincount(index, weights=top), np.bincount(index, weights=bottom)
+    if len(tops) < 2 or np.ptp(tops) == 0 == np.ptp(bottoms):
+        point = float(top.sum() / bottom.sum())
+        return point, point
+    found = scipy_stats.bootstrap(
+        (tops, bottoms),
+        lambda t, b, axis: t.sum(axis) / b.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=max(1, 20_000_000 // len(tops)),
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def mean_interval(values: np.ndarray, weights: np.ndarray, groups: Sequence[str], seed: int = 0) -> tuple[float, float]:
+    """95 % interval of a weighted mean, resampling whole groups."""
+    return ratio_interval(values * weights, weights, groups, seed)
+
+
+def resampled_means(
+    values: np.ndarray, weights: np.ndarray, groups: Sequence[str], draws: int, seed: int = 0
+) -> np.ndarray:
+    """Weighted means of several rows of scores, and the same of resampled groups: the same groups for every row.
+
+    Args:
+        values: (row, example).
+        weights: share of each example in the means, (example,).
+        groups: what is resampled as one, per example.
+        draws: how many resamples.
+        seed: of the resampling.
+
+    Returns:
+        (1 + draws, row); the first of the examples as they are.
+    """
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    totals = np.bincount(index, weights=weights)
+    sums = np.stack([np.bincount(index, weights=row * weights) for row in values], axis=1)
+    counts = redraws(len(totals), draws, np.random.default_rng(seed))
+    return (counts @ sums) / (counts @ totals)[:, None]
+
+
+def resampled_interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % percentile interval from values of which the first is the estimate, the others are of resamples.
+
+    It reaches the estimate even where all resamples fall short of it, as those of a correlation of 1 do.
+    """
+    tail = 50 * (1 - LEVEL)
+    low, high = np.percentile(values[1:], [tail, 100 - tail])
+    return min(float(low), float(values[0])), max(float(high), float(values[0]))
+
+
+def resampled_p(values: np.ndarray) -> float:
+    """Two-sided bootstrap p-value that the estimate is 0: twice the share of resamples on the other side of it, the
+    estimate counted among them."""
+    fewer = min(int((values[1:] <= 0).sum()), int((values[1:] >= 0).sum()))
+    return min(1.0, 2 * (fewer + 1) / len(values))

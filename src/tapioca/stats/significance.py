@@ -1,0 +1,44 @@
+"""Tests and correlations beside the bootstrap, and what many of them at once come to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats as scipy_stats
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation over the last axis, ties at their mean rank; 0 where one side is constant."""
+    a, b = (scipy_stats.rankdata(side, axis=-1) - (side.shape[-1] + 1) / 2 for side in (first, second))
+    spread = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
+    together = (a * b).sum(axis=-1)
+    return np.divide(together, spread, out=np.zeros_like(together), where=spread > 0)
+
+
+def as_strong(value: float, others: Sequence[float]) -> float | None:
+    """Share of values that have the sign of `value` and are at least as large, it counted among them: (b + 1) / (m + 1);
+    None where there are no others."""
+    sign = -1.0 if value < 0 else 1.0
+    return (sum(sign * other >= abs(value) for other in others) + 1) / (len(others) + 1) if others else None
+
+
+def paired_p(full: np.ndarray, planned: np.ndarray, weights: np.ndarray, groups: Sequence[str]) -> float:
+    """Two-sided p-value of a t-test over groups that the weighted mean difference is 0; 1 where nothing changed.
+
+    It asks what the bootstrap interval asks, of means and by groups, at any number of digits.
+    """
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.bincount(index, weights=(planned - full) * weights)
+    if np.ptp(sums) == 0:
+        return float(not sums.any())
+    return float(scipy_stats.ttest_1samp(sums, 0.0).pvalue)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for being many by Holm's step-down method (1979), in the order given."""
+    order = np.argsort(p, kind="stable")
+    steps = np.asarray(p, dtype=np.float64)[order] * np.arange(len(p), 0, -1)
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return corrected.tolist()
