@@ -128,7 +128,7 @@ class Bench:
         """Names everything that can change what is measured there."""
         return fingerprint(
             {
-                "model": self._model_hash,
+                "model": self.model_hash,
                 "data": [self.tasks[place][half].digest for place in (at, ("id", 0)) for half in (0, 1)],
                 "study": json.loads(self.study.model_dump_json(exclude={"settings", "claims", "title", "draws"})),
                 "versions": [version("tapioca-prune"), torch.__version__, transformers.__version__],
@@ -136,7 +136,8 @@ class Bench:
         )
 
     @cached_property
-    def _model_hash(self) -> str:
+    def model_hash(self) -> str:
+        """Names the model's weights."""
         return model_hash(self.loaded.model)
 
     def _read(self, name: str, size: int) -> Task:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from tapioca.disk import make_folder
 from tapioca.errors import StoreError
@@ -17,7 +17,6 @@ from tapioca.flows.study.doses import dose
 from tapioca.lab.config import TuneConfig
 from tapioca.lab.study.cell import Cell, Dose, Saved, Where
 from tapioca.lab.tune import tune
-from tapioca.models.identity import model_hash
 from tapioca.models.load import load
 from tapioca.records.study import Setting, StudyFile
 from tapioca.runs.fingerprint import fingerprint
@@ -84,21 +83,25 @@ class Part:
     @property
     def files(self) -> dict[Path, type[Saved]]:
         """Every file there will be, and what is in it."""
-        cells = [(kind, at) for kind, at in self.names]
-        found: dict[Path, type[Saved]] = {self.folder / f"{kind}-{at}.npz": Cell for kind, at in cells}
-        found |= {self.folder / f"{kind}-dose.npz": Dose for kind in self._scaled}
+        found: dict[Path, type[Saved]] = {self._cell(at): Cell for at in self.names}
+        found |= {self._dose(kind): Dose for kind in self._scaled}
         for kind in self.setting.tuned:
-            for on in ("shift", "id"):
-                found |= {self.folder / f"tuned-{kind}-{on}" / f"{data}-0.npz": Cell for data in ("id", kind)}
+            for on in get_args(On):
+                found |= {self._cell((data, 0), self._tuned_folder(kind, on)): Cell for data in ("id", kind)}
         return found
-
-    @cached_property
-    def _model_hash(self) -> str:
-        return model_hash(load(str(self.model)).model)
 
     @property
     def _scaled(self) -> list[str]:
         return [kind for kind in self.setting.shifts if kind not in self.setting.controls]
+
+    def _cell(self, at: tuple[str, int], folder: Path | None = None) -> Path:
+        return (folder or self.folder) / f"{at[0]}-{at[1]}.npz"
+
+    def _dose(self, kind: str) -> Path:
+        return self.folder / f"{kind}-dose.npz"
+
+    def _tuned_folder(self, kind: str, on: On) -> Path:
+        return self.folder / f"tuned-{kind}-{on}"
 
     def bench(self) -> Bench:
         """The model with its data."""
@@ -110,35 +113,42 @@ class Part:
         Raises:
             TapiocaError: one line about what is wrong with the model or the data.
         """
-        make_folder(self.folder)
         bench = self.bench()
         cells: dict[tuple[str, int], Cell] = {}
         for at in self.names:
-            path = self.folder / f"{at[0]}-{at[1]}.npz"
+            path = self._cell(at)
             cells[at] = _kept(path, Cell, partial(cell, bench), self._where(bench, at))
             yield path
         for kind in self._scaled:
-            at, path = (kind, self.setting.fixed), self.folder / f"{kind}-dose.npz"
+            at, path = (kind, self.setting.fixed), self._dose(kind)
             _kept(path, Dose, partial(dose, bench, measured=cells[at]), self._where(bench, at))
             yield path
         for kind, shifted in self.setting.tuned.items():
-            yield from self._tuned(kind, {"shift": (shifted, self.setting.id), "id": (self.setting.id, shifted)})
+            data: dict[On, tuple[str, str]] = {"shift": (shifted, self.setting.id), "id": (self.setting.id, shifted)}
+            for on, (own, other) in data.items():
+                yield from self._tuned(bench.model_hash, kind, on, own, other)
 
-    def _tuned(self, kind: str, data: dict[On, tuple[str, str]]) -> Iterator[Path]:
-        """The same of models tuned on either of two data sets, whose ID data these then are."""
-        for on, (own, other) in data.items():
-            folder = self.folder / f"tuned-{kind}-{on}"
-            loaded = load(str(self._tune(folder, own)))
-            bench = Bench(self.study, self.model.name, loaded, {("id", 0): own, (kind, 0): other}, self.place)
-            for at in bench.names:
-                where = replace(self._where(bench, at, bench.names[at]), tuned=on, tuned_on=kind)
-                _kept(folder / f"{at[0]}-0.npz", Cell, partial(cell, bench), where)
-                yield folder / f"{at[0]}-0.npz"
+    def _tuned(self, before: str, kind: str, on: On, own: str, other: str) -> Iterator[Path]:
+        """The same of the model tuned on one data set, whose ID data this then is and the other the shift.
 
-    def _tune(self, folder: Path, task: str) -> Path:
+        Args:
+            before: names the weights before tuning.
+            kind, on: which tuned model it is.
+            own, other: the two data sets.
+        """
+        folder = self._tuned_folder(kind, on)
+        loaded = load(str(self._tune(before, folder, own)))
+        bench = Bench(self.study, self.model.name, loaded, {("id", 0): own, (kind, 0): other}, self.place)
+        for at in bench.names:
+            path = self._cell(at, folder)
+            where = replace(self._where(bench, at, bench.names[at]), tuned=on, tuned_on=kind)
+            _kept(path, Cell, partial(cell, bench), where)
+            yield path
+
+    def _tune(self, before: str, folder: Path, task: str) -> Path:
         """The model tuned on a task; what is trained already is not trained again."""
         numbers = {**self.study.tuning.model_dump(), "task": task, "seed": self.study.seed + self.place}
-        out = folder / f"model-{fingerprint({**numbers, 'model': self._model_hash})[:8]}"
+        out = folder / f"model-{fingerprint({**numbers, 'model': before})[:8]}"
         if not (out / "training.json").is_file():  # written last
             make_folder(folder)
             tune(TuneConfig(out=out, model=str(self.model), **numbers))
