@@ -54,6 +54,7 @@ def test_a_cut_checkpoint_equals_the_live_plan(
     with apply(model, plan), torch.inference_mode():
         assert torch.equal(model(IDS).logits, other(IDS).logits)
         assert torch.equal(model.generate(IDS, **SETTINGS), other.generate(IDS, **SETTINGS))
+    assert len({path.stat().st_mode for path in (tmp_path / "cut").iterdir()}) == 1  # whoever reads one reads all
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -214,6 +214,8 @@ TINY = {"layers": 2, "width": 16, "heads": 2, "points": 8, "batch": 8, "warmup":
 def test_training_learns_and_an_interrupted_one_ends_the_same(tmp_path: Path) -> None:
     whole = train(TrainConfig(out=tmp_path / "a", steps=30, **TINY))
     losses = json.loads((tmp_path / "a" / "training.json").read_text())
+    weights, config_file = (tmp_path / "a" / name for name in ("model.safetensors", "config.json"))
+    assert weights.stat().st_mode == config_file.stat().st_mode  # whoever reads one reads both
 
     class Stop(Exception):
         pass

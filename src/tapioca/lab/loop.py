@@ -6,6 +6,7 @@ Every batch must follow from (seed, step) alone, so a resumed training reads exa
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,8 @@ def finish(config: Training, model: PreTrainedModel, record: dict[str, Any]) -> 
     """Save the model as an ordinary Hugging Face folder, with `training.json` beside it."""
     logging.disable_progress_bar()
     model.save_pretrained(config.out)
+    for weights in config.out.glob("*.safetensors"):
+        shutil.copymode(config.out / "config.json", weights)  # safetensors 0.8 lets nobody but the owner read them
     write_json(config.out / "training.json", record)
 
 
