@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tapioca.flows.study.run import conclude, read_study
 from tapioca.geometry.profiles import shape
 from tapioca.lab.learner import Learner, learner_config
 from tapioca.lab.study.cell import Cell, Dose
+from tapioca.lab.study.gains import Plans, choose
 from tapioca.models.load import load
 from tapioca.observe import sample, states
 from tapioca.records import Plan, StudyInfo
@@ -266,3 +268,25 @@ def test_the_committed_studies_can_be_read() -> None:
     assert len(lab.models) == 12
     assert len(lab.shifts) - len(lab.controls) == 12
     assert all(len(tasks) == 5 for tasks in lab.shifts.values())
+
+
+def test_scaled_answers_are_judged_on_prompts_they_were_not_fitted_on(
+    part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(CLAIMS.parent))
+    shrinkage = importlib.import_module("shrinkage")
+    found, bench = cell(part, "target_offset-1"), part.bench()
+    at = ("target_offset", 1)
+    said = shrinkage.measured(bench, at, found)
+    plans = Plans(found.kept)
+    best = choose(plans, found).best
+    full, pruned = found.test.mean(axis=1)[[0, best]]
+    assert said["pruned"] == pytest.approx(np.log(full / pruned), abs=1e-5)
+    (seen, right), (others, answers) = (shrinkage.answers(bench, task, None) for task in bench.tasks[at])
+    (by,) = np.linalg.lstsq(seen.reshape(-1, 1), right.ravel(), rcond=None)[0]
+    assert said["factor"] == pytest.approx(by)
+    errors = [np.mean((scale * others - answers) ** 2) for scale in (1, by)]
+    assert said["scaled"] == pytest.approx(np.log(errors[0] / errors[1]))
+    assert shrinkage.summary({"one": np.full((3, 2, 2), 0.5)}, ["a", "b"], ("b",), part.study)["all"] == {
+        "one": (0.5, 0.5, 0.5)
+    }
