@@ -282,11 +282,14 @@ def test_scaled_answers_are_judged_on_prompts_they_were_not_fitted_on(
     best = choose(plans, found).best
     full, pruned = found.test.mean(axis=1)[[0, best]]
     assert said["pruned"] == pytest.approx(np.log(full / pruned), abs=1e-5)
-    (seen, right), (others, answers) = (shrinkage.answers(bench, task, None) for task in bench.tasks[at])
-    (by,) = np.linalg.lstsq(seen.reshape(-1, 1), right.ravel(), rcond=None)[0]
-    assert said["factor"] == pytest.approx(by)
-    errors = [np.mean((scale * others - answers) ** 2) for scale in (1, by)]
-    assert said["scaled"] == pytest.approx(np.log(errors[0] / errors[1]))
+    search, test = (shrinkage.Outputs.of(bench, task, None) for task in bench.tasks[at])
+    assert test.error() == pytest.approx(-full)
+    assert said["scaled"] == pytest.approx(np.log(test.error() / test.error(said["factor"])))
+    assert test.error(0.0) == pytest.approx(
+        np.mean([np.square(row.targets) for row in [example.rows[0] for example in bench.tasks[at][1].examples]])
+    )
+    around = [search.error(said["factor"] + step) for step in (-0.01, 0, 0.01)]
+    assert min(around) == around[1]
     assert shrinkage.summary({"one": np.full((3, 2, 2), 0.5)}, ["a", "b"], ("b",), part.study)["all"] == {
         "one": (0.5, 0.5, 0.5)
     }
