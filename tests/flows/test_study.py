@@ -274,22 +274,39 @@ def test_scaled_answers_are_judged_on_prompts_they_were_not_fitted_on(
     part: Part, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(CLAIMS.parent))
-    shrinkage = importlib.import_module("shrinkage")
+    script = importlib.import_module("scaled_outputs")
     found, bench = cell(part, "target_offset-1"), part.bench()
-    at = ("target_offset", 1)
-    said = shrinkage.measured(bench, at, found)
+    said = {name: values[0] for name, values in script.measured(bench, found, 10).items()}
     plans = Plans(found.kept)
     best = choose(plans, found).best
-    full, pruned = found.test.mean(axis=1)[[0, best]]
-    assert said["pruned"] == pytest.approx(np.log(full / pruned), abs=1e-5)
-    search, test = (shrinkage.Outputs.of(bench, task, None) for task in bench.tasks[at])
-    assert test.error() == pytest.approx(-full)
-    assert said["scaled"] == pytest.approx(np.log(test.error() / test.error(said["factor"])))
-    assert test.error(0.0) == pytest.approx(
-        np.mean([np.square(row.targets) for row in [example.rows[0] for example in bench.tasks[at][1].examples]])
+    errors = {}
+    for plan in (None, plans.plans[best]):
+        search, test = (script.Outputs.of(bench, task, plan) for task in bench.tasks["target_offset", 1])
+        (by,) = np.linalg.lstsq(predicted(search)[:, None], targets(search), rcond=None)[0]
+        errors[plan] = (test.error(), np.mean(np.square(by * predicted(test) - targets(test))), by)
+    (full, full_scaled, by), (pruned, pruned_scaled, _) = errors.values()
+    assert full == pytest.approx(-found.test[0].mean())
+    assert said == pytest.approx(
+        {
+            "pruned": np.log(full / pruned),
+            "scaled": np.log(full / full_scaled),
+            "beyond": np.log(full_scaled / pruned_scaled),
+            "factor": by,
+            "below": float(by < 1),
+        },
+        rel=1e-4,
+        abs=1e-4,
     )
-    around = [search.error(said["factor"] + step) for step in (-0.01, 0, 0.01)]
-    assert min(around) == around[1]
-    assert shrinkage.summary({"one": np.full((3, 2, 2), 0.5)}, ["a", "b"], ("b",), part.study)["all"] == {
-        "one": (0.5, 0.5, 0.5)
-    }
+    tables = {"one": np.stack([np.full((3, 2, 1), value) for value in (0.5, 9.0)], axis=1)}
+    said = script.summary(tables, ["a", "b"], ("b",), part.study)
+    assert said == {"all": {"one": (0.5, 0.5, 0.5)}, "a": {"one": (0.5, 0.5, 0.5)}, "b": {"one": (9.0, 9.0, 9.0)}}
+
+
+def predicted(outputs: Any) -> np.ndarray:
+    """The answers of all points that are scored, in one row."""
+    return outputs.logits[:, ::2, 0].double().numpy().ravel()
+
+
+def targets(outputs: Any) -> np.ndarray:
+    """The right answers of all points that are scored, in one row."""
+    return np.array([example.rows[0].targets for example in outputs.task.examples]).ravel()

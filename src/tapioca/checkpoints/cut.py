@@ -130,7 +130,7 @@ def _copy_tensors(file: Path, target: Path, kept: dict[str, Kept], scaled: list[
     with safe_open(file, framework="pt") as tensors:
         copies = {tensor.new: rescaled(tensors.get_tensor(name), tensor, scaled) for name, tensor in kept.items()}
         save_file(copies, target, metadata=tensors.metadata() or {"format": "pt"})
-        shutil.copymode(target.with_name("config.json"), target)  # safetensors 0.8 lets nobody but the owner read it
+        shutil.copymode(target.with_name("config.json"), target)  # safetensors 0.8 lets only the owner read it
         return sum(copy.nbytes for copy in copies.values())
 
 

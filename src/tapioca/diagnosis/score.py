@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tapioca.records.diagnosis import Accuracy, Case, Diagnosis, Expected, Shift
-from tapioca.stats import redraws, resampled_interval, stretch
+from tapioca.stats import redraws, resampled_interval, widened
 
 RESAMPLES = 2_000
 
@@ -44,8 +44,7 @@ def accuracy(rows: Sequence[Case], answers: Mapping[int, Diagnosis], at: Sequenc
     totals = weights @ of.T
     whole = totals.all(axis=1)
     balanced = ((weights[whole] * right) @ of.T / totals[whole]).mean(axis=1)
-    few = min((n for n in (len(set(kinds)), len(set(models))) if n > 1), default=0)
-    low, high = resampled_interval(balanced[0] + (balanced - balanced[0]) * stretch(few))
+    low, high = resampled_interval(widened(balanced, len(set(kinds)), len(set(models))))
     return Accuracy(
         cases=dict(counts),
         balanced=float(balanced[0]),

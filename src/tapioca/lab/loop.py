@@ -89,7 +89,7 @@ def finish(config: Training, model: PreTrainedModel, record: dict[str, Any]) -> 
     logging.disable_progress_bar()
     model.save_pretrained(config.out)
     for weights in config.out.glob("*.safetensors"):
-        shutil.copymode(config.out / "config.json", weights)  # safetensors 0.8 lets nobody but the owner read them
+        shutil.copymode(config.out / "config.json", weights)  # safetensors 0.8 lets only the owner read them
     write_json(config.out / "training.json", record)
 
 

@@ -76,7 +76,7 @@ class Accuracy(Record):
     Attributes:
         cases: how many there are of each truth.
         balanced: mean over these truths of the share that is said right; None without cases.
-        ci95: from resampling kinds of shift and models, both; None where no resample has every truth.
+        ci95: from resampling kinds of shift and models, both; None without cases.
         plain: share said right.
         commonest: share said right by always giving the commonest truth; balanced, that is 1 / number of truths.
     """

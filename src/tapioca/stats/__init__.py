@@ -1,4 +1,4 @@
-"""Paired statistics: what a plan changed, with intervals that resample groups, and the verdict they allow."""
+"""What a plan changed, with intervals that resample groups; tests, correlations, and the verdict all this allows."""
 
 from tapioca.stats.paired import compare, detectable, effect, effects
 from tapioca.stats.resampling import (
@@ -10,6 +10,7 @@ from tapioca.stats.resampling import (
     resampled_means,
     resampled_p,
     stretch,
+    widened,
 )
 from tapioca.stats.significance import as_strong, holm, paired_p, rank_correlation
 from tapioca.stats.verdict import decide
@@ -32,4 +33,5 @@ __all__ = [
     "resampled_means",
     "resampled_p",
     "stretch",
+    "widened",
 ]

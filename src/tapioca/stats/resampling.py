@@ -13,17 +13,29 @@ LEVEL = 0.95
 
 
 def redraws(size: int, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each of so many things counts: once as they are, then as often as it is drawn, (1 + draws, size)."""
+    """How often each of `size` things counts: once in the first row, then as often as it was drawn, (1 + draws, size)."""
     return np.concatenate([np.ones((1, size)), rng.multinomial(size, np.full(size, 1 / size), size=draws)])
+
+
+def widened(values: np.ndarray, *counts: int) -> np.ndarray:
+    """Resamples moved away from the estimate they belong to, as few independent things require.
+
+    Args:
+        values: the estimate, then its resamples.
+        counts: of the things resampled, each kind of them on its own; the smallest above 1 decides.
+    """
+    few = min((count for count in counts if count > 1), default=0)
+    moved: np.ndarray = values[0] + (values - values[0]) * stretch(few)
+    return moved
 
 
 def stretch(count: int) -> float:
     """How much wider an interval from a bootstrap of so many independent things must be; 1 of none or one, which are not
     resampled.
 
-    A bootstrap of n things has a variance too small by (n - 1) / n and tails as light as a normal's, so that three models
-    that differ give intervals far too narrow. The factor is that by which Student's t is wider; after the "expanded"
-    intervals of Hesterberg (2015, The American Statistician 69).
+    A bootstrap of n things has a variance too small by a factor of (n - 1) / n and tails as light as a normal's, so that
+    three models that differ give intervals far too narrow. This undoes the former and puts quantiles of Student's t in
+    the place of the normal's; after the "expanded" intervals of Hesterberg (2015, The American Statistician 69).
     """
     if count < 2:
         return 1.0

@@ -1,4 +1,4 @@
-"""Tests and correlations beside the bootstrap, and what many of them at once come to."""
+"""Tests, a rank correlation, and Holm's correction for many tests at once."""
 
 from __future__ import annotations
 

@@ -83,18 +83,18 @@ class Part:
     @property
     def files(self) -> dict[Path, type[Saved]]:
         """Every file there will be, and what is in it."""
-        found: dict[Path, type[Saved]] = {self._cell(at): Cell for at in self.names}
+        found: dict[Path, type[Saved]] = {self.cell_file(at): Cell for at in self.names}
         found |= {self._dose(kind): Dose for kind in self._scaled}
         for kind in self.setting.tuned:
             for on in get_args(On):
-                found |= {self._cell((data, 0), self._tuned_folder(kind, on)): Cell for data in ("id", kind)}
+                found |= {self.cell_file((data, 0), self._tuned_folder(kind, on)): Cell for data in ("id", kind)}
         return found
 
     @property
     def _scaled(self) -> list[str]:
         return [kind for kind in self.setting.shifts if kind not in self.setting.controls]
 
-    def _cell(self, at: tuple[str, int], folder: Path | None = None) -> Path:
+    def cell_file(self, at: tuple[str, int], folder: Path | None = None) -> Path:
         return (folder or self.folder) / f"{at[0]}-{at[1]}.npz"
 
     def _dose(self, kind: str) -> Path:
@@ -116,7 +116,7 @@ class Part:
         bench = self.bench()
         cells: dict[tuple[str, int], Cell] = {}
         for at in self.names:
-            path = self._cell(at)
+            path = self.cell_file(at)
             cells[at] = _kept(path, Cell, partial(cell, bench), self._where(bench, at))
             yield path
         for kind in self._scaled:
@@ -129,7 +129,7 @@ class Part:
                 yield from self._tuned(bench.model_hash, kind, on, own, other)
 
     def _tuned(self, before: str, kind: str, on: On, own: str, other: str) -> Iterator[Path]:
-        """The same of the model tuned on one data set, whose ID data this then is and the other the shift.
+        """The same of the model tuned on one data set, which then counts as its ID data, and the other as the shift.
 
         Args:
             before: names the weights before tuning.
@@ -140,7 +140,7 @@ class Part:
         loaded = load(str(self._tune(before, folder, own)))
         bench = Bench(self.study, self.model.name, loaded, {("id", 0): own, (kind, 0): other}, self.place)
         for at in bench.names:
-            path = self._cell(at, folder)
+            path = self.cell_file(at, folder)
             where = replace(self._where(bench, at, bench.names[at]), tuned=on, tuned_on=kind)
             _kept(path, Cell, partial(cell, bench), where)
             yield path

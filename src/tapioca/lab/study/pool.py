@@ -3,7 +3,7 @@
 The bootstrap is the "pigeonhole" one of Owen (2007, Annals of Applied Statistics 1): rows and columns of a table are
 drawn with replacement, each on its own, and an entry counts as often as its row times its column was drawn. Noise of
 single entries is counted more than once, which is on the safe side. What is not: bootstraps of few things are too
-narrow. Resamples are therefore moved away from the value found, by `stretch` of the smaller of the two numbers.
+narrow. Resamples are therefore moved away from the value found, for the smaller of the two numbers (`stats.stretch`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapioca.stats import redraws, stretch
+from tapioca.stats import redraws, widened
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +31,7 @@ class Drawn:
 
     def widened(self, found: np.ndarray) -> np.ndarray:
         """What was computed from the table and its resamples, these moved away from the former, (1 + draw,)."""
-        count = min((n for n in self.pairs.shape[1:] if n > 1), default=0)
-        return found[0] + (found - found[0]) * stretch(count)
+        return widened(found, *self.pairs.shape[1:])
 
     def mean(self) -> np.ndarray:
         """The mean over models and kinds, (1 + draw,), NaN where a resample has no entry."""
