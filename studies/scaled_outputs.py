@@ -118,7 +118,7 @@ def best_scale(search: Outputs, cell: Cell) -> float:
     return float(found.x)
 
 
-def tables(study: StudyFile, setting: Setting, parts: list[Part], progress: Console) -> dict[str, np.ndarray]:
+def measure_all(study: StudyFile, setting: Setting, parts: list[Part], progress: Console) -> dict[str, np.ndarray]:
     """Every measure, (model, kind, strength, 1 or 1 + draws), NaN where there is none."""
     sizes = len(parts), len(setting.shifts), max(map(len, setting.shifts.values()))
     values: dict[str, np.ndarray] = {}
@@ -133,16 +133,16 @@ def tables(study: StudyFile, setting: Setting, parts: list[Part], progress: Cons
     return values
 
 
-def summary(values: dict[str, np.ndarray], kinds: list[str], controls: tuple[str, ...], study: StudyFile) -> Found:
+def summary(tables: dict[str, np.ndarray], kinds: list[str], controls: tuple[str, ...], study: StudyFile) -> Found:
     """Value and interval of every measure, over all kinds but controls and by kind."""
     pooled = [kind for kind in kinds if kind not in controls]
     found: Found = {}
     for group, chosen in {"all": pooled, **{kind: [kind] for kind in kinds}}.items():
         at = [kinds.index(kind) for kind in chosen]
         found[group] = {}
-        for name, table in values.items():
-            prompts = table[:, at, :, 1:] if table.shape[-1] > 1 else None
-            if drawn := resample(table[:, at, :, 0], prompts, study.draws, study.seed):
+        for name, table in tables.items():
+            values, prompts = table[:, at, :, 0:1].squeeze(-1), table[:, at, :, 1:]
+            if drawn := resample(values, prompts if prompts.size else None, study.draws, study.seed):
                 means = drawn.widened(drawn.mean())
                 found[group][name] = (float(means[0]), *resampled_interval(means[np.isfinite(means)]))
     return found
@@ -162,8 +162,8 @@ def main() -> None:
         if len(parts) < FEWEST_MODELS:
             print(f"{setting.name}: {len(parts)} models measured whole, expected at least {FEWEST_MODELS}; left out")
             continue
-        values = tables(study, setting, parts, Console(stderr=True))
-        found = summary(values, list(setting.shifts), setting.controls, study)
+        tables = measure_all(study, setting, parts, Console(stderr=True))
+        found = summary(tables, list(setting.shifts), setting.controls, study)
         written[setting.name] = {"models": [part.model.name for part in parts], "found": found}
         show(setting.name, found)
     write_json(said.out, written)

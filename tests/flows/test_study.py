@@ -297,9 +297,23 @@ def test_scaled_answers_are_judged_on_prompts_they_were_not_fitted_on(
         rel=1e-4,
         abs=1e-4,
     )
-    tables = {"one": np.stack([np.full((3, 2, 1), value) for value in (0.5, 9.0)], axis=1)}
-    said = script.summary(tables, ["a", "b"], ("b",), part.study)
-    assert said == {"all": {"one": (0.5, 0.5, 0.5)}, "a": {"one": (0.5, 0.5, 0.5)}, "b": {"one": (9.0, 9.0, 9.0)}}
+
+
+def test_scaled_answers_are_summed_up_over_models_and_kinds(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(CLAIMS.parent))
+    script = importlib.import_module("scaled_outputs")
+    by_model = np.array([0.4, 0.5, 0.6])[:, None, None]
+    kinds = np.array([-0.1, 0.1, 9.0])[None, :, None]
+    table = by_model + kinds + np.array([-0.2, 0.2])
+    prompts = table[..., None] + np.random.default_rng(0).normal(0, 0.01, (3, 3, 2, 50))
+    tables = {"one": table[..., None], "two": np.concatenate([table[..., None], prompts], axis=-1)}
+    said = script.summary(tables, ["a", "b", "c"], ("c",), part.study)
+    assert {group: found["one"][0] for group, found in said.items()} == pytest.approx(
+        {"all": 0.5, "a": 0.4, "b": 0.6, "c": 9.5}
+    )
+    for found in said.values():
+        assert found["one"][1] < found["one"][0] < found["one"][2]
+        assert found["two"] == pytest.approx(found["one"], abs=0.1)
 
 
 def predicted(outputs: Any) -> np.ndarray:

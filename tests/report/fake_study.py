@@ -116,11 +116,12 @@ def claims(kinds: tuple[str, ...]) -> tuple[ClaimFound, ...]:
         "C9": (finding("slope of the gain", 0.09, "log ratio per e-fold of size", kinds=kinds),),
     }
     decisions = {"C5": "not supported", "C6": "inconclusive"}
+    reasons = {"C5": "distance realignment -0.120 [-0.170, -0.070], below 0; some left out"}
     return tuple(
         ClaimFound(
             claim=claim,
             decision=decisions.get(claim, "supported"),
-            reason=f"the reason for {claim}",
+            reason=reasons.get(claim, f"the reason for {claim}"),
             findings=findings,
             kinds=tuple(
                 KindDecision(

@@ -106,11 +106,13 @@ def test_lines_of_a_study_that_decided_nothing() -> None:
     assert lines["Cause (C7, C8)"] == "C7 can be decided in no setting. C8 can be decided in no setting."
 
 
-def test_a_failed_claim_is_told_by_the_number_that_failed() -> None:
-    whole = setting()
-    assert main_finding(whole.claim("C5")).name == "distance realignment"  # type: ignore[union-attr]
-    supported = whole.claim("C5").model_copy(update={"decision": "supported"})
-    assert main_finding(supported).name == "norm realignment"  # type: ignore[union-attr]
+def test_a_verdict_is_told_by_a_number_of_its_reason() -> None:
+    told = setting().claim("C5")
+    assert main_finding(told).name == "distance realignment"  # type: ignore[union-attr]
+    other = told.model_copy(update={"reason": "fewer than three models (1); norm realignment +0.110, above 0"})
+    assert main_finding(other).name == "norm realignment"  # type: ignore[union-attr]
+    silent = told.model_copy(update={"reason": "fewer than three models (1)"})
+    assert main_finding(silent).name == "norm realignment"  # type: ignore[union-attr]
     assert main_finding(bare().claim("C5")) is None
 
 

@@ -78,13 +78,12 @@ def _as_error(finding: Finding) -> str:
 
 
 def main_finding(found: ClaimFound) -> Finding | None:
-    """The number a verdict is told by: the first the rule is about, or, where the claim is not supported, the first of
-    those whose interval is not above 0."""
+    """The number a verdict is told by: the first of those that its reason names, or else that the rule is about."""
     measured = [one for one in found.findings if one.pooled is not None]
     deciding = [one for one in measured if one.decides] or measured
-    if found.decision != "supported":
-        deciding = [one for one in deciding if one.pooled and one.pooled.ci95[0] <= 0] or deciding
-    return deciding[0] if deciding else None
+    reasons = found.reason.split("; ")
+    named = [one for one in deciding if any(reason.startswith(f"{one.name} ") for reason in reasons)]
+    return next(iter(named or deciding), None)
 
 
 def told(found: ClaimFound) -> str:

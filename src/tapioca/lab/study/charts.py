@@ -9,7 +9,7 @@ from scipy import stats
 
 from tapioca.geometry.profiles import KINDS
 from tapioca.lab.study.cell import Cell
-from tapioca.lab.study.claims import BEND, GAIN, Claims
+from tapioca.lab.study.claims import ANY, BEND, GAIN, Claims
 from tapioca.lab.study.gains import Plans, gains
 from tapioca.lab.study.grid import FEWEST_MODELS, Place
 from tapioca.lab.study.measure import Measure, sizes
@@ -26,6 +26,9 @@ from tapioca.records import (
     SizePoint,
     StrengthPoint,
 )
+
+NOT_BELOW_0 = (0.0, np.inf)
+"""What deviations cannot leave, means of sizes as they are, nor their intervals."""
 
 
 class Drawing:
@@ -80,8 +83,8 @@ class Drawing:
 
     def _dose(self, name: str, outcome: str, at: int) -> Estimate | None:
         table = self.claims.causes.curves.get((name, outcome, at), {})
-        unit = GAIN if outcome == "gain" else BEND
-        return Measure(outcome, unit, self.grid, table, self.claims.how).main.estimate()
+        unit, within = (GAIN, ANY) if outcome == "gain" else (BEND, NOT_BELOW_0)
+        return Measure(outcome, unit, self.grid, table, self.claims.how, within=within).main.estimate()
 
     def _strengths(self) -> tuple[StrengthPoint, ...]:
         """Strength by strength: both gains and both deviations, kind by kind."""
@@ -105,7 +108,7 @@ class Drawing:
         measure = self.claims.measure(table, table if strength else at_zero, GAIN).of(kind)
         place = max(strength - 1, 0)
         some = {where: found for where, found in measure.table.items() if where[2] == place}
-        return replace(measure, table=some).estimate()
+        return replace(measure, table=some, within=NOT_BELOW_0 if "deviation" in table else ANY).estimate()
 
     def _scatter(self) -> Scatter | None:
         """All plans of the cell with the median correlation, and the correlations of all cells."""
