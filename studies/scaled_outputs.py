@@ -2,21 +2,18 @@
 
 Asked after the study's results were seen, so no claim of its own; said wherever it is used. A learner that answers too far
 from 0, or a language model too sure of its tokens, does better when its outputs are multiplied by a number below 1 (a higher
-temperature), one that is not sure enough by a number above 1. So outputs, with and without the layers of greedy's plan, are
-multiplied by the number that is best on the search prompts, and judged on the test prompts as the plans themselves are.
-
-"Both scaled" is tilted against pruning: the plan was chosen on outputs as they are. Above 0, pruning does more than a number
-does; at 0 or below, this plan does not, and one chosen with the number might.
+temperature), one that is not sure enough by a number above 1. So outputs are multiplied by the number that is best on the search
+prompts, and judged on the test prompts as the plans themselves are. TALE's search runs again, with the best number for every
+plan it tries: what its plan then adds to the number is what dropping layers does that a number does not.
 
     python studies/scaled_outputs.py studies/claims.yaml runs/claims --out studies/results/claims/scaled_outputs.json
 
-The folder is that of a finished `tapioca lab study`; its models run again on the same prompts, under two plans each.
+The folder is that of a finished `tapioca lab study`; its models run again on the same prompts.
 """
 
 from __future__ import annotations
 
 import argparse
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,22 +30,23 @@ from tapioca.flows.study.bench import Bench
 from tapioca.flows.study.part import Part
 from tapioca.flows.study.run import read_study
 from tapioca.lab.study.cell import Cell
-from tapioca.lab.study.gains import Plans, choose, log_gains
+from tapioca.lab.study.gains import ERROR, Plans, choose, log_gains
 from tapioca.lab.study.grid import FEWEST_MODELS
 from tapioca.lab.study.pool import resample
 from tapioca.models.edit import apply
 from tapioca.models.inputs import collate, forward
-from tapioca.records import Plan
+from tapioca.records import Plan, Trial
 from tapioca.records.study import Setting, StudyFile
+from tapioca.search.greedy import Greedy
 from tapioca.stats import resampled_interval
 from tapioca.tasks.base import Task
 
 MEASURES = {
     "pruned": "gain of greedy's plan",
     "scaled": "gain of scaling the full model's outputs",
-    "beyond": "gain of greedy's plan, both scaled",
-    "factor": "scaled by",
-    "below": "cells scaled by less than 1",
+    "beyond": "what a plan adds to that, searched and judged with scaled outputs",
+    "factor": "what the full model's outputs are scaled by",
+    "nearer": "by how much that is nearer to 1 under greedy's plan",
 }
 MOST = 100.0
 """Numbers further from 0 mean that the search prompts have no best one."""
@@ -68,10 +66,10 @@ class Outputs:
     logits: torch.Tensor
 
     @classmethod
-    def of(cls, bench: Bench, task: Task, plan: Plan | None) -> Outputs:
-        """Run the model, as it is or under a plan."""
+    def of(cls, bench: Bench, task: Task, plan: Plan) -> Outputs:
+        """Run the model under a plan."""
         rows, model = [row for example in task.examples for row in example.rows], bench.loaded.model
-        with apply(model, plan) if plan else nullcontext():
+        with apply(model, plan):
             return cls(task, forward(model, collate(model, [row.inputs for row in rows]), task.keep(rows)))
 
     def scores(self, scale: float = 1.0) -> np.ndarray:
@@ -89,32 +87,44 @@ class Outputs:
 def measured(bench: Bench, cell: Cell, draws: int) -> dict[str, np.ndarray]:
     """The measures on one task: the value, and for gains those of resampled prompts, (1 + draws,)."""
     at, plans = (cell.where.kind, cell.where.strength), Plans(cell.kept)
-    best = choose(plans, cell).best
-    rows, scales = [], []
-    for place in (0, best):
-        search, test = (Outputs.of(bench, task, plans.plans[place] if place else None) for task in bench.tasks[at])
-        scales.append(best_scale(search, cell))
-        rows += [test.scores(), test.scores(scales[-1])]
-        if not np.allclose(rows[-2], cell.test[place], rtol=1e-3, atol=1e-5):
-            raise SystemExit(
-                f"{cell.where.model} on {cell.where.task} scores otherwise than in the study; run it again"
-            )
+    (search, test), best = bench.tasks[at], choose(plans, cell).best
+    found, scales = searched(bench, search)
+    full, greedy = plans.plans[0], plans.plans[best]
+    if greedy not in scales:
+        scales[greedy] = best_scale(Outputs.of(bench, search, greedy))
+    tests = {plan: Outputs.of(bench, test, plan) for plan in (full, greedy, found)}
+    rows = [tests[full].scores(), tests[greedy].scores()]
+    if not np.allclose(rows, cell.test[[0, best]], rtol=1e-3, atol=1e-5):
+        raise SystemExit(f"{cell.where.model} on {cell.where.task} scores otherwise than in the study; run it again")
+    rows += [tests[plan].scores(scales[plan]) for plan in (full, found)]
     logs = log_gains(np.stack(rows), cell.weights, cell.groups, 0, draws, bench.study.seed)
-    scaled, pruned, both = logs[:, 1], logs[:, 2], logs[:, 3]
+    logs[1:] += logs[0] - logs[1:].mean(axis=0)  # as in the study: resamples lie around the value they belong to
     return {
-        "pruned": pruned,
-        "scaled": scaled,
-        "beyond": both - scaled,
-        "factor": np.array([scales[0]]),
-        "below": np.array([float(scales[0] < 1)]),
+        "pruned": logs[:, 1],
+        "scaled": logs[:, 2],
+        "beyond": logs[:, 3] - logs[:, 2],
+        "factor": np.array([scales[full]]),
+        "nearer": np.array([abs(scales[full] - 1) - abs(scales[greedy] - 1)]),
     }
 
 
-def best_scale(search: Outputs, cell: Cell) -> float:
+def searched(bench: Bench, task: Task) -> tuple[Plan, dict[Plan, float]]:
+    """Greedy's plan on search prompts, outputs of every plan scaled as is best for them; and the number of each it tried."""
+    search = Greedy(bench.space.n_layers, ERROR, droppable=bench.space.droppable)
+    scales: dict[Plan, float] = {}
+    while asked := search.ask():
+        outputs = {plan: Outputs.of(bench, task, plan) for plan in asked}
+        scales |= {plan: best_scale(found) for plan, found in outputs.items()}
+        scores = {plan: -found.error(scales[plan]) for plan, found in outputs.items()}
+        search.tell([Trial(plan=plan, score=score, likelihood=score) for plan, score in scores.items()])
+    return search.best.plan, scales
+
+
+def best_scale(search: Outputs) -> float:
     """The number that the outputs on search prompts are best multiplied by; errors here are convex in it."""
     found = minimize_scalar(search.error, bracket=(0.5, 1.0))
     if not found.success or not abs(found.x) < MOST:
-        raise SystemExit(f"{cell.where.model} on {cell.where.task}: no number is best for its outputs, got {found.x:g}")
+        raise SystemExit(f"{search.task.name}: no number is best for a plan's outputs, got {found.x:g}")
     return float(found.x)
 
 
@@ -160,21 +170,22 @@ def main() -> None:
         parts = [Part(study, setting, place, said.study.parent, said.folder) for place in range(len(setting.models))]
         parts = [part for part in parts if not part.missing and all(path.is_file() for path in part.files)]
         if len(parts) < FEWEST_MODELS:
-            print(f"{setting.name}: {len(parts)} models measured whole, expected at least {FEWEST_MODELS}; left out")
+            print(f"{setting.name}: models measured whole {len(parts)}, expected at least {FEWEST_MODELS}; left out")
             continue
         tables = measure_all(study, setting, parts, Console(stderr=True))
         found = summary(tables, list(setting.shifts), setting.controls, study)
         written[setting.name] = {"models": [part.model.name for part in parts], "found": found}
         show(setting.name, found)
+    print("\n".join(f"{name}: {meaning}" for name, meaning in MEASURES.items()))
     write_json(said.out, written)
 
 
 def show(setting: str, found: Found) -> None:
     """Print a setting's table."""
-    table = Table(setting, *MEASURES.values())
+    table = Table("", *MEASURES, title=setting)
     for kind, row in found.items():
         table.add_row(kind, *(f"{value:+.3f} [{low:+.3f}, {high:+.3f}]" for value, low, high in row.values()))
-    Console().print(table)
+    Console(width=170).print(table)
 
 
 if __name__ == "__main__":

@@ -277,22 +277,22 @@ def test_scaled_answers_are_judged_on_prompts_they_were_not_fitted_on(
     script = importlib.import_module("scaled_outputs")
     found, bench = cell(part, "target_offset-1"), part.bench()
     said = {name: values[0] for name, values in script.measured(bench, found, 10).items()}
-    plans = Plans(found.kept)
-    best = choose(plans, found).best
-    errors = {}
-    for plan in (None, plans.plans[best]):
-        search, test = (script.Outputs.of(bench, task, plan) for task in bench.tasks["target_offset", 1])
-        (by,) = np.linalg.lstsq(predicted(search)[:, None], targets(search), rcond=None)[0]
-        errors[plan] = (test.error(), np.mean(np.square(by * predicted(test) - targets(test))), by)
-    (full, full_scaled, by), (pruned, pruned_scaled, _) = errors.values()
-    assert full == pytest.approx(-found.test[0].mean())
+    plans, (search, test) = Plans(found.kept), bench.tasks["target_offset", 1]
+    scales, errors, means = {}, {}, []
+    for plan in plans.plans:
+        outputs = script.Outputs.of(bench, search, plan)
+        (scales[plan],) = np.linalg.lstsq(predicted(outputs)[:, None], targets(outputs), rcond=None)[0]
+        means.append(-np.mean(np.square(scales[plan] * predicted(outputs) - targets(outputs))))
+        outputs = script.Outputs.of(bench, test, plan)
+        errors[plan] = np.mean(np.square(scales[plan] * predicted(outputs) - targets(outputs)))
+    full, best = plans.plans[0], choose(plans, found).best
     assert said == pytest.approx(
         {
-            "pruned": np.log(full / pruned),
-            "scaled": np.log(full / full_scaled),
-            "beyond": np.log(full_scaled / pruned_scaled),
-            "factor": by,
-            "below": float(by < 1),
+            "pruned": np.log(found.test[0].mean() / found.test[best].mean()),
+            "scaled": np.log(-found.test[0].mean() / errors[full]),
+            "beyond": np.log(errors[full] / errors[plans.greedy(np.array(means)).best.plan]),
+            "factor": scales[full],
+            "nearer": abs(scales[full] - 1) - abs(scales[plans.plans[best]] - 1),
         },
         rel=1e-4,
         abs=1e-4,

@@ -17,7 +17,7 @@ from tapioca.errors import StoreError
 from tapioca.records import Charts, HeatTile, SettingFound, StudyInfo
 from tapioca.report.study import DRAWINGS, figures, render, show_study, write_study_page
 from tapioca.report.study_layers import _bound
-from tapioca.report.study_words import family_lines, main_finding, number, study_lines
+from tapioca.report.study_words import family_lines, main_finding, number, study_lines, units
 
 NAMES = {drawing.name for drawings in DRAWINGS.values() for drawing in drawings}
 
@@ -156,6 +156,23 @@ def test_kinds_and_sizes_are_folded(page: str) -> None:
     assert "C2 in context_noise" in second
 
 
+def test_settings_in_which_nothing_is_decided_are_folded(info: StudyInfo, page: str) -> None:
+    heads = re.findall(r"<details( open)?><summary><h3>(.*?)</h3>", page)
+    for one in info.settings:
+        found = {bool(unfolded) for unfolded, head in heads if f"({one.name}):" in head}
+        assert found == {not one.unjudged}
+    assert {bool(one.unjudged) for one in info.settings} == {True, False}
+
+
+def test_units_are_said_once(info: StudyInfo, page: str) -> None:
+    second = next(found for found in info.settings[0].claims if found.claim == "C2")
+    gains = [finding.name for finding in second.findings if finding.unit == "log ratio of errors"]
+    assert f"{', '.join(gains)}: ln(error of the full model / error of the plan), above 0" in units(second)
+    assert units(second).count("ln(error of the full model") == 1
+    alone = second.model_copy(update={"findings": second.findings[:1]})
+    assert units(alone).startswith("all numbers: ln(error")
+
+
 def test_rules_are_shown_as_they_were_registered(info: StudyInfo, page: str) -> None:
     said = text(page)
     for rule in info.rules.values():
@@ -288,6 +305,7 @@ def test_the_screen_has_a_line_for_each_claim(info: StudyInfo) -> None:
 def test_small_numbers_are_not_shown_as_zero() -> None:
     assert number(0.0, "log ratio of errors") == "+0.000"
     assert number(-0.0002, "log ratio of errors") == "-0.0002"
+    assert number(-2e-17, "rank correlation") == "+0.00"
     assert number(0.2131, "rank correlation") == "+0.21"
     assert number(0.2131, "share") == "21.3 %"
 

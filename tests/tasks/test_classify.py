@@ -120,6 +120,9 @@ def test_likelihood_and_chance(tmp_path: Path) -> None:
     found = evaluate(model, task, PLANS[:1])
     assert np.array_equal(found.values, found.likelihoods)
     assert task.chance == pytest.approx(np.full(6, 1 / 3))
+    assert task.beside is not None
+    right = evaluate(model, load(tmp_path, model, "bert", rows(6)), PLANS[:1])
+    assert np.array_equal(evaluate(model, task.beside, PLANS[:1]).values, right.values)
     assert load(tmp_path, headed("bert", 1), "bert", rows(6, 1)).constant == pytest.approx(
         -np.var([at / 4 for at in range(6)])
     )
@@ -202,6 +205,10 @@ def test_a_checkpoint_with_its_head_from_file_to_export(name: str, tmp_path: Pat
     )  # fmt: skip
     assert "read as a classify task, by its fields label, text" in " ".join(info.notes)
     assert info.canary is None
+    assert {judged.data: judged.beside and judged.beside.metric.name for judged in info.judgements if judged.plan == info.shown} == {
+        "ood": "accuracy", "id": "accuracy",
+    }  # fmt: skip
+    assert "ccuracy of drop " in (info.folder / "report.html").read_text()
     assert len(info.profiles) == 4
     done = tapioca.export(folder, tmp_path / "pruned", Plan.drop(4, [1]))
     assert done.difference == 0

@@ -7,14 +7,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
-from conftest import choice_rows, word_tokenizer, write_lines
+from conftest import choice_rows, tiny, word_tokenizer, write_lines
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tapioca.errors import DataError, TapiocaError
-from tapioca.tasks.choice import Choice, Label
+from tapioca.evaluate import evaluate
+from tapioca.records import Plan
+from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, Choice, Label
 from tapioca.tasks.files import load_task
 from tapioca.tasks.perplexity import Perplexity
 from tapioca.tasks.regress import Regression
@@ -96,6 +99,21 @@ def test_labels(tmp_path: Path) -> None:
     assert row.inputs == (1, 3, 5, 7, 22, 21)
     assert row.targets == (23, 24)
     assert task.examples[0].gold == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (ROW, {}),
+        ({"text": "the cat sat", "answer": "no"}, {"labels": ("yes", "no"), "template": "{{ text }} Answer :"}),
+    ],
+)
+def test_accuracy_stands_beside_a_likelihood(tmp_path: Path, row: dict, said: dict) -> None:
+    right, likely = (one(tmp_path, row, score=score, **said) for score in ("accuracy", "likelihood"))
+    assert (right.metric, likely.metric, likely.beside.metric) == (ACCURACY, GOLD_LOSS, ACCURACY)
+    assert right.beside is None
+    found, expected = (evaluate(tiny("llama"), task, [Plan.full(4)]) for task in (likely.beside, right))
+    assert np.array_equal(found.values, expected.values)
 
 
 def test_labels_of_several_tokens_are_refused(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def conclude(judgements: tuple[Judgement, ...]) -> Verdict:
 
 
 def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> Judgement:
-    """One plan on one test split; the main one with random plans, and with exact match where something else decides."""
+    """One plan on one test split; the main one with random plans, and with what is meant where something else decides."""
     task, seed = job.test[data], job.config.seed
     others = rivals(job.space, plan, job.space.repeats) if main else []
     plans = [Plan.full(plan.n_layers), plan, *others]
@@ -62,7 +62,7 @@ def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> Judgemen
     scores, broken = found.values, found.truncated
     beside = None
     if main and (asked := task.beside):
-        written = job.evaluate(asked, plans[:2], f"answers written on {data.upper()} test data")
+        written = job.evaluate(asked, plans[:2], f"{asked.metric.name} on {data.upper()} test data")
         beside = compare(written.values[0], written.values[1], asked.weights, asked.groups, asked.metric, seed)
         broken = written.truncated
     return Judgement(

@@ -140,9 +140,11 @@ def _histogram(values: tuple[float, ...], title: str) -> Any:
     axis = alt.Axis(format="~g", tickCount=5)
     scale = alt.Scale(domain=[-1, 1])
     x = alt.X("from:Q", title="rank correlation of realignment with gain", scale=scale, axis=axis)
-    y = alt.Y("cells:Q", title="cells", axis=alt.Axis(format="d", tickMinStep=1, tickCount=5))
+    top = max(counts.values())
+    whole = list(range(top + 1)) if top < 5 else alt.Undefined  # Vega's own would lie between them
+    y = alt.Y("cells:Q", title="cells", axis=alt.Axis(format="d", tickCount=5, values=whole))
     bars = alt.Chart(alt.Data(values=rows)).mark_bar(color="#9ecae1", stroke=DARK, strokeWidth=0.6)
     bars = bars.encode(x=x, x2="to:Q", y=y, y2=alt.datum(0))
     rule = alt.Chart(alt.Data(values=[{"from": middle}])).mark_rule(color=ORANGE, strokeWidth=2, strokeDash=[5, 3])
-    told = panel_title(f"{title}: {len(values)} cells, median {middle:+.2f} (dashed)")
+    told = panel_title(f"{title}: {len(values)} cell{'' if len(values) == 1 else 's'}, median {middle:+.2f} (dashed)")
     return alt.layer(bars, zero("x"), rule.encode(x="from:Q")).properties(width=360, height=190, title=told)

@@ -29,13 +29,16 @@ FAMILIES: dict[str, tuple[Claim, ...]] = {
 }
 """The claims in five lines."""
 UNITS: dict[Unit, str] = {
-    "log ratio of errors": "ln(error of the full model / error of the plan), above 0 is better; error ratio: exp(-gain)",
+    "log ratio of errors": "ln(error of the full model / error of the plan), above 0 is better, error ratio exp(-gain)",
     "mean |log ratio|": "mean over layers of |log ratio to the ID profile|",
     "rank correlation": "Spearman's rank correlation, from -1 to 1",
     "share": "share, in %",
     "accuracy": "accuracy, in %",
     "log ratio per e-fold of size": "gain per e-fold of the number of parameters",
 }
+
+ROUNDING = 1e-9
+"""A mean nearer to 0 is 0."""
 
 
 def verdict(decision: Decision) -> str:
@@ -52,6 +55,8 @@ def number(value: float, unit: Unit) -> str:
     """A number in its unit: '+0.213', '-0.41', '52.0 %'."""
     if unit in ("share", "accuracy"):
         return f"{100 * value:.1f} %"
+    if abs(value) < ROUNDING:
+        value = 0.0
     digits = 2 if unit == "rank correlation" else 3
     text = f"{value:+.{digits}f}"
     return text if float(text) or not value else f"{value:+.1g}"
@@ -136,8 +141,13 @@ def cells(setting: SettingFound) -> str:
 
 
 def units(found: ClaimFound) -> str:
-    """What the numbers of a claim are counted in."""
-    return "; ".join(f"{finding.name}: {UNITS[finding.unit]}" for finding in found.findings)
+    """What the numbers of a claim are counted in, unit by unit."""
+    named: dict[Unit, list[str]] = {}
+    for finding in found.findings:
+        named.setdefault(finding.unit, []).append(finding.name)
+    if len(named) == 1:
+        return f"all numbers: {UNITS[found.findings[0].unit]}"
+    return "; ".join(f"{', '.join(names)}: {UNITS[unit]}" for unit, names in named.items())
 
 
 def per_size(found: ClaimFound) -> str:

@@ -40,7 +40,7 @@ def saved(cost: Cost, plan: Plan) -> str:
 
 
 def asides(info: RunInfo) -> list[str]:
-    """What stands beside the held-out result, one line each: exact match, texts that broke off, and the canary."""
+    """What stands beside the held-out result, one line each: exact match or accuracy, texts that broke off, and the canary."""
     lines = []
     for judged in info.judgements:
         where = f"{judged.plan} on {judged.data.upper()}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -18,8 +19,17 @@ ROUNDING = 1e-5
 """Nats by which log-likelihoods may differ with the batch they are computed in."""
 
 
+class OneOfSeveral(Task):
+    """What has one right answer among several, and may be scored by how likely that is."""
+
+    @property
+    def beside(self) -> Self | None:
+        """Accuracy, where the likelihood is the score."""
+        return replace(self, metric=ACCURACY) if self.metric == GOLD_LOSS else None
+
+
 @dataclass(frozen=True, eq=False)
-class Choice(Task):
+class Choice(OneOfSeveral):
     """One row per choice; the answer is the choice of highest log-likelihood per unit of its length.
 
     With `metric` GOLD_LOSS the score is the gold choice's own normalised log-likelihood.
@@ -37,7 +47,7 @@ class Choice(Task):
 
 
 @dataclass(frozen=True, eq=False)
-class Label(Task):
+class Label(OneOfSeveral):
     """One row per example; the answer is the likeliest of a few label tokens after the prompt.
 
     A row's targets are the token ids of the labels, in order.

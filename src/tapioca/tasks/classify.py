@@ -12,8 +12,8 @@ import torch
 
 from tapioca.errors import DataError
 from tapioca.records import Answer, Example, Row
-from tapioca.tasks.base import Task, field_or, rows_digest
-from tapioca.tasks.choice import label_answer
+from tapioca.tasks.base import field_or, rows_digest
+from tapioca.tasks.choice import OneOfSeveral, label_answer
 from tapioca.tasks.regress import Regression
 from tapioca.tasks.rows import Source
 from tapioca.tasks.spec import TaskSpec
@@ -22,7 +22,7 @@ from tapioca.tasks.text import Encoder
 
 
 @dataclass(frozen=True, eq=False)
-class Classify(Task):
+class Classify(OneOfSeveral):
     """One text per example; the answer is the head's likeliest label."""
 
     classifies: ClassVar[bool] = True
