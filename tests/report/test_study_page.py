@@ -16,6 +16,7 @@ from rich.console import Console
 from tapioca.errors import StoreError
 from tapioca.records import Charts, HeatTile, SettingFound, StudyInfo
 from tapioca.report.study import DRAWINGS, figures, render, show_study, write_study_page
+from tapioca.report.study_figures import count_axis
 from tapioca.report.study_layers import _bound
 from tapioca.report.study_words import family_lines, main_finding, number, study_lines, units
 
@@ -154,6 +155,11 @@ def test_kinds_and_sizes_are_folded(page: str) -> None:
     second = next(one for one in folded if "C2 by kind of shift and size" in one)
     assert ["target offset", "+ (+0.250)", "- (-0.250)"] in cells(second, "target offset")
     assert "C2 in context_noise" in second
+
+
+@pytest.mark.parametrize(("top", "ticks"), [(1, [0, 1]), (4, [0, 1, 2, 3, 4]), (5, None), (40, None)])
+def test_counts_have_whole_ticks(top: int, ticks: list[int] | None) -> None:
+    assert count_axis(top).to_dict().get("values") == ticks
 
 
 def test_settings_in_which_nothing_is_decided_are_folded(info: StudyInfo, page: str) -> None:

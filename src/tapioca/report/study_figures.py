@@ -115,6 +115,11 @@ def zero(axis: str) -> Any:
     return alt.Chart(alt.Data(values=[{}])).mark_rule(color=DARK, strokeWidth=0.8).encode(**{axis: alt.datum(0)})
 
 
+def count_axis(top: int) -> alt.Axis:
+    """An axis of whole numbers up to `top`; where they are few, the renderer would put ticks between them."""
+    return alt.Axis(format="d", tickCount=5, values=list(range(top + 1)) if top < 5 else alt.Undefined)
+
+
 def _dose(rows: Rows, title: str, axis: str) -> Any:
     """One panel, as high as the chosen and the random layers need; that of all layers may leave it."""
     seen = [row for row in rows if row["series"] != "all layers"] or rows

@@ -8,7 +8,7 @@ import altair as alt
 
 from tapioca.records import TRUTHS, KindSummary, Pooled, SettingFound
 from tapioca.report.figures import DARK
-from tapioca.report.study_figures import BLUE, GAIN, ORANGE, panel_title, titled, zero
+from tapioca.report.study_figures import BLUE, GAIN, ORANGE, count_axis, panel_title, titled, zero
 from tapioca.report.study_words import kind_name
 
 FILLS = {"in distribution": "#f0f0f0", "distorted": ORANGE, "misaligned": "#084594", "undecided": "#bdbdbd"}
@@ -69,12 +69,13 @@ def truths(setting: SettingFound) -> alt.TopLevelMixin | None:
     if not rows:
         return None
     names = [kind_name(one.kind, one.control) for one in setting.summaries]
+    most = max(sum(one.truths.values()) for one in setting.summaries)
     y = alt.Y("kind:N", sort=names, title=None, axis=alt.Axis(labelLimit=220, ticks=False))
     scale = alt.Scale(domain=list(FILLS), range=list(FILLS.values()))
     legend = alt.Legend(orient="bottom", symbolType="square", symbolStrokeColor=DARK)
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
     bar = base.mark_bar(stroke=DARK, strokeWidth=0.6, height=16).encode(
-        x=alt.X("from:Q", title="cells (model, strength)", axis=alt.Axis(format="d", tickMinStep=1)),
+        x=alt.X("from:Q", title="cells (model, strength)", axis=count_axis(most)),
         x2="to:Q",
         fill=alt.Fill("truth:N", title=None, sort=None, scale=scale, legend=legend),
     )

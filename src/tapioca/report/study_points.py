@@ -11,7 +11,7 @@ import altair as alt
 from tapioca.records import Scatter, SettingFound
 from tapioca.report import words
 from tapioca.report.figures import DARK, GREY
-from tapioca.report.study_figures import BLUE, GAIN, ORANGE, panel_title, titled, zero
+from tapioca.report.study_figures import BLUE, GAIN, ORANGE, count_axis, panel_title, titled, zero
 
 BIN = 0.1
 
@@ -140,9 +140,7 @@ def _histogram(values: tuple[float, ...], title: str) -> Any:
     axis = alt.Axis(format="~g", tickCount=5)
     scale = alt.Scale(domain=[-1, 1])
     x = alt.X("from:Q", title="rank correlation of realignment with gain", scale=scale, axis=axis)
-    top = max(counts.values())
-    whole = list(range(top + 1)) if top < 5 else alt.Undefined  # Vega's own would lie between them
-    y = alt.Y("cells:Q", title="cells", axis=alt.Axis(format="d", tickCount=5, values=whole))
+    y = alt.Y("cells:Q", title="cells", axis=count_axis(max(counts.values())))
     bars = alt.Chart(alt.Data(values=rows)).mark_bar(color="#9ecae1", stroke=DARK, strokeWidth=0.6)
     bars = bars.encode(x=x, x2="to:Q", y=y, y2=alt.datum(0))
     rule = alt.Chart(alt.Data(values=[{"from": middle}])).mark_rule(color=ORANGE, strokeWidth=2, strokeDash=[5, 3])
