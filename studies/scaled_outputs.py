@@ -2,9 +2,13 @@
 
 Asked after the study's results were seen, so no claim of its own; said wherever it is used. A learner that answers too far
 from 0, or a language model too sure of its tokens, does better when its outputs are multiplied by a number below 1 (a higher
-temperature), one that is not sure enough by a number above 1. So outputs are multiplied by the number that is best on the search
-prompts, and judged on the test prompts as the plans themselves are. TALE's search runs again, with the best number for every
-plan it tries: what its plan then adds to the number is what dropping layers does that a number does not.
+temperature), one that is not sure enough by a number above 1; one that answers the opposite of what is right, by a number below 0.
+So outputs are multiplied by the number that is best on the search prompts, and judged on the test prompts as the plans
+themselves are.
+
+What is left of pruning is measured twice, as the gain over the full model with its outputs scaled. Greedy's plan, its outputs
+scaled too, shows what is left of the study's own plans; that is unfair to pruning, since they were chosen on outputs as they are.
+So TALE's search runs again with the best number for every plan it tries; that is another plan with another number.
 
     python studies/scaled_outputs.py studies/claims.yaml runs/claims --out studies/results/claims/scaled_outputs.json
 
@@ -22,7 +26,6 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 from scipy.optimize import minimize_scalar
 
 from tapioca.disk import write_json
@@ -31,26 +34,29 @@ from tapioca.flows.study.part import Part
 from tapioca.flows.study.run import read_study
 from tapioca.lab.study.cell import Cell
 from tapioca.lab.study.gains import ERROR, Plans, choose, log_gains
-from tapioca.lab.study.grid import FEWEST_MODELS
-from tapioca.lab.study.pool import resample
+from tapioca.lab.study.grid import FEWEST_MODELS, Grid
+from tapioca.lab.study.measure import Measure, Resampling
+from tapioca.lab.study.numbers import Table, number
 from tapioca.models.edit import apply
 from tapioca.models.inputs import collate, forward
-from tapioca.records import Plan, Trial
+from tapioca.records import Finding, Plan, Trial, Unit
 from tapioca.records.study import Setting, StudyFile
+from tapioca.report.compare import plain_table
+from tapioca.report.study_words import interval
 from tapioca.search.greedy import Greedy
-from tapioca.stats import resampled_interval
 from tapioca.tasks.base import Task
 
-MEASURES = {
-    "pruned": "gain of greedy's plan",
-    "scaled": "gain of scaling the full model's outputs",
-    "beyond": "what a plan adds to that, searched and judged with scaled outputs",
-    "factor": "what the full model's outputs are scaled by",
-    "nearer": "by how much that is nearer to 1 under greedy's plan",
+GAIN: Unit = "log ratio of errors"
+MEASURES: dict[str, tuple[str, Unit]] = {
+    "pruned": ("gain of greedy's plan", GAIN),
+    "scaled": ("gain of scaling the full model's outputs", GAIN),
+    "ahead": ("gain of scaling less that of greedy's plan", GAIN),
+    "both": ("what greedy's plan, its outputs scaled too, adds to scaling", GAIN),
+    "joint": ("what a plan searched with scaled outputs adds to scaling", GAIN),
+    "above_1": ("how far the number is above 1 that the full model's outputs are scaled by", "share"),
 }
 MOST = 100.0
 """Numbers further from 0 mean that the search prompts have no best one."""
-Found = dict[str, dict[str, tuple[float, float, float]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,23 +94,24 @@ def measured(bench: Bench, cell: Cell, draws: int) -> dict[str, np.ndarray]:
     """The measures on one task: the value, and for gains those of resampled prompts, (1 + draws,)."""
     at, plans = (cell.where.kind, cell.where.strength), Plans(cell.kept)
     (search, test), best = bench.tasks[at], choose(plans, cell).best
-    found, scales = searched(bench, search)
+    joint, scales = searched(bench, search)
     full, greedy = plans.plans[0], plans.plans[best]
     if greedy not in scales:
         scales[greedy] = best_scale(Outputs.of(bench, search, greedy))
-    tests = {plan: Outputs.of(bench, test, plan) for plan in (full, greedy, found)}
-    rows = [tests[full].scores(), tests[greedy].scores()]
-    if not np.allclose(rows, cell.test[[0, best]], rtol=1e-3, atol=1e-5):
+    tests = {plan: Outputs.of(bench, test, plan) for plan in (full, greedy, joint)}
+    as_they_are = [tests[plan].scores() for plan in (full, greedy)]
+    if not np.allclose(as_they_are, cell.test[[0, best]], rtol=1e-3, atol=1e-5):
         raise SystemExit(f"{cell.where.model} on {cell.where.task} scores otherwise than in the study; run it again")
-    rows += [tests[plan].scores(scales[plan]) for plan in (full, found)]
-    logs = log_gains(np.stack(rows), cell.weights, cell.groups, 0, draws, bench.study.seed)
-    logs[1:] += logs[0] - logs[1:].mean(axis=0)  # as in the study: resamples lie around the value they belong to
+    scaled = [tests[plan].scores(scales[plan]) for plan in (full, greedy, joint)]
+    gains = log_gains(np.stack(as_they_are + scaled), cell.weights, cell.groups, 0, draws, bench.study.seed)
+    _, by_greedy, by_number, by_both, by_joint = gains.T
     return {
-        "pruned": logs[:, 1],
-        "scaled": logs[:, 2],
-        "beyond": logs[:, 3] - logs[:, 2],
-        "factor": np.array([scales[full]]),
-        "nearer": np.array([abs(scales[full] - 1) - abs(scales[greedy] - 1)]),
+        "pruned": by_greedy,
+        "scaled": by_number,
+        "ahead": by_number - by_greedy,
+        "both": by_both - by_number,
+        "joint": by_joint - by_number,
+        "above_1": np.array([scales[full] - 1]),
     }
 
 
@@ -128,34 +135,26 @@ def best_scale(search: Outputs) -> float:
     return float(found.x)
 
 
-def measure_all(study: StudyFile, setting: Setting, parts: list[Part], progress: Console) -> dict[str, np.ndarray]:
-    """Every measure, (model, kind, strength, 1 or 1 + draws), NaN where there is none."""
-    sizes = len(parts), len(setting.shifts), max(map(len, setting.shifts.values()))
-    values: dict[str, np.ndarray] = {}
-    for row, part in enumerate(track(parts, setting.name, console=progress)):
+def measure_all(study: StudyFile, setting: Setting, parts: list[Part], progress: Console) -> dict[str, Table]:
+    """Every measure of every cell."""
+    tables: dict[str, Table] = {name: {} for name in MEASURES}
+    for part in track(parts, setting.name, console=progress):
         bench = part.bench()
-        for column, kind in enumerate(setting.shifts):
-            for strength in range(len(setting.shifts[kind])):
+        for column, (kind, tasks) in enumerate(setting.shifts.items()):
+            for strength in range(len(tasks)):
                 cell = Cell.load(part.cell_file((kind, strength)))
-                for name, found in measured(bench, cell, study.draws).items():
-                    table = values.setdefault(name, np.full((*sizes, len(found)), np.nan))
-                    table[row, column, strength] = found
-    return values
+                for name, rows in measured(bench, cell, study.draws).items():
+                    tables[name][part.place, column, strength] = number(rows, cell.test.shape[1])
+    return tables
 
 
-def summary(tables: dict[str, np.ndarray], kinds: list[str], controls: tuple[str, ...], study: StudyFile) -> Found:
-    """Value and interval of every measure, over all kinds but controls and by kind."""
-    pooled = [kind for kind in kinds if kind not in controls]
-    found: Found = {}
-    for group, chosen in {"all": pooled, **{kind: [kind] for kind in kinds}}.items():
-        at = [kinds.index(kind) for kind in chosen]
-        found[group] = {}
-        for name, table in tables.items():
-            values, prompts = table[:, at, :, 0:1].squeeze(-1), table[:, at, :, 1:]
-            if drawn := resample(values, prompts if prompts.size else None, study.draws, study.seed):
-                means = drawn.widened(drawn.mean())
-                found[group][name] = (float(means[0]), *resampled_interval(means[np.isfinite(means)]))
-    return found
+def findings(study: StudyFile, setting: Setting, tables: dict[str, Table]) -> dict[str, Finding]:
+    """Every measure over models and kinds, as the study's own are."""
+    grid, how = Grid(setting, ()), Resampling(study.draws, study.seed)
+    return {
+        name: Measure(MEASURES[name][0], MEASURES[name][1], grid, table, how, decides=False).finding()
+        for name, table in tables.items()
+    }
 
 
 def main() -> None:
@@ -165,27 +164,33 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     said = parser.parse_args()
-    study, written = read_study(said.study), dict[str, Any](measures=MEASURES)
+    study, written = read_study(said.study), dict[str, Any]()
     for setting in study.settings:
         parts = [Part(study, setting, place, said.study.parent, said.folder) for place in range(len(setting.models))]
         parts = [part for part in parts if not part.missing and all(path.is_file() for path in part.files)]
         if len(parts) < FEWEST_MODELS:
             print(f"{setting.name}: models measured whole {len(parts)}, expected at least {FEWEST_MODELS}; left out")
             continue
-        tables = measure_all(study, setting, parts, Console(stderr=True))
-        found = summary(tables, list(setting.shifts), setting.controls, study)
-        written[setting.name] = {"models": [part.model.name for part in parts], "found": found}
+        found = findings(study, setting, measure_all(study, setting, parts, Console(stderr=True)))
+        dumped = {name: finding.model_dump(mode="json", exclude={"kind_sizes"}) for name, finding in found.items()}
+        written[setting.name] = {"models": [part.model.name for part in parts], "found": dumped}
         show(setting.name, found)
-    print("\n".join(f"{name}: {meaning}" for name, meaning in MEASURES.items()))
+    print("\n".join(f"{name}: {meaning}" for name, (meaning, _) in MEASURES.items()))
+    print("p: after Holm's correction over kinds")
     write_json(said.out, written)
 
 
-def show(setting: str, found: Found) -> None:
-    """Print a setting's table."""
-    table = Table("", *MEASURES, title=setting)
-    for kind, row in found.items():
-        table.add_row(kind, *(f"{value:+.3f} [{low:+.3f}, {high:+.3f}]" for value, low, high in row.values()))
-    Console(width=170).print(table)
+def show(setting: str, found: dict[str, Finding]) -> None:
+    """Print a setting's table: a row for the mean of all kinds but controls, one for each kind."""
+    table = plain_table(setting, *found)
+    table.add_row("all", *(interval(finding.pooled, finding.unit) for finding in found.values() if finding.pooled))
+    for rows in zip(*((*finding.kinds, *finding.controls) for finding in found.values()), strict=True):
+        shown = [
+            interval(row.value, finding.unit) + ("" if row.p_holm is None else f", p {row.p_holm:.2g}")
+            for row, finding in zip(rows, found.values(), strict=True)
+        ]
+        table.add_row(rows[0].kind, *shown)
+    Console(width=240).print(table)
 
 
 if __name__ == "__main__":

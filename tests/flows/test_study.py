@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from rich.console import Console
 
 from tapioca.cli.main import main
 from tapioca.errors import UsageError
@@ -19,11 +20,12 @@ from tapioca.flows.study.part import Part
 from tapioca.flows.study.run import conclude, read_study
 from tapioca.geometry.profiles import shape
 from tapioca.lab.learner import Learner, learner_config
+from tapioca.lab.study.analyse import analyse
 from tapioca.lab.study.cell import Cell, Dose
 from tapioca.lab.study.gains import Plans, choose
 from tapioca.models.load import load
 from tapioca.observe import sample, states
-from tapioca.records import Plan, StudyInfo
+from tapioca.records import Finding, Plan, StudyInfo
 from tapioca.runs.store import read_other
 
 CLAIMS = Path(__file__).parents[2] / "studies" / "claims.yaml"
@@ -286,34 +288,46 @@ def test_scaled_answers_are_judged_on_prompts_they_were_not_fitted_on(
         outputs = script.Outputs.of(bench, test, plan)
         errors[plan] = np.mean(np.square(scales[plan] * predicted(outputs) - targets(outputs)))
     full, best = plans.plans[0], choose(plans, found).best
+    pruned, scaled = np.log(-found.test[0].mean() / np.array([-found.test[best].mean(), errors[full]]))
+    both, joint = plans.plans[best], plans.greedy(np.array(means)).best.plan
     assert said == pytest.approx(
         {
-            "pruned": np.log(found.test[0].mean() / found.test[best].mean()),
-            "scaled": np.log(-found.test[0].mean() / errors[full]),
-            "beyond": np.log(errors[full] / errors[plans.greedy(np.array(means)).best.plan]),
-            "factor": scales[full],
-            "nearer": abs(scales[full] - 1) - abs(scales[plans.plans[best]] - 1),
+            "pruned": pruned,
+            "scaled": scaled,
+            "ahead": scaled - pruned,
+            "both": np.log(errors[full] / errors[both]),
+            "joint": np.log(errors[full] / errors[joint]),
+            "above_1": scales[full] - 1,
         },
         rel=1e-4,
         abs=1e-4,
     )
 
 
-def test_scaled_answers_are_summed_up_over_models_and_kinds(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scaled_answers_are_summed_up_as_in_the_study(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(CLAIMS.parent))
     script = importlib.import_module("scaled_outputs")
-    by_model = np.array([0.4, 0.5, 0.6])[:, None, None]
-    kinds = np.array([-0.1, 0.1, 9.0])[None, :, None]
-    table = by_model + kinds + np.array([-0.2, 0.2])
-    prompts = table[..., None] + np.random.default_rng(0).normal(0, 0.01, (3, 3, 2, 50))
-    tables = {"one": table[..., None], "two": np.concatenate([table[..., None], prompts], axis=-1)}
-    said = script.summary(tables, ["a", "b", "c"], ("c",), part.study)
-    assert {group: found["one"][0] for group, found in said.items()} == pytest.approx(
-        {"all": 0.5, "a": 0.4, "b": 0.6, "c": 9.5}
-    )
-    for found in said.values():
-        assert found["one"][1] < found["one"][0] < found["one"][2]
-        assert found["two"] == pytest.approx(found["one"], abs=0.1)
+    tables = script.measure_all(part.study, part.setting, [part], Console(quiet=True))
+    said = script.findings(part.study, part.setting, tables)
+    cells = [Cell.load(path) for path, kind in part.files.items() if kind is Cell]
+    (setting,) = analyse(part.study, cells).settings
+    (claim,) = (found for found in setting.claims if found.claim == "C2")
+    assert said["pruned"].pooled is not None
+    expected = claim.findings[0].pooled
+    assert expected is not None
+    found = said["pruned"].pooled.model_dump()
+    assert found.pop("ci95") == pytest.approx(expected.ci95, rel=1e-4)
+    assert found == pytest.approx(expected.model_dump(exclude={"ci95"}), rel=1e-4)
+    assert [row.kind for row in said["joint"].kinds] == ["target_offset"]
+    assert [row.kind for row in said["joint"].controls] == ["rule_offset"]
+    for kind in ("target_offset", "rule_offset"):
+        pruned, scaled, ahead = (of_kind(said[name], kind) for name in ("pruned", "scaled", "ahead"))
+        assert ahead == pytest.approx(scaled - pruned, abs=1e-9)
+
+
+def of_kind(finding: Finding, kind: str) -> float:
+    """The mean of one kind of shift."""
+    return next(row.value.value for row in (*finding.kinds, *finding.controls) if row.kind == kind)
 
 
 def predicted(outputs: Any) -> np.ndarray:

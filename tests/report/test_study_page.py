@@ -162,7 +162,7 @@ def test_counts_have_whole_ticks(top: int, ticks: list[int] | None) -> None:
     assert count_axis(top).to_dict().get("values") == ticks
 
 
-def test_settings_in_which_nothing_is_decided_are_folded(info: StudyInfo, page: str) -> None:
+def test_settings_in_which_nothing_can_be_decided_are_folded(info: StudyInfo, page: str) -> None:
     heads = re.findall(r"<details( open)?><summary><h3>(.*?)</h3>", page)
     for one in info.settings:
         found = {bool(unfolded) for unfolded, head in heads if f"({one.name}):" in head}

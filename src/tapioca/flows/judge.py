@@ -52,7 +52,8 @@ def conclude(judgements: tuple[Judgement, ...]) -> Verdict:
 
 
 def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> Judgement:
-    """One plan on one test split; the main one with random plans, and with what is meant where something else decides."""
+    """One plan on one test split; the main one with random plans, and with exact match or accuracy where the likelihood
+    decides."""
     task, seed = job.test[data], job.config.seed
     others = rivals(job.space, plan, job.space.repeats) if main else []
     plans = [Plan.full(plan.n_layers), plan, *others]
@@ -62,9 +63,9 @@ def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> Judgemen
     scores, broken = found.values, found.truncated
     beside = None
     if main and (asked := task.beside):
-        written = job.evaluate(asked, plans[:2], f"{asked.metric.name} on {data.upper()} test data")
-        beside = compare(written.values[0], written.values[1], asked.weights, asked.groups, asked.metric, seed)
-        broken = written.truncated
+        marked = job.evaluate(asked, plans[:2], f"{asked.metric.name} on {data.upper()} test data")
+        beside = compare(marked.values[0], marked.values[1], asked.weights, asked.groups, asked.metric, seed)
+        broken = marked.truncated
     return Judgement(
         data=data,
         role=role,

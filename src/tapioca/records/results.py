@@ -156,7 +156,9 @@ class Judgement(Record):
     truncated: tuple[int, int] = Field(
         default=(0, 0), description="Texts that broke off at the token budget under the full model and under the plan."
     )
-    beside: Gain | None = Field(default=None, description="Exact match, where the gold answer's likelihood decides.")
+    beside: Gain | None = Field(
+        default=None, description="Exact match or accuracy, where the gold answer's likelihood decides."
+    )
 
 
 class Profile(Record):
