@@ -238,6 +238,15 @@ def test_kinds_are_corrected_by_holm_and_controls_stand_apart() -> None:
     assert [(row.parameters, row.models) for row in rows] == [(100, 3), (400, 3)]
 
 
+def test_a_number_of_fewer_than_three_models_decides_nothing() -> None:
+    asked, nan = setting(models=4, kinds=2, strengths=1), np.nan
+    rule = Conditions((Bound(simple([[0.3, 0.3], [0.31, 0.3], [0.3, nan], [0.3, nan]], asked), "above"),), ())
+    assert rule.judge().decision == "supported"
+    many, few = rule.by_kind({})
+    assert (many.decision, few.decision) == ("supported", "inconclusive")
+    assert few.reason == "gain +0.300 [+0.300, +0.300], of too few models (2)"
+
+
 def test_a_kind_that_only_correction_undoes_says_so() -> None:
     asked = setting(models=6, kinds=8, strengths=1)
     rng = np.random.default_rng(1)

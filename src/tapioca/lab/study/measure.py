@@ -70,6 +70,11 @@ class Measure:
         """The same without controls."""
         return self.of(*self.grid.pooled) if self.shifted else self
 
+    @property
+    def models(self) -> int:
+        """How many models have such a number."""
+        return len({place[0] for place, found in self.table.items() if np.isfinite(found.value)})
+
     def drawn(self) -> np.ndarray | None:
         """Its value and resamples, (1 + draw,), those that do not exist left out; None where it has no value."""
         found = self.resampled()
@@ -105,7 +110,7 @@ class Measure:
             value=float(drawn[0]),
             ci95=interval(drawn),
             p=resampled_p(drawn),
-            models=len({place[0] for place in there}),
+            models=self.models,
             kinds=len({place[1] for place in there}) if self.shifted else 0,
             cells=sum(found.cells for found in there.values()),
             prompts=sum(found.prompts for found in there.values()),
@@ -138,8 +143,7 @@ class Measure:
         for parameters in sizes(self.grid) if self.is_mean else ():
             some = self.of_size(parameters)
             if value := some.estimate():
-                models = len({place[0] for place, one in some.table.items() if np.isfinite(one.value)})
-                found.append(OfSize(parameters=int(parameters), kind=kind, value=value, models=models))
+                found.append(OfSize(parameters=int(parameters), kind=kind, value=value, models=some.models))
         return tuple(found)
 
     def _rows(self, kinds: Sequence[str], corrected: bool) -> tuple[OfKind, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tapioca.lab.study.grid import FEWEST_MODELS
 from tapioca.lab.study.measure import Measure, interval, sizes
 from tapioca.records import Decision, KindDecision
 from tapioca.stats import LEVEL, holm
@@ -32,7 +33,10 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """The condition that the whole 95 % interval of a measure lies above or below a number."""
+    """The condition that the whole 95 % interval of a measure lies above or below a number.
+
+    A number of fewer than three models fulfils none: its interval does not know how models differ.
+    """
 
     measure: Measure
     side: Literal["above", "below"]
@@ -46,12 +50,13 @@ class Bound:
         if drawn is None:
             return Judged(False, 1.0, f"{measure.name}: not measured")
         low, high = interval(drawn)
+        said = f"{measure.name} {drawn[0]:+.3f} [{low:+.3f}, {high:+.3f}]"
+        if measure.models < FEWEST_MODELS:
+            return Judged(False, 1.0, f"{said}, of too few models ({measure.models})")
         holds = low > self.at if self.side == "above" else high < self.at
         wrong = drawn[1:] <= self.at if self.side == "above" else drawn[1:] >= self.at
         p = min(1.0, 2 * (int(wrong.sum()) + 1) / len(drawn))
-        return Judged(
-            holds, p, f"{measure.name} {drawn[0]:+.3f} [{low:+.3f}, {high:+.3f}], {'' if holds else 'not '}{asked}"
-        )
+        return Judged(holds, p, f"{said}, {'' if holds else 'not '}{asked}")
 
 
 @dataclass(frozen=True, eq=False)
