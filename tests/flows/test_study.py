@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,14 @@ def test_prompts_of_two_models_differ(part: Part) -> None:
     assert not {e.content for e in mine.tasks["id", 0][0].examples} & {
         e.content for e in other.tasks["id", 0][0].examples
     }
+
+
+def test_what_a_study_says_of_itself_measures_nothing_anew(part: Part) -> None:
+    other = part.study.model_copy(update={"title": "Another", "amended": ("A margin was doubled.",)})
+    at, keys = ("target_offset", 0), []
+    for study in (part.study, other, other.model_copy(update={"seed": 8})):
+        keys.append(replace(part, study=study).bench().key(at))
+    assert keys[0] == keys[1] != keys[2]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK of nothing"])

@@ -186,6 +186,13 @@ def test_rules_are_shown_as_they_were_registered(info: StudyInfo, page: str) -> 
             assert " ".join(part.split()) in said
 
 
+def test_what_was_changed_after_first_results_is_said(info: StudyInfo, page: str) -> None:
+    assert "written down before the first result." in text(page)
+    said = text(render(info.model_copy(update={"amended": ("A margin was <doubled>.",)})))
+    assert "before the first result, but for the changes listed below the verdicts." in said
+    assert "Changed after first results had been seen: A margin was <doubled>." in said
+
+
 def test_the_questions_are_answered_in_numbers(page: str) -> None:
     said = text(page)
     assert (

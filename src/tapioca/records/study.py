@@ -98,6 +98,7 @@ class StudyFile(Request):
     tuning: Tuning = Tuning()
     settings: tuple[Setting, ...] = Field(min_length=1)
     claims: dict[Claim, Rule]
+    amended: tuple[str, ...] = Field(default=(), description="What was changed after first results; the page says it.")
 
     @model_validator(mode="after")
     def _can_be_measured(self) -> Self:

@@ -183,6 +183,7 @@ class StudyInfo(Record, protected_namespaces=()):
 
     Attributes:
         rules: every claim and its rule, as written down beforehand.
+        amended: what was changed of the study after first results had been seen, a sentence each.
         margin: the change of error held to be nothing; `margin_log` the same as a gain.
         answers: every claim in plain words, over all settings.
         seconds: time spent measuring; None where it is not known.
@@ -196,6 +197,7 @@ class StudyInfo(Record, protected_namespaces=()):
     margin: float
     margin_log: float
     rules: dict[Claim, Rule]
+    amended: tuple[str, ...] = ()
     settings: tuple[SettingFound, ...]
     answers: dict[Claim, str]
     seconds: float | None = None

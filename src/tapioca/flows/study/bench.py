@@ -130,7 +130,9 @@ class Bench:
             {
                 "model": self.model_hash,
                 "data": [self.tasks[place][half].digest for place in (at, ("id", 0)) for half in (0, 1)],
-                "study": json.loads(self.study.model_dump_json(exclude={"settings", "claims", "title", "draws"})),
+                "study": json.loads(
+                    self.study.model_dump_json(exclude={"settings", "claims", "title", "draws", "amended"})
+                ),
                 "versions": [version("tapioca-prune"), torch.__version__, transformers.__version__],
             }
         )

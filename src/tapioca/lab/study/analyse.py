@@ -40,6 +40,7 @@ def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[Dose] = ())
         margin=study.margin,
         margin_log=log_margin(study),
         rules=study.claims,
+        amended=study.amended,
         settings=settings,
         answers={claim: answer(claim, settings) for claim in study.claims},
     )
