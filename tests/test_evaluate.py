@@ -18,7 +18,7 @@ from tapioca.lab.tasks import load_lab
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.tiny import tiny
-from tapioca.records import Answer, Example, Plan, Spent
+from tapioca.records import NO_CHOICE, Answer, Example, Plan, Spent
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import batches, chunks, looks
 from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, label_answer
@@ -279,5 +279,7 @@ def test_equal_choices_are_ties_up_to_rounding() -> None:
         ([-1.0, -1.000001, -2.0], True),
         ([-1.0, -1.001, -2.0], False),
     ):
-        assert label_answer(np.array(values), example, ACCURACY) == Answer(0.0, values[1], tied=expected)
+        assert label_answer(np.array(values), example, ACCURACY) == Answer(0.0, values[1], tied=expected, predicted=0)
     assert not label_answer(np.array([-1.0, -1.0]), example, GOLD_LOSS).tied
+    assert label_answer(np.array([-2.0, -1.0]), example, GOLD_LOSS) == Answer(-1.0, -1.0, predicted=1)
+    assert label_answer(np.array([-2.0, float("nan")]), example, ACCURACY).predicted == NO_CHOICE

@@ -13,7 +13,11 @@ from tapioca.records import Answer, Plan, Spent
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.store import Store, read_run
 
-ANSWERS = [Answer(1.0, -0.25, tied=True), Answer(0.0, -3.5, truncated=True)]
+ANSWERS = [
+    Answer(1.0, -0.25, tied=True),
+    Answer(0.0, -3.5, truncated=True),
+    Answer(1.0, -2.0, predicted=2, unparsed=True, length=9),
+]
 
 
 def test_answers_survive_and_are_exact(tmp_path: Path) -> None:
@@ -27,17 +31,18 @@ def test_answers_survive_and_are_exact(tmp_path: Path) -> None:
         assert store.recall(Plan.full(3), "b0") == ANSWERS
         assert store.recall(Plan.drop(3, [0]), "b0") is None
         assert store.recall(Plan.full(3), "b1") is None
-        assert store.totals() == (1, 6, 1.5)
+        assert store.totals() == (1, 9, 1.5)
         costs = [store.cost(Plan.full(3), batch) for batch in ("b0", "b1", "b2")]
         assert costs == [(0.5, 2.5, 20.0, None), Spent(), (0.5, 2.5, 20.0, 2e-7)]
         assert store.difference() == 2e-7
 
 
-def test_a_store_of_another_layout_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", [0, 1, 2, 4])
+def test_a_store_of_another_layout_is_refused(tmp_path: Path, layout: int) -> None:
     with Store(tmp_path / "run", {"a": 1}) as store:
         store.record(Plan.full(3), "b0", ANSWERS, Spent())
     with sqlite3.connect(tmp_path / "run" / "run.sqlite") as database:
-        database.execute("PRAGMA user_version = 1")
+        database.execute(f"PRAGMA user_version = {layout}")
     with pytest.raises(StoreError, match="begun by another version of this program; choose another folder with --out"):
         Store(tmp_path / "run", {"a": 1})
 

@@ -23,7 +23,7 @@ from tapioca.models.edit import apply
 from tapioca.models.inputs import max_length
 from tapioca.models.load import Loaded
 from tapioca.models.tiny import tiny
-from tapioca.records import Plan
+from tapioca.records import NO_CHOICE, Plan
 from tapioca.tasks.harness import Harness
 from tapioca.tasks.harness_docs import load_harness
 from tapioca.tasks.text import Encoder
@@ -189,6 +189,11 @@ def test_every_document_is_scored_as_by_lm_eval(loaded: Loaded, folder: Path, na
             assert list(row.targets) == after
         best = sorted((float(response[0][0]) for response in sample["resps"]), reverse=True)
         assert scores.values[0, at] == sample[metric] or scores.tied[0, at]
+        if len(best) > 1:
+            values = [float(given[0][0]) / row.length for given, row in zip(sample["resps"], example.rows, strict=True)]
+            assert scores.tied[0, at] or scores.predicted[0, at] == np.argmax(values)
+        else:
+            assert scores.predicted[0, at] == NO_CHOICE
         if metric == "acc" and len(best) > 1:
             assert scores.tied[0, at] == (best[0] - best[1] < 1e-5)
         gold = float(sample["resps"][example.gold or 0][0][0])
@@ -282,6 +287,9 @@ def test_written_answers_are_marked_as_by_lm_eval(loaded: Loaded, folder: Path, 
     samples, _ = theirs(loaded, task, pipeline)
     assert [texts[e.id] for e in task.examples] == [samples[e.id]["resps"][0][0] for e in task.examples]
     assert scores.values[0].tolist() == [samples[e.id]["exact_match"] for e in task.examples]
+    nothing = ["[invalid]" in samples[e.id]["filtered_resps"] or not texts[e.id].strip() for e in task.examples]
+    assert scores.unparsed[0].tolist() == nothing
+    assert (scores.lengths[0].min() >= 0, scores.lengths[0].max(), scores.truncated[0].any()) == (True, 12, True)
     assert len(set(texts.values())) > 1
 
 

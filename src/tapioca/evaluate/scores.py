@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from tapioca.evaluate.ask import Asker, Forgetful, Ledger
 from tapioca.models.sweep import DEFAULT, Schedule
-from tapioca.records import Answer, Plan, Scores
+from tapioca.records import NO_CHOICE, Answer, Plan, Scores
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import chunks
 
@@ -80,6 +80,20 @@ def evaluate(
                 if on_batch:
                     on_batch(plan, int(np.isnan(table[plan][:, 0]).sum()))
             running = left
-    values = np.stack([table[plan] for plan in plans])
-    flags = values[:, :, 2] > 0, values[:, :, 3] > 0
-    return Scores(tuple(plans), tuple(place), values[:, :, 0], values[:, :, 1], *flags)
+    return _scores(plans, tuple(place), np.stack([table[plan] for plan in plans]))
+
+
+def _scores(plans: Sequence[Plan], ids: tuple[str, ...], table: np.ndarray) -> Scores:
+    """The fields of all answers, float64 of shape (plan, example, field of `Answer`), NaN where nothing was asked."""
+    column = dict(zip(Answer._fields, np.moveaxis(table, -1, 0), strict=True))
+    return Scores(
+        plans=tuple(plans),
+        ids=ids,
+        values=column["score"],
+        likelihoods=column["likelihood"],
+        truncated=column["truncated"] > 0,
+        tied=column["tied"] > 0,
+        predicted=np.nan_to_num(column["predicted"], nan=NO_CHOICE).astype(np.int64),
+        unparsed=column["unparsed"] > 0,
+        lengths=np.nan_to_num(column["length"]).astype(np.int64),
+    )

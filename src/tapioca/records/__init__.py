@@ -13,7 +13,7 @@ from tapioca.records.config import (
     SpaceConfig,
 )
 from tapioca.records.diagnosis import Case, DiagnoseConfig, DiagnoseInfo, Evidence, Judge, Judged, Said
-from tapioca.records.examples import Answer, Example, Inputs, Metric, Row, Spent
+from tapioca.records.examples import NO_CHOICE, Answer, Example, Inputs, Metric, Row, Spent
 from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Update, Updates
 from tapioca.records.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, ranges
 from tapioca.records.profile import ProfileInfo, Realigned, Tested, View
@@ -70,6 +70,7 @@ from tapioca.records.study_results import (
 __all__ = [
     "BRANCHES",
     "GRAINS",
+    "NO_CHOICE",
     "TRUTHS",
     "Answer",
     "ApplyConfig",

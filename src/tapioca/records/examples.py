@@ -64,14 +64,31 @@ class Example:
         return max(len(row.inputs) for row in self.rows)
 
 
+NO_CHOICE = -1
+"""Stands for the index of a choice where none was taken: free text, running text, numbers."""
+
+
 class Answer(NamedTuple):
-    """How one example went: the score and the gold answer's log-likelihood (both higher is better), whether the text the
-    model wrote broke off at its token budget, and whether its two likeliest choices were equally likely."""
+    """How one example went. All of it are numbers, so that a store can keep it as one row of float64.
+
+    Attributes:
+        score: higher is better.
+        likelihood: log-likelihood of the gold answer, as the task divides it.
+        truncated: whether the text the model wrote broke off at its token budget.
+        tied: whether the two likeliest choices were equally likely, so that rounding decided.
+        predicted: index of the choice or label the model took, also where its likelihood is the score; `NO_CHOICE`
+            where there is none to take.
+        unparsed: whether a written text holds no answer, right or wrong.
+        length: tokens the model wrote, without EOS; 0 where it writes nothing.
+    """
 
     score: float
     likelihood: float
     truncated: bool = False
     tied: bool = False
+    predicted: int = NO_CHOICE
+    unparsed: bool = False
+    length: int = 0
 
 
 class Spent(NamedTuple):

@@ -35,6 +35,12 @@ class Scores:
         likelihoods: log-likelihoods of the gold answers, same shape.
         truncated: whether the text the model wrote broke off at its token budget, bool of the same shape.
         tied: whether the two likeliest choices were equally likely, so that rounding decided, bool of the same shape.
+        predicted: index of the choice or label that was taken, int64 of the same shape; `NO_CHOICE` where there is none.
+        unparsed: whether a written text holds no answer, bool of the same shape.
+        lengths: tokens written, int64 of the same shape; 0 where nothing is written.
+
+    What a stopped plan was not asked any more is NaN in `values` and `likelihoods`, and False, `NO_CHOICE` or 0 in the
+    others.
     """
 
     plans: tuple[Plan, ...]
@@ -43,6 +49,9 @@ class Scores:
     likelihoods: np.ndarray
     truncated: np.ndarray
     tied: np.ndarray
+    predicted: np.ndarray
+    unparsed: np.ndarray
+    lengths: np.ndarray
 
 
 class Trial(Record):

@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
     plan TEXT NOT NULL REFERENCES plans (digest),
     batch TEXT NOT NULL,
-    answers BLOB NOT NULL,  -- float64 (score, likelihood, truncated, tied), one such row per example of the batch
+    answers BLOB NOT NULL,  -- float64 in the order of the fields of `Answer`, one such row per example of the batch
     seconds REAL NOT NULL,
     layers REAL NOT NULL,  -- times rows, computed for this batch; what plans share is divided among them
     tokens REAL NOT NULL,  -- the same times tokens
@@ -58,7 +58,7 @@ CREATE TABLE IF NOT EXISTS answers (
 );
 """
 
-LAYOUT = 2
+LAYOUT = 3
 """Number of this schema; a store of another one is refused."""
 
 
@@ -105,7 +105,7 @@ class Store:
         if row is None:
             return None
         table = np.frombuffer(row[0]).reshape(-1, len(Answer._fields)).tolist()
-        return [Answer(score, likelihood, *map(bool, flags)) for score, likelihood, *flags in table]
+        return [_answer(*fields) for fields in table]
 
     def record(self, plan: Plan, batch: str, answers: list[Answer], spent: Spent) -> None:
         """Keep the answers of a plan to a batch, and what they cost, in one transaction."""
@@ -150,6 +150,19 @@ class Store:
                 (8 * len(Answer._fields),),
             ).fetchone()
         return int(row[0]), int(row[1]), float(row[2])
+
+
+def _answer(
+    score: float,
+    likelihood: float,
+    truncated: float,
+    tied: float,
+    predicted: float,
+    unparsed: float,
+    length: float,
+) -> Answer:
+    """An answer from the numbers a store keeps of it."""
+    return Answer(score, likelihood, bool(truncated), bool(tied), int(predicted), bool(unparsed), int(length))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -67,9 +67,12 @@ class Label(OneOfSeveral):
 def label_answer(values: np.ndarray, example: Example, metric: Metric) -> Answer:
     """Right if the gold value is the first maximum; NaN stays NaN, so that it is never ranked."""
     gold = float(values[example.gold])
-    if metric.kind == "error" or not np.isfinite(values).all():
-        return Answer(gold if np.isfinite(values).all() else float("nan"), gold)
-    return Answer(float(values.argmax() == example.gold), gold, tied=tied(values))
+    if not np.isfinite(values).all():
+        return Answer(float("nan"), gold)
+    predicted = int(values.argmax())
+    if metric.kind == "error":
+        return Answer(gold, gold, predicted=predicted)
+    return Answer(float(predicted == example.gold), gold, tied=tied(values), predicted=predicted)
 
 
 def tied(values: Sequence[float] | np.ndarray) -> bool:

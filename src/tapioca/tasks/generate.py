@@ -50,9 +50,15 @@ class Generate(Task):
         if not self.budget:
             return Answer(likelihood, likelihood)
         ids = readings[1].tolist()
-        right = self.marking.right(self.text(ids), example.answer)
-        broken_off = 1 < len(ids) == self.budget and not self.ended(ids)  # a single token is a label, not a text
-        return Answer(float(right), likelihood, broken_off)
+        answer = self.marking.find(self.text(ids))
+        return Answer(
+            score=float(self.marking.equal(answer, example.answer)),
+            likelihood=likelihood,
+            truncated=1 < len(ids) == self.budget and not self.ended(ids),  # a single token is a label, not a text
+            predicted=self.marking.label_index(answer),
+            unparsed=not answer,
+            length=len(ids),
+        )
 
     @property
     def budget(self) -> int:

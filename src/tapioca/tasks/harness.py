@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from tapioca.errors import DataError, did_you_mean
-from tapioca.records import Answer, Example, Row
+from tapioca.records import NO_CHOICE, Answer, Example, Row
 from tapioca.tasks.base import Task, log_likelihoods
 from tapioca.tasks.choice import tied
 from tapioca.tasks.generate import has_ended, text_of
@@ -58,17 +58,29 @@ class Harness(Task):
             return Answer(total / example.weight, total / example.weight)
         pairs = [(float(reading[0]), bool(reading[1])) for reading in readings]
         gold = total if example.gold is None else pairs[example.gold][0] / example.rows[example.gold].length
+        values = self._choice_values(example, pairs)
+        predicted = int(np.argmax(values)) if values else NO_CHOICE
         if not self.measure:
-            return Answer(gold, gold)
+            return Answer(gold, gold, predicted=predicted)
         return Answer(
-            score_of(task, requests, pairs, self.measure, self.pipeline), gold, tied=self._tied(example, pairs)
+            score=score_of(task, requests, pairs, self.measure, self.pipeline),
+            likelihood=gold,
+            tied=self.measure in ("acc", "acc_norm") and len(values) > 1 and tied(values),
+            predicted=predicted,
         )
 
-    def _tied(self, example: Example, pairs: list[tuple[float, bool]]) -> bool:
-        """Whether two choices are equally likely by the measure; what lm-eval scores then hangs on its own rounding."""
-        if example.gold is None or self.measure not in ("acc", "acc_norm"):
-            return False
-        return tied([value / row.length for (value, _), row in zip(pairs, example.rows, strict=True)])
+    def _choice_values(self, example: Example, pairs: list[tuple[float, bool]]) -> list[float]:
+        """Each choice's log-likelihood as the measure divides it; where two are equal, what lm-eval scores hangs on its
+        own rounding. Empty where there are no choices."""
+        if example.gold is None:
+            return []
+        values = [value / row.length for (value, _), row in zip(pairs, example.rows, strict=True)]
+        if "acc_mutual_info" not in self.tasks[example.id]._metric_fn_list:
+            return values
+        conditional, unconditional = values[: len(values) // 2], values[len(values) // 2 :]
+        if self.measure != "acc_mutual_info":
+            return conditional
+        return [value - without for value, without in zip(conditional, unconditional, strict=True)]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -105,8 +117,23 @@ class HarnessText(Harness):
             return Answer(gold, gold)
         ids = readings[1].tolist()
         text = text_of(self.tokenizer, self.stop, ids)
-        right = score_of(self.tasks[example.id], self.requests[example.id], [text], self.measure, self.pipeline)
-        return Answer(right, gold, len(ids) == self.budget and not self.ended(ids))
+        task, requests = self.tasks[example.id], self.requests[example.id]
+        return Answer(
+            score=score_of(task, requests, [text], self.measure, self.pipeline),
+            likelihood=gold,
+            truncated=len(ids) == self.budget and not self.ended(ids),
+            unparsed=not text.strip() or found_nothing(task, requests[0], self.pipeline),
+            length=len(ids),
+        )
+
+
+def found_nothing(task: Any, request: Any, pipeline: str) -> bool:
+    """Whether a filter that looks for an answer put what it says instead of one in the filtered response."""
+    ensemble = next(ensemble for ensemble in task._filters if ensemble.name == pipeline)
+    fallbacks = [each.fallback for make in ensemble.filters if hasattr(each := make(), "fallback")]
+    response = request.filtered_resps[pipeline]
+    first = response[0] if isinstance(response, list) and response else response
+    return response in fallbacks or first in fallbacks
 
 
 def score_of(task: Any, requests: list[Any], responses: Sequence[Any], measure: str, pipeline: str) -> float:

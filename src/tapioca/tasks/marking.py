@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal
 
 from tapioca.errors import DataError
+from tapioca.records import NO_CHOICE
 from tapioca.tasks import tale
 
 Match = Literal["text", "number", "math", "tale_letter", "tale_number"]
@@ -39,19 +41,28 @@ class Marking:
 
     def right(self, text: str, gold: str) -> bool:
         """Whether a text gives the gold answer. A text without an answer is wrong."""
-        found = self.find(text)
-        if found is None:
+        return self.equal(self.find(text), gold)
+
+    def equal(self, answer: str | None, gold: str) -> bool:
+        """Whether an answer that was found in a text is the gold one; no answer never is."""
+        if answer is None:
             return False
         if self.match == "number":
-            return number(found) == number(gold)
+            return number(answer) == number(gold)
         if self.match == "tale_number":
-            return found == tale.number(gold)
+            return answer == tale.number(gold)
         if self.match == "math":
-            return bool(_math_verify().verify(_expressions(gold, whole=True), _expressions(found, whole=False)))
-        return _folded(found, self.ignore_case) == _folded(gold, self.ignore_case)
+            return bool(_math_verify().verify(_expressions(gold, whole=True), _expressions(answer, whole=False)))
+        return _folded(answer, self.ignore_case) == _folded(gold, self.ignore_case)
+
+    def label_index(self, answer: str | None) -> int:
+        """Which of the labels an answer is; `NO_CHOICE` where it is none of them."""
+        labels = [_folded(label, self.ignore_case) for label in self.labels]
+        folded = _folded(answer or "", self.ignore_case)
+        return labels.index(folded) if folded in labels else NO_CHOICE
 
     def find(self, text: str) -> str | None:
-        """The answer in a text, without surrounding space; None where there is none."""
+        """The answer in a text, without surrounding space; None or empty where there is none."""
         if self.extract is not None:
             matches = [match[1] if match.re.groups else match[0] for match in re.finditer(self.extract, text)]
             if not matches or (chosen := self._one(matches)) is None:
@@ -61,6 +72,8 @@ class Marking:
             return self._number(text)
         if self.match == "tale_letter":
             return tale.letter(text, self.labels)
+        if self.match == "math":
+            return text if _expressions(text, whole=False) else None
         return tale.number(text) if self.match == "tale_number" else text.strip()
 
     def check(self, gold: str, where: str) -> None:
@@ -107,7 +120,13 @@ def _folded(text: str, ignore_case: bool) -> str:
 def _expressions(text: str, whole: bool) -> Any:
     """What math-verify reads in a text; a text that is one whole expression needs no marks around it."""
     marked = f"${text.strip()}$" if whole and "$" not in text and "\\boxed" not in text else text
-    return _math_verify().parse(marked)
+    return _parsed(_math_verify(), marked)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(library: Any, text: str) -> Any:
+    """What is found in a text is read again when it is compared."""
+    return library.parse(text)
 
 
 def _math_verify() -> Any:
