@@ -14,7 +14,7 @@ from tapioca.geometry.similarity import Similarity
 from tapioca.observe import similarity
 from tapioca.records import Example, Plan, Row, Searched
 from tapioca.records.tree import layers_computed
-from tapioca.runs.store import read_json
+from tapioca.runs.folder import read_json
 from tapioca.search.base import Picks, Question, Search, Space
 from tapioca.search.criteria import Criterion
 from tapioca.tasks.base import Task
@@ -81,10 +81,10 @@ class Chooser:
     def _measured(self) -> tuple[Similarity, float]:
         """The similarity of states and the seconds it took, from the run folder where it was measured before."""
         if self._similarity is None:
-            path = self.job.store.folder / SIMILARITY
-            if not path.exists():
-                write_json(path, self._measure())
-            found = read_json(self.job.store.folder, SIMILARITY)
+            folder, data = self.job.store.folder, self.job.search["ood"].digest
+            if not (folder / SIMILARITY).exists() or read_json(folder, SIMILARITY).get("data") != data:
+                write_json(folder / SIMILARITY, {"data": data, **self._measure()})
+            found = read_json(folder, SIMILARITY)
             arrays = {name: np.array(found[name]) for name in ("influence", "magnitude", "angles")}
             self._similarity = Similarity(**arrays), float(found["seconds"])
         return self._similarity

@@ -19,7 +19,7 @@ from tapioca.observe import stream_states
 from tapioca.records import DiagnoseConfig, DiagnoseInfo, Evidence, Judge, Plan, Profile
 from tapioca.report.diagnose import write_diagnose_page
 from tapioca.runs.fingerprint import fingerprint
-from tapioca.runs.store import claim
+from tapioca.runs.folder import claim
 from tapioca.tasks.base import Task
 
 HALVES = 20

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 import transformers
@@ -26,7 +28,7 @@ from tapioca.records.results import Data
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.store import Store
 from tapioca.search.base import Space
-from tapioca.tasks.base import Task
+from tapioca.tasks.base import Task, example_digest
 from tapioca.tasks.batches import batches
 
 NOT_IN_MANIFEST = {
@@ -101,6 +103,7 @@ class Ground:
         search, test: the splits of each data set; nothing found on `search` is a result.
         notes: what was guessed or noticed, to be said aloud.
         manifest: everything that could change an answer or a choice.
+        whole: the data sets before they were split, by role.
     """
 
     loaded: Loaded
@@ -108,6 +111,7 @@ class Ground:
     test: dict[Data, Task]
     notes: tuple[str, ...]
     manifest: dict[str, Any]
+    whole: dict[str, Task]
 
 
 def gather(
@@ -136,7 +140,7 @@ def gather(
     notes = _notes(config, whole, layers.path, len(layers))
     for note in notes:
         watcher.say(note)
-    return Ground(loaded, search, test, notes, _manifest(config, loaded, whole))
+    return Ground(loaded, search, test, notes, _manifest(config, loaded, whole), whole)
 
 
 def folder_of(config: DataConfig, manifest: dict[str, Any]) -> Path:
@@ -153,7 +157,8 @@ def prepare(
     notes = _scoring_notes(config, ground)
     for note in notes:
         watcher.say(note)
-    store = Store(folder_of(config, ground.manifest), ground.manifest)
+    examples = {role: example_digests(task) for role, task in ground.whole.items()}
+    store = Store(folder_of(config, ground.manifest), ground.manifest, examples)
     cut = batches(ground.search["ood"], config.batch_size, config.order_seed)
     reuse = Reuse(room(config, ground.loaded), len(cut))
     return Job(
@@ -167,6 +172,13 @@ def prepare(
         watcher=watcher,
         schedule=Schedule(config.streams, config.memory_bytes, reuse),
     )
+
+
+def example_digests(task: Task) -> np.ndarray:
+    """A number for each example, by all that changes its answers and its place in splits and averages; uint64."""
+    rules = f"{type(task).__name__} {task.metric.model_dump_json()} {task.rules}"
+    named = [f"{rules} {example.group} {example.weight} {example_digest(example)}" for example in task.examples]
+    return np.frombuffer(b"".join(hashlib.sha256(name.encode()).digest()[:8] for name in named), np.uint64)
 
 
 def room(config: RunConfig, loaded: Loaded) -> int:

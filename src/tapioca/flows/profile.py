@@ -17,7 +17,7 @@ from tapioca.models.load import Loaded
 from tapioca.models.watch import branch_places
 from tapioca.records import Plan, ProfileConfig, ProfileInfo
 from tapioca.report.profile import write_profile_page
-from tapioca.runs.store import claim
+from tapioca.runs.folder import claim
 from tapioca.tasks.base import Task
 
 

@@ -14,7 +14,7 @@ from tapioca.models.edit import check_fits
 from tapioca.models.load import Loaded
 from tapioca.records import GRAINS, Plan, ScaleConfig, ScaleInfo
 from tapioca.report.scale import write_scale_page
-from tapioca.runs.store import read_manifest
+from tapioca.runs.folder import read_manifest
 from tapioca.search.base import Space
 from tapioca.search.random import rivals
 from tapioca.tasks.base import Task

@@ -1,14 +1,15 @@
-"""A run folder: `run.sqlite` with every answer, `manifest.json` with everything that could change one.
+"""What a run folder keeps: `run.sqlite` with every answer, and the records of finished commands.
 
-Each batch of answers is one transaction in a write-ahead log, so that a killed process loses at most
-the batch in flight, and the same command goes on where it was.
+Each batch of answers is one transaction in a write-ahead log, so that a killed process loses at most the batch in
+flight, and the same command goes on where it was. An answer's key is its plan and the digest of its batch; whatever else
+could change it is in the folder's manifest. So a request for more plans or more examples takes over what it shares with
+the one before.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import ValidationError
 
-from tapioca.disk import make_folder, write_json
+from tapioca.disk import write_json
 from tapioca.errors import StoreError
 from tapioca.records import (
     Answer,
@@ -30,7 +31,7 @@ from tapioca.records import (
     Spent,
     StudyInfo,
 )
-from tapioca.runs.fingerprint import fingerprint
+from tapioca.runs.folder import MANIFEST, manifest_of, read_json, refuse_differing, sign, without_amounts
 
 Info = TypeVar("Info", RunInfo, CompareInfo, DiagnoseInfo, ProfileInfo, ScaleInfo, SpaceInfo, StudyInfo)
 
@@ -56,6 +57,7 @@ CREATE TABLE IF NOT EXISTS answers (
     difference REAL,  -- between stacked streams and one alone, largest for the batch; NULL where none were stacked
     PRIMARY KEY (plan, batch)
 );
+CREATE TABLE IF NOT EXISTS data (role TEXT PRIMARY KEY, examples BLOB NOT NULL);  -- uint64, a digest of each example
 """
 
 LAYOUT = 3
@@ -63,19 +65,26 @@ LAYOUT = 3
 
 
 class Store:
-    """The answers of one run. Use it as a context manager.
+    """The answers of one run. Use it as a context manager: where its body ends well, the run is finished, and the
+    manifest becomes that of this request.
 
     Args:
         folder: the run folder; made if it is not there.
-        manifest: everything that could change an answer. A folder belongs to one manifest for good.
+        manifest: everything that could change an answer or a choice. A folder belongs to one run for good, which may
+            only grow: its settings may differ in `AMOUNTS`, and its data sets may have more examples.
+        examples: a digest of each example by data set, uint64; those of before must be among them.
 
     Raises:
         StoreError: the folder belongs to another run, is no run folder, or cannot be written.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]):
-        self.folder = folder
-        self.manifest = claim(folder, manifest)
+    def __init__(self, folder: Path, manifest: dict[str, Any], examples: Mapping[str, np.ndarray] | None = None):
+        self.folder, self.manifest, self.examples = folder, sign(manifest), dict(examples or {})
+        if before := manifest_of(folder):
+            both = without_amounts(before), without_amounts(self.manifest)
+            refuse_differing(folder, *both, may_differ={"data"})
+        else:
+            write_json(folder / MANIFEST, self.manifest)
         with _errors(folder):
             self._db = sqlite3.connect(folder / "run.sqlite", isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -84,13 +93,35 @@ class Store:
                     f"{folder} was begun by another version of this program; choose another folder with --out"
                 )
             self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;")
-        self._known_plans = {row[0] for row in self._db.execute("SELECT digest FROM plans")}
+            self._known_plans = {row[0] for row in self._db.execute("SELECT digest FROM plans")}
+            if before is None:
+                self._keep_examples()
+            elif not self._holds_examples():
+                refuse_differing(folder, *both)
 
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._db.close()
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        try:
+            if kind is None:
+                with _errors(self.folder):
+                    self._keep_examples()
+                write_json(self.folder / MANIFEST, self.manifest)
+        finally:
+            self._db.close()
+
+    def _keep_examples(self) -> None:
+        """Remember which examples the run has."""
+        rows = [(role, digests.astype(np.uint64).tobytes()) for role, digests in self.examples.items()]
+        self._db.executemany("INSERT OR REPLACE INTO data VALUES (?, ?)", rows)
+
+    def _holds_examples(self) -> bool:
+        """Whether the request has the data sets of the run before, and all of their examples."""
+        before = {role: np.frombuffer(blob, np.uint64) for role, blob in self._db.execute("SELECT * FROM data")}
+        return before.keys() == self.examples.keys() and all(
+            bool(np.isin(digests, self.examples[role]).all()) for role, digests in before.items()
+        )
 
     def _layout(self) -> int:
         """The number of the schema that the store was made with."""
@@ -165,15 +196,6 @@ def _answer(
     return Answer(score, likelihood, bool(truncated), bool(tied), int(predicted), bool(unparsed), int(length))
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a run folder.
-
-    Raises:
-        StoreError: there is none, or it cannot be read.
-    """
-    return read_json(folder, "manifest.json")
-
-
 def read_run(folder: Path) -> RunInfo:
     """The record of a finished `tapioca prune`.
 
@@ -205,59 +227,6 @@ def _read_record(kind: type[Info], folder: Path, name: str, command: str) -> Inf
         return kind(**{**read_json(folder, name), "folder": folder})
     except ValidationError as error:
         raise StoreError(f"cannot read {folder / name}: {error.errors()[0]['msg']}; run `{command}` again") from error
-
-
-def read_json(folder: Path, name: str) -> dict[str, Any]:
-    """One JSON file of a run folder.
-
-    Raises:
-        StoreError: there is none, or it cannot be read.
-    """
-    try:
-        found = json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise StoreError(f"{folder} has no {name}; expected the folder of a finished `tapioca prune`") from error
-    except (OSError, ValueError) as error:
-        raise StoreError(f"cannot read {folder / name}: {error}") from error
-    if not isinstance(found, dict):
-        raise StoreError(f"{folder / name} is not a record of this program")
-    return found
-
-
-def claim(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Make a folder this run's, or check that it is; returns the manifest with its fingerprint.
-
-    Raises:
-        StoreError: the folder belongs to another run, is no run folder, or cannot be written.
-    """
-    make_folder(folder)
-    manifest = {**manifest, "fingerprint": fingerprint(manifest)}
-    if not _foreign(folder):
-        write_json(folder / "manifest.json", manifest)
-        return manifest
-    if not (folder / "manifest.json").is_file():
-        raise StoreError(f"{folder} holds something else than a run; choose another folder with --out")
-    found = read_manifest(folder)
-    if found.get("fingerprint") != manifest["fingerprint"]:
-        differs = sorted(
-            key
-            for key in found.keys() | manifest.keys()
-            if key != "fingerprint" and found.get(key) != manifest.get(key)
-        )
-        raise StoreError(
-            f"{folder} belongs to another run (differs in: {', '.join(differs)}); choose another folder with --out"
-        )
-    return manifest
-
-
-def _foreign(folder: Path) -> list[str]:
-    """What lies in a folder, but for temporary files a killed process may have left."""
-    try:
-        return [path.name for path in folder.iterdir() if not (path.name.startswith(".") and path.suffix == ".tmp")]
-    except OSError as error:
-        raise StoreError(
-            f"cannot read {folder}: {error.strerror or error}; choose another folder with --out"
-        ) from error
 
 
 @contextmanager

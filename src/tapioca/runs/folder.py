@@ -1,0 +1,109 @@
+"""A run folder: whose it is, and which requests may go on in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from tapioca.disk import make_folder, write_json
+from tapioca.errors import StoreError
+from tapioca.runs.fingerprint import fingerprint
+
+MANIFEST = "manifest.json"
+
+AMOUNTS = {"limit", "max_drops", "random_plans", "drops", "criteria", "alphas", "draws"}
+"""Settings that say how many examples and plans a request takes. No answer hangs on them, only how many are needed and
+what is made of them: requests that differ in these alone can share a folder that keeps answers."""
+
+
+def claim(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Make a folder this run's, or check that it is; returns the manifest with its fingerprint.
+
+    Raises:
+        StoreError: the folder belongs to another run, is no run folder, or cannot be written.
+    """
+    manifest = sign(manifest)
+    if found := manifest_of(folder):
+        refuse_differing(folder, found, manifest)
+    else:
+        write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def sign(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest with its fingerprint."""
+    return {**manifest, "fingerprint": fingerprint(manifest)}
+
+
+def without_amounts(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What stays the same where a run grows, and the digests of its data, which may."""
+    settings = {name: value for name, value in manifest.get("settings", {}).items() if name not in AMOUNTS}
+    return {**manifest, "settings": settings}
+
+
+def manifest_of(folder: Path) -> dict[str, Any] | None:
+    """Make a folder if it is not there, and read whose it is; None where it is empty.
+
+    Raises:
+        StoreError: it holds something else than a run, or cannot be used.
+    """
+    make_folder(folder)
+    if not _foreign(folder):
+        return None
+    if not (folder / MANIFEST).is_file():
+        raise StoreError(f"{folder} holds something else than a run; choose another folder with --out")
+    return read_manifest(folder)
+
+
+def refuse_differing(
+    folder: Path, found: dict[str, Any], manifest: dict[str, Any], may_differ: Collection[str] = ()
+) -> None:
+    """Refuse a folder whose manifest is another one.
+
+    Raises:
+        StoreError: it differs in more than it may; the message names all keys that differ.
+    """
+    keys = (found.keys() | manifest.keys()) - {"fingerprint"}
+    differing = {key for key in keys if found.get(key) != manifest.get(key)}
+    if differing - set(may_differ):
+        raise StoreError(
+            f"{folder} belongs to another run (differs in: {', '.join(sorted(differing))}); choose another folder with --out"
+        )
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder.
+
+    Raises:
+        StoreError: there is none, or it cannot be read.
+    """
+    return read_json(folder, MANIFEST)
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """One JSON file of a run folder.
+
+    Raises:
+        StoreError: there is none, or it cannot be read.
+    """
+    try:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StoreError(f"{folder} has no {name}; expected the folder of a finished `tapioca prune`") from error
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot read {folder / name}: {error}") from error
+    if not isinstance(content, dict):
+        raise StoreError(f"{folder / name} is not a record of this program")
+    return content
+
+
+def _foreign(folder: Path) -> list[str]:
+    """What lies in a folder, but for temporary files a killed process may have left."""
+    try:
+        return [path.name for path in folder.iterdir() if not (path.name.startswith(".") and path.suffix == ".tmp")]
+    except OSError as error:
+        raise StoreError(
+            f"cannot read {folder}: {error.strerror or error}; choose another folder with --out"
+        ) from error
