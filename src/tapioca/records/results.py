@@ -252,8 +252,8 @@ class Cost(Record):
 
     plans_tried: int
     search_examples: int
-    evaluations: int = Field(description="Plan times example, over the whole run.")
-    seconds: float = Field(description="Time spent running the model.")
+    evaluations: int = Field(description="Plan times example, over everything stored in the run's folder.")
+    seconds: float = Field(description="Time spent running the model, over everything stored in the run's folder.")
     parameters_full: int
     parameters_planned: int
     flops_full: int = Field(description="Floating-point operations of the matrix products of one batch.")
