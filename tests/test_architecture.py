@@ -24,7 +24,7 @@ LEVELS = [
     {"evaluate", "observe", "search", "runs"},
     {"models", "tasks", "geometry", "diagnosis"},
     {"stats"},
-    {"records", "registry", "disk"},
+    {"records", "registry", "disk", "hub"},
     {"errors"},
 ]
 """Rooms from the outside in. A room imports itself and rooms further down; `tapioca` itself only names things."""
@@ -33,6 +33,7 @@ WITHOUT_TORCH = {
     "records",
     "registry",
     "disk",
+    "hub",
     "errors",
     "search",
     "runs",

@@ -147,7 +147,7 @@ def test_only_a_test_split_must_be_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_data_set_that_is_not_there() -> None:
-    with pytest.raises(DataError, match="cannot load the data set 'nobody/nothing': "):
+    with pytest.raises(DataError, match="no data set 'nobody/nothing': neither a folder here nor"):
         read_rows(Path("hub:nobody/nothing"))
 
 

@@ -238,7 +238,7 @@ def test_malformed_files(tmp_path: Path, content: bytes, message: str) -> None:
 def test_more_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         load(tmp_path / "none.jsonl")
-    with pytest.raises(DataError, match=r"cannot read '.xlsx' files; expected .jsonl or .csv or .parquet"):
+    with pytest.raises(DataError, match=r"cannot read '.xlsx' files; expected .jsonl, .json, .csv, .tsv, .parquet"):
         load(tmp_path / "task.xlsx")
     with pytest.raises(DataError, match="id 'r0' stands twice"):
         load(write_lines(tmp_path / "twice.jsonl", choice_rows(2) + choice_rows(1)))

@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    os.environ.setdefault("DATASETS_VERBOSITY", "error")
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         code = app(argv if argv is not None else sys.argv[1:], prog_name="tapioca", standalone_mode=False)

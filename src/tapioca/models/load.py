@@ -24,6 +24,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 from transformers.utils import logging
 
 from tapioca.errors import ModelError
+from tapioca.hub import explain
 from tapioca.models.families import LAYER
 
 PACKAGED = {"learner": Path(__file__).parents[1] / "data" / "learner"}
@@ -83,7 +84,7 @@ def load(
                 ignore_mismatched_sizes=True,
             )
     except Exception as error:  # transformers and safetensors raise anything over a broken folder
-        raise ModelError(f"cannot load the weights of '{source}': {_first_line(error)}") from error
+        raise ModelError(_reason(error, f"the weights of '{source}'", source, revision)) from error
     _refuse_partial(source, report)
     tokenizer = _tokenizer(source, revision, trust_remote_code)
     return Loaded(model.eval(), tokenizer)
@@ -144,13 +145,13 @@ def _config(source: str, revision: str | None, trust_remote_code: bool, weights:
         )
         raise ModelError(f"{source} has {found} with save_pretrained (safetensors)")
     try:
-        return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
-    except (HFValidationError, OSError) as error:
-        if folder.is_dir():
-            raise ModelError(f"cannot read {folder / 'config.json'}: {_first_line(error)}") from error
-        raise ModelError(f"no model '{source}': neither a folder here nor a hub model that can be reached") from error
+        with without_bars():
+            return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+    except HFValidationError as error:
+        raise ModelError(f"no model '{source}': neither a folder here nor the name of a hub model") from error
     except Exception as error:  # a configuration with wrong values can raise anything
-        raise ModelError(f"cannot load '{source}': {_first_line(error)}") from error
+        what = str(folder / "config.json") if folder.is_dir() else f"'{source}'"
+        raise ModelError(_reason(error, what, source, revision)) from error
 
 
 def _foreign_class(config: PretrainedConfig) -> Any:
@@ -201,9 +202,10 @@ def _tokenizer(source: str, revision: str | None, trust_remote_code: bool) -> Pr
     if folder.is_dir() and not any(folder.glob("tokenizer*")) and not any(folder.glob("vocab*")):
         return None
     try:
-        return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+        with without_bars():
+            return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # so can a broken tokenizer file
-        raise ModelError(f"cannot load the tokenizer of '{source}': {_first_line(error)}") from error
+        raise ModelError(_reason(error, f"the tokenizer of '{source}'", source, revision)) from error
 
 
 def _refuse_partial(source: str, report: dict[str, object]) -> None:
@@ -220,6 +222,12 @@ def _refuse_partial(source: str, report: dict[str, object]) -> None:
         raise ModelError(
             f"{source}: the files hold layers the configuration does not count ({extra[0]}, ...); set num_hidden_layers to what they hold"
         )
+
+
+def _reason(error: Exception, what: str, source: str, revision: str | None) -> str:
+    """Why something of a model could not be loaded: what the hub says, else the error's own first line."""
+    said = None if Path(source).is_dir() else explain(error, "model", source, revision)
+    return said or f"cannot load {what}: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from tapioca.errors import DataError, did_you_mean
+from tapioca.hub import without_bars
 from tapioca.records import Example, Metric, Row
 from tapioca.tasks.base import Task, check_unique, rows_digest
 from tapioca.tasks.choice import GOLD_LOSS
 from tapioca.tasks.generate import ANSWER_LOSS
 from tapioca.tasks.harness import Harness, HarnessText
 from tapioca.tasks.harness_chat import SYSTEM, chat_options
+from tapioca.tasks.harness_errors import explain_failure, missing_split
 from tapioca.tasks.spec import options_of
 from tapioca.tasks.text import Encoder
 
@@ -110,9 +112,10 @@ def _tasks(name: str, include_path: str | None) -> list[Any]:
     if name not in manager.all_tasks:
         raise DataError(f"lm-eval has no task '{name}'; {did_you_mean(name, manager.all_tasks)}")
     try:
-        return list(manager.load(name)["tasks"].values())
+        with without_bars():
+            return list(manager.load(name)["tasks"].values())
     except Exception as error:  # data sets are loaded by code of lm-eval and of the datasets library
-        raise DataError(f"lm-eval cannot load '{name}': {' '.join(str(error).split())[:200]}") from error
+        raise DataError(explain_failure(error, name)) from error
 
 
 @lru_cache(maxsize=4)
@@ -145,15 +148,15 @@ def _split(task: Any, asked: str, name: str) -> str:
     if asked:
         roles = {"train": config.training_split, "validation": config.validation_split, "test": config.test_split}
         chosen = roles.get(asked) or asked
-        if chosen not in task.dataset:
-            raise DataError(f"{name}: the data set has no split '{chosen}'; known: {', '.join(sorted(task.dataset))}")
-        return str(chosen)
-    chosen = config.validation_split or config.training_split
+    else:
+        chosen = config.validation_split or config.training_split
     if not chosen:
         raise DataError(
             f"{name}: this task has only a test split, which a search would spoil for judging; "
             f"say {name},split=test to divide it into a search and a test part"
         )
+    if chosen not in task.dataset:
+        raise DataError(missing_split(name, chosen, task.dataset))
     return str(chosen)
 
 

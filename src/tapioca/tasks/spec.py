@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -15,6 +16,9 @@ from tapioca.tasks.marking import Marking, Match
 
 HUB = "hub:"
 """How the names of hub data sets begin."""
+
+COMPRESSED = (".gz", ".bz2", ".xz")
+"""What may follow the end of a data file's name."""
 
 Kind = Literal["choice", "label", "generate", "classify", "perplexity", "regression"]
 
@@ -75,11 +79,11 @@ def read_spec(path: Path, given: dict[str, Any]) -> tuple[Path, TaskSpec]:
     """
     if str(path).startswith(HUB):
         return path, _spec(given, str(path))
-    if not path.name or path.is_dir():
-        raise DataError(f"'{path}' is no data file; expected a .jsonl, .csv or .parquet file, hub:ID, or a task .yaml")
-    described = path if path.suffix in (".yaml", ".yml") else path.with_suffix(".yaml")
+    if not path.name:
+        raise DataError(f"'{path}' is no data file; expected a file, a folder of files, hub:ID, or a task .yaml")
+    described = path if path.suffix in (".yaml", ".yml") else _beside(path)
     said: dict[str, Any] = {}
-    if described == path or described.is_file():
+    if described == path or os.path.isfile(described):
         try:
             said = yaml.safe_load(described.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
@@ -93,6 +97,13 @@ def read_spec(path: Path, given: dict[str, Any]) -> tuple[Path, TaskSpec]:
             raise DataError(f"{path}: names no data; add a line 'data: file.jsonl'")
         path = Path(spec.data) if spec.data.startswith(HUB) else path.parent / spec.data
     return path, spec
+
+
+def _beside(path: Path) -> Path:
+    """The YAML that would describe a data file or a folder: beside it, of the same name."""
+    if os.path.isdir(path):
+        return path.with_name(f"{path.name}.yaml")
+    return (path.with_suffix("") if path.suffix.lower() in COMPRESSED else path).with_suffix(".yaml")
 
 
 def _spec(said: dict[str, Any], where: str) -> TaskSpec:

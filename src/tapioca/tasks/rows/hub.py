@@ -1,0 +1,50 @@
+"""Hub data sets, and local folders in their form, as rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tapioca.errors import DataError
+from tapioca.hub import explain, without_bars
+from tapioca.tasks.rows.source import Source
+from tapioca.tasks.rows.tables import is_saved, read_saved, rows_of_split
+from tapioca.tasks.spec import HUB, options_of
+
+
+def read_hub(request: str) -> list[Source]:
+    """Rows of one split of a data set: the validation split, else the training split, or the one asked for.
+
+    Args:
+        request: "hub:ID", with `name`, `split` and `revision` behind commas; ID may also be a local folder.
+
+    Raises:
+        DataError: the hub has no such data set, configuration, split or revision, or does not give it out.
+    """
+    name, options = options_of(request, ("name", "split", "revision"))
+    if not name:
+        raise DataError(f"'{request}' names no data set; expected {HUB}ID, for instance {HUB}google/boolq")
+    if is_saved(Path(name)):
+        return read_saved(Path(name), options["split"])
+    if options["revision"] and Path(name).exists():
+        raise DataError(f"{request}: a folder has no revisions; leave out revision={options['revision']}")
+    splits = _load(name, options["name"] or None, options["revision"] or None)
+    bare = ",".join(part for part in request.split(",") if not part.startswith("split="))
+    return rows_of_split(splits, options["split"], name, bare)
+
+
+def _load(name: str, config: str | None, revision: str | None) -> Any:
+    """All splits of a data set.
+
+    Raises:
+        DataError: it cannot be loaded.
+    """
+    from datasets import load_dataset
+
+    try:
+        with without_bars():
+            return load_dataset(name, config, revision=revision)
+    except Exception as error:  # the network, the hub, or any file of the data set
+        said = " ".join(str(error).split())[:200]
+        reason = explain(error, "data set", name, revision) or f"cannot load the data set '{name}': {said}"
+        raise DataError(reason) from error
