@@ -13,6 +13,7 @@ from huggingface_hub.errors import (
     DisabledRepoError,
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -46,6 +47,8 @@ def explain(error: BaseException, kind: Kind, name: str, revision: str | None = 
             causes += _causes(_ask(name, revision))  # the datasets library cuts off what its own error came from
     page = f"https://huggingface.co/{'datasets/' if kind == 'data set' else ''}{name}"
     for cause in causes:
+        if isinstance(cause, HFValidationError):
+            return f"no {kind} '{name}': neither a folder here nor a hub {kind}, whose names are OWNER/NAME"
         if isinstance(cause, GatedRepoError):
             return f"the {kind} '{name}' is gated: {_reason(cause)}; accept its terms at {page}, then log in with 'hf auth login'"
         if isinstance(cause, DisabledRepoError):

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
-from huggingface_hub.errors import HFValidationError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -147,8 +146,6 @@ def _config(source: str, revision: str | None, trust_remote_code: bool, weights:
     try:
         with without_bars():
             return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
-    except HFValidationError as error:
-        raise ModelError(f"no model '{source}': neither a folder here nor the name of a hub model") from error
     except Exception as error:  # a configuration with wrong values can raise anything
         what = str(folder / "config.json") if folder.is_dir() else f"'{source}'"
         raise ModelError(_reason(error, what, source, revision)) from error
