@@ -6,7 +6,7 @@ temperature), one that is not sure enough by a number above 1; one that answers 
 So outputs are multiplied by the number that is best on the search prompts, and judged on the test prompts as the plans
 themselves are.
 
-What is left of pruning is measured twice, as the gain over the full model with its outputs scaled. Greedy's plan, its outputs
+What is left of pruning is measured twice, as the log ratio over the full model with its outputs scaled. Greedy's plan, its outputs
 scaled too, shows what is left of the study's own plans; that is unfair to pruning, since they were chosen on outputs as they are.
 So TALE's search runs again with the best number for every plan it tries; that is another plan with another number.
 
@@ -31,28 +31,28 @@ from scipy.optimize import minimize_scalar
 from tapioca.disk import write_json
 from tapioca.flows.study.bench import Bench
 from tapioca.flows.study.part import Part
-from tapioca.flows.study.run import read_study
+from tapioca.flows.study.read import read_study
 from tapioca.lab.study.cell import Cell
-from tapioca.lab.study.gains import ERROR, Plans, choose, log_gains
-from tapioca.lab.study.grid import FEWEST_MODELS, Grid
+from tapioca.lab.study.gains import ERROR, Plans, choose, log_ratios_over
+from tapioca.lab.study.grid import Grid
 from tapioca.lab.study.measure import Measure, Resampling
-from tapioca.lab.study.numbers import Table, number
+from tapioca.lab.study.numbers import StatTable, number
 from tapioca.models.edit import apply
 from tapioca.models.inputs import collate, forward
 from tapioca.records import Finding, Plan, Trial, Unit
 from tapioca.records.study import Setting, StudyFile
+from tapioca.records.study_measures import LOG_RATIO
 from tapioca.report.compare import plain_table
 from tapioca.report.study_words import interval
 from tapioca.search.greedy import Greedy
 from tapioca.tasks.base import Task
 
-GAIN: Unit = "log ratio of errors"
 MEASURES: dict[str, tuple[str, Unit]] = {
-    "pruned": ("gain of greedy's plan", GAIN),
-    "scaled": ("gain of scaling the full model's outputs", GAIN),
-    "ahead": ("gain of scaling less that of greedy's plan", GAIN),
-    "both": ("what greedy's plan, its outputs scaled too, adds to scaling", GAIN),
-    "joint": ("what a plan searched with scaled outputs adds to scaling", GAIN),
+    "pruned": ("log ratio of greedy's plan", LOG_RATIO),
+    "scaled": ("log ratio of scaling the full model's outputs", LOG_RATIO),
+    "ahead": ("log ratio of scaling less that of greedy's plan", LOG_RATIO),
+    "both": ("what greedy's plan, its outputs scaled too, adds to scaling", LOG_RATIO),
+    "joint": ("what a plan searched with scaled outputs adds to scaling", LOG_RATIO),
     "above_1": ("how far the number is above 1 that the full model's outputs are scaled by", "share"),
 }
 MOST = 100.0
@@ -91,7 +91,7 @@ class Outputs:
 
 
 def measured(bench: Bench, cell: Cell, draws: int) -> dict[str, np.ndarray]:
-    """The measures on one task: the value, and for gains those of resampled prompts, (1 + draws,)."""
+    """The measures on one task: the value, and for log ratios those of resampled prompts, (1 + draws,)."""
     at, plans = (cell.where.kind, cell.where.strength), Plans(cell.kept)
     (search, test), best = bench.tasks[at], choose(plans, cell).best
     joint, scales = searched(bench, search)
@@ -103,8 +103,8 @@ def measured(bench: Bench, cell: Cell, draws: int) -> dict[str, np.ndarray]:
     if not np.allclose(as_they_are, cell.test[[0, best]], rtol=1e-3, atol=1e-5):
         raise SystemExit(f"{cell.where.model} on {cell.where.task} scores otherwise than in the study; run it again")
     scaled = [tests[plan].scores(scales[plan]) for plan in (full, greedy, joint)]
-    gains = log_gains(np.stack(as_they_are + scaled), cell.weights, cell.groups, 0, draws, bench.study.seed)
-    _, by_greedy, by_number, by_both, by_joint = gains.T
+    ratios = log_ratios_over(np.stack(as_they_are + scaled), cell.weights, cell.groups, 0, draws, bench.study.seed)
+    _, by_greedy, by_number, by_both, by_joint = ratios.T
     return {
         "pruned": by_greedy,
         "scaled": by_number,
@@ -135,9 +135,9 @@ def best_scale(search: Outputs) -> float:
     return float(found.x)
 
 
-def measure_all(study: StudyFile, setting: Setting, parts: list[Part], progress: Console) -> dict[str, Table]:
+def measure_all(study: StudyFile, setting: Setting, parts: list[Part], progress: Console) -> dict[str, StatTable]:
     """Every measure of every cell."""
-    tables: dict[str, Table] = {name: {} for name in MEASURES}
+    tables: dict[str, StatTable] = {name: {} for name in MEASURES}
     for part in track(parts, setting.name, console=progress):
         bench = part.bench()
         for column, (kind, tasks) in enumerate(setting.shifts.items()):
@@ -148,11 +148,11 @@ def measure_all(study: StudyFile, setting: Setting, parts: list[Part], progress:
     return tables
 
 
-def findings(study: StudyFile, setting: Setting, tables: dict[str, Table]) -> dict[str, Finding]:
+def findings(study: StudyFile, setting: Setting, tables: dict[str, StatTable]) -> dict[str, Finding]:
     """Every measure over models and kinds, as the study's own are."""
-    grid, how = Grid(setting, ()), Resampling(study.draws, study.seed)
+    grid, resampling = Grid(setting, ()), Resampling(study.draws, study.seed)
     return {
-        name: Measure(MEASURES[name][0], MEASURES[name][1], grid, table, how, decides=False).finding()
+        name: Measure(MEASURES[name][0], MEASURES[name][1], grid, table, resampling, decides=False).finding()
         for name, table in tables.items()
     }
 
@@ -168,8 +168,8 @@ def main() -> None:
     for setting in study.settings:
         parts = [Part(study, setting, place, said.study.parent, said.folder) for place in range(len(setting.models))]
         parts = [part for part in parts if not part.missing and all(path.is_file() for path in part.files)]
-        if len(parts) < FEWEST_MODELS:
-            print(f"{setting.name}: models measured whole {len(parts)}, expected at least {FEWEST_MODELS}; left out")
+        if len(parts) < study.min_models:
+            print(f"{setting.name}: models measured whole {len(parts)}, expected at least {study.min_models}; left out")
             continue
         found = findings(study, setting, measure_all(study, setting, parts, Console(stderr=True)))
         dumped = {name: finding.model_dump(mode="json", exclude={"kind_sizes"}) for name, finding in found.items()}

@@ -18,7 +18,8 @@ from tapioca.cli.main import main
 from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
 from tapioca.flows.study.part import Part
-from tapioca.flows.study.run import conclude, read_study
+from tapioca.flows.study.read import read_study
+from tapioca.flows.study.run import conclude
 from tapioca.geometry.profiles import shape
 from tapioca.lab.learner import Learner, learner_config
 from tapioca.lab.study.analyse import analyse
@@ -61,6 +62,9 @@ def asked(**changes: Any) -> dict[str, Any]:
     study = {
         "title": "A tiny study",
         "seed": 1,
+        "margins": {"error": 0.02, "deviation": 0.01},
+        "min_models": 3,
+        "ceiling": 0.99,
         "search": 16,
         "test": 16,
         "draws": 100,

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from tapioca.flows.study.read import read_study
 from tapioca.lab.study.cell import Cell, Dose, Where
-from tapioca.records.study import CLAIMS, Rule, Setting, StudyFile
+from tapioca.records.study import Setting, StudyFile
 
-RULE = Rule(statement="s", measure="m", supported="y", not_supported="n")
+WHOLE = read_study(Path(__file__).parents[2] / "studies" / "claims.yaml")
+"""The study whose rules all simulated cells are judged by."""
 
 
 def all_plans(layers: int) -> np.ndarray:
@@ -54,10 +56,9 @@ def setting(models: int = 4, kinds: int = 4, strengths: int = 3, **fields: Any) 
 
 
 def study(*settings: Setting, draws: int = 200) -> StudyFile:
-    """A study's file with all claims."""
-    return StudyFile(
-        title="toy", draws=draws, settings=settings, claims=dict.fromkeys(CLAIMS, RULE), search=32, test=32
-    )
+    """The whole study with other settings: its claims, rules and margins are those of its file."""
+    changes = {"title": "toy", "seed": 0, "draws": draws, "settings": settings, "search": 32, "test": 32}
+    return WHOLE.model_copy(update=changes)
 
 
 def cell(world: World, where: Where, dial: float, rng: np.random.Generator, extra: float = 0.0) -> Cell:

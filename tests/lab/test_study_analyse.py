@@ -11,7 +11,7 @@ from simulated import World, cells, doses, setting, study, tuned_cells
 
 from tapioca.lab.study.analyse import analyse, for_judge
 from tapioca.lab.study.cell import Cell
-from tapioca.lab.study.gains import Plans, choose, gains
+from tapioca.lab.study.gains import Plans, choose, log_ratios
 from tapioca.records import SettingFound, StudyInfo
 from tapioca.records.study import Setting
 
@@ -41,7 +41,7 @@ def found(info: StudyInfo) -> SettingFound:
 
 def test_the_record_goes_to_json_and_back(info: StudyInfo) -> None:
     assert StudyInfo.model_validate_json(info.model_dump_json()) == info
-    assert info.margin_log == pytest.approx(0.0202, abs=1e-4)
+    assert info.margins.log_ratio == pytest.approx(0.0202, abs=1e-4)
 
 
 def test_a_setting_of_which_nothing_is_measured_says_so(info: StudyInfo) -> None:
@@ -60,7 +60,7 @@ def test_missing_cells_leave_out_their_pair_and_are_counted(made: list[Cell], fo
     assert found.missing == 0
     lost = [one for one in made if (one.where.model, one.where.kind, one.where.strength) != ("m1", "kind_0", 1)]
     part = analyse(study(ASKED), lost).settings[0]
-    gain, whole = (one.claim("C2").finding("OOD gain of greedy's plan").pooled for one in (part, found))
+    gain, whole = (one.claim("C2").finding("OOD log ratio of greedy's plan").pooled for one in (part, found))
     assert gain is not None
     assert whole is not None
     assert (gain.cells, gain.models, gain.kinds, gain.prompts) == (14, 4, 2, 14 * 32)
@@ -75,14 +75,14 @@ def test_the_pooled_gain_is_the_mean_of_the_cells_gains(made: list[Cell], found:
     direct: dict[str, list[float]] = {}
     for one in made:
         best = choose(Plans(one.kept), one).best
-        direct.setdefault(one.where.kind, []).append(float(gains(one, 0, 0)[0, best]))
-    gain = found.claim("C2").finding("OOD gain of greedy's plan")
+        direct.setdefault(one.where.kind, []).append(float(log_ratios(one, 0, 0)[0, best]))
+    gain = found.claim("C2").finding("OOD log ratio of greedy's plan")
     assert gain.pooled is not None
     assert gain.pooled.value == pytest.approx(np.mean(direct["kind_0"] + direct["kind_1"]))
     assert {row.kind: row.value.value for row in (*gain.kinds, *gain.controls)} == {
         kind: pytest.approx(np.mean(direct[kind])) for kind in ASKED.shifts
     }
-    on_id = found.claim("C1").finding("ID gain of greedy's plan searched on ID data").pooled
+    on_id = found.claim("C1").finding("ID log ratio of greedy's plan searched on ID data").pooled
     assert on_id is not None
     assert on_id.value == pytest.approx(np.mean(direct["id"]))
     assert (on_id.cells, on_id.kinds) == (4, 0)
@@ -90,12 +90,12 @@ def test_the_pooled_gain_is_the_mean_of_the_cells_gains(made: list[Cell], found:
 
 def test_greedys_plan_is_the_best_of_its_size_and_drops_the_planted_layer(found: SettingFound) -> None:
     rank = found.claim("C2").finding("share of plans of its size that gain more").pooled
-    peers = found.claim("C2").finding("mean gain of all plans of its size").pooled
+    peers = found.claim("C2").finding("mean log ratio of all plans of its size").pooled
     assert rank is not None
     assert peers is not None
     assert rank.value == 0
     assert peers.value < 0.3
-    gains_of = {(tile.kind, tile.layer): tile.gain for tile in found.charts.heat}
+    gains_of = {(tile.kind, tile.layer): tile.log_ratio for tile in found.charts.heat}
     shares = {(tile.kind, tile.layer): tile.norm for tile in found.charts.heat}
     for kind in ASKED.shifts:
         assert max(range(4), key=lambda layer, kind=kind: gains_of[kind, layer]) == 3
@@ -106,17 +106,17 @@ def test_tuning_is_judged_against_its_control(found: SettingFound) -> None:
     claim = found.claim("C7")
     values = {one.name: one.pooled for one in claim.findings}
     after, control = (
-        values["gain on shifted data after tuning on them"],
-        values["gain on shifted data of models tuned on ID data"],
+        values["log ratio on shifted data after tuning on them"],
+        values["log ratio on shifted data of models tuned on ID data"],
     )
-    less = values["gain of the control less that after tuning"]
+    less = values["log ratio of the control less that after tuning"]
     assert after is not None
     assert control is not None
     assert less is not None
     assert after.value == 0
     assert control.value == pytest.approx(0.6, abs=0.05)
     assert less.value == pytest.approx(control.value - after.value)
-    assert values["gain on former ID data after tuning on shifted data"] is not None
+    assert values["log ratio on former ID data after tuning on shifted data"] is not None
     assert (found.tuned_measured, found.tuned_missing) == (4, 0)
 
 
@@ -127,9 +127,9 @@ def test_q1_and_q3_count_every_cell_once(found: SettingFound, made: list[Cell]) 
     rows = for_judge(study(ASKED), ASKED, made)
     assert len(rows) == 24
     assert sum(row["truth"] == "distorted" for row in rows) == sum(row.truths["distorted"] for row in found.summaries)
-    assert rows[0] | {"gain": 0, "ci95": 0, "ceiling": 0, "truth": 0} == {
+    assert rows[0] | {"log_ratio": 0, "ci95": 0, "ceiling": 0, "truth": 0} == {
         "model": "m0", "parameters": 100, "setting": "toy", "kind": "kind_0", "control": False, "strength": 0,
-        "task": "t0_0", "evidence": [0.5, 0.0], "truth": 0, "gain": 0, "ci95": 0, "ceiling": 0,
+        "task": "t0_0", "evidence": [0.5, 0.0], "truth": 0, "log_ratio": 0, "ci95": 0, "ceiling": 0,
     }  # fmt: skip
 
 
@@ -139,9 +139,9 @@ def test_q2_searches_cost_less_through_the_tree_and_labels_buy_gain(found: Setti
     assert greedy.tree < greedy.scratch
     assert [row.prompts for row in found.labels] == [4, 8, 16, 32]
     last = found.labels[-1]
-    gain = found.claim("C2").finding("OOD gain of greedy's plan").pooled
+    gain = found.claim("C2").finding("OOD log ratio of greedy's plan").pooled
     assert gain is not None
-    assert last.gain.value == pytest.approx(gain.value)
+    assert last.log_ratio.value == pytest.approx(gain.value)
     assert last.share is not None
     assert last.share.value == pytest.approx(1)
     assert all(row.share is not None and row.share.value <= 1.01 for row in found.labels)
@@ -150,7 +150,7 @@ def test_q2_searches_cost_less_through_the_tree_and_labels_buy_gain(found: Setti
 def test_few_labels_mislead_a_noisy_search() -> None:
     noisy = cells(World(gain=0.3, harm=0.3, noise=1.0), ASKED)
     rows = analyse(study(ASKED), noisy).settings[0].labels
-    assert rows[0].gain.value < rows[-1].gain.value - 0.05
+    assert rows[0].log_ratio.value < rows[-1].log_ratio.value - 0.05
     nothing = cells(World(gain=-0.5, harm=0.5, noise=0.02), ASKED)
     assert {row.share for row in analyse(study(ASKED), nothing).settings[0].labels} == {None}
 
@@ -190,8 +190,8 @@ def test_charts_are_of_every_kind_scale_and_strength(found: SettingFound, made: 
     ]
     assert [p.alpha for p in charts.doses if p.layers == "all"] == [0.25, 0.5, 0.75, 1, 1.5]  # 0 leaves no layer
     by_alpha = {p.alpha: p for p in charts.doses if p.layers == "chosen"}
-    assert by_alpha[1].gain.value == 0
-    assert by_alpha[0].gain.value == pytest.approx(0.5, abs=0.05)
+    assert by_alpha[1].log_ratio.value == 0
+    assert by_alpha[0].log_ratio.value == pytest.approx(0.5, abs=0.05)
     assert [(p.kind, p.strength) for p in charts.strengths] == [(kind, at) for kind in ASKED.shifts for at in range(3)]
     zero, *rest = charts.strengths[:3]
     assert zero.task == "id"
@@ -204,7 +204,9 @@ def test_charts_are_of_every_kind_scale_and_strength(found: SettingFound, made: 
     assert sum(plan.greedy for plan in charts.scatter.plans) == 1
     assert [point.model for point in charts.sizes] == ["m0", "m1", "m2", "m3"]
     assert [point.parameters for point in charts.line] == [100, 400]
-    assert charts.line[0].gain.value == pytest.approx(np.mean([p.gain for p in charts.sizes if p.parameters == 100]))
+    assert charts.line[0].log_ratio.value == pytest.approx(
+        np.mean([p.log_ratio for p in charts.sizes if p.parameters == 100])
+    )
 
 
 def test_cells_of_other_settings_and_models_are_ignored(made: list[Cell], found: SettingFound) -> None:

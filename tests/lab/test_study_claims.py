@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 from simulated import World, cells, doses, setting, study, tuned_cells
 
-from tapioca.lab.study.analyse import Bench, analyse
+from tapioca.lab.study.analyse import SettingAnalysis, analyse
 from tapioca.lab.study.cell import Cell, Dose
 from tapioca.lab.study.measure import Measure, Resampling
-from tapioca.lab.study.numbers import Number, Table
-from tapioca.lab.study.rules import Bound, Conditions, EverySize
+from tapioca.lab.study.numbers import CellStatistic, StatTable
+from tapioca.lab.study.rules import MeasuredCondition, MeasuredRule
 from tapioca.records import ClaimFound, Decision
 from tapioca.records.study import Claim, Setting
 
@@ -21,8 +21,8 @@ SURE = World(gain=0.6, bend=0.2, harm=0.3, noise=0.05, realigned=0.1)
 THREE: tuple[Decision, ...] = ("supported", "not supported", "inconclusive")
 
 
-def bench(found: list[Cell], asked: Setting, of: list[Dose] | None = None, draws: int = 200) -> Bench:
-    return Bench(study(asked, draws=draws), asked, found, of or [])
+def bench(found: list[Cell], asked: Setting, of: list[Dose] | None = None, draws: int = 200) -> SettingAnalysis:
+    return SettingAnalysis(study(asked, draws=draws), asked, found, of or [])
 
 
 def decided(claim: Claim, found: list[Cell], asked: Setting, of: list[Dose] | None = None) -> Decision:
@@ -188,7 +188,7 @@ def test_null_studies_support_nothing_more_often_than_they_may() -> None:
     for seed in range(studies):
         made = bench(cells(World(layers=3, prompts=16), asked, seed), asked, draws=100)
         for claim in claims:
-            found[claim] += made.claims.question(claim).rule.judge().decision == "supported"
+            found[claim] += made.claims.question(made.study.claims[claim]).rule.judge().decision == "supported"
     assert max(found.values()) <= allowed, found
 
 
@@ -197,7 +197,7 @@ def test_a_planted_gain_is_found_and_lies_in_its_interval() -> None:
     inside = 0
     for seed in range(12):
         found = bench(cells(World(gain=0.3, harm=0.5, noise=0.2), asked, seed), asked)
-        pooled = found.claims.gain().pooled()
+        pooled = found.claims.measure("log_ratio").pooled()
         assert pooled is not None
         assert pooled.ci95[0] > 0
         inside += pooled.ci95[0] < 0.3 < pooled.ci95[1]
@@ -206,14 +206,26 @@ def test_a_planted_gain_is_found_and_lies_in_its_interval() -> None:
 
 def simple(values: list[list[float]], asked: Setting, name: str = "gain") -> Measure:
     """A measure of one strength from plain numbers, rows of models."""
-    table: Table = {(m, k, 0): Number(v, None, 8) for m, row in enumerate(values) for k, v in enumerate(row)}
+    table: StatTable = {(m, k, 0): CellStatistic(v, None, 8) for m, row in enumerate(values) for k, v in enumerate(row)}
     found = bench(cells(World(layers=2, prompts=8), asked), asked).grid
     return Measure(name, "log ratio of errors", found, table, Resampling(200, 0))
 
 
+def above(measure: Measure, bound: float = 0.0) -> MeasuredCondition:
+    return MeasuredCondition(measure, "above", bound, min_models=3)
+
+
+def below(measure: Measure, bound: float = 0.0) -> MeasuredCondition:
+    return MeasuredCondition(measure, "below", bound, min_models=3)
+
+
+def at_every_size(measure: Measure, bound: float = 0.0) -> MeasuredCondition:
+    return MeasuredCondition(measure, "above", bound, min_models=3, at="every size")
+
+
 def test_where_both_sides_of_a_rule_come_true_it_is_inconclusive_and_says_so() -> None:
     gain = simple([[0.01, 0.0101], [0.0102, 0.0101], [0.01, 0.0103]], setting(models=3, kinds=2, strengths=1))
-    found = Conditions((Bound(gain, "above"),), (Bound(gain, "below", 0.02),)).judge()
+    found = MeasuredRule((above(gain),), (below(gain, 0.02),)).judge()
     assert found.decision == "inconclusive"
     assert found.reason.startswith("gain +0.010 [+0.009, +0.011], above 0; gain +0.010")
     assert found.reason.endswith("below 0.02")
@@ -231,7 +243,7 @@ def test_kinds_are_corrected_by_holm_and_controls_stand_apart() -> None:
     assert finding.controls[0].p_holm is None
     p = [row.value.p for row in finding.kinds]
     assert finding.kinds[0].p_holm == pytest.approx(3 * p[0])
-    decisions = Conditions((Bound(gain, "above"),), (Bound(gain, "below", 0.02),)).by_kind({"kind_2": "at the floor"})
+    decisions = MeasuredRule((above(gain),), (below(gain, 0.02),)).by_kind({"kind_2": "at the floor"})
     assert [row.decision for row in decisions] == ["supported", "inconclusive", "inconclusive"]
     assert decisions[2].reason.startswith("at the floor; gain +0.")
     rows = [row for row in finding.kind_sizes if row.kind == "kind_3"]
@@ -240,7 +252,7 @@ def test_kinds_are_corrected_by_holm_and_controls_stand_apart() -> None:
 
 def test_a_number_of_fewer_than_three_models_decides_nothing() -> None:
     asked, nan = setting(models=4, kinds=2, strengths=1), np.nan
-    rule = Conditions((Bound(simple([[0.3, 0.3], [0.31, 0.3], [0.3, nan], [0.3, nan]], asked), "above"),), ())
+    rule = MeasuredRule((above(simple([[0.3, 0.3], [0.31, 0.3], [0.3, nan], [0.3, nan]], asked)),), ())
     assert rule.judge().decision == "supported"
     many, few = rule.by_kind({})
     assert (many.decision, few.decision) == ("supported", "inconclusive")
@@ -252,16 +264,16 @@ def test_a_kind_that_only_correction_undoes_says_so() -> None:
     rng = np.random.default_rng(1)
     noise = rng.normal(0, 0.1, (6, 8))
     values = noise - noise.mean(axis=0) + np.array([0.2] + [0.0] * 7)
-    decisions = Conditions((Bound(simple(values.tolist(), asked), "above"),), ()).by_kind({})
+    decisions = MeasuredRule((above(simple(values.tolist(), asked)),), ()).by_kind({})
     assert decisions[0].decision == "inconclusive"
     assert "after Holm's correction over kinds" in decisions[0].reason
 
 
 def test_every_size_must_be_measured() -> None:
     asked = setting(models=4, kinds=1, strengths=1)
-    assert EverySize(simple([[1], [1], [1], [1]], asked)).judge().holds
-    assert not EverySize(simple([[1], [-1], [1], [-1]], asked)).judge().holds
-    assert EverySize(simple([[1], [np.nan], [1], [np.nan]], asked)).judge().said == "gain: 1 model size measured"
+    assert at_every_size(simple([[1], [1], [1], [1]], asked)).judge().holds
+    assert not at_every_size(simple([[1], [-1], [1], [-1]], asked)).judge().holds
+    assert at_every_size(simple([[1], [np.nan], [1], [np.nan]], asked)).judge().reason == "gain: 1 model size measured"
 
 
 def test_few_models_floor_and_ceiling_are_inconclusive_by_rule() -> None:
@@ -277,9 +289,11 @@ def test_few_models_floor_and_ceiling_are_inconclusive_by_rule() -> None:
     floor = reason(0.5, 0.5)
     assert floor.decision == "inconclusive"
     assert floor.reason.startswith(
-        "the full model is right in 50.0 % [36.1, 64.7], not above chance (50.0 %); OOD gain"
+        "the full model is right in 50.0 % [36.1, 64.7], not above chance (50.0 %); OOD log ratio"
     )
     assert {row.decision for row in floor.kinds} == {"inconclusive"}
     assert "right in 0.0 % [0.0, 0.0], not above chance (0.0 %)" in reason(0, np.nan).reason
     assert "at the ceiling" in reason(1, 0.5).reason
-    assert reason(0.75, 0.5, models=2).reason.startswith("fewer than three models (2); OOD gain of greedy's plan +0.")
+    assert reason(0.75, 0.5, models=2).reason.startswith(
+        "fewer than three models (2); OOD log ratio of greedy's plan +0."
+    )

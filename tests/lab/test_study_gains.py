@@ -9,8 +9,8 @@ import pytest
 from simulated import World, all_plans, cell
 
 from tapioca.lab.study.cell import Cell, Where
-from tapioca.lab.study.gains import Plans, choose, gains, search_means
-from tapioca.lab.study.truth import simultaneous, tell
+from tapioca.lab.study.gains import Plans, choose, log_ratios, search_means
+from tapioca.lab.study.truth import label_cell, simultaneous
 
 SHIFT = Where("toy", "m0", 100, "kind_0", 0, "t")
 
@@ -19,26 +19,26 @@ def made(world: World, dial: float = 1.0, seed: int = 0) -> Cell:
     return cell(world, SHIFT, dial, np.random.default_rng(seed))
 
 
-def test_gains_are_log_ratios_of_weighted_errors() -> None:
+def test_log_ratios_are_of_weighted_errors() -> None:
     found = made(World(gain=0.5, harm=0.2))
     found = replace(found, weights=np.linspace(1, 2, 32))
     full, plan = (float(-(found.test[at] * found.weights).sum()) for at in (0, 5))
-    assert gains(found, 0, 0)[0, 5] == pytest.approx(np.log(full / plan))
-    assert gains(found, 20, 0).shape == (21, 15)
-    assert (gains(found, 20, 0)[:, 0] == 0).all()
+    assert log_ratios(found, 0, 0)[0, 5] == pytest.approx(np.log(full / plan))
+    assert log_ratios(found, 20, 0).shape == (21, 15)
+    assert (log_ratios(found, 20, 0)[:, 0] == 0).all()
 
 
 def test_prompts_are_resampled_by_group() -> None:
     found = made(World(gain=0.5))
     one = replace(found, groups=np.zeros(32, dtype=int))
-    assert gains(one, 50, 0)[:, 3].std() == pytest.approx(0)
-    assert gains(found, 50, 0)[1:, 3].std() > 0
+    assert log_ratios(one, 50, 0)[:, 3].std() == pytest.approx(0)
+    assert log_ratios(found, 50, 0)[1:, 3].std() > 0
 
 
 def test_an_error_of_zero_has_no_ratio() -> None:
     found = made(World())
     with pytest.raises(ValueError, match=r"errors, which must be above 0; the smallest mean is -?0"):
-        gains(replace(found, test=found.test * (np.arange(15) > 0)[:, None]), 0, 0)
+        log_ratios(replace(found, test=found.test * (np.arange(15) > 0)[:, None]), 0, 0)
 
 
 def test_greedy_finds_the_planted_layer_and_counts_what_it_computes() -> None:
@@ -101,7 +101,7 @@ def test_planted_truths_are_told(world: World, truth: str) -> None:
     for seed in range(10):
         found = made(world, seed=seed)
         choice = choose(Plans(found.kept), found)
-        told.append(tell(found, gains(found, 300, seed), choice.best, 0.0202).truth)
+        told.append(label_cell(found, log_ratios(found, 300, seed), choice.best, 0.0202).truth)
     assert told.count(truth) >= 8
 
 

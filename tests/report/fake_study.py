@@ -6,8 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from random import Random
 
-import yaml
-
+from tapioca.flows.study.read import read_study
 from tapioca.records import (
     Charts,
     ClaimFound,
@@ -34,9 +33,9 @@ from tapioca.records import (
     StudyInfo,
     Unit,
 )
-from tapioca.records.study import CLAIMS, Claim, Rule
+from tapioca.records.study import Claim
 
-RULES = yaml.safe_load((Path(__file__).parents[2] / "studies/claims.yaml").read_text())["claims"]
+WHOLE = read_study(Path(__file__).parents[2] / "studies/claims.yaml")
 KINDS = ("context_noise", "target_offset", "input_scale")
 CONTROL = "rule_negated"
 SIZES = (15_000, 60_000)
@@ -116,12 +115,13 @@ def claims(kinds: tuple[str, ...]) -> tuple[ClaimFound, ...]:
         "C9": (finding("slope of the gain", 0.09, "log ratio per e-fold of size", kinds=kinds),),
     }
     decisions = {"C5": "not supported", "C6": "inconclusive"}
-    reasons = {"C5": "distance realignment -0.120 [-0.170, -0.070], below 0; some left out"}
+    told_by = {"C5": ("distance realignment",)}
     return tuple(
         ClaimFound(
             claim=claim,
             decision=decisions.get(claim, "supported"),
-            reason=reasons.get(claim, f"the reason for {claim}"),
+            reason=f"the reason for {claim}",
+            told_by=told_by.get(claim, ()),
             findings=findings,
             kinds=tuple(
                 KindDecision(
@@ -149,7 +149,7 @@ def charts(kinds: tuple[str, ...], layers: int, strengths: int) -> Charts:
                 layer=layer,
                 norm=dice.gauss(0.05, 0.1),
                 distance=dice.gauss(0.05, 0.1),
-                gain=dice.gauss(-0.1, 0.2) - 3 * (layer == 0),
+                log_ratio=dice.gauss(-0.1, 0.2) - 3 * (layer == 0),
             )
             for kind in every
             for layer in range(layers)
@@ -158,7 +158,7 @@ def charts(kinds: tuple[str, ...], layers: int, strengths: int) -> Charts:
             DosePoint(
                 layers=which,
                 alpha=alpha,
-                gain=around(size * (1 - alpha) ** 2),
+                log_ratio=around(size * (1 - alpha) ** 2),
                 norm=None if which == "all" and not alpha else around(0.3 + 0.2 * size * (1 - alpha)),
                 distance=None if which == "all" and not alpha else around(0.4 - 0.1 * size * (1 - alpha)),
             )
@@ -200,7 +200,7 @@ def charts(kinds: tuple[str, ...], layers: int, strengths: int) -> Charts:
                     drops=drops,
                     norm=dice.gauss(-0.1 * len(drops), 0.1),
                     distance=dice.gauss(-0.2 * len(drops), 0.2),
-                    gain=dice.gauss(0.1 - 0.4 * len(drops), 0.3),
+                    log_ratio=dice.gauss(0.1 - 0.4 * len(drops), 0.3),
                     greedy=drops == (1, 2),
                 )
                 for drops in plans
@@ -209,11 +209,11 @@ def charts(kinds: tuple[str, ...], layers: int, strengths: int) -> Charts:
             distance=(*(max(-1, min(1, dice.gauss(0, 0.3))) for _ in range(40)), -1.0, 1.0),
         ),
         sizes=tuple(
-            SizePoint(model=f"m{size}_{at}", parameters=size, gain=0.1 * at + size / 1e6)
+            SizePoint(model=f"m{size}_{at}", parameters=size, log_ratio=0.1 * at + size / 1e6)
             for size in SIZES
             for at in range(3)
         ),
-        line=tuple(LinePoint(parameters=size, gain=around(0.1 + size / 1e6)) for size in SIZES),
+        line=tuple(LinePoint(parameters=size, log_ratio=around(0.1 + size / 1e6)) for size in SIZES),
     )
 
 
@@ -243,7 +243,7 @@ def setting(kinds: tuple[str, ...] = KINDS, layers: int = 3, strengths: int = 2)
             KindSummary(
                 kind=kind,
                 control=kind == CONTROL,
-                gain=None if kind == CONTROL else pooled(0.1 * at - 0.1, 0.03),
+                log_ratio=None if kind == CONTROL else pooled(0.1 * at - 0.1, 0.03),
                 norm=pooled(0.2, 0.1),
                 distance=pooled(0.03, 0.05),
                 truths=truths,
@@ -255,9 +255,9 @@ def setting(kinds: tuple[str, ...] = KINDS, layers: int = 3, strengths: int = 2)
             Computed(search="all plans", plans=255, tree=502, scratch=1024),
         ),
         labels=(
-            Labelled(prompts=8, gain=around(0.01), share=None),
-            Labelled(prompts=32, gain=around(0.16), share=around(0.64, 0.1)),
-            Labelled(prompts=128, gain=around(0.25), share=around(1.0, 0.0)),
+            Labelled(prompts=8, log_ratio=around(0.01), share=None),
+            Labelled(prompts=32, log_ratio=around(0.16), share=around(0.64, 0.1)),
+            Labelled(prompts=128, log_ratio=around(0.25), share=around(1.0, 0.0)),
         ),
         skills=tuple(
             KindSkill(
@@ -294,7 +294,7 @@ def bare() -> SettingFound:
         unjudged="fewer than three models",
         claims=tuple(
             ClaimFound(claim=claim, decision="inconclusive", reason="nothing was measured")
-            for claim in CLAIMS
+            for claim in WHOLE.claims
             if claim != "C9"
         ),
     )
@@ -307,10 +307,11 @@ def study(*settings: SettingFound) -> StudyInfo:
         command="tapioca lab study studies/claims.yaml",
         seed=1,
         draws=2000,
-        margin=0.02,
-        margin_log=0.0202,
-        rules={claim: Rule(**RULES[claim]) for claim in CLAIMS},
+        margins=WHOLE.margins,
+        min_models=WHOLE.min_models,
+        ceiling=WHOLE.ceiling,
+        rules=WHOLE.claims,
         settings=settings or (setting(), bare()),
-        answers={claim: f"In plain words, {claim}." for claim in CLAIMS},
+        answers={claim: f"In plain words, {claim}." for claim in WHOLE.claims},
         seconds=12_600,
     )

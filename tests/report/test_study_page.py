@@ -15,6 +15,7 @@ from rich.console import Console
 
 from tapioca.errors import StoreError
 from tapioca.records import Charts, HeatTile, SettingFound, StudyInfo
+from tapioca.records.study_rules import Margins
 from tapioca.report.study import DRAWINGS, figures, render, show_study, write_study_page
 from tapioca.report.study_figures import count_axis
 from tapioca.report.study_layers import _bound
@@ -107,12 +108,12 @@ def test_lines_of_a_study_that_decided_nothing() -> None:
     assert lines["Cause (C7, C8)"] == "C7 can be decided in no setting. C8 can be decided in no setting."
 
 
-def test_a_verdict_is_told_by_a_number_of_its_reason() -> None:
+def test_a_verdict_is_told_by_a_number_behind_it() -> None:
     told = setting().claim("C5")
     assert main_finding(told).name == "distance realignment"  # type: ignore[union-attr]
-    other = told.model_copy(update={"reason": "fewer than three models (1); norm realignment +0.110, above 0"})
+    other = told.model_copy(update={"told_by": ("norm realignment", "distance realignment")})
     assert main_finding(other).name == "norm realignment"  # type: ignore[union-attr]
-    silent = told.model_copy(update={"reason": "fewer than three models (1)"})
+    silent = told.model_copy(update={"told_by": ()})
     assert main_finding(silent).name == "norm realignment"  # type: ignore[union-attr]
     assert main_finding(bare().claim("C5")) is None
 
@@ -179,11 +180,19 @@ def test_units_are_said_once(info: StudyInfo, page: str) -> None:
     assert units(alone).startswith("all numbers: ln(error")
 
 
-def test_rules_are_shown_as_they_were_registered(info: StudyInfo, page: str) -> None:
+def test_rules_are_shown_as_the_data_that_decide(info: StudyInfo, page: str) -> None:
     said = text(page)
     for rule in info.rules.values():
-        for part in (rule.statement, rule.measure, rule.supported, rule.not_supported):
-            assert " ".join(part.split()) in said
+        assert rule.statement in said
+        for sentence in (sentence for side in rule.sentences(info.margins).values() for sentence in side):
+            assert sentence in said or sentence[:1].upper() + sentence[1:] in said
+    assert "Norm deviation less its null: 95 % interval below 0.01 (the margin of deviation)." in said
+    bounds = {side.bound for rule in info.rules.values() for side in (*rule.supported, *rule.not_supported)}
+    assert bounds == {0, "error", "-error", "deviation"}
+    other = info.model_copy(update={"margins": Margins(error=0.05, deviation=0.03)})
+    changed = text(render(other))
+    assert "Norm deviation less its null: 95 % interval below 0.03 (the margin of deviation)." in changed
+    assert "searched on ID data: 95 % interval below 0.0513 (the margin of error)." in changed
 
 
 def test_what_was_changed_after_first_results_is_said(info: StudyInfo, page: str) -> None:
@@ -196,12 +205,12 @@ def test_what_was_changed_after_first_results_is_said(info: StudyInfo, page: str
 def test_the_questions_are_answered_in_numbers(page: str) -> None:
     said = text(page)
     assert (
-        "Of 3 kinds of shift, controls left out, the interval of the gain lies above 0 for 1 (input scale), below 0 for 1 (context noise)"
+        "Of 3 kinds of shift, controls left out, the interval of the log ratio lies above 0 for 1 (input scale), below 0 for 1 (context noise)"
         in said
     )
     assert "the norm deviation lies above its null for 3, the distance deviation for 0" in said
     assert "Greedy search tries 15.0 plans, 60.0 layers for one prompt" in said
-    assert "32 labelled prompts are the fewest tried whose gain has an interval above 0." in said
+    assert "32 labelled prompts are the fewest tried whose log ratio has an interval above 0." in said
     assert (
         "Of 30 cells, controls left out, 6 are in distribution, 9 are distorted, 3 are misaligned, 12 are undecided."
         in said
@@ -254,7 +263,9 @@ def test_every_chart_is_drawn_and_valid(info: StudyInfo) -> None:
 def test_charts_draw_the_numbers_of_the_record(info: StudyInfo) -> None:
     drawn = {name.removeprefix("polynomials-"): values(chart.to_dict()) for name, chart in figures(info).items()}
     tile = info.settings[0].charts.heat[0]
-    assert {"kind": "context noise", "layer": 0, "value": tile.gain, "text": f"{tile.gain:+.1f}"} in drawn["heat"]
+    assert {"kind": "context noise", "layer": 0, "value": tile.log_ratio, "text": f"{tile.log_ratio:+.1f}"} in drawn[
+        "heat"
+    ]
     kinds = {"kind": "rule negated (control)", "control": True, "value": 0.2, "low": 0.1, "high": pytest.approx(0.3)}
     assert kinds in drawn["kinds"]
     bars = [row for row in drawn["correlations"] if "cells" in row]
@@ -262,7 +273,9 @@ def test_charts_draw_the_numbers_of_the_record(info: StudyInfo) -> None:
     assert {row["from"] for row in bars} >= {-1.0}
     assert max(row["to"] for row in bars) == pytest.approx(1.0)
     assert sum(row.get("who") == "greedy's plan" for row in drawn["scatter"]) == 2  # in both panels
-    assert {"prompts": 32, "gain": 0.16, "low": pytest.approx(0.11), "high": pytest.approx(0.21)} in drawn["labels"]
+    assert {"prompts": 32, "log_ratio": 0.16, "low": pytest.approx(0.11), "high": pytest.approx(0.21)} in drawn[
+        "labels"
+    ]
     doses = [row for row in drawn["doses"] if row.get("series") == "all layers" and row["x"] == 0]
     assert [row["value"] for row in doses] == [-4.0]  # of the gain alone: no layer is left to observe
 
@@ -270,7 +283,7 @@ def test_charts_draw_the_numbers_of_the_record(info: StudyInfo) -> None:
 def test_poor_settings_are_drawn_too() -> None:
     """One kind, one strength, one layer, no intervals, a layer that cannot be dropped."""
     whole = setting(KINDS[:1], layers=2, strengths=1)
-    heat = tuple(HeatTile(kind=KINDS[0], layer=layer, norm=0.0, distance=0.0, gain=None) for layer in range(2))
+    heat = tuple(HeatTile(kind=KINDS[0], layer=layer, norm=0.0, distance=0.0, log_ratio=None) for layer in range(2))
     points = tuple(
         point.model_copy(update={"norm_ci95": None, "distance_ci95": None}) for point in whole.charts.profiles
     )

@@ -35,6 +35,7 @@ from tapioca.records.results import (
 )
 from tapioca.records.scale import Change, Curve, Dose, Draw, Outcome, ScaleConfig, ScaleInfo, Trend
 from tapioca.records.space import Correlation, Placed, PlanInSpace, SizeOfSpace, SpaceInfo
+from tapioca.records.study_measures import Unit
 from tapioca.records.study_parts import (
     TRUTHS,
     Charts,
@@ -56,7 +57,6 @@ from tapioca.records.study_parts import (
 )
 from tapioca.records.study_results import (
     ClaimFound,
-    Decision,
     Finding,
     KindDecision,
     OfKind,
@@ -64,8 +64,8 @@ from tapioca.records.study_results import (
     SettingFound,
     StudiedModel,
     StudyInfo,
-    Unit,
 )
+from tapioca.records.study_rules import Decision
 
 __all__ = [
     "BRANCHES",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from tapioca.errors import did_you_mean
 from tapioca.records.config import Request
+from tapioca.records.study_rules import Entry, Margins, Rule
 
-Claim = Literal["C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9"]
-CLAIMS: tuple[Claim, ...] = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9")
+Claim = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9_]*$")]
+"""What a claim is called, such as "C2"."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
@@ -30,16 +32,7 @@ class StudyConfig(Request):
         return shlex.join(["tapioca", "lab", "study", str(self.file), *out])
 
 
-class Rule(Request):
-    """A claim, and the rule that decides on it."""
-
-    statement: str = Field(description="What is claimed, in one sentence.")
-    measure: str = Field(description="What is measured.")
-    supported: str = Field(description="When it counts as supported.")
-    not_supported: str = Field(description="When it counts as not supported; anything else is inconclusive.")
-
-
-class Setting(Request):
+class Setting(Entry):
     """Models of one kind, their ID data, and the ways in which data drift from it.
 
     Files are relative to the study's own. In the ID task `{folder}` stands for the model's folder.
@@ -68,14 +61,14 @@ class Setting(Request):
             raise ValueError("a shift cannot be called 'id', which is what ID data are called; rename it")
         for name in (*self.controls, *self.tuned):
             if name not in self.shifts:
-                raise ValueError(f"'{name}' is none of the shifts; expected one of {', '.join(self.shifts)}")
+                raise ValueError(f"'{name}' is none of the shifts; {did_you_mean(name, self.shifts)}")
         for kind, tasks in self.shifts.items():
             if self.fixed >= len(tasks):
                 raise ValueError(f"shift '{kind}' has {len(tasks)} strengths; expected more than fixed, {self.fixed}")
         return self
 
 
-class Tuning(Request):
+class Tuning(Entry):
     """How models are tuned for C7."""
 
     steps: int = Field(default=300, ge=1)
@@ -83,7 +76,7 @@ class Tuning(Request):
     warmup: int = Field(default=30, ge=0)
 
 
-class StudyFile(Request):
+class StudyFile(Entry):
     """A study's file."""
 
     title: str
@@ -91,13 +84,19 @@ class StudyFile(Request):
     search: int = Field(default=64, ge=8, description="Prompts a plan is searched on and geometry is measured on.")
     test: int = Field(default=64, ge=8, description="Prompts plans are judged on.")
     batch_size: int = Field(default=64, ge=1)
-    margin: float = Field(default=0.02, gt=0, lt=1, description="The change of error held to be nothing.")
+    margins: Margins
+    min_models: int = Field(ge=1, description="Numbers of fewer models decide nothing.")
+    ceiling: float = Field(
+        gt=0,
+        le=1,
+        description="Nothing is decided where the full model's accuracy on OOD data is this high, or at chance.",
+    )
     draws: int = Field(default=2000, ge=100, description="Bootstrap resamples of models, kinds of shift and prompts.")
     alphas: tuple[float, ...] = Field(default=(0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0))
     random_sets: int = Field(default=5, ge=1, description="Random sets of as many layers that are scaled beside.")
     tuning: Tuning = Tuning()
     settings: tuple[Setting, ...] = Field(min_length=1)
-    claims: dict[Claim, Rule]
+    claims: dict[Claim, Rule] = Field(min_length=1)
     amended: tuple[str, ...] = Field(default=(), description="What was changed after first results; the page says it.")
 
     @model_validator(mode="after")

@@ -43,14 +43,14 @@ class KindSummary(Record):
     """Q1: what one kind of shift does, and Q3: how many of its cells truly are what.
 
     Attributes:
-        gain: of greedy's plan searched on it; None where nothing was measured, as for the next two.
+        log_ratio: of greedy's plan searched on it; None where nothing was measured, as for the next two.
         norm, distance: the deviations' excess over their null.
         truths: how many cells (model, strength) are in distribution, distorted, misaligned and undecided.
     """
 
     kind: str
     control: bool
-    gain: Pooled | None
+    log_ratio: Pooled | None
     norm: Pooled | None
     distance: Pooled | None
     truths: dict[Truth, int]
@@ -74,12 +74,12 @@ class Labelled(Record):
     """Q2: what a search with so many labelled prompts brings.
 
     Attributes:
-        gain: held-out gain of greedy's plan found with the first `prompts` search prompts.
-        share: of the gain of the plan found with all of them; None where that gain's interval does not lie above 0.
+        log_ratio: held out, of greedy's plan found with the first `prompts` search prompts.
+        share: of that of the plan found with all of them; None where the interval of the latter does not lie above 0.
     """
 
     prompts: int
-    gain: Estimate
+    log_ratio: Estimate
     share: Estimate | None
 
 
@@ -112,27 +112,27 @@ class HeatTile(Record):
 
     Attributes:
         norm, distance: the layer's share of the deviation along the unpruned stream.
-        gain: of dropping it alone, on test prompts; None where it cannot be dropped.
+        log_ratio: of dropping it alone, on test prompts; None where it cannot be dropped.
     """
 
     kind: str
     layer: int
     norm: float
     distance: float
-    gain: float | None
+    log_ratio: float | None
 
 
 class DosePoint(Record):
     """Chart: one scale of one set of layers, mean over models and kinds but controls.
 
     Attributes:
-        gain: log ratio of the full model's error to that at this scale; the score ratio is exp of it.
+        log_ratio: of the full model's error to that at this scale; the score ratio is exp of it.
         norm, distance: deviations; None where no layer is left to measure them after.
     """
 
     layers: SetName
     alpha: float
-    gain: Estimate
+    log_ratio: Estimate
     norm: Estimate | None
     distance: Estimate | None
 
@@ -142,8 +142,8 @@ class StrengthPoint(Record):
 
     Attributes:
         strength: place among the strengths from 1; 0 is the ID task.
-        anew: gain of greedy's plan searched at this strength.
-        fixed: gain of the plan searched at the setting's fixed strength.
+        anew: log ratio of greedy's plan searched at this strength.
+        fixed: log ratio of the plan searched at the setting's fixed strength.
         norm, distance: deviations, not less their null.
     """
 
@@ -173,17 +173,17 @@ class ProfilePoint(Record):
 
 
 class PlanPoint(Record):
-    """Chart: one plan of the example cell; realignments and test gain."""
+    """Chart: one plan of the example cell; realignments and test log ratio."""
 
     drops: tuple[int, ...]
     norm: float
     distance: float
-    gain: float | None
+    log_ratio: float | None
     greedy: bool = Field(description="Whether it is greedy's plan.")
 
 
 class Scatter(Record):
-    """Chart: realignment against gain over all plans of one example cell, and its rank correlations over all cells.
+    """Chart: realignment against log ratio over all plans of one example cell, and its rank correlations over all cells.
 
     Attributes:
         model, kind, task: the example, the cell whose correlation is the median one.
@@ -200,18 +200,18 @@ class Scatter(Record):
 
 
 class SizePoint(Record):
-    """Chart: mean gain of one model over kinds and strengths."""
+    """Chart: mean log ratio of one model over kinds and strengths."""
 
     model: str
     parameters: int
-    gain: float
+    log_ratio: float
 
 
 class LinePoint(Record):
-    """Chart: the regression line of gains on log parameters, at one size."""
+    """Chart: the regression line of log ratios on log parameters, at one size."""
 
     parameters: int
-    gain: Estimate
+    log_ratio: Estimate
 
 
 class Charts(Record):

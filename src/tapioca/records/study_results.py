@@ -6,22 +6,21 @@ alone; those of one kind, or of one size, are over its models.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
+from tapioca.errors import UsageError, did_you_mean
 from tapioca.records.geometry import Estimate
 from tapioca.records.results import Record
-from tapioca.records.study import Claim, Rule
+from tapioca.records.study import Claim
+from tapioca.records.study_measures import Unit
 from tapioca.records.study_parts import Charts, Computed, KindSkill, KindSummary, Labelled, Pooled
+from tapioca.records.study_rules import Decision, Margins, Rule
 
-Decision = Literal["supported", "not supported", "inconclusive"]
-Unit = Literal[
-    "log ratio of errors", "mean |log ratio|", "rank correlation", "share", "accuracy", "log ratio per e-fold of size"
-]
-"""What a number is counted in: gains in the first, deviations and realignments in the second, ranks among plans in
-shares."""
+T = TypeVar("T")
 
 
 class OfKind(Record):
@@ -95,6 +94,7 @@ class ClaimFound(Record):
 
     Attributes:
         reason: why, in one sentence with the numbers.
+        told_by: names of the findings that decided, or that kept it from being decided.
         findings: those the rule is about first.
         kinds: the rule applied to each kind of shift alone, controls left out; empty where it has no kinds.
     """
@@ -102,6 +102,7 @@ class ClaimFound(Record):
     claim: Claim
     decision: Decision
     reason: str
+    told_by: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     kinds: tuple[KindDecision, ...] = ()
 
@@ -109,9 +110,9 @@ class ClaimFound(Record):
         """The finding of one name.
 
         Raises:
-            KeyError: there is none.
+            UsageError: there is none.
         """
-        return {finding.name: finding for finding in self.findings}[name]
+        return _named(name, {finding.name: finding for finding in self.findings}, "finding")
 
 
 class StudiedModel(Record):
@@ -173,9 +174,9 @@ class SettingFound(Record):
         """One claim in this setting.
 
         Raises:
-            KeyError: it was not asked.
+            UsageError: it was not asked.
         """
-        return {found.claim: found for found in self.claims}[name]
+        return _named(name, {found.claim: found for found in self.claims}, "claim")
 
 
 class StudyInfo(Record, protected_namespaces=()):
@@ -184,7 +185,9 @@ class StudyInfo(Record, protected_namespaces=()):
     Attributes:
         rules: every claim and its rule, as written down beforehand.
         amended: what was changed of the study after first results had been seen, a sentence each.
-        margin: the change of error held to be nothing; `margin_log` the same as a gain.
+        margins: what is held to be nothing.
+        min_models: numbers of fewer models decide nothing.
+        ceiling: accuracy of the full model from which on nothing is decided.
         answers: every claim in plain words, over all settings.
         seconds: time spent measuring; None where it is not known.
         folder: where it was read from or is to be written; not part of the file.
@@ -194,8 +197,9 @@ class StudyInfo(Record, protected_namespaces=()):
     command: str = ""
     seed: int
     draws: int
-    margin: float
-    margin_log: float
+    margins: Margins
+    min_models: int
+    ceiling: float
     rules: dict[Claim, Rule]
     amended: tuple[str, ...] = ()
     settings: tuple[SettingFound, ...]
@@ -217,6 +221,12 @@ class StudyInfo(Record, protected_namespaces=()):
         """The setting of one name.
 
         Raises:
-            KeyError: there is none.
+            UsageError: there is none.
         """
-        return {setting.name: setting for setting in self.settings}[name]
+        return _named(name, {setting.name: setting for setting in self.settings}, "setting")
+
+
+def _named(name: str, known: Mapping[str, T], what: str) -> T:
+    if name not in known:
+        raise UsageError(f"unknown {what} '{name}'; {did_you_mean(name, known)}")
+    return known[name]

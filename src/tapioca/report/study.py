@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from tapioca.disk import write_text
 from tapioca.records import SettingFound, StudyInfo
+from tapioca.records.study_measures import measure_spec
 from tapioca.report import study_figures, study_kinds, study_layers, study_points, study_tables, study_words, words
 from tapioca.report.figures import finished
 from tapioca.report.template import page
@@ -54,23 +55,23 @@ DRAWINGS: dict[str, tuple[Drawing, ...]] = {
             "correlations",
             study_points.correlations,
             "Rank correlation over all plans of the size of greedy's plan, one for each cell (model, kind, strength) that has one.",
-            "No cell has a rank correlation of realignment with gain.",
+            "No cell has a rank correlation of realignment with log ratio.",
         ),
     ),
     "C6": (
         Drawing(
             "heat",
             study_layers.heat,
-            "Left and middle: what the deviation grows by inside the layer, along the unpruned stream, as |log ratio|; on one scale. Right: gain on test prompts of dropping that layer alone. Blue is above 0, orange below, white 0; colours end at three times the median size or a fifth of the largest, the numbers do not. Means over models and strengths.",
+            "Left and middle: what the deviation grows by inside the layer, along the unpruned stream, as |log ratio|; on one scale. Right: log ratio on test prompts of dropping that layer alone. Blue is above 0, orange below, white 0; colours end at three times the median size or a fifth of the largest, the numbers do not. Means over models and strengths.",
             "No layer's share of a deviation was measured, so there is no heat map.",
         ),
     ),
     "C7": (
         Drawing(
-            "gain-by-strength",
+            "log-ratio-by-strength",
             study_figures.strength_gains,
             "Strengths are counted; their values are under What was run. Each panel has its own vertical scale, with 0 in it. Bands: 95 % intervals over models.",
-            "No gain was measured along strengths.",
+            "No log ratio was measured along strengths.",
         ),
         Drawing(
             "deviation-by-strength",
@@ -91,8 +92,8 @@ DRAWINGS: dict[str, tuple[Drawing, ...]] = {
         Drawing(
             "sizes",
             study_points.sizes,
-            "A point is a model, its mean over kinds and strengths. Dashed, where there are several sizes: regression of the gain on the logarithm of the number of parameters, with its 95 % band.",
-            "No gain by size was measured.",
+            "A point is a model, its mean over kinds and strengths. Dashed, where there are several sizes: regression of the log ratio on the logarithm of the number of parameters, with its 95 % band.",
+            "No log ratio by size was measured.",
         ),
     ),
     "Q1": (
@@ -113,7 +114,7 @@ DRAWINGS: dict[str, tuple[Drawing, ...]] = {
         Drawing(
             "labels",
             study_points.labels,
-            "Held-out gain of greedy's plan when the search sees only so many labelled prompts; band: 95 % interval.",
+            "Held-out log ratio of greedy's plan when the search sees only so many labelled prompts; band: 95 % interval.",
             "Searches with fewer labels were not measured.",
         ),
     ),
@@ -121,7 +122,7 @@ DRAWINGS: dict[str, tuple[Drawing, ...]] = {
         Drawing(
             "truths",
             study_kinds.truths,
-            "How many cells (model, strength) of every kind are what, by labels. In distribution: neither deviation is above its null. Distorted: one is, and the interval of the held-out gain of greedy's plan lies above 0. Misaligned: one is, and no plan's held-out gain can reach the margin. Undecided: the rest.",
+            "How many cells (model, strength) of every kind are what, by labels. In distribution: neither deviation is above its null. Distorted: one is, and the interval of the held-out log ratio of greedy's plan lies above 0. Misaligned: one is, and no plan's held-out log ratio can reach the margin. Undecided: the rest.",
             "No cell was classed.",
         ),
     ),
@@ -143,7 +144,14 @@ def write_study_page(info: StudyInfo) -> Path:
 def render(info: StudyInfo) -> str:
     """The page as text."""
     return page(
-        "study.html.j2", figures(info), info=info, drawings=DRAWINGS, say=study_words, tables=study_tables, words=words
+        "study.html.j2",
+        figures(info),
+        info=info,
+        drawings=DRAWINGS,
+        say=study_words,
+        tables=study_tables,
+        words=words,
+        spec=measure_spec,
     )
 
 

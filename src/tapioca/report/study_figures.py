@@ -23,20 +23,20 @@ LOOKS: dict[str, tuple[str, list[int], str]] = {
     "all layers": (BLUE, [6, 3], "triangle-up"),
 }
 """Colour, dash and shape of every series."""
-GAIN = "gain: ln(full / plan error)"
-DEVIATION = "mean |log ratio| to ID"
+LOG_RATIO_AXIS = "log ratio: ln(full / plan error)"
+DEVIATION_AXIS = "mean |log ratio| to ID"
 SMALL = {"width": 205, "height": 105}  # of one of four panels side by side
 
 
 def doses(setting: SettingFound) -> alt.TopLevelMixin | None:
-    """Gain and both deviations over the scale of chosen, random and all layers."""
+    """Log ratio and both deviations over the scale of chosen, random and all layers."""
     points = setting.charts.doses
     if not points:
         return None
     panels: tuple[tuple[str, str, Callable[[DosePoint], Estimate | None]], ...] = (
-        ("Score", GAIN, lambda point: point.gain),
-        ("Norm deviation", DEVIATION, lambda point: point.norm),
-        ("Pairwise-distance deviation", DEVIATION, lambda point: point.distance),
+        ("Score", LOG_RATIO_AXIS, lambda point: point.log_ratio),
+        ("Norm deviation", DEVIATION_AXIS, lambda point: point.norm),
+        ("Pairwise-distance deviation", DEVIATION_AXIS, lambda point: point.distance),
     )
     drawn = []
     for title, axis, read in panels:
@@ -51,9 +51,9 @@ def doses(setting: SettingFound) -> alt.TopLevelMixin | None:
 
 
 def strength_gains(setting: SettingFound) -> alt.TopLevelMixin | None:
-    """Gain by strength, kind by kind: a plan searched anew at every strength, and the fixed plan."""
+    """Log ratio by strength, kind by kind: a plan searched anew at every strength, and the fixed plan."""
     read = {"searched anew": lambda point: point.anew, "fixed plan": lambda point: point.fixed}
-    return _strengths(setting, "gain", "ln(error of the full model / error of the plan), above 0 is better", read)
+    return _strengths(setting, "log ratio", "ln(error of the full model / error of the plan), above 0 is better", read)
 
 
 def strength_deviations(setting: SettingFound) -> alt.TopLevelMixin | None:

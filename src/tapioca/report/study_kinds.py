@@ -8,7 +8,7 @@ import altair as alt
 
 from tapioca.records import TRUTHS, KindSummary, Pooled, SettingFound
 from tapioca.report.figures import DARK
-from tapioca.report.study_figures import BLUE, GAIN, ORANGE, count_axis, panel_title, titled, zero
+from tapioca.report.study_figures import BLUE, LOG_RATIO_AXIS, ORANGE, count_axis, panel_title, titled, zero
 from tapioca.report.study_words import kind_name
 
 FILLS = {"in distribution": "#f0f0f0", "distorted": ORANGE, "misaligned": "#084594", "undecided": "#bdbdbd"}
@@ -16,14 +16,14 @@ SKILLS = {"full model": (BLUE, "square"), "greedy's plan": (ORANGE, "circle"), "
 
 
 def kinds(setting: SettingFound) -> alt.TopLevelMixin | None:
-    """Gain and both deviations of every kind of shift, with intervals."""
+    """Log ratio and both deviations of every kind of shift, with intervals."""
     panels = (
-        ("Gain of greedy's plan", GAIN, "gain"),
+        ("Log ratio of greedy's plan", LOG_RATIO_AXIS, "log_ratio"),
         ("Norm deviation over its null", "mean |log ratio|", "norm"),
         ("Distance deviation over its null", "mean |log ratio|", "distance"),
     )
     drawn = [_forest(setting.summaries, *panel, labelled=at == 0) for at, panel in enumerate(panels)]
-    if not any(one.gain for one in setting.summaries):
+    if not any(one.log_ratio for one in setting.summaries):
         return None
     return titled(alt.hconcat(*drawn, spacing=14), "Which kinds of shift bring a gain, and which deviate", setting)
 

@@ -9,22 +9,22 @@ from typing import Any
 import altair as alt
 
 from tapioca.records import Estimate, HeatTile, SettingFound
-from tapioca.report.study_figures import BLUE, GAIN, ORANGE, Rows, facets, named, panel_title, row_of, titled
+from tapioca.report.study_figures import BLUE, LOG_RATIO_AXIS, ORANGE, Rows, facets, named, panel_title, row_of, titled
 
 TILE = 35
 
 
 def heat(setting: SettingFound) -> alt.TopLevelMixin | None:
-    """Layer x kind of shift: each layer's share of the two deviations, and the gain of dropping it alone."""
+    """Layer x kind of shift: each layer's share of the two deviations, and the log ratio of dropping it alone."""
     tiles = setting.charts.heat
     if not tiles:
         return None
     shares = _bound([abs(share) for tile in tiles for share in (tile.norm, tile.distance)])
-    gains = _bound([abs(tile.gain) for tile in tiles if tile.gain is not None])
+    ratios = _bound([abs(tile.log_ratio) for tile in tiles if tile.log_ratio is not None])
     panels = (
         ("Share of the norm deviation", "share, |log ratio|", lambda tile: tile.norm, shares),
         ("Share of the distance deviation", "share, |log ratio|", lambda tile: tile.distance, shares),
-        ("Gain of dropping the layer", GAIN, lambda tile: tile.gain, gains),
+        ("Log ratio of dropping the layer", LOG_RATIO_AXIS, lambda tile: tile.log_ratio, ratios),
     )
     drawn = [_tiles(setting, *panel, labelled=at == 0) for at, panel in enumerate(panels)]
     return titled(

@@ -11,35 +11,35 @@ import altair as alt
 from tapioca.records import Scatter, SettingFound
 from tapioca.report import words
 from tapioca.report.figures import DARK, GREY
-from tapioca.report.study_figures import BLUE, GAIN, ORANGE, count_axis, panel_title, titled, zero
+from tapioca.report.study_figures import BLUE, LOG_RATIO_AXIS, ORANGE, count_axis, panel_title, titled, zero
 
 BIN = 0.1
 
 
 def scatter(setting: SettingFound) -> alt.TopLevelMixin | None:
-    """Realignment against gain over all plans of the example cell."""
+    """Realignment against log ratio over all plans of the example cell."""
     found = setting.charts.scatter
     if found is None or not found.plans:
         return None
     size = next((len(plan.drops) for plan in found.plans if plan.greedy), None)
     drawn = [_plans(found, kind, title, size) for kind, title in _PROFILES]
     where = f"one cell: {found.model} on {found.task}"
-    return titled(alt.hconcat(*drawn), "Realignment against gain, all plans", setting, where)
+    return titled(alt.hconcat(*drawn), "Realignment against log ratio, all plans", setting, where)
 
 
 def correlations(setting: SettingFound) -> alt.TopLevelMixin | None:
-    """How the rank correlations of realignment with gain are spread over all cells."""
+    """How the rank correlations of realignment with log ratio are spread over all cells."""
     found = setting.charts.scatter
     if found is None or not (found.norm or found.distance):
         return None
     drawn = [_histogram(getattr(found, kind), title) for kind, title in _PROFILES if getattr(found, kind)]
     return titled(
-        alt.hconcat(*drawn), "Realignment and gain over plans of one size: correlations of all cells", setting
+        alt.hconcat(*drawn), "Realignment and log ratio over plans of one size: correlations of all cells", setting
     )
 
 
 def sizes(setting: SettingFound) -> alt.TopLevelMixin | None:
-    """Mean gain of every model by its size, with the regression line and its band."""
+    """Mean log ratio of every model by its size, with the regression line and its band."""
     if not setting.charts.sizes:
         return None
     ticks = sorted({point.parameters for point in setting.charts.sizes})
@@ -49,10 +49,20 @@ def sizes(setting: SettingFound) -> alt.TopLevelMixin | None:
     x = alt.X(
         "parameters:Q", title="parameters (logarithmic)", scale=scale, axis=alt.Axis(values=ticks, labelExpr=names)
     )
-    y = alt.Y("gain:Q", title=GAIN, scale=alt.Scale(nice=False, padding=10), axis=alt.Axis(format="~g", tickCount=6))
-    dots = [{"parameters": one.parameters, "gain": one.gain} for one in setting.charts.sizes]
+    y = alt.Y(
+        "log_ratio:Q",
+        title=LOG_RATIO_AXIS,
+        scale=alt.Scale(nice=False, padding=10),
+        axis=alt.Axis(format="~g", tickCount=6),
+    )
+    dots = [{"parameters": one.parameters, "log_ratio": one.log_ratio} for one in setting.charts.sizes]
     line = [
-        {"parameters": one.parameters, "gain": one.gain.value, "low": one.gain.ci95[0], "high": one.gain.ci95[1]}
+        {
+            "parameters": one.parameters,
+            "log_ratio": one.log_ratio.value,
+            "low": one.log_ratio.ci95[0],
+            "high": one.log_ratio.ci95[1],
+        }
         for one in setting.charts.line
     ]
     points = (
@@ -64,15 +74,20 @@ def sizes(setting: SettingFound) -> alt.TopLevelMixin | None:
         base.mark_line(color=BLUE, strokeDash=[6, 3]).encode(y=y),
     ]
     chart = alt.layer(zero("y"), *(fitted if line else []), points).properties(width=430, height=240)
-    return titled(chart, "Gain by model size", setting)
+    return titled(chart, "Log ratio by model size", setting)
 
 
 def labels(setting: SettingFound) -> alt.TopLevelMixin | None:
-    """Held-out gain by the number of labelled prompts that greedy search was given."""
+    """Held-out log ratio by the number of labelled prompts that greedy search was given."""
     if not setting.labels:
         return None
     rows = [
-        {"prompts": one.prompts, "gain": one.gain.value, "low": one.gain.ci95[0], "high": one.gain.ci95[1]}
+        {
+            "prompts": one.prompts,
+            "log_ratio": one.log_ratio.value,
+            "low": one.log_ratio.ci95[0],
+            "high": one.log_ratio.ci95[1],
+        }
         for one in setting.labels
     ]
     ticks = [row["prompts"] for row in rows]
@@ -80,12 +95,17 @@ def labels(setting: SettingFound) -> alt.TopLevelMixin | None:
     x = alt.X(
         "prompts:Q", title="labelled search prompts (logarithmic)", scale=scale, axis=alt.Axis(values=ticks, format="d")
     )
-    y = alt.Y("gain:Q", title=GAIN, scale=alt.Scale(nice=False, padding=10), axis=alt.Axis(format="~g", tickCount=6))
+    y = alt.Y(
+        "log_ratio:Q",
+        title=LOG_RATIO_AXIS,
+        scale=alt.Scale(nice=False, padding=10),
+        axis=alt.Axis(format="~g", tickCount=6),
+    )
     base = alt.Chart(alt.Data(values=rows)).encode(x=x)
     band = base.mark_area(opacity=0.16, color=ORANGE).encode(y=alt.Y("low:Q"), y2="high:Q")
     line = base.mark_line(color=ORANGE, point=alt.OverlayMarkDef(size=50, color=ORANGE)).encode(y=y)
     chart = alt.layer(zero("y"), band, line).properties(width=430, height=220)
-    return titled(chart, "Gain by the number of labelled prompts", setting)
+    return titled(chart, "Log ratio by the number of labelled prompts", setting)
 
 
 _PROFILES = (("norm", "Norm profile"), ("distance", "Pairwise-distance profile"))
@@ -100,7 +120,7 @@ def _plans(found: Scatter, kind: str, title: str, size: int | None) -> Any:
     rows = [
         {
             "realignment": getattr(plan, kind),
-            "gain": plan.gain,
+            "log_ratio": plan.log_ratio,
             "who": list(series)[_role(plan.greedy, len(plan.drops) == size)],
         }
         for plan in found.plans
@@ -116,7 +136,7 @@ def _plans(found: Scatter, kind: str, title: str, size: int | None) -> Any:
         .mark_point(filled=True, opacity=0.85)
         .encode(
             x=x,
-            y=alt.Y("gain:Q", title=GAIN, axis=alt.Axis(format="~g", tickCount=6)),
+            y=alt.Y("log_ratio:Q", title=LOG_RATIO_AXIS, axis=alt.Axis(format="~g", tickCount=6)),
             color=alt.Color("who:N", title=None, sort=None, scale=colour, legend=legend),
             shape=alt.Shape("who:N", title=None, sort=None, scale=shape, legend=legend),
             size=alt.condition('datum.who == "greedy\'s plan"', alt.value(150), alt.value(30)),
@@ -139,7 +159,7 @@ def _histogram(values: tuple[float, ...], title: str) -> Any:
     middle = median(values)
     axis = alt.Axis(format="~g", tickCount=5)
     scale = alt.Scale(domain=[-1, 1])
-    x = alt.X("from:Q", title="rank correlation of realignment with gain", scale=scale, axis=axis)
+    x = alt.X("from:Q", title="rank correlation of realignment with log ratio", scale=scale, axis=axis)
     y = alt.Y("cells:Q", title="cells", axis=count_axis(max(counts.values())))
     bars = alt.Chart(alt.Data(values=rows)).mark_bar(color="#9ecae1", stroke=DARK, strokeWidth=0.6)
     bars = bars.encode(x=x, x2="to:Q", y=y, y2=alt.datum(0))

@@ -94,18 +94,18 @@ def by_kind_and_size(found: ClaimFound) -> list[Block]:
 
 
 def summaries(setting: SettingFound) -> Block:
-    """Q1: gain and deviations of every kind."""
+    """Q1: log ratio and deviations of every kind."""
     rows = tuple(
         (
             kind_name(one.kind, one.control),
-            interval(one.gain, "log ratio of errors") if one.gain else "–",
+            interval(one.log_ratio, "log ratio of errors") if one.log_ratio else "–",
             *(interval(found, "mean |log ratio|") if found else "–" for found in (one.norm, one.distance)),
         )
         for one in setting.summaries
     )
     head = (
         "kind of shift",
-        "gain [95 %]",
+        "log ratio [95 %]",
         "norm deviation over its null [95 %]",
         "distance deviation over its null [95 %]",
     )
@@ -143,13 +143,13 @@ def labels(setting: SettingFound) -> Block:
     rows = tuple(
         (
             str(one.prompts),
-            interval(one.gain, "log ratio of errors"),
+            interval(one.log_ratio, "log ratio of errors"),
             interval(one.share, "share") if one.share else "–",
         )
         for one in setting.labels
     )
     return Block(
-        "labelled prompts", ("search prompts", "held-out gain [95 %]", "share of the gain with all [95 %]"), rows
+        "labelled prompts", ("search prompts", "held-out log ratio [95 %]", "share of that with all [95 %]"), rows
     )
 
 

@@ -29,12 +29,12 @@ FAMILIES: dict[str, tuple[Claim, ...]] = {
 }
 """The claims in five lines."""
 UNITS: dict[Unit, str] = {
-    "log ratio of errors": "ln(error of the full model / error of the plan), above 0 is better, error ratio exp(-gain)",
+    "log ratio of errors": "ln(error of the full model / error of the plan), above 0 is better, error ratio exp(-log ratio)",
     "mean |log ratio|": "mean over layers of |log ratio to the ID profile|",
     "rank correlation": "Spearman's rank correlation, from -1 to 1",
     "share": "share, in %",
     "accuracy": "accuracy, in %",
-    "log ratio per e-fold of size": "gain per e-fold of the number of parameters",
+    "log ratio per e-fold of size": "log ratio per e-fold of the number of parameters",
 }
 
 ROUNDING = 1e-9
@@ -69,26 +69,25 @@ def interval(found: Pooled | Estimate, unit: Unit) -> str:
 
 
 def effect(finding: Finding | None) -> str:
-    """The pooled number of a finding with its interval; gains also as a ratio of errors."""
+    """The pooled number of a finding with its interval; log ratios also as a ratio of errors."""
     if finding is None or finding.pooled is None:
         return "not measured"
     return interval(finding.pooled, finding.unit) + _as_error(finding)
 
 
 def _as_error(finding: Finding) -> str:
-    """What a pooled gain is as a ratio of errors, below 1 where the plan is better: ', error ratio 0.81'; else empty."""
+    """What a pooled log ratio is as a ratio of errors, below 1 where the plan is better: ', error ratio 0.81'; else empty."""
     if finding.pooled is None or finding.unit != "log ratio of errors":
         return ""
     return f", error ratio {exp(-finding.pooled.value):#.3g}"
 
 
 def main_finding(found: ClaimFound) -> Finding | None:
-    """The number a verdict is told by: the first of those that its reason names, or else that the rule is about."""
+    """The number a verdict is told by: the first of those that told it, or else that the rule is about."""
     measured = [one for one in found.findings if one.pooled is not None]
     deciding = [one for one in measured if one.decides] or measured
-    reasons = found.reason.split("; ")
-    named = [one for one in deciding if any(reason.startswith(f"{one.name} ") for reason in reasons)]
-    return next(iter(named or deciding), None)
+    telling = [one for one in deciding if one.name in found.told_by]
+    return next(iter(telling or deciding), None)
 
 
 def told(found: ClaimFound) -> str:
@@ -159,17 +158,17 @@ def per_size(found: ClaimFound) -> str:
 
 def kinds_line(setting: SettingFound) -> str:
     """Q1 in one sentence: how many kinds gain, lose and deviate."""
-    shown = [one for one in setting.summaries if not one.control and one.gain and one.norm and one.distance]
+    shown = [one for one in setting.summaries if not one.control and one.log_ratio and one.norm and one.distance]
     if not shown:
         return "No kind of shift was measured."
-    gains = [kind_name(one.kind) for one in shown if one.gain and one.gain.ci95[0] > 0]
-    losses = [kind_name(one.kind) for one in shown if one.gain and one.gain.ci95[1] < 0]
+    gains = [kind_name(one.kind) for one in shown if one.log_ratio and one.log_ratio.ci95[0] > 0]
+    losses = [kind_name(one.kind) for one in shown if one.log_ratio and one.log_ratio.ci95[1] < 0]
     norm, distance = (
         sum(found is not None and found.ci95[0] > 0 for found in column)
         for column in ([one.norm for one in shown], [one.distance for one in shown])
     )
     return (
-        f"Of {_of_kinds(len(shown))}, controls left out, the interval of the gain lies above 0 for {_listed(gains)}, below 0 for "
+        f"Of {_of_kinds(len(shown))}, controls left out, the interval of the log ratio lies above 0 for {_listed(gains)}, below 0 for "
         f"{_listed(losses)}; the norm deviation lies above its null for {norm}, the distance deviation for {distance}. "
         "These intervals are not corrected for the number of kinds; the verdicts under C2 to C4 are."
     )
@@ -184,13 +183,15 @@ def cost_line(setting: SettingFound) -> str:
     text = f"Greedy search tries {greedy.plans:.1f} plans, {greedy.tree:.1f} layers for one prompt where plans share what they can"
     if every := found.get("all plans"):
         text += f"; all plans are {every.plans:.1f}, in {every.tree:.1f} layers"
-    enough = [one for one in setting.labels if one.gain.ci95[0] > 0]
+    enough = [one for one in setting.labels if one.log_ratio.ci95[0] > 0]
     few = (
         f"{enough[0].prompts} labelled prompts are the fewest tried"
         if enough
         else "no number of labelled prompts tried is one"
     )
-    return f"{text}. {few[:1].upper()}{few[1:]} whose gain has an interval above 0." if setting.labels else f"{text}."
+    return (
+        f"{text}. {few[:1].upper()}{few[1:]} whose log ratio has an interval above 0." if setting.labels else f"{text}."
+    )
 
 
 def truths_line(setting: SettingFound) -> str:

@@ -32,6 +32,8 @@ from tapioca.tasks.base import Task
 from tapioca.tasks.split import limited, search_groups, split
 
 LAB = "lab:"
+JUDGING = {"title", "settings", "claims", "margins", "min_models", "ceiling", "draws", "amended"}
+"""What of a study changes nothing that is measured."""
 BASELINES = ("ridge", "nearest neighbour", "constant")
 
 
@@ -130,9 +132,7 @@ class Bench:
             {
                 "model": self.model_hash,
                 "data": [self.tasks[place][half].digest for place in (at, ("id", 0)) for half in (0, 1)],
-                "study": json.loads(
-                    self.study.model_dump_json(exclude={"settings", "claims", "title", "draws", "amended"})
-                ),
+                "study": json.loads(self.study.model_dump_json(exclude=JUDGING)),
                 "versions": [version("tapioca-prune"), torch.__version__, transformers.__version__],
             }
         )

@@ -10,15 +10,14 @@ from multiprocessing import Manager, get_context
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Event
-from typing import Any
 
 import torch
-import yaml
 
 from tapioca.diagnosis.fit import fit
 from tapioca.disk import make_folder, write_text
-from tapioca.errors import DataError, StoreError, UsageError
+from tapioca.errors import DataError, StoreError
 from tapioca.flows.study.part import Part
+from tapioca.flows.study.read import read_study
 from tapioca.flows.watcher import Silent, Watcher
 from tapioca.geometry.evidence import EVIDENCE
 from tapioca.lab.study.analyse import analyse, for_judge
@@ -53,35 +52,6 @@ def study(config: StudyConfig, watcher: Watcher | None = None) -> StudyInfo:
     watcher.stage("judging the claims", 0)
     found = [form.load(path) for part in parts for path, form in part.files.items()]
     return conclude(asked, found, out, config.command())
-
-
-def read_study(path: Path) -> StudyFile:
-    """A study's file; in place of its claims may stand the name of a study that has them.
-
-    Raises:
-        UsageError: it cannot be read, or asks for what there is not.
-    """
-    said = _yaml(path)
-    if isinstance(said.get("claims"), str):
-        said["claims"] = _yaml(path.parent / said["claims"]).get("claims")
-    try:
-        return StudyFile(**said)
-    except UsageError as error:
-        raise UsageError(f"{path}: {str(error).removeprefix('--')}") from error
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    """What a YAML file says."""
-    try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(
-            f"cannot read the study {path}: {reason}; expected YAML, such as studies/claims.yaml"
-        ) from error
-    if not isinstance(said, dict):
-        raise UsageError(f"{path} holds no study; expected title, settings and claims, as in studies/claims.yaml")
-    return said
 
 
 def conclude(asked: StudyFile, found: list[Saved], out: Path, command: str) -> StudyInfo:
@@ -127,8 +97,8 @@ def _cases(asked: StudyFile, setting: Setting, cells: list[Cell]) -> list[Case]:
             strength=row["strength"],
             evidence=dict(zip(EVIDENCE, row["evidence"], strict=True)),
             truth=None if row["truth"] == "undecided" else row["truth"],
-            gain=share_gone(row["gain"]),
-            low=share_gone(row["ci95"][0]),
+            gain=relative_gain(row["log_ratio"]),
+            low=relative_gain(row["ci95"][0]),
         )
         for row in for_judge(asked, setting, cells)
         if not row["control"]
@@ -197,6 +167,6 @@ def _watch(running: list[Future[None]], done: Queue[str], watcher: Watcher) -> N
             return
 
 
-def share_gone(gain: float) -> float:
-    """The share of the error that a gain, a log ratio, takes away."""
-    return -math.expm1(-gain)
+def relative_gain(log_ratio: float) -> float:
+    """The share of the error that a log ratio takes away."""
+    return -math.expm1(-log_ratio)

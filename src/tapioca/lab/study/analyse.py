@@ -7,18 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from tapioca.lab.study.causes import Causes
+from tapioca.lab.study.causes import Interventions
 from tapioca.lab.study.cell import Cell, Dose
 from tapioca.lab.study.charts import Drawing
 from tapioca.lab.study.claims import Claims
-from tapioca.lab.study.grid import FEWEST_MODELS, Grid
+from tapioca.lab.study.grid import Grid
 from tapioca.lab.study.measure import Measure, Resampling
-from tapioca.lab.study.numbers import Numbers
+from tapioca.lab.study.numbers import CellStatistics
 from tapioca.lab.study.questions import computed, labels, rows, skills, summaries
 from tapioca.records import ClaimFound, Decision, Finding, Pooled, SettingFound, StudiedModel, StudyInfo
 from tapioca.records.study import Claim, Setting, StudyFile
-
-CEILING = 0.99
 
 
 def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[Dose] = ()) -> StudyInfo:
@@ -32,13 +30,14 @@ def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[Dose] = ())
         doses: sweeps of scales.
     """
     cells, doses = list(cells), list(doses)
-    settings = tuple(Bench(study, setting, cells, doses).found() for setting in study.settings)
+    settings = tuple(SettingAnalysis(study, setting, cells, doses).found() for setting in study.settings)
     return StudyInfo(
         title=study.title,
         seed=study.seed,
         draws=study.draws,
-        margin=study.margin,
-        margin_log=log_margin(study),
+        margins=study.margins,
+        min_models=study.min_models,
+        ceiling=study.ceiling,
         rules=study.claims,
         amended=study.amended,
         settings=settings,
@@ -48,15 +47,10 @@ def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[Dose] = ())
 
 def for_judge(study: StudyFile, setting: Setting, cells: Iterable[Cell]) -> list[dict[str, Any]]:
     """Every OOD cell of a setting's untuned models with its evidence and what it truly is; see `questions.rows`."""
-    return rows(Numbers(Grid(setting, cells), study.draws, study.seed, log_margin(study)))
+    return rows(CellStatistics(Grid(setting, cells), study.draws, study.seed, study.margins.log_ratio))
 
 
-def log_margin(study: StudyFile) -> float:
-    """The change of error held to be nothing, as a gain."""
-    return float(-np.log(1 - study.margin))
-
-
-class Bench:
+class SettingAnalysis:
     """The analysis of one setting.
 
     Args:
@@ -67,11 +61,11 @@ class Bench:
 
     def __init__(self, study: StudyFile, setting: Setting, cells: list[Cell], doses: list[Dose]):
         self.study, self.grid = study, Grid(setting, cells, doses)
-        margin, how = log_margin(study), Resampling(study.draws, study.seed)
-        self.numbers = Numbers(self.grid, study.draws, study.seed, margin)
-        self.causes = Causes(self.grid, study.draws, study.seed)
-        self.claims = Claims(self.numbers, self.causes, margin, how)
-        self.accuracy = self.claims.measure("accuracy of the full model", "accuracy", "accuracy")
+        resampling, margin = Resampling(study.draws, study.seed), study.margins.log_ratio
+        self.statistics = CellStatistics(self.grid, study.draws, study.seed, margin)
+        self.interventions = Interventions(self.grid, study.draws, study.seed)
+        self.claims = Claims(self.statistics, self.interventions, study.margins, study.min_models, resampling)
+        self.accuracy = self.claims.measure("accuracy")
 
     def found(self) -> SettingFound:
         """All of it, for the record."""
@@ -89,18 +83,18 @@ class Bench:
             test=self.study.test,
             measured=grid.measured,
             missing=grid.wanted - grid.measured,
-            tuned_measured=self.causes.tuned,
-            tuned_missing=tuned - self.causes.tuned,
-            doses_measured=self.causes.dosed,
-            doses_missing=scaled - self.causes.dosed,
+            tuned_measured=self.interventions.tuned,
+            tuned_missing=tuned - self.interventions.tuned,
+            doses_measured=self.interventions.dosed,
+            doses_missing=scaled - self.interventions.dosed,
             unjudged=self._unjudged(self.accuracy.main),
             accuracy=self.accuracy.main.pooled(),
             chance=self._chance(self.accuracy.main),
             claims=tuple(self._claim(claim) for claim in self.study.claims),
             summaries=summaries(self.claims),
-            computed=computed(self.numbers),
+            computed=computed(self.statistics),
             labels=labels(self.claims),
-            skills=skills(self.numbers),
+            skills=skills(self.statistics),
             charts=Drawing(self.claims).charts(),
         )
 
@@ -116,7 +110,7 @@ class Bench:
         )
 
     def _claim(self, claim: Claim) -> ClaimFound:
-        question = self.claims.question(claim)
+        question = self.claims.question(self.study.claims[claim])
         ruling, unjudged = question.rule.judge(), self._unjudged(self.accuracy.main)
         decision: Decision = "inconclusive" if unjudged else ruling.decision
         findings = tuple(measure.finding() for measure in question.measures)
@@ -125,24 +119,28 @@ class Bench:
             claim=claim,
             decision=decision,
             reason="; ".join(part for part in parts if part),
+            told_by=ruling.told_by,
             findings=findings,
             kinds=question.rule.by_kind({kind: self._unjudged(self.accuracy, kind) for kind in self.grid.pooled}),
         )
 
     def _gaps(self, findings: tuple[Finding, ...]) -> list[str]:
         """What the numbers that decide are not of."""
-        missing, left = self.grid.wanted - self.grid.measured, max(one.left_out for one in findings if one.decides)
+        missing, left = (
+            self.grid.wanted - self.grid.measured,
+            max((one.left_out for one in findings if one.decides), default=0),
+        )
         said = [f"{missing} of {self.grid.wanted} cells not measured yet"] if missing else []
         return said + ([f"up to {left} places without such a number are left out"] if left else [])
 
     def _unjudged(self, accuracy: Measure, kind: str | None = None) -> str:
         """Why nothing can be decided: too few models, floor or ceiling; empty where it can be."""
-        gain = self.claims.gain().main
-        models = _models(gain.of(kind).pooled() if kind else gain.pooled())
+        log_ratio = self.claims.measure("log_ratio").main
+        models = _models(log_ratio.of(kind).pooled() if kind else log_ratio.pooled())
         if not models:
             return "nothing measured"
-        if models < FEWEST_MODELS:
-            return f"fewer than three models ({models})"
+        if models < self.study.min_models:
+            return f"fewer than {_in_words(self.study.min_models)} models ({models})"
         some = accuracy.of(kind) if kind else accuracy
         right, chance = some.pooled(), self._chance(some)
         if right is None:
@@ -151,7 +149,7 @@ class Bench:
         said = f"the full model is right in {100 * right.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
         if right.value <= (chance or 0.0):
             return f"{said}, not above chance ({100 * (chance or 0.0):.1f} %)"
-        return f"{said}, at the ceiling" if right.value >= CEILING else ""
+        return f"{said}, at the ceiling" if right.value >= self.study.ceiling else ""
 
     def _chance(self, accuracy: Measure) -> float | None:
         """Mean chance of guessing right over the cells an accuracy is of; None where there is none."""
@@ -175,3 +173,8 @@ def answer(claim: Claim, settings: tuple[SettingFound, ...]) -> str:
 
 def _models(pooled: Pooled | None) -> int:
     return pooled.models if pooled else 0
+
+
+def _in_words(count: int) -> str:
+    """A small number as prose has it."""
+    return {2: "two", 3: "three", 4: "four", 5: "five"}.get(count, str(count))

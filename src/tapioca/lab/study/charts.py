@@ -9,9 +9,9 @@ from scipy import stats
 
 from tapioca.geometry.profiles import KINDS
 from tapioca.lab.study.cell import Cell
-from tapioca.lab.study.claims import ANY, BEND, GAIN, Claims
-from tapioca.lab.study.gains import Plans, gains
-from tapioca.lab.study.grid import FEWEST_MODELS, Place
+from tapioca.lab.study.claims import Claims
+from tapioca.lab.study.gains import Plans, log_ratios
+from tapioca.lab.study.grid import CellIndex
 from tapioca.lab.study.measure import Measure, sizes
 from tapioca.records import (
     Charts,
@@ -26,7 +26,10 @@ from tapioca.records import (
     SizePoint,
     StrengthPoint,
 )
+from tapioca.records.study_measures import DEVIATION, LIMITS, LOG_RATIO
 
+MIN_VALUES = 3
+"""Values of which a mean has a t-interval."""
 NOT_BELOW_0 = (0.0, np.inf)
 """What deviations cannot leave, means of sizes as they are, nor their intervals."""
 
@@ -39,7 +42,7 @@ class Drawing:
     """
 
     def __init__(self, claims: Claims):
-        self.claims, self.numbers, self.grid = claims, claims.numbers, claims.numbers.grid
+        self.claims, self.statistics, self.grid = claims, claims.statistics, claims.statistics.grid
 
     def charts(self) -> Charts:
         """All of them."""
@@ -55,13 +58,13 @@ class Drawing:
         )
 
     def _layers(self) -> tuple[tuple[HeatTile, ...], tuple[ProfilePoint, ...]]:
-        """Layer by layer: shares of the deviation, gain of dropping it, and the signed profile."""
+        """Layer by layer: shares of the deviation, log ratio of dropping it, and the signed profile."""
         shown: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
         for model, kind, cells in self.grid.pairs():
-            plans = self.numbers.plans(model)
+            plans = self.statistics.plans(model)
             rows = [(cell.along, _alone(plans, cell), cell.signed) for cell in cells]
-            along, gain, signed = (_mean([row[part] for row in rows]) for part in range(3))
-            shown.setdefault(kind, []).append((along, gain, signed))
+            along, ratios, signed = (_mean([row[part] for row in rows]) for part in range(3))
+            shown.setdefault(kind, []).append((along, ratios, signed))
         heat: list[HeatTile] = []
         profiles: list[ProfilePoint] = []
         for kind, found in sorted(shown.items()):
@@ -75,27 +78,28 @@ class Drawing:
         names: tuple[SetName, ...] = ("chosen", "random", "all")
         found = []
         for name in names:
-            for at, alpha in enumerate(self.claims.causes.alphas):
-                gain, norm, distance = (self._dose(name, outcome, at) for outcome in ("gain", *KINDS))
-                if gain:
-                    found.append(DosePoint(layers=name, alpha=alpha, gain=gain, norm=norm, distance=distance))
+            for at, alpha in enumerate(self.claims.interventions.alphas):
+                log_ratio, norm, distance = (self._dose(name, outcome, at) for outcome in ("log_ratio", *KINDS))
+                if log_ratio:
+                    point = DosePoint(layers=name, alpha=alpha, log_ratio=log_ratio, norm=norm, distance=distance)
+                    found.append(point)
         return tuple(found)
 
     def _dose(self, name: str, outcome: str, at: int) -> Estimate | None:
-        table = self.claims.causes.curves.get((name, outcome, at), {})
-        unit, within = (GAIN, ANY) if outcome == "gain" else (BEND, NOT_BELOW_0)
-        return Measure(outcome, unit, self.grid, table, self.claims.how, within=within).main.estimate()
+        table = self.claims.interventions.curves.get((name, outcome, at), {})
+        unit, within = (LOG_RATIO, LIMITS[LOG_RATIO]) if outcome == "log_ratio" else (DEVIATION, NOT_BELOW_0)
+        return Measure(outcome, unit, self.grid, table, self.claims.resampling, within=within).main.estimate()
 
     def _strengths(self) -> tuple[StrengthPoint, ...]:
-        """Strength by strength: both gains and both deviations, kind by kind."""
+        """Strength by strength: both log ratios and both deviations, kind by kind."""
         found = []
         for kind in self.grid.kinds:
             for at, task in enumerate((self.grid.setting.id, *self.grid.setting.shifts[kind])):
                 values = {
-                    "anew": self._at(kind, at, "gain", "anew at zero"),
-                    "fixed": self._at(kind, at, "fixed gain", "fixed at zero"),
-                    "norm": self._at(kind, at, "norm deviation", "norm at zero"),
-                    "distance": self._at(kind, at, "distance deviation", "distance at zero"),
+                    "anew": self._at(kind, at, "log_ratio"),
+                    "fixed": self._at(kind, at, "fixed_log_ratio"),
+                    "norm": self._at(kind, at, "norm_deviation"),
+                    "distance": self._at(kind, at, "distance_deviation"),
                 }
                 there = {name: value for name, value in values.items() if value}
                 if len(there) == len(values):
@@ -103,16 +107,17 @@ class Drawing:
                     found.append(StrengthPoint(kind=kind, control=control, strength=at, task=task, **there))
         return tuple(found)
 
-    def _at(self, kind: str, strength: int, table: str, at_zero: str) -> Estimate | None:
+    def _at(self, kind: str, strength: int, table: str) -> Estimate | None:
         """One number of one kind at one strength from 1, or at 0."""
-        measure = self.claims.measure(table, table if strength else at_zero, GAIN).of(kind)
+        unit = DEVIATION if "deviation" in table else LOG_RATIO
+        measure = self.claims.of_table(table if strength else f"{table}_at_zero", unit).of(kind)
         place = max(strength - 1, 0)
         some = {where: found for where, found in measure.table.items() if where[2] == place}
-        return replace(measure, table=some, within=NOT_BELOW_0 if "deviation" in table else ANY).estimate()
+        return replace(measure, table=some, within=NOT_BELOW_0 if unit == DEVIATION else LIMITS[unit]).estimate()
 
     def _scatter(self) -> Scatter | None:
         """All plans of the cell with the median correlation, and the correlations of all cells."""
-        both = {place: found for place in self.numbers.told if np.isfinite(found := self._over_plans(place)).all()}
+        both = {place: found for place in self.statistics.labels if np.isfinite(found := self._over_plans(place)).all()}
         both = {place: found for place, found in both.items() if self.grid.kinds[place[1]] in self.grid.pooled}
         if not both:
             return None
@@ -127,19 +132,19 @@ class Drawing:
             distance=tuple(float(found[1]) for found in both.values()),
         )
 
-    def _over_plans(self, place: Place) -> np.ndarray:
-        return np.array([self.numbers.tables[f"{kind} over plans"][place].value for kind in KINDS])
+    def _over_plans(self, place: CellIndex) -> np.ndarray:
+        return np.array([self.statistics.tables[f"{kind}_realignment_with_log_ratio"][place].value for kind in KINDS])
 
-    def _points(self, place: Place, cell: Cell) -> tuple[PlanPoint, ...]:
-        gain = gains(cell, 0, 0)[0]
-        best = self.numbers.choices[place].best
-        plans = self.numbers.plans(place[0]).plans
+    def _points(self, place: CellIndex, cell: Cell) -> tuple[PlanPoint, ...]:
+        ratios = log_ratios(cell, 0, 0)[0]
+        best = self.statistics.choices[place].best
+        plans = self.statistics.plans(place[0]).plans
         return tuple(
             PlanPoint(
                 drops=plan.drops,
                 norm=float(cell.realigned[0, at]),
                 distance=float(cell.realigned[1, at]),
-                gain=float(gain[at]),
+                log_ratio=float(ratios[at]),
                 greedy=at == best,
             )
             for at, plan in enumerate(plans)
@@ -147,39 +152,39 @@ class Drawing:
         )
 
     def _sizes(self) -> tuple[SizePoint, ...]:
-        """The mean gain of every model."""
-        table, found = self.claims.gain().main.table, []
+        """The mean log ratio of every model."""
+        table, found = self.claims.measure("log_ratio").main.table, []
         for model, name in enumerate(self.grid.models):
             mine: dict[int, list[float]] = {}
             for place, one in table.items():
                 if place[0] == model:
                     mine.setdefault(place[1], []).append(one.value)
             if mine:
-                gain = float(np.mean([np.mean(values) for values in mine.values()]))
-                found.append(SizePoint(model=name, parameters=int(self.grid.parameters[model]), gain=gain))
+                mean = float(np.mean([np.mean(values) for values in mine.values()]))
+                found.append(SizePoint(model=name, parameters=int(self.grid.parameters[model]), log_ratio=mean))
         return tuple(found)
 
     def _line(self) -> tuple[LinePoint, ...]:
         """The regression line at every size, where there are several."""
         known = sizes(self.grid)
-        found = {at: self.claims.line(at, "same").main.estimate() for at in known} if len(known) > 1 else {}
-        return tuple(LinePoint(parameters=int(at), gain=gain) for at, gain in found.items() if gain)
+        found = {at: self.claims.line_at(at).main.estimate() for at in known} if len(known) > 1 else {}
+        return tuple(LinePoint(parameters=int(at), log_ratio=value) for at, value in found.items() if value)
 
 
 def _alone(plans: Plans, cell: Cell) -> np.ndarray:
-    """Gain of dropping each layer alone, (layer,), NaN where it cannot be."""
+    """Log ratio of dropping each layer alone, (layer,), NaN where it cannot be."""
     layers, places = plans.singles
     found = np.full(plans.kept.shape[1], np.nan)
-    found[layers] = gains(cell, 0, 0)[0, places]
+    found[layers] = log_ratios(cell, 0, 0)[0, places]
     return found
 
 
-def _tiles(kind: str, along: np.ndarray, gain: np.ndarray) -> list[HeatTile]:
-    """One kind of shift, from shares of shape (kind of profile, layer) and gains of shape (layer,)."""
+def _tiles(kind: str, along: np.ndarray, ratios: np.ndarray) -> list[HeatTile]:
+    """One kind of shift, from shares of shape (kind of profile, layer) and log ratios of shape (layer,)."""
     found = []
     for layer, (norm, distance) in enumerate(along.T.tolist()):
-        dropped = float(gain[layer]) if np.isfinite(gain[layer]) else None
-        found.append(HeatTile(kind=kind, layer=layer, norm=norm, distance=distance, gain=dropped))
+        dropped = float(ratios[layer]) if np.isfinite(ratios[layer]) else None
+        found.append(HeatTile(kind=kind, layer=layer, norm=norm, distance=distance, log_ratio=dropped))
     return found
 
 
@@ -199,8 +204,8 @@ def _profile(kind: str, signed: np.ndarray) -> list[ProfilePoint]:
 
 
 def _interval(values: np.ndarray) -> tuple[float, float] | None:
-    """95 % t-interval of a mean; None from fewer than three values or where all are the same."""
-    if len(values) < FEWEST_MODELS or not np.ptp(values):
+    """95 % t-interval of a mean; None of too few values or where all are the same."""
+    if len(values) < MIN_VALUES or not np.ptp(values):
         return None
     low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
     return float(low), float(high)

@@ -1,6 +1,6 @@
-"""What plans gain on one cell: which plan a search on its search prompts finds, and what plans do to the error on others.
+"""What plans bring on one cell: which plan a search on its search prompts finds, and what plans do to the error on others.
 
-A gain is ln(error of the full model / error of the plan), above 0 where the plan is better; a plan is named by its place
+A log ratio is ln(error of the full model / error of the plan), above 0 where the plan is better; a plan is named by its place
 among all plans of the cell.
 """
 
@@ -19,7 +19,7 @@ from tapioca.search.greedy import Greedy
 from tapioca.stats import resampled_means
 
 ERROR = Metric(name="error", kind="error")
-LABELS = (4, 8, 16, 32, 64, 128)
+PROMPT_COUNTS = (4, 8, 16, 32, 64, 128)
 """Numbers of search prompts that a search is tried with."""
 
 
@@ -106,7 +106,7 @@ def choose(plans: Plans, cell: Cell) -> Choice:
     search = plans.greedy(search_means(cell))
     if search.mildest is None:
         raise ValueError(f"no layer of {cell.where.model} can be dropped, so nothing can be searched")
-    few = {count: search_means(cell, count) for count in LABELS if count <= cell.search.shape[1]}
+    few = {count: search_means(cell, count) for count in PROMPT_COUNTS if count <= cell.search.shape[1]}
     rounds = [(search.full,), *(tuple(trial.plan for trial in found.trials) for found in search.rounds)]
     return Choice(
         best=plans.place[search.best.plan],
@@ -126,8 +126,8 @@ def search_means(cell: Cell, count: int | None = None) -> np.ndarray:
     return means
 
 
-def gains(cell: Cell, draws: int, seed: int) -> np.ndarray:
-    """Test gains of every plan, and those of resampled groups of prompts, the same for all plans.
+def log_ratios(cell: Cell, draws: int, seed: int) -> np.ndarray:
+    """Test log ratios of every plan, and those of resampled groups of prompts, the same for all plans.
 
     Returns:
         (1 + draw, plan).
@@ -136,15 +136,15 @@ def gains(cell: Cell, draws: int, seed: int) -> np.ndarray:
         DataError: an error is not above 0, so that there is no ratio of it.
     """
     try:
-        return log_gains(cell.test, cell.weights, cell.groups, 0, draws, seed)
+        return log_ratios_over(cell.test, cell.weights, cell.groups, 0, draws, seed)
     except DataError as error:
         raise DataError(f"{cell.where.model} on {cell.where.task}: {error}") from error
 
 
-def log_gains(
+def log_ratios_over(
     scores: np.ndarray, weights: np.ndarray, groups: np.ndarray, full: int, draws: int, seed: int
 ) -> np.ndarray:
-    """Gains of rows of scores over one of them, (1 + draw, row).
+    """Log ratios of rows of scores over one of them, (1 + draw, row).
 
     Args:
         scores: negated errors, (row, example).
@@ -158,7 +158,7 @@ def log_gains(
     """
     errors = -resampled_means(scores, weights, groups.tolist(), draws, seed)
     if not (errors > 0).all():
-        raise DataError(f"gains are ratios of errors, which must be above 0; the smallest mean is {errors.min():.3g}")
+        raise DataError(f"log ratios are of errors, which must be above 0; the smallest mean is {errors.min():.3g}")
     logs = np.log(errors)
     found: np.ndarray = logs[:, full, None] - logs
     return found

@@ -9,10 +9,7 @@ import numpy as np
 from tapioca.lab.study.cell import Cell, Dose
 from tapioca.records.study import Setting
 
-FEWEST_MODELS = 3
-"""Models without which nothing is said of models: no verdict, no interval over them."""
-
-Place = tuple[int, int, int]
+CellIndex = tuple[int, int, int]
 """Places of a model, a kind and a strength; what has no kind stands at kind 0, strength 0."""
 
 

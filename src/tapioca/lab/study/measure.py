@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tapioca.lab.study.grid import Grid
-from tapioca.lab.study.numbers import Table
+from tapioca.lab.study.numbers import StatTable
 from tapioca.lab.study.pool import Drawn, resample
 from tapioca.records import Estimate, Finding, OfKind, OfSize, Pooled, Unit
 from tapioca.stats import holm, resampled_interval, resampled_p
@@ -32,7 +32,7 @@ class Measure:
         name, unit, decides: as in `Finding`.
         grid: the setting.
         table: the numbers.
-        how: of the intervals.
+        resampling: of the intervals.
         shifted: whether it has kinds of shift; what has none stands at kind 0.
         reduce: what is taken of the table and its resamples, (1 + draw,).
         is_mean: whether that is the mean, so that sizes have one each.
@@ -42,13 +42,17 @@ class Measure:
     name: str
     unit: Unit
     grid: Grid
-    table: Table
-    how: Resampling
+    table: StatTable
+    resampling: Resampling
     decides: bool = True
     shifted: bool = True
     reduce: Reduce = field(default=Drawn.mean)
     is_mean: bool = True
     within: tuple[float, float] = (-np.inf, np.inf)
+
+    def reduced(self, reduce: Reduce) -> Measure:
+        """Something else than the mean of the same numbers."""
+        return replace(self, reduce=reduce, is_mean=False)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -97,7 +101,7 @@ class Measure:
         for place, found in there.items():
             if draws is not None and found.draws is not None:
                 draws[place] = np.resize(found.draws, draws.shape[-1])
-        drawn = resample(values, draws, self.how.draws, self.how.seed)
+        drawn = resample(values, draws, self.resampling.draws, self.resampling.seed)
         return None if drawn is None else np.clip(drawn.widened(self.reduce(drawn)), *self.within)
 
     def pooled(self) -> Pooled | None:

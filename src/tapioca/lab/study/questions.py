@@ -7,29 +7,31 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tapioca.geometry.profiles import KINDS
 from tapioca.lab.baselines import gap_closed, skill
 from tapioca.lab.study.cell import Cell
-from tapioca.lab.study.claims import BEND, GAIN, Claims
-from tapioca.lab.study.gains import LABELS
+from tapioca.lab.study.claims import Claims
+from tapioca.lab.study.gains import PROMPT_COUNTS
 from tapioca.lab.study.measure import Measure, interval
-from tapioca.lab.study.numbers import Numbers
+from tapioca.lab.study.numbers import CellStatistics, log_ratio_from
 from tapioca.records import TRUTHS, Computed, Estimate, KindSkill, KindSummary, Labelled
+from tapioca.records.study_measures import LOG_RATIO
 from tapioca.records.tree import layers_computed
 
 
 def summaries(claims: Claims) -> tuple[KindSummary, ...]:
     """Q1 and the counts of Q3, kind by kind."""
-    grid, told = claims.numbers.grid, claims.numbers.told
-    gain = claims.gain()
-    norm, distance = (claims.measure(kind, f"{kind} excess", BEND) for kind in ("norm", "distance"))
+    grid, labelled = claims.statistics.grid, claims.statistics.labels
+    log_ratio = claims.measure("log_ratio")
+    norm, distance = (claims.measure(f"{kind}_excess") for kind in KINDS)
     found = []
     for at, kind in enumerate(grid.kinds):
-        truths = [one.truth for place, one in told.items() if place[1] == at]
+        truths = [label.truth for place, label in labelled.items() if place[1] == at]
         found.append(
             KindSummary(
                 kind=kind,
                 control=kind in grid.setting.controls,
-                gain=gain.of(kind).pooled(),
+                log_ratio=log_ratio.of(kind).pooled(),
                 norm=norm.of(kind).pooled(),
                 distance=distance.of(kind).pooled(),
                 truths={truth: truths.count(truth) for truth in TRUTHS},
@@ -38,12 +40,12 @@ def summaries(claims: Claims) -> tuple[KindSummary, ...]:
     return tuple(found)
 
 
-def computed(numbers: Numbers) -> tuple[Computed, ...]:
+def computed(statistics: CellStatistics) -> tuple[Computed, ...]:
     """Q2: layers computed for one prompt by greedy and for the whole space, means over all searches and models."""
-    choices = [*numbers.reference.values(), *numbers.choices.values()]
+    choices = [*statistics.reference.values(), *statistics.choices.values()]
     if not choices:
         return ()
-    spaces = [numbers.plans(model) for model in numbers.reference]
+    spaces = [statistics.plans(model) for model in statistics.reference]
     return (
         _computed("greedy", ((choice.tried, choice.tree, choice.scratch) for choice in choices)),
         _computed(
@@ -60,16 +62,16 @@ def _computed(search: Literal["greedy", "all plans"], counts: Iterable[tuple[flo
 
 def labels(claims: Claims) -> tuple[Labelled, ...]:
     """Q2: what searches with few labelled prompts bring, beside the search with all."""
-    found, every = [], claims.gain().main
-    for count in LABELS:
-        few = claims.measure(f"gain found with {count} prompts", f"labels {count}", GAIN).main
-        if gain := few.estimate():
-            found.append(Labelled(prompts=count, gain=gain, share=_share(few, every)))
+    found, every = [], claims.measure("log_ratio").main
+    for count in PROMPT_COUNTS:
+        few = claims.of_table(log_ratio_from(count), LOG_RATIO).main
+        if log_ratio := few.estimate():
+            found.append(Labelled(prompts=count, log_ratio=log_ratio, share=_share(few, every)))
     return tuple(found)
 
 
 def _share(few: Measure, every: Measure) -> Estimate | None:
-    """One gain as a share of another that lies above 0, of the same resamples of models and kinds."""
+    """One log ratio as a share of another that lies above 0, of the same resamples of models and kinds."""
     part, whole = few.resampled(), every.resampled()
     if part is None or whole is None or interval(whole[np.isfinite(whole)])[0] <= 0:
         return None
@@ -77,19 +79,19 @@ def _share(few: Measure, every: Measure) -> Estimate | None:
     return Estimate(value=float(drawn[0]), ci95=interval(drawn))
 
 
-def skills(numbers: Numbers) -> tuple[KindSkill, ...]:
+def skills(statistics: CellStatistics) -> tuple[KindSkill, ...]:
     """Skill, the gap to ridge and what is tail only, kind by kind; empty outside of the lab."""
     found = []
-    for at, kind in enumerate(numbers.grid.kinds):
+    for at, kind in enumerate(statistics.grid.kinds):
         cells = {
             (model, where, strength): cell
-            for model, where, some in numbers.grid.pairs()
+            for model, where, some in statistics.grid.pairs()
             for strength, cell in enumerate(some)
             if where == at and cell.baselines.shape[1]
         }
         if cells:
-            rows = [_skill(cell, numbers.choices[place].best) for place, cell in cells.items()]
-            found.append(_summary(kind, kind in numbers.grid.setting.controls, rows))
+            rows = [_skill(cell, statistics.choices[place].best) for place, cell in cells.items()]
+            found.append(_summary(kind, kind in statistics.grid.setting.controls, rows))
     return tuple(found)
 
 
@@ -121,28 +123,28 @@ def _summary(kind: str, control: bool, rows: list[dict[str, float]]) -> KindSkil
     )
 
 
-def rows(numbers: Numbers) -> list[dict[str, Any]]:
+def rows(statistics: CellStatistics) -> list[dict[str, Any]]:
     """Q3: every OOD cell for a judge without labels: its evidence, and what it truly is.
 
     Returns:
         One entry for each: model, parameters, setting, kind, control, strength, task, evidence (in the order of
-        `Cell.evidence`), truth, gain, its ci95, and the ceiling of all plans' gains.
+        `Cell.evidence`), truth, log_ratio, its ci95, and the ceiling of those of all plans.
     """
     found = []
-    for model, kind, cells in numbers.grid.pairs():
+    for model, kind, cells in statistics.grid.pairs():
         for strength, cell in enumerate(cells):
-            told = numbers.told[model, kind, strength]
+            label = statistics.labels[model, kind, strength]
             found.append(
                 {
                     "model": cell.where.model,
                     "parameters": cell.where.parameters,
                     "setting": cell.where.setting,
                     "kind": cell.where.kind,
-                    "control": cell.where.kind in numbers.grid.setting.controls,
+                    "control": cell.where.kind in statistics.grid.setting.controls,
                     "strength": strength,
                     "task": cell.where.task,
                     "evidence": cell.evidence.tolist(),
-                    **vars(told),
+                    **vars(label),
                 }
             )
     return found

@@ -1,82 +1,91 @@
 """Rules of claims: conditions on intervals, what they come to, and the sentence that says why.
 
 A claim is supported where all its conditions for that hold, not supported where one of the others does. Where both come
-true at once, as for a gain that is surely above 0 and surely below the margin, it is inconclusive.
+true at once, as for a log ratio that is surely above 0 and surely below the margin, it is inconclusive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from tapioca.lab.study.grid import FEWEST_MODELS
+import numpy as np
+
 from tapioca.lab.study.measure import Measure, interval, sizes
 from tapioca.records import Decision, KindDecision
 from tapioca.stats import LEVEL, holm
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class ConditionResult:
     """One condition tried.
 
     Attributes:
+        measure: what it is about.
         holds: whether it holds; False where nothing was measured.
-        p: two-sided bootstrap p-value of the bound it is about; 1 where nothing was measured.
-        said: the number, its interval and what was asked of it.
+        p: two-sided bootstrap p-value of its bound; 1 where nothing was measured, 0 where it is about no interval.
+        reason: the number, its interval and what was asked of it.
     """
 
+    measure: str
     holds: bool
     p: float
-    said: str
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
-class Bound:
-    """The condition that the whole 95 % interval of a measure lies above or below a number.
+class MeasuredCondition:
+    """A condition on a number: that its whole 95 % interval, or its mean at every model size, lies above or below a bound.
 
-    A number of fewer than three models fulfils none: its interval does not know how models differ.
+    A number of too few models fulfils none: its interval does not know how models differ. Nor does the mean of sizes where
+    there are not at least two.
+
+    Attributes:
+        measure: the number.
+        side, bound: where it must lie.
+        min_models: numbers of fewer decide nothing.
+        at: whether the interval is meant or the mean of each size.
     """
 
     measure: Measure
     side: Literal["above", "below"]
-    at: float = 0.0
+    bound: float
+    min_models: int
+    at: Literal["pooled", "every size"] = "pooled"
 
-    def judge(self, kind: str | None = None) -> Judged:
+    def judge(self, kind: str | None = None) -> ConditionResult:
         """Try it on all kinds but controls, or on one; what has no kinds counts for each."""
         measure = self.measure.of(kind) if kind and self.measure.shifted else self.measure.main
+        return self._judge_sizes(measure) if self.at == "every size" else self._judge_interval(measure)
+
+    def _judge_interval(self, measure: Measure) -> ConditionResult:
         drawn = measure.drawn()
-        asked = f"{self.side} {self.at:.3g}"
         if drawn is None:
-            return Judged(False, 1.0, f"{measure.name}: not measured")
+            return ConditionResult(measure.name, False, 1.0, f"{measure.name}: not measured")
         low, high = interval(drawn)
-        said = f"{measure.name} {drawn[0]:+.3f} [{low:+.3f}, {high:+.3f}]"
-        if measure.models < FEWEST_MODELS:
-            return Judged(False, 1.0, f"{said}, of too few models ({measure.models})")
-        holds = low > self.at if self.side == "above" else high < self.at
-        wrong = drawn[1:] <= self.at if self.side == "above" else drawn[1:] >= self.at
-        p = min(1.0, 2 * (int(wrong.sum()) + 1) / len(drawn))
-        return Judged(holds, p, f"{said}, {'' if holds else 'not '}{asked}")
+        number = f"{measure.name} {drawn[0]:+.3f} [{low:+.3f}, {high:+.3f}]"
+        if measure.models < self.min_models:
+            return ConditionResult(measure.name, False, 1.0, f"{number}, of too few models ({measure.models})")
+        holds = self._holds(low if self.side == "above" else high)
+        wrong = drawn[1:] <= self.bound if self.side == "above" else drawn[1:] >= self.bound
+        p = min(1.0, 2 * (int(np.sum(wrong)) + 1) / len(drawn))
+        return ConditionResult(measure.name, holds, p, f"{number}, {'' if holds else 'not '}{self._asked}")
 
-
-@dataclass(frozen=True, eq=False)
-class EverySize:
-    """The condition that a mean is above 0 at every model size, of which there are at least two."""
-
-    measure: Measure
-
-    def judge(self, kind: str | None = None) -> Judged:
-        """Try it on all kinds but controls, or on one."""
-        measure = self.measure.of(kind) if kind else self.measure.main
+    def _judge_sizes(self, measure: Measure) -> ConditionResult:
         rows, wanted = measure.sizes(None), len(sizes(measure.grid))
         if wanted < 2 or len(rows) < wanted:
-            return Judged(False, 1.0, f"{measure.name}: {len(rows)} model size{'s' * (len(rows) != 1)} measured")
-        above = sum(row.sign == "+" for row in rows)
-        holds = above == len(rows)
-        return Judged(holds, 0.0, f"{measure.name} above 0 at {above} of {len(rows)} sizes")
+            reason = f"{measure.name}: {len(rows)} model size{'s' * (len(rows) != 1)} measured"
+            return ConditionResult(measure.name, False, 1.0, reason)
+        count = sum(self._holds(row.value.value) for row in rows)
+        reason = f"{measure.name} {self._asked} at {count} of {len(rows)} sizes"
+        return ConditionResult(measure.name, count == len(rows), 0.0, reason)
 
+    def _holds(self, value: float) -> bool:
+        return value > self.bound if self.side == "above" else value < self.bound
 
-Condition = Bound | EverySize
+    @property
+    def _asked(self) -> str:
+        return f"{self.side} {self.bound:.3g}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,49 +93,59 @@ class Ruling:
     """What a rule comes to.
 
     Attributes:
+        decision: the verdict.
+        results: of the conditions that decided, or that kept it from being decided.
         p: of each side of the rule; all conditions must hold for the one, and one of several for the other.
     """
 
     decision: Decision
-    reason: str
+    results: tuple[ConditionResult, ...]
     p: dict[Decision, float]
+
+    @property
+    def reason(self) -> str:
+        """Why, with the numbers."""
+        return "; ".join(dict.fromkeys(result.reason for result in self.results))
+
+    @property
+    def told_by(self) -> tuple[str, ...]:
+        """The measures behind it."""
+        return tuple(dict.fromkeys(result.measure for result in self.results))
 
 
 @dataclass(frozen=True, eq=False)
-class Conditions:
-    """A claim's rule.
+class MeasuredRule:
+    """A claim's rule and its numbers.
 
     Attributes:
         supported: all of these.
         not_supported: one of these.
     """
 
-    supported: tuple[Condition, ...]
-    not_supported: tuple[Condition, ...]
+    supported: tuple[MeasuredCondition, ...]
+    not_supported: tuple[MeasuredCondition, ...]
 
     def judge(self, kind: str | None = None) -> Ruling:
         """Try the rule on all kinds but controls, or on one."""
-        good, bad = ([one.judge(kind) for one in side] for side in (self.supported, self.not_supported))
-        yes, no = all(one.holds for one in good), any(one.holds for one in bad)
-        if yes and no:
-            decision: Decision = "inconclusive"
-            telling = [*good, *(one for one in bad if one.holds)]
-        elif yes or no:
-            decision = "supported" if yes else "not supported"
-            telling = good if yes else [one for one in bad if one.holds]
-        else:
-            decision, telling = "inconclusive", [one for one in good if not one.holds]
+        good, bad = ([condition.judge(kind) for condition in side] for side in (self.supported, self.not_supported))
         p: dict[Decision, float] = {
-            "supported": max(one.p for one in good),
-            "not supported": min(1.0, len(bad) * min((one.p for one in bad), default=1.0)),
+            "supported": max((result.p for result in good), default=1.0),
+            "not supported": min(1.0, len(bad) * min((result.p for result in bad), default=1.0)),
         }
-        return Ruling(decision, "; ".join(dict.fromkeys(one.said for one in telling)), p)
+        yes, against = bool(good) and all(result.holds for result in good), [result for result in bad if result.holds]
+        if yes and against:
+            return Ruling("inconclusive", (*good, *against), p)
+        if yes:
+            return Ruling("supported", tuple(good), p)
+        if against:
+            return Ruling("not supported", tuple(against), p)
+        return Ruling("inconclusive", tuple(result for result in good if not result.holds), p)
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds its measures have numbers of, controls left out."""
-        found = [kind for one in (*self.supported, *self.not_supported) for kind in one.measure.kinds]
-        return tuple(dict.fromkeys(found))
+        conditions = (*self.supported, *self.not_supported)
+        return tuple(dict.fromkeys(kind for condition in conditions for kind in condition.measure.kinds))
 
     def by_kind(self, unjudged: dict[str, str]) -> tuple[KindDecision, ...]:
         """The rule on each kind alone; p-values are corrected over kinds, and a decision needs one below 5 %.
@@ -147,19 +166,9 @@ class Conditions:
 
     def _kind(self, kind: str, ruling: Ruling, p: dict[Decision, float], unjudged: str) -> KindDecision:
         p_holm = p["supported"] if ruling.decision == "inconclusive" else p[ruling.decision]
+        decision, reason = ruling.decision, ruling.reason
         if unjudged:
-            ruling = replace(ruling, decision="inconclusive", reason=f"{unjudged}; {ruling.reason}")
-        elif ruling.decision != "inconclusive" and p_holm >= 1 - LEVEL:
-            reason = f"{ruling.reason}, but p = {p_holm:.3f} after Holm's correction over kinds"
-            ruling = replace(ruling, decision="inconclusive", reason=reason)
-        return KindDecision(kind=kind, decision=ruling.decision, reason=ruling.reason, p_holm=p_holm)
-
-
-def all_above(measures: Sequence[Measure], at: float = 0.0) -> tuple[Bound, ...]:
-    """Bounds below which no interval may reach."""
-    return tuple(Bound(measure, "above", at) for measure in measures)
-
-
-def all_below(measures: Sequence[Measure], at: float = 0.0) -> tuple[Bound, ...]:
-    """Bounds above which no interval may reach."""
-    return tuple(Bound(measure, "below", at) for measure in measures)
+            decision, reason = "inconclusive", f"{unjudged}; {reason}"
+        elif decision != "inconclusive" and p_holm >= 1 - LEVEL:
+            decision, reason = "inconclusive", f"{reason}, but p = {p_holm:.3f} after Holm's correction over kinds"
+        return KindDecision(kind=kind, decision=decision, reason=reason, p_holm=p_holm)

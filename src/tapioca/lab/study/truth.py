@@ -1,4 +1,4 @@
-"""What a cell truly is, told with its labels: in distribution, distorted, misaligned or undecided (Q3)."""
+"""What a cell truly is by its labels: in distribution, distorted, misaligned or undecided (Q3)."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from tapioca.stats import resampled_interval
 
 
 @dataclass(frozen=True)
-class Told:
+class CellLabel:
     """What a cell truly is.
 
     Attributes:
         truth: the class.
-        gain: held-out gain of greedy's plan.
+        log_ratio: held out, of greedy's plan.
         ci95: its interval over prompts.
-        ceiling: simultaneous 95 % upper bound on the held-out gain of every plan that drops something.
+        ceiling: simultaneous 95 % upper bound on the held-out log ratio of every plan that drops something.
     """
 
     truth: Truth
-    gain: float
+    log_ratio: float
     ci95: tuple[float, float]
     ceiling: float
 
 
-def tell(cell: Cell, rows: np.ndarray, best: int, margin: float) -> Told:
-    """Class of a cell.
+def label_cell(cell: Cell, rows: np.ndarray, best: int, margin: float) -> CellLabel:
+    """Label a cell.
 
     - in distribution: neither deviation is above the 95th percentile of its null;
-    - distorted: one is, and the interval of greedy's plan's held-out gain lies above 0;
-    - misaligned: one is, and no plan's held-out gain can be as large as the margin;
+    - distorted: one is, and the interval of greedy's plan's held-out log ratio lies above 0;
+    - misaligned: one is, and no plan's held-out log ratio can be as large as the margin;
     - undecided: the rest.
 
     A changed rule that shows in no input is in distribution to it.
 
     Args:
         cell: its geometry.
-        rows: test gains of every plan, the full model first, (1 + draw, plan).
+        rows: test log ratios of every plan, the full model first, (1 + draw, plan).
         best: place of greedy's plan.
-        margin: the gain held to be nothing.
+        margin: the log ratio held to be nothing.
     """
     ci95, ceiling = resampled_interval(rows[:, best]), simultaneous(rows[:, 1:])
     if not (cell.deviation[:, 0] > cell.null_upper).any():
@@ -51,17 +51,17 @@ def tell(cell: Cell, rows: np.ndarray, best: int, margin: float) -> Told:
         truth = "distorted"
     else:
         truth = "misaligned" if ceiling < margin else "undecided"
-    return Told(truth, float(rows[0, best]), ci95, ceiling)
+    return CellLabel(truth, float(rows[0, best]), ci95, ceiling)
 
 
 def simultaneous(rows: np.ndarray) -> float:
-    """95 % upper bound that holds for the largest of many gains, by the largest standardised error among resamples.
+    """95 % upper bound that holds for the largest of many log ratios, by the largest standardised error among resamples.
 
-    Each gain gets a bound in units of its own standard error, so that plans which wreck the model, whose gains are the
+    Each gets a bound in units of its own standard error, so that plans which wreck the model, whose log ratios are the
     least certain, do not set the bound of the others.
 
     Args:
-        rows: (1 + draw, plan), the gains found and resampled ones.
+        rows: (1 + draw, plan), those found and resampled ones.
     """
     found, draws = rows[0], rows[1:]
     errors = draws.std(axis=0, ddof=1)

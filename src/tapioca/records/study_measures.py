@@ -1,0 +1,177 @@
+"""The numbers that a study's rules can be about, by the names that its file calls them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from tapioca.errors import UsageError, did_you_mean
+
+Unit = Literal[
+    "log ratio of errors", "mean |log ratio|", "rank correlation", "share", "accuracy", "log ratio per e-fold of size"
+]
+"""What a number is counted in: what plans bring in the first, deviations and realignments in the second, ranks among
+plans in shares."""
+LOG_RATIO: Unit = "log ratio of errors"
+DEVIATION: Unit = "mean |log ratio|"
+RANKS: Unit = "rank correlation"
+SLOPE: Unit = "log ratio per e-fold of size"
+LIMITS: dict[Unit, tuple[float, float]] = {
+    LOG_RATIO: (-inf, inf),
+    DEVIATION: (-inf, inf),
+    RANKS: (-1.0, 1.0),
+    SLOPE: (-inf, inf),
+    "share": (0.0, 1.0),
+    "accuracy": (0.0, 1.0),
+}
+"""What values cannot leave."""
+
+
+@dataclass(frozen=True)
+class MeasureSpec:
+    """One number over models, kinds of shift and strengths.
+
+    Attributes:
+        label: what it is called in sentences and tables.
+        unit: what it is counted in.
+        meaning: what the label alone does not say.
+        table: where its numbers of cells stand; empty where under its own name.
+        shifted: whether it has kinds of shift.
+        line: what it is of the regression line of the table on log parameters; empty where it is the table's mean.
+        optional: whether it exists only where the score stands in for an accuracy.
+        limits: what it cannot leave, where that is not said by the unit.
+    """
+
+    label: str
+    unit: Unit
+    meaning: str = ""
+    table: str = ""
+    shifted: bool = True
+    line: Literal["", "smallest", "largest", "slope"] = ""
+    optional: bool = False
+    limits: tuple[float, float] | None = None
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """What its values cannot leave."""
+        return self.limits or LIMITS[self.unit]
+
+
+def _of_profiles(
+    name: str, label: str, unit: Unit, meaning: str, limits: tuple[float, float] | None = None
+) -> dict[str, MeasureSpec]:
+    """The same of the norm and of the pairwise-distance profile; {} stands for which."""
+    return {
+        name.format(kind): MeasureSpec(label.format(kind), unit, meaning.format(profile), limits=limits)
+        for kind, profile in (("norm", "norm"), ("distance", "pairwise-distance"))
+    }
+
+
+MEASURES: dict[str, MeasureSpec] = {
+    "id_log_ratio": MeasureSpec("ID log ratio of greedy's plan searched on ID data", LOG_RATIO, shifted=False),
+    "id_log_ratio_nonempty": MeasureSpec(
+        "ID log ratio of the best plan that drops something", LOG_RATIO, "of greedy's search on ID data", shifted=False
+    ),
+    "log_ratio": MeasureSpec(
+        "OOD log ratio of greedy's plan", LOG_RATIO, "on OOD test prompts, of the plan searched on OOD search prompts"
+    ),
+    "id_log_ratio_of_ood_plan": MeasureSpec("what that plan does to ID prompts", LOG_RATIO),
+    "share_of_better_plans": MeasureSpec("share of plans of its size that gain more", "share"),
+    "log_ratio_of_its_size": MeasureSpec("mean log ratio of all plans of its size", LOG_RATIO),
+    "log_ratio_of_best_on_search": MeasureSpec(
+        "log ratio of the best of all plans on the search prompts", LOG_RATIO, "which greedy may not have tried"
+    ),
+    "accuracy": MeasureSpec("accuracy of the full model", "accuracy", "on OOD test prompts", optional=True),
+    "accuracy_of_plan": MeasureSpec("accuracy under that plan", "accuracy", "on OOD test prompts", optional=True),
+    **_of_profiles(
+        "{}_excess",
+        "{} deviation less its null",
+        DEVIATION,
+        "of the OOD {} profile from the ID one, less the mean of its size-matched ID-against-ID null",
+    ),
+    **_of_profiles(
+        "{}_realignment",
+        "{} realignment by greedy's plan",
+        DEVIATION,
+        "deviation of the {} profile before minus after, over the layers kept, where the plan drops something",
+    ),
+    **_of_profiles(
+        "{}_realignment_with_log_ratio",
+        "{} realignment with log ratio over all plans of its size",
+        RANKS,
+        "over plans, of what each takes from the deviation of the {} profile with its log ratio",
+    ),
+    **_of_profiles(
+        "{}_share_along_stream",
+        "{} share along the stream with log ratio over layers",
+        RANKS,
+        "over layers, of what the deviation of the {} profile grows by inside each, in the unpruned stream, with the log "
+        "ratio of dropping it alone",
+    ),
+    **_of_profiles(
+        "{}_share_by_removal",
+        "{} share by removal with log ratio over layers",
+        RANKS,
+        "the same, a layer's share being what the deviation of the {} profile loses without it",
+    ),
+    "log_ratio_with_strength": MeasureSpec(
+        "log ratio of a plan searched anew with strength", RANKS, "over strengths, ID data among them as strength 0"
+    ),
+    **_of_profiles("{}_deviation_with_strength", "{} deviation with strength", RANKS, "the same for the {} profile"),
+    "fixed_log_ratio_with_strength": MeasureSpec("log ratio of the fixed plan with strength", RANKS),
+    "fixed_log_ratio": MeasureSpec(
+        "log ratio of the fixed plan", LOG_RATIO, "that was searched at one strength and is used at all"
+    ),
+    "tuned_log_ratio": MeasureSpec(
+        "log ratio on shifted data after tuning on them", LOG_RATIO, "of a plan searched anew after it"
+    ),
+    "control_log_ratio": MeasureSpec(
+        "log ratio on shifted data of models tuned on ID data", LOG_RATIO, "equally long, the plan searched anew"
+    ),
+    "control_less_tuned_log_ratio": MeasureSpec("log ratio of the control less that after tuning", LOG_RATIO),
+    "former_id_log_ratio": MeasureSpec("log ratio on former ID data after tuning on shifted data", LOG_RATIO),
+    **_of_profiles(
+        "former_{}_excess",
+        "{} deviation of former ID data less its null",
+        DEVIATION,
+        "in the {} profile of models tuned on shifted data",
+    ),
+    **_of_profiles(
+        "error_with_{}_over_scales",
+        "error with {} deviation over scales",
+        RANKS,
+        "over scales from 0 to 1 of the layers of greedy's plan, of the error with the deviation of the {} profile",
+    ),
+    **_of_profiles(
+        "error_with_{}_less_random",
+        "the same for {} less that of random sets",
+        RANKS,
+        "sets of as many layers, the {} profile",
+        limits=(-2.0, 2.0),
+    ),
+    **_of_profiles("error_with_{}_of_random", "the same for {} of random sets", RANKS, "the {} profile"),
+    "line_at_smallest": MeasureSpec(
+        "regression line of the log ratio at the smallest size",
+        LOG_RATIO,
+        "of the OOD log ratio of greedy's plan on the logarithm of the number of parameters",
+        table="log_ratio",
+        line="smallest",
+    ),
+    "line_at_largest": MeasureSpec(
+        "regression line of the log ratio at the largest size", LOG_RATIO, table="log_ratio", line="largest"
+    ),
+    "line_slope": MeasureSpec("slope of that line", SLOPE, table="log_ratio", line="slope"),
+}
+"""By name; numbers of cells stand in tables of the same names."""
+
+
+def measure_spec(name: str) -> MeasureSpec:
+    """The measure of one name.
+
+    Raises:
+        UsageError: there is none; the message names the nearest one.
+    """
+    if name not in MEASURES:
+        raise UsageError(f"unknown measure '{name}'; {did_you_mean(name, MEASURES)}")
+    return MEASURES[name]
