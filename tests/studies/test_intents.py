@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import intents
@@ -30,15 +29,6 @@ REQUESTS = {
 }
 REAL = {"id": ("typing", 0.0), "typing": ("typing", 0.2), "cut": ("truncation", 0.6)}
 SCOPE = ["who won the game", "how old is the moon"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Over matrices this small, two threads mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
