@@ -153,10 +153,8 @@ def run_tune(tuning: Tuning) -> None:
     tokenizer.save_pretrained(training.out)
     finish(training, model, record)
     (training.out / "training.pt").unlink()  # three times as large as the model
-    Console().print(
-        f"{record['test_accuracy']:.1%} of the test requests are answered rightly; wrote {training.out}",
-        highlight=False,
-    )
+    right = f"{record['test_accuracy']:.1%} of the test requests are answered rightly"
+    Console(soft_wrap=True, highlight=False).print(f"{right}; wrote {training.out}")
 
 
 def run_drift(drifting: Drifting) -> None:
@@ -170,7 +168,7 @@ def run_drift(drifting: Drifting) -> None:
     write_text(drifting.out, rows.to_json(orient="records", lines=True, force_ascii=False))
     missing = len(requests) - len(rows)
     note = f"; left out {missing} that say the same as another one" if missing else ""
-    Console().print(f"wrote {drifting.out}: {len(rows)} requests{note}", highlight=False)
+    Console(soft_wrap=True, highlight=False).print(f"wrote {drifting.out}: {len(rows)} requests{note}")
 
 
 run_drift.__doc__ = (

@@ -143,7 +143,7 @@ def test_what_is_tuned_is_what_tapioca_asks(
     assert not (out / "training.pt").exists()
     with pytest.raises(SystemExit, match="0"):
         run(monkeypatch, "drift", "--data", data, "--out", tmp_path / "new" / "id.jsonl")
-    assert capsys.readouterr().out.replace("\n", "").endswith("id.jsonl: 12 requests")
+    assert capsys.readouterr().out.endswith("id.jsonl: 12 requests\n")
     loaded = load(out)
     assert loaded.model.config.id2label == {0: "alarm", 1: "balance", 2: "translate"}
     task = read_task(str(tmp_path / "new" / "id.jsonl"), loaded, {})
