@@ -4,6 +4,7 @@
     ├── UsageError            the request is wrong: an option, a name, a value
     │   ├── ModelError        a model cannot be loaded, found its way in, or edited
     │   ├── DataError         a file or a task cannot be read or used
+    │   │   └── RowError      one row of a file cannot be used
     │   └── StoreError        a run folder cannot be read, written or continued
     ├── NonFiniteError        NaN or infinity where a number must be; names the layer
     └── ExportError           a checkpoint was refused or does not equal the live plan
@@ -32,6 +33,18 @@ class ModelError(UsageError):
 
 class DataError(UsageError):
     """A data file or task cannot be read or used."""
+
+
+class RowError(DataError):
+    """One row of a file cannot be used; the others may.
+
+    Attributes:
+        reason: what is wrong with it in words that fit other rows too, by which such rows are counted.
+    """
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason
 
 
 class StoreError(UsageError):

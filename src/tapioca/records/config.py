@@ -62,8 +62,19 @@ class DataConfig(Request):
     )
     continuation: str | None = Field(default=None, description="Jinja2 template of an answer over {{ choice }}.")
     label: tuple[str, ...] = Field(default=(), description="Answer token of a label task, in order. Repeatable.")
+    answers: Literal["choice", "label", "index", "letter"] | None = Field(
+        default=None,
+        description="How the right choice is given: its text, the label the row gives it, its index from 0, or its letter; found out over all rows by default.",
+    )
     normalize: Literal["none", "tokens", "characters", "bytes"] | None = Field(
         default=None, description="What a choice's log-likelihood is divided by; characters by default."
+    )
+
+    skip_bad_rows: bool = Field(
+        default=False, description="Leave out rows that cannot be used, and count them; refused by default."
+    )
+    too_long: Literal["refuse", "skip"] = Field(
+        default="refuse", description="What becomes of rows longer than the model can read; those skipped are counted."
     )
 
     search_share: float = Field(
@@ -101,7 +112,10 @@ class DataConfig(Request):
             "template": self.template,
             "continuation": self.continuation,
             "labels": self.label,
+            "answers": self.answers,
             "normalize": self.normalize,
+            "skip_bad_rows": self.skip_bad_rows or None,
+            "too_long": None if self.too_long == "refuse" else self.too_long,
         }
         return {name: value for name, value in said.items() if value is not None and value != {} and value != ()}
 

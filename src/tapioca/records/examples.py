@@ -37,7 +37,8 @@ class Example:
         group: examples of one group are never split between search and test.
         rows: the sequences to read, for instance one per choice.
         prompt: what comes before any answer; hidden states are taken at its last token.
-        gold: index of the right row or label; None where there are none.
+        gold: index of the right row or label, the first where several are right; None where there are none.
+        also: indices of the other right ones.
         answer: the right answer as a person reads it, where the model writes it or has an output for it.
         label: what splits are stratified by; empty for none.
         weight: share in averages (tokens of a window of text); 1 for questions.
@@ -57,6 +58,12 @@ class Example:
     chance: float | None = None
     content: str = ""
     text: str = ""
+    also: tuple[int, ...] = ()
+
+    @property
+    def golds(self) -> tuple[int, ...]:
+        """Indices of all right rows or labels."""
+        return () if self.gold is None else (self.gold, *self.also)
 
     @property
     def length(self) -> int:

@@ -6,13 +6,13 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 
-from tapioca.errors import DataError
+from tapioca.errors import DataError, RowError
 from tapioca.records import Answer, Example, Metric, Row
 from tapioca.tasks.opening import shared_opening
 
@@ -28,6 +28,7 @@ class Task(ABC):
         notes: what was guessed, one line each, to be said aloud.
         opening: number of tokens that all rows begin with, worth being read once for all of them; else 0. Found when
             the task is made, and kept by parts of it.
+        skipped: how many rows of the file were left out, by reason.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Task(ABC):
     metric: Metric
     notes: tuple[str, ...] = ()
     opening: int = -1
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     classifies: ClassVar[bool] = False
     """Whether the outputs read are those of a classification head, one set for a whole text."""
@@ -124,7 +126,8 @@ class Task(ABC):
 def example_digest(example: Example) -> str:
     """Names an example by its id, what the model reads for it, and what is right."""
     read = rows_digest((*example.rows, Row(inputs=example.prompt, targets=())))
-    return f"{example.id} {example.gold} {example.answer} {read}"
+    also = f" also {example.also}" if example.also else ""
+    return f"{example.id} {example.gold} {example.answer} {read}{also}"
 
 
 def rows_digest(rows: Sequence[Row]) -> str:
@@ -140,11 +143,11 @@ def field_or(fields: Mapping[str, Any], name: str, otherwise: str) -> str:
     """A field as text, or something else where it is missing or empty.
 
     Raises:
-        DataError: it is a list or an object.
+        RowError: it is a list or an object.
     """
     value = fields.get(name)
     if isinstance(value, (list, dict)):
-        raise DataError(f"field '{name}' must be a text or a number, got {value!r:.60}")
+        raise RowError(f"field '{name}' must be a text or a number, got {value!r:.60}", f"with a list as '{name}'")
     return otherwise if value is None or value == "" else str(value)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from tapioca.errors import DataError
+from tapioca.errors import DataError, RowError
 from tapioca.records import Example, Row
 from tapioca.tasks.base import Task, field_or, rows_digest
 from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, Choice, Label
 from tapioca.tasks.classify import Classify, Rate, classify_example
 from tapioca.tasks.generate import ANSWER_LOSS, EXACT_MATCH, Generate, generate_example
+from tapioca.tasks.gold import Golds
 from tapioca.tasks.perplexity import Perplexity, windows
 from tapioca.tasks.regress import Regression
 from tapioca.tasks.rows import Source
@@ -41,22 +42,25 @@ def task_class(kind: Kind, spec: TaskSpec, encoder: Encoder | None) -> Any:
     return partial(labelled[kind], metric=GOLD_LOSS if likely else ACCURACY)
 
 
-def build_example(kind: Kind, row: Source, spec: TaskSpec, encoder: Encoder) -> Example:
+def build_example(
+    kind: Kind, row: Source, spec: TaskSpec, encoder: Encoder, choices: Sequence[str] = (), golds: Golds = ()
+) -> Example:
     """An example of any kind that asks one question a row.
 
+    Args:
+        choices: what there is to choose from; nothing where the model writes or gives a number.
+        golds: indices of the right ones.
+
     Raises:
-        DataError: the template does not fit the row, the answer is none of the choices, or a text is too long.
+        RowError: the template does not fit the row, or a text is too long.
+        DataError: the labels of a task are not one token each, or the model has no classification head.
     """
     if kind == "generate":
         return generate_example(row, spec, encoder)
     if kind == "classify":
-        return classify_example(row, spec, encoder)
-    choices = _choices(row) if kind == "choice" else list(spec.labels)
-    if len(choices) < 2 or not all(choice.strip() for choice in choices):
-        raise DataError(
-            f"{row.where}: a label task needs at least two labels that are not empty (--label yes --label no), got {choices}"
-        )
-    gold = _gold(row, choices)
+        return classify_example(row, spec, encoder, golds)
+    if len(golds) == len(choices):
+        raise RowError(f"{row.where}: all {len(choices)} choices are right; one must be wrong", "with no wrong choice")
     text = render(spec.template or "", row.fields, row.where)
     answers = [render(spec.continuation, {**row.fields, "choice": choice}, row.where) for choice in choices]
     if len(set(answers)) < len(answers):
@@ -74,15 +78,16 @@ def build_example(kind: Kind, row: Source, spec: TaskSpec, encoder: Encoder) -> 
         )
     else:
         rows = (Row(inputs=tuple(pairs[0][0]), targets=_label_ids(pairs, answers, row.where)),)
-    content = f"{rows_digest(rows)}-{gold}"
+    content = f"{rows_digest(rows)}-{'-'.join(map(str, golds))}"
     return Example(
         id=field_or(row.fields, "id", content),
         group=field_or(row.fields, "group", content),
         rows=rows,
         prompt=tuple(pairs[0][0]),
-        gold=gold,
-        label=str(gold),
-        chance=1 / len(choices),
+        gold=golds[0],
+        also=golds[1:],
+        label=str(golds[0]),
+        chance=len(golds) / len(choices),
         content=content,
         text=text,
     )
@@ -92,12 +97,13 @@ def build_windows(row: Source, size: int, encoder: Encoder) -> list[Example]:
     """The windows of one document, as examples of one group weighted by their tokens."""
     text = row.fields["text"]
     if not isinstance(text, str) or not text.strip():
-        raise DataError(f"{row.where}: field 'text' must be some text, got {text!r:.60}")
+        raise RowError(f"{row.where}: field 'text' must be some text, got {text!r:.60}", "without text")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise DataError(
-            f"{row.where}: field 'text' holds half a character ({error.reason}); save it as UTF-8"
+        raise RowError(
+            f"{row.where}: field 'text' holds half a character ({error.reason}); save it as UTF-8",
+            "with half a character",
         ) from error
     ids, first = encoder.plain(text), encoder.prefix
     cut = windows(ids, first, min(size, encoder.max_length))
@@ -115,37 +121,6 @@ def build_windows(row: Source, size: int, encoder: Encoder) -> list[Example]:
         )
         for at, window in enumerate(cut)
     ]
-
-
-def _choices(row: Source) -> list[str]:
-    choices = row.fields["choices"]
-    if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c.strip() for c in choices):
-        raise DataError(f"{row.where}: field 'choices' must be a list of at least two texts, got {choices!r:.80}")
-    if len({choice.strip() for choice in choices}) < len(choices):
-        raise DataError(f"{row.where}: two choices are the same; they must differ")
-    return choices
-
-
-def _gold(row: Source, choices: list[str]) -> int:
-    """The index of the right choice, from its text, its 0-based index, or its letter."""
-    answer = row.fields["answer"]
-    if isinstance(answer, str) and answer in choices:
-        return choices.index(answer)
-    if isinstance(answer, int) and str(answer) in choices and choices.index(str(answer)) != answer:
-        raise DataError(
-            f"{row.where}: answer {answer} may be a choice or its index; write it as text to mean the choice"
-        )
-    if isinstance(answer, str) and len(answer) == 1 and answer.isascii() and answer.isalpha():
-        index = ord(answer.upper()) - ord("A")
-    elif isinstance(answer, int) and not isinstance(answer, bool):
-        index = answer
-    else:
-        index = int(answer) if isinstance(answer, str) and re.fullmatch("[0-9]{1,4}", answer) else -1
-    if not 0 <= index < len(choices):
-        raise DataError(
-            f"{row.where}: answer {answer!r:.60} is none of the {len(choices)} choices; expected a choice, its index from 0 or its letter"
-        )
-    return index
 
 
 def _length(normalize: str, answer: str, tokens: list[int]) -> float:

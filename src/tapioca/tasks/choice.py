@@ -65,14 +65,18 @@ class Label(OneOfSeveral):
 
 
 def label_answer(values: np.ndarray, example: Example, metric: Metric) -> Answer:
-    """Right if the gold value is the first maximum; NaN stays NaN, so that it is never ranked."""
-    gold = float(values[example.gold])
+    """Right if the first maximum is a gold value; NaN stays NaN, so that it is never ranked.
+
+    The likelihood is that of the likeliest gold answer.
+    """
+    golds = list(example.golds)
+    gold, wrong = float(values[golds].max()), np.delete(values, golds)
     if not np.isfinite(values).all():
         return Answer(float("nan"), gold)
     predicted = int(values.argmax())
     if metric.kind == "error":
         return Answer(gold, gold, predicted=predicted)
-    return Answer(float(predicted == example.gold), gold, tied=tied(values), predicted=predicted)
+    return Answer(float(predicted in golds), gold, tied=tied([gold, *wrong]), predicted=predicted)
 
 
 def tied(values: Sequence[float] | np.ndarray) -> bool:

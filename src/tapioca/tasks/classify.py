@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from tapioca.errors import DataError
+from tapioca.errors import RowError
 from tapioca.records import Answer, Example, Row
 from tapioca.tasks.base import field_or, rows_digest
 from tapioca.tasks.choice import OneOfSeveral, label_answer
+from tapioca.tasks.gold import Golds
 from tapioca.tasks.regress import Regression
 from tapioca.tasks.rows import Source
 from tapioca.tasks.spec import TaskSpec
@@ -50,55 +51,34 @@ class Rate(Regression):
         return list(logits[:, -1].double().cpu().numpy())
 
 
-def classify_example(row: Source, spec: TaskSpec, encoder: Encoder) -> Example:
+def classify_example(row: Source, spec: TaskSpec, encoder: Encoder, golds: Golds) -> Example:
     """A text and its label, or its number for a head of one output.
 
     Raises:
-        DataError: the model has no classification head, the label is none of its labels, or the text is too long.
+        RowError: the label is no number, or the text is empty or too long.
     """
-    if encoder.labels is None:
-        raise DataError(
-            f"{row.where}: kind: classify needs a model with a classification head (...ForSequenceClassification); "
-            "use kind: label for a language model"
-        )
+    names = encoder.labels or ()
     text = render(spec.template or "", row.fields, row.where)
     ids = encoder.text(text)
     if not ids:
-        raise DataError(f"{row.where}: the text is empty; expected some text")
+        raise RowError(f"{row.where}: the text is empty; expected some text", "without text")
     encoder.check_length(len(ids), row.where)
-    rates = len(encoder.labels) == 1
-    gold = None if rates else _gold(row, encoder.labels)
+    rates = len(names) == 1
     rows = (Row(inputs=tuple(ids), targets=(_number(row),) if rates else ()),)
-    content = f"{rows_digest(rows)}-{gold}"
+    content = f"{rows_digest(rows)}-{'-'.join(map(str, golds)) or None}"
     return Example(
         id=field_or(row.fields, "id", content),
         group=field_or(row.fields, "group", content),
         rows=rows,
         prompt=tuple(ids),
-        gold=gold,
-        answer=str(_number(row)) if gold is None else encoder.labels[gold],
-        label="" if gold is None else str(gold),
-        chance=None if rates else 1 / len(encoder.labels),
+        gold=None if rates else golds[0],
+        also=golds[1:],
+        answer=str(_number(row)) if rates else names[golds[0]],
+        label="" if rates else str(golds[0]),
+        chance=None if rates else len(golds) / len(names),
         content=content,
         text=text,
     )
-
-
-def _gold(row: Source, names: Sequence[str]) -> int:
-    """The index of the right label, from its name or its index from 0."""
-    label: Any = row.fields["label"]
-    index = int(label) if isinstance(label, int) or (isinstance(label, str) and label.isdecimal()) else -1
-    if isinstance(label, int) and str(label) in names and names.index(str(label)) != label:
-        raise DataError(f"{row.where}: label {label} may be a name or an index; write it as text to mean the name")
-    if isinstance(label, str) and label in names:
-        return list(names).index(label)
-    if isinstance(label, bool) or not 0 <= index < len(names):
-        known = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        raise DataError(
-            f"{row.where}: label {label!r:.60} is none of the model's {len(names)} labels ({known}); "
-            "expected a name or an index from 0"
-        )
-    return index
 
 
 def _number(row: Source) -> float:
@@ -109,5 +89,7 @@ def _number(row: Source) -> float:
     except (TypeError, ValueError):
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{row.where}: label {label!r:.60} is no number; the model's head gives one number")
+        raise RowError(
+            f"{row.where}: label {label!r:.60} is no number; the model's head gives one number", "without a number"
+        )
     return value

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from tapioca.errors import DataError
+from tapioca.records import Example
 from tapioca.tasks.base import Task, check_unique
 from tapioca.tasks.build import build_example, build_windows, task_class
 from tapioca.tasks.catalog import CATALOG
+from tapioca.tasks.gold import Golds, Question, find_golds
+from tapioca.tasks.questions import check_kind, no_choice, question_of, reading_of
 from tapioca.tasks.regress import prompt_example
 from tapioca.tasks.rows import Source, read_rows
+from tapioca.tasks.sieve import Sieve
 from tapioca.tasks.spec import Kind, TaskSpec, read_spec
 from tapioca.tasks.template import evaluate
 from tapioca.tasks.text import Encoder
@@ -54,29 +58,61 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task
     kind, notes = _kind(path, spec, rows[0], headed=bool(encoder and encoder.labels))
     if spec.chat and kind != "generate":
         raise DataError(f"{path}: chat is for kind: generate, this is a {kind} task; write its prompt as a template")
+    sieve = Sieve(str(path), spec.skip_bad_rows, spec.too_long == "skip")
     if kind == "regression":
-        examples = [prompt_example(row.fields, row.where) for row in rows]
+        examples = list(sieve.each(lambda row: prompt_example(row.fields, row.where), rows))
     elif encoder is None:
         raise DataError(f"{path} is a {kind} task over text, but the model has no tokenizer; expected fields x and y")
     elif kind == "perplexity":
         _require(rows, {"text"}, path)
-        examples = [window for row in rows for window in build_windows(row, spec.window, encoder)]
+        documents = sieve.each(lambda row: build_windows(row, spec.window, encoder), rows)
+        examples = [window for document in documents for window in document]
     else:
         template = _template(spec, rows[0], path, ("text",) if kind == "classify" else tuple(PROMPTS))
-        notes.append(
-            f"{path.name}: prompt {template!r}" + (f", answer {spec.continuation!r}" if kind == "choice" else "")
-        )
-        _require(rows, ASKED[kind], path)
-        merged = encoder.merged
-        examples = [build_example(kind, row, spec.model_copy(update={"template": template}), encoder) for row in rows]
-        if encoder.merged > merged:
-            notes.append(
-                f"{path.name}: in {encoder.merged - merged} answers a token reaches back into the prompt; start answers with a space"
-            )
+        spec = spec.model_copy(update={"template": template})
+        examples, said = _ask(kind, rows, spec, encoder, sieve, path)
+        notes += said
+    sieve.check(len(rows))
     if spec.note:
         notes.append(f"{name}: {spec.note}")
     check_unique(str(path), examples)
-    return task_class(kind, spec, encoder)(name=name, examples=tuple(examples), notes=tuple(notes))
+    return task_class(kind, spec, encoder)(
+        name=name, examples=tuple(examples), notes=tuple(notes), skipped=sieve.skipped
+    )
+
+
+def _ask(
+    kind: Kind, rows: Sequence[Source], spec: TaskSpec, encoder: Encoder, sieve: Sieve, path: Path
+) -> tuple[list[Example], list[str]]:
+    """The examples of a file that asks one question a row, and what to say about them."""
+    _require(rows, ASKED[kind], path)
+    prompt, merged = f"{path.name}: prompt {spec.template!r}", encoder.merged
+    if kind == "generate" or (kind == "classify" and len(encoder.labels or ()) == 1):
+        notes = [prompt]
+        examples = list(sieve.each(lambda row: build_example(kind, row, spec, encoder), rows))
+    else:
+        check_kind(kind, spec, encoder, rows[0].where)
+        pairs = list(sieve.each(lambda row: (row, question_of(row, kind, spec, encoder)), rows))
+        found = find_golds([question for _, question in pairs], reading_of(kind, spec))
+        notes = [
+            prompt
+            + (f", answer {spec.continuation!r}" if kind == "choice" else "")
+            + f", the right one given {found.phrase}",
+            *(f"{path.name}: {note}" for note in found.notes),
+        ]
+
+        def build(item: tuple[tuple[Source, Question], Golds | None]) -> Example:
+            (row, question), golds = item
+            if golds is None:
+                raise no_choice(question, kind, spec)
+            return build_example(kind, row, spec, encoder, question.choices, golds)
+
+        examples = list(sieve.each(build, zip(pairs, found.golds, strict=True)))
+    if encoder.merged > merged:
+        notes.append(
+            f"{path.name}: in {encoder.merged - merged} answers a token reaches back into the prompt; start answers with a space"
+        )
+    return examples, notes
 
 
 def _renamed(row: Source, names: dict[str, str], number: int) -> Source:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tapioca.errors import DataError
+from tapioca.errors import RowError
 from tapioca.records import Answer, Example, Metric, Row
 from tapioca.tasks.base import Task, field_or, rows_digest
 
@@ -55,17 +55,19 @@ def prompt_example(fields: Mapping[str, Any], where: str, burn_in: int = BURN_IN
         burn_in: so many first points are not scored.
 
     Raises:
-        DataError: the lists are missing, of different lengths, too short, or hold anything but finite numbers.
+        RowError: the lists are missing, of different lengths, too short, or hold anything but finite numbers.
     """
     x, y = (_numbers(fields, name, where) for name in ("x", "y"))
     targets = y if fields.get("targets") is None else _numbers(fields, "targets", where)
     if not len(x) == len(y) == len(targets):
-        raise DataError(
-            f"{where}: x, y and targets must be as long as each other, got {len(x)}, {len(y)} and {len(targets)}"
+        raise RowError(
+            f"{where}: x, y and targets must be as long as each other, got {len(x)}, {len(y)} and {len(targets)}",
+            "with lists of different lengths",
         )
     if len(x) <= burn_in:
-        raise DataError(
-            f"{where}: {len(x)} points; at least {burn_in + 1} are needed, the first {burn_in} are not scored"
+        raise RowError(
+            f"{where}: {len(x)} points; at least {burn_in + 1} are needed, the first {burn_in} are not scored",
+            "with too few points",
         )
     inputs = interleave(x, y)
     rows = (Row(inputs=inputs, targets=tuple(targets[burn_in:].tolist())),)
@@ -86,9 +88,13 @@ def _numbers(fields: Mapping[str, Any], name: str, where: str) -> np.ndarray:
     if not isinstance(values, list) or not all(
         isinstance(value, (int, float)) and not isinstance(value, bool) for value in values
     ):
-        raise DataError(f"{where}: field '{name}' must be a list of numbers, got {values!r:.60}")
+        raise RowError(
+            f"{where}: field '{name}' must be a list of numbers, got {values!r:.60}", f"without numbers in '{name}'"
+        )
     if not all(abs(value) < FLOAT32_MAX for value in values):
-        raise DataError(f"{where}: field '{name}' holds a number that is not finite in float32")
+        raise RowError(
+            f"{where}: field '{name}' holds a number that is not finite in float32", "with a number that is not finite"
+        )
     return np.array(values, dtype=np.float64)
 
 

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tapioca.errors import DataError, did_you_mean
+from tapioca.tasks.gold import Way
 from tapioca.tasks.marking import Marking, Match
 
 HUB = "hub:"
@@ -34,6 +35,9 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
     template: str | None = None
     continuation: str = " {{ choice }}"
     labels: tuple[str, ...] = Field(default=(), description="Answers to choose from, where they are few.")
+    answers: Way | None = Field(
+        default=None, description="How the right choice is given: choice (its text), label, index (from 0) or letter."
+    )
     normalize: Literal["none", "tokens", "characters", "bytes"] = "characters"
     score: Literal["accuracy", "likelihood"] = "accuracy"
     gold: str = Field(default="{{ answer }}", description="Template of the answer a model should write.")
@@ -49,6 +53,10 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
     )
     system: str | None = Field(default=None, description="System prompt of the chat.")
     note: str | None = Field(default=None, description="Said aloud in every run on this task.")
+    skip_bad_rows: bool = Field(default=False, description="Leave out rows that cannot be used, and count them.")
+    too_long: Literal["refuse", "skip"] = Field(
+        default="refuse", description="What becomes of rows longer than the model can read; those skipped are counted."
+    )
     window: int = Field(default=512, ge=2, description="Most tokens read at once in running text.")
 
     @property

@@ -8,22 +8,23 @@ from typing import Any
 from jinja2 import StrictUndefined, Template, Undefined
 from jinja2.sandbox import SandboxedEnvironment
 
-from tapioca.errors import DataError
+from tapioca.errors import RowError
 
 
 def render(template: str, fields: dict[str, Any], where: str) -> str:
     """A template over a row's fields, as text.
 
     Raises:
-        DataError: the template does not fit the row.
+        RowError: the template does not fit the row.
     """
     try:
         text = _compiled(template).render(**{str(name): value for name, value in fields.items()})
         text.encode()  # a lone surrogate cannot be tokenised
         return text
     except Exception as error:  # a template is a small program of the user's and can raise anything
-        raise DataError(
-            f"{where}: template {template!r} does not fit the row: {' '.join(str(error).split())}"
+        raise RowError(
+            f"{where}: template {template!r} does not fit the row: {' '.join(str(error).split())}",
+            "that the template does not fit",
         ) from error
 
 
@@ -31,7 +32,7 @@ def evaluate(expression: str, fields: dict[str, Any], where: str) -> Any:
     """What "{{ an expression }}" over a row's fields gives: a text, a number or a list.
 
     Raises:
-        DataError: the expression does not fit the row.
+        RowError: the expression does not fit the row.
     """
     inner = expression.strip().removeprefix("{{").removesuffix("}}")
     try:
@@ -42,8 +43,9 @@ def evaluate(expression: str, fields: dict[str, Any], where: str) -> Any:
             raise ValueError(f"there is no {inner.strip()}")
         return value
     except Exception as error:  # as above
-        raise DataError(
-            f"{where}: field {expression!r} does not fit the row: {' '.join(str(error).split())}"
+        raise RowError(
+            f"{where}: field {expression!r} does not fit the row: {' '.join(str(error).split())}",
+            "that a computed field does not fit",
         ) from error
 
 

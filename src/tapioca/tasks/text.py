@@ -6,7 +6,9 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from tapioca.errors import DataError
+from tapioca.errors import DataError, RowError
+
+TOO_LONG = "longer than the model can read"
 
 
 class Encoder:
@@ -114,18 +116,22 @@ class Encoder:
         """Refuse an answer that leaves nothing to predict.
 
         Raises:
-            DataError: it has no tokens.
+            RowError: it has no tokens.
         """
         if not ids:
-            raise DataError(f"{where}: the answer {text!r} has no tokens of its own; expected some text")
+            raise RowError(
+                f"{where}: the answer {text!r} has no tokens of its own; expected some text",
+                "with an answer without tokens",
+            )
 
     def check_length(self, length: int, where: str, what: str = "") -> None:
         """Refuse what the model cannot read.
 
         Raises:
-            DataError: `length` exceeds the model's.
+            RowError: `length` exceeds the model's.
         """
         if length > self.max_length:
-            raise DataError(
-                f"{where}: {length} tokens{what}, but the model reads at most {self.max_length}; shorten the prompt or drop the row"
+            raise RowError(
+                f"{where}: {length} tokens{what}, but the model reads at most {self.max_length}; shorten the prompt or drop the row",
+                TOO_LONG,
             )

@@ -1,0 +1,247 @@
+"""Which choice is right: how a file gives its answers is decided once, over all its rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tapioca.errors import DataError
+
+Way = Literal["choice", "label", "index", "letter"]
+Golds = tuple[int, ...]
+
+PHRASES: dict[Way, str] = {
+    "choice": "as the text of a choice",
+    "label": "by the label of a choice",
+    "index": "as an index from 0",
+    "letter": "as a letter",
+}
+UNLIKELY = 0.05
+"""Probability, if every choice were right equally often, below which a first choice that is never right is pointed out."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What decides which choice of a row is right.
+
+    Attributes:
+        where: place of the row, for messages.
+        answer: as the row has it; a list where several are right.
+        choices: the choices, or the labels of a task.
+        labels: names of the choices where the row gives them (A to D, or 1 to 4).
+        typed: whether the file tells texts from numbers; a CSV does not.
+    """
+
+    where: str
+    answer: Any
+    choices: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    typed: bool = True
+
+    @property
+    def values(self) -> list[Any]:
+        """The answers one by one."""
+        return self.answer if isinstance(self.answer, list) else [self.answer]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How answers are read.
+
+    Attributes:
+        way: said by the user; None to find out.
+        computed: whether the answer is an expression, whose numbers are indices.
+        named: whether all rows have the same named labels, so that even a number may be a name.
+        field: what the answer is called.
+        column: what the file, or the expression, calls it.
+    """
+
+    way: Way | None = None
+    computed: bool = False
+    named: bool = False
+    field: str = "answer"
+    column: str = "answer"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The right choices of each question, None where the answer is none of them; and what to say about it."""
+
+    golds: list[Golds | None]
+    phrase: str
+    notes: list[str] = field(default_factory=list)
+
+
+def find_golds(questions: Sequence[Question], reading: Reading) -> Found:
+    """The right choices of all rows of a file.
+
+    Numbers are indices, texts are choices, unless a row of the file contradicts; where a file does not tell them apart,
+    the reading that fits all rows decides.
+
+    Raises:
+        DataError: two readings fit all rows and give different answers, none fits all, or answers count from 1.
+    """
+    ways = {way: [_read(way, question, reading) for question in questions] for way in READERS}
+    usable = [at for at in range(len(questions)) if any(golds[at] for golds in ways.values())]
+    fitting = [way for way, golds in ways.items() if usable and all(golds[at] for at in usable)]
+    way = _choose(fitting, ways, questions, usable, reading)
+    _refuse_counting_from_1(questions, ways[way] if way else None, reading)
+    if way is None:
+        return Found(_each_its_own(ways, questions, usable, reading), "in several ways")
+    notes = _first_never_right(questions, ways[way], reading) if way == "index" else []
+    phrase = "by name" if reading.named and way == "choice" else PHRASES[way]
+    return Found(ways[way], phrase, notes)
+
+
+def _read(way: Way, question: Question, reading: Reading) -> Golds | None:
+    """The right choices if answers are given in this way; None where that does not fit the row."""
+    found = []
+    for value in question.values:
+        if way not in _ways_of(value, reading):
+            return None
+        found.append(READERS[way](value, question))
+    return tuple(dict.fromkeys(found)) if found and None not in found else None  # type: ignore[arg-type]
+
+
+def _ways_of(value: Any, reading: Reading) -> tuple[Way, ...]:
+    if reading.way:
+        return (reading.way,)
+    if isinstance(value, str):
+        return ("label", "choice", "index", "letter")
+    return ("index",) if reading.computed else ("choice", "index")
+
+
+def _by_text(value: Any, names: Sequence[str]) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return None
+    stripped = [name.strip() for name in names]
+    text = str(value).strip()
+    return stripped.index(text) if text in stripped else None
+
+
+def _by_index(value: Any, question: Question) -> int | None:
+    number = _number(value)
+    return number if number is not None and 0 <= number < len(question.choices) else None
+
+
+def _by_letter(value: Any, question: Question) -> int | None:
+    if not (isinstance(value, str) and len(value) == 1 and value.isascii() and value.isalpha()):
+        return None
+    index = ord(value.upper()) - ord("A")
+    return index if index < len(question.choices) else None
+
+
+READERS: dict[Way, Callable[[Any, Question], int | None]] = {
+    "label": lambda value, question: _by_text(value, question.labels),
+    "choice": lambda value, question: _by_text(value, question.choices),
+    "index": _by_index,
+    "letter": _by_letter,
+}
+
+
+def _number(value: Any) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value) else None
+
+
+def _choose(
+    fitting: list[Way],
+    ways: dict[Way, list[Golds | None]],
+    questions: Sequence[Question],
+    usable: list[int],
+    reading: Reading,
+) -> Way | None:
+    """The reading of the file among those that fit all its rows; None where none does."""
+    if not fitting:
+        return None
+    if reading.named and "choice" in fitting:  # labels of a whole task that are letters are meant by their names
+        fitting = [way for way in fitting if way != "letter"]
+    apart = next((at for at in usable if len({ways[way][at] for way in fitting}) > 1), None)
+    texts = {isinstance(value, str) for at in usable for value in questions[at].values}
+    if "label" in fitting:
+        return "label"
+    if "index" in fitting and texts == {False} and (apart is None or not reading.named):
+        return "index"
+    if apart is None:
+        return fitting[0]
+    if set(fitting) == {"choice", "index"} and texts == {True} and questions[apart].typed:
+        return "choice"
+    raise _ambiguous(questions[apart], fitting, reading)
+
+
+def _ambiguous(question: Question, fitting: Sequence[Way], reading: Reading) -> DataError:
+    """Two readings of an answer, and how to say which is meant."""
+    names = {"choice": "a name" if reading.named else "a choice", "index": "an index", "letter": "a letter"}
+    kinds = " or ".join(names[way] for way in fitting if way in names)
+    text = "write it as text to mean the name, or " if reading.named and isinstance(question.answer, int) else ""
+    said = " or ".join(f"--answers {way}" for way in fitting)
+    return DataError(
+        f"{question.where}: {reading.field} {question.answer!r:.60} may be {kinds}; {text}say which: {said} "
+        "(all rows of the file fit both)"
+    )
+
+
+def _each_its_own(
+    ways: dict[Way, list[Golds | None]], questions: Sequence[Question], usable: list[int], reading: Reading
+) -> list[Golds | None]:
+    """The right choices where no reading fits all rows, but each row has only one.
+
+    Raises:
+        DataError: a row has two.
+    """
+    found: list[Golds | None] = [None] * len(questions)
+    for at in usable:
+        fitting = [way for way, golds in ways.items() if golds[at]]
+        if len({ways[way][at] for way in fitting}) > 1:
+            odd = next(other for other in usable if not ways[fitting[0]][other])
+            raise DataError(
+                f"{questions[at].where}: {reading.field} {questions[at].answer!r:.60} may be given "
+                f"{' or '.join(PHRASES[way] for way in fitting)}, and no way of giving it fits all rows "
+                f"({questions[odd].where} has {questions[odd].answer!r:.60}); say which with --answers {fitting[0]} "
+                f"or --answers {fitting[1]}"
+            )
+        found[at] = ways[fitting[0]][at]
+    return found
+
+
+def _refuse_counting_from_1(
+    questions: Sequence[Question], golds: Sequence[Golds | None] | None, reading: Reading
+) -> None:
+    """Refuse indices of which the highest is the number of choices and 0 is none.
+
+    Raises:
+        DataError: they are such.
+    """
+    numbers = [
+        (question, number) for question in questions for number in map(_number, question.values) if number is not None
+    ]
+    past = next((question for question, number in numbers if number == len(question.choices)), None)
+    if past is None or reading.way not in (None, "index") or (golds and golds[questions.index(past)]):
+        return
+    if all(1 <= number <= len(question.choices) for question, number in numbers):
+        raise DataError(
+            f"{past.where}: {reading.field} {past.answer!r:.60} is none of the {len(past.choices)} choices counted from 0; "
+            f"all numbers given as {reading.field} are at least 1, so they seem to count from 1: say {cure(reading)}"
+        )
+
+
+def cure(reading: Reading) -> str:
+    """The option that counts an answer from 0."""
+    inner = reading.column.strip().removeprefix("{{").removesuffix("}}").strip()
+    return f'--field {reading.field}="{{{{ ({inner} | int) - 1 }}}}"'
+
+
+def _first_never_right(questions: Sequence[Question], golds: Sequence[Golds | None], reading: Reading) -> list[str]:
+    """A line where 0 is never an index though it should have been, as where the last choice of a count from 1 is never right."""
+    chance = 1.0
+    for question, right in zip(questions, golds, strict=True):
+        chance *= (1 - 1 / len(question.choices)) if right else 1
+    if chance > UNLIKELY or any(right and 0 in right for right in golds):
+        return []
+    return [
+        f"the first choice is never right in {len(questions)} rows when {reading.field} counts from 0; if it counts from 1, "
+        f"say {cure(reading)}"
+    ]

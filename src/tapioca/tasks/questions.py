@@ -1,0 +1,94 @@
+"""What a row asks where one of several answers is right: its choices, and the answer as the row gives it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tapioca.errors import DataError, RowError
+from tapioca.tasks.gold import Question, Reading
+from tapioca.tasks.rows import Source
+from tapioca.tasks.spec import Kind, TaskSpec
+from tapioca.tasks.text import Encoder
+
+UNTYPED = {".csv", ".tsv"}
+"""Endings of files in which all is text."""
+
+
+def question_of(row: Source, kind: Kind, spec: TaskSpec, encoder: Encoder) -> Question:
+    """The choices of a row and its answer.
+
+    Raises:
+        RowError: the row has no choices, two that are the same, or no answer.
+    """
+    field = "label" if kind == "classify" else "answer"
+    names: tuple[str, ...] = ()
+    if kind == "choice":
+        choices, names = _choices(row)
+    else:
+        choices = encoder.labels or () if kind == "classify" else spec.labels
+    answer = row.fields[field]
+    return Question(row.where, answer, choices, names, typed=not UNTYPED & set(_suffixes(row.where)))
+
+
+def reading_of(kind: Kind, spec: TaskSpec) -> Reading:
+    """How answers are to be read, as far as the user said."""
+    field = "label" if kind == "classify" else "answer"
+    column = spec.fields.get(field, field)
+    return Reading(spec.answers, column.startswith("{{"), kind != "choice", field, column)
+
+
+def check_kind(kind: Kind, spec: TaskSpec, encoder: Encoder, where: str) -> None:
+    """Refuse a task that has nothing to choose from.
+
+    Raises:
+        DataError: labels are fewer than two, or one is empty; or the model has no classification head.
+    """
+    labels = spec.labels
+    if kind == "label" and (len(labels) < 2 or not all(label.strip() for label in labels)):
+        raise DataError(
+            f"{where}: a label task needs at least two labels that are not empty (--label yes --label no), got {list(labels)}"
+        )
+    if kind == "classify" and encoder.labels is None:
+        raise DataError(
+            f"{where}: kind: classify needs a model with a classification head (...ForSequenceClassification); "
+            "use kind: label for a language model"
+        )
+
+
+def no_choice(question: Question, kind: Kind, spec: TaskSpec) -> RowError:
+    """Says that the answer of a row is none of its choices."""
+    field, count = ("label" if kind == "classify" else "answer"), len(question.choices)
+    if kind == "classify":
+        known = ", ".join(question.choices[:5]) + (", ..." if count > 5 else "")
+        of, expected = f"the model's {count} labels ({known})", "a name or an index from 0"
+    else:
+        of, expected = f"the {count} choices", "a choice, its index from 0 or its letter"
+    if spec.answers:
+        expected = {"choice": "a choice", "index": "an index from 0", "letter": "a letter", "label": "a label"}[
+            spec.answers
+        ]
+    return RowError(
+        f"{question.where}: {field} {question.answer!r:.60} is none of {of}; expected {expected}",
+        f"without a usable {field}",
+    )
+
+
+def _choices(row: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The choices of a row; with their labels where the row has both, as many hub data sets do."""
+    choices: Any = row.fields["choices"]
+    labels: Any = ()
+    if isinstance(choices, dict) and {"text", "label"} <= choices.keys():
+        choices, labels = choices["text"], tuple(map(str, choices["label"]))
+    if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c.strip() for c in choices):
+        raise RowError(
+            f"{row.where}: field 'choices' must be a list of at least two texts, got {choices!r:.80}", "without choices"
+        )
+    if len({choice.strip() for choice in choices}) < len(choices):
+        raise RowError(f"{row.where}: two choices are the same; they must differ", "with two choices that are the same")
+    return tuple(choices), labels
+
+
+def _suffixes(where: str) -> list[str]:
+    """The endings of the file that "file:line" names."""
+    return Path(where.rpartition(":")[0].lower()).suffixes
