@@ -168,13 +168,59 @@ def test_csv(tmp_path: Path) -> None:
     assert task.examples[1].text == "the dog, it"
 
 
-def test_equal_rows_are_told_apart_by_their_number(tmp_path: Path) -> None:
+def test_equal_rows_are_told_apart(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "task.jsonl", [{**ROW, "answer": at} for at in (0, 1, 0)])
-    with pytest.raises(DataError, match="stands twice"):
-        load(path)
+    task = load(path)
+    first, other, again = task.examples
+    assert (again.id, again.group) == (f"{first.id}#2", first.group)
+    assert other.group != first.group
+    assert task.notes[-1] == "task.jsonl: 1 rows say the same as an earlier one; each is kept, in one group with it"
     examples = load(path, fields={"id": "{{ 'r%d' % row_number }}"}).examples
     assert [example.id for example in examples] == ["r0", "r1", "r2"]
     assert examples[0].group == examples[2].group != examples[1].group
+
+
+BAD = [
+    {**ROW, "id": "a"},
+    {**ROW, "id": "b", "choices": ["sat", "sat"]},
+    {**ROW, "id": "c", "answer": None},
+    {**ROW, "id": "d", "context": "the " * 200},
+    {**ROW, "id": "e", "choices": ["sat", " sat"]},
+]
+
+
+def test_bad_rows_are_refused_in_one_line_or_skipped_and_counted(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "task.jsonl", BAD)
+    with pytest.raises(DataError) as caught:
+        load(path)
+    message = str(caught.value).replace(f"{tmp_path}/", "")
+    assert message.startswith(
+        "task.jsonl: 4 of 5 rows cannot be used: 2 with two choices that are the same (task.jsonl:2:"
+    )
+    assert "1 without a usable answer (task.jsonl:3: answer None" in message
+    assert "1 longer than the model can read (task.jsonl:4: " in message
+    assert message.endswith("mend the file, or leave such rows out with --skip-bad-rows")
+    task = load(path, skip_bad_rows=True)
+    assert [example.id for example in task.examples] == ["a"]
+    assert task.skipped == {
+        "with two choices that are the same": 2, "without a usable answer": 1, "longer than the model can read": 1,
+    }  # fmt: skip
+    assert task.notes[-1].startswith("task.jsonl: 4 of 5 rows skipped: 2 with two choices that are the same, ")
+
+
+def test_rows_that_are_too_long_are_skipped_where_told(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "task.jsonl", [BAD[0], BAD[3]])
+    with pytest.raises(DataError, match=r"task\.jsonl:2: 201 tokens.*leave such rows out with --too-long skip"):
+        load(path)
+    assert load(path, too_long="skip").skipped == {"longer than the model can read": 1}
+
+
+def test_several_right_answers(tmp_path: Path) -> None:
+    row = {"context": "the cat", "choices": ["sat", "ran", "it"], "answer": ["ran", "it"]}
+    [example] = one(tmp_path, row).examples
+    assert (example.golds, example.chance) == ((1, 2), 2 / 3)
+    [example] = one(tmp_path, {**row, "answer": [0, 2]}).examples
+    assert example.golds == (0, 2)
 
 
 def test_a_yaml_beside_the_data_and_flags_that_win(tmp_path: Path) -> None:

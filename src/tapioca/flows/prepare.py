@@ -218,6 +218,7 @@ def _manifest(config: DataConfig, loaded: Loaded, whole: dict[str, Task]) -> dic
     """Everything that could change an answer or a choice."""
     model = loaded.model
     settings = config.model_dump(mode="json", exclude=NOT_IN_MANIFEST)
+    skipped = {role: dict(task.skipped) for role, task in whole.items() if task.skipped}
     return {
         "model_type": model.config.model_type,
         "model": model_hash(model),
@@ -225,6 +226,7 @@ def _manifest(config: DataConfig, loaded: Loaded, whole: dict[str, Task]) -> dic
         "device": device_of(model).type,
         "attention": model.config._attn_implementation,
         "data": {role: task.digest for role, task in whole.items()},
+        **({"skipped": skipped} if skipped else {}),
         "settings": settings,
         "versions": {
             "tapioca": version("tapioca-prune"),

@@ -151,6 +151,19 @@ def field_or(fields: Mapping[str, Any], name: str, otherwise: str) -> str:
     return otherwise if value is None or value == "" else str(value)
 
 
+def tell_apart(examples: Sequence[Example]) -> tuple[list[Example], int]:
+    """Give rows without an id that say the same ids of their own (CONTENT#2, ...); and how many such rows there are."""
+    times: Counter[str] = Counter()
+    apart = []
+    for example in examples:
+        if example.id == example.content:
+            times[example.content] += 1
+            if times[example.content] > 1:
+                example = replace(example, id=f"{example.content}#{times[example.content]}")
+        apart.append(example)
+    return apart, times.total() - len(times)
+
+
 def check_unique(name: str, examples: Sequence[Example]) -> None:
     """Refuse an empty data set and duplicate ids.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tapioca.errors import DataError
 from tapioca.records import Example
-from tapioca.tasks.base import Task, check_unique
+from tapioca.tasks.base import Task, check_unique, tell_apart
 from tapioca.tasks.build import build_example, build_windows, task_class
 from tapioca.tasks.catalog import CATALOG
 from tapioca.tasks.gold import Golds, Question, find_golds
@@ -75,6 +75,12 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task
     sieve.check(len(rows))
     if spec.note:
         notes.append(f"{name}: {spec.note}")
+    if sieve.skipped:
+        counts = ", ".join(f"{count} {reason}" for reason, count in sieve.skipped.items())
+        notes.append(f"{path.name}: {sum(sieve.skipped.values())} of {len(rows)} rows skipped: {counts}")
+    examples, equal = tell_apart(examples)
+    if equal:
+        notes.append(f"{path.name}: {equal} rows say the same as an earlier one; each is kept, in one group with it")
     check_unique(str(path), examples)
     return task_class(kind, spec, encoder)(
         name=name, examples=tuple(examples), notes=tuple(notes), skipped=sieve.skipped
