@@ -24,6 +24,7 @@ from tapioca.cli import (
     space,
     tasks,
 )
+from tapioca.cli.consoles import make_printable
 from tapioca.errors import TapiocaError
 
 STOPPED = 130
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("DATASETS_VERBOSITY", "error")
+    make_printable()
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         code = app(argv if argv is not None else sys.argv[1:], prog_name="tapioca", standalone_mode=False)

@@ -1,0 +1,63 @@
+"""Consoles that cannot show every character: what is printed there reads on in ASCII, and never ends in an error."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+import unicodedata
+from io import TextIOWrapper
+
+READABLE = "tapioca.readable"
+"""Name of the error handler of text streams."""
+
+IN_ASCII = {
+    "→": "->",
+    "–": "-",
+    "—": "-",
+    "−": "-",
+    "×": "x",
+    "÷": "/",
+    "·": "-",
+    "…": "...",
+    "‖": "||",
+    "␣": "_",
+    "√": "sqrt ",
+    "≤": "<=",
+    "≥": ">=",
+    "≠": "!=",
+    "✓": "yes",
+    "✗": "no",
+    "α": "alpha",
+    "λ": "lambda",
+    "π": "pi",
+    "ρ": "rho",
+    "σ": "sigma",
+    "φ": "phi",
+    "ω": "omega",
+    "“": '"',
+    "”": '"',
+    "‘": "'",
+    "’": "'",
+}
+
+
+def make_printable() -> None:
+    """Let standard output and error show in ASCII what their encoding lacks; streams that are no text files stay as
+    they are."""
+    codecs.register_error(READABLE, _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=READABLE)
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """What stands for the characters that cannot be encoded, and where to go on."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_plain, error.object[error.start : error.end])), error.end
+
+
+def _plain(character: str) -> str:
+    """A character in ASCII: by the table, else without its accent, else a question mark."""
+    letters = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return IN_ASCII.get(character) or letters or "?"
