@@ -75,10 +75,13 @@ def test_dry_run(tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixtu
     assert "not above chance: accuracy cannot guide a search; use --score likelihood" in flat
     assert re.search(r"search answers: 0 \d+×, 1 \d+×, 2 \d+×, 3 \d+× not above", flat)
     assert sum(map(int, re.findall(r" (\d+)×", flat))) == 30
-    assert "1:<s> 3:the" in flat
+    assert "1:␣<s> 3:␣the" in flat
     assert "‖" in flat
     assert re.search(r"first round about [\d.]+ (s|min|h)", flat)
-    assert not (tmp_path / "run" / "result.json").exists()
+    assert "(4 plans beside the full model)" in flat or "(6 plans beside the full model)" in flat
+    assert "nothing of this is kept" in flat
+    assert not (tmp_path / "run").exists()
+    assert said([*argv, "--random-plans", "3"], capsys)[0] == 0  # nor is the folder claimed by the first one
 
 
 def test_default_out_names_model_task_and_hash(

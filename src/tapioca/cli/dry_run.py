@@ -12,29 +12,59 @@ from tapioca.report import words
 if TYPE_CHECKING:
     from tapioca.flows.preview import Preview
 
+LONG = 400
+"""Characters of a text that is shown whole."""
+
+SOON = 60
+"""Seconds of a run that needs no advice on how to shorten it."""
+
 
 def show_preview(found: Preview, console: Console) -> None:
-    """Print the data, one prompt as text and as tokens, and the cost."""
+    """Print the data, one prompt as text and as tokens, what the model writes, and the cost."""
     for data, check in found.checks.items():
-        console.print(f"data      {words.check_line(check, found.metric, data.upper())}", highlight=False)
+        line = words.check_line(check, found.metric, data.upper(), found.sampled[data])
+        _print(console, f"data      {escape(line)}")
         if balance := words.balance(check.labels):
-            console.print(f"          search {balance}", highlight=False)
+            _print(console, f"          search {escape(balance)}")
         if check.above_chance is False:
-            console.print(
+            _print(
+                console,
                 "          [yellow]not above chance: accuracy cannot guide a search; use --score likelihood[/]",
-                highlight=False,
             )
-    console.print(f"prompt    {escape(repr(found.prompt))}", highlight=False)
-    read, scored = " ".join(found.read), " ".join(found.scored)
-    console.print(f"tokens    {escape(read)} [bold]‖ {escape(scored)}[/]", highlight=False)
-    console.print(f"          {len(found.read)} tokens of prompt, {len(found.scored)} scored behind ‖", highlight=False)
-    console.print(
-        f"cost      {found.criterion}: first round about {words.duration(found.first_round)}, all rounds "
-        f"{'at most' if found.criterion == 'tale' else 'about'} {words.duration(found.all_rounds)} "
-        f"({words.quantity(found.flops)}FLOP), judging {words.duration(found.judging)}; "
-        f"{found.memory / 2**30:.2f} GiB held now",
-        highlight=False,
+    _print(console, f"prompt    {escape(_by_ends(found.prompt))}")
+    read, scored = words.by_ends(found.read), words.by_ends(found.scored)
+    _print(console, f"tokens    {escape(read)} [bold]‖ {escape(scored)}[/]")
+    _print(console, f"          {len(found.read)} tokens of prompt, {len(found.scored)} scored behind ‖")
+    for written in found.written:
+        right = f" (right: {escape(_by_ends(written.gold))})" if written.gold else ""
+        _print(console, f"writes    {escape(_by_ends(written.text))}{right}")
+    _show_cost(found, console)
+    _print(console, "nothing of this is kept; without --dry-run the run begins")
+
+
+def _show_cost(found: Preview, console: Console) -> None:
+    """Print how long the run would take, and what would shorten it most."""
+    work, duration = found.work, words.duration
+    _print(
+        console,
+        f"cost      {found.criterion}: first round about {duration(work.first_round)}, all rounds "
+        f"{'at most' if found.criterion == 'tale' else 'about'} {duration(work.all_rounds)} "
+        f"({words.quantity(found.flops)}FLOP), judging at most {duration(work.judging)} "
+        f"({work.plans} plan{'s' if work.plans != 1 else ''} beside the full model); {found.memory / 2**30:.2f} GiB held now",
     )
-    console.print(
-        f"stored    in {found.folder}; the same command without --dry-run goes on from there", highlight=False
-    )
+    if found.shorter and work.total > SOON:
+        _print(
+            console,
+            f"shorter   {found.shorter.option} helps most: {duration(found.shorter.total)} in all, not {duration(work.total)}",
+        )
+
+
+def _by_ends(text: str) -> str:
+    """A text as one quoted line; a long one by its ends."""
+    if len(text) > LONG:
+        text = f"{text[: LONG // 2]} ... {len(text) - LONG} characters ... {text[-LONG // 2 :]}"
+    return repr(text)
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True)

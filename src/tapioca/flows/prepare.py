@@ -162,6 +162,11 @@ def prepare(
         watcher.say(note)
     examples = {role: example_digests(task) for role, task in ground.whole.items()}
     store = Store(folder_of(config, ground.manifest), ground.manifest, examples)
+    return job_of(config, replace(ground, notes=(*ground.notes, *notes)), store, watcher)
+
+
+def job_of(config: RunConfig, ground: Ground, store: Store, watcher: Watcher) -> Job:
+    """What a run works with, once its folder is open."""
     cut = batches(ground.search["ood"], config.batch_size, config.order_seed)
     reuse = Reuse(room(config, ground.loaded), len(cut))
     return Job(
@@ -170,7 +175,7 @@ def prepare(
         space=space_of(ground.loaded.model, config),
         search=ground.search,
         test=ground.test,
-        notes=(*ground.notes, *notes),
+        notes=ground.notes,
         store=store,
         watcher=watcher,
         schedule=Schedule(config.streams, config.memory_bytes, reuse),

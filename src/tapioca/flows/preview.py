@@ -1,26 +1,44 @@
-"""The dry run: what a search would work on and what it would cost, from one timed batch."""
+"""The dry run: what a search would work on and what it would cost, from a sample; it leaves nothing behind."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import numpy as np
 import psutil
 import torch
 
+from tapioca.errors import DataError
 from tapioca.evaluate import evaluate
 from tapioca.flows.check import check
-from tapioca.flows.prepare import Job, prepare
+from tapioca.flows.estimate import Shorter, Workload, judged_plans, shorten
+from tapioca.flows.prepare import Ground, Job, gather, job_of
 from tapioca.flows.search import criterion_of, rehearse, sized
+from tapioca.flows.tokens import row_tokens
 from tapioca.flows.watcher import Silent, Watcher
 from tapioca.models.cost import flops
-from tapioca.models.inputs import collate, has_head
+from tapioca.models.decode import decode
+from tapioca.models.inputs import collate
 from tapioca.models.load import Loaded
-from tapioca.records import Check, Example, Metric, Plan, PruneConfig
+from tapioca.observe import sample
+from tapioca.records import Check, Metric, Plan, PruneConfig
 from tapioca.records.results import Data
+from tapioca.runs.store import Store
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import batches
+
+READ, RUN, WRITTEN = 512, 64, 2
+"""Most examples of each data set that are read; of these, those that are scored; and answers that are written."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the full model writes after a prompt."""
+
+    text: str
+    gold: str
 
 
 @dataclass(frozen=True)
@@ -28,27 +46,30 @@ class Preview:
     """What a dry run found.
 
     Attributes:
+        checks: what the data can show, for their full sizes, from a sample.
+        sampled: how many search examples of each data set were scored for it.
         prompt: the first example's prompt as text.
         read, scored: the first row, one text per token: what comes first, and what the outputs are compared with.
+        written: what the model writes after the first prompts, where it writes.
         criterion: what would choose the plans.
-        first_round, all_rounds: seconds of the search's first round, and of all rounds it could make.
-        judging: seconds of judging the best plan and the random ones on held-out data.
+        work: what the run would go through, and how long it would take.
+        shorter: what would shorten it most.
         flops: floating-point operations of all rounds.
         memory: bytes this process (or the GPU) held at most.
     """
 
     metric: Metric
     checks: dict[Data, Check]
+    sampled: dict[Data, int]
     prompt: str
     read: tuple[str, ...]
     scored: tuple[str, ...]
+    written: tuple[Written, ...]
     criterion: str
-    first_round: float
-    all_rounds: float
-    judging: float
+    work: Workload
+    shorter: Shorter | None
     flops: float
     memory: int
-    folder: str
 
 
 def preview(
@@ -57,32 +78,92 @@ def preview(
     loaded: Loaded | None = None,
     tasks: dict[str, Task] | None = None,
 ) -> Preview:
-    """Stop before the search and tell what it would do. What was scored is kept for the run itself."""
+    """Tell what a search would do, without doing it. Nothing is kept, and no folder is made.
+
+    Args:
+        config: the request.
+        watcher: told about progress.
+        loaded: a live model to use instead of loading `config.model`.
+        tasks: live tasks by their name in `config`.
+
+    Raises:
+        TapiocaError: one line about what is wrong with the request, the data or the model.
+    """
     criterion = criterion_of(config)  # refused before anything is loaded
-    job = prepare(config, watcher or Silent(), loaded, tasks)
-    space = sized(job, config)
-    with job.store:
+    watcher = watcher or Silent()
+    ground = _read(config, watcher, loaded, tasks)
+    with TemporaryDirectory() as scratch, Store(Path(scratch) / "run", ground.manifest) as store:
+        job = job_of(config, _sampled(ground, config), store, watcher)
+        space = sized(job, config)
         seconds, operations = _time_example(job)
         checks = check(job)
-    examples = len(job.search["ood"].examples)
-    rounds = rehearse(criterion, space)
-    judged = sum(len(task.examples) for task in job.test.values()) * (2 + config.random_plans)
+    sizes = _sizes(ground, config)
+    judged, plans = judged_plans(criterion, space)
+    work = Workload(
+        rounds=tuple(rehearse(criterion, space)),
+        judged=judged,
+        plans=plans,
+        search=sizes["ood"][0],
+        test=sum(test for _, test in sizes.values()),
+        seconds=seconds,
+    )
     first = job.search["ood"].examples[0]
     read, scored = row_tokens(job.loaded, first)
     return Preview(
         metric=job.metric,
-        checks=checks,
+        checks={data: _scaled(found, ground, data, sizes[data]) for data, found in checks.items()},
+        sampled={data: found.n_search for data, found in checks.items()},
         prompt=first.text,
         read=read,
         scored=scored,
+        written=_written(job),
         criterion=config.criterion,
-        first_round=rounds[0] * seconds * examples,
-        all_rounds=sum(rounds) * seconds * examples,
-        judging=judged * seconds,
-        flops=sum(rounds) * operations * examples,
+        work=work,
+        shorter=shorten(config, work, criterion, space),
+        flops=sum(work.rounds) * operations * work.search,
         memory=_memory(),
-        folder=str(job.store.folder),
     )
+
+
+def _read(config: PruneConfig, watcher: Watcher, loaded: Loaded | None, tasks: dict[str, Task] | None) -> Ground:
+    """The model and the first examples of each data set; all of them where those are of too few groups to be split."""
+    if config.limit and config.limit <= READ:
+        return gather(config, watcher, loaded, tasks)
+    try:
+        return gather(config.model_copy(update={"limit": READ}), watcher, loaded, tasks)
+    except DataError:  # or something is wrong with the data, which is then said of all of them
+        return gather(config, watcher, loaded, tasks)
+
+
+def _sampled(ground: Ground, config: PruneConfig) -> Ground:
+    """The same with few search examples of each data set; of different groups where some are left out."""
+    search = {
+        data: task if len(task.examples) <= RUN else task.only(sample(task.examples, RUN, config.seed))
+        for data, task in ground.search.items()
+    }
+    return replace(ground, search=search)
+
+
+def _sizes(ground: Ground, config: PruneConfig) -> dict[Data, tuple[int, int]]:
+    """Search and test examples of each data set as the run would have them, by the shares of what was read."""
+    sizes: dict[Data, tuple[int, int]] = {}
+    for data, task in ground.search.items():
+        whole = min(task.available, config.limit or task.available)
+        if data == "ood" and config.test:
+            test = ground.test["ood"].available
+            sizes[data] = whole, min(test, config.limit or test)
+        else:
+            parts = len(task.examples), len(ground.test[data].examples)
+            share = parts[0] / sum(parts)
+            sizes[data] = round(share * whole), whole - round(share * whole)
+    return sizes
+
+
+def _scaled(found: Check, ground: Ground, data: Data, sizes: tuple[int, int]) -> Check:
+    """A check of a sample as one of the whole data; the error of a gain falls with the root of the test examples."""
+    search, test = sizes
+    detectable = found.detectable * (len(ground.test[data].examples) / test) ** 0.5
+    return found.model_copy(update={"n_search": search, "n_test": test, "detectable": detectable})
 
 
 def _time_example(job: Job) -> tuple[float, float]:
@@ -100,22 +181,17 @@ def _time_example(job: Job) -> tuple[float, float]:
     return min(times) / len(batch.examples), operations / len(batch.examples)
 
 
-def row_tokens(loaded: Loaded, example: Example) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The first row as a person can check it: tokens read first, and tokens or numbers scored."""
-    row = example.rows[0]
-    if isinstance(row.inputs, np.ndarray) or loaded.tokenizer is None:
-        return tuple(f"{value:.2f}" for value, _ in np.asarray(row.inputs)), tuple(
-            f"{target:.2f}" for target in row.targets
-        )
-    ahead = len(row.inputs) - len(row.targets) + 1 if len(row.targets) <= len(row.inputs) else len(row.inputs)
-    headed = has_head(loaded.model)
-    ids = [list(row.inputs[:ahead]), [] if headed else [int(target) for target in row.targets]]
-    read, scored = (
-        tuple(f"{token}:{text}" for token, text in zip(part, loaded.tokenizer.convert_ids_to_tokens(part), strict=True))
-        for part in ids
+def _written(job: Job) -> tuple[Written, ...]:
+    """What the full model writes after the first prompts."""
+    task, tokenizer = job.search["ood"], job.loaded.tokenizer
+    if not task.budget or tokenizer is None:
+        return ()
+    some = task.examples[:WRITTEN]
+    texts = decode(job.loaded.model, [example.prompt for example in some], task.budget, task.ended)
+    return tuple(
+        Written(str(tokenizer.decode(ids.tolist(), skip_special_tokens=True)), example.answer)
+        for example, ids in zip(some, texts, strict=True)
     )
-    scored = (example.answer,) if headed else scored
-    return read, scored
 
 
 def _memory() -> int:

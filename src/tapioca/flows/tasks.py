@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tapioca.flows.data import read_task
-from tapioca.flows.preview import row_tokens
+from tapioca.flows.tokens import row_tokens
 from tapioca.models.load import Loaded, load_tokenizer, skeleton
 from tapioca.records import Metric
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from tapioca.records.plan import Plan
@@ -53,5 +54,9 @@ def common_drops(plans: Sequence[Plan]) -> Plan:
 @lru_cache(maxsize=64)
 def layers_computed(plans: tuple[Plan, ...]) -> float:
     """Layers computed when plans run together and share their common beginnings; one without a branch counts half."""
-    nodes = {said[: depth + 1] for said in map(steps, plans) for depth in range(len(said))}
-    return sum(node[-1].work for node in nodes)
+    ordered = sorted(set(map(steps, plans)))  # neighbours share the most first layers
+    total = sum(step.work for step in ordered[0]) if ordered else 0.0
+    for before, path in pairwise(ordered):
+        shared = next(depth for depth, pair in enumerate(zip(before, path, strict=True)) if pair[0] != pair[1])
+        total += sum(step.work for step in path[shared:])
+    return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import exp
 
 from tapioca.records import Canary, Check, Cost, Judgement, Metric, Plan, RunInfo
@@ -84,10 +85,11 @@ def stacking(cost: Cost) -> str:
     return f"plans ran stacked: a layer's states differed from those of a plan alone by at most {cost.difference:.1g} of the largest"
 
 
-def check_line(found: Check, metric: Metric, name: str) -> str:
-    """What one data set can show: full model, chance, and the gain that could be found."""
+def check_line(found: Check, metric: Metric, name: str, sampled: int | None = None) -> str:
+    """What one data set can show: full model, chance, and the gain that could be found; from a sample of it if told."""
     parts = [
-        f"{name}: {found.n_search} search + {found.n_test} test examples",
+        f"{name}: {found.n_search} search + {found.n_test} test examples"
+        + (f"; on {sampled} of them" if sampled and sampled < found.n_search else ""),
         f"full model {metric.format(found.full)}",
     ]
     if found.chance is not None and metric.kind == "accuracy":
@@ -97,9 +99,26 @@ def check_line(found: Check, metric: Metric, name: str) -> str:
     if found.constant is not None:
         parts.append(f"always the mean {metric.format(found.constant)}")
     if name == "OOD":
-        gain = f"{100 * found.detectable:.1f} {'points' if metric.kind == 'accuracy' else '% of error'}"
-        parts.append(f"a gain of {gain} can be detected if a plan changes the answers as much as '{found.probe}'")
+        parts.append(
+            f"a gain of {points(found.detectable, metric)} can be detected if a plan changes the answers as much as '{found.probe}'"
+        )
     return ", ".join(parts)
+
+
+def points(gain: float, metric: Metric) -> str:
+    """An amount of gain: '4.9 points' of accuracy, or '3.1 % of error'."""
+    return f"{100 * gain:.1f} {'points' if metric.kind == 'accuracy' else '% of error'}"
+
+
+ENDS = 12
+"""Words shown of each end of a long list."""
+
+
+def by_ends(words: Sequence[str], ends: int = ENDS, unit: str = "tokens") -> str:
+    """Words in a line; of many, the first and the last ones, and how many are between."""
+    if len(words) <= 2 * ends + 1:
+        return " ".join(words)
+    return " ".join([*words[:ends], f"... {len(words) - 2 * ends} {unit} ...", *words[-ends:]])
 
 
 def balance(labels: dict[str, int]) -> str:

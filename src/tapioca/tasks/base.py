@@ -29,6 +29,7 @@ class Task(ABC):
         opening: number of tokens that all rows begin with, worth being read once for all of them; else 0. Found when
             the task is made, and kept by parts of it.
         skipped: how many rows of the file were left out, by reason.
+        available: examples of the whole data set, of which a limit or a split may have taken some.
     """
 
     name: str
@@ -37,11 +38,14 @@ class Task(ABC):
     notes: tuple[str, ...] = ()
     opening: int = -1
     skipped: Mapping[str, int] = field(default_factory=dict)
+    available: int = -1
 
     classifies: ClassVar[bool] = False
     """Whether the outputs read are those of a classification head, one set for a whole text."""
 
     def __post_init__(self) -> None:
+        if self.available < 0:
+            object.__setattr__(self, "available", len(self.examples))
         if self.opening < 0:
             rows = [] if self.classifies else [row for example in self.examples for row in example.rows]
             object.__setattr__(self, "opening", shared_opening(rows, lambda row: self.keep([row])))
