@@ -49,6 +49,9 @@ def test_prune_report_and_export(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert code == 0
     assert again.strip() == out[out.index("╭") :].strip()
     assert (tmp_path / "run" / "report.html").is_file()
+    code, record, _ = said(["report", str(tmp_path / "run"), "--json"], capsys)
+    assert code == 0
+    assert json.loads(record)["judgements"] == json.loads((tmp_path / "run" / "run.json").read_text())["judgements"]
     code, out, _ = said(["export", str(tmp_path / "run"), "--to", str(tmp_path / "pruned")], capsys)
     assert code == 0
     flat = " ".join(out.split())
@@ -105,8 +108,8 @@ def test_inspect(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert code == 0
     assert "type      llama" in out
     assert "layers    4 at model.layers (LlamaDecoderLayer)" in out
-    assert "drop      0–3" in out
-    assert "export    without 0–3" in out
+    assert "drop      any of 0–3" in out
+    assert "export    checkpoints that drop any of 0–3; " in out
 
 
 def test_apply_writes_what_the_planned_model_writes(

@@ -31,12 +31,13 @@ def run(
         f"type      {found.model_type}, {quantity(found.parameters)} parameters, {share:.0%} of them in the layers"
     )
     console.print(f"layers    {found.n_layers} at {found.path} ({', '.join(found.kinds)})")
-    console.print(f"drop      {ranges(found.droppable) or 'none'}")
+    console.print(f"drop      {f'any of {ranges(found.droppable)}' if found.droppable else 'no whole layer'}")
     branches, inside = " and ".join(found.branches), " and ".join(found.written)
     console.print(f"scale     every layer; {branches or 'no'} branches alone")
     written = [inside and f"scales of {inside} branches", "" if found.no_layer_scales else "scales of layers"]
     console.print(
-        f"export    without {ranges(found.exportable) or 'none'}; {' and '.join(filter(None, written)) or 'no scales'}"
+        f"export    checkpoints that drop {f'any of {ranges(found.exportable)}' if found.exportable else 'nothing'}; "
+        f"{' and '.join(filter(None, written)) or 'no scales'}"
     )
     for reason in filter(None, (*found.reasons, found.no_layer_scales)):
         console.print(f"          {reason}", markup=False)

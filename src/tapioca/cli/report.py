@@ -21,6 +21,9 @@ def run(
             help="Run folder of `tapioca prune`, `compare`, `diagnose`, `profile`, `scale`, `space` or `lab study`."
         ),
     ],
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the record of the run as JSON instead, for scripts.")
+    ] = False,
 ) -> None:
     """Print a finished run and build its page again from what is stored; needs no torch."""
     from tapioca.records import CompareInfo, DiagnoseInfo, ProfileInfo, ScaleInfo, SpaceInfo, StudyInfo
@@ -44,9 +47,15 @@ def run(
     )
     for kind, write, tell in others:
         if other := read_other(kind, run):
+            if json:
+                typer.echo(other.model_dump_json(indent=2))
+                return
             write(other)
             tell(other, Console())
             return
     info = read_run(run)
+    if json:
+        typer.echo(info.model_dump_json(indent=2))
+        return
     write_page(info)
     show(info, Console())

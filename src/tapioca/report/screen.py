@@ -89,7 +89,7 @@ def show(info: RunInfo, console: Console) -> None:
         )
     )
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("data", "plan", info.metric.name, "change [95 % interval]", "beats random"):
+    for column in ("data", "plan", info.metric.name, "change [95 % interval]", "random worse"):
         table.add_column(column, no_wrap=column.startswith("change"))
     for judged in info.judgements:
         table.add_row(
@@ -124,7 +124,7 @@ def show(info: RunInfo, console: Console) -> None:
 
 
 def _geometry(info: RunInfo) -> list[str]:
-    """Deviation of the OOD data before and after the plan, against the null."""
+    """Deviation of the OOD data before and after the plan, against the null, and how to read it."""
     lines = []
     for kind in ("norm", "distance"):
         found = {d.planned: d for d in info.deviations if d.kind == kind and d.data == "ood"}
@@ -135,4 +135,6 @@ def _geometry(info: RunInfo) -> list[str]:
             text += f" → {found[True].value:.3f} under {info.shown}"
         label = "geometry  OOD norm deviation" if kind == "norm" else "          OOD distance deviation"
         lines.append(f"{label} {text} (null {found[False].null_upper:.3f})")
+    if lines:
+        lines.append("          0 is as on ID data; null: two ID samples deviate by less in 95 % of cases")
     return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp
+from math import comb, exp, prod
 
 from tapioca.records import Canary, Check, Cost, Judgement, Metric, Plan, RunInfo
 
@@ -23,12 +23,13 @@ def effect(judged: Judgement) -> str:
 
 
 def beaten(judged: Judgement) -> str:
-    """How many random plans of its size the plan beats."""
-    return (
-        f"{sum(judged.result.gain > other for other in judged.random)} of {len(judged.random)}"
-        if judged.random
-        else "–"
-    )
+    """How many random plans of its size do worse than the plan: '18 of 20', or '3 of all 4' where no others exist."""
+    if not judged.random:
+        return "–"
+    plan = judged.plan
+    exist = prod(comb(plan.n_layers, size) for size in plan.sizes.values()) - 1
+    worse = sum(judged.result.gain > other for other in judged.random)
+    return f"{worse} of {'all ' if len(judged.random) >= exist else ''}{len(judged.random)}"
 
 
 def saved(cost: Cost, plan: Plan) -> str:
@@ -52,7 +53,8 @@ def asides(info: RunInfo) -> list[str]:
         if any(judged.truncated) and not judged.plan.is_full:
             before, after = map(str, judged.truncated)
             lines.append(f"{before} → {after} of {judged.result.n} answers broke off at the token budget, {where}")
-    return [*lines, canary(info.canary)] if info.canary else lines
+    proposed = info.verdict.action != "keep the full model"
+    return [*lines, canary(info.canary, proposed)] if info.canary else lines
 
 
 def raced(info: RunInfo) -> str:
@@ -66,8 +68,8 @@ def raced(info: RunInfo) -> str:
     )
 
 
-def canary(found: Canary) -> str:
-    """How free text fares under a plan: numbers, and a warning where it is much worse."""
+def canary(found: Canary, proposed: bool) -> str:
+    """How free text fares under a plan: numbers, and for a plan that is proposed a warning where it is much worse."""
     full, planned = found.full, found.planned
     perplexity = " → ".join("–" if one.loss is None else f"{exp(one.loss):.3g}" for one in (full, planned))
     line = (
@@ -75,7 +77,7 @@ def canary(found: Canary) -> str:
         f"{full.repetition:.0%} → {planned.repetition:.0%}, stopped early {full.early} → {planned.early}, "
         f"perplexity under the full model {perplexity}"
     )
-    return f"{line}; WARNING: {found.alarm}" if found.alarm else line
+    return f"{line}; WARNING: {found.alarm}" if found.alarm and proposed else line
 
 
 def stacking(cost: Cost) -> str:
