@@ -14,7 +14,7 @@ import wrapt
 from tapioca.registry import Registry
 
 if TYPE_CHECKING:
-    from tapioca.api import compare, diagnose, export, profile, prune, scale, space
+    from tapioca.api import compare, diagnose, export, profile, prune, read_task, scale, space
     from tapioca.errors import TapiocaError
     from tapioca.models.edit import apply
     from tapioca.models.load import load
@@ -32,6 +32,7 @@ _PUBLIC = Registry(
         "load": "tapioca.models.load:load",
         "profile": "tapioca.api:profile",
         "prune": "tapioca.api:prune",
+        "read_task": "tapioca.api:read_task",
         "scale": "tapioca.api:scale",
         "space": "tapioca.api:space",
     },
@@ -47,6 +48,7 @@ __all__ = [
     "load",
     "profile",
     "prune",
+    "read_task",
     "scale",
     "space",
 ]

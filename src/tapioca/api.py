@@ -12,15 +12,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tapioca.errors import UsageError
 from tapioca.flows.compare import compare as compare_flow
+from tapioca.flows.data import read_task as read_named_task
 from tapioca.flows.diagnose import diagnose as diagnose_flow
 from tapioca.flows.every_plan import space as space_flow
 from tapioca.flows.export import Exported, export
+from tapioca.flows.prepare import load_as_asked
 from tapioca.flows.profile import profile as profile_flow
 from tapioca.flows.prune import prune as prune_flow
 from tapioca.flows.scale import scale as scale_flow
 from tapioca.flows.watcher import Silent
 from tapioca.models.identity import name_of
-from tapioca.models.load import Loaded
+from tapioca.models.load import Loaded, load_tokenizer, skeleton
 from tapioca.records import (
     CompareConfig,
     CompareInfo,
@@ -39,8 +41,9 @@ from tapioca.records import (
 )
 from tapioca.report.screen import LiveScreen
 from tapioca.tasks.base import Task
+from tapioca.tasks.rows import Rows, rows_in_memory
 
-__all__ = ["Exported", "compare", "diagnose", "export", "profile", "prune", "scale", "space"]
+__all__ = ["Exported", "compare", "diagnose", "export", "profile", "prune", "read_task", "scale", "space"]
 
 Info = TypeVar("Info")
 
@@ -49,8 +52,8 @@ def prune(
     model: str | Path | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    task: str | Path | Task,
-    reference: str | Path | Task | None = None,
+    task: str | Path | Task | Rows,
+    reference: str | Path | Task | Rows | None = None,
     progress: bool = True,
     **options: Any,
 ) -> RunInfo:
@@ -59,7 +62,7 @@ def prune(
     Args:
         model: a folder, a hub id, or a live transformers model.
         tokenizer: of a live model.
-        task: the OOD data: a file, lab:SHIFT=STRENGTH, or a task object.
+        task: the OOD data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object.
         reference: the ID data, of the same form.
         progress: show a progress display.
         options: any field of `PruneConfig`, as on the command line.
@@ -77,8 +80,8 @@ def compare(
     model: str | Path | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    task: str | Path | Task,
-    reference: str | Path | Task | None = None,
+    task: str | Path | Task | Rows,
+    reference: str | Path | Task | Rows | None = None,
     progress: bool = True,
     **options: Any,
 ) -> CompareInfo:
@@ -87,7 +90,7 @@ def compare(
     Args:
         model: a folder, a hub id, or a live transformers model.
         tokenizer: of a live model.
-        task: the OOD data: a file, lab:SHIFT=STRENGTH, or a task object.
+        task: the OOD data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object.
         reference: the ID data, of the same form.
         progress: show a progress display.
         options: any field of `CompareConfig`, as on the command line.
@@ -107,8 +110,8 @@ def scale(
     *,
     plan: str | Path | Plan,
     alphas: str | Sequence[float] = "0:2:0.1",
-    task: str | Path | Task,
-    reference: str | Path | Task | None = None,
+    task: str | Path | Task | Rows,
+    reference: str | Path | Task | Rows | None = None,
     progress: bool = True,
     **options: Any,
 ) -> ScaleInfo:
@@ -121,7 +124,7 @@ def scale(
         tokenizer: of a live model.
         plan: whose drops are scaled; at 0 the model is under the plan, at 1 it is as it came.
         alphas: the scales, 1 among them; as on the command line, or as numbers.
-        task: the OOD data: a file, lab:SHIFT=STRENGTH, or a task object.
+        task: the OOD data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object.
         reference: the ID data, of the same form; without it there are no deviations.
         progress: show a progress display.
         options: any other field of `ScaleConfig`, as on the command line.
@@ -141,8 +144,8 @@ def space(
     model: str | Path | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    task: str | Path | Task,
-    reference: str | Path | Task | None = None,
+    task: str | Path | Task | Rows,
+    reference: str | Path | Task | Rows | None = None,
     progress: bool = True,
     **options: Any,
 ) -> SpaceInfo:
@@ -151,7 +154,7 @@ def space(
     Args:
         model: a folder, a hub id, or a live transformers model.
         tokenizer: of a live model.
-        task: the OOD data: a file, lab:SHIFT=STRENGTH, or a task object.
+        task: the OOD data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object.
         reference: the ID data, of the same form.
         progress: show a progress display.
         options: any field of `SpaceConfig`, as on the command line.
@@ -170,8 +173,8 @@ def profile(
     model: str | Path | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    task: str | Path | Task,
-    reference: str | Path | Task,
+    task: str | Path | Task | Rows,
+    reference: str | Path | Task | Rows,
     plan: Plan | str | Path | None = None,
     progress: bool = True,
     **options: Any,
@@ -181,7 +184,7 @@ def profile(
     Args:
         model: a folder, a hub id, or a live transformers model.
         tokenizer: of a live model.
-        task: the OOD data: a file, lab:SHIFT=STRENGTH, or a task object; answers are not used.
+        task: the OOD data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object; answers are not used.
         reference: the ID data, of the same form.
         plan: a plan or its file, to measure the geometry under as well.
         progress: show a progress display.
@@ -204,8 +207,8 @@ def diagnose(
     model: str | Path | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    task: str | Path | Task,
-    reference: str | Path | Task,
+    task: str | Path | Task | Rows,
+    reference: str | Path | Task | Rows,
     progress: bool = True,
     **options: Any,
 ) -> DiagnoseInfo:
@@ -214,7 +217,7 @@ def diagnose(
     Args:
         model: a folder, a hub id, or a live transformers model.
         tokenizer: of a live model.
-        task: the inputs in question: a file, lab:SHIFT=STRENGTH, or a task object; answers are not used.
+        task: the inputs in question: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object; answers are not used.
         reference: the ID data, of the same form.
         progress: show a progress display.
         options: any field of `DiagnoseConfig`, as on the command line.
@@ -228,8 +231,34 @@ def diagnose(
     return _run(diagnose_flow, DiagnoseConfig, model, tokenizer, task, reference, progress, options)
 
 
-def _name(task: str | Path | Task) -> str:
-    return task.name if isinstance(task, Task) else str(task)
+def read_task(
+    source: str | Path | Rows,
+    model: str | Path | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    **options: Any,
+) -> Task:
+    """Read data as a model is asked it: for `tapioca.evaluate`, `tapioca.observe`, or to look at.
+
+    Args:
+        source: whatever `--task` takes; or rows in memory: a pandas DataFrame, a `datasets.Dataset`, a list of dicts.
+        model: a live model; of a folder or a hub id no weights are loaded.
+        tokenizer: of a live model.
+        options: what a task's YAML may say: `kind`, `template`, `fields`, `labels`, ...
+
+    Returns:
+        The task. `examples` have their prompts as token ids; `notes` say what was guessed.
+
+    Raises:
+        TapiocaError: with file and row, whatever is wrong; or there is no such model.
+    """
+    loaded = (
+        Loaded(model, tokenizer)
+        if isinstance(model, PreTrainedModel)
+        else Loaded(skeleton(model), load_tokenizer(model))
+    )
+    if isinstance(source, str | Path):
+        return read_named_task(str(source), loaded, options)
+    return read_named_task("rows", loaded, options, rows_in_memory(source))
 
 
 def _run(
@@ -237,27 +266,38 @@ def _run(
     record: type[DataConfig],
     model: str | Path | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None,
-    task: str | Path | Task,
-    reference: str | Path | Task | None,
+    task: str | Path | Task | Rows,
+    reference: str | Path | Task | Rows | None,
     progress: bool,
     options: dict[str, Any],
 ) -> Info:
     """Make the request of a recipe and run it."""
-    loaded = Loaded(model, tokenizer) if isinstance(model, PreTrainedModel) else None
-    live_tasks = [source for source in (task, reference) if isinstance(source, Task)]
-    tasks = {source.name: source for source in live_tasks}
-    if len(tasks) < len(live_tasks):
-        raise UsageError(f"task and reference are both named '{live_tasks[0].name}'; give them different names")
     unknown = options.keys() - record.model_fields.keys()
     if unknown:
         raise UsageError(f"unknown option {sorted(unknown)[0]}; expected one of {', '.join(record.model_fields)}")
     config = record(
         model=name_of(model) if isinstance(model, PreTrainedModel) else str(model),
-        task=_name(task),
-        reference=None if reference is None else _name(reference),
+        task=_name(task, "rows"),
+        reference=None if reference is None else _name(reference, "reference rows"),
         **options,
     )
+    if config.task == config.reference and isinstance(task, Task) and isinstance(reference, Task):
+        raise UsageError(f"task and reference are both named '{config.task}'; give them different names")
+    loaded = Loaded(model, tokenizer) if isinstance(model, PreTrainedModel) else None
+    given = {config.task: task} | ({} if config.reference is None else {config.reference: reference})
+    in_memory = {name: source for name, source in given.items() if not isinstance(source, str | Path | Task)}
+    tasks = {name: source for name, source in given.items() if isinstance(source, Task)}
+    for name, rows in in_memory.items():
+        loaded = loaded or load_as_asked(config)
+        tasks[name] = read_named_task(name, loaded, config.task_options(), rows_in_memory(rows))
     if not progress:
         return flow(config, Silent(), loaded, tasks)
     with LiveScreen(Console(stderr=True)) as screen:
         return flow(config, screen, loaded, tasks)
+
+
+def _name(source: str | Path | Task | Rows, otherwise: str) -> str:
+    """What data are called: as the task says, the name itself, or what rows in memory are called here."""
+    if isinstance(source, Task):
+        return source.name
+    return str(source) if isinstance(source, str | Path) else otherwise

@@ -13,6 +13,8 @@ from tapioca.records.results import Data
 from tapioca.registry import Registry
 from tapioca.tasks.base import Task
 from tapioca.tasks.catalog import variant
+from tapioca.tasks.files import load_task
+from tapioca.tasks.rows import Source
 from tapioca.tasks.split import check_size, limited, refuse_leak, refuse_same, search_groups, split
 from tapioca.tasks.text import Encoder
 
@@ -27,13 +29,15 @@ SOURCES = Registry(
 )
 
 
-def read_task(name: str, loaded: Loaded, given: dict[str, Any]) -> Task:
-    """Read one task by name: lab:..., held-out:..., harness:..., or a file."""
+def read_task(name: str, loaded: Loaded, given: dict[str, Any], rows: list[Source] | None = None) -> Task:
+    """Read one task by name: lab:..., held-out:..., harness:..., or a file; or make one, of that name, of rows."""
     model, tokenizer = loaded
     labels, longest = head_labels(model), max_length(model)
     if tokenizer and labels:  # an encoder's position table may begin with places no token takes
         longest = min(longest, tokenizer.model_max_length)
     encoder = Encoder(tokenizer, longest, labels) if tokenizer else None
+    if rows is not None:
+        return load_task(name, encoder, given, rows)
     source, colon, _ = name.partition(":")
     task: Task = SOURCES[source if colon and source in ("lab", "held-out", "harness") else "file"](name, encoder, given)
     return task

@@ -129,13 +129,7 @@ def gather(
         tasks: live tasks by their name in `config`, used instead of reading files.
     """
     watcher.stage(f"loading {config.model}", 0)
-    loaded = loaded or load(
-        config.model,
-        device=config.device,
-        dtype=config.dtype,
-        revision=config.revision,
-        trust_remote_code=config.trust_remote_code,
-    )
+    loaded = loaded or load_as_asked(config)
     layers = find_layers(loaded.model)
     watcher.stage("reading the data", 0)
     whole = read_tasks(config, loaded, tasks or {})
@@ -144,6 +138,21 @@ def gather(
     for note in notes:
         watcher.say(note)
     return Ground(loaded, search, test, notes, _manifest(config, loaded, whole), whole)
+
+
+def load_as_asked(config: DataConfig) -> Loaded:
+    """The model of a request, where and as it asks for it.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    return load(
+        config.model,
+        device=config.device,
+        dtype=config.dtype,
+        revision=config.revision,
+        trust_remote_code=config.trust_remote_code,
+    )
 
 
 def folder_of(config: DataConfig, manifest: dict[str, Any]) -> Path:

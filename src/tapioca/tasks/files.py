@@ -16,7 +16,7 @@ from tapioca.tasks.questions import check_kind, no_choice, question_of, reading_
 from tapioca.tasks.regress import prompt_example
 from tapioca.tasks.rows import Source, read_rows
 from tapioca.tasks.sieve import Sieve
-from tapioca.tasks.spec import Kind, TaskSpec, read_spec
+from tapioca.tasks.spec import Kind, TaskSpec, make_spec, read_spec
 from tapioca.tasks.template import evaluate
 from tapioca.tasks.text import Encoder
 
@@ -40,7 +40,7 @@ PROMPTS = {"context": "{{ context }}", "question": "Question: {{ question }}\nAn
 """Prompt templates by the field that asks."""
 
 
-def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task:
+def load_task(name: str, encoder: Encoder | None, given: dict[str, Any], rows: list[Source] | None = None) -> Task:
     """Read a task from a data file or a task YAML.
 
     Args:
@@ -49,12 +49,17 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task
             beside a data file is read too.
         encoder: the model's text encoder; None for models that read numbers.
         given: fields of `TaskSpec` set by the user; they win over the YAML.
+        rows: of a task that is in memory; `name` is then only what it is called.
 
     Raises:
         DataError: with file and line, whatever is wrong.
     """
-    path, spec = read_spec(CATALOG.get(name, Path(name)), given)
-    rows = [_renamed(row, spec.fields, at) for at, row in enumerate(read_rows(path))]
+    if rows is None:
+        path, spec = read_spec(CATALOG.get(name, Path(name)), given)
+        rows = read_rows(path)
+    else:
+        path, spec = Path(name), make_spec(given, name)
+    rows = [_renamed(row, spec.fields, at) for at, row in enumerate(rows)]
     kind, notes = _kind(path, spec, rows[0], headed=bool(encoder and encoder.labels))
     if spec.chat and kind != "generate":
         raise DataError(f"{path}: chat is for kind: generate, this is a {kind} task; write its prompt as a template")

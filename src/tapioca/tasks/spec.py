@@ -86,7 +86,7 @@ def read_spec(path: Path, given: dict[str, Any]) -> tuple[Path, TaskSpec]:
         DataError: the YAML cannot be read or says something unknown.
     """
     if str(path).startswith(HUB):
-        return path, _spec(given, str(path))
+        return path, make_spec(given, str(path))
     if not path.name:
         raise DataError(f"'{path}' is no data file; expected a file, a folder of files, hub:ID, or a task .yaml")
     described = path if path.suffix in (".yaml", ".yml") else _beside(path)
@@ -99,7 +99,7 @@ def read_spec(path: Path, given: dict[str, Any]) -> tuple[Path, TaskSpec]:
             raise DataError(f"cannot read {described}: {reason}") from error
         if not isinstance(said, dict):
             raise DataError(f"{described}: expected names and values such as 'data: file.jsonl'")
-    spec = _spec({**said, **given}, str(described if said else path))
+    spec = make_spec({**said, **given}, str(described if said else path))
     if described == path:
         if not spec.data:
             raise DataError(f"{path}: names no data; add a line 'data: file.jsonl'")
@@ -114,7 +114,12 @@ def _beside(path: Path) -> Path:
     return (path.with_suffix("") if path.suffix.lower() in COMPRESSED else path).with_suffix(".yaml")
 
 
-def _spec(said: dict[str, Any], where: str) -> TaskSpec:
+def make_spec(said: dict[str, Any], where: str) -> TaskSpec:
+    """What was said about a task, checked.
+
+    Raises:
+        DataError: something unknown was said, or something that cannot be; begins with `where`.
+    """
     try:
         return TaskSpec(**said)
     except (ValidationError, TypeError) as error:

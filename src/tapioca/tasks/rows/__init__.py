@@ -2,5 +2,6 @@
 
 from tapioca.tasks.rows.read import read_rows
 from tapioca.tasks.rows.source import Source
+from tapioca.tasks.rows.tables import Rows, rows_in_memory
 
-__all__ = ["Source", "read_rows"]
+__all__ = ["Rows", "Source", "read_rows", "rows_in_memory"]
