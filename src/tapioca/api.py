@@ -249,13 +249,11 @@ def read_task(
         The task. `examples` have their prompts as token ids; `notes` say what was guessed.
 
     Raises:
-        TapiocaError: with file and row, whatever is wrong; or there is no such model.
+        TapiocaError: one line about what is wrong.
     """
-    loaded = (
-        Loaded(model, tokenizer)
-        if isinstance(model, PreTrainedModel)
-        else Loaded(skeleton(model), load_tokenizer(model))
-    )
+    if not isinstance(model, PreTrainedModel):
+        model, tokenizer = skeleton(model), load_tokenizer(model)
+    loaded = Loaded(model, tokenizer)
     if isinstance(source, str | Path):
         return read_named_task(str(source), loaded, options)
     return read_named_task("rows", loaded, options, rows_in_memory(source))
@@ -297,7 +295,6 @@ def _run(
 
 
 def _name(source: str | Path | Task | Rows, otherwise: str) -> str:
-    """What data are called: as the task says, the name itself, or what rows in memory are called here."""
-    if isinstance(source, Task):
-        return source.name
-    return str(source) if isinstance(source, str | Path) else otherwise
+    """What data are called; `otherwise` where they are rows in memory."""
+    known = source.name if isinstance(source, Task) else source
+    return str(known) if isinstance(known, str | Path) else otherwise
