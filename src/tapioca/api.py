@@ -237,10 +237,10 @@ def read_task(
     tokenizer: PreTrainedTokenizerBase | None = None,
     **options: Any,
 ) -> Task:
-    """Read data as a model is asked it: for `tapioca.evaluate`, `tapioca.observe`, or to look at.
+    """Read data as a model is asked it, for `tapioca.evaluate` and `tapioca.observe`.
 
     Args:
-        source: whatever `--task` takes; or rows in memory: a pandas DataFrame, a `datasets.Dataset`, a list of dicts.
+        source: whatever `--task` takes; or rows: a pandas DataFrame, a `datasets.Dataset`, a list of dicts.
         model: a live model; of a folder or a hub id no weights are loaded.
         tokenizer: of a live model.
         options: what a task's YAML may say: `kind`, `template`, `fields`, `labels`, ...
@@ -251,9 +251,10 @@ def read_task(
     Raises:
         TapiocaError: one line about what is wrong.
     """
-    if not isinstance(model, PreTrainedModel):
-        model, tokenizer = skeleton(model), load_tokenizer(model)
-    loaded = Loaded(model, tokenizer)
+    if isinstance(model, PreTrainedModel):
+        loaded = Loaded(model, tokenizer)
+    else:
+        loaded = Loaded(skeleton(model), load_tokenizer(model))
     if isinstance(source, str | Path):
         return read_named_task(str(source), loaded, options)
     return read_named_task("rows", loaded, options, rows_in_memory(source))
