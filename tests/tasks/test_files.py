@@ -215,6 +215,22 @@ def test_rows_that_are_too_long_are_skipped_where_told(tmp_path: Path) -> None:
     assert load(path, too_long="skip").skipped == {"longer than the model can read": 1}
 
 
+def test_blank_rows_of_running_text_are_skipped_and_counted(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "task.jsonl", [{"text": text} for text in ("the cat", "", " ", None, "a dog")])
+    task = load(path)
+    assert ([example.text for example in task.examples], task.skipped) == (["the cat", "a dog"], {"blank": 3})
+    assert task.notes[-1] == "task.jsonl: 3 of 5 rows skipped: 3 blank"
+    with pytest.raises(DataError, match=r"task\.jsonl:1: field 'text' must be some text, got ''"):
+        one(tmp_path, {"text": ""})
+
+
+def test_columns_whose_names_hold_spaces(tmp_path: Path) -> None:
+    row = {"the question": "the cat", "Correct Answer": "sat", "Incorrect Answer 1": "ran"}
+    fields = {"choices": "{{ [row['Correct Answer'], row['Incorrect Answer 1']] }}", "answer": "{{ 0 }}"}
+    [example] = one(tmp_path, row, kind="choice", fields=fields, template="{{ row['the question'] }} it").examples
+    assert (example.text, example.gold, [row.targets for row in example.rows]) == ("the cat it", 0, [(7,), (8,)])
+
+
 def test_several_right_answers(tmp_path: Path) -> None:
     row = {"context": "the cat", "choices": ["sat", "ran", "it"], "answer": ["ran", "it"]}
     [example] = one(tmp_path, row).examples

@@ -16,6 +16,7 @@ from tapioca.tasks.gold import Golds
 from tapioca.tasks.perplexity import Perplexity, windows
 from tapioca.tasks.regress import Regression
 from tapioca.tasks.rows import Source
+from tapioca.tasks.sieve import BLANK
 from tapioca.tasks.spec import Kind, TaskSpec
 from tapioca.tasks.template import render
 from tapioca.tasks.text import Encoder
@@ -97,7 +98,10 @@ def build_windows(row: Source, size: int, encoder: Encoder) -> list[Example]:
     """The windows of one document, as examples of one group weighted by their tokens."""
     text = row.fields["text"]
     if not isinstance(text, str) or not text.strip():
-        raise RowError(f"{row.where}: field 'text' must be some text, got {text!r:.60}", "without text")
+        blank = text is None or isinstance(text, str)
+        raise RowError(
+            f"{row.where}: field 'text' must be some text, got {text!r:.60}", BLANK if blank else "without text"
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:

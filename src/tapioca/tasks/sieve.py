@@ -13,6 +13,9 @@ from tapioca.tasks.text import TOO_LONG
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
+BLANK = "blank"
+"""Why a row of running text is skipped without being told: nothing stands in it."""
+
 NAMED = 3
 """Rows named for each reason."""
 
@@ -58,7 +61,7 @@ class Sieve:
         refused = {
             reason: errors
             for reason, errors in self.bad.items()
-            if not (self.skip or (self.skip_long and reason == TOO_LONG))
+            if not (self.skip or reason == BLANK or (self.skip_long and reason == TOO_LONG))
         }
         if sum(self.skipped.values()) == total:
             raise DataError(_line(self.name, self.bad, total))

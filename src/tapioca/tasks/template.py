@@ -18,7 +18,7 @@ def render(template: str, fields: dict[str, Any], where: str) -> str:
         RowError: the template does not fit the row.
     """
     try:
-        text = _compiled(template).render(**{str(name): value for name, value in fields.items()})
+        text = _compiled(template).render(**_names(fields))
         text.encode()  # a lone surrogate cannot be tokenised
         return text
     except Exception as error:  # a template is a small program of the user's and can raise anything
@@ -38,7 +38,7 @@ def evaluate(expression: str, fields: dict[str, Any], where: str) -> Any:
     try:
         if not expression.strip().endswith("}}"):
             raise ValueError("it does not end with }}")
-        value = _JINJA.compile_expression(inner, undefined_to_none=False)(**{str(k): v for k, v in fields.items()})
+        value = _JINJA.compile_expression(inner, undefined_to_none=False)(**_names(fields))
         if isinstance(value, Undefined):
             raise ValueError(f"there is no {inner.strip()}")
         return value
@@ -47,6 +47,12 @@ def evaluate(expression: str, fields: dict[str, Any], where: str) -> Any:
             f"{where}: field {expression!r} does not fit the row: {' '.join(str(error).split())}",
             "that a computed field does not fit",
         ) from error
+
+
+def _names(fields: dict[str, Any]) -> dict[str, Any]:
+    """What a template knows: the fields by name, and all of them as `row`, for names that hold spaces."""
+    names = {str(name): value for name, value in fields.items()}
+    return {"row": names, **names}
 
 
 def _printable(value: Any) -> Any:
