@@ -187,7 +187,7 @@ def test_a_task_shown_token_by_token(model_folder: Path, tmp_path: Path, capsys:
     assert main(["tasks", str(data), "--model", str(model_folder)]) == 0
     out = capsys.readouterr().out
     assert "2 examples, measured by accuracy, chance 50.0 %" in out
-    assert "read   1:<s> 3:the 5:cat" in out
+    assert "read   1:␣<s> 3:␣the 5:␣cat" in out
     assert "scored 7:sat" in out
     data.with_suffix(".yaml").write_text("score: likelihood\n")
     assert main(["tasks", str(data), "--model", str(model_folder)]) == 0

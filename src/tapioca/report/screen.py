@@ -136,5 +136,5 @@ def _geometry(info: RunInfo) -> list[str]:
         label = "geometry  OOD norm deviation" if kind == "norm" else "          OOD distance deviation"
         lines.append(f"{label} {text} (null {found[False].null_upper:.3f})")
     if lines:
-        lines.append("          0 is as on ID data; null: two ID samples deviate by less in 95 % of cases")
+        lines.append("          0 is as on ID data; null: two ID samples deviate less in 95 % of cases")
     return lines
