@@ -188,7 +188,7 @@ def test_a_task_shown_token_by_token(model_folder: Path, tmp_path: Path, capsys:
     out = capsys.readouterr().out
     assert "2 examples, measured by accuracy, chance 50.0 %" in out
     assert "read   1:␣<s> 3:␣the 5:␣cat" in out
-    assert "scored 7:sat" in out
+    assert "scored 7:␣sat" in out
     data.with_suffix(".yaml").write_text("score: likelihood\n")
     assert main(["tasks", str(data), "--model", str(model_folder)]) == 0
     assert "measured by gold answer's negative log-likelihood\n" in capsys.readouterr().out
