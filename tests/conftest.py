@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything reads it: no test may wait for a network
+os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(
+    prefix="modules-"
+)  # where transformers keeps code that comes with models
 
 import pytest
 import torch

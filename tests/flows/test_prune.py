@@ -11,6 +11,7 @@ from conftest import choice_rows, word_tokenizer, write_lines
 from transformers import PreTrainedModel
 
 import tapioca
+from tapioca.checkpoints.card import portable
 from tapioca.errors import DataError, StoreError, UsageError
 from tapioca.evaluate import evaluate
 from tapioca.lab.tasks import load_lab
@@ -138,7 +139,7 @@ def test_an_exported_run_carries_its_card(run: RunInfo, tmp_path: Path) -> None:
     judged = run.judged("ood")
     assert judged is not None
     assert f"error × {1 - judged.result.gain:#.3g}" in card
-    assert run.command in card
+    assert portable(run.command) in card
     _, test = split_as_the_run_did()
     scores = evaluate(load(tmp_path / "pruned").model, test, [Plan.full(len(run.plan.kept))], batch_size=60).values[0]
     assert judged.result.planned == pytest.approx(scores.mean(), rel=1e-6)

@@ -2,33 +2,118 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+import shlex
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils._validators import validate_repo_id
 
+from tapioca.models.load import PACKAGED
 from tapioca.records import Plan, RunInfo, ranges
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
+SNAPSHOT = re.compile(r"models--(?P<owner>.+?)(--(?P<name>.+))?")
+"""The folder of the hub's cache that holds a model."""
+
+OUTSIDE = re.compile(r"(~[^/\\]*|\.\.|[A-Za-z]:|)[/\\]")
+"""How a path begins that leads out of the working folder."""
 
 
-def model_card(model: str, plan: Plan, info: RunInfo | None = None) -> str:
-    """Base model, what was changed, and the plan for other tools; with a run also its scores, verdict and command."""
+def model_card(
+    model: str, plan: Plan, folder: Path, info: RunInfo | None = None, adapter: str = "", needs: str = ""
+) -> str:
+    """Base model, licence, what was changed, and the plan for other tools; with a run also its scores, verdict and command.
+
+    Args:
+        model: what the user called the model.
+        plan: what was dropped and scaled.
+        folder: the model's files, whose own card says the licence.
+        info: the run that found the plan.
+        adapter: name of the adapter that was merged.
+        needs: what loading it takes beside plain transformers.
+    """
     only_drops = Plan.drop(plan.n_layers, plan.drops)
     scales = plan.model_copy(update={"layers": tuple(plan.scaled.items())})
+    base = base_model(model, folder)
+    name = base or last_part(model)
     card = ModelCard.from_template(
-        ModelCardData(base_model=model, tags=["layer-pruning"]),
+        ModelCardData(
+            base_model=base,
+            library_name="transformers",
+            tags=["layer-pruning", *(["custom_code"] if needs.startswith("trust") else [])],
+            **licence(folder),
+        ),
         template_path=str(TEMPLATE),
-        name=Path(model).name,
+        name=name.rpartition("/")[2],
         plan=plan,
         dropped=ranges(plan.drops),
         scales="" if plan == only_drops else str(scales),
         info=info,
+        command=portable(info.command) if info else "",
+        adapter=adapter,
+        needs=needs,
         task=Path(info.task).name if info else "",
         judgements=[found for found in info.judgements if found.plan == plan] if info else [],
-        mergekit=mergekit(model, plan).rstrip(),
+        mergekit=mergekit(name, plan).rstrip(),
     )
     return str(card)
+
+
+def base_model(model: str, folder: Path) -> str | None:
+    """A model's id on the hub: as the user named it, as its place in the hub's cache says, or as its own card names its
+    base; None where nothing says it. A folder's path is no id, though it may look like one."""
+    for part in folder.parts:
+        if found := SNAPSHOT.fullmatch(part):
+            return "/".join(filter(None, (found["owner"], found["name"])))
+    if not Path(model).exists() and model not in PACKAGED and _is_id(model):
+        return model
+    said = _own_card(folder).get("base_model")
+    return said if isinstance(said, str) and not Path(said).exists() and _is_id(said) else None
+
+
+def _is_id(name: str) -> bool:
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
+
+
+def licence(folder: Path) -> dict[str, Any]:
+    """The licence of a model, as its own card says it; else the file that holds it."""
+    said = {name: _own_card(folder).get(name) for name in ("license", "license_name", "license_link")}
+    kept: dict[str, Any] = {name: value for name, value in said.items() if isinstance(value, str)}
+    files = sorted(path.name for path in folder.glob("LICEN[CS]E*"))
+    if "license" not in kept and files:
+        return {"license": "other", "license_link": files[0]}
+    return kept
+
+
+def _own_card(folder: Path) -> dict[str, Any]:
+    """The front matter of a model's README.md; nothing where there is none, or it cannot be read."""
+    try:
+        return ModelCard.load(folder / "README.md", ignore_metadata_errors=True).data.to_dict()
+    except Exception:  # whatever people write there
+        return {}
+
+
+def portable(command: str) -> str:
+    """A command line without this machine's folders: of paths that lead out of the working folder the last part is kept."""
+    return shlex.join("=".join(map(_inside, word.split("="))) for word in shlex.split(command))
+
+
+def _inside(word: str) -> str:
+    """Of a path that leads out of the working folder its last part; any other word as it is."""
+    return last_part(word) if OUTSIDE.match(word) else word
+
+
+def last_part(path: str) -> str:
+    """The last part of a path of any system."""
+    return PureWindowsPath(path).name if "\\" in path else PurePosixPath(path).name
 
 
 def mergekit(model: str, plan: Plan) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tapioca.errors import ExportError
 from tapioca.models.families import LAYER
+from tapioca.models.prediction import is_prediction
 from tapioca.records import Plan
 
 
@@ -26,20 +27,20 @@ class Kept:
     inside: str = ""
 
 
-def kept_tensors(names: Iterable[str], plan: Plan, more: int = 0) -> dict[str, Kept]:
+def kept_tensors(names: Iterable[str], plan: Plan, counted: int = 0) -> dict[str, Kept]:
     """The tensors that stay, by their names on disk, which are the source of truth.
 
     Args:
         names: all tensors of a checkpoint.
         plan: its drops leave tensors out, and give later layers new numbers.
-        more: how many layers for multi-token prediction may follow the counted ones; they are left out, since
-            models find them by an absolute number.
+        counted: how many layers for multi-token prediction the configuration counts behind the others; they are left
+            out, since models find them by an absolute number or in the size of the whole.
 
     Raises:
         ExportError: no numbered list, or more than one, has exactly the plan's layers.
     """
-    names = list(names)
-    prefix = _layer_list(names, plan.n_layers, more)
+    names = [name for name in names if not is_prediction(name, plan.n_layers, counted)]
+    prefix = _layer_list(names, plan.n_layers)
     number = {old: new for new, old in enumerate(plan.kept)}
     kept: dict[str, Kept] = {}
     for name in names:
@@ -51,20 +52,13 @@ def kept_tensors(names: Iterable[str], plan: Plan, more: int = 0) -> dict[str, K
     return kept
 
 
-def count_behind(left_out: Iterable[str], plan: Plan) -> int:
-    """How many layers behind those the plan counts are among the tensors that do not stay."""
-    numbers = {int(found["layer"]) for name in left_out if (found := LAYER.match(name))}
-    return len(numbers - set(range(plan.n_layers)))
-
-
-def _layer_list(names: list[str], n_layers: int, more: int) -> str:
+def _layer_list(names: list[str], n_layers: int) -> str:
     """What stands before the number in the names of the layers."""
     lists: dict[str, set[int]] = defaultdict(set)
     for name in names:
         if found := LAYER.match(name):
             lists[found["before"]].add(int(found["layer"]))
-    expected = (set(range(n_layers)), set(range(n_layers + more)))
-    fitting = [before for before, numbers in lists.items() if numbers in expected]
+    fitting = [before for before, numbers in lists.items() if numbers == set(range(n_layers))]
     if len(fitting) > 1:  # a picture or sound tower may have as many
         fitting = [before for before in fitting if not any(other in before for other in ("vision", "visual", "audio"))]
     if len(fitting) != 1:

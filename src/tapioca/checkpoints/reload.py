@@ -88,18 +88,18 @@ def main(*folders: str) -> None:
         torch.set_num_threads(job["threads"])
         if job["own"]:
             import tapioca  # noqa: F401  (makes its model type known)
-        model = loaded(job["checkpoint"], job["class"], job["layers"], job["dtype"])
+        model = loaded(job["checkpoint"], job["class"], job["layers"], job["dtype"], job["code"])
         arrays = dict(np.load(Path(folder) / "batch.npz"))
         tokens = arrays.pop("tokens", None)
         batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
         np.savez(Path(folder) / "found.npz", **answers(model, batch, job["keep"], tokens))  # type: ignore[arg-type]
 
 
-def loaded(checkpoint: str, kind: str, layers: int, dtype: str) -> PreTrainedModel:
+def loaded(checkpoint: str, kind: str, layers: int, dtype: str, code: bool) -> PreTrainedModel:
     """The model, or the end of the process with one line about what does not fit."""
-    config = AutoConfig.from_pretrained(checkpoint)
+    config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=code)
     model, report = getattr(transformers, kind, AutoModel).from_pretrained(
-        checkpoint, dtype=dtype, output_loading_info=True, use_safetensors=True
+        checkpoint, dtype=dtype, output_loading_info=True, use_safetensors=True, trust_remote_code=code
     )
     wrong = {what: sorted(map(str, names)) for what, names in report.items() if names}
     if wrong:

@@ -17,7 +17,9 @@ from transformers import PreTrainedModel
 from tapioca.checkpoints import reload
 from tapioca.errors import ExportError
 from tapioca.models.edit import apply
+from tapioca.models.identity import brings_code
 from tapioca.models.inputs import collate, max_length
+from tapioca.models.load import load_tokenizer, reload_class
 from tapioca.records import Plan
 
 KEEP = 16
@@ -25,6 +27,9 @@ KEEP = 16
 
 LONGEST = 4096
 """Most tokens of a probe, however long a sliding window is."""
+
+SCRIPTS = "The cat's 12,345 + 6.7 = x²?\n\n\tÄpfel, Київ, 数字, العربية, 한국어 🙂  "
+"""What tokenizers are compared on."""
 
 ROUNDINGS, ROUNDINGS_STORED = 256, 4
 """How many rounding steps an output may differ, relative to the largest one: of float32, which recurrent layers amplify
@@ -38,11 +43,12 @@ class Expected:
     Attributes:
         batch: the probe.
         answers: of the live model under the plan, as `reload.answers` gives them.
-        kind: name of the model's class.
+        kind: name of the class of transformers that loads it.
         layers: how many the plan keeps.
         dtype: what both sides compute in.
         allowed: largest difference of an output that counts as equal.
         own: whether the model is of a kind this package brings.
+        code: whether it is of a kind that comes with its files.
     """
 
     batch: dict[str, np.ndarray]
@@ -52,6 +58,7 @@ class Expected:
     dtype: str
     allowed: float
     own: bool
+    code: bool = False
 
     @property
     def steps(self) -> int:
@@ -81,11 +88,12 @@ def expect(model: PreTrainedModel, plan: Plan, stored: torch.dtype | None = None
     return Expected(
         batch={name: tensor.numpy() for name, tensor in batch.items()},
         answers=answers,
-        kind=type(model).__name__,
+        kind=reload_class(model),
         layers=len(plan.kept),
         dtype=str(model.dtype).removeprefix("torch."),
         allowed=rounding * largest,
         own=type(model).__module__.startswith("tapioca."),
+        code=brings_code(model),
     )
 
 
@@ -107,7 +115,7 @@ def compare(checkpoints: Sequence[tuple[Path, Expected]]) -> list[float]:
         done = subprocess.run([sys.executable, reload.__file__, *map(str, folders)], capture_output=True, text=True)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise ExportError(f"the exported checkpoint does not reload with plain transformers: {reason}")
+            raise ExportError(f"the exported checkpoint does not reload in a fresh process: {reason}")
         return [
             _difference(dict(np.load(folder / "found.npz")), expected)
             for folder, (_, expected) in zip(folders, checkpoints, strict=True)
@@ -124,6 +132,7 @@ def _write_job(folder: Path, checkpoint: Path, expected: Expected) -> None:
         "keep": KEEP,
         "threads": torch.get_num_threads(),
         "own": expected.own,
+        "code": expected.code,
     }
     (folder / "job.json").write_text(json.dumps(job))
     forced = {"tokens": expected.answers["tokens"]} if "tokens" in expected.answers else {}
@@ -153,6 +162,20 @@ def accept(difference: float, expected: Expected) -> None:
             f"the exported checkpoint differs from the live plan by {difference:.3g} in an output "
             f"(allowed {expected.allowed:.3g}); not written"
         )
+
+
+def check_tokenizer(source: Path, written: Path, code: bool) -> None:
+    """Refuse a checkpoint whose tokenizer reads a text of many scripts and all special tokens as other ids.
+
+    Raises:
+        ExportError: it does, or it is gone.
+    """
+    before, after = (load_tokenizer(folder, trust_remote_code=code) for folder in (source, written))
+    if before is None:
+        return
+    text = " ".join([SCRIPTS, *before.all_special_tokens])
+    if after is None or before(text)["input_ids"] != after(text)["input_ids"]:
+        raise ExportError("the tokenizer of the exported checkpoint does not read as that of the model; not written")
 
 
 def _probe(model: PreTrainedModel) -> dict[str, torch.Tensor]:

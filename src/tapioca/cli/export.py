@@ -18,15 +18,21 @@ def run(config: ExportConfig) -> None:
     """Write a run's plan as an ordinary checkpoint, checked against the live model before it is called done."""
     from tapioca.flows.export import export, read_plan
 
-    done = export(config.run, config.to, read_plan(config.plan) if config.plan else None)
+    done = export(
+        config.run,
+        config.to,
+        read_plan(config.plan) if config.plan else None,
+        revision=config.revision,
+        adapter=config.adapter,
+        trust_remote_code=config.trust_remote_code,
+    )
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"wrote     {done.folder}: {len(done.plan.kept)} of {done.plan.n_layers} layers ({done.plan})")
     steps = f", {done.steps} cached steps" if done.steps else ""
+    with_what = f"transformers with {done.needs}" if done.needs else "plain transformers"
     console.print(
-        f"checked   reloaded by plain transformers in a fresh process: one forward{steps}; "
+        f"checked   reloaded by {with_what} in a fresh process: one forward{steps}; "
         f"largest difference {done.difference:.3g}"
     )
-    if done.prediction_layers:
-        console.print(
-            f"left out  layers for multi-token prediction ({done.prediction_layers}), found by absolute numbers"
-        )
+    for sentence in done.left_out:
+        console.print(f"left out  {sentence}", markup=False)

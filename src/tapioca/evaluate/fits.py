@@ -6,7 +6,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError
-from tapioca.models.inputs import has_head, is_causal, max_length
+from tapioca.models.inputs import check_ids, has_head, is_causal, max_length
 from tapioca.tasks.base import Task
 
 
@@ -15,7 +15,8 @@ def check_task(model: PreTrainedModel, task: Task) -> None:
 
     Raises:
         DataError: the model reads token ids and the task holds numbers, or the other way round; or the model ends in
-            a classification head and the task does not ask it, or the other way round.
+            a classification head and the task does not ask it, or the other way round; or the tokenizer gives ids the
+            model has no embedding for.
         ModelError: the model sees later tokens, so it could read the answers off its input; or it cannot write.
     """
     numbers = isinstance(task.examples[0].rows[0].inputs, np.ndarray)
@@ -24,6 +25,8 @@ def check_task(model: PreTrainedModel, task: Task) -> None:
         raise DataError(
             f"{task.name} holds {kinds[numbers]}, but the model reads {kinds[not numbers]}; use a task of its kind"
         )
+    if not numbers:
+        _check_ids(model, task)
     longest = max(example.length for example in task.examples)
     if longest > max_length(model):
         raise DataError(
@@ -41,3 +44,11 @@ def check_task(model: PreTrainedModel, task: Task) -> None:
         raise ModelError(
             f"this {model.config.model_type} model sees later tokens; scores need a causal (decoder) model"
         )
+
+
+def _check_ids(model: PreTrainedModel, task: Task) -> None:
+    """Refuse ids without an embedding, among those to be scored too: a model has no output for them either."""
+    for example in task.examples:
+        ids = [row.inputs for row in example.rows] + ([] if task.classifies else [row.targets for row in example.rows])
+        largest = max((max(some) for some in ids if len(some)), default=0)
+        check_ids(model, int(largest), f"{task.name}, example {example.id},")

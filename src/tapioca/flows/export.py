@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import huggingface_hub
 import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from tapioca.checkpoints.card import model_card
 from tapioca.checkpoints.cut import cut_checkpoint
-from tapioca.checkpoints.verify import Expected, accept, compare, expect
+from tapioca.checkpoints.verify import Expected, accept, check_tokenizer, compare, expect
 from tapioca.errors import ExportError, StoreError, UsageError
-from tapioca.models.edit import check_fits, is_planned
-from tapioca.models.identity import model_hash, name_of
-from tapioca.models.load import load, local_name, skeleton, without_bars
+from tapioca.flows.source import Source
+from tapioca.models.edit import check_fits
+from tapioca.models.identity import model_hash
+from tapioca.models.load import load, skeleton
 from tapioca.records import Plan, RunInfo
 from tapioca.runs.store import read_run
 
@@ -31,29 +33,44 @@ class Exported:
         plan: what was dropped and scaled.
         difference: largest absolute difference of an output from the live model under the plan.
         steps: how many tokens generated with a KV cache were compared beside one forward.
-        prediction_layers: how many layers for multi-token prediction were left out.
+        left_out: what of the source's files the checkpoint does not hold beside the layers, one sentence each.
+        needs: what loading it takes beside plain transformers, in Python: `import tapioca`, or an argument.
     """
 
     folder: Path
     plan: Plan
     difference: float
     steps: int
-    prediction_layers: int
+    left_out: tuple[str, ...]
+    needs: str = ""
 
 
-def export(source: str | Path | RunInfo | PreTrainedModel, to: str | Path, plan: Plan | None = None) -> Exported:
+def export(
+    source: str | Path | RunInfo | PreTrainedModel,
+    to: str | Path,
+    plan: Plan | None = None,
+    *,
+    revision: str | None = None,
+    adapter: str | Path | None = None,
+    trust_remote_code: bool = False,
+) -> Exported:
     """Write a model under a plan as an ordinary checkpoint: dropped layers are gone, scales are in the weights.
 
     Nothing stands under `to` until the copy was reloaded by plain transformers in a fresh process and gave the
-    logits of the live model under the plan, in one forward and in a short generation with KV cache.
+    logits of the live model under the plan, in one forward and in a short generation with KV cache. Models of a kind
+    that this package or their own files bring are reloaded with that code, which `needs` says.
 
     Args:
         source: a run folder or its record; or, with `plan`, a model folder, a hub id or a live model.
         to: a new or empty folder.
         plan: what to drop and scale; by default the run's best plan.
+        revision: branch, tag or commit of a hub model; by default the run's.
+        adapter: a folder with a LoRA adapter to merge into the weights; by default the run's.
+        trust_remote_code: run code that comes with the model, as a run that was given the flag did.
 
     Raises:
         ExportError: the plan changes nothing, weights cannot carry it, or the copy does not equal the live plan.
+        ModelError: the model cannot be loaded, or the adapter cannot be merged exactly.
         UsageError: `to` is not empty, or there is no such run.
     """
     target = Path(to)
@@ -69,34 +86,51 @@ def export(source: str | Path | RunInfo | PreTrainedModel, to: str | Path, plan:
         )
     if chosen.is_full:
         raise ExportError("the plan changes nothing, so there is nothing to export; use the model as it is")
-    with tempfile.TemporaryDirectory() as scratch:
-        origin = info.model if info else source
-        folder = _model_folder(origin, info.revision if info else None, Path(scratch))
-        name = name_of(origin) if isinstance(origin, PreTrainedModel) else str(origin)
-        card = model_card(name, chosen, info if plan is None else None)
-        return _write(folder, target, chosen, card, info)
+    origin = Source(
+        info.model if info else _model(source),
+        revision or (info.revision if info else None),
+        adapter or (info.adapter if info else None),
+        trust_remote_code or bool(info and info.trust_remote_code),
+    )
+    with tempfile.TemporaryDirectory() as saved, tempfile.TemporaryDirectory() as merged:
+        folder = origin.folder(Path(saved))
+        if info:
+            _check_same_model(info, origin, folder)
+        about = info if plan is None else None
+        card = partial(model_card, origin.name, chosen, folder, about, Path(origin.adapter or "").name)
+        return _write(origin, origin.merged(folder, Path(merged)), target, chosen, card)
 
 
-def _expected(folder: Path, plan: Plan, info: RunInfo | None) -> Expected:
+def _model(source: object) -> str | Path | PreTrainedModel:
+    """What stands for a model, where the source is no run."""
+    if isinstance(source, (str, Path, PreTrainedModel)):
+        return source
+    raise UsageError(
+        f"a model is a folder, a hub id or a transformers model, this is a {type(source).__name__}; "
+        "merge a model of peft first, with merge_and_unload()"
+    )
+
+
+def _expected(folder: Path, plan: Plan, code: bool) -> Expected:
     """What the live model under the plan answers; the model is gone again afterwards.
 
     Where weights were scaled and stored with few digits, both sides compute in float32, so that the one rounding of
     the weights is all that may differ.
     """
-    model = load(folder, device="cpu").model
-    if info:
-        _check_same_model(info, folder, model)
+    model = load(folder, device="cpu", trust_remote_code=code).model
     stored = model.dtype
     if plan != Plan.drop(plan.n_layers, plan.drops) and torch.finfo(stored).bits < 32:
         del model
-        model = load(folder, device="cpu", dtype="float32").model
+        model = load(folder, device="cpu", dtype="float32", trust_remote_code=code).model
     return expect(model, plan, stored)
 
 
-def _check_same_model(info: RunInfo, folder: Path, model: PreTrainedModel) -> None:
+def _check_same_model(info: RunInfo, origin: Source, folder: Path) -> None:
     """Refuse to ship another model than the one the plan was found on, in the dtype it was found in."""
-    searched = model if info.dtype == "auto" else load(folder, device="cpu", dtype=info.dtype).model
-    if model_hash(searched) != info.model_hash:
+    searched = load(
+        folder, device="cpu", dtype=info.dtype, adapter=origin.adapter, trust_remote_code=origin.trust_remote_code
+    )
+    if model_hash(searched.model) != info.model_hash:
         raise ExportError(
             f"{info.model} is not the model the run searched (weights or configuration differ); give the model itself and the plan"
         )
@@ -116,17 +150,20 @@ def read_plan(path: Path) -> Plan:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _write(folder: Path, target: Path, plan: Plan, card: str, info: RunInfo | None) -> Exported:
+def _write(origin: Source, folder: Path, target: Path, plan: Plan, card: Callable[..., str]) -> Exported:
     """Write, check, and only then put in place."""
-    bones = skeleton(folder)
+    code = origin.trusted
+    bones = skeleton(folder, trust_remote_code=code)
     check_fits(bones, plan)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
             made = Path(beside) / "checkpoint"
-            left_out = cut_checkpoint(folder, made, plan, bones)
-            (made / "README.md").write_text(card, encoding="utf-8")
-            expected = _expected(folder, plan, info)
+            left_out = cut_checkpoint(folder, made, plan, bones, code)
+            expected = _expected(folder, plan, code)
+            needs = _needs(made, expected)
+            (made / "README.md").write_text(card(needs=needs), encoding="utf-8")
+            check_tokenizer(folder, made, code)
             [difference] = compare([(made, expected)])
             accept(difference, expected)
             if target.exists():
@@ -134,7 +171,12 @@ def _write(folder: Path, target: Path, plan: Plan, card: str, info: RunInfo | No
             made.rename(target)
     except (OSError, SafetensorError) as error:
         raise StoreError(f"cannot write {target}: {error}; free some space or choose another folder") from error
-    return Exported(target, plan, difference, expected.steps, left_out)
+    return Exported(target, plan, difference, expected.steps, left_out, needs)
+
+
+def _needs(made: Path, expected: Expected) -> str:
+    """What loading a checkpoint takes beside plain transformers."""
+    return "import tapioca" if expected.own else "trust_remote_code=True" if any(made.glob("*.py")) else ""
 
 
 def _run(source: object) -> RunInfo | None:
@@ -144,31 +186,3 @@ def _run(source: object) -> RunInfo | None:
     if isinstance(source, (str, Path)) and (Path(source) / "manifest.json").is_file():
         return read_run(Path(source))
     return None
-
-
-def _model_folder(source: object, revision: str | None, scratch: Path) -> Path:
-    """The model's files: its folder, the hub's snapshot of it, or a live model saved to `scratch`."""
-    if isinstance(source, PreTrainedModel):
-        if is_planned(source):
-            raise UsageError("the model is under a plan; leave the with block, or compose the two plans into one")
-        try:
-            with without_bars():
-                source.save_pretrained(scratch)
-        except (ValueError, NotImplementedError) as error:  # some ways of quantising cannot be saved
-            raise ExportError(f"transformers cannot save this live model: {str(error).splitlines()[0]}") from error
-        return scratch
-    folder = Path(local_name(str(source)))
-    if folder.is_dir():
-        return folder
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                str(source),
-                revision=revision,
-                ignore_patterns=["*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.msgpack", "*.h5"],
-            )
-        )
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"no run and no model at '{source}': neither a folder here nor a hub model that can be reached"
-        ) from error

@@ -9,7 +9,7 @@ from transformers import TextStreamer
 
 from tapioca.errors import ModelError
 from tapioca.models.edit import apply
-from tapioca.models.inputs import device_of
+from tapioca.models.inputs import check_ids, device_of
 from tapioca.models.load import load
 from tapioca.records import ApplyConfig, Plan
 
@@ -34,6 +34,7 @@ def generate(config: ApplyConfig, plan: Plan, tell: Callable[[str], None]) -> No
         tell: called with each piece of text, the prompt first.
 
     Raises:
+        DataError: the tokenizer gives an id the model has no embedding for.
         ModelError: the model has no tokenizer, or the plan does not fit it.
     """
     model, tokenizer = load(
@@ -42,10 +43,12 @@ def generate(config: ApplyConfig, plan: Plan, tell: Callable[[str], None]) -> No
         dtype=config.dtype,
         revision=config.revision,
         trust_remote_code=config.trust_remote_code,
+        adapter=config.adapter,
     )
     if tokenizer is None or not model.can_generate():
         raise ModelError(f"'{config.model}' cannot write text; use a causal language model with its tokenizer")
     inputs = tokenizer(config.prompt, return_tensors="pt", return_token_type_ids=False).to(device_of(model))
+    check_ids(model, int(inputs["input_ids"].max()), "the prompt")
     with apply(model, plan), torch.inference_mode():
         model.generate(  # type: ignore[operator]
             **inputs, max_new_tokens=config.tokens, do_sample=False, streamer=_Teller(tokenizer, tell)

@@ -13,10 +13,12 @@ import psutil
 import torch
 import transformers
 
+from tapioca.errors import UsageError
 from tapioca.evaluate import Stopping, evaluate
 from tapioca.flows.data import read_tasks, split_tasks
 from tapioca.flows.space import space_of
 from tapioca.flows.watcher import Watcher
+from tapioca.models.device import idle_gpu
 from tapioca.models.find import find_layers
 from tapioca.models.identity import model_hash
 from tapioca.models.inputs import device_of
@@ -47,6 +49,7 @@ NOT_IN_MANIFEST = {
     "device",
     "memory",
     "trust_remote_code",
+    "adapter",
 }
 """Settings that change no answer, or that the manifest names by what they lead to."""
 
@@ -129,12 +132,17 @@ def gather(
         tasks: live tasks by their name in `config`, used instead of reading files.
     """
     watcher.stage(f"loading {config.model}", 0)
+    if loaded and config.adapter:
+        raise UsageError(
+            "a live model takes no adapter; merge it into the weights first, with peft's merge_and_unload()"
+        )
     loaded = loaded or load_as_asked(config)
     layers = find_layers(loaded.model)
     watcher.stage("reading the data", 0)
     whole = read_tasks(config, loaded, tasks or {})
     search, test = split_tasks(config, whole)
-    notes = _notes(config, whole, layers.path, len(layers))
+    idle = idle_gpu(config.device) if device_of(loaded.model).type == "cpu" else ""
+    notes = _notes(whole, layers.path, len(layers), idle)
     for note in notes:
         watcher.say(note)
     return Ground(loaded, search, test, notes, _manifest(config, loaded, whole), whole)
@@ -152,6 +160,7 @@ def load_as_asked(config: DataConfig) -> Loaded:
         dtype=config.dtype,
         revision=config.revision,
         trust_remote_code=config.trust_remote_code,
+        adapter=config.adapter,
     )
 
 
@@ -205,9 +214,9 @@ def room(config: RunConfig, loaded: Loaded) -> int:
     return config.memory_bytes or free // 4
 
 
-def _notes(config: DataConfig, whole: dict[str, Task], path: str, n_layers: int) -> tuple[str, ...]:
+def _notes(whole: dict[str, Task], path: str, n_layers: int, idle: str) -> tuple[str, ...]:
     """What was found or guessed, one line each."""
-    notes = [f"{n_layers} layers at {path}"]
+    notes = [f"{n_layers} layers at {path}", *filter(None, [idle])]
     for task in whole.values():
         notes += [note for note in task.notes if note not in notes]
     return tuple(notes)

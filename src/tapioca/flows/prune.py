@@ -58,6 +58,8 @@ def prune(
             model=str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
             model_hash=job.store.manifest["model"],
             revision=config.revision,
+            adapter=str(config.adapter.resolve()) if config.adapter else None,
+            trust_remote_code=config.trust_remote_code,
             dtype=config.dtype,
             task=config.task,
             reference=config.reference,

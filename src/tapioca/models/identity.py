@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import align_module_device
 from transformers import PreTrainedModel
+from transformers.dynamic_module_utils import get_relative_import_files
 
 from tapioca.errors import ModelError
 
@@ -22,6 +25,11 @@ def name_of(model: PreTrainedModel) -> str:
     return model.name_or_path or model.config.model_type
 
 
+def brings_code(model: PreTrainedModel) -> bool:
+    """Whether a model's class is none of transformers' or this package's, but came with the model's files."""
+    return type(model).__module__.partition(".")[0] == "transformers_modules"
+
+
 def model_hash(model: PreTrainedModel) -> str:
     """Sixteen hexadecimal digits that name a model by its configuration, weights and dtype: equal models give equal digits.
 
@@ -31,6 +39,8 @@ def model_hash(model: PreTrainedModel) -> str:
         ModelError: a weight is on the meta device and no accelerate hook can bring it.
     """
     said = _said(json.loads(model.config.to_json_string(use_diff=False)))
+    if brings_code(model):
+        said = {**said, "auto_map": _code(model)}  # which names the same files in more than one way
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for line in sorted(_weights(model)):
         digest.update(line.encode())
@@ -41,6 +51,13 @@ def _said(config: dict[str, Any]) -> dict[str, Any]:
     """What a configuration says about the computation, that of its parts included."""
     kept = {name: value for name, value in config.items() if name not in NOT_IN_HASH}
     return {name: _said(value) if isinstance(value, dict) else value for name, value in kept.items()}
+
+
+def _code(model: PreTrainedModel) -> list[str]:
+    """Hashes of the Python files a model's class comes from."""
+    first = inspect.getfile(type(model))
+    files = {first, *get_relative_import_files(first)}
+    return sorted(hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files)
 
 
 def _weights(model: PreTrainedModel) -> Iterator[str]:

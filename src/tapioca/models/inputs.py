@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from tapioca.errors import ModelError
+from tapioca.errors import DataError, ModelError
 from tapioca.records import Inputs
 
 
@@ -73,6 +73,25 @@ def _padding(model: PreTrainedModel) -> int:
             "set pad_token_id in its config, for instance to the EOS token"
         )
     return token
+
+
+def check_ids(model: PreTrainedModel, largest: int, where: str) -> None:
+    """Refuse a token id behind the model's embedding: tokens were added to a tokenizer and the embedding was not resized.
+
+    Args:
+        model: that is to read it.
+        largest: the largest token id there is.
+        where: what holds it, for the message.
+
+    Raises:
+        DataError: the embedding has no row for it. Embeddings may have more rows than a tokenizer has ids.
+    """
+    rows = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+    if largest >= rows:
+        raise DataError(
+            f"{where} holds token id {largest}, but the model's embedding has {rows} rows (ids 0 to {rows - 1}); use the "
+            "tokenizer the model was trained with, or resize the embedding (resize_token_embeddings) and train it"
+        )
 
 
 def device_of(model: PreTrainedModel) -> torch.device:

@@ -13,7 +13,6 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -24,10 +23,23 @@ from transformers.utils import logging
 
 from tapioca.errors import ModelError
 from tapioca.hub import explain
+from tapioca.models.adapters import check_adapter, merge_adapter, refuse_adapter, without_adapter
+from tapioca.models.device import choose_device
 from tapioca.models.families import LAYER
+from tapioca.models.files import weight_files
+from tapioca.models.identity import brings_code
+from tapioca.models.prediction import is_prediction, prediction_counts
 
 PACKAGED = {"learner": Path(__file__).parents[1] / "data" / "learner"}
 """Models that ship with this package, by the name a user types."""
+
+AUTO_CLASSES = (
+    "AutoModelForCausalLM",
+    "AutoModelForSequenceClassification",
+    "AutoModelForMaskedLM",
+    "AutoModel",
+)
+"""What code that comes with a model may replace; the first is taken where it does not say which of them was saved."""
 
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 
@@ -46,33 +58,37 @@ def load(
     dtype: str = "auto",
     revision: str | None = None,
     trust_remote_code: bool = False,
+    adapter: str | Path | None = None,
 ) -> Loaded:
     """Load a model and its tokenizer for inference.
 
     Args:
         name: a local folder, a hub id, or "learner" for the in-context learner that ships with this package.
-        device: "cpu", "cuda", "cuda:1", ...; "auto" spreads the model over all GPUs, then memory, then disk; by default
+        device: "cpu", "cuda", "cuda:1", "mps", ...; "auto" spreads the model over all GPUs, then memory, then disk; by default
             a GPU where there is one.
         dtype: "auto" keeps the checkpoint's; else a torch dtype name such as "float32".
         revision: branch, tag or commit of a hub model.
         trust_remote_code: run code that comes with the model. Off unless asked for.
+        adapter: a folder with a LoRA adapter (peft) to merge into the weights; a tokenizer beside it replaces the model's.
 
     Raises:
-        ModelError: no such model, no safetensors weights, weights that do not match the
-            architecture, or an unknown dtype.
+        ModelError: no such model, no safetensors weights, weights that do not match the architecture, an adapter that
+            was not asked for or cannot be merged exactly, or an unknown dtype.
     """
     source = local_name(name)
     if dtype not in DTYPES:
         raise ModelError(f"unknown dtype '{dtype}'; use {', '.join(DTYPES)}")
-    if device == "meta":
-        raise ModelError("device 'meta' holds no numbers; use cpu, cuda, cuda:N or auto")
-    target = _device(device)
+    target = choose_device(device)
+    if adapter:
+        check_adapter(Path(adapter))
+    else:
+        refuse_adapter(source, revision)
     config = _config(source, revision, trust_remote_code)
-    kind = _foreign_class(config) if trust_remote_code else _class_of(config)
+    kind = (trust_remote_code and foreign_class(config)) or _class_of(config)
     try:
-        with without_bars():
+        with without_bars(), without_adapter(source) as base:
             model, report = kind.from_pretrained(
-                source,
+                base,
                 config=config,
                 dtype=dtype,
                 device_map=target,
@@ -84,8 +100,12 @@ def load(
             )
     except Exception as error:  # transformers and safetensors raise anything over a broken folder
         raise ModelError(_reason(error, f"the weights of '{source}'", source, revision)) from error
-    _refuse_partial(source, report)
+    _refuse_partial(source, report, config)
+    model.name_or_path = model.config._name_or_path = source
     tokenizer = _tokenizer(source, revision, trust_remote_code)
+    if adapter:
+        model = merge_adapter(model, Path(adapter))
+        tokenizer = _tokenizer(str(adapter), None, trust_remote_code) or tokenizer
     return Loaded(model.eval(), tokenizer)
 
 
@@ -97,10 +117,11 @@ def skeleton(name: str | Path, revision: str | None = None, trust_remote_code: b
     """
     source = local_name(name)
     config = _config(source, revision, trust_remote_code, weights=False)
-    kind: Any = _foreign_class(config) if trust_remote_code else _class_of(config)
-    build = kind.from_config if hasattr(kind, "from_config") else kind._from_config
+    kind: Any = (trust_remote_code and foreign_class(config)) or _class_of(config)
     with torch.device("meta"):
-        return build(config)
+        if hasattr(kind, "from_config"):
+            return kind.from_config(config, trust_remote_code=trust_remote_code)
+        return kind._from_config(config)
 
 
 def local_name(name: str | Path) -> str:
@@ -109,13 +130,25 @@ def local_name(name: str | Path) -> str:
     return str(packaged) if packaged and not Path(name).exists() else str(name)
 
 
-def load_tokenizer(name: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase | None:
+def load_tokenizer(
+    name: str | Path, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase | None:
     """A model's tokenizer alone, or None where the model has none.
 
     Raises:
         ModelError: it cannot be loaded.
     """
-    return _tokenizer(local_name(name), revision, trust_remote_code=False)
+    return _tokenizer(local_name(name), revision, trust_remote_code)
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds a tokenizer's files."""
+    return any(folder.glob("tokenizer*")) or any(folder.glob("vocab*")) or any(folder.glob("*.tiktoken"))
+
+
+def reload_class(model: PreTrainedModel) -> str:
+    """Name of the class of transformers that loads such a model: its own, or the automatic one that finds its code."""
+    return type(model).__name__ if not brings_code(model) else foreign_class(model.config).__name__
 
 
 @contextmanager
@@ -134,27 +167,29 @@ def _config(source: str, revision: str | None, trust_remote_code: bool, weights:
     """The model's configuration, with a clear word about what is missing."""
     folder = Path(source)
     if folder.is_dir() and not (folder / "config.json").is_file():
+        refuse_adapter(source)
         raise ModelError(f"{source} is a folder without config.json; expected a Hugging Face model folder")
-    if weights and folder.is_dir() and not any(folder.glob("*.safetensors")):
-        pickled = ", ".join(sorted(path.name for path in folder.glob("*.bin")))
-        found = (
-            f"only {pickled}, which may run code when read; convert it"
-            if pickled
-            else "no weights; save the model there"
-        )
-        raise ModelError(f"{source} has {found} with save_pretrained (safetensors)")
     try:
         with without_bars():
-            return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+            config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # a configuration with wrong values can raise anything
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"'{source}' needs code that comes with it; read the code, then add --trust-remote-code"
+            ) from error
         what = str(folder / "config.json") if folder.is_dir() else f"'{source}'"
         raise ModelError(_reason(error, what, source, revision)) from error
+    if weights and folder.is_dir():
+        weight_files(folder, vars(config))
+    return config
 
 
-def _foreign_class(config: PretrainedConfig) -> Any:
-    """The automatic class for a checkpoint that brings its own code."""
-    headed = (config.architectures or [""])[0].endswith("ForSequenceClassification")
-    return AutoModelForSequenceClassification if headed else AutoModelForCausalLM
+def foreign_class(config: PretrainedConfig) -> Any:
+    """The automatic class for a model that brings its own code; None where it brings none."""
+    brought = {name: str(place) for name, place in (getattr(config, "auto_map", None) or {}).items()}
+    saved = (config.architectures or [""])[0]
+    named = [name for name, place in brought.items() if name in AUTO_CLASSES and place.rpartition(".")[2] == saved]
+    return next((getattr(transformers, name) for name in (*named, *AUTO_CLASSES) if name in brought), None)
 
 
 def _class_of(config: PretrainedConfig) -> Any:
@@ -175,28 +210,9 @@ def _class_of(config: PretrainedConfig) -> Any:
     return saved or AutoModel
 
 
-def _device(device: str | None) -> str:
-    """The device asked for, else a GPU where there is one.
-
-    Raises:
-        ModelError: there is no such device.
-    """
-    if device == "auto":
-        return device
-    target = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=target)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ModelError(
-            f"cannot use device '{device}': {_first_line(error)}; use cpu, cuda, cuda:N or auto"
-        ) from error
-    return target
-
-
 def _tokenizer(source: str, revision: str | None, trust_remote_code: bool) -> PreTrainedTokenizerBase | None:
     """The tokenizer, or None where the model has none."""
-    folder = Path(source)
-    if folder.is_dir() and not any(folder.glob("tokenizer*")) and not any(folder.glob("vocab*")):
+    if Path(source).is_dir() and not has_tokenizer(Path(source)):
         return None
     try:
         with without_bars():
@@ -205,7 +221,7 @@ def _tokenizer(source: str, revision: str | None, trust_remote_code: bool) -> Pr
         raise ModelError(_reason(error, f"the tokenizer of '{source}'", source, revision)) from error
 
 
-def _refuse_partial(source: str, report: dict[str, object]) -> None:
+def _refuse_partial(source: str, report: dict[str, object], config: PretrainedConfig) -> None:
     """transformers fills missing weights with random numbers and goes on; here that is an error."""
     for what in ("missing_keys", "mismatched_keys"):
         names = sorted(str(name) for name in report.get(what) or ())  # type: ignore[attr-defined]
@@ -215,6 +231,9 @@ def _refuse_partial(source: str, report: dict[str, object]) -> None:
                 "they would be random numbers"
             )
     extra = sorted(str(name) for name in report.get("unexpected_keys") or () if LAYER.match(str(name)))  # type: ignore[attr-defined]
+    text = config.get_text_config(decoder=True)
+    behind = max(prediction_counts(vars(text)).values(), default=0)
+    extra = [name for name in extra if not is_prediction(name, text.num_hidden_layers, behind)]
     if extra:
         raise ModelError(
             f"{source}: the files hold layers the configuration does not count ({extra[0]}, ...); set num_hidden_layers to what they hold"

@@ -90,11 +90,14 @@ class DataConfig(Request):
 
     device: str | None = Field(
         default=None,
-        description="cpu, cuda:N, or auto (over all GPUs, then memory, then disk); a GPU where there is one.",
+        description="cpu, cuda:N, mps, or auto (over all GPUs, then memory, then disk); by default cuda where it is there, else cpu.",
     )
     dtype: str = Field(default="auto", description="Torch dtype; auto keeps the checkpoint's.")
     revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
     trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")
+    adapter: Path | None = Field(
+        default=None, description="Folder with a LoRA adapter (peft), merged into the model's weights first."
+    )
 
     def task_options(self) -> dict[str, Any]:
         """What the user said about the data files, under the names of `tasks.spec.TaskSpec`.
@@ -287,6 +290,15 @@ class ExportConfig(Request):
     run: Path = Field(description="Run folder of `tapioca prune`; with --plan also a model, as a folder or hub id.")
     to: Path = Field(description="Folder for the checkpoint; must be new or empty.")
     plan: Path | None = Field(default=None, description="A plan file to use instead of the run's plan.json.")
+    revision: str | None = Field(
+        default=None, description="Branch, tag or commit of a hub model; the run's if not told."
+    )
+    adapter: Path | None = Field(
+        default=None, description="Folder with a LoRA adapter (peft), merged first; the run's if not told."
+    )
+    trust_remote_code: bool = Field(
+        default=False, description="Run code that comes with the model, as a run that was given this flag did."
+    )
 
 
 class ApplyConfig(Request):
@@ -298,8 +310,11 @@ class ApplyConfig(Request):
     tokens: int = Field(default=100, ge=1, description="Most tokens to write.")
     device: str | None = Field(
         default=None,
-        description="cpu, cuda:N, or auto (over all GPUs, then memory, then disk); a GPU where there is one.",
+        description="cpu, cuda:N, mps, or auto (over all GPUs, then memory, then disk); by default cuda where it is there, else cpu.",
     )
     dtype: str = Field(default="auto", description="Torch dtype; auto keeps the checkpoint's.")
     revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
     trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")
+    adapter: Path | None = Field(
+        default=None, description="Folder with a LoRA adapter (peft), merged into the model's weights first."
+    )

@@ -277,6 +277,8 @@ class RunInfo(Record, protected_namespaces=()):
     model: str
     model_hash: str = Field(description="Names the model by configuration, weights and dtype.")
     revision: str | None
+    adapter: str | None = Field(default=None, description="Folder of the adapter that was merged first.")
+    trust_remote_code: bool = Field(default=False, description="Whether code that comes with the model ran.")
     dtype: str = Field(description="As asked for; auto is the checkpoint's own.")
     task: str
     reference: str | None

@@ -57,7 +57,7 @@ class Label(OneOfSeveral):
         return 1
 
     def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
-        last = logits[:, -1].log_softmax(-1).double().cpu().numpy()
+        last = logits[:, -1].log_softmax(-1).cpu().double().numpy()
         return [values[np.array(row.targets, dtype=int)] for values, row in zip(last, rows, strict=True)]
 
     def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:

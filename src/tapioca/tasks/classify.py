@@ -32,7 +32,7 @@ class Classify(OneOfSeveral):
         return 1
 
     def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
-        return list(logits[:, -1].log_softmax(-1).double().cpu().numpy())
+        return list(logits[:, -1].log_softmax(-1).cpu().double().numpy())
 
     def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
         return label_answer(readings[0], example, self.metric)
@@ -48,7 +48,7 @@ class Rate(Regression):
         return 1
 
     def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
-        return list(logits[:, -1].double().cpu().numpy())
+        return list(logits[:, -1].cpu().double().numpy())
 
 
 def classify_example(row: Source, spec: TaskSpec, encoder: Encoder, golds: Golds) -> Example:

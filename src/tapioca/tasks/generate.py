@@ -43,7 +43,7 @@ class Generate(Task):
         return max(len(row.targets) for row in rows)
 
     def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
-        return [np.array([float(tokens.double().mean())]) for tokens in log_likelihoods(logits, rows)]
+        return [np.array([float(tokens.cpu().double().mean())]) for tokens in log_likelihoods(logits, rows)]
 
     def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
         likelihood = float(readings[0][0])

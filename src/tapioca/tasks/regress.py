@@ -32,7 +32,7 @@ class Regression(Task):
         return 2 * max(len(row.targets) for row in rows) - 1
 
     def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
-        outputs = logits[:, :, 0].double().cpu().numpy()
+        outputs = logits[:, :, 0].cpu().double().numpy()
         return [output[::-2][: len(row.targets)][::-1] for output, row in zip(outputs, rows, strict=True)]
 
     def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:

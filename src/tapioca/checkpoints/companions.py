@@ -1,0 +1,133 @@
+"""What stands beside the weights of a checkpoint: tokenizer, generation config, chat template, licence, code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path, PurePath
+from typing import Any
+
+from transformers.dynamic_module_utils import get_relative_import_files
+
+from tapioca.checkpoints.older import tokenizer_of_both
+from tapioca.disk import write_json
+from tapioca.errors import ExportError
+
+COPIED = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "LICEN[CS]E*", "NOTICE*", "merges*", "vocab*")
+NOT_COPIED = (
+    "config.json",
+    "*index*.json",  # of weights, in this or another form
+    "params.json",  # counts the layers of consolidated weights
+    "adapter_*",
+    "train*.json",
+    "modules.json",  # copied with the folders it names
+)
+MODULES = "modules.json"
+MAP = "auto_map"
+
+
+def copy_companions(source: Path, target: Path, code: bool) -> list[str]:
+    """Copy what is neither weights nor config.json.
+
+    Args:
+        source: a model folder.
+        target: the new one; its config.json is there.
+        code: whether the model's own code comes along; otherwise nothing may point to it.
+
+    Returns:
+        What was left out, one sentence each.
+
+    Raises:
+        ExportError: a file of settings is no JSON.
+    """
+    for path in companions(source):
+        shutil.copyfile(path, target / path.name)
+    _edit(target / "tokenizer_config.json", tokenizer_of_both)
+    _edit(target / "generation_config.json", lambda said: {k: v for k, v in said.items() if k != "use_mtp"})
+    _copy_modules(source, target)
+    if code:
+        for path in code_files(source):
+            place = target / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+    gone = [path.name for path in sorted(target.glob("*config.json")) if _edit(path, partial(_mapped, target, code))]
+    return [f"{MAP} of {', '.join(gone)}, which names code that is not in the checkpoint"] if gone else []
+
+
+def companions(folder: Path) -> list[Path]:
+    """The files of a model folder that go along as they are."""
+    paths = {path for pattern in COPIED for path in folder.glob(pattern) if path.is_file()}
+    return sorted(path for path in paths if not any(fnmatchcase(path.name, pattern) for pattern in NOT_COPIED))
+
+
+def code_files(folder: Path) -> list[Path]:
+    """The Python files that a model folder's settings name, and those they import from beside them."""
+    named = {place for path in folder.glob("*config.json") for place in _places(_read(path))}
+    first = [folder / f"{place.partition('.')[0]}.py" for place in named if "--" not in place]
+    files = {path for path in first if path.is_file()}
+    files |= {Path(other) for path in files for other in get_relative_import_files(path)}
+    inside = {path for path in files if Path(os.path.normpath(path)).is_relative_to(os.path.normpath(folder))}
+    return sorted(path for path in inside if path.is_file())
+
+
+def _places(said: dict[str, Any]) -> Iterator[str]:
+    """The classes that settings take from the model's own code: `file.Class`, or `repository--file.Class`."""
+    entries = said.get(MAP) or {}
+    for entry in entries.values() if isinstance(entries, dict) else [entries]:
+        yield from _classes(entry)
+
+
+def _classes(entry: object) -> list[str]:
+    """One class, or a slow and a fast tokenizer, of which one may be null."""
+    return [str(place) for place in (entry if isinstance(entry, list) else [entry]) if place]
+
+
+def _mapped(folder: Path, code: bool, said: dict[str, Any]) -> dict[str, Any]:
+    """Settings that name no code which is not there."""
+
+    def is_there(entry: object) -> bool:
+        files = [folder / f"{place.partition('.')[0]}.py" for place in _classes(entry) if "--" not in place]
+        return code and all(file.is_file() for file in files)
+
+    entries = said.get(MAP)
+    if isinstance(entries, dict):
+        left: Any = {name: entry for name, entry in entries.items() if is_there(entry)}
+    else:
+        left = entries if is_there(entries) else None
+    return {**said, MAP: left} if left else {name: value for name, value in said.items() if name != MAP}
+
+
+def _edit(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
+    """Change settings in place; says whether anything changed, and leaves every other byte alone."""
+    if not path.is_file():
+        return False
+    before = _read(path)
+    after = change(before)
+    if after != before:
+        write_json(path, after)
+    return after != before
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExportError(f"cannot read {path.name}: {error}") from error
+    return said if isinstance(said, dict) else {}
+
+
+def _copy_modules(source: Path, target: Path) -> None:
+    """The further parts of a sentence encoder (pooling, ...), which stand in folders of their own."""
+    if not (source / MODULES).is_file():
+        return
+    shutil.copyfile(source / MODULES, target / MODULES)
+    for part in json.loads((source / MODULES).read_text(encoding="utf-8")):
+        place = PurePath(part.get("path") or ".")
+        if place != PurePath(".") and ".." not in place.parts and (source / place).is_dir():
+            for path in (path for kind in ("*.json", "*.safetensors") for path in (source / place).glob(kind)):
+                (target / place).mkdir(exist_ok=True)
+                shutil.copyfile(path, target / place / path.name)

@@ -1,0 +1,112 @@
+"""What is exported: the files of a model, as a folder, whatever the user named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import huggingface_hub
+from transformers import PreTrainedModel
+
+from tapioca.checkpoints.companions import code_files, companions
+from tapioca.disk import write_json
+from tapioca.errors import ExportError, UsageError
+from tapioca.hub import explain
+from tapioca.models.adapters import refuse_adapter
+from tapioca.models.edit import is_planned
+from tapioca.models.files import NAMED
+from tapioca.models.identity import brings_code, name_of
+from tapioca.models.load import has_tokenizer, load, local_name, without_bars
+
+HEAVY = ["*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.msgpack", "*.h5"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model to export.
+
+    Attributes:
+        model: a folder, a hub id, or a live model.
+        revision: branch, tag or commit of a hub model.
+        adapter: a folder with an adapter that is merged first.
+        trust_remote_code: whether code that comes with the model may run; a live model's runs already.
+    """
+
+    model: str | Path | PreTrainedModel
+    revision: str | None = None
+    adapter: str | Path | None = None
+    trust_remote_code: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the model is called where it came from."""
+        return name_of(self.model) if isinstance(self.model, PreTrainedModel) else str(self.model)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the model's own code runs."""
+        live = isinstance(self.model, PreTrainedModel) and brings_code(self.model)
+        return self.trust_remote_code or live
+
+    def folder(self, scratch: Path) -> Path:
+        """The model as it came: its folder, the hub's snapshot of it, or a live model saved to `scratch`.
+
+        Raises:
+            ExportError: the live model cannot be saved.
+            UsageError: there is no such model, or the live one is under a plan or carries an adapter.
+        """
+        if isinstance(self.model, PreTrainedModel):
+            return _save(self.model, scratch)
+        folder = Path(local_name(str(self.model)))
+        return folder if folder.is_dir() else _snapshot(str(self.model), self.revision)
+
+    def merged(self, folder: Path, scratch: Path) -> Path:
+        """The folder that is to be cut: the model's own, or where there is an adapter one with merged weights.
+
+        Raises:
+            ModelError: the folder holds an adapter nobody asked for, or this one cannot be merged.
+        """
+        if not self.adapter:
+            refuse_adapter(str(folder))
+            return folder
+        model = load(folder, device="cpu", adapter=self.adapter, trust_remote_code=self.trusted).model
+        with without_bars():
+            model.save_pretrained(scratch)
+        said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        write_json(scratch / "config.json", {name: value for name, value in said.items() if name != NAMED})
+        _copy(folder, companions(folder) + code_files(folder), scratch)
+        if has_tokenizer(Path(self.adapter)):
+            _copy(Path(self.adapter), companions(Path(self.adapter)), scratch)
+        return scratch
+
+
+def _copy(folder: Path, paths: list[Path], to: Path) -> None:
+    for path in paths:
+        place = to / path.relative_to(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+
+
+def _save(model: PreTrainedModel, scratch: Path) -> Path:
+    if is_planned(model):
+        raise UsageError("the model is under a plan; leave the with block, or compose the two plans into one")
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise UsageError(
+            "the model carries an adapter; merge it into the weights first, with peft's merge_and_unload()"
+        )
+    try:
+        with without_bars():
+            model.save_pretrained(scratch)
+    except (ValueError, NotImplementedError) as error:  # some ways of quantising cannot be saved
+        raise ExportError(f"transformers cannot save this live model: {str(error).splitlines()[0]}") from error
+    return scratch
+
+
+def _snapshot(name: str, revision: str | None) -> Path:
+    try:
+        return Path(huggingface_hub.snapshot_download(name, revision=revision, ignore_patterns=HEAVY))
+    except Exception as error:  # the hub's client lets those of its HTTP library through
+        reason = explain(error, "model", name, revision)
+        raise UsageError(reason or f"no run and no model at '{name}': {error}") from error

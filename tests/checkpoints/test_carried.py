@@ -1,0 +1,143 @@
+"""What a checkpoint takes along from its source: an adapter, merged; and Python code that comes with the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import word_tokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import tapioca
+from tapioca.errors import DataError, ExportError, ModelError
+from tapioca.flows.inspect import inspect
+from tapioca.models.edit import apply
+from tapioca.models.identity import model_hash
+from tapioca.models.inputs import check_ids
+from tapioca.models.tiny import tiny
+from tapioca.records import Plan
+
+IDS = torch.randint(3, 100, (2, 9), generator=torch.Generator().manual_seed(1))
+PLAN = Plan.drop(4, [1])
+MODELING = """
+from transformers import LlamaForCausalLM
+from .configuration_own import OwnConfig
+from .scale_own import SCALE
+
+
+class OwnForCausalLM(LlamaForCausalLM):
+    config_class = OwnConfig
+
+    def forward(self, *args, **kwargs):
+        outputs = super().forward(*args, **kwargs)
+        outputs.logits = outputs.logits * SCALE
+        return outputs
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A model that brings its own code: a Llama with halved logits."""
+    folder = tmp_path / "own"
+    tiny("llama").save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    auto_map = {"AutoConfig": "configuration_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
+    config |= {"model_type": "own", "architectures": ["OwnForCausalLM"], "auto_map": auto_map}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "configuration_own.py").write_text(
+        'from transformers import LlamaConfig\n\n\nclass OwnConfig(LlamaConfig):\n    model_type = "own"\n'
+    )
+    (folder / "modeling_own.py").write_text(MODELING)
+    (folder / "scale_own.py").write_text("SCALE = 0.5\n")
+    return folder
+
+
+def test_a_model_with_its_own_code(own: Path, tmp_path: Path) -> None:
+    for refused in (
+        lambda: tapioca.load(own),
+        lambda: inspect(str(own)),
+        lambda: tapioca.export(own, tmp_path / "out", PLAN),
+    ):
+        with pytest.raises(
+            ModelError, match="needs code that comes with it; read the code, then add --trust-remote-code"
+        ):
+            refused()
+    done = tapioca.export(own, tmp_path / "out", PLAN, trust_remote_code=True)
+    assert (done.difference, done.needs) == (0, "trust_remote_code=True")
+    assert {path.name for path in (tmp_path / "out").glob("*.py")} == {path.name for path in own.glob("*.py")}
+    assert "It loads with `trust_remote_code=True`" in (tmp_path / "out" / "README.md").read_text()
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "out", trust_remote_code=True)
+    assert plain.config.num_hidden_layers == 3
+    model = tiny("llama")
+    with apply(model, PLAN), torch.inference_mode():
+        torch.testing.assert_close(plain(IDS).logits, 0.5 * model(IDS).logits)
+
+
+def test_a_hash_knows_the_code(own: Path) -> None:
+    before = model_hash(tapioca.load(own, trust_remote_code=True).model)
+    assert before == model_hash(tapioca.load(own, trust_remote_code=True).model)
+    (own / "scale_own.py").write_text("SCALE = 2.0\n")
+    assert before != model_hash(tapioca.load(own, trust_remote_code=True).model)
+
+
+def test_a_native_model_whose_config_names_code_loads_either_way(tmp_path: Path) -> None:
+    tiny("llama").save_pretrained(tmp_path / "full")
+    config = json.loads((tmp_path / "full" / "config.json").read_text())
+    auto_map = {
+        "AutoConfig": "configuration_llama.LlamaConfig",
+        "AutoModelForCausalLM": "modeling_llama.LlamaForCausalLM",
+    }
+    (tmp_path / "full" / "config.json").write_text(json.dumps({**config, "auto_map": auto_map}))
+    done = tapioca.export(tmp_path / "full", tmp_path / "out", PLAN)
+    assert done.left_out == ("auto_map of config.json, which names code that is not in the checkpoint",)
+    assert done.needs == ""
+    for trust in (False, True):
+        model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", trust_remote_code=trust)
+        assert model.config.num_hidden_layers == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_is_in_the_exported_weights(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft", reason="the extra heal (peft) is not installed")
+    tiny("llama").save_pretrained(tmp_path / "base")
+    word_tokenizer().save_pretrained(tmp_path / "base")
+    settings = peft.LoraConfig(target_modules=["q_proj", "down_proj"], r=4, init_lora_weights=False)
+    peft.get_peft_model(tiny("llama"), settings).save_pretrained(tmp_path / "ad")
+    done = tapioca.export(tmp_path / "base", tmp_path / "out", PLAN, adapter=tmp_path / "ad")
+    assert done.difference == 0
+    assert not list((tmp_path / "out").glob("adapter*"))
+    assert "The adapter ad was merged into the weights first." in (tmp_path / "out" / "README.md").read_text()
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").encode("the cat") == [1, 3, 5]
+    merged = tapioca.load(tmp_path / "base", adapter=tmp_path / "ad").model
+    with apply(merged, PLAN), torch.inference_mode():
+        expected = merged(IDS).logits
+    with torch.inference_mode():
+        found = AutoModelForCausalLM.from_pretrained(tmp_path / "out")(IDS).logits
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("largest", [128, 200])
+def test_a_token_without_an_embedding(largest: int) -> None:
+    check_ids(tiny("llama"), 127, "x")
+    with pytest.raises(
+        DataError,
+        match=rf"^t\.jsonl holds token id {largest}, but the model's embedding has 128 rows \(ids 0 to 127\); use the "
+        r"tokenizer the model was trained with, or resize the embedding \(resize_token_embeddings\) and train it$",
+    ):
+        check_ids(tiny("llama"), largest, "t.jsonl")
+
+
+def test_a_broken_tokenizer_is_refused(tmp_path: Path) -> None:
+    from tapioca.checkpoints.verify import check_tokenizer
+
+    for name in ("full", "out"):
+        word_tokenizer().save_pretrained(tmp_path / name)
+        tiny("llama").config.save_pretrained(tmp_path / name)
+    check_tokenizer(tmp_path / "full", tmp_path / "out", code=False)
+    word_tokenizer(bos=False).save_pretrained(tmp_path / "out")
+    with pytest.raises(
+        ExportError, match="the tokenizer of the exported checkpoint does not read as that of the model"
+    ):
+        check_tokenizer(tmp_path / "full", tmp_path / "out", code=False)
