@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,7 +87,8 @@ def check_ids(model: PreTrainedModel, largest: int, where: str) -> None:
     Raises:
         DataError: the embedding has no row for it. Embeddings may have more rows than a tokenizer has ids.
     """
-    rows = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+    embedding: Any = model.get_input_embeddings()
+    rows = embedding.weight.shape[0]
     if largest >= rows:
         raise DataError(
             f"{where} holds token id {largest}, but the model's embedding has {rows} rows (ids 0 to {rows - 1}); use the "
