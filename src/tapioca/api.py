@@ -246,7 +246,7 @@ def read_task(
         options: what a task's YAML may say: `kind`, `template`, `fields`, `labels`, ...
 
     Returns:
-        The task. `examples` have their prompts as token ids; `notes` say what was guessed.
+        The task; its `notes` say what was guessed.
 
     Raises:
         TapiocaError: one line about what is wrong.
