@@ -21,6 +21,7 @@ from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.tiny import tiny
 from tapioca.records import Plan, Spent
+from tapioca.report.words import asides
 from tapioca.tasks.batches import batches
 from tapioca.tasks.files import load_task
 from tapioca.tasks.generate import Generate
@@ -63,7 +64,7 @@ def test_written_answers_are_those_of_plain_generate(model: PreTrainedModel, pla
     prompts = [example.prompt for example in task.examples]
     with apply(model, plan):
         alone = [plain(model, prompt) for prompt in prompts]
-        written = [task.text(ids.tolist()) for ids in decode(model, prompts, BUDGET, task.ended)]
+        written = [task.answer_text(ids.tolist()) for ids in decode(model, prompts, BUDGET, task.ended)]
     assert written == [text for text, _ in alone]
     stop = next(text.split()[-1] for text, _ in alone if len(text.split()) > 2)
     cut = [text.split(stop)[0].strip() for text, _ in alone]
@@ -129,7 +130,7 @@ def test_batches_are_named_by_all_that_changes_an_answer(tmp_path: Path) -> None
 )
 def test_stop_strings(tmp_path: Path, stop: tuple[str, ...], written: str, text: str, ended: bool) -> None:
     task, ids = load(tmp_path, rows(1), stop=stop), word_tokenizer(bos=False).encode(written)
-    assert task.text(ids) == text
+    assert task.answer_text(ids) == text
     assert task.ended(ids) is ended
     assert not any(
         task.ended(ids[:at]) for at in range(1, len(ids)) if not any(s in task.tokenizer.decode(ids[:at]) for s in stop)
@@ -205,13 +206,13 @@ def test_a_system_prompt(tmp_path: Path) -> None:
         ({"context": "the", "answer": " "}, {}, r"task.jsonl:1: the answer is empty"),
         ({"context": "the", "answer": ["a"]}, {}, r"it would print \['a'\]"),
         ({"context": "the", "answer": "cat"}, {"match": "number"}, r"task.jsonl:1: answer 'cat' is no number"),
-        ({"context": "the", "answer": "cat"}, {"chat": True}, r"the tokenizer has no chat template; leave out chat"),
+        ({"context": "the", "answer": "cat"}, {"chat": True}, r"the tokenizer has no chat template; leave out --chat, or chat: true"),
         ({"context": "the", "answer": "cat"}, {"system": "x"}, r"a system prompt needs chat: true"),
         ({"context": "the", "answer": "cat"}, {"stop": ("",)}, r"a stop string is empty"),
         ({"context": "the", "answer": "cat"}, {"extract": "("}, r"extract '\(' is no regular expression \(missing \), .*\)"),
         ({"context": "the", "answer": "cat"}, {"max_new_tokens": 0}, r"max_new_tokens: input should be greater"),
         ({"context": "the", "answer": "cat"}, {"max_new_tokens": 127}, r"129 tokens \(127 of them to write\), but the model reads at most 128"),
-        ({"text": "the"}, {"chat": True, "kind": None}, r"chat is for kind: generate, this is a perplexity task"),
+        ({"text": "the"}, {"chat": True, "kind": None}, r"a chat is for questions \(choice, label, generate\), this is a perplexity task; leave out --chat"),
         ({"answer": "cat"}, {}, r"no field context, question, text to make a prompt of; give a template"),
     ],
 )  # fmt: skip
@@ -267,6 +268,13 @@ def test_a_run_guided_by_the_likelihood(tmp_path: Path, longest: int, tokens: in
     assert main.beside is not None
     assert main.beside.metric.name == "exact match"
     assert 0 < main.truncated[0] <= 20
+    assert main.mean_length is not None
+    assert 0 < main.mean_length[0] <= 6
+    assert all(0 <= count <= 20 for count in main.unparsed)
+    lines = [line for line in asides(info) if line.startswith(f"written answers of {info.shown} on OOD: ")]
+    shares = [f"{main.unparsed[index] / 20:.0%}" for index in range(2)]
+    assert f": {' → '.join(shares)} hold no answer, " in lines[0]
+    assert lines[0].endswith(f"mean length {main.mean_length[0]:.3g} → {main.mean_length[1]:.3g} tokens")
     canary = info.canary
     assert canary is not None
     assert (canary.plan, canary.prompts, canary.tokens) == (info.shown, 8, tokens)
@@ -306,7 +314,7 @@ def test_plans_scored_together_or_one_by_one_get_the_same_answers(tmp_path: Path
     for at, (gold, example) in enumerate(zip(golds, task.examples, strict=True)):
         with apply(model, plans[at % 3]):
             [ids] = decode(model, [example.prompt], BUDGET, task.ended)
-        gold["answer"] = task.text(ids.tolist()).strip() or "the"
+        gold["answer"] = task.answer_text(ids.tolist()).strip() or "the"
     task = load(tmp_path, golds, stop=("w90", "dog"))
     memory = Memory()
     whole = evaluate(model, task, plans, batch_size=3, ledger=memory)

@@ -266,9 +266,9 @@ def test_chat_has_the_tokens_of_lm_evals_own(shots: int, system: str | None, bos
 def test_chat_that_cannot_be(folder: Path) -> None:
     loaded = Loaded(tiny("llama"), word_tokenizer())
     assert loaded.tokenizer is not None
-    with pytest.raises(DataError, match="a system prompt needs a chat; say chat=true before system="):
+    with pytest.raises(DataError, match="a system prompt needs a chat; say --chat, or chat=true before system="):
         read(loaded, folder, "local_arc,system=the cat, the dog")
-    with pytest.raises(DataError, match="the tokenizer has no chat template; leave out chat"):
+    with pytest.raises(DataError, match="the tokenizer has no chat template; leave out --chat, or chat=true"):
         read(loaded, folder, "local_arc,chat=true")
     loaded.tokenizer.chat_template = "{{ raise_exception('no system here') }}"
     with pytest.raises(DataError, match="the chat template does not take this conversation: no system here"):

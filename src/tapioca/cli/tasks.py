@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -23,6 +23,8 @@ def run(
     compat: Annotated[
         Literal["tale"] | None, typer.Option(help="Show ready tasks as TALE's code asks them, with its known faults.")
     ] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Ask by the tokenizer's chat template.")] = False,
+    system: Annotated[str | None, typer.Option(help="System prompt of the chat.")] = None,
 ) -> None:
     """List the tasks that are ready by name, or show what one asks: prompt, tokens, and where scoring starts."""
     from tapioca.errors import UsageError
@@ -34,7 +36,8 @@ def run(
     elif model is None:
         raise UsageError("a task is shown as a model reads it; say which with --model")
     else:
-        given = {"include_path": include_path} if include_path else {}
+        said = {"include_path": include_path, "chat": chat, "system": system}
+        given = {name: value for name, value in said.items() if value}
         _show(console, variant(task, compat), model, count, given, revision)
 
 
@@ -57,7 +60,7 @@ def _list(console: Console, start: str) -> None:
     )
 
 
-def _show(console: Console, name: str, model: str, count: int, given: dict[str, str], revision: str | None) -> None:
+def _show(console: Console, name: str, model: str, count: int, given: dict[str, Any], revision: str | None) -> None:
     """The task, and its first examples token by token."""
     from rich.markup import escape
 

@@ -13,6 +13,7 @@ from tapioca.records.results import Data
 from tapioca.registry import Registry
 from tapioca.tasks.base import Task
 from tapioca.tasks.catalog import variant
+from tapioca.tasks.chat import Clock
 from tapioca.tasks.files import load_task
 from tapioca.tasks.rows import Source
 from tapioca.tasks.split import check_size, limited, refuse_leak, refuse_same, search_groups, split
@@ -29,13 +30,27 @@ SOURCES = Registry(
 )
 
 
-def read_task(name: str, loaded: Loaded, given: dict[str, Any], rows: list[Source] | None = None) -> Task:
-    """Read one task by name: lab:..., held-out:..., harness:..., or a file; or make one, of that name, of rows."""
+def read_task(
+    name: str,
+    loaded: Loaded,
+    given: dict[str, Any],
+    rows: list[Source] | None = None,
+    clock: Clock | None = None,
+) -> Task:
+    """Read one task by name: lab:..., held-out:..., harness:..., or a file; or make one, of that name, of rows.
+
+    Args:
+        name: of the task.
+        loaded: the model that is asked, and its tokenizer.
+        given: what the user said about files, under the names of `tasks.spec.TaskSpec`.
+        rows: what to make the task of instead of reading a file.
+        clock: what chat templates are told of the time; by default today.
+    """
     model, tokenizer = loaded
     labels, longest = head_labels(model), max_length(model)
     if tokenizer and labels:  # an encoder's position table may begin with places no token takes
         longest = min(longest, tokenizer.model_max_length)
-    encoder = Encoder(tokenizer, longest, labels) if tokenizer else None
+    encoder = Encoder(tokenizer, longest, labels, clock) if tokenizer else None
     if rows is not None:
         return load_task(name, encoder, given, rows)
     source, colon, _ = name.partition(":")
@@ -43,7 +58,7 @@ def read_task(name: str, loaded: Loaded, given: dict[str, Any], rows: list[Sourc
     return task
 
 
-def read_tasks(config: DataConfig, loaded: Loaded, live: dict[str, Task]) -> dict[str, Task]:
+def read_tasks(config: DataConfig, loaded: Loaded, live: dict[str, Task], clock: Clock) -> dict[str, Task]:
     """The data sets of a run by role: ood, and where given id and test.
 
     Raises:
@@ -57,7 +72,7 @@ def read_tasks(config: DataConfig, loaded: Loaded, live: dict[str, Task]) -> dic
         )
     names = {"ood": config.task, "id": config.reference, "test": config.test}
     found = {
-        role: live[name] if name in live else read_task(variant(name, config.compat), loaded, given)
+        role: live[name] if name in live else read_task(variant(name, config.compat), loaded, given, clock=clock)
         for role, name in names.items()
         if name is not None
     }

@@ -8,8 +8,9 @@ import numpy as np
 
 from tapioca.diagnosis.judge import above, pulls, read_judge, say
 from tapioca.disk import write_text
+from tapioca.flows.folder import folder_of
 from tapioca.flows.geometry import profile_of, samples_of
-from tapioca.flows.prepare import Ground, folder_of, gather
+from tapioca.flows.prepare import Ground, gather
 from tapioca.flows.watcher import Silent, Watcher
 from tapioca.geometry.evidence import EVIDENCE, evidence, evidence_of_halves
 from tapioca.geometry.profiles import shape

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from tapioca.flows.prepare import Job
-from tapioca.records import Judgement, Plan, Verdict
+from tapioca.records import Judgement, Plan, Scores, Verdict
 from tapioca.records.results import Data
 from tapioca.search.path import SearchPath
 from tapioca.search.random import rivals
@@ -60,12 +60,12 @@ def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> Judgemen
     found = job.evaluate(
         task, plans, f"{plan} on {data.upper()} test data" + (f", and {len(others)} random plans" if others else "")
     )
-    scores, broken = found.values, found.truncated
+    scores, written = found.values, found if task.budget else None
     beside = None
     if main and (asked := task.beside):
         marked = job.evaluate(asked, plans[:2], f"{asked.metric.name} on {data.upper()} test data")
         beside = compare(marked.values[0], marked.values[1], asked.weights, asked.groups, asked.metric, seed)
-        broken = marked.truncated
+        written = marked if asked.budget else None
     return Judgement(
         data=data,
         role=role,
@@ -73,6 +73,15 @@ def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> Judgemen
         result=compare(scores[0], scores[1], task.weights, task.groups, task.metric, seed),
         constant=task.constant,
         random=tuple(effect(scores[0], row, task.weights, task.metric) for row in scores[2:]),
-        truncated=(int(broken[0].sum()), int(broken[1].sum())),
         beside=beside,
+        **(_format(written) if written else {}),
     )
+
+
+def _format(written: Scores) -> dict[str, Any]:
+    """How the texts of the full model and the plan ended, since a plan can win by that alone."""
+    return {
+        "truncated": tuple(int(flags.sum()) for flags in written.truncated[:2]),
+        "unparsed": tuple(int(flags.sum()) for flags in written.unparsed[:2]),
+        "mean_length": tuple(float(lengths.mean()) for lengths in written.lengths[:2]),
+    }

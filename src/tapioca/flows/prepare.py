@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import transformers
 from tapioca.errors import UsageError
 from tapioca.evaluate import Stopping, evaluate
 from tapioca.flows.data import read_tasks, split_tasks
+from tapioca.flows.folder import CHAT_DATE, chat_date, folder_of
 from tapioca.flows.space import space_of
 from tapioca.flows.watcher import Watcher
 from tapioca.models.device import idle_gpu
@@ -27,11 +27,11 @@ from tapioca.models.load import Loaded, load
 from tapioca.models.sweep import Schedule
 from tapioca.records import DataConfig, Metric, Plan, RunConfig, Scores
 from tapioca.records.results import Data
-from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.store import Store
 from tapioca.search.base import Space
 from tapioca.tasks.base import Task, example_digest
 from tapioca.tasks.batches import batches
+from tapioca.tasks.chat import Clock
 
 NOT_IN_MANIFEST = {
     "model",
@@ -50,6 +50,10 @@ NOT_IN_MANIFEST = {
     "memory",
     "trust_remote_code",
     "adapter",
+    "chat",
+    "system",
+    "chat_option",
+    "chat_date",
 }
 """Settings that change no answer, or that the manifest names by what they lead to."""
 
@@ -139,13 +143,21 @@ def gather(
     loaded = loaded or load_as_asked(config)
     layers = find_layers(loaded.model)
     watcher.stage("reading the data", 0)
-    whole = read_tasks(config, loaded, tasks or {})
+    manifest = _manifest(config, loaded)
+    clock = Clock(chat_date(config, manifest))
+    whole = read_tasks(config, loaded, tasks or {}, clock)
     search, test = split_tasks(config, whole)
     idle = idle_gpu(config.device) if device_of(loaded.model).type == "cpu" else ""
     notes = _notes(whole, layers.path, len(layers), idle)
+    manifest["data"] = {role: task.digest for role, task in whole.items()}
+    if skipped := {role: dict(task.skipped) for role, task in whole.items() if task.skipped}:
+        manifest["skipped"] = skipped
+    if clock.asked:
+        manifest[CHAT_DATE] = clock.day.isoformat()
+        notes = (*notes, f"the chat template prints the date; in this run it is {clock.day} on every day (--chat-date)")
     for note in notes:
         watcher.say(note)
-    return Ground(loaded, search, test, notes, _manifest(config, loaded, whole), whole)
+    return Ground(loaded, search, test, notes, manifest, whole)
 
 
 def load_as_asked(config: DataConfig) -> Loaded:
@@ -162,12 +174,6 @@ def load_as_asked(config: DataConfig) -> Loaded:
         trust_remote_code=config.trust_remote_code,
         adapter=config.adapter,
     )
-
-
-def folder_of(config: DataConfig, manifest: dict[str, Any]) -> Path:
-    """The run folder asked for, else one named after model, task and manifest."""
-    name = f"{Path(config.model).name}-{Path(config.task).stem.replace(':', '-')[:80]}-{fingerprint(manifest)[:8]}"
-    return config.out or Path("runs") / name
 
 
 def prepare(
@@ -237,19 +243,16 @@ def _scoring_notes(config: RunConfig, ground: Ground) -> list[str]:
     return notes
 
 
-def _manifest(config: DataConfig, loaded: Loaded, whole: dict[str, Task]) -> dict[str, Any]:
-    """Everything that could change an answer or a choice."""
+def _manifest(config: DataConfig, loaded: Loaded) -> dict[str, Any]:
+    """Everything but the data that could change an answer or a choice."""
     model = loaded.model
     settings = config.model_dump(mode="json", exclude=NOT_IN_MANIFEST)
-    skipped = {role: dict(task.skipped) for role, task in whole.items() if task.skipped}
     return {
         "model_type": model.config.model_type,
         "model": model_hash(model),
         "dtype": str(model.dtype),
         "device": device_of(model).type,
         "attention": model.config._attn_implementation,
-        "data": {role: task.digest for role, task in whole.items()},
-        **({"skipped": skipped} if skipped else {}),
         "settings": settings,
         "versions": {
             "tapioca": version("tapioca-prune"),

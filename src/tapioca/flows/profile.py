@@ -7,8 +7,9 @@ from pathlib import Path
 from tapioca.disk import write_text
 from tapioca.errors import UsageError
 from tapioca.flows.export import read_plan
+from tapioca.flows.folder import folder_of
 from tapioca.flows.geometry import samples_of
-from tapioca.flows.prepare import folder_of, gather
+from tapioca.flows.prepare import gather
 from tapioca.flows.scene import Scene
 from tapioca.flows.watcher import Silent, Watcher
 from tapioca.models.edit import check_fits

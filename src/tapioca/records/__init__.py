@@ -1,22 +1,19 @@
 """Frozen values that travel between the rooms; they load no torch."""
 
-from tapioca.records.compare import CompareInfo, Pick, Searched
+from tapioca.records.compare import CompareConfig, CompareInfo, Pick, Searched
 from tapioca.records.config import (
     ApplyConfig,
-    CompareConfig,
     DataConfig,
     ExportConfig,
-    ProfileConfig,
     PruneConfig,
     Request,
     RunConfig,
-    SpaceConfig,
 )
 from tapioca.records.diagnosis import Case, DiagnoseConfig, DiagnoseInfo, Evidence, Judge, Judged, Said
 from tapioca.records.examples import NO_CHOICE, Answer, Example, Inputs, Metric, Row, Spent
 from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Update, Updates
 from tapioca.records.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, ranges
-from tapioca.records.profile import ProfileInfo, Realigned, Tested, View
+from tapioca.records.profile import ProfileConfig, ProfileInfo, Realigned, Tested, View
 from tapioca.records.results import (
     Canary,
     Check,
@@ -34,7 +31,7 @@ from tapioca.records.results import (
     Work,
 )
 from tapioca.records.scale import Change, Curve, Dose, Draw, Outcome, ScaleConfig, ScaleInfo, Trend
-from tapioca.records.space import Correlation, Placed, PlanInSpace, SizeOfSpace, SpaceInfo
+from tapioca.records.space import Correlation, Placed, PlanInSpace, SizeOfSpace, SpaceConfig, SpaceInfo
 from tapioca.records.study_measures import Unit
 from tapioca.records.study_parts import (
     TRUTHS,

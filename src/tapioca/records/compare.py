@@ -1,4 +1,4 @@
-"""What a comparison of criteria found; goes to JSON and back."""
+"""A comparison of criteria: what a user asks for, and what was found, which goes to JSON and back."""
 
 from __future__ import annotations
 
@@ -6,9 +6,41 @@ from pathlib import Path
 
 from pydantic import Field
 
+from tapioca.errors import UsageError
+from tapioca.records.config import ChoosingConfig
 from tapioca.records.examples import Metric
 from tapioca.records.plan import Plan
 from tapioca.records.results import Check, Data, Gain, Record
+
+
+class CompareConfig(ChoosingConfig):
+    """The request behind `tapioca compare`."""
+
+    verb = "compare"
+
+    criteria: str = Field(
+        default="all",
+        min_length=1,
+        description="Ways to choose a plan: all, or names with commas between, the first to compare with.",
+    )
+    drops: str = Field(
+        default="1:4",
+        pattern=r"^[1-9][0-9]{0,3}(:[1-9][0-9]{0,3})?$",
+        description="Numbers of layers (or branches) to drop: 3, or 1:8 for each from 1 to 8.",
+    )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of drops, ascending.
+
+        Raises:
+            UsageError: the range is empty.
+        """
+        first, _, last = self.drops.partition(":")
+        found = tuple(range(int(first), int(last or first) + 1))
+        if not found:
+            raise UsageError(f"--drops {self.drops} is empty; write the smaller number first, for instance 1:8")
+        return found
 
 
 class Searched(Record):

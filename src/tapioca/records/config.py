@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -25,6 +28,24 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, prote
             flag = f"--{'.'.join(map(str, first['loc']))}: ".replace("_", "-") if first["loc"] else ""
             message = first["msg"].removeprefix("Value error, ")
             raise UsageError(f"{flag}{message}, got {first['input']!r:.60}") from error
+
+
+def chat_template_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
+    """Options of a chat template from name=value; a value that is JSON (false, 2, a list) is read as such.
+
+    Raises:
+        UsageError: one is not of that form.
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if not (name and value):
+            raise UsageError(f"--chat-option {pair} is not of the form name=value, for instance enable_thinking=false")
+        try:
+            options[name] = json.loads(value.lower() if value in ("True", "False") else value)
+        except ValueError:
+            options[name] = value
+    return options
 
 
 def _bytes(text: str) -> int:
@@ -68,6 +89,16 @@ class DataConfig(Request):
     )
     normalize: Literal["none", "tokens", "characters", "bytes"] | None = Field(
         default=None, description="What a choice's log-likelihood is divided by; characters by default."
+    )
+    chat: bool = Field(default=False, description="Ask by the tokenizer's chat template.")
+    system: str | None = Field(default=None, min_length=1, description="System prompt of the chat.")
+    chat_option: tuple[str, ...] = Field(
+        default=(),
+        description="What the chat template reads beside the turns: --chat-option enable_thinking=false. Repeatable.",
+    )
+    chat_date: date | None = Field(
+        default=None,
+        description="What a chat template prints as today's date, for instance 2026-01-31; by default the day the run began.",
     )
 
     skip_bad_rows: bool = Field(
@@ -119,6 +150,9 @@ class DataConfig(Request):
             "normalize": self.normalize,
             "skip_bad_rows": self.skip_bad_rows or None,
             "too_long": None if self.too_long == "refuse" else self.too_long,
+            "chat": self.chat or None,
+            "system": self.system,
+            "chat_template_kwargs": chat_template_kwargs(self.chat_option),
         }
         return {name: value for name, value in said.items() if value is not None and value != {} and value != ()}
 
@@ -228,60 +262,6 @@ class PruneConfig(ChoosingConfig):
     def order_seed(self) -> int | None:
         """A race needs examples in a random order."""
         return self.seed if self.race else None
-
-
-class CompareConfig(ChoosingConfig):
-    """The request behind `tapioca compare`."""
-
-    verb = "compare"
-
-    criteria: str = Field(
-        default="all",
-        min_length=1,
-        description="Ways to choose a plan: all, or names with commas between, the first to compare with.",
-    )
-    drops: str = Field(
-        default="1:4",
-        pattern=r"^[1-9][0-9]{0,3}(:[1-9][0-9]{0,3})?$",
-        description="Numbers of layers (or branches) to drop: 3, or 1:8 for each from 1 to 8.",
-    )
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The numbers of drops, ascending.
-
-        Raises:
-            UsageError: the range is empty.
-        """
-        first, _, last = self.drops.partition(":")
-        found = tuple(range(int(first), int(last or first) + 1))
-        if not found:
-            raise UsageError(f"--drops {self.drops} is empty; write the smaller number first, for instance 1:8")
-        return found
-
-
-class ProfileConfig(DataConfig):
-    """The request behind `tapioca profile`."""
-
-    verb = "profile"
-
-    reference: str = Field(min_length=1, description="ID data, of the same form: what the model is adapted to.")
-    plan: Path | None = Field(default=None, description="Plan file: measure the geometry under this plan as well.")
-    branches: bool = Field(
-        default=False, description="Observe what every attention and MLP branch adds, not only whole layers."
-    )
-
-
-class SpaceConfig(RunConfig):
-    """The request behind `tapioca space`."""
-
-    verb = "space"
-
-    max_drops: int | None = Field(
-        default=None,
-        ge=1,
-        description="Evaluate the plans that drop up to so many layers; all there can be if not told.",
-    )
 
 
 class ExportConfig(Request):

@@ -1,4 +1,4 @@
-"""The geometry of a model on ID and OOD data, before and after a plan; goes to JSON and back."""
+"""The geometry of a model on ID and OOD data, before and after a plan: what a user asks for, and what was found."""
 
 from __future__ import annotations
 
@@ -8,11 +8,24 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from tapioca.records.config import DataConfig
 from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Updates
 from tapioca.records.plan import Plan
 from tapioca.records.results import Data, Deviation, Profile, Record
 
 Kind = Literal["norm", "distance"]
+
+
+class ProfileConfig(DataConfig):
+    """The request behind `tapioca profile`."""
+
+    verb = "profile"
+
+    reference: str = Field(min_length=1, description="ID data, of the same form: what the model is adapted to.")
+    plan: Path | None = Field(default=None, description="Plan file: measure the geometry under this plan as well.")
+    branches: bool = Field(
+        default=False, description="Observe what every attention and MLP branch adds, not only whole layers."
+    )
 
 
 class View(Record):

@@ -165,6 +165,12 @@ class Judgement(Record):
     truncated: tuple[int, int] = Field(
         default=(0, 0), description="Texts that broke off at the token budget under the full model and under the plan."
     )
+    unparsed: tuple[int, int] = Field(
+        default=(0, 0), description="Texts in which no answer was found, under the full model and under the plan."
+    )
+    mean_length: tuple[float, float] | None = Field(
+        default=None, description="Mean tokens written under the full model and under the plan; None where none were."
+    )
     beside: Gain | None = Field(
         default=None, description="Exact match or accuracy, where the gold answer's likelihood decides."
     )
@@ -332,4 +338,10 @@ class RunInfo(Record, protected_namespaces=()):
                     "ci95": result.ci95,
                     "p": result.p,
                 }
+                if judged.mean_length:
+                    found[judged.data]["written"] = {
+                        "unparsed": judged.unparsed,
+                        "truncated": judged.truncated,
+                        "mean_length": judged.mean_length,
+                    }
         return found

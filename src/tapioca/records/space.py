@@ -1,4 +1,4 @@
-"""What evaluating every plan of drops found; goes to JSON and back."""
+"""Evaluating every plan of drops: what a user asks for, and what was found, which goes to JSON and back."""
 
 from __future__ import annotations
 
@@ -7,9 +7,22 @@ from typing import Literal
 
 from pydantic import Field
 
+from tapioca.records.config import RunConfig
 from tapioca.records.examples import Metric
 from tapioca.records.plan import Plan
 from tapioca.records.results import Check, Data, Gain, Interval, Record
+
+
+class SpaceConfig(RunConfig):
+    """The request behind `tapioca space`."""
+
+    verb = "space"
+
+    max_drops: int | None = Field(
+        default=None,
+        ge=1,
+        description="Evaluate the plans that drop up to so many layers; all there can be if not told.",
+    )
 
 
 class PlanInSpace(Record):

@@ -50,11 +50,20 @@ def asides(info: RunInfo) -> list[str]:
             result = judged.beside
             before, after = result.metric.format(result.full), result.metric.format(result.planned)
             lines.append(f"{result.metric.name} of {where}: {before} → {after}, {result}")
-        if any(judged.truncated) and not judged.plan.is_full:
-            before, after = map(str, judged.truncated)
-            lines.append(f"{before} → {after} of {judged.result.n} answers broke off at the token budget, {where}")
+        if judged.mean_length:
+            lines.append(f"written answers of {where}: {_written(judged, judged.mean_length)}")
     proposed = info.verdict.action != "keep the full model"
     return [*lines, canary(info.canary, proposed)] if info.canary else lines
+
+
+def _written(judged: Judgement, lengths: tuple[float, float]) -> str:
+    """How texts ended under the full model and under the plan; a plan can win by that alone."""
+    parts = []
+    for numbers, what in ((judged.unparsed, "hold no answer"), (judged.truncated, "broke off at the token budget")):
+        shares = [f"{count / judged.result.n:.0%}" for count in numbers]
+        parts.append(f"{shares[0] if judged.plan.is_full else ' → '.join(shares)} {what}")
+    means = [f"{length:.3g}" for length in lengths]
+    return f"{', '.join(parts)}, mean length {means[0] if judged.plan.is_full else ' → '.join(means)} tokens"
 
 
 def raced(info: RunInfo) -> str:

@@ -14,6 +14,7 @@ from tapioca.tasks.classify import Classify, Rate, classify_example
 from tapioca.tasks.generate import ANSWER_LOSS, EXACT_MATCH, Generate, generate_example
 from tapioca.tasks.gold import Golds
 from tapioca.tasks.perplexity import Perplexity, windows
+from tapioca.tasks.prompt import encode_pairs
 from tapioca.tasks.regress import Regression
 from tapioca.tasks.rows import Source
 from tapioca.tasks.sieve import BLANK
@@ -33,6 +34,7 @@ def task_class(kind: Kind, spec: TaskSpec, encoder: Encoder | None) -> Any:
             marking=spec.marking,
             stop=spec.stop,
             max_new_tokens=spec.max_new_tokens,
+            think_end_token=spec.think_end_token,
         )
     if kind == "classify" and encoder and len(encoder.labels or ()) == 1:
         return Rate
@@ -68,7 +70,7 @@ def build_example(
         raise DataError(
             f"{row.where}: continuation {spec.continuation!r} makes the same answer of two choices; it must print {{{{ choice }}}}"
         )
-    pairs = [encoder.pair(text, answer, row.where) for answer in answers]
+    pairs = encode_pairs(text, answers, spec, encoder, row.where)
     if kind == "choice":
         lengths = [
             _length(spec.normalize, answer.strip(), after) for answer, (_, after) in zip(answers, pairs, strict=True)

@@ -36,6 +36,9 @@ ASKED: dict[Kind, set[str]] = {
 }
 """Fields that a question of each kind must have, besides those its templates print."""
 
+CHATS: tuple[Kind, ...] = ("choice", "label", "generate")
+"""Kinds whose questions can be asked in a chat."""
+
 PROMPTS = {"context": "{{ context }}", "question": "Question: {{ question }}\nAnswer:", "text": "{{ text }}"}
 """Prompt templates by the field that asks."""
 
@@ -61,8 +64,10 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any], rows: l
         path, spec = Path(name), make_spec(given, name)
     rows = [_renamed(row, spec.fields, at) for at, row in enumerate(rows)]
     kind, notes = _kind(path, spec, rows[0], headed=bool(encoder and encoder.labels))
-    if spec.chat and kind != "generate":
-        raise DataError(f"{path}: chat is for kind: generate, this is a {kind} task; write its prompt as a template")
+    if spec.chat and kind not in CHATS:
+        raise DataError(
+            f"{path}: a chat is for questions ({', '.join(CHATS)}), this is a {kind} task; leave out --chat, or chat: true"
+        )
     sieve = Sieve(str(path), spec.skip_bad_rows, spec.too_long == "skip")
     if kind == "regression":
         examples = list(sieve.each(lambda row: prompt_example(row.fields, row.where), rows))
@@ -78,6 +83,8 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any], rows: l
         examples, said = _ask(kind, rows, spec, encoder, sieve, path)
         notes += said
     sieve.check(len(rows))
+    if kind in CHATS and not spec.chat and encoder:
+        notes += encoder.unused_template(path.name)
     if spec.note:
         notes.append(f"{name}: {spec.note}")
     if sieve.skipped:

@@ -7,37 +7,32 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from tapioca.records import Answer, Example, Metric, Row
-from tapioca.tasks.base import Task, field_or, log_likelihoods, rows_digest
+from tapioca.tasks.base import field_or, log_likelihoods, rows_digest
 from tapioca.tasks.marking import Marking
+from tapioca.tasks.prompt import encode_pairs
 from tapioca.tasks.rows import Source
 from tapioca.tasks.spec import TaskSpec
 from tapioca.tasks.template import render
 from tapioca.tasks.text import Encoder
+from tapioca.tasks.writing import Writing
 
 EXACT_MATCH = Metric(name="exact match", kind="accuracy")
 ANSWER_LOSS = Metric(name="gold answer's negative log-likelihood per token", kind="error")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Generate(Task):
+class Generate(Writing):
     """One prompt per example; its row reads the gold answer behind the prompt, for the likelihood per token.
 
     With `metric` ANSWER_LOSS that likelihood is the score, and nothing is written.
 
     Attributes:
-        tokenizer: turns what was written into text.
         marking: how an answer is found and compared.
-        stop: strings that end a text; it is cut at the first of them.
-        max_new_tokens: most tokens of a text.
     """
 
-    tokenizer: PreTrainedTokenizerBase
     marking: Marking
-    stop: tuple[str, ...]
-    max_new_tokens: int
 
     def keep(self, rows: Sequence[Row]) -> int:
         return max(len(row.targets) for row in rows)
@@ -50,7 +45,8 @@ class Generate(Task):
         if not self.budget:
             return Answer(likelihood, likelihood)
         ids = readings[1].tolist()
-        answer = self.marking.find(self.text(ids))
+        text = self.answer_text(ids)
+        answer = None if text is None else self.marking.find(text)
         return Answer(
             score=float(self.marking.equal(answer, example.answer)),
             likelihood=likelihood,
@@ -73,30 +69,7 @@ class Generate(Task):
     @property
     def rules(self) -> str:
         """How texts end and how they are marked."""
-        return repr((self.marking, self.stop, self.budget))
-
-    def ended(self, ids: Sequence[int]) -> bool:
-        """Whether a text ends with EOS or holds a stop string."""
-        return has_ended(self.tokenizer, self.stop, ids)
-
-    def text(self, ids: Sequence[int]) -> str:
-        """What was written, up to the first stop string."""
-        return text_of(self.tokenizer, self.stop, ids)
-
-
-def has_ended(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str], ids: Sequence[int]) -> bool:
-    """Whether a text ends with EOS, or holds a stop string that its last token completed."""
-    if ids[-1] == tokenizer.eos_token_id:
-        return True
-    longest = max((len(string.encode()) for string in stop), default=0)
-    tail = str(tokenizer.decode(list(ids[-longest - 1 :]))) if longest else ""  # a token is a byte or more
-    return any(string in tail for string in stop)
-
-
-def text_of(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str], ids: Sequence[int]) -> str:
-    """What was written, without special tokens, up to the first stop string."""
-    text = str(tokenizer.decode(list(ids), skip_special_tokens=True))
-    return text[: min((at for string in stop if (at := text.find(string)) >= 0), default=len(text))]
+        return repr((super().rules, self.marking))
 
 
 def generate_example(row: Source, spec: TaskSpec, encoder: Encoder) -> Example:
@@ -109,14 +82,8 @@ def generate_example(row: Source, spec: TaskSpec, encoder: Encoder) -> Example:
     answer = render(spec.gold, row.fields, row.where).strip()
     spec.marking.check(answer, row.where)
     continuation = render(spec.continuation, {**row.fields, "choice": answer}, row.where)
-    if spec.chat:
-        prompt = before = encoder.chat(text, spec.system, row.where, as_text=spec.chat == "text")
-        after = encoder.plain(continuation.lstrip())
-        encoder.check_answer(after, continuation, row.where)
-    else:
-        before, after = encoder.pair(text, continuation, row.where)
-        prompt = encoder.text(text) or before
-    encoder.check_length(len(before) + len(after) - 1, row.where)
+    [(before, after)] = encode_pairs(text, [continuation], spec, encoder, row.where)
+    prompt = before if spec.chat else encoder.text(text) or before
     encoder.check_length(len(prompt) + spec.max_new_tokens, row.where, f" ({spec.max_new_tokens} of them to write)")
     rows = (Row(inputs=tuple((before + after)[:-1]), targets=tuple(after)),)
     content = f"{rows_digest(rows)}-{answer}"

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from tapioca.errors import DataError, did_you_mean
 from tapioca.records import NO_CHOICE, Answer, Example, Row
 from tapioca.tasks.base import Task, log_likelihoods
 from tapioca.tasks.choice import tied
-from tapioca.tasks.generate import has_ended, text_of
+from tapioca.tasks.writing import Writing
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,39 +83,20 @@ class Harness(Task):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class HarnessText(Harness):
-    """Documents to which the model writes the answer; their rows read the gold answer, for its likelihood.
-
-    Attributes:
-        tokenizer: turns what was written into text.
-        stop: strings that end a text; it is cut at the first of them.
-        max_new_tokens: most tokens of a text.
-    """
-
-    tokenizer: PreTrainedTokenizerBase
-    stop: tuple[str, ...]
-    max_new_tokens: int
+class HarnessText(Writing, Harness):
+    """Documents to which the model writes the answer; their rows read the gold answer, for its likelihood."""
 
     @property
     def budget(self) -> int:
         """Most tokens written: none where the likelihood is the score."""
         return self.max_new_tokens if self.measure else 0
 
-    @property
-    def rules(self) -> str:
-        """How texts end and how they are marked."""
-        return repr((super().rules, self.stop, self.budget))
-
-    def ended(self, ids: Sequence[int]) -> bool:
-        """Whether a text ends with EOS or holds a stop string."""
-        return has_ended(self.tokenizer, self.stop, ids)
-
     def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
         gold = float(readings[0][0]) / len(example.rows[0].targets)
         if not self.measure:
             return Answer(gold, gold)
         ids = readings[1].tolist()
-        text = text_of(self.tokenizer, self.stop, ids)
+        text = self.answer_text(ids) or ""
         task, requests = self.tasks[example.id], self.requests[example.id]
         return Answer(
             score=score_of(task, requests, [text], self.measure, self.pipeline),

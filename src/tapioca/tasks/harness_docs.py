@@ -18,9 +18,9 @@ from tapioca.tasks.base import Task, check_unique, rows_digest
 from tapioca.tasks.choice import GOLD_LOSS
 from tapioca.tasks.generate import ANSWER_LOSS
 from tapioca.tasks.harness import Harness, HarnessText
-from tapioca.tasks.harness_chat import SYSTEM, chat_options
+from tapioca.tasks.harness_chat import SYSTEM, YES, chat_arguments
 from tapioca.tasks.harness_errors import explain_failure, missing_split
-from tapioca.tasks.spec import options_of
+from tapioca.tasks.spec import THINK_END, options_of
 from tapioca.tasks.text import Encoder
 
 FEWSHOT_SEED = 1234
@@ -42,10 +42,11 @@ def load_harness(name: str, encoder: Encoder | None, given: dict[str, Any]) -> T
 
     Args:
         name: "harness:TASK", with options behind commas: `split` (the data split to read; by default the validation
-            split, else the training split, never the test split), `shots`, `metric`, `filter`, `chat`, and last, since
-            it may hold commas, `system` (the system prompt of the chat).
+            split, else the training split, never the test split), `shots`, `metric`, `filter`, `think_end_token`,
+            `chat`, and last, since it may hold commas, `system` (the system prompt of the chat).
         encoder: the model's text encoder.
-        given: `include_path` (a folder with task YAMLs) and `score` ("likelihood": the gold answer's).
+        given: `include_path` (a folder with task YAMLs), `score` ("likelihood": the gold answer's), and `chat`, `system`
+            and `chat_template_kwargs`, as for files.
 
     Raises:
         DataError: lm-eval is not installed, has no such task, or cannot load its data; or the request does not fit it.
@@ -53,8 +54,10 @@ def load_harness(name: str, encoder: Encoder | None, given: dict[str, Any]) -> T
     if encoder is None:
         raise DataError(f"{name} is text, but the model has no tokenizer; expected a language model")
     plain, _, system = name.partition(SYSTEM)
-    task_name, options = options_of(plain, ("split", "shots", "metric", "filter", "chat"))
-    chat = chat_options(options["chat"], system, encoder, name)
+    task_name, options = options_of(plain, ("split", "shots", "metric", "filter", "think_end_token", "chat"))
+    chats = options["chat"] or (YES[0] if given.get("chat") else "")
+    template_options = given.get("chat_template_kwargs", {})
+    chat = chat_arguments(chats, system or given.get("system"), template_options, encoder, name)
     tasks = _tasks(task_name, given.get("include_path"))
     likelihood = given.get("score") == "likelihood"
     kinds = {task.OUTPUT_TYPE for task in tasks}
@@ -74,7 +77,10 @@ def load_harness(name: str, encoder: Encoder | None, given: dict[str, Any]) -> T
         "name": name,
         "examples": tuple(examples),
         "metric": metric,
-        "notes": (f"{task_name}: lm-eval's {tasks[0].config.test_split} split, metric {measure}",),
+        "notes": (
+            f"{task_name}: lm-eval's {tasks[0].config.test_split} split, metric {measure}",
+            *(encoder.unused_template(task_name) if not chat and kinds != {"loglikelihood_rolling"} else ()),
+        ),
         "requests": requests,
         "tasks": owner,
         "measure": "" if likelihood else measure,
@@ -82,7 +88,8 @@ def load_harness(name: str, encoder: Encoder | None, given: dict[str, Any]) -> T
     }
     if kinds == {"generate_until"}:
         stop, budget = _writing(tasks[0], encoder)
-        return HarnessText(**said, tokenizer=encoder.tokenizer, stop=stop, max_new_tokens=budget)
+        end = options["think_end_token"] or THINK_END
+        return HarnessText(**said, tokenizer=encoder.tokenizer, stop=stop, max_new_tokens=budget, think_end_token=end)
     return Harness(**said)
 
 

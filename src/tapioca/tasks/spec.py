@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, JsonValue, ValidationError, model_validator
 
 from tapioca.errors import DataError, did_you_mean
 from tapioca.tasks.gold import Way
@@ -20,6 +20,9 @@ HUB = "hub:"
 
 COMPRESSED = (".gz", ".bz2", ".xz")
 """What may follow the end of a data file's name."""
+
+THINK_END = "</think>"
+"""What ends a thought in the texts of most models that think."""
 
 Kind = Literal["choice", "label", "generate", "classify", "perplexity", "regression"]
 
@@ -52,6 +55,12 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
         description="Ask by the tokenizer's chat template; text: encode what it prints, with a second BOS.",
     )
     system: str | None = Field(default=None, description="System prompt of the chat.")
+    chat_template_kwargs: dict[str, JsonValue] = Field(
+        default={}, description="What the chat template reads beside the turns, for instance enable_thinking: false."
+    )
+    think_end_token: str | None = Field(
+        default=THINK_END, min_length=1, description="What ends a thought in a written text; the answer follows it."
+    )
     note: str | None = Field(default=None, description="Said aloud in every run on this task.")
     skip_bad_rows: bool = Field(default=False, description="Leave out rows that cannot be used, and count them.")
     too_long: Literal["refuse", "skip"] = Field(
@@ -67,7 +76,9 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
     @model_validator(mode="after")
     def _check(self) -> TaskSpec:
         if self.system is not None and not self.chat:
-            raise ValueError("a system prompt needs chat: true")
+            raise ValueError("a system prompt needs chat: true, or --chat")
+        if self.chat_template_kwargs and not self.chat:
+            raise ValueError("options of the chat template need chat: true, or --chat")
         if self.match == "tale_letter" and not self.labels:
             raise ValueError("match: tale_letter needs labels, in capitals")
         if not all(self.stop):

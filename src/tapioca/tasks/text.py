@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date
+from types import MappingProxyType
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from tapioca.errors import DataError, RowError
+from tapioca.tasks.chat import Clock, Message, check_options
 
 TOO_LONG = "longer than the model can read"
+
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Encoder:
@@ -18,14 +24,22 @@ class Encoder:
         tokenizer: the model's own.
         max_length: most tokens the model can read; longer rows are refused, never cut.
         labels: names of the outputs of the model's classification head; None where it has none.
+        clock: what chat templates are told of the time; by default today.
 
     Attributes:
         merged: pairs so far in which a token reaches across the end of the context. As in
             lm-evaluation-harness, scoring then starts after as many tokens as the context alone has.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, labels: tuple[str, ...] | None = None):
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        labels: tuple[str, ...] | None = None,
+        clock: Clock | None = None,
+    ):
         self.tokenizer, self.max_length, self.labels = tokenizer, max_length, labels
+        self.clock = clock or Clock(date.today())
         self.merged = 0
 
     @property
@@ -76,37 +90,57 @@ class Encoder:
         self.check_length(len(before) + len(after) - 1, where)
         return before, after
 
-    def chat(self, text: str, system: str | None, where: str, as_text: bool = False) -> list[int]:
-        """Ids of a conversation that asks one question, up to where the answer begins, by the tokenizer's own template.
+    def unused_template(self, name: str) -> list[str]:
+        """What is said where questions are asked as plain text, though the tokenizer has a chat template."""
+        if not self.tokenizer.chat_template:
+            return []
+        return [f"{name}: asked as plain text, though the tokenizer has a chat template; --chat asks by it"]
+
+    def chat(
+        self, messages: list[Message], where: str, options: Mapping[str, Any] = NO_OPTIONS, as_text: bool = False
+    ) -> list[int]:
+        """Ids of a conversation up to where the answer begins, by the tokenizer's own template.
 
         The template alone says whether there is a BOS. With `as_text` what it prints is encoded as any text is, so that
         a tokenizer that adds a BOS adds a second one; that is a fault, and here to reproduce it.
 
+        Args:
+            messages: the turns, the question last.
+            where: what messages call it.
+            options: what the template reads beside the turns (`enable_thinking`, `date_string`).
+            as_text: see above.
+
         Raises:
-            DataError: the tokenizer has no chat template, or the template refuses the conversation.
+            DataError: as for `render_chat`.
         """
-        asked = [{"role": "system", "content": system}] if system is not None else []
-        found = self.conversation(
-            [*asked, {"role": "user", "content": text}],
+        written = self.render_chat(
+            messages,
             where,
-            "--compat tale, or chat: text" if as_text else "chat: true",
+            options,
+            "--compat tale, or chat: text" if as_text else "--chat, or chat: true",
             add_generation_prompt=True,
             return_dict=False,
             tokenize=not as_text,
         )
-        return [int(token) for token in (self.tokenizer.encode(found, verbose=False) if as_text else found)]
+        return [int(token) for token in (self.tokenizer.encode(written, verbose=False) if as_text else written)]
 
-    def conversation(self, messages: list[dict[str, str]], where: str, option: str = "chat", **how: Any) -> Any:
+    def render_chat(
+        self, messages: list[Message], where: str, options: Mapping[str, Any], flag: str = "chat=true", **how: Any
+    ) -> Any:
         """A conversation as the tokenizer's own template writes it; `how` is handed to `apply_chat_template`.
 
         Raises:
-            DataError: the tokenizer has no chat template (`option` asked for it), or the template refuses the
-                conversation.
+            DataError: the tokenizer has no chat template (`flag` asked for it), the template reads no such option, or it
+                refuses the conversation.
         """
         if not self.tokenizer.chat_template:
-            raise DataError(f"{where}: the tokenizer has no chat template; leave out {option}")
+            raise DataError(f"{where}: the tokenizer has no chat template; leave out {flag}")
         try:
-            return self.tokenizer.apply_chat_template(messages, **how)
+            check_options(self.tokenizer, options, where)
+            with self.clock.stopped():
+                return self.tokenizer.apply_chat_template(messages, **options, **how)
+        except DataError:
+            raise
         except Exception as error:  # a chat template is a small program of the model's and can raise anything
             raise DataError(
                 f"{where}: the chat template does not take this conversation: {' '.join(str(error).split())}"

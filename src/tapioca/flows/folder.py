@@ -1,0 +1,58 @@
+"""Which folder a run has, and what an earlier call of the same command left there to go on with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from tapioca.errors import StoreError
+from tapioca.records import DataConfig
+from tapioca.runs.fingerprint import fingerprint
+from tapioca.runs.folder import read_manifest, without_amounts
+
+CHAT_DATE = "chat_date"
+"""Under which a manifest keeps the day that chat templates print; only where one does."""
+
+RUNS = Path("runs")
+"""Where run folders are made that nobody named."""
+
+
+def folder_of(config: DataConfig, manifest: dict[str, Any]) -> Path:
+    """The run folder asked for, else one named after model, task and manifest."""
+    return config.out or RUNS / f"{_stem(config)}-{fingerprint(manifest)[:8]}"
+
+
+def chat_date(config: DataConfig, manifest: dict[str, Any]) -> date:
+    """The day that chat templates print in a run: the one asked for, else the one that this run began with, else today.
+
+    Args:
+        config: the request.
+        manifest: of the run, without its data, which may hang on the day.
+    """
+    if config.chat_date:
+        return config.chat_date
+    kept = [known[CHAT_DATE] for known in _earlier(config, manifest) if CHAT_DATE in known]
+    return date.fromisoformat(max(kept)) if kept else date.today()
+
+
+def _earlier(config: DataConfig, manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The manifests of runs that may be this one, begun before."""
+    if config.out:
+        folders = [config.out]
+    else:
+        folders = [path for path in RUNS.glob("*") if path.name.rpartition("-")[0] == _stem(config)]
+    for folder in folders:
+        try:
+            known = read_manifest(folder)
+        except StoreError:  # nothing there yet, or something else: said when the folder is opened
+            continue
+        same = without_amounts({name: known.get(name) for name in manifest}) == without_amounts(manifest)
+        if config.out or same:
+            yield known
+
+
+def _stem(config: DataConfig) -> str:
+    """Model and task as they stand in the names of run folders."""
+    return f"{Path(config.model).name}-{Path(config.task).stem.replace(':', '-')[:80]}"

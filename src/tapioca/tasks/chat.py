@@ -1,0 +1,79 @@
+"""Chat templates: small programs of the tokenizer's that read options and the clock, so both are fixed for a run."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, cast
+
+from transformers import PreTrainedTokenizerBase
+from transformers.utils import chat_template_utils
+
+from tapioca.errors import DataError
+
+Message = dict[str, str]
+"""One turn of a conversation: `role` and `content`."""
+
+
+@dataclass
+class Clock:
+    """What a chat template is told when it asks for the time (`strftime_now`): midnight of one day, the same for a
+    whole run, so that the same command reads the same ids on another day.
+
+    Attributes:
+        day: the day.
+        asked: whether any template has asked.
+    """
+
+    day: date
+    asked: bool = False
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """While it lasts, transformers' chat templates are told this day."""
+        clock, module = self, cast(Any, chat_template_utils)
+        real = module.datetime
+
+        class Stopped(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> Stopped:
+                clock.asked = True
+                return cls(clock.day.year, clock.day.month, clock.day.day, tzinfo=tz)
+
+        module.datetime = Stopped
+        try:
+            yield
+        finally:
+            module.datetime = real
+
+
+def conversation(question: str, system: str | None, shots: Sequence[tuple[str, str]] = ()) -> list[Message]:
+    """The turns that ask a question: a system prompt where there is one, worked examples as turns, and the question."""
+    opening = [{"role": "system", "content": system}] if system is not None else []
+    worked = [
+        {"role": role, "content": content}
+        for asked, answer in shots
+        for role, content in (("user", asked), ("assistant", answer.strip()))
+    ]
+    return [*opening, *worked, {"role": "user", "content": question}]
+
+
+def check_options(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any], where: str) -> None:
+    """Refuse options that a chat template would pass over.
+
+    Raises:
+        DataError: one that transformers takes for itself, or a name that the template does not hold.
+    """
+    taken = inspect.signature(tokenizer.apply_chat_template).parameters
+    template = tokenizer.get_chat_template()
+    for name in options:
+        if name in taken:
+            raise DataError(f"{where}: '{name}' is no option of a chat template; this program sets it itself")
+        if not re.search(rf"\b{re.escape(name)}\b", template):
+            raise DataError(
+                f"{where}: the chat template reads no option '{name}'; look for its options in the model's card, or leave it out"
+            )
