@@ -18,6 +18,7 @@ COMMANDS = (
     ["profile"],
     ["space"],
     ["scale"],
+    ["study"],
     ["tasks"],
     ["report"],
     ["export"],

@@ -12,7 +12,7 @@ So TALE's search runs again with the best number for every plan it tries; that i
 
     python studies/scaled_outputs.py studies/claims.yaml runs/claims --out studies/results/claims/scaled_outputs.json
 
-The folder is that of a finished `tapioca lab study`; its models run again on the same prompts.
+The folder is that of a finished `tapioca study`; its models run again on the same prompts.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ from rich.progress import track
 from scipy.optimize import minimize_scalar
 
 from tapioca.disk import write_json
-from tapioca.flows.study.bench import Bench
-from tapioca.flows.study.part import Part
-from tapioca.flows.study.read import read_study
-from tapioca.lab.study.cell import Cell
-from tapioca.lab.study.gains import ERROR, Plans, choose, log_ratios_over
-from tapioca.lab.study.grid import Grid
-from tapioca.lab.study.measure import Measure, Resampling
-from tapioca.lab.study.numbers import StatTable, number
 from tapioca.models.edit import apply
 from tapioca.models.inputs import collate, forward
-from tapioca.records import Finding, Plan, Trial, Unit
-from tapioca.records.study import Setting, StudyFile
-from tapioca.records.study_measures import LOG_RATIO
+from tapioca.records import Plan, Trial
 from tapioca.report.compare import plain_table
-from tapioca.report.study_words import interval
 from tapioca.search.greedy import Greedy
+from tapioca.studies.analyse.cells import Grid
+from tapioca.studies.analyse.estimates import Measure, Resampling
+from tapioca.studies.analyse.log_ratios import ERROR, Plans, choose, log_ratios_over
+from tapioca.studies.analyse.statistics import StatTable, number
+from tapioca.studies.cell import Cell
+from tapioca.studies.measure.model import Bench
+from tapioca.studies.measure.work import Part
+from tapioca.studies.measures import LOG_RATIO, Unit
+from tapioca.studies.page.text import interval
+from tapioca.studies.read import read_study
+from tapioca.studies.results import Finding
+from tapioca.studies.spec import Setting, StudyFile
 from tapioca.tasks.base import Task
 
 MEASURES: dict[str, tuple[str, Unit]] = {

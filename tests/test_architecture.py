@@ -19,6 +19,7 @@ LEVELS = [
     {"__main__"},
     {"cli"},
     {"api"},
+    {"studies"},
     {"flows"},
     {"lab", "checkpoints", "report"},
     {"evaluate", "observe", "search", "runs"},
@@ -43,7 +44,7 @@ WITHOUT_TORCH = {
     "diagnosis",
     "cli",
 }
-MEETING_POINTS = {"evaluate", "observe", "flows", "api"}
+MEETING_POINTS = {"evaluate", "observe", "flows", "studies", "api"}
 
 
 def level(room: str) -> int:
@@ -115,6 +116,7 @@ def loaded_modules(code: str) -> set[str]:
         "from tapioca.cli.main import main; main(['--help'])",
         "from tapioca.cli.main import main; main(['prune', '--help'])",
         "import tapioca.report.page, tapioca.runs.store, tapioca.report.screen",
+        "import tapioca.studies.page.page, tapioca.studies.results, tapioca.studies.read",
     ],
 )
 def test_no_torch_is_loaded(code: str) -> None:

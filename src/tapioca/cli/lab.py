@@ -1,4 +1,4 @@
-"""tapioca lab train, tune, train-text, shifts and study"""
+"""tapioca lab train, tune, train-text and shifts"""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from tapioca.cli.options import from_record
+from tapioca.errors import UsageError
 from tapioca.lab.config import TextConfig, TrainConfig, Training, TuneConfig
-from tapioca.records.study import StudyConfig
 
 if TYPE_CHECKING:
     from tapioca.lab.loop import OnStep
@@ -45,16 +45,9 @@ def run_train_text(config: TextConfig) -> None:
         train_text(config, on_step)
 
 
-def run_study(config: StudyConfig) -> None:
-    """Measure what a study asks for and judge its claims by the rules in its file; interrupted, the same command goes on."""
-    from tapioca.flows.study.run import study
-    from tapioca.report.screen import LiveScreen
-    from tapioca.report.study import show_study
-
-    console = Console()
-    with LiveScreen(console) as screen:
-        info = study(config, screen)
-    show_study(info, console)
+def renamed_study() -> None:
+    """Say what `tapioca lab study` is called now."""
+    raise UsageError("`tapioca lab study` is called `tapioca study` now; give it the same file and flags")
 
 
 def run_shifts() -> None:
@@ -102,4 +95,6 @@ app.command("shifts")(run_shifts)
 app.command("train")(from_record(TrainConfig, run_train))
 app.command("tune")(from_record(TuneConfig, run_tune, argument="model"))
 app.command("train-text")(from_record(TextConfig, run_train_text, argument="task"))
-app.command("study")(from_record(StudyConfig, run_study, argument="file"))
+app.command("study", hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    renamed_study
+)

@@ -22,6 +22,7 @@ from tapioca.cli import (
     report,
     scale,
     space,
+    study,
     tasks,
 )
 from tapioca.cli.consoles import make_printable
@@ -37,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (prune, compare, diagnose, profile, scale, space, tasks, report, export, apply, inspect, demo):
+for module in (prune, compare, diagnose, profile, scale, space, study, tasks, report, export, apply, inspect, demo):
     module.add_to(app)
 app.add_typer(lab.app, name="lab")
 

@@ -18,7 +18,7 @@ def run(
     run: Annotated[
         Path,
         typer.Argument(
-            help="Run folder of `tapioca prune`, `compare`, `diagnose`, `profile`, `scale`, `space` or `lab study`."
+            help="Run folder of `tapioca prune`, `compare`, `diagnose`, `profile`, `scale`, `space` or `study`."
         ),
     ],
     json: Annotated[
@@ -26,7 +26,7 @@ def run(
     ] = False,
 ) -> None:
     """Print a finished run and build its page again from what is stored; needs no torch."""
-    from tapioca.records import CompareInfo, DiagnoseInfo, ProfileInfo, ScaleInfo, SpaceInfo, StudyInfo
+    from tapioca.records import CompareInfo, DiagnoseInfo, ProfileInfo, ScaleInfo, SpaceInfo
     from tapioca.report.compare import show_compare, write_compare_page
     from tapioca.report.diagnose import show_diagnosis, write_diagnose_page
     from tapioca.report.page import write_page
@@ -34,8 +34,9 @@ def run(
     from tapioca.report.scale import show_scale, write_scale_page
     from tapioca.report.screen import show
     from tapioca.report.space import show_space, write_space_page
-    from tapioca.report.study import show_study, write_study_page
     from tapioca.runs.store import read_other, read_run
+    from tapioca.studies.page.page import show_study, write_study_page
+    from tapioca.studies.results import StudyInfo
 
     others: tuple[tuple[Any, Any, Any], ...] = (
         (CompareInfo, write_compare_page, show_compare),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
+from jinja2 import ChoiceLoader, Environment, PackageLoader
 from markupsafe import Markup
 
 from tapioca.disk import write_text
@@ -26,11 +26,10 @@ def rendered(template: str, info: Any, charts: Mapping[str, Any], **names: Any) 
     return page(template, charts, info=info, name=Path(info.model).name, task=Path(info.task).name, **names)
 
 
-def page(template: str, charts: Mapping[str, Any], **names: Any) -> str:
-    """Any page as text: a template of this folder, charts by name, and what else it uses."""
-    pages = Environment(
-        loader=PackageLoader("tapioca.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+def page(template: str, charts: Mapping[str, Any], package: str = "tapioca.report", **names: Any) -> str:
+    """Any page as text: a template of this folder or of another package, charts by name, and what else it uses."""
+    folders = [PackageLoader(name, ".") for name in dict.fromkeys((package, "tapioca.report"))]
+    pages = Environment(loader=ChoiceLoader(folders), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     pages.filters["percent"] = lambda value: f"{100 * value:.1f} %"
     pages.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
     pages.filters["unbroken"] = _unbroken

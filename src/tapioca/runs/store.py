@@ -19,31 +19,21 @@ from pydantic import ValidationError
 
 from tapioca.disk import write_json
 from tapioca.errors import StoreError
-from tapioca.records import (
-    Answer,
-    CompareInfo,
-    DiagnoseInfo,
-    Plan,
-    ProfileInfo,
-    RunInfo,
-    ScaleInfo,
-    SpaceInfo,
-    Spent,
-    StudyInfo,
-)
+from tapioca.records import Answer, Plan, RunInfo, Spent
+from tapioca.records.results import Record
 from tapioca.runs.folder import MANIFEST, manifest_of, read_json, refuse_differing, sign, without_amounts
 
-Info = TypeVar("Info", RunInfo, CompareInfo, DiagnoseInfo, ProfileInfo, ScaleInfo, SpaceInfo, StudyInfo)
+Info = TypeVar("Info", bound=Record)
 
-OTHERS: dict[type, str] = {
-    CompareInfo: "compare",
-    DiagnoseInfo: "diagnose",
-    ProfileInfo: "profile",
-    ScaleInfo: "scale",
-    SpaceInfo: "space",
-    StudyInfo: "study",
+OTHERS = {
+    "CompareInfo": "compare",
+    "DiagnoseInfo": "diagnose",
+    "ProfileInfo": "profile",
+    "ScaleInfo": "scale",
+    "SpaceInfo": "space",
+    "StudyInfo": "study",
 }
-"""The command that leaves each record, which names the record's file."""
+"""The command that leaves each record, by the name of its class; it names the record's file."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
@@ -215,7 +205,7 @@ def read_other(kind: type[Info], folder: Path) -> Info | None:
     Raises:
         StoreError: it holds one that this version cannot read.
     """
-    verb = OTHERS[kind]
+    verb = OTHERS[kind.__name__]
     if not (folder / f"{verb}.json").is_file():
         return None
     return _read_record(kind, folder, f"{verb}.json", f"tapioca {verb}")

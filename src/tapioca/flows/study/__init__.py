@@ -1,1 +1,0 @@
-"""Measuring what a study asks for, and concluding."""

@@ -1,1 +1,0 @@
-"""What a study measured, and what follows from it."""

@@ -1,0 +1,85 @@
+"""The cells of one setting in order: by model, kind of shift and strength."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from tapioca.studies.cell import Cell, Dose
+from tapioca.studies.spec import Setting
+
+CellIndex = tuple[int, int, int]
+"""Places of a model, a kind and a strength; what has no kind stands at kind 0, strength 0."""
+
+
+class Grid:
+    """What was measured of one setting.
+
+    Only complete pairs of a model and a kind are used: the ID cell and all strengths of the kind are there.
+
+    Attributes:
+        setting: what was asked.
+        models, kinds: names, in the order of the study's file.
+        parameters: of the models, (model,); NaN while nothing of one was measured.
+    """
+
+    def __init__(self, setting: Setting, cells: Iterable[Cell], doses: Iterable[Dose] = ()):
+        self.setting = setting
+        self.models = tuple(path.name for path in setting.models)
+        self.kinds = tuple(setting.shifts)
+        mine = [cell for cell in cells if cell.where.setting == setting.name and cell.where.model in self.models]
+        self._cells = {(w.model, w.kind, w.strength): cell for cell in mine if not (w := cell.where).tuned}
+        self._tuned = {(w.model, w.tuned_on, w.tuned, w.kind == "id"): cell for cell in mine if (w := cell.where).tuned}
+        self._doses = {
+            (w.model, w.kind): dose for dose in doses if (w := dose.where).setting == setting.name and not w.tuned
+        }
+        known = {cell.where.model: cell.where.parameters for cell in mine}
+        self.parameters = np.array([known.get(model, np.nan) for model in self.models], dtype=np.float64)
+
+    @property
+    def pooled(self) -> tuple[str, ...]:
+        """The kinds that are no controls."""
+        return tuple(kind for kind in self.kinds if kind not in self.setting.controls)
+
+    @property
+    def wanted(self) -> int:
+        """Cells of untuned models there should be."""
+        return len(self.models) * (1 + sum(map(len, self.setting.shifts.values())))
+
+    @property
+    def measured(self) -> int:
+        """Those there are."""
+        wanted = {("id", 0)} | {(kind, at) for kind, tasks in self.setting.shifts.items() for at in range(len(tasks))}
+        return sum(key[1:] in wanted for key in self._cells)
+
+    def reference(self, model: int) -> Cell | None:
+        """The ID cell of a model."""
+        return self._cells.get((self.models[model], "id", 0))
+
+    def strengths(self, model: int, kind: int) -> list[Cell] | None:
+        """All cells of a pair by rising strength; None where the pair is not complete."""
+        name = self.kinds[kind]
+        found = [self._cells.get((self.models[model], name, at)) for at in range(len(self.setting.shifts[name]))]
+        complete = [cell for cell in found if cell is not None]
+        return complete if len(complete) == len(found) and self.reference(model) else None
+
+    def pairs(self) -> Iterator[tuple[int, int, list[Cell]]]:
+        """All complete pairs, model by model."""
+        for model in range(len(self.models)):
+            for kind in range(len(self.kinds)):
+                if cells := self.strengths(model, kind):
+                    yield model, kind, cells
+
+    def tuned(self, model: int, kind: int) -> tuple[Cell, Cell, Cell | None] | None:
+        """The shifted data of a kind under the model tuned on it and under the control tuned on ID data, and what was
+        ID data under the former; None where one of the first two is missing."""
+        said = self.models[model], self.kinds[kind]
+        after, control = self._tuned.get((*said, "shift", True)), self._tuned.get((*said, "id", False))
+        former = self._tuned.get((*said, "shift", False))
+        return (after, control, former) if after is not None and control is not None else None
+
+    def dose(self, model: int, kind: int) -> tuple[Dose, Cell] | None:
+        """The sweep of scales of a pair and the cell whose prompts it is about; None where one is missing."""
+        dose, cells = self._doses.get((self.models[model], self.kinds[kind])), self.strengths(model, kind)
+        return (dose, cells[self.setting.fixed]) if dose is not None and cells else None

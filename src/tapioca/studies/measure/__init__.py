@@ -1,0 +1,1 @@
+"""Measuring what a study asks for, model by model."""

@@ -1,0 +1,1 @@
+"""What a study found, to be read; needs no torch."""

@@ -1,0 +1,122 @@
+"""Charts of a study along layers; None where nothing was measured. Heat maps hold their numbers, for print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import altair as alt
+
+from tapioca.records import Estimate
+from tapioca.studies.page.scales import BLUE, LOG_RATIO_AXIS, ORANGE, Rows, facets, named, panel_title, row_of, titled
+from tapioca.studies.parts import HeatTile
+from tapioca.studies.results import SettingFound
+
+TILE = 35
+
+
+def heat(setting: SettingFound) -> alt.TopLevelMixin | None:
+    """Layer x kind of shift: each layer's share of the two deviations, and the log ratio of dropping it alone."""
+    tiles = setting.charts.heat
+    if not tiles:
+        return None
+    shares = _bound([abs(share) for tile in tiles for share in (tile.norm, tile.distance)])
+    ratios = _bound([abs(tile.log_ratio) for tile in tiles if tile.log_ratio is not None])
+    panels = (
+        ("Share of the norm deviation", "share, |log ratio|", lambda tile: tile.norm, shares),
+        ("Share of the distance deviation", "share, |log ratio|", lambda tile: tile.distance, shares),
+        ("Log ratio of dropping the layer", LOG_RATIO_AXIS, lambda tile: tile.log_ratio, ratios),
+    )
+    drawn = [_tiles(setting, *panel, labelled=at == 0) for at, panel in enumerate(panels)]
+    return titled(
+        alt.hconcat(*drawn, spacing=12).resolve_scale(color="independent"),
+        "Which layers carry the deviation, and which are better dropped",
+        setting,
+    )
+
+
+def profiles(setting: SettingFound) -> alt.TopLevelMixin | None:
+    """Signed log ratio of both profiles to the ID ones layer by layer, kind by kind."""
+    rows: Rows = []
+    for point in setting.charts.profiles:
+        for series, value, band in (
+            ("norm", point.norm, point.norm_ci95),
+            ("pairwise distance", point.distance, point.distance_ci95),
+        ):
+            found = Estimate(value=value, ci95=band or (value, value))
+            rows.append(row_of(point.layer, found, series) | {"kind": named(setting, point.kind)})
+    if not rows:
+        return None
+    layers = sorted({row["x"] for row in rows})
+    x = alt.X(
+        "x:Q", title="after layer", axis=alt.Axis(values=layers[:: 1 + len(layers) // 9], format="d", labelFlush=False)
+    )
+    return titled(
+        facets(rows, x, "log ratio", "shared"),
+        "How shifts bend the profiles, layer by layer",
+        setting,
+        "log ratio of the OOD to the ID profile; above 0 states are longer, or further apart",
+    )
+
+
+def _tiles(
+    setting: SettingFound,
+    title: str,
+    legend: str,
+    read: Callable[[HeatTile], float | None],
+    bound: float,
+    labelled: bool,
+) -> Any:
+    tiles = setting.charts.heat
+    rows = [
+        {"kind": named(setting, tile.kind), "layer": tile.layer, "value": read(tile), "text": _short(read(tile))}
+        for tile in tiles
+    ]
+    kinds = list(dict.fromkeys(named(setting, tile.kind) for tile in tiles))
+    y = alt.Y(
+        "kind:N",
+        sort=kinds,
+        title=None,
+        axis=alt.Axis(labelLimit=220, labels=labelled, ticks=False, domain=False, grid=False),
+    )
+    x = alt.X(
+        "layer:O", title="layer", axis=alt.Axis(labelAngle=0, orient="top", ticks=False, domain=False, grid=False)
+    )
+    scale = alt.Scale(domain=[-bound, 0, bound], range=[ORANGE, "#ffffff", BLUE], interpolate="rgb", clamp=True)
+    width = TILE * len({tile.layer for tile in tiles})
+    gradient = alt.Legend(
+        title=legend,
+        orient="bottom",
+        gradientLength=min(160, width),
+        gradientThickness=9,
+        values=[-bound, 0, bound],
+        format=".2~g",
+    )
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
+    colour = alt.Color("value:Q", scale=scale, legend=gradient)
+    dark = f"abs(datum.value) > {0.6 * bound}"
+    text = base.mark_text(fontSize=10.5).encode(
+        text="text:N", color=alt.condition(dark, alt.value("white"), alt.value("black"))
+    )
+    size = {"width": width, "height": 22 * len(kinds)}
+    return alt.layer(
+        base.transform_filter("datum.value !== null").mark_rect(stroke="#dddddd").encode(color=colour), text
+    ).properties(title=panel_title(title), **size)
+
+
+def _short(value: float | None) -> str:
+    """At most five characters: '+0.12', '-1.3', '+42', or '–'."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    if size < 0.005:
+        return "0.00"
+    return f"{value:+.2f}" if size < 0.995 else f"{value:+.1f}" if size < 9.95 else f"{value:+.0f}"
+
+
+def _bound(sizes: list[float]) -> float:
+    """Where colours end: at three times the median, so that a few large values do not bleach the others, but not below
+    a fifth of the largest, so that noise around one large value stays pale."""
+    largest = max(sizes, default=0.0)
+    return min(largest, max(3 * median(sizes), largest / 5)) if largest else 1.0

@@ -1,0 +1,81 @@
+"""A study's file, read and checked: whatever is wrong with it is one line that names the file and its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from tapioca.errors import UsageError
+from tapioca.studies.spec import StudyFile
+
+Location = tuple[int | str, ...]
+
+
+def read_study(path: Path) -> StudyFile:
+    """Read a study's file; in place of its claims may stand the name of a study that has them.
+
+    Raises:
+        UsageError: it cannot be read, or asks for what there is not.
+    """
+    content, claims_path = _read(path), path
+    if isinstance(content.get("claims"), str):
+        claims_path = path.parent / content["claims"]
+        content["claims"] = _read(claims_path).get("claims")
+    try:
+        return StudyFile.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        location = _location(first)
+        source = claims_path if location[:1] == ("claims",) else path
+        raise UsageError(f"{source}, line {line_of(source, location)}: {_message(first, location)}") from error
+
+
+def line_of(path: Path, location: Location) -> int:
+    """The line, from 1, on which an entry of a YAML file stands, or the nearest entry that it would stand in."""
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    for key in location:
+        if isinstance(node, yaml.MappingNode):
+            inner = next((value for name, value in node.value if name.value == str(key)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            inner = node.value[key]
+        else:
+            inner = None
+        if inner is None:
+            break
+        node = inner
+    return int(node.start_mark.line) + 1 if node else 1
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a YAML file holds."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"cannot read the study {path}: {reason}; expected YAML, such as studies/claims.yaml"
+        ) from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} holds no study; expected title, settings and claims, as in studies/claims.yaml")
+    return content
+
+
+def _location(error: ErrorDetails) -> Location:
+    """Where in the file a mistake stands; an unknown key is named by the error of the entry it stands in."""
+    context = error.get("ctx", {}).get("error")
+    key = getattr(context, "key", None)
+    return error["loc"] if key is None else (*error["loc"], key)
+
+
+def _message(error: ErrorDetails, location: Location) -> str:
+    """What is wrong, and where."""
+    where = ".".join(map(str, location))
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        return f"'{where}' is missing"
+    got = "" if error["type"] == "value_error" else f", got {error['input']!r:.60}"
+    return f"{where}: {message}{got}" if where else f"{message}{got}"

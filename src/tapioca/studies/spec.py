@@ -1,0 +1,110 @@
+"""What a study asks: models, data and rules, written down before anything runs (`tapioca study`)."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from tapioca.errors import did_you_mean
+from tapioca.records.config import Request
+from tapioca.studies.rules import Entry, Margins, Rule
+
+Claim = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9_]*$")]
+"""What a claim is called, such as "C2"."""
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+
+
+class StudyConfig(Request):
+    """The request behind `tapioca study`."""
+
+    file: Path = Field(description="The study's file, such as studies/claims.yaml.")
+    out: Path | None = Field(default=None, description="Folder of the results; by default runs/study-NAME.")
+    workers: int | None = Field(
+        default=None, ge=1, description="Models measured at once; by default one for each core."
+    )
+
+    def command(self) -> str:
+        """The command line that makes this request."""
+        out = ["--out", str(self.out)] if self.out else []
+        return shlex.join(["tapioca", "study", str(self.file), *out])
+
+
+class Setting(Entry):
+    """Models of one kind, their ID data, and the ways in which data drift from it.
+
+    Files are relative to the study's own. In the ID task `{folder}` stands for the model's folder.
+    """
+
+    name: Name
+    title: str
+    models: tuple[Path, ...] = Field(min_length=1, description="Model folders.")
+    id: str = Field(description="ID task.")
+    shifts: dict[Name, tuple[str, ...]] = Field(
+        min_length=1, description="OOD tasks of each kind of shift, by rising strength."
+    )
+    controls: tuple[Name, ...] = Field(
+        default=(), description="Kinds that cannot be seen in the inputs or change nothing; left out of pooled results."
+    )
+    fixed: int = Field(
+        default=2, ge=0, description="Place of the strength whose plan is fixed for dose-response, and that is scaled."
+    )
+    tuned: dict[Name, str] = Field(
+        default={}, description="Of which kinds, and at which task, models are tuned for C7."
+    )
+
+    @model_validator(mode="after")
+    def _kinds_known(self) -> Self:
+        if "id" in self.shifts:
+            raise ValueError("a shift cannot be called 'id', which is what ID data are called; rename it")
+        for name in (*self.controls, *self.tuned):
+            if name not in self.shifts:
+                raise ValueError(f"'{name}' is none of the shifts; {did_you_mean(name, self.shifts)}")
+        for kind, tasks in self.shifts.items():
+            if self.fixed >= len(tasks):
+                raise ValueError(f"shift '{kind}' has {len(tasks)} strengths; expected more than fixed, {self.fixed}")
+        return self
+
+
+class Tuning(Entry):
+    """How models are tuned for C7."""
+
+    steps: int = Field(default=300, ge=1)
+    learning_rate: float = Field(default=3e-4, gt=0)
+    warmup: int = Field(default=30, ge=0)
+
+
+class StudyFile(Entry):
+    """A study's file."""
+
+    title: str
+    seed: int = Field(default=0, ge=0, description="Of the prompts, of the splits and of all that is resampled.")
+    search: int = Field(default=64, ge=8, description="Prompts a plan is searched on and geometry is measured on.")
+    test: int = Field(default=64, ge=8, description="Prompts plans are judged on.")
+    batch_size: int = Field(default=64, ge=1)
+    margins: Margins
+    min_models: int = Field(ge=1, description="Numbers of fewer models decide nothing.")
+    ceiling: float = Field(
+        gt=0,
+        le=1,
+        description="Nothing is decided where the full model's accuracy on OOD data is this high, or at chance.",
+    )
+    draws: int = Field(default=2000, ge=100, description="Bootstrap resamples of models, kinds of shift and prompts.")
+    alphas: tuple[float, ...] = Field(default=(0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0))
+    random_sets: int = Field(default=5, ge=1, description="Random sets of as many layers that are scaled beside.")
+    tuning: Tuning = Tuning()
+    settings: tuple[Setting, ...] = Field(min_length=1)
+    claims: dict[Claim, Rule] = Field(min_length=1)
+    amended: tuple[str, ...] = Field(default=(), description="What was changed after first results; the page says it.")
+
+    @model_validator(mode="after")
+    def _can_be_measured(self) -> Self:
+        if sorted(set(self.alphas)) != list(self.alphas) or 1.0 not in self.alphas:
+            raise ValueError(f"alphas must rise and hold 1, the full model, got {self.alphas}")
+        names = [setting.name for setting in self.settings]
+        for many in (names, *([path.name for path in setting.models] for setting in self.settings)):
+            if twice := {name for name in many if many.count(name) > 1}:
+                raise ValueError(f"two settings, or two models of one, are called {min(twice)}; rename one")
+        return self

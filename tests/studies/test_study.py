@@ -1,0 +1,354 @@
+"""A study of tiny learners: what is measured, that it goes on where it was, and what is refused."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from rich.console import Console
+
+from tapioca.cli.main import main
+from tapioca.errors import UsageError
+from tapioca.evaluate import evaluate
+from tapioca.geometry.profiles import shape
+from tapioca.lab.learner import Learner, learner_config
+from tapioca.models.load import load
+from tapioca.observe import sample, states
+from tapioca.records import Plan
+from tapioca.runs.store import read_other
+from tapioca.studies.analyse.log_ratios import Plans, choose
+from tapioca.studies.analyse.setting import analyse
+from tapioca.studies.cell import Cell, Dose
+from tapioca.studies.measure.work import Part
+from tapioca.studies.read import read_study
+from tapioca.studies.results import Finding, StudyInfo
+from tapioca.studies.run import conclude
+
+CLAIMS = Path(__file__).parents[2] / "studies" / "claims.yaml"
+LAYERS = 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three learners of three layers that have learnt nothing, and a study of them."""
+    base = tmp_path_factory.mktemp("study")
+    for seed in range(3):
+        torch.manual_seed(seed)
+        Learner(learner_config(layers=LAYERS, width=16, heads=2)).save_pretrained(base / f"tiny_{seed}")
+    write(base / "study.yaml", asked())
+    return base
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    setting = {
+        "name": "tiny",
+        "title": "learners of nothing",
+        "models": [f"tiny_{seed}" for seed in range(3)],
+        "id": "lab:id",
+        "fixed": 0,
+        "shifts": {
+            "target_offset": ["lab:target_offset=1", "lab:target_offset=3"],
+            "rule_offset": ["lab:rule_offset=1"],
+        },
+        "controls": ["rule_offset"],
+        "tuned": {"target_offset": "lab:target_offset=2"},
+    }
+    study = {
+        "title": "A tiny study",
+        "seed": 1,
+        "margins": {"error": 0.02, "deviation": 0.01},
+        "min_models": 3,
+        "ceiling": 0.99,
+        "search": 16,
+        "test": 16,
+        "draws": 100,
+        "alphas": [0, 0.5, 1],
+        "random_sets": 1,
+        "tuning": {"steps": 2, "warmup": 1},
+        "settings": [setting],
+        "claims": str(CLAIMS),
+    }
+    return {**study, **changes}
+
+
+def write(path: Path, study: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(study))
+    return path
+
+
+@pytest.fixture(scope="module")
+def part(folder: Path) -> Part:
+    """The first model, measured."""
+    study = read_study(folder / "study.yaml")
+    found = Part(study, study.settings[0], 0, folder, folder / "out")
+    assert list(found.measure()) == list(found.files)
+    return found
+
+
+def cell(part: Part, name: str) -> Cell:
+    return Cell.load(part.folder / f"{name}.npz")
+
+
+def test_every_plan_is_scored_as_evaluate_scores_it(part: Part) -> None:
+    found = cell(part, "target_offset-1")
+    assert found.kept.shape == (7, LAYERS)
+    assert found.kept[0].all()
+    assert found.search.shape[1] + found.test.shape[1] == 32
+    bench = part.bench()
+    plans = [Plan.drop(LAYERS, np.flatnonzero(~row).tolist()) for row in found.kept]
+    for split, scores in zip(bench.tasks["target_offset", 1], (found.search, found.test), strict=True):
+        np.testing.assert_allclose(evaluate(bench.loaded.model, split, plans).values, scores, rtol=1e-5)
+
+
+def test_the_geometry_is_that_of_the_search_examples(part: Part) -> None:
+    """Signed ratios, deviation and realignment from the states of the plans alone."""
+    found, bench = cell(part, "target_offset-1"), part.bench()
+    model = bench.loaded.model
+    search, reference = bench.tasks["target_offset", 1][0], bench.tasks["id", 0][0]
+    size = min(len(search.examples), len(reference.examples), len(bench.tasks["id", 0][1].examples))
+    seen = sample(search.examples, size, 1)
+    against = states(model, Plan.full(LAYERS), sample(reference.examples, bench.sample(reference), 1))[:, :size]
+
+    def ratios(plan: Plan) -> np.ndarray:
+        mine, base = shape(states(model, plan, seen)), shape(against[list(plan.kept)])
+        return np.log(np.stack(mine.profiles())[:, 0] / np.stack(base.profiles())[:, 0])
+
+    full = ratios(Plan.full(LAYERS))
+    np.testing.assert_allclose(found.signed, full, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.deviation[:, 0], np.abs(full).mean(axis=1), rtol=1e-4, atol=1e-6)
+    for at, row in enumerate(found.kept):
+        plan = Plan.drop(LAYERS, np.flatnonzero(~row).tolist())
+        gone = np.abs(full[:, plan.kept]).mean(axis=1) - np.abs(ratios(plan)).mean(axis=1)
+        np.testing.assert_allclose(found.realigned[:, at], gone, rtol=1e-3, atol=1e-5)
+    without = np.abs(ratios(Plan.drop(LAYERS, [0]))).mean(axis=1)
+    np.testing.assert_allclose(found.removal[:, 0], np.abs(full[:, 1:]).mean(axis=1) - without, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(cell(part, "id-0").deviation, 0)
+
+
+def test_doses_begin_with_the_plan_and_end_with_every_layer(part: Part) -> None:
+    found, measured = Dose.load(part.folder / "target_offset-dose.npz"), cell(part, "target_offset-0")
+    assert found.layers.shape == (3, LAYERS)
+    assert found.layers[-1].all()
+    assert found.layers[0].sum() == found.layers[1].sum()
+    assert (found.layers[0] != found.layers[1]).any()
+    whole = found.alphas == 1
+    for row in found.test[:, whole][:, 0]:
+        np.testing.assert_allclose(row, measured.test[0], rtol=1e-5)
+    chosen = np.flatnonzero((measured.kept != found.layers[0]).all(axis=1))
+    np.testing.assert_allclose(found.test[0, 0], measured.test[chosen[0]], rtol=1e-5)
+    assert np.isnan(found.test[-1, 0]).all()
+    assert not np.isnan(found.test[-1, 1:]).any()
+    np.testing.assert_allclose(found.deviation[-1, whole][0], measured.deviation[:, 0], rtol=1e-4, atol=1e-6)
+
+
+def test_tuned_models_swap_what_is_id_data(part: Part) -> None:
+    names = {
+        (on, data): cell(part, f"tuned-target_offset-{on}/{data}-0").where
+        for on in ("shift", "id")
+        for data in ("id", "target_offset")
+    }
+    assert {key: where.task for key, where in names.items()} == {
+        ("shift", "id"): "lab:target_offset=2",
+        ("shift", "target_offset"): "lab:id",
+        ("id", "id"): "lab:id",
+        ("id", "target_offset"): "lab:target_offset=2",
+    }
+    assert {where.tuned_on for where in names.values()} == {"target_offset"}
+    (found,) = (part.folder / "tuned-target_offset-shift").glob("model-*")
+    tuned = load(str(found)).model
+    assert any(
+        (a != b).any() for a, b in zip(tuned.parameters(), load(str(part.model)).model.parameters(), strict=True)
+    )
+
+
+def test_prompts_of_two_models_differ(part: Part) -> None:
+    other = Part(part.study, part.setting, 1, part.base, part.out).bench()
+    mine = part.bench()
+    assert not {e.content for e in mine.tasks["id", 0][0].examples} & {
+        e.content for e in other.tasks["id", 0][0].examples
+    }
+
+
+def test_what_a_study_says_of_itself_measures_nothing_anew(part: Part) -> None:
+    other = part.study.model_copy(update={"title": "Another", "amended": ("A margin was doubled.",)})
+    at, keys = ("target_offset", 0), []
+    for study in (part.study, other, other.model_copy(update={"seed": 8})):
+        keys.append(replace(part, study=study).bench().key(at))
+    assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK of nothing"])
+def test_what_is_measured_is_kept_and_what_changed_or_broke_is_measured_anew(part: Part, content: bytes) -> None:
+    times = {path: path.stat().st_mtime_ns for path in part.files}
+    list(part.measure())
+    assert times == {path: path.stat().st_mtime_ns for path in part.files}
+    broken, other = part.folder / "target_offset-0.npz", part.folder / "rule_offset-0.npz"
+    before = Cell.load(broken).test
+    broken.write_bytes(content)
+    found = Cell.load(other)
+    stale = type(found)(where=type(found.where)(**{**vars(found.where), "key": "of something else"}), **arrays(found))
+    stale.save(other)
+    list(part.measure())
+    np.testing.assert_array_equal(Cell.load(broken).test, before)
+    assert Cell.load(other).where.key == found.where.key
+    untouched = set(part.files) - {broken, other}
+    assert all(times[path] == path.stat().st_mtime_ns for path in untouched)
+
+
+def arrays(found: Cell) -> dict[str, np.ndarray]:
+    return {name: value for name, value in vars(found).items() if name != "where"}
+
+
+def test_what_is_not_measured_yet_is_counted(part: Part, folder: Path) -> None:
+    """One model of three: everything is said, and nothing decided."""
+    found = [form.load(path) for path, form in part.files.items()]
+    info = conclude(part.study, found, folder / "out", "tapioca study study.yaml")
+    assert read_other(StudyInfo, folder / "out") == info
+    assert main(["report", str(folder / "out")]) == 0
+    tiny = info.settings[0]
+    assert (tiny.measured, tiny.missing, tiny.doses_measured, tiny.doses_missing) == (4, 8, 1, 2)
+    assert {claim.decision for claim in info.settings[0].claims} == {"inconclusive"}
+    assert "A tiny study" in (folder / "out" / "report.html").read_text()
+
+
+def test_the_command_runs_in_processes_and_says_who_is_left_out(
+    folder: Path, part: Part, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The third model is not there; the first is measured already."""
+    study = asked()
+    study["settings"][0]["models"][2] = "gone"
+    path = write(folder / "two.yaml", study)
+    code = main(["study", str(path), "--out", str(part.out), "--workers", "2"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert code == 0
+    assert "gone is left out" in said
+    assert "tiny: 8 cells measured, 4 missing" in said
+    found = json.loads((part.out / "study.json").read_text())
+    assert [model["parameters"] for model in found["settings"][0]["models"]][2] is None
+    assert found["seconds"] > 0
+
+
+def test_a_model_tuned_otherwise_is_tuned_anew(part: Part) -> None:
+    """Its folder is named after all that the tuning depends on."""
+    longer = part.study.model_copy(update={"tuning": part.study.tuning.model_copy(update={"steps": 3})})
+    list(Part(longer, part.setting, 0, part.base, part.out).measure())
+    made = sorted((part.folder / "tuned-target_offset-id").glob("model-*/training.json"))
+    assert sorted(json.loads(path.read_text())["config"]["steps"] for path in made) == [2, 3]
+    list(part.measure())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"alphas": [0, 0.5]}, "alphas must rise and hold 1"),
+        ({"alphas": [1, 0.5]}, "alphas must rise and hold 1"),
+        ({"settings": asked()["settings"] * 2}, "are called tiny"),
+        ({"search": 2}, "search"),
+        ({"surprise": 1}, "surprise"),
+        ({"claims": "nowhere.yaml"}, "cannot read the study"),
+        ({"settings": []}, "settings"),
+    ],
+)
+def test_a_wrong_file_is_one_line(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as error:
+        read_study(write(tmp_path / "wrong.yaml", asked(**changes)))
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_control_is_refused(tmp_path: Path) -> None:
+    study = asked()
+    study["settings"][0]["controls"] = ["target_ofset"]
+    with pytest.raises(UsageError, match="'target_ofset' is none of the shifts"):
+        read_study(write(tmp_path / "wrong.yaml", study))
+
+
+def test_a_text_is_no_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "text.yaml"
+    path.write_text("just words")
+    assert main(["study", str(path)]) == 2
+    assert "holds no study" in capsys.readouterr().err
+
+
+def test_the_committed_studies_can_be_read() -> None:
+    whole, quick = read_study(CLAIMS), read_study(CLAIMS.parent / "quick.yaml")
+    assert whole.claims == quick.claims
+    assert set(whole.claims) == {f"C{at}" for at in range(1, 10)}
+    lab = whole.settings[0]
+    assert len(lab.models) == 12
+    assert len(lab.shifts) - len(lab.controls) == 12
+    assert all(len(tasks) == 5 for tasks in lab.shifts.values())
+
+
+def test_scaled_answers_are_judged_on_prompts_they_were_not_fitted_on(
+    part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(CLAIMS.parent))
+    script = importlib.import_module("scaled_outputs")
+    found, bench = cell(part, "target_offset-1"), part.bench()
+    said = {name: values[0] for name, values in script.measured(bench, found, 10).items()}
+    plans, (search, test) = Plans(found.kept), bench.tasks["target_offset", 1]
+    scales, errors, means = {}, {}, []
+    for plan in plans.plans:
+        outputs = script.Outputs.of(bench, search, plan)
+        (scales[plan],) = np.linalg.lstsq(predicted(outputs)[:, None], targets(outputs), rcond=None)[0]
+        means.append(-np.mean(np.square(scales[plan] * predicted(outputs) - targets(outputs))))
+        outputs = script.Outputs.of(bench, test, plan)
+        errors[plan] = np.mean(np.square(scales[plan] * predicted(outputs) - targets(outputs)))
+    full, best = plans.plans[0], choose(plans, found).best
+    pruned, scaled = np.log(-found.test[0].mean() / np.array([-found.test[best].mean(), errors[full]]))
+    both, joint = plans.plans[best], plans.greedy(np.array(means)).best.plan
+    assert said == pytest.approx(
+        {
+            "pruned": pruned,
+            "scaled": scaled,
+            "ahead": scaled - pruned,
+            "both": np.log(errors[full] / errors[both]),
+            "joint": np.log(errors[full] / errors[joint]),
+            "above_1": scales[full] - 1,
+        },
+        rel=1e-4,
+        abs=1e-4,
+    )
+
+
+def test_scaled_answers_are_summed_up_as_in_the_study(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(CLAIMS.parent))
+    script = importlib.import_module("scaled_outputs")
+    tables = script.measure_all(part.study, part.setting, [part], Console(quiet=True))
+    said = script.findings(part.study, part.setting, tables)
+    cells = [Cell.load(path) for path, kind in part.files.items() if kind is Cell]
+    (setting,) = analyse(part.study, cells).settings
+    (claim,) = (found for found in setting.claims if found.claim == "C2")
+    assert said["pruned"].pooled is not None
+    expected = claim.findings[0].pooled
+    assert expected is not None
+    found = said["pruned"].pooled.model_dump()
+    assert found.pop("ci95") == pytest.approx(expected.ci95, rel=1e-4)
+    assert found == pytest.approx(expected.model_dump(exclude={"ci95"}), rel=1e-4)
+    assert [row.kind for row in said["joint"].kinds] == ["target_offset"]
+    assert [row.kind for row in said["joint"].controls] == ["rule_offset"]
+    for kind in ("target_offset", "rule_offset"):
+        pruned, scaled, ahead = (of_kind(said[name], kind) for name in ("pruned", "scaled", "ahead"))
+        assert ahead == pytest.approx(scaled - pruned, abs=1e-9)
+
+
+def of_kind(finding: Finding, kind: str) -> float:
+    """The mean of one kind of shift."""
+    return next(row.value.value for row in (*finding.kinds, *finding.controls) if row.kind == kind)
+
+
+def predicted(outputs: Any) -> np.ndarray:
+    """The answers of all points that are scored, in one row."""
+    return outputs.logits[:, ::2, 0].double().numpy().ravel()
+
+
+def targets(outputs: Any) -> np.ndarray:
+    """The right answers of all points that are scored, in one row."""
+    return np.array([example.rows[0].targets for example in outputs.task.examples]).ravel()

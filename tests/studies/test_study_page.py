@@ -1,0 +1,349 @@
+"""The page of a study says what the record says, in words, symbols and numbers; what is missing is said, not drawn."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_study import KINDS, bare, setting, study
+from rich.console import Console
+
+from tapioca.errors import StoreError
+from tapioca.studies.page.layers import _bound
+from tapioca.studies.page.page import DRAWINGS, figures, render, show_study, write_study_page
+from tapioca.studies.page.scales import count_axis
+from tapioca.studies.page.text import family_lines, main_finding, number, study_lines, units
+from tapioca.studies.parts import Charts, HeatTile
+from tapioca.studies.results import SettingFound, StudyInfo
+from tapioca.studies.rules import Margins
+
+NAMES = {drawing.name for drawings in DRAWINGS.values() for drawing in drawings}
+
+
+@pytest.fixture(scope="module")
+def info() -> StudyInfo:
+    return study()
+
+
+@pytest.fixture(scope="module")
+def page(info: StudyInfo) -> str:
+    return render(info)
+
+
+def text(page: str) -> str:
+    """What a reader sees: no tags, single spaces."""
+    body = re.sub(r"<(style|svg)\b.*?</\1>", " ", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def cells(page: str, first: str) -> list[list[str]]:
+    """Every row of a table whose first cell holds a text."""
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", page, flags=re.DOTALL)
+    found = [[text(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, flags=re.DOTALL)] for row in rows]
+    return [row for row in found if row and row[0].startswith(first)]
+
+
+def values(chart: Any) -> list[dict[str, Any]]:
+    """All rows a chart draws, however deep."""
+    if isinstance(chart, dict):
+        own = [chart["values"]] if isinstance(chart.get("values"), list) else []
+        rows = [row for some in own for row in some if isinstance(row, dict)]
+        return rows + [row for value in chart.values() for row in values(value)]
+    return [row for value in chart for row in values(value)] if isinstance(chart, list) else []
+
+
+def test_the_page_is_one_file_without_network_or_scripts(info: StudyInfo, tmp_path: Path) -> None:
+    path = write_study_page(info.model_copy(update={"folder": tmp_path}))
+    page = path.read_text()
+    assert path == tmp_path / "report.html"
+    assert "<script" not in page
+    assert "<link" not in page
+    assert re.findall(r'(?:src|href)="(?!#)[^"]*"', page) == []
+    assert set(re.findall(r"https?://[^\s\"'<]+", page)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+
+
+def test_a_page_that_cannot_be_written_says_so(info: StudyInfo, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot write"):
+        write_study_page(study(bare()).model_copy(update={"folder": tmp_path / "none"}))
+
+
+def test_parts_stand_in_order(page: str) -> None:
+    said = text(page)
+    heads = ["When dropping layers helps", "What dropping layers brings (C1, C2).", " Verdicts ", "C1: Pruning brings"]
+    heads += [
+        "C5: Pruning moves",
+        "C9: The same",
+        "Q1: Does it hold",
+        "Q2: What does",
+        "Q3: Distorted",
+        "Time spent measuring",
+    ]
+    places = [said.index(head) for head in heads]
+    assert all(before < after for before, after in pairwise(places))
+
+
+def test_five_lines_tell_verdicts_with_their_numbers(info: StudyInfo) -> None:
+    lines = dict(family_lines(info))
+    assert len(lines) == 5
+    assert lines["What dropping layers brings (C1, C2)"] == (
+        "C1 is supported in polynomials (gain in distribution -0.100 [-0.150, -0.050], error ratio 1.11, 6 models). "
+        "C2 is supported in polynomials (gain of greedy's plan +0.250 [+0.200, +0.300], error ratio 0.779, 6 models)."
+    )
+    assert (
+        "C5 is not supported in polynomials (distance realignment -0.120"
+        in lines["Realignment, and the layers chosen (C5, C6)"]
+    )
+    assert "cloze" not in " ".join(lines.values())
+
+
+def test_lines_of_a_study_that_decided_nothing() -> None:
+    lines = dict(family_lines(study(bare())))
+    assert lines["Cause (C7, C8)"] == "C7 can be decided in no setting. C8 can be decided in no setting."
+
+
+def test_a_verdict_is_told_by_a_number_behind_it() -> None:
+    told = setting().claim("C5")
+    assert main_finding(told).name == "distance realignment"  # type: ignore[union-attr]
+    other = told.model_copy(update={"told_by": ("norm realignment", "distance realignment")})
+    assert main_finding(other).name == "norm realignment"  # type: ignore[union-attr]
+    silent = told.model_copy(update={"told_by": ()})
+    assert main_finding(silent).name == "norm realignment"  # type: ignore[union-attr]
+    assert main_finding(bare().claim("C5")) is None
+
+
+def test_the_verdict_table_has_words_symbols_and_numbers(page: str) -> None:
+    rows = {name: row for name in ("C2", "C5", "C6", "C9") for row in cells(page, f"{name} ")[:1]}
+    assert rows["C2"][1] == "✓ supported gain of greedy's plan +0.250 [+0.200, +0.300], error ratio 0.779, 6 models"
+    assert rows["C5"][1].startswith("✗ not supported distance realignment")
+    assert rows["C6"][1].startswith("? inconclusive")
+    assert rows["C2"][2] == "? inconclusive not measured"
+    assert rows["C9"][2] == "not asked"
+
+
+def test_numbers_behind_a_claim(page: str) -> None:
+    pooled = cells(page, "gain of greedy's plan")[0]
+    assert pooled == [
+        "gain of greedy's plan",
+        "yes",
+        "+0.250 [+0.200, +0.300], error ratio 0.779",
+        "0.012",
+        "6",
+        "3",
+        "54",
+        "4608",
+        "2",
+    ]
+    beside = cells(page, "its rank among plans")[0]
+    assert beside[1:3] == ["beside", "3.1 % [-1.9 %, 8.1 %]"]
+    kinds = [row[:3] for row in cells(page, "context noise") if "supported" in row[1] or "inconclusive" in row[1]]
+    assert kinds[0] == ["context noise", "? inconclusive", "0.04"]
+    control = [row for row in cells(page, "rule negated (control)") if row[1:3] == ["–", "–"]]
+    assert control[0][3] == "+0.001 [-0.049, +0.051]"
+    assert "No verdict is passed on a single size: each has 3 models." in text(page)
+    sizes = [row for row in cells(page, "15 k") if row[2] == "+ (+0.250)"]
+    assert sizes[0] == ["15 k", "3", "+ (+0.250)", "+ (3.1 %)"]
+
+
+def test_kinds_and_sizes_are_folded(page: str) -> None:
+    folded = re.findall(r"<details>(.*?)</details>", page, flags=re.DOTALL)
+    second = next(one for one in folded if "C2 by kind of shift and size" in one)
+    assert ["target offset", "+ (+0.250)", "- (-0.250)"] in cells(second, "target offset")
+    assert "C2 in context_noise" in second
+
+
+@pytest.mark.parametrize(("top", "ticks"), [(1, [0, 1]), (4, [0, 1, 2, 3, 4]), (5, None), (40, None)])
+def test_counts_have_whole_ticks(top: int, ticks: list[int] | None) -> None:
+    assert count_axis(top).to_dict().get("values") == ticks
+
+
+def test_settings_in_which_nothing_can_be_decided_are_folded(info: StudyInfo, page: str) -> None:
+    heads = re.findall(r"<details( open)?><summary><h3>(.*?)</h3>", page)
+    for one in info.settings:
+        found = {bool(unfolded) for unfolded, head in heads if f"({one.name}):" in head}
+        assert found == {not one.unjudged}
+    assert {bool(one.unjudged) for one in info.settings} == {True, False}
+
+
+def test_units_are_said_once(info: StudyInfo, page: str) -> None:
+    second = next(found for found in info.settings[0].claims if found.claim == "C2")
+    gains = [finding.name for finding in second.findings if finding.unit == "log ratio of errors"]
+    assert f"{', '.join(gains)}: ln(error of the full model / error of the plan), above 0" in units(second)
+    assert units(second).count("ln(error of the full model") == 1
+    alone = second.model_copy(update={"findings": second.findings[:1]})
+    assert units(alone).startswith("all numbers: ln(error")
+
+
+def test_rules_are_shown_as_the_data_that_decide(info: StudyInfo, page: str) -> None:
+    said = text(page)
+    for rule in info.rules.values():
+        assert rule.statement in said
+        for sentence in (sentence for side in rule.sentences(info.margins).values() for sentence in side):
+            assert sentence in said or sentence[:1].upper() + sentence[1:] in said
+    assert "Norm deviation less its null: 95 % interval below 0.01 (the margin of deviation)." in said
+    bounds = {side.bound for rule in info.rules.values() for side in (*rule.supported, *rule.not_supported)}
+    assert bounds == {0, "error", "-error", "deviation"}
+    other = info.model_copy(update={"margins": Margins(error=0.05, deviation=0.03)})
+    changed = text(render(other))
+    assert "Norm deviation less its null: 95 % interval below 0.03 (the margin of deviation)." in changed
+    assert "searched on ID data: 95 % interval below 0.0513 (the margin of error)." in changed
+
+
+def test_what_was_changed_after_first_results_is_said(info: StudyInfo, page: str) -> None:
+    assert "written down before the first result." in text(page)
+    said = text(render(info.model_copy(update={"amended": ("A margin was <doubled>.",)})))
+    assert "before the first result, but for the changes listed below the verdicts." in said
+    assert "Changed after first results had been seen: A margin was <doubled>." in said
+
+
+def test_the_questions_are_answered_in_numbers(page: str) -> None:
+    said = text(page)
+    assert (
+        "Of 3 kinds of shift, controls left out, the interval of the log ratio lies above 0 for 1 (input scale), below 0 for 1 (context noise)"
+        in said
+    )
+    assert "the norm deviation lies above its null for 3, the distance deviation for 0" in said
+    assert "Greedy search tries 15.0 plans, 60.0 layers for one prompt" in said
+    assert "32 labelled prompts are the fewest tried whose log ratio has an interval above 0." in said
+    assert (
+        "Of 30 cells, controls left out, 6 are in distribution, 9 are distorted, 3 are misaligned, 12 are undecided."
+        in said
+    )
+    assert cells(page, "128")[-1] == ["128", "+0.250 [+0.200, +0.300]", "100.0 % [100.0 %, 100.0 %]"]
+    assert ["context noise", "0.500", "0.620", "0.970", "25.5 %", "28 of 30", "10 %"] in cells(page, "context noise")
+
+
+def test_the_judge_stands_beside_the_commonest_answer(page: str) -> None:
+    said = text(page)
+    assert "balanced accuracy 71.2 % [60.0 %, 80.0 %]; always giving the commonest answer has 50.0 %" in said
+    assert ["misaligned", "3", "6", "1"] in cells(page, "misaligned")
+    assert cells(page, "distorted against")[0][1:3] == ["0", "–"]
+    assert "Without input_scale no case was misaligned." in said
+
+
+def test_what_was_run(page: str) -> None:
+    said = text(page)
+    assert "learner_15000_0 (15 k parameters, 4 of 4 kinds complete)" in said
+    assert "stories260K (not measured, 0 of 1 kinds complete)" in said
+    assert "300 measured, 12 missing; of tuned models 18 and 0; sweeps of scales 60 and 6" in said
+    assert "Time spent measuring: 3.5 h. Seed 1; 2000 bootstrap resamples" in said
+    assert "tapioca study studies/claims.yaml" in said
+    assert "context noise: lab:context_noise=0, lab:context_noise=1" in said
+
+
+def test_everything_missing_is_said(page: str) -> None:
+    missing = text(render(study(bare())))
+    for drawings in DRAWINGS.values():
+        for drawing in drawings:
+            if drawing.name != "sizes":  # C9 is not asked there
+                assert drawing.absent in missing
+    assert "<svg" not in render(study(bare()))
+    assert "No judge without labels was fitted here." in missing
+    assert "No claim is decided in cloze: fewer than three models." in missing
+    assert "What searches compute was not measured." in missing
+    assert "Nothing was measured for this claim here." in missing
+
+
+def test_every_chart_is_drawn_and_valid(info: StudyInfo) -> None:
+    drawn = figures(info)
+    assert set(drawn) == {f"polynomials-{name}" for name in NAMES}
+    for name, chart in drawn.items():
+        made = chart.to_dict()  # validates against the schema of Vega-Lite
+        assert made["title"]["text"], name
+        assert made["title"]["subtitle"][0] == "in-context learners of cubic polynomials"
+        assert len(values(made)) + sum(len(rows) for rows in made.get("datasets", {}).values()) > 1, name
+
+
+def test_charts_draw_the_numbers_of_the_record(info: StudyInfo) -> None:
+    drawn = {name.removeprefix("polynomials-"): values(chart.to_dict()) for name, chart in figures(info).items()}
+    tile = info.settings[0].charts.heat[0]
+    assert {"kind": "context noise", "layer": 0, "value": tile.log_ratio, "text": f"{tile.log_ratio:+.1f}"} in drawn[
+        "heat"
+    ]
+    kinds = {"kind": "rule negated (control)", "control": True, "value": 0.2, "low": 0.1, "high": pytest.approx(0.3)}
+    assert kinds in drawn["kinds"]
+    bars = [row for row in drawn["correlations"] if "cells" in row]
+    assert sum(row["cells"] for row in bars) == 40 + 42
+    assert {row["from"] for row in bars} >= {-1.0}
+    assert max(row["to"] for row in bars) == pytest.approx(1.0)
+    assert sum(row.get("who") == "greedy's plan" for row in drawn["scatter"]) == 2  # in both panels
+    assert {"prompts": 32, "log_ratio": 0.16, "low": pytest.approx(0.11), "high": pytest.approx(0.21)} in drawn[
+        "labels"
+    ]
+    doses = [row for row in drawn["doses"] if row.get("series") == "all layers" and row["x"] == 0]
+    assert [row["value"] for row in doses] == [-4.0]  # of the gain alone: no layer is left to observe
+
+
+def test_poor_settings_are_drawn_too() -> None:
+    """One kind, one strength, one layer, no intervals, a layer that cannot be dropped."""
+    whole = setting(KINDS[:1], layers=2, strengths=1)
+    heat = tuple(HeatTile(kind=KINDS[0], layer=layer, norm=0.0, distance=0.0, log_ratio=None) for layer in range(2))
+    points = tuple(
+        point.model_copy(update={"norm_ci95": None, "distance_ci95": None}) for point in whole.charts.profiles
+    )
+    poor = whole.model_copy(
+        update={
+            "charts": whole.charts.model_copy(update={"heat": heat, "profiles": points, "line": ()}),
+            "labels": whole.labels[:1],
+        }
+    )
+    page = render(study(poor))
+    assert page.count("<svg") == len(NAMES)
+    assert ">–</text>" in page
+
+
+def test_half_a_setting(info: StudyInfo) -> None:
+    half: SettingFound = info.settings[0].model_copy(
+        update={"charts": Charts(heat=info.settings[0].charts.heat), "judged": None}
+    )
+    assert set(figures(study(half))) == {
+        f"polynomials-{name}" for name in ("heat", "kinds", "labels", "skills", "truths")
+    }
+    assert "No layers were scaled, so there is no dose-response." in text(render(study(half)))
+
+
+def test_drawings_of_one_page_share_no_names(page: str) -> None:
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert any(name.startswith("polynomials-heat-gradient") for name in ids)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
+
+
+def test_the_screen_has_a_line_for_each_claim(info: StudyInfo) -> None:
+    lines = study_lines(info)
+    assert lines[0] == "polynomials: 300 cells measured, 12 missing"
+    assert lines[2] == (
+        "  C2  ✓ supported      gain of greedy's plan +0.250 [+0.200, +0.300], error ratio 0.779, 6 models"
+    )
+    assert lines[10] == "cloze: 0 cells measured, 2 missing; fewer than three models"
+    assert len(lines) == 1 + 9 + 1 + 8
+    console = Console(file=io.StringIO(), width=200)
+    show_study(info, console)
+    assert console.file.getvalue().splitlines() == lines  # type: ignore[attr-defined]
+
+
+def test_small_numbers_are_not_shown_as_zero() -> None:
+    assert number(0.0, "log ratio of errors") == "+0.000"
+    assert number(-0.0002, "log ratio of errors") == "-0.0002"
+    assert number(-2e-17, "rank correlation") == "+0.00"
+    assert number(0.2131, "rank correlation") == "+0.21"
+    assert number(0.2131, "share") == "21.3 %"
+
+
+def test_intervals_are_not_broken_across_lines(page: str) -> None:
+    assert "[+0.200,\u00a0+0.300]" in page
+
+
+def test_colours_of_a_heat_map_bleach_neither_many_nor_one() -> None:
+    """They end at three times the median, at a fifth of the largest if that is more, and never beyond the largest."""
+    assert _bound([0.1] * 9 + [1.0]) == pytest.approx(0.3)
+    assert _bound([0.001] * 9 + [1.0]) == pytest.approx(0.2)
+    assert _bound([0.1, 0.1]) == pytest.approx(0.1)
+    assert _bound([]) == _bound([0.0]) == 1.0
