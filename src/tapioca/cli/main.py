@@ -26,6 +26,7 @@ from tapioca.cli import (
     tasks,
 )
 from tapioca.cli.consoles import make_printable
+from tapioca.cli.options import StrictCommand
 from tapioca.errors import TapiocaError
 
 STOPPED = 130
@@ -41,6 +42,8 @@ app = typer.Typer(
 for module in (prune, compare, diagnose, profile, scale, space, study, tasks, report, export, apply, inspect, demo):
     module.add_to(app)
 app.add_typer(lab.app, name="lab")
+for command in (*app.registered_commands, *lab.app.registered_commands):
+    command.cls = StrictCommand
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
             if error.format_message():
-                errors.print(f"[red]error:[/] {escape(error.format_message())}; see tapioca --help")
+                errors.print(f"[red]error:[/] {escape(error.format_message().rstrip('.'))}; see tapioca --help")
             return 2
         raise
 
