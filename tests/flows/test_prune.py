@@ -89,7 +89,15 @@ def test_geometry_is_measured_over_kept_layers(run: RunInfo) -> None:
 
 def test_what_the_run_folder_holds(run: RunInfo) -> None:
     names = {path.name for path in run.folder.iterdir()} - {"run.sqlite-wal", "run.sqlite-shm"}
-    assert names == {"manifest.json", "run.sqlite", "run.json", "result.json", "plan.json", "report.html"}
+    assert names == {
+        "manifest.json",
+        "run.sqlite",
+        "run.json",
+        "result.json",
+        "plan.json",
+        "report.html",
+        "examples.jsonl",
+    }
     assert Plan.from_json((run.folder / "plan.json").read_text()) == run.plan
     assert read_run(run.folder) == run
     result = json.loads((run.folder / "result.json").read_text())

@@ -61,9 +61,7 @@ def _show_cost(found: Preview, console: Console) -> None:
 
 def _by_ends(text: str) -> str:
     """A text as one quoted line; a long one by its ends."""
-    if len(text) > LONG:
-        text = f"{text[: LONG // 2]} ... {len(text) - LONG} characters ... {text[-LONG // 2 :]}"
-    return repr(text)
+    return repr(words.shorten(text, LONG))
 
 
 def _print(console: Console, line: str) -> None:

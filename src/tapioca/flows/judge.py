@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from tapioca.flows.examples import results_of
 from tapioca.flows.prepare import Job
-from tapioca.records import Judgement, Plan, Scores, Verdict
+from tapioca.records import ExampleResult, Judgement, Plan, Scores, Verdict
 from tapioca.records.results import Data
 from tapioca.search.path import SearchPath
 from tapioca.search.random import rivals
@@ -14,12 +15,16 @@ from tapioca.stats import compare, decide, effect
 Role = Literal["best", "most layers dropped", "mildest"]
 
 
-def judge(job: Job, search: SearchPath) -> tuple[Judgement, ...]:
-    """Judge the search's plans on the test splits of every data set; the one shown, beside random plans."""
-    found: list[Judgement] = []
+def judge(job: Job, search: SearchPath) -> tuple[tuple[Judgement, ...], list[ExampleResult]]:
+    """Judge the search's plans on the test splits of every data set; the one shown, beside random plans and example by
+    example."""
+    judgements, results = [], []
     for role, plan in chosen(search):
-        found += [_judge(job, data, role, plan, main=plan == shown(search)) for data in job.test]
-    return tuple(found)
+        for data in job.test:
+            judgement, examples = _judge(job, data, role, plan, main=plan == shown(search))
+            judgements.append(judgement)
+            results += examples
+    return tuple(judgements), results
 
 
 def chosen(search: SearchPath) -> list[tuple[Role, Plan]]:
@@ -51,9 +56,9 @@ def conclude(judgements: tuple[Judgement, ...]) -> Verdict:
     return verdict.model_copy(update={"reason": verdict.reason + useless})
 
 
-def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> Judgement:
-    """One plan on one test split; the main one with random plans, and with exact match or accuracy where the likelihood
-    decides."""
+def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> tuple[Judgement, list[ExampleResult]]:
+    """One plan on one test split; the main one with random plans, with exact match or accuracy where the likelihood
+    decides, and with every example's result."""
     task, seed = job.test[data], job.config.seed
     others = rivals(job.space, plan, job.space.repeats) if main else []
     plans = [Plan.full(plan.n_layers), plan, *others]
@@ -66,7 +71,7 @@ def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> Judgemen
         marked = job.evaluate(asked, plans[:2], f"{asked.metric.name} on {data.upper()} test data")
         beside = compare(marked.values[0], marked.values[1], asked.weights, asked.groups, asked.metric, seed)
         written = marked if asked.budget else None
-    return Judgement(
+    judgement = Judgement(
         data=data,
         role=role,
         plan=plan,
@@ -76,6 +81,7 @@ def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> Judgemen
         beside=beside,
         **(_format(written) if written else {}),
     )
+    return judgement, results_of(task, data, found, written) if main else []
 
 
 def _format(written: Scores) -> dict[str, Any]:

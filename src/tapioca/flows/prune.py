@@ -8,6 +8,7 @@ from tapioca.disk import write_json, write_text
 from tapioca.flows.canary import sing
 from tapioca.flows.check import check, refuse_at_chance
 from tapioca.flows.criteria import stand_ins
+from tapioca.flows.examples import most_changed, write_examples
 from tapioca.flows.geometry import observe_run
 from tapioca.flows.judge import conclude, judge, shown
 from tapioca.flows.prepare import Job, prepare
@@ -50,7 +51,7 @@ def prune(
         checks = check(job)
         refuse_at_chance(job, checks)
         search = run_search(job, config, space)
-        judgements = judge(job, search)
+        judgements, results = judge(job, search)
         profiles, deviations = observe_run(job, shown(search))
         info = RunInfo(
             folder=job.store.folder,
@@ -79,7 +80,9 @@ def prune(
             verdict=conclude(judgements),
             cost=_cost(job, search),
             canary=sing(job, shown(search)),
+            changed=most_changed(results),
         )
+        write_examples(info.folder, results)
         write_run(info)
     return info
 

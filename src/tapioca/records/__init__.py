@@ -10,7 +10,17 @@ from tapioca.records.config import (
     RunConfig,
 )
 from tapioca.records.diagnosis import Case, DiagnoseConfig, DiagnoseInfo, Evidence, Judge, Judged, Said
-from tapioca.records.examples import NO_CHOICE, Answer, Example, Inputs, Metric, Row, Spent
+from tapioca.records.examples import (
+    NO_CHOICE,
+    Answer,
+    Example,
+    ExampleResult,
+    Inputs,
+    Metric,
+    PlanAnswer,
+    Row,
+    Spent,
+)
 from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Update, Updates
 from tapioca.records.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, ranges
 from tapioca.records.profile import ProfileConfig, ProfileInfo, Realigned, Tested, View
@@ -59,6 +69,7 @@ __all__ = [
     "Estimate",
     "Evidence",
     "Example",
+    "ExampleResult",
     "ExportConfig",
     "Fluency",
     "Gain",
@@ -73,6 +84,7 @@ __all__ = [
     "Pick",
     "Placed",
     "Plan",
+    "PlanAnswer",
     "PlanInSpace",
     "Profile",
     "ProfileConfig",

@@ -45,6 +45,7 @@ class Example:
         chance: probability of being right by guessing; None where that means nothing.
         content: digest of the source row without its id, to find duplicates and leaks.
         text: the prompt as a person reads it.
+        choices: what there is to choose from, as a person reads it; where it is one text alone, that is right.
     """
 
     id: str
@@ -59,6 +60,14 @@ class Example:
     content: str = ""
     text: str = ""
     also: tuple[int, ...] = ()
+    choices: tuple[str, ...] = ()
+
+    @property
+    def gold_texts(self) -> tuple[str, ...]:
+        """All right answers as a person reads them; empty where there are none."""
+        if self.choices and self.golds:
+            return tuple(self.choices[gold] for gold in self.golds)
+        return (self.answer,) if self.answer else self.choices
 
     @property
     def golds(self) -> tuple[int, ...]:
@@ -137,3 +146,46 @@ class Metric(BaseModel, frozen=True, extra="forbid"):
     def format(self, score: float) -> str:
         """The same as text: a percentage, or three significant digits."""
         return f"{100 * score:.1f} %" if self.kind == "accuracy" else f"{-score:#.3g}"
+
+
+class PlanAnswer(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How one held-out example went under one plan.
+
+    Attributes:
+        score: higher is better; errors are negative.
+        answer: what was chosen, by its text or label; None where nothing is chosen.
+        log_likelihood: of the gold answer, as the task divides it; None where answers are numbers.
+        unparsed, truncated, length: of the text that was written; None where none was.
+    """
+
+    score: float
+    answer: str | None
+    log_likelihood: float | None
+    unparsed: bool | None = None
+    truncated: bool | None = None
+    length: int | None = None
+
+
+class ExampleResult(BaseModel, frozen=True, extra="forbid"):
+    """One held-out example under the full model and under the plan shown.
+
+    Attributes:
+        text: the prompt as a person reads it; None where the model reads numbers.
+        gold: the right answer by its text or label; None where there is none, or it is a list of numbers.
+        also: the other right ones, where several are.
+    """
+
+    id: str
+    data: Literal["ood", "id"]
+    group: str
+    text: str | None
+    gold: str | None
+    also: tuple[str, ...] = ()
+    full: PlanAnswer
+    plan: PlanAnswer
+
+    @property
+    def change(self) -> tuple[float, float]:
+        """What the plan adds to the score, and to the log-likelihood of the gold answer; above 0 is better."""
+        full, plan = self.full, self.plan
+        return plan.score - full.score, (plan.log_likelihood or 0.0) - (full.log_likelihood or 0.0)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, Field, model_validator
 
-from tapioca.records.examples import Metric
+from tapioca.records.examples import ExampleResult, Metric
 from tapioca.records.plan import Plan
 
 Data = Literal["ood", "id"]
@@ -304,6 +304,9 @@ class RunInfo(Record, protected_namespaces=()):
     verdict: Verdict
     cost: Cost
     canary: Canary | None = Field(default=None, description="How free text fares, where the model writes text.")
+    changed: tuple[ExampleResult, ...] = Field(
+        default=(), description="Held-out examples that changed most under the plan shown, from better to worse."
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> RunInfo:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tapioca.records import RunInfo
 from tapioca.report import figures, words
+from tapioca.report.changed import changed_tables
 from tapioca.report.template import rendered, write_report
 
 
@@ -24,4 +25,5 @@ def render(info: RunInfo) -> str:
         info,
         charts,
         words=words,
+        changed=changed_tables(info),
     )

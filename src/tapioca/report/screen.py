@@ -120,6 +120,12 @@ def show(info: RunInfo, console: Console) -> None:
         console.print(f"          {stacking}", highlight=False, soft_wrap=True)
     for line in _geometry(info):
         console.print(line, highlight=False)
+    if (examples := info.folder / "examples.jsonl").is_file():
+        console.print(
+            f"examples  {examples}: every held-out example under the full model and {info.shown}",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(f"report    {info.folder / 'report.html'}", highlight=False)
 
 

@@ -132,6 +132,13 @@ def by_ends(words: Sequence[str], ends: int = ENDS, unit: str = "tokens") -> str
     return " ".join([*words[:ends], f"... {len(words) - 2 * ends} {unit} ...", *words[-ends:]])
 
 
+def shorten(text: str, most: int) -> str:
+    """A text of at most so many characters beside the count of those left out of its middle."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]} ... {len(text) - most} characters ... {text[-most // 2 :]}"
+
+
 def balance(labels: dict[str, int]) -> str:
     """How often each right answer stands in the data, where there are a few: 'answers: 0 12×, 1 13×'."""
     if not 1 < len(labels) <= 20:

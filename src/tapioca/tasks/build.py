@@ -93,6 +93,7 @@ def build_example(
         chance=len(golds) / len(choices),
         content=content,
         text=text,
+        choices=tuple(choices),
     )
 
 
@@ -123,7 +124,7 @@ def build_windows(row: Source, size: int, encoder: Encoder) -> list[Example]:
             prompt=window.inputs,
             weight=len(window.targets),
             content=rows_digest([window]),
-            text=text,
+            text=text if len(cut) == 1 else str(encoder.tokenizer.decode(list(map(int, window.targets)))),
         )
         for at, window in enumerate(cut)
     ]

@@ -78,6 +78,7 @@ def classify_example(row: Source, spec: TaskSpec, encoder: Encoder, golds: Golds
         chance=None if rates else len(golds) / len(names),
         content=content,
         text=text,
+        choices=() if rates else names,
     )
 
 

@@ -96,4 +96,5 @@ def generate_example(row: Source, spec: TaskSpec, encoder: Encoder) -> Example:
         chance=1 / len(spec.labels) if spec.labels else 0.0,
         content=content,
         text=text,
+        choices=spec.labels,
     )

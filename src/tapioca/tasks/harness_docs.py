@@ -193,7 +193,7 @@ def _pipeline(task: Any, asked: str) -> str:
 def _example(task: Any, id: str, requests: list[Any], measure: str, encoder: Encoder) -> Example:
     """One document as an example."""
     text = requests[0].args[0]
-    gold, chance, weight = None, None, 1.0
+    gold, chance, weight, choices = None, None, 1.0, list[str]()
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
         rows = _windows(text, encoder, id)
         words = measure == "word_perplexity"
@@ -203,7 +203,7 @@ def _example(task: Any, id: str, requests: list[Any], measure: str, encoder: Enc
         writes = task.OUTPUT_TYPE == "generate_until"
         answers = [_gold_text(task, requests[0].doc)] if writes else [request.args[1] for request in requests]
         pairs = [encoder.pair(asked.args[0], answer, id) for asked, answer in zip(requests, answers, strict=True)]
-        lengths = [1.0] * len(pairs)
+        lengths, choices = [1.0] * len(pairs), answers
         if task.OUTPUT_TYPE == "multiple_choice":
             choices = task.doc_to_choice(requests[0].doc)
             golds = _golds(task, requests[0].doc, choices)
@@ -218,7 +218,7 @@ def _example(task: Any, id: str, requests: list[Any], measure: str, encoder: Enc
     content = f"{rows_digest(rows)}-{gold}"
     return Example(
         id=id, group=content, rows=rows, prompt=prompt, gold=gold, label="" if gold is None else str(gold),
-        weight=weight, chance=chance, content=content, text=text,
+        weight=weight, chance=chance, content=content, text=text, choices=tuple(str(one).strip() for one in choices),
     )  # fmt: skip
 
 
