@@ -41,6 +41,7 @@ from tapioca.records import (
 )
 from tapioca.report.screen import LiveScreen
 from tapioca.tasks.base import Task
+from tapioca.tasks.limit import Limit
 from tapioca.tasks.rows import Rows, rows_in_memory
 
 __all__ = ["Exported", "compare", "diagnose", "export", "profile", "prune", "read_task", "scale", "space"]
@@ -288,7 +289,8 @@ def _run(
     tasks = {name: source for name, source in given.items() if isinstance(source, Task)}
     for name, rows in in_memory.items():
         loaded = loaded or load_as_asked(config)
-        tasks[name] = read_named_task(name, loaded, config.task_options(), rows_in_memory(rows))
+        limit = Limit(config.limit, config.seed) if config.limit else None
+        tasks[name] = read_named_task(name, loaded, config.task_options(), rows_in_memory(rows), limit=limit)
     if not progress:
         return flow(config, Silent(), loaded, tasks)
     with LiveScreen(Console(stderr=True)) as screen:

@@ -15,6 +15,7 @@ from tapioca.tasks.base import Task
 from tapioca.tasks.catalog import variant
 from tapioca.tasks.chat import Clock
 from tapioca.tasks.files import load_task
+from tapioca.tasks.limit import Limit
 from tapioca.tasks.rows import Source
 from tapioca.tasks.split import check_size, limited, refuse_leak, refuse_same, search_groups, split
 from tapioca.tasks.text import Encoder
@@ -25,7 +26,6 @@ SOURCES = Registry(
         "lab": "tapioca.lab.tasks:load_lab",
         "held-out": "tapioca.lab.corpus:load_held_out",
         "harness": "tapioca.tasks.harness_docs:load_harness",
-        "file": "tapioca.tasks.files:load_task",
     },
 )
 
@@ -36,6 +36,7 @@ def read_task(
     given: dict[str, Any],
     rows: list[Source] | None = None,
     clock: Clock | None = None,
+    limit: Limit | None = None,
 ) -> Task:
     """Read one task by name: lab:..., held-out:..., harness:..., or a file; or make one, of that name, of rows.
 
@@ -45,17 +46,18 @@ def read_task(
         given: what the user said about files, under the names of `tasks.spec.TaskSpec`.
         rows: what to make the task of instead of reading a file.
         clock: what chat templates are told of the time; by default today.
+        limit: how many examples are made of a file, or of rows; all by default, and of any other source.
     """
     model, tokenizer = loaded
     labels, longest = head_labels(model), max_length(model)
     if tokenizer and labels:  # an encoder's position table may begin with places no token takes
         longest = min(longest, tokenizer.model_max_length)
     encoder = Encoder(tokenizer, longest, labels, clock) if tokenizer else None
-    if rows is not None:
-        return load_task(name, encoder, given, rows)
     source, colon, _ = name.partition(":")
-    task: Task = SOURCES[source if colon and source in ("lab", "held-out", "harness") else "file"](name, encoder, given)
-    return task
+    if rows is None and colon and source in SOURCES:
+        task: Task = SOURCES[source](name, encoder, given)
+        return task
+    return load_task(name, encoder, given, rows, limit)
 
 
 def read_tasks(config: DataConfig, loaded: Loaded, live: dict[str, Task], clock: Clock) -> dict[str, Task]:
@@ -70,9 +72,12 @@ def read_tasks(config: DataConfig, loaded: Loaded, live: dict[str, Task], clock:
         raise UsageError(
             f"--compat {config.compat} is for ready tasks, asked and marked as published; leave out: {', '.join([*given, *live])}"
         )
+    limit = Limit(config.limit, config.seed) if config.limit else None
     names = {"ood": config.task, "id": config.reference, "test": config.test}
     found = {
-        role: live[name] if name in live else read_task(variant(name, config.compat), loaded, given, clock=clock)
+        role: live[name]
+        if name in live
+        else read_task(variant(name, config.compat), loaded, given, clock=clock, limit=limit)
         for role, name in names.items()
         if name is not None
     }

@@ -29,7 +29,8 @@ class Task(ABC):
         opening: number of tokens that all rows begin with, worth being read once for all of them; else 0. Found when
             the task is made, and kept by parts of it.
         skipped: how many rows of the file were left out, by reason.
-        available: examples of the whole data set, of which a limit or a split may have taken some.
+        available: examples of the whole data set, of which a limit or a split may have taken some; where only a part of a
+            file was read, as many as that part suggests.
     """
 
     name: str

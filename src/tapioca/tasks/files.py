@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from tapioca.records import Example
 from tapioca.tasks.base import Task, check_unique, tell_apart
 from tapioca.tasks.build import build_example, build_windows, task_class
 from tapioca.tasks.catalog import CATALOG
-from tapioca.tasks.gold import Golds, Question, find_golds
+from tapioca.tasks.gold import find_golds
+from tapioca.tasks.limit import Limit, build_some
 from tapioca.tasks.questions import check_kind, no_choice, question_of, reading_of
 from tapioca.tasks.regress import prompt_example
 from tapioca.tasks.rows import Source, read_rows
@@ -36,6 +37,9 @@ ASKED: dict[Kind, set[str]] = {
 }
 """Fields that a question of each kind must have, besides those its templates print."""
 
+Make = Callable[[int], list[Example]]
+"""Makes the examples of a row by its number."""
+
 CHATS: tuple[Kind, ...] = ("choice", "label", "generate")
 """Kinds whose questions can be asked in a chat."""
 
@@ -43,7 +47,13 @@ PROMPTS = {"context": "{{ context }}", "question": "Question: {{ question }}\nAn
 """Prompt templates by the field that asks."""
 
 
-def load_task(name: str, encoder: Encoder | None, given: dict[str, Any], rows: list[Source] | None = None) -> Task:
+def load_task(
+    name: str,
+    encoder: Encoder | None,
+    given: dict[str, Any],
+    rows: list[Source] | None = None,
+    limit: Limit | None = None,
+) -> Task:
     """Read a task from a data file or a task YAML.
 
     Args:
@@ -53,35 +63,44 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any], rows: l
         encoder: the model's text encoder; None for models that read numbers.
         given: fields of `TaskSpec` set by the user; they win over the YAML.
         rows: of a task that is in memory; `name` is then only what it is called.
+        limit: how many examples are made, and of which rows; all by default. How answers are given is decided over all.
 
     Raises:
         DataError: with file and line, whatever is wrong.
     """
     if rows is None:
         path, spec = read_spec(CATALOG.get(name, Path(name)), given)
-        rows = read_rows(path)
+        raw = read_rows(path)
     else:
-        path, spec = Path(name), make_spec(given, name)
-    rows = [_renamed(row, spec.fields, at) for at, row in enumerate(rows)]
+        path, spec, raw = Path(name), make_spec(given, name), rows
+    rows = [_renamed(row, spec.fields, number) for number, row in enumerate(raw)]
+    order: Sequence[int] = limit.order(raw, rows) if limit and limit.examples < len(rows) else range(len(rows))
     kind, notes = _kind(path, spec, rows[0], headed=bool(encoder and encoder.labels))
     if spec.chat and kind not in CHATS:
         raise DataError(
             f"{path}: a chat is for questions ({', '.join(CHATS)}), this is a {kind} task; leave out --chat, or chat: true"
         )
     sieve = Sieve(str(path), spec.skip_bad_rows, spec.too_long == "skip")
+    merged = encoder.merged if encoder else 0
+    make: Make
     if kind == "regression":
-        examples = list(sieve.each(lambda row: prompt_example(row.fields, row.where), rows))
+        make = lambda number: [prompt_example(rows[number].fields, rows[number].where)]  # noqa: E731
     elif encoder is None:
         raise DataError(f"{path} is a {kind} task over text, but the model has no tokenizer; expected fields x and y")
     elif kind == "perplexity":
         _require(rows, {"text"}, path)
-        documents = sieve.each(lambda row: build_windows(row, spec.window, encoder), rows)
-        examples = [window for document in documents for window in document]
+        make = lambda number: build_windows(rows[number], spec.window, encoder)  # noqa: E731
     else:
         template = _template(spec, rows[0], path, ("text",) if kind == "classify" else tuple(PROMPTS))
-        spec = spec.model_copy(update={"template": template})
-        examples, said = _ask(kind, rows, spec, encoder, sieve, path)
+        make, order, said = _ask(
+            kind, rows, order, spec.model_copy(update={"template": template}), encoder, sieve, path
+        )
         notes += said
+    examples, available = build_some(make, order, sieve, limit)
+    if encoder and encoder.merged > merged:
+        notes.append(
+            f"{path.name}: in {encoder.merged - merged} answers a token reaches back into the prompt; start answers with a space"
+        )
     sieve.check(len(rows))
     if kind in CHATS and not spec.chat and encoder:
         notes += encoder.unused_template(path.name)
@@ -95,42 +114,40 @@ def load_task(name: str, encoder: Encoder | None, given: dict[str, Any], rows: l
         notes.append(f"{path.name}: {equal} rows say the same as an earlier one; each is kept, in one group with it")
     check_unique(str(path), examples)
     return task_class(kind, spec, encoder)(
-        name=name, examples=tuple(examples), notes=tuple(notes), skipped=sieve.skipped
+        name=name, examples=tuple(examples), notes=tuple(notes), skipped=sieve.skipped, available=available
     )
 
 
 def _ask(
-    kind: Kind, rows: Sequence[Source], spec: TaskSpec, encoder: Encoder, sieve: Sieve, path: Path
-) -> tuple[list[Example], list[str]]:
-    """The examples of a file that asks one question a row, and what to say about them."""
+    kind: Kind,
+    rows: Sequence[Source],
+    order: Sequence[int],
+    spec: TaskSpec,
+    encoder: Encoder,
+    sieve: Sieve,
+    path: Path,
+) -> tuple[Make, Sequence[int], list[str]]:
+    """What makes the examples of a file that asks one question a row, the rows that ask one, and what to say about them."""
     _require(rows, ASKED[kind], path)
-    prompt, merged = f"{path.name}: prompt {spec.template!r}", encoder.merged
+    prompt = f"{path.name}: prompt {spec.template!r}"
     if kind == "generate" or (kind == "classify" and len(encoder.labels or ()) == 1):
-        notes = [prompt]
-        examples = list(sieve.each(lambda row: build_example(kind, row, spec, encoder), rows))
-    else:
-        check_kind(kind, spec, encoder, rows[0].where)
-        pairs = list(sieve.each(lambda row: (row, question_of(row, kind, spec, encoder)), rows))
-        found = find_golds([question for _, question in pairs], reading_of(kind, spec))
-        notes = [
-            prompt
-            + (f", answer {spec.continuation!r}" if kind == "choice" else "")
-            + f", the right one given {found.phrase}",
-            *(f"{path.name}: {note}" for note in found.notes),
-        ]
+        return lambda number: [build_example(kind, rows[number], spec, encoder)], order, [prompt]
+    check_kind(kind, spec, encoder, rows[0].where)
+    questions = dict(
+        sieve.each(lambda number: (number, question_of(rows[number], kind, spec, encoder)), range(len(rows)))
+    )
+    found = find_golds(list(questions.values()), reading_of(kind, spec))
+    golds = dict(zip(questions, found.golds, strict=True))
 
-        def build(item: tuple[tuple[Source, Question], Golds | None]) -> Example:
-            (row, question), golds = item
-            if golds is None:
-                raise no_choice(question, kind, spec)
-            return build_example(kind, row, spec, encoder, question.choices, golds)
+    def make(number: int) -> list[Example]:
+        question, right = questions[number], golds[number]
+        if right is None:
+            raise no_choice(question, kind, spec)
+        return [build_example(kind, rows[number], spec, encoder, question.choices, right)]
 
-        examples = list(sieve.each(build, zip(pairs, found.golds, strict=True)))
-    if encoder.merged > merged:
-        notes.append(
-            f"{path.name}: in {encoder.merged - merged} answers a token reaches back into the prompt; start answers with a space"
-        )
-    return examples, notes
+    answer = f", answer {spec.continuation!r}" if kind == "choice" else ""
+    notes = [f"{prompt}{answer}, the right one given {found.phrase}", *(f"{path.name}: {note}" for note in found.notes)]
+    return make, [number for number in order if number in questions], notes
 
 
 def _renamed(row: Source, names: dict[str, str], number: int) -> Source:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import TypeVar
@@ -10,6 +9,7 @@ from typing import TypeVar
 from tapioca.errors import DataError
 from tapioca.records import Example
 from tapioca.tasks.base import Task
+from tapioca.tasks.limit import seeded
 
 AnyTask = TypeVar("AnyTask", bound=Task)
 LEAST_GROUPS = 8
@@ -36,7 +36,7 @@ def search_groups(data: Sequence[Sequence[Example]], share: float, seed: int) ->
         strata[frozenset(homes[group]), label].append(group)
     chosen: set[str] = set()
     for groups in strata.values():
-        ordered = sorted(groups, key=lambda group: _order(group, seed))
+        ordered = sorted(groups, key=lambda group: seeded(group, seed))
         chosen.update(ordered[: round(share * len(ordered))])
     return chosen
 
@@ -75,13 +75,9 @@ def limited(task: AnyTask, limit: int | None, seed: int) -> AnyTask:
     """At most `limit` examples, group after group in seeded order, so that a small sample still covers the file."""
     if limit is None or limit >= len(task.examples):
         return task
-    order = sorted(task.examples, key=lambda e: (_order(e.group, seed), e.id))
+    order = sorted(task.examples, key=lambda e: (seeded(e.group, seed), e.id))
     kept = {example.id for example in order[:limit]}
     return task.only(example for example in task.examples if example.id in kept)
-
-
-def _order(group: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed} {group}".encode()).digest()
 
 
 def refuse_same(first: Task, second: Task) -> None:

@@ -1,0 +1,78 @@
+"""Which rows of a file are used where only some are asked for: drawn before anything is made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
+
+from tapioca.records import Example
+from tapioca.tasks.base import field_or
+from tapioca.tasks.rows import Source
+from tapioca.tasks.sieve import Sieve
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How many examples of a data set are used, and the seed that says which.
+
+    A larger limit takes the examples of a smaller one, and more.
+    """
+
+    examples: int
+    seed: int
+
+    def order(self, raw: Sequence[Source], rows: Sequence[Source]) -> list[int]:
+        """The numbers of all rows in the order in which they are drawn: group after group, whatever their order in the
+        file; rows without a group by what they say.
+
+        Args:
+            raw: the rows as they were read.
+            rows: the same with their fields renamed.
+        """
+
+        def key(number: int) -> tuple[bytes, str, int]:
+            content, fields = row_digest(raw[number]), rows[number].fields
+            return (
+                seeded(field_or(fields, "group", content), self.seed),
+                field_or(fields, "id", content),
+                number,
+            )
+
+        return sorted(range(len(rows)), key=key)
+
+
+def seeded(name: str, seed: int) -> bytes:
+    """Where a name stands in an order that a seed shuffles."""
+    return hashlib.sha256(f"{seed} {name}".encode()).digest()
+
+
+def row_digest(row: Source) -> str:
+    """Names what a row says, whatever its id and the order of its fields."""
+    fields = {str(name): value for name, value in row.fields.items() if name != "id"}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def build_some(
+    make: Callable[[int], Iterable[Example]], order: Sequence[int], sieve: Sieve, limit: Limit | None
+) -> tuple[list[Example], int]:
+    """Make examples of rows, in the order in which they are drawn, until there are enough.
+
+    Args:
+        make: gives the examples of a row by its number.
+        order: numbers of rows.
+        sieve: told of rows that cannot be used.
+        limit: how many examples are enough; None for all there are.
+
+    Returns:
+        The examples, in the order of the file; and how many there would be without the limit, by the share of rows used.
+    """
+    drawn = iter(order)
+    made = sieve.each(lambda number: [(number, example) for example in make(number)], drawn)
+    numbered = list(islice((pair for pairs in made for pair in pairs), limit.examples if limit else None))
+    examples = [example for _, example in sorted(numbered, key=itemgetter(0))]
+    used = len(order) - len(list(drawn))
+    return examples, round(len(examples) * len(order) / max(1, used))
