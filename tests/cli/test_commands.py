@@ -76,7 +76,7 @@ def test_dry_run(tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixtu
     assert "OOD: 30 search + 30 test examples" in flat
     assert "chance 25.0 %" in flat
     assert "not above chance: accuracy cannot guide a search; use --score likelihood" in flat
-    assert re.search(r"search answers: 0 \d+×, 1 \d+×, 2 \d+×, 3 \d+× not above", flat)
+    assert re.search(r"search answers: choice 0 \d+×, choice 1 \d+×, choice 2 \d+×, choice 3 \d+× not above", flat)
     assert sum(map(int, re.findall(r" (\d+)×", flat))) == 30
     assert "1:␣<s> 3:␣the" in flat
     assert "‖" in flat

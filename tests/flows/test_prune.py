@@ -167,7 +167,7 @@ def test_a_live_model_of_every_family(model: PreTrainedModel, tmp_path: Path) ->
     assert len(info.rounds[0].trials) == 4
     assert info.verdict.action in ("prune", "prune OOD traffic only", "keep the full model")
     assert sum(info.checks["ood"].labels.values()) == info.checks["ood"].n_search == 40
-    assert "; search answers: 0 " in (info.folder / "report.html").read_text()
+    assert "; search answers: choice 0 " in (info.folder / "report.html").read_text()
     if info.plan.is_full:
         assert info.verdict.action == "keep the full model"
         assert info.judged("ood", "mildest") is not None

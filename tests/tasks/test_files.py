@@ -70,7 +70,7 @@ def test_answers_by_index_letter_or_text(tmp_path: Path, answer: object, gold: i
     assert one(tmp_path, {**ROW, "answer": answer}).examples[0].gold == gold
 
 
-@pytest.mark.parametrize("answer", [2, -1, "C", "sit", None, 0.0, True, [], {}, "", "²"])
+@pytest.mark.parametrize("answer", [2, -1, "C", "sit", None, 0.5, True, [], {}, "", "²"])
 def test_an_answer_that_is_no_choice(tmp_path: Path, answer: object) -> None:
     with pytest.raises(DataError, match=r"task\.jsonl:1: answer .* is none of the 2 choices"):
         one(tmp_path, {**ROW, "answer": answer})

@@ -82,6 +82,13 @@ def test_a_computed_number_is_an_index_whatever_the_choices(tmp_path: Path) -> N
         (["A", "B", "C"], ["C", "A"], [2, 0], "as the text of a choice"),
         ([["B", "A"], WORDS, WORDS], ["A", "C", "A"], [0, 2, 0], "as a letter"),
         ([WORDS, WORDS], ["cat", 1], [2, 1], "in several ways"),
+        (WORDS, [2.0, 0.0, 3.0], [2, 0, 3], "as an index from 0"),
+        (["7", "8"], [8.0, 7.0], [1, 0], "as the text of a choice"),
+        (["1.0", "2.0", "5.0"], [5.0, 1.0], [2, 0], "as the text of a choice"),
+        (WORDS, ["(C)", "a.", "D)", "(b):"], [2, 0, 3, 1], "as a letter"),
+        (["no", "yes"], [True, False], [1, 0], "as the text of a choice"),
+        (["Yes", "No"], [True, False], [0, 1], "as the text of a choice"),
+        ([["False", "True"], ["true", "false"]], [True, True], [1, 0], "as the text of a choice"),
     ],
 )
 def test_the_rows_of_a_file_decide(choices: list, answers: list, right: list[int], how: str, tmp_path: Path) -> None:
@@ -98,6 +105,8 @@ def test_the_rows_of_a_file_decide(choices: list, answers: list, right: list[int
         ([FROM_1, WORDS], ["1", "3"], [1, 3], "as an index from 0"),
         (WORDS, ["dog", "big"], [3, 1], "as the text of a choice"),
         (WORDS, ["D", "A"], [3, 0], "as a letter"),
+        (WORDS, ["2.0", "0.0"], [2, 0], "as an index from 0"),
+        (["1.0", "2.0"], ["2.0", "1.0"], [1, 0], "as the text of a choice"),
     ],
 )
 def test_in_csv_all_is_text(choices: list, answers: list, right: list[int], how: str, tmp_path: Path) -> None:
@@ -119,6 +128,16 @@ def test_what_stays_ambiguous_is_refused_with_the_cure(
     path = csv_file(tmp_path, choices, answers)
     with pytest.raises(DataError, match=message):
         load(path)
+
+
+@pytest.mark.parametrize("choices", [["cat", "dog"], ["yes", "true"], ["no", "yes", "red"]])
+def test_a_boolean_that_does_not_say_which_choice_is_right(choices: list, tmp_path: Path) -> None:
+    path = json_file(tmp_path, choices, [True, False])
+    with pytest.raises(
+        DataError, match=r'answer True is none of .*; say --field answer="{{ answer \| int }}" if false'
+    ):
+        load(path)
+    assert golds(load(path, fields={"answer": "{{ answer | int }}"})) == [1, 0]
 
 
 @pytest.mark.parametrize(("answers", "right"), [("choice", [0, 1, 2]), ("index", [1, 2, 3])])

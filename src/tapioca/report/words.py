@@ -139,11 +139,20 @@ def shorten(text: str, most: int) -> str:
     return f"{text[: most // 2]} ... {len(text) - most} characters ... {text[-most // 2 :]}"
 
 
+MOST_ANSWERS = 20
+"""Answers that are shown by name."""
+
+
 def balance(labels: dict[str, int]) -> str:
-    """How often each right answer stands in the data, where there are a few: 'answers: 0 12×, 1 13×'."""
-    if not 1 < len(labels) <= 20:
+    """How often each right answer stands in the data: 'answers: no 12×, yes 13×'; of many, the commonest."""
+    if len(labels) < 2:
         return ""
-    return "answers: " + ", ".join(f"{label} {times}×" for label, times in labels.items())
+    shown = labels
+    if len(labels) > MOST_ANSWERS:
+        shown = dict(sorted(labels.items(), key=lambda item: -item[1])[:MOST_ANSWERS])
+    counts = ", ".join(f"{label} {times}×" for label, times in shown.items())
+    more = len(labels) - len(shown)
+    return f"answers: {counts}" + (f", and {more} more" if more else "")
 
 
 def quantity(number: float) -> str:

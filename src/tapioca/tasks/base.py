@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from string import digits
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -106,8 +107,9 @@ class Task(ABC):
 
     @property
     def balance(self) -> dict[str, int]:
-        """How often each right answer stands in the data, by label; empty where answers have no labels."""
-        return dict(sorted(Counter(example.label for example in self.examples if example.label).items()))
+        """How often each right answer stands in the data, by name, or by "choice" and its index; empty where it is neither."""
+        counts = Counter(example.label for example in self.examples if example.label)
+        return dict(sorted(counts.items(), key=lambda item: (item[0].rstrip(digits), len(item[0]), item[0])))
 
     @property
     def chance(self) -> np.ndarray | None:

@@ -89,7 +89,7 @@ def build_example(
         prompt=tuple(pairs[0][0]),
         gold=golds[0],
         also=golds[1:],
-        label=str(golds[0]),
+        label=choices[golds[0]].strip() if tuple(choices) == spec.labels else f"choice {golds[0]}",
         chance=len(golds) / len(choices),
         content=content,
         text=text,

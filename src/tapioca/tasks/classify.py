@@ -74,7 +74,7 @@ def classify_example(row: Source, spec: TaskSpec, encoder: Encoder, golds: Golds
         gold=None if rates else golds[0],
         also=golds[1:],
         answer=str(_number(row)) if rates else names[golds[0]],
-        label="" if rates else str(golds[0]),
+        label="" if rates else names[golds[0]],
         chance=None if rates else len(golds) / len(names),
         content=content,
         text=text,

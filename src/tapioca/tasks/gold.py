@@ -18,6 +18,15 @@ PHRASES: dict[Way, str] = {
     "index": "as an index from 0",
     "letter": "as a letter",
 }
+BOOLEANS = {True: ("yes", "true"), False: ("no", "false")}
+"""Choices that a JSON boolean means; of others, such as A and B, it does not say which is the right one."""
+
+LETTER = re.compile(r"\(?([A-Za-z])\)?[.:]?")
+"""A letter as answer: C, (C), C) or C."""
+
+NUMBER = re.compile(r"([0-9]{1,4})(?:\.0)?")
+"""An index as text; pandas writes 2.0 where a value of the column is missing."""
+
 UNLIKELY = 0.05
 """Probability, if every choice were right equally often, below which a first choice that is never right is pointed out."""
 
@@ -108,17 +117,26 @@ def _read(way: Way, question: Question, reading: Reading) -> Golds | None:
 def _ways_of(value: Any, reading: Reading) -> tuple[Way, ...]:
     if reading.way:
         return (reading.way,)
+    if isinstance(value, bool):
+        return ("choice",)
     if isinstance(value, str):
         return ("label", "choice", "index", "letter")
     return ("index",) if reading.computed else ("choice", "index")
 
 
 def _by_text(value: Any, names: Sequence[str]) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        return None
     stripped = [name.strip() for name in names]
-    text = str(value).strip()
-    return stripped.index(text) if text in stripped else None
+    if isinstance(value, bool):
+        said = [at for at, name in enumerate(stripped) if name.lower() in BOOLEANS[value]]
+        return said[0] if len(said) == 1 and len(names) == 2 else None
+    return next((stripped.index(text) for text in texts_of(value) if text in stripped), None)
+
+
+def texts_of(value: Any) -> list[str]:
+    """What a value may stand for as text: a whole number that pandas made a float, because another is missing, is both."""
+    if isinstance(value, float) and value.is_integer():
+        return [str(int(value)), str(value)]
+    return [str(value).strip()] if isinstance(value, (str, int, float)) else []
 
 
 def _by_index(value: Any, question: Question) -> int | None:
@@ -127,9 +145,10 @@ def _by_index(value: Any, question: Question) -> int | None:
 
 
 def _by_letter(value: Any, question: Question) -> int | None:
-    if not (isinstance(value, str) and len(value) == 1 and value.isascii() and value.isalpha()):
+    letter = LETTER.fullmatch(value.strip()) if isinstance(value, str) else None
+    if letter is None:
         return None
-    index = ord(value.upper()) - ord("A")
+    index = ord(letter[1].upper()) - ord("A")
     return index if index < len(question.choices) else None
 
 
@@ -142,9 +161,12 @@ READERS: dict[Way, Callable[[Any, Question], int | None]] = {
 
 
 def _number(value: Any) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,4}", value) else None
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    number = NUMBER.fullmatch(value) if isinstance(value, str) else None
+    return int(number[1]) if number else None
 
 
 def _choose(

@@ -68,6 +68,8 @@ def no_choice(question: Question, kind: Kind, spec: TaskSpec) -> RowError:
         expected = {"choice": "a choice", "index": "an index from 0", "letter": "a letter", "label": "a label"}[
             spec.answers
         ]
+    if isinstance(question.answer, bool):
+        expected += f'; say --field {field}="{{{{ {field} | int }}}}" if false is the first choice and true the second'
     return RowError(
         f"{question.where}: {field} {question.answer!r:.60} is none of {of}; expected {expected}",
         f"without a usable {field}",
