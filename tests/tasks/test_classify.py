@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,12 @@ from tapioca.models.edit import apply
 from tapioca.models.inputs import head_labels
 from tapioca.models.load import Loaded
 from tapioca.models.load import load as load_model
+from tapioca.models.sweep import Schedule
 from tapioca.models.tiny import draw_weights, tiny
 from tapioca.models.watch import layer_outputs
 from tapioca.observe import states
 from tapioca.records import Plan
+from tapioca.tasks.base import rows_digest
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
 
@@ -152,6 +156,87 @@ def test_rows_that_cannot_work(tmp_path: Path, row: dict, outputs: int, message:
     with pytest.raises(DataError, match=message) as caught:
         load(tmp_path, headed("bert", outputs), "bert", [row])
     assert "\n" not in str(caught.value)
+
+
+def pairs(count: int) -> list[dict]:
+    """Pairs of texts of different lengths."""
+    texts = [row["text"] for row in rows(count + 5)]
+    return [
+        {"premise": texts[at], "hypothesis": texts[at + 5], "label": NAMES[at % 3], "id": str(at)}
+        for at in range(count)
+    ]
+
+
+NLI = {"text": "premise", "text_pair": "hypothesis"}
+
+
+def pair_logits(model: PreTrainedModel, name: str, row: dict, segments: bool) -> torch.Tensor:
+    """The outputs for one pair, from what the tokenizer itself gives, with or without the segments."""
+    encoded = tokenizer_for(name)(
+        row["premise"], row["hypothesis"], return_tensors="pt", return_token_type_ids=segments
+    )
+    with torch.inference_mode():
+        return model(**encoded).logits[0].log_softmax(-1)
+
+
+@pytest.mark.parametrize("way", ["single", "stacked"])
+@pytest.mark.parametrize("name", ["bert", "roberta", "distilbert", "llama"])
+def test_pairs_of_texts_equal_the_model_called_by_hand(name: str, way: Any, tmp_path: Path) -> None:
+    model, data = headed(name, type_vocab_size=2) if name == "roberta" else headed(name), pairs(7)
+    segments = name in ("bert", "roberta")
+    task = load(tmp_path, model, name, data, kind="classify", fields=NLI)
+    check_task(model, task)
+    asked = [Plan.full(4), Plan.drop(4, [1]), Plan.drop(4, [2])]
+    found = evaluate(model, task, asked, batch_size=5, schedule=Schedule(way=way))
+    for place, plan in enumerate(asked):
+        with apply(model, plan):
+            expected = [pair_logits(model, name, row, segments)[NAMES.index(row["label"])] for row in data]
+        assert found.likelihoods[place] == pytest.approx([float(value) for value in expected], abs=2e-5)
+
+
+def test_without_segments_a_pair_is_another_question(tmp_path: Path) -> None:
+    model, data = headed("bert"), pairs(7)
+    task = load(tmp_path, model, "bert", data, kind="classify", fields=NLI)
+    likelihoods = evaluate(model, task, PLANS, batch_size=5).likelihoods[0]
+    without = [float(pair_logits(model, "bert", row, False)[NAMES.index(row["label"])]) for row in data]
+    assert np.abs(likelihoods - without).min() > 1e-4
+    first = task.examples[0]
+    bare = replace(first.rows[0], inputs=tuple(first.prompt))
+    assert rows_digest([bare]) != rows_digest(first.rows)
+    assert copy.deepcopy(first.prompt).segments == first.prompt.segments == first.rows[0].inputs.segments
+
+
+def test_states_of_pairs_are_those_with_segments(tmp_path: Path) -> None:
+    model, data = headed("bert"), pairs(6)
+    task = load(tmp_path, model, "bert", data, kind="classify", fields=NLI)
+    found = states(model, Plan.full(4), task.examples, batch_size=6)
+    for at, row in enumerate(data):
+        encoded = tokenizer_for("bert")(
+            row["premise"], row["hypothesis"], return_tensors="pt", return_token_type_ids=True
+        )
+        with torch.inference_mode():
+            hidden = model(**encoded, output_hidden_states=True).hidden_states
+        assert found[:, at] == pytest.approx(torch.stack(hidden[1:])[:, 0, -1].numpy(), abs=2e-5)
+
+
+def test_a_pair_in_some_rows_is_one_in_all(tmp_path: Path) -> None:
+    data = [{"text": "the cat", "label": "good"}, {"text": "the cat", "text_pair": "a dog", "label": "bad"}]
+    with pytest.raises(DataError, match=r"task\.jsonl:1: no field 'text_pair'; the row has: text, label"):
+        load(tmp_path, headed("bert"), "bert", data)
+
+
+@pytest.mark.parametrize("second", ["", None, 3, ["the"]])
+def test_a_pair_needs_two_texts(second: Any, tmp_path: Path) -> None:
+    row = {"text": "the cat", "text_pair": second, "label": "good"}
+    with pytest.raises(DataError, match=r"task\.jsonl:1: field 'text_pair' must be some text, got "):
+        load(tmp_path, headed("bert"), "bert", [row])
+
+
+def test_a_model_of_one_segment_reads_none(tmp_path: Path) -> None:
+    model, data = headed("roberta", type_vocab_size=1), pairs(3)
+    task = load(tmp_path, model, "roberta", data, kind="classify", fields=NLI)
+    expected = [float(pair_logits(model, "roberta", row, False)[NAMES.index(row["label"])]) for row in data]
+    assert evaluate(model, task, PLANS).likelihoods[0] == pytest.approx(expected, abs=2e-5)
 
 
 def test_a_label_that_is_a_name_and_another_index(tmp_path: Path) -> None:

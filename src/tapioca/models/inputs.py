@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError
-from tapioca.records import Inputs
+from tapioca.records import Inputs, TextPair
 
 
 def collate(model: PreTrainedModel, sequences: Sequence[Inputs]) -> dict[str, torch.Tensor]:
@@ -27,7 +27,8 @@ def collate(model: PreTrainedModel, sequences: Sequence[Inputs]) -> dict[str, to
         sequences: token ids, or float32 arrays of shape (token, channel); all of one kind.
 
     Returns:
-        The model's main input, `attention_mask` and, where known, `position_ids`: (batch, token).
+        The model's main input, `attention_mask` and, where known, `position_ids`, and `token_type_ids` where a sequence
+        is of two texts and the model tells them apart: (batch, token).
 
     Raises:
         ModelError: a classification head without a padding token.
@@ -43,8 +44,15 @@ def collate(model: PreTrainedModel, sequences: Sequence[Inputs]) -> dict[str, to
         padded[at, place] = sequence
         mask[at, place] = 1
     batch = {model.main_input_name: padded, "attention_mask": mask}
-    if not headed and "position_ids" in inspect.signature(model.forward).parameters:
+    known = inspect.signature(model.forward).parameters
+    if not headed and "position_ids" in known:
         batch["position_ids"] = (mask.cumsum(1) - 1).clip(0)
+    if _reads_segments(model) and any(isinstance(sequence, TextPair) for sequence in sequences):
+        batch["token_type_ids"] = segments = np.zeros_like(mask)
+        for row, sequence in enumerate(sequences):
+            if isinstance(sequence, TextPair):
+                place = slice(len(sequence)) if headed else slice(longest - len(sequence), None)
+                segments[row, place] = sequence.segments
     return {name: torch.from_numpy(array).to(device_of(model)) for name, array in batch.items()}
 
 
@@ -63,6 +71,12 @@ def head_labels(model: PreTrainedModel) -> tuple[str, ...] | None:
     """The names of a classification head's outputs, in order; None where the model has no such head."""
     names: dict[int, str] = model.config.id2label if has_head(model) else {}  # type: ignore[assignment]
     return tuple(names[at] for at in sorted(names)) or None
+
+
+def _reads_segments(model: PreTrainedModel) -> bool:
+    """Whether a model tells the tokens of two texts apart; RoBERTa and DeBERTa take the argument and do not."""
+    kinds = getattr(model.config, "type_vocab_size", None)
+    return "token_type_ids" in inspect.signature(model.forward).parameters and (kinds is None or kinds > 1)
 
 
 def _padding(model: PreTrainedModel) -> int:

@@ -20,6 +20,7 @@ from tapioca.records.examples import (
     PlanAnswer,
     Row,
     Spent,
+    TextPair,
 )
 from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Update, Updates
 from tapioca.records.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, ranges
@@ -107,6 +108,7 @@ __all__ = [
     "Spent",
     "Spread",
     "Tested",
+    "TextPair",
     "Trend",
     "Trial",
     "Update",

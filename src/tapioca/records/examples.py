@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import BaseModel
 
 Inputs = tuple[int, ...] | np.ndarray
-"""What a model reads: token ids, or float32 of shape (token, channel) for models that read numbers."""
+"""What a model reads: token ids (of two texts as a `TextPair`), or float32 of shape (token, channel) for models that read numbers."""
+
+
+class TextPair(tuple[int, ...]):
+    """Token ids of two texts in one sequence, for models that are told which token is of which text.
+
+    Attributes:
+        segments: 0 for tokens of the first text, 1 for those of the second (`token_type_ids`); as many as ids.
+    """
+
+    segments: tuple[int, ...]
+
+    def __new__(cls, ids: Iterable[int], segments: Iterable[int]) -> Self:
+        pair = super().__new__(cls, ids)
+        pair.segments = tuple(segments)
+        return pair
+
+    def __getnewargs__(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return tuple(self), self.segments
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from tapioca.errors import DataError, RowError
-from tapioca.records import Answer, Example, Metric, Row
+from tapioca.records import Answer, Example, Metric, Row, TextPair
 from tapioca.tasks.opening import shared_opening
 
 
@@ -143,6 +143,8 @@ def rows_digest(rows: Sequence[Row]) -> str:
     for row in rows:
         digest.update(np.asarray(row.inputs).tobytes())
         digest.update(repr((np.shape(row.inputs), row.targets, row.length)).encode())
+        if isinstance(row.inputs, TextPair):
+            digest.update(np.asarray(row.inputs.segments).tobytes())
     return digest.hexdigest()[:16]
 
 

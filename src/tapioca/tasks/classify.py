@@ -21,6 +21,9 @@ from tapioca.tasks.spec import TaskSpec
 from tapioca.tasks.template import render
 from tapioca.tasks.text import Encoder
 
+PAIR = "text_pair"
+"""The field of a second text, which a head is to judge together with the first."""
+
 
 @dataclass(frozen=True, eq=False)
 class Classify(OneOfSeveral):
@@ -52,25 +55,28 @@ class Rate(Regression):
 
 
 def classify_example(row: Source, spec: TaskSpec, encoder: Encoder, golds: Golds) -> Example:
-    """A text and its label, or its number for a head of one output.
+    """A text, or two of them, and its label, or its number for a head of one output.
 
     Raises:
         RowError: the label is no number, or the text is empty or too long.
     """
     names = encoder.labels or ()
     text = render(spec.template or "", row.fields, row.where)
-    ids = encoder.text(text)
+    ids: tuple[int, ...] = tuple(encoder.text(text))
     if not ids:
         raise RowError(f"{row.where}: the text is empty; expected some text", "without text")
+    if PAIR in row.fields:
+        second = _second(row)
+        ids, text = encoder.two_texts(text, second), f"{text}\n{second}"
     encoder.check_length(len(ids), row.where)
     rates = len(names) == 1
-    rows = (Row(inputs=tuple(ids), targets=(_number(row),) if rates else ()),)
+    rows = (Row(inputs=ids, targets=(_number(row),) if rates else ()),)
     content = f"{rows_digest(rows)}-{'-'.join(map(str, golds)) or None}"
     return Example(
         id=field_or(row.fields, "id", content),
         group=field_or(row.fields, "group", content),
         rows=rows,
-        prompt=tuple(ids),
+        prompt=ids,
         gold=None if rates else golds[0],
         also=golds[1:],
         answer=str(_number(row)) if rates else names[golds[0]],
@@ -80,6 +86,16 @@ def classify_example(row: Source, spec: TaskSpec, encoder: Encoder, golds: Golds
         text=text,
         choices=() if rates else names,
     )
+
+
+def _second(row: Source) -> str:
+    """The second text of a pair."""
+    second: Any = row.fields[PAIR]
+    if not isinstance(second, str) or not second.strip():
+        raise RowError(
+            f"{row.where}: field '{PAIR}' must be some text, got {second!r:.60}", f"without text in '{PAIR}'"
+        )
+    return second
 
 
 def _number(row: Source) -> float:

@@ -11,6 +11,7 @@ from tapioca.records import Example
 from tapioca.tasks.base import Task, check_unique, tell_apart
 from tapioca.tasks.build import build_example, build_windows, task_class
 from tapioca.tasks.catalog import CATALOG
+from tapioca.tasks.classify import PAIR
 from tapioca.tasks.gold import find_golds
 from tapioca.tasks.limit import Limit, build_some
 from tapioca.tasks.questions import check_kind, no_choice, question_of, reading_of
@@ -128,7 +129,8 @@ def _ask(
     path: Path,
 ) -> tuple[Make, Sequence[int], list[str]]:
     """What makes the examples of a file that asks one question a row, the rows that ask one, and what to say about them."""
-    _require(rows, ASKED[kind], path)
+    pair = {PAIR} if kind == "classify" and any(PAIR in row.fields for row in rows) else set()
+    _require(rows, ASKED[kind] | pair, path)
     prompt = f"{path.name}: prompt {spec.template!r}"
     if kind == "generate" or (kind == "classify" and len(encoder.labels or ()) == 1):
         return lambda number: [build_example(kind, rows[number], spec, encoder)], order, [prompt]

@@ -10,6 +10,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from tapioca.errors import DataError, RowError
+from tapioca.records import TextPair
 from tapioca.tasks.chat import Clock, Message, check_options
 
 TOO_LONG = "longer than the model can read"
@@ -62,6 +63,11 @@ class Encoder:
         has_bos = bool(bos) and text.startswith(str(bos))
         ids = self.tokenizer.encode(text, add_special_tokens=not has_bos, verbose=False)
         return [int(token) for token in ids]
+
+    def two_texts(self, first: str, second: str) -> TextPair:
+        """Ids of two texts as the tokenizer itself joins them, with the segment it gives each token."""
+        encoded = self.tokenizer(first, second, return_token_type_ids=True, verbose=False)
+        return TextPair(encoded["input_ids"], encoded["token_type_ids"])
 
     def plain(self, text: str) -> list[int]:
         """Ids of a text without any special token."""
