@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -60,11 +61,36 @@ def test_prune_report_and_export(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert json.loads((tmp_path / "pruned" / "config.json").read_text())["num_hidden_layers"] == 7
 
 
-def test_a_report_needs_no_torch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_with_figures_needs_no_torch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said(learner_run(tmp_path / "run"), capsys)
     code = "import sys; from tapioca.cli.main import main; assert main(sys.argv[1:]) == 0; assert not {'torch', 'scipy'} & {*sys.modules}"
-    done = subprocess.run([sys.executable, "-c", code, "report", str(tmp_path / "run")], capture_output=True, text=True)
+    argv = ["report", str(tmp_path / "run"), "--figures", str(tmp_path / "figures")]
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    charts = ("search", "gains", "profiles", "deviations")
+    assert f"figures   {tmp_path / 'figures'}: {', '.join(charts)}, each as svg, png, pdf" in done.stdout
+    check_figures(tmp_path / "figures", charts)
+
+
+def check_figures(folder: Path, charts: Iterable[str]) -> None:
+    """See that every chart is there as SVG, PNG and PDF, and nothing else."""
+    begins = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}
+    assert {path.name for path in folder.iterdir()} == {f"{chart}.{kind}" for chart in charts for kind in begins}
+    for path in folder.iterdir():
+        assert path.read_bytes().startswith(begins[path.suffix[1:]])
+        assert path.stat().st_size > 1000
+
+
+def test_figures_of_a_comparison_beside_its_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["compare", LEARNER, "--task", "lab:target_offset=2,n=40", "--criteria", "last,tale", "--drops", "1"]
+    assert said([*argv, "--out", str(tmp_path / "run")], capsys)[0] == 0
+    code, out, _ = said(["report", str(tmp_path / "run"), "--json", "--figures", str(tmp_path / "new" / "f")], capsys)
+    assert code == 0
+    assert json.loads(out)["task"] == "lab:target_offset=2,n=40"
+    check_figures(tmp_path / "new" / "f", ("criteria", "front"))
+    (tmp_path / "file").write_text("mine")
+    code, _, err = said(["report", str(tmp_path / "run"), "--figures", str(tmp_path / "file")], capsys)
+    assert (code, err) == (2, f"error: cannot use {tmp_path / 'file'} as a folder: File exists; choose another\n")
 
 
 def test_dry_run(tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,39 +24,45 @@ def run(
     json: Annotated[
         bool, typer.Option("--json", help="Print the record of the run as JSON instead, for scripts.")
     ] = False,
+    figures: Annotated[
+        Path | None, typer.Option(help="Also write every chart into this folder, as SVG, PNG and PDF.")
+    ] = None,
 ) -> None:
     """Print a finished run and build its page again from what is stored; needs no torch."""
-    from tapioca.records import CompareInfo, DiagnoseInfo, ProfileInfo, ScaleInfo, SpaceInfo
-    from tapioca.report.compare import show_compare, write_compare_page
-    from tapioca.report.diagnose import show_diagnosis, write_diagnose_page
-    from tapioca.report.page import write_page
-    from tapioca.report.profile import show_profile, write_profile_page
-    from tapioca.report.scale import show_scale, write_scale_page
-    from tapioca.report.screen import show
-    from tapioca.report.space import show_space, write_space_page
-    from tapioca.runs.store import read_other, read_run
-    from tapioca.studies.page.page import show_study, write_study_page
-    from tapioca.studies.results import StudyInfo
+    from tapioca.report.save import FORMATS, save_charts
 
-    others: tuple[tuple[Any, Any, Any], ...] = (
-        (CompareInfo, write_compare_page, show_compare),
-        (DiagnoseInfo, write_diagnose_page, show_diagnosis),
-        (ProfileInfo, write_profile_page, show_profile),
-        (ScaleInfo, write_scale_page, show_scale),
-        (SpaceInfo, write_space_page, show_space),
-        (StudyInfo, write_study_page, show_study),
-    )
-    for kind, write, tell in others:
-        if other := read_other(kind, run):
-            if json:
-                typer.echo(other.model_dump_json(indent=2))
-                return
-            write(other)
-            tell(other, Console())
-            return
-    info = read_run(run)
+    info, draw, write, show = _read(run)
+    charts = draw(info) if figures else {}
+    if figures:
+        save_charts(charts, figures)
     if json:
         typer.echo(info.model_dump_json(indent=2))
         return
-    write_page(info)
-    show(info, Console())
+    write(info)
+    console = Console()
+    show(info, console)
+    if figures:
+        line = f"figures   {figures}: {', '.join(charts)}, each as {', '.join(FORMATS)}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _read(run: Path) -> tuple[Any, Any, Any, Any]:
+    """The record of a run of any kind, and what draws its charts, writes its page and prints it."""
+    from tapioca.records import CompareInfo, DiagnoseInfo, ProfileInfo, ScaleInfo, SpaceInfo
+    from tapioca.report import compare, diagnose, page, profile, scale, screen, space
+    from tapioca.runs.store import read_other, read_run
+    from tapioca.studies.page import page as study
+    from tapioca.studies.results import StudyInfo
+
+    others: tuple[tuple[Any, Any, Any, Any], ...] = (
+        (CompareInfo, compare.draw_charts, compare.write_compare_page, compare.show_compare),
+        (DiagnoseInfo, diagnose.draw_charts, diagnose.write_diagnose_page, diagnose.show_diagnosis),
+        (ProfileInfo, profile.draw_charts, profile.write_profile_page, profile.show_profile),
+        (ScaleInfo, scale.draw_charts, scale.write_scale_page, scale.show_scale),
+        (SpaceInfo, space.draw_charts, space.write_space_page, space.show_space),
+        (StudyInfo, study.figures, study.write_study_page, study.show_study),
+    )
+    for kind, *ways in others:
+        if info := read_other(kind, run):
+            return info, *ways
+    return read_run(run), page.draw_charts, page.write_page, screen.show

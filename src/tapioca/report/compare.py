@@ -22,13 +22,17 @@ def write_compare_page(info: CompareInfo) -> Path:
     return write_report(info.folder, render(info))
 
 
+def draw_charts(info: CompareInfo) -> dict[str, alt.TopLevelMixin]:
+    """The charts of the page by name."""
+    return {"criteria": criteria_chart(info), "front": front_chart(info)}
+
+
 def render(info: CompareInfo) -> str:
     """The page as text."""
-    charts = {"criteria": criteria_chart(info), "front": front_chart(info)}
     return rendered(
         "compare.html.j2",
         info,
-        charts,
+        draw_charts(info),
         words=words,
         effect=effect,
         p_value=p_value,

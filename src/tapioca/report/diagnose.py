@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import altair as alt
 from rich.console import Console
 from rich.markup import escape
 
@@ -45,12 +46,17 @@ def write_diagnose_page(info: DiagnoseInfo) -> Path:
     return write_report(info.folder, render(info))
 
 
+def draw_charts(info: DiagnoseInfo) -> dict[str, alt.TopLevelMixin]:
+    """The charts of the page by name."""
+    return {"profiles": figures.profiles(info.profiles)}
+
+
 def render(info: DiagnoseInfo) -> str:
     """The page as text."""
     return rendered(
         "diagnose.html.j2",
         info,
-        {"profiles": figures.profiles(info.profiles)},
+        draw_charts(info),
         reading=reading(info),
         blocks={
             "evidence": evidence_of(info, explained=True),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import altair as alt
+
 from tapioca.records import RunInfo
 from tapioca.report import figures, words
 from tapioca.report.changed import changed_tables
@@ -15,15 +17,20 @@ def write_page(info: RunInfo, folder: Path | None = None) -> Path:
     return write_report(folder or info.folder, render(info))
 
 
-def render(info: RunInfo) -> str:
-    """The page as text."""
+def draw_charts(info: RunInfo) -> dict[str, alt.TopLevelMixin]:
+    """The charts of the page by name."""
     charts = {"search": figures.search_path(info), "gains": figures.gains(info)}
     if info.profiles:
         charts |= {"profiles": figures.profiles(info.profiles), "deviations": figures.deviations(info.deviations)}
+    return charts
+
+
+def render(info: RunInfo) -> str:
+    """The page as text."""
     return rendered(
         "page.html.j2",
         info,
-        charts,
+        draw_charts(info),
         words=words,
         changed=changed_tables(info),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import altair as alt
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,8 +20,8 @@ def write_profile_page(info: ProfileInfo) -> Path:
     return write_report(info.folder, render(info))
 
 
-def render(info: ProfileInfo) -> str:
-    """The page as text."""
+def draw_charts(info: ProfileInfo) -> dict[str, alt.TopLevelMixin]:
+    """The charts of the page by name."""
     deviations = [one.deviation for one in info.kept or info.deviations]
     charts = {
         "profiles": figures.profiles(tuple(view.profile for view in info.views)),
@@ -31,10 +32,15 @@ def render(info: ProfileInfo) -> str:
     }
     if info.views[0].branches:
         charts["branches"] = geometry_figures.updates(info, branches=True)
+    return charts
+
+
+def render(info: ProfileInfo) -> str:
+    """The page as text."""
     return rendered(
         "profile.html.j2",
         info,
-        charts,
+        draw_charts(info),
         geometry=geometry,
         planned=bool(info.realigned),
     )

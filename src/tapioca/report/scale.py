@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import altair as alt
 from rich.console import Console
 from rich.table import Table
 
@@ -19,13 +20,17 @@ def write_scale_page(info: ScaleInfo) -> Path:
     return write_report(info.folder, render(info))
 
 
+def draw_charts(info: ScaleInfo) -> dict[str, alt.TopLevelMixin]:
+    """The charts of the page by name."""
+    return {"response": response_chart(info)} | ({"together": together_chart(info)} if info.observed else {})
+
+
 def render(info: ScaleInfo) -> str:
     """The page as text."""
-    charts = {"response": response_chart(info)} | ({"together": together_chart(info)} if info.observed else {})
     return rendered(
         "scale.html.j2",
         info,
-        charts,
+        draw_charts(info),
         column=column,
         deviation=deviation,
         pair=pair,

@@ -25,13 +25,17 @@ def write_space_page(info: SpaceInfo) -> Path:
     return write_report(info.folder, render(info))
 
 
+def draw_charts(info: SpaceInfo) -> dict[str, alt.TopLevelMixin]:
+    """The charts of the page by name."""
+    return {"sizes": sizes_chart(info), **({"realignment": realignment_chart(info)} if info.sample else {})}
+
+
 def render(info: SpaceInfo) -> str:
     """The page as text."""
-    charts = {"sizes": sizes_chart(info), **({"realignment": realignment_chart(info)} if info.sample else {})}
     return rendered(
         "space.html.j2",
         info,
-        charts,
+        draw_charts(info),
         words=words,
         effect=effect,
         gained=gained,
