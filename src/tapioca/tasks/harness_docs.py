@@ -217,13 +217,8 @@ def _example(task: Any, id: str, requests: list[Any], measure: str, encoder: Enc
         chance = 0.0 if writes else chance
     content = f"{rows_digest(rows)}-{gold}"
     return Example(
-<<<<<<< HEAD
-        id=id, group=content, rows=rows, prompt=prompt, gold=gold, label="" if gold is None else str(gold),
-        weight=weight, chance=chance, content=content, text=text, choices=tuple(str(one).strip() for one in choices),
-=======
         id=id, group=content, rows=rows, prompt=prompt, gold=gold, label="" if gold is None else f"choice {gold}",
-        weight=weight, chance=chance, content=content, text=text,
->>>>>>> d2cc3bb (Answers are counted by name; whole numbers with a decimal place, letters in brackets and booleans for yes and no are read)
+        weight=weight, chance=chance, content=content, text=text, choices=tuple(str(one).strip() for one in choices),
     )  # fmt: skip
 
 
