@@ -14,7 +14,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import pytest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REVISIONS = ("main", "refs/convert/parquet", COMMIT)
@@ -58,8 +61,11 @@ class Hub:
         home.parent.mkdir(parents=True, exist_ok=True)
         home.symlink_to(folder.resolve())
 
-    def push_rows(self, name: str, configs: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
-        """Serve rows as a data set, by configuration and split, in Parquet files as the hub keeps them."""
+    def push_rows(self, name: str, configs: dict[str, dict[str, Any]]) -> None:
+        """Serve rows as a data set, by configuration and split, in Parquet files as the hub keeps them.
+
+        Rows are a list of dicts, or a `datasets.Dataset` where the types of its columns matter.
+        """
         from datasets import Dataset  # not by the process of `Client`, where the command imports it
 
         home = self.root / "datasets" / name
@@ -68,7 +74,8 @@ class Hub:
             card += [f"- config_name: {config}", "  data_files:"]
             for split, rows in splits.items():
                 card += [f"  - split: {split}", f"    path: {config}/{split}-*"]
-                Dataset.from_list(rows).to_parquet(home / config / f"{split}-00000-of-00001.parquet")
+                table = rows if isinstance(rows, Dataset) else Dataset.from_list(rows)
+                table.to_parquet(home / config / f"{split}-00000-of-00001.parquet")
         home.joinpath("README.md").write_text("\n".join([*card, "---", ""]))
 
 
@@ -233,6 +240,12 @@ class Client:
         self.process.stdin.flush()
         code = int(self.process.stdout.readline())
         return Done(code, *(file.read_text() for file in self.files))
+
+    def lend_cache(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let this process, which is offline, see what that one has downloaded."""
+        home = self.files[0].parent
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "hub"))
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", home / "datasets")
 
     def close(self) -> None:
         """End the process."""

@@ -148,9 +148,7 @@ def test_tasks_of_lm_eval_come_through_the_hub(client: Client, tasks: Path) -> N
 @pytest.fixture
 def offline(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """This process, which is offline, with what the client has downloaded."""
-    home = client.files[0].parent
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "hub"))
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", home / "datasets")
+    client.lend_cache(monkeypatch)
 
 
 @pytest.mark.usefixtures("offline")

@@ -194,14 +194,3 @@ def test_a_task_shown_token_by_token(model_folder: Path, tmp_path: Path, capsys:
     assert "measured by gold answer's negative log-likelihood\n" in capsys.readouterr().out
     assert main(["tasks", str(data)]) == 2
     assert "say which with --model" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("name", "config", "count"), [("arc_easy", "ARC-Easy", 2251), ("arc_challenge", "ARC-Challenge", 1119)])  # fmt: skip
-def test_all_real_rows_of_arc(name: str, config: str, count: int, shared: Path, encoder: Encoder) -> None:
-    data = f"hub:{shared / 'hub' / 'datasets' / 'allenai' / 'ai2_arc'},name={config},split=train"
-    task = load_task(name, encoder, {"data": data})
-    rows = read_rows(Path(data))
-    assert len(task.examples) == count
-    assert [example.gold for example in task.examples] == [
-        row.fields["choices"]["label"].index(row.fields["answerKey"]) for row in rows
-    ]

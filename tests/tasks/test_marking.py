@@ -28,6 +28,9 @@ NUMBERS = [
     ("50%", "50 %"),
     ("7", "1, 2, 3 and then 7"),
     ("0", "-0"),
+    ("1.5e+20", "150,000,000,000,000,000,000"),
+    ("-2.5e17", "-2.5E+17."),
+    ("0.3", "3e-1"),
 ]
 NOT_NUMBERS = [
     ("4", r"\frac{3}{4}"),
@@ -47,6 +50,8 @@ NOT_NUMBERS = [
     ("18", "eighteen"),
     ("123", "1.2.3"),
     ("3", "12,3"),
+    ("5", "e5"),
+    ("2", "2e"),
 ]
 
 
@@ -116,6 +121,11 @@ def test_texts(marking: Marking, gold: str, text: str, right: bool) -> None:
         (r"2\sqrt{5}", r"$\sqrt{20}$", True),
         ("x^2+1", "$1+x^2$", True),
         ("1,234", "1234", True),
+        (r"\$12,\!500", r"\boxed{12500}", True),
+        (r"\$18.90", r"it costs $18.9$", True),
+        (r"\$36", r"\boxed{35}", False),
+        (r"$\frac{1}{2}$", r"\boxed{0.5}", True),
+        (r"\boxed{7}", "$7$", True),
     ],
 )
 def test_mathematics(gold: str, text: str, right: bool) -> None:

@@ -244,7 +244,7 @@ def test_a_run_says_what_is_wrong_with_its_scores(tmp_path: Path, monkeypatch: p
     model, tokenizer = tiny("llama"), encoder().tokenizer
     rows = [{**ROWS["arc_easy"][0], "id": f"q{at}", "question": "the cat " + "then " * at} for at in range(30)]
     task = as_tale("arc_easy", tmp_path, rows)
-    texts = [task.text(ids.tolist()) for ids in decode(model, [e.prompt for e in task.examples], 1, task.ended)]
+    texts = [task.answer_text(ids.tolist()) for ids in decode(model, [e.prompt for e in task.examples], 1, task.ended)]
     golds = [tale.letter(text, LETTERS) for text in texts]
     marked = [{**row, "answerKey": gold} for row, gold in zip(rows, golds, strict=True) if gold]
     task = as_tale("arc_easy", tmp_path, marked)

@@ -74,14 +74,19 @@ def load_task(
         raw = read_rows(path)
     else:
         path, spec, raw = Path(name), make_spec(given, name), rows
-    rows = [_renamed(row, spec.fields, number) for number, row in enumerate(raw)]
-    order: Sequence[int] = limit.order(raw, rows) if limit and limit.examples < len(rows) else range(len(rows))
+    sieve = Sieve(str(path), spec.skip_bad_rows, spec.too_long == "skip")
+    pairs = list(sieve.each(lambda item: (item[1], _renamed(item[1], spec.fields, item[0])), enumerate(raw)))
+    if not pairs:
+        sieve.check(len(raw))
+    rows = [row for _, row in pairs]
+    order: Sequence[int] = range(len(rows))
+    if limit and limit.examples < len(rows):
+        order = limit.order([row for row, _ in pairs], rows)
     kind, notes = _kind(path, spec, rows[0], headed=bool(encoder and encoder.labels))
     if spec.chat and kind not in CHATS:
         raise DataError(
             f"{path}: a chat is for questions ({', '.join(CHATS)}), this is a {kind} task; leave out --chat, or chat: true"
         )
-    sieve = Sieve(str(path), spec.skip_bad_rows, spec.too_long == "skip")
     merged = encoder.merged if encoder else 0
     make: Make
     if kind == "regression":
@@ -102,14 +107,14 @@ def load_task(
         notes.append(
             f"{path.name}: in {encoder.merged - merged} answers a token reaches back into the prompt; start answers with a space"
         )
-    sieve.check(len(rows))
+    sieve.check(len(raw))
     if kind in CHATS and not spec.chat and encoder:
         notes += encoder.unused_template(path.name)
     if spec.note:
         notes.append(f"{name}: {spec.note}")
     if sieve.skipped:
         counts = ", ".join(f"{count} {reason}" for reason, count in sieve.skipped.items())
-        notes.append(f"{path.name}: {sum(sieve.skipped.values())} of {len(rows)} rows skipped: {counts}")
+        notes.append(f"{path.name}: {sum(sieve.skipped.values())} of {len(raw)} rows skipped: {counts}")
     examples, equal = tell_apart(examples)
     if equal:
         notes.append(f"{path.name}: {equal} rows say the same as an earlier one; each is kept, in one group with it")

@@ -8,15 +8,17 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal
 
-from tapioca.errors import DataError
+from tapioca.errors import DataError, RowError
 from tapioca.records import NO_CHOICE
 from tapioca.tasks import tale
 
 Match = Literal["text", "number", "math", "tale_letter", "tale_number"]
 
-NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?")
+NUMBER = re.compile(r"(?=[+-]?\.?\d)[+-]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?([eE][+-]?\d{1,3})?")
 FORMULA = re.compile(r"(\d\s*[-+*/^×÷−]|\\\w+(\s*\{?\d+\}?)?)\s*$")
 """What stands before a number that is part of a formula: `3 /`, or `\\frac 3`."""
+MARKED = re.compile(r"(?<!\\)\$|\\boxed")
+"""What marks mathematics in a text; a `\\$` is an amount of money."""
 AROUND = "*_`\"'()[],;:!?%\\ "
 """Punctuation and markup that may stand around a number."""
 
@@ -80,14 +82,21 @@ class Marking:
         """Refuse a gold answer that no text could give.
 
         Raises:
-            DataError: it is empty, no number or no mathematics, as `match` says; or math-verify is not installed.
+            RowError: it is empty, no number or no mathematics, as `match` says.
+            DataError: math-verify is not installed.
         """
         if not gold.strip():
-            raise DataError(f"{where}: the answer is empty; expected some text")
+            raise RowError(f"{where}: the answer is empty; expected some text", "without an answer")
         if self.match == "number" and number(gold) is None:
-            raise DataError(f"{where}: answer {gold!r:.60} is no number; use match: text or match: math")
+            raise RowError(
+                f"{where}: answer {gold!r:.60} is no number; use match: text or match: math",
+                "whose answer is no number",
+            )
         if self.match == "math" and all(isinstance(part, str) for part in _expressions(gold, whole=True)):
-            raise DataError(f"{where}: answer {gold!r:.60} is no mathematics that math-verify reads; use match: text")
+            raise RowError(
+                f"{where}: answer {gold!r:.60} is no mathematics that math-verify reads; use match: text",
+                "whose answer is no mathematics",
+            )
 
     def _one(self, matches: list[Any]) -> Any:
         return matches[0 if self.take == "first" else -1]
@@ -110,7 +119,7 @@ def number(text: str) -> Decimal | None:
     bare = re.sub(r"[$€£¥]", "", text).replace("−", "-")
     bare = re.sub(r"\\boxed\{([^{}]*)\}", r"\1", re.sub(r"^.*(?<![<>!≤≥≠])=", "", bare.strip(), flags=re.DOTALL))
     bare = bare.strip(AROUND).rstrip(AROUND + ".")
-    return Decimal(bare.replace(",", "")) if NUMBER.fullmatch(bare) and re.search(r"\d", bare) else None
+    return Decimal(bare.replace(",", "")) if NUMBER.fullmatch(bare) else None
 
 
 def _folded(text: str, ignore_case: bool) -> str:
@@ -119,7 +128,7 @@ def _folded(text: str, ignore_case: bool) -> str:
 
 def _expressions(text: str, whole: bool) -> Any:
     """What math-verify reads in a text; a text that is one whole expression needs no marks around it."""
-    marked = f"${text.strip()}$" if whole and "$" not in text and "\\boxed" not in text else text
+    marked = f"${text.strip()}$" if whole and not MARKED.search(text) else text
     return _parsed(_math_verify(), marked)
 
 
