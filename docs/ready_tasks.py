@@ -1,6 +1,8 @@
 """Print the table of docs/tasks.md: every ready task on the rows of a folder of hub data sets, and what is refused.
 
 usage: python docs/ready_tasks.py DATASETS TOKENIZER     (DATASETS/OWNER/NAME in the hub's form; a model's folder)
+
+A tokenizer without a chat template, which TALE's variants need, gets a plain one.
 """
 
 from __future__ import annotations
@@ -19,10 +21,14 @@ from tapioca.tasks.rows import read_rows
 from tapioca.tasks.spec import read_spec
 from tapioca.tasks.text import Encoder
 
+CHAT = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"
 
-def main(datasets: str, tokenizer: str) -> None:
+
+def main(datasets: str, folder: str) -> None:
     """One line a task and split whose data are there."""
-    encoder = Encoder(AutoTokenizer.from_pretrained(tokenizer), 2**20)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = tokenizer.chat_template or CHAT
+    encoder = Encoder(tokenizer, 2**20)
     print("| task | split | rows | refused |\n|---|---|---|---|")
     for name, path in CATALOG.items():
         source = str(read_spec(path, {})[0]).removeprefix("hub:")

@@ -59,6 +59,15 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 }
 """A row or two of each data set, by hand, with the field names and types of the hub."""
 
+CARD = """---
+configs:
+- config_name: default
+  data_files:
+  - split: validation
+    path: default/validation-*
+---
+"""
+
 GOLD = {
     "arc_easy": [2],
     "arc_challenge": [2],
@@ -138,6 +147,16 @@ def test_a_folder_the_datasets_library_loads(tmp_path: Path, encoder: Encoder) -
     assert row.fields["id"] == "test"
     said = {"kind": "choice", "fields": {"choices": "{{ choices.text }}", "answer": "answerKey"}}
     assert load_task(f"hub:{tmp_path / 'set'}", encoder, said).examples[0].gold == 2
+
+
+def test_a_folder_is_read_as_it_is_now_whatever_others_of_its_name_hold(tmp_path: Path) -> None:
+    def write(place: str, count: int) -> Path:
+        folder = tmp_path / place / "set"
+        Dataset.from_list([{"text": "it"}] * count).to_parquet(folder / "default" / "validation-0.parquet")
+        (folder / "README.md").write_text(CARD)
+        return Path(f"hub:{folder}")
+
+    assert [len(read_rows(write(place, count))) for place, count in [("a", 3), ("b", 5), ("a", 7)]] == [3, 5, 7]
 
 
 def test_only_a_test_split_must_be_asked_for(tmp_path: Path) -> None:

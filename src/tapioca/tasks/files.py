@@ -14,7 +14,7 @@ from tapioca.tasks.catalog import CATALOG
 from tapioca.tasks.classify import PAIR
 from tapioca.tasks.gold import find_golds
 from tapioca.tasks.limit import Limit, build_some
-from tapioca.tasks.questions import check_kind, no_choice, question_of, reading_of
+from tapioca.tasks.questions import check_kind, no_choice, question_of, reading_of, unlike_classes
 from tapioca.tasks.regress import prompt_example
 from tapioca.tasks.rows import Source, read_rows
 from tapioca.tasks.sieve import Sieve
@@ -153,7 +153,8 @@ def _ask(
         return [build_example(kind, rows[number], spec, encoder, question.choices, right)]
 
     answer = f", answer {spec.continuation!r}" if kind == "choice" else ""
-    notes = [f"{prompt}{answer}, the right one given {found.phrase}", *(f"{path.name}: {note}" for note in found.notes)]
+    about = (*unlike_classes(rows[0], kind, spec, encoder), *found.notes)
+    notes = [f"{prompt}{answer}, the right one given {found.phrase}", *(f"{path.name}: {note}" for note in about)]
     return make, [number for number in order if number in questions], notes
 
 
@@ -167,7 +168,9 @@ def _renamed(row: Source, names: dict[str, str], number: int) -> Source:
             found[expected] = row.fields[said]
         else:
             raise DataError(f"{row.where}: no field '{said}'; the row has: {', '.join(map(str, row.fields))}")
-    return Source(found, row.where)
+    kept = {name: classes for name, classes in row.classes.items() if name not in names}
+    renamed = {expected: row.classes[said] for expected, said in names.items() if said in row.classes}
+    return Source(found, row.where, {**kept, **renamed})
 
 
 def _kind(path: Path, spec: TaskSpec, first: Source, headed: bool) -> tuple[Kind, list[str]]:

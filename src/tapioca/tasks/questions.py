@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,49 @@ def question_of(row: Source, kind: Kind, spec: TaskSpec, encoder: Encoder) -> Qu
         RowError: the row has no choices, two that are the same, or no answer.
     """
     field = "label" if kind == "classify" else "answer"
-    names: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     if kind == "choice":
-        choices, names = _choices(row)
+        choices, labels = _choices(row)
     else:
-        choices = encoder.labels or () if kind == "classify" else spec.labels
+        choices = labels_of(kind, spec, encoder)
     answer = row.fields[field]
-    return Question(row.where, answer, choices, names, typed=not UNTYPED & set(_suffixes(row.where)))
+    if field in row.classes and spec.answers != "index":
+        answer = _by_class_name(answer, row.classes[field], labels if kind == "choice" else choices)
+    return Question(row.where, answer, choices, labels, typed=not UNTYPED & set(_suffixes(row.where)))
+
+
+def labels_of(kind: Kind, spec: TaskSpec, encoder: Encoder) -> tuple[str, ...]:
+    """What all rows are to be told apart by: the labels of a task, or of a classification head."""
+    return encoder.labels or () if kind == "classify" else spec.labels
+
+
+def unlike_classes(row: Source, kind: Kind, spec: TaskSpec, encoder: Encoder) -> list[str]:
+    """A line where the data name their classes, but in other words than the task or the model: then only numbers tell."""
+    field = "label" if kind == "classify" else "answer"
+    classes, labels = row.classes.get(field, ()), labels_of(kind, spec, encoder)
+    if kind == "choice" or not classes or spec.answers == "index" or _spelling(classes, labels):
+        return []
+    return [
+        f"the data call their classes {', '.join(classes)}, which are none of {', '.join(labels)}; read by their numbers"
+    ]
+
+
+def _by_class_name(answer: Any, classes: Sequence[str], labels: Sequence[str]) -> Any:
+    """The names of classes given by number, as the labels spell them; unchanged where the labels have other names."""
+    spelling = _spelling(classes, labels)
+    if not spelling:
+        return answer
+    if isinstance(answer, list):
+        return [_by_class_name(value, classes, labels) for value in answer]
+    number = isinstance(answer, int) and 0 <= answer < len(classes)
+    return spelling.get(classes[answer], classes[answer]) if number else answer
+
+
+def _spelling(classes: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
+    """The label of each class that has one of its name, but for case where labels differ in more than that."""
+    fold = str.casefold if len({label.casefold() for label in labels}) == len(labels) else str
+    by_name = {fold(label.strip()): label for label in labels}
+    return {name: by_name[fold(name.strip())] for name in classes if fold(name.strip()) in by_name}
 
 
 def reading_of(kind: Kind, spec: TaskSpec) -> Reading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,23 @@ def _load(name: str, config: str | None, revision: str | None) -> Any:
 
     try:
         with without_bars():
-            return load_dataset(name, config, revision=revision)
+            return load_dataset(name, config, revision=revision, cache_dir=_cache_of(Path(name)))
     except Exception as error:  # the network, the hub, or any file of the data set
         said = " ".join(str(error).split())[:200]
         reason = explain(error, "data set", name, revision) or f"cannot load the data set '{name}': {said}"
         raise DataError(reason) from error
+
+
+def _cache_of(folder: Path) -> str | None:
+    """Where the datasets library keeps what it made of a local folder; None, its usual place, for data of the hub.
+
+    It keeps folders whose card lists configurations by their bare name, and would give back the rows of another folder of
+    that name, or those from before a file changed.
+    """
+    if not folder.is_dir():
+        return None
+    from datasets import config
+
+    stats = [(str(path), path.stat()) for path in sorted(folder.resolve().rglob("*")) if path.is_file()]
+    state = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return str(Path(config.HF_DATASETS_CACHE) / f"folder-{sha256(repr(state).encode()).hexdigest()[:16]}")

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+Classes = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One row: its fields, and its place for messages, "file:line" or "file row N"."""
+    """One row.
+
+    Attributes:
+        fields: its values by name.
+        where: its place for messages, "file:line" or "file row N".
+        classes: names of the classes of fields that hold their numbers (`datasets.ClassLabel`).
+    """
 
     fields: dict[str, Any]
     where: str
+    classes: Classes = field(default_factory=dict)

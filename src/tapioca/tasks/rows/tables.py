@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, Union
 
 from tapioca.errors import DataError
-from tapioca.tasks.rows.source import Source
+from tapioca.tasks.rows.source import Classes, Source
 
 if TYPE_CHECKING:
     import pandas
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset, DatasetDict, Features
 
 Rows: TypeAlias = Union["pandas.DataFrame", "Dataset", Sequence[Mapping[str, Any]]]
 """Rows in memory."""
@@ -31,8 +31,14 @@ def read_parquet(file: IO[bytes], path: Path) -> Iterator[Source]:
     """
     from pyarrow.parquet import read_table
 
-    for number, row in enumerate(read_table(file).to_pylist()):
-        yield Source(row, f"{path} row {number}")
+    table = read_table(file)
+    classes: Classes = {}
+    if b"huggingface" in (table.schema.metadata or {}):
+        from datasets import Features
+
+        classes = _classes(Features.from_arrow_schema(table.schema))
+    for number, row in enumerate(table.to_pylist()):
+        yield Source(row, f"{path} row {number}", classes)
 
 
 def is_saved(path: Path) -> bool:
@@ -109,10 +115,16 @@ def _records(frame: pandas.DataFrame) -> list[dict[Any, Any]]:
 
 
 def _rows(table: Dataset, name: str) -> list[Source]:
-    return _sources(table.to_list(), name)
+    return _sources(table.to_list(), name, _classes(table.features))
 
 
-def _sources(rows: Sequence[Any], name: str) -> list[Source]:
+def _classes(features: Features) -> Classes:
+    """The names of the classes of each column that has such, alone or in lists."""
+    kinds = {column: getattr(feature, "feature", feature) for column, feature in features.items()}
+    return {column: tuple(kind.names) for column, kind in kinds.items() if hasattr(kind, "names")}
+
+
+def _sources(rows: Sequence[Any], name: str, classes: Classes | None = None) -> list[Source]:
     """Rows with their places; arrays, tuples and numpy's numbers become lists and Python's own.
 
     Raises:
@@ -125,7 +137,7 @@ def _sources(rows: Sequence[Any], name: str) -> list[Source]:
         where = f"{name} row {number}".lstrip()
         if not isinstance(row, Mapping):
             raise DataError(f"{where}: expected a dict with named fields, got {type(row).__name__}")
-        sources.append(Source({str(field): _plain(value) for field, value in row.items()}, where))
+        sources.append(Source({str(field): _plain(value) for field, value in row.items()}, where, classes or {}))
     return sources
 
 
