@@ -45,6 +45,7 @@ NOT_IN_MANIFEST = {
     "judge",
     "answers",
     "skip_bad_rows",
+    "shuffle_choices",
     "too_long",
     "device",
     "memory",

@@ -76,7 +76,8 @@ class DataConfig(Request):
     )
     include_path: str | None = Field(default=None, description="Folder with lm-eval task YAMLs for harness:TASK.")
     field: tuple[str, ...] = Field(
-        default=(), description="Rename a field of the file: --field answer=gold. Repeatable."
+        default=(),
+        description="Rename a field of the file: --field answer=gold. Repeatable; several times for choices in several columns.",
     )
     template: str | None = Field(
         default=None, min_length=1, description="Jinja2 template of the prompt over the row's fields."
@@ -86,6 +87,10 @@ class DataConfig(Request):
     answers: Literal["choice", "label", "index", "letter"] | None = Field(
         default=None,
         description="How the right choice is given: its text, the label the row gives it, its index from 0, or its letter; found out over all rows by default.",
+    )
+    shuffle_choices: bool = Field(
+        default=False,
+        description="Give the choices of each row an order of its own, where a file has the right one first.",
     )
     normalize: Literal["none", "tokens", "characters", "bytes"] | None = Field(
         default=None, description="What a choice's log-likelihood is divided by; characters by default."
@@ -139,14 +144,18 @@ class DataConfig(Request):
         bad = [pair for pair in self.field if not all(pair.partition("="))]
         if bad:
             raise UsageError(f"--field {bad[0]} is not of the form name=column, for instance answer=gold")
+        fields: dict[str, tuple[str, ...]] = {}
+        for name, _, column in (pair.partition("=") for pair in self.field):
+            fields[name] = (*fields.get(name, ()), column)
         said = {
             "kind": self.kind,
             "include_path": self.include_path,
-            "fields": dict(pair.split("=", 1) for pair in self.field),
+            "fields": {name: columns[0] if len(columns) == 1 else columns for name, columns in fields.items()},
             "template": self.template,
             "continuation": self.continuation,
             "labels": self.label,
             "answers": self.answers,
+            "shuffle_choices": self.shuffle_choices or None,
             "normalize": self.normalize,
             "skip_bad_rows": self.skip_bad_rows or None,
             "too_long": None if self.too_long == "refuse" else self.too_long,

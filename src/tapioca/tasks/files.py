@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tapioca.tasks.limit import Limit, build_some
 from tapioca.tasks.questions import check_kind, no_choice, question_of, reading_of, unlike_classes
 from tapioca.tasks.regress import prompt_example
 from tapioca.tasks.rows import Source, read_rows
+from tapioca.tasks.shuffle import always_first, shuffled
 from tapioca.tasks.sieve import Sieve
 from tapioca.tasks.spec import Kind, TaskSpec, make_spec, read_spec
 from tapioca.tasks.template import evaluate
@@ -78,14 +79,19 @@ def load_task(
     pairs = list(sieve.each(lambda item: (item[1], _renamed(item[1], spec.fields, item[0])), enumerate(raw)))
     if not pairs:
         sieve.check(len(raw))
-    rows = [row for _, row in pairs]
+    total = len(raw)
+    raw, rows = [row for row, _ in pairs], [row for _, row in pairs]
     order: Sequence[int] = range(len(rows))
     if limit and limit.examples < len(rows):
-        order = limit.order([row for row, _ in pairs], rows)
+        order = limit.order(raw, rows)
     kind, notes = _kind(path, spec, rows[0], headed=bool(encoder and encoder.labels))
     if spec.chat and kind not in CHATS:
         raise DataError(
             f"{path}: a chat is for questions ({', '.join(CHATS)}), this is a {kind} task; leave out --chat, or chat: true"
+        )
+    if spec.shuffle_choices and kind != "choice":
+        raise DataError(
+            f"{path}: this is a {kind} task; only written-out choices can be shuffled, leave out --shuffle-choices"
         )
     merged = encoder.merged if encoder else 0
     make: Make
@@ -99,7 +105,7 @@ def load_task(
     else:
         template = _template(spec, rows[0], path, ("text",) if kind == "classify" else tuple(PROMPTS))
         make, order, said = _ask(
-            kind, rows, order, spec.model_copy(update={"template": template}), encoder, sieve, path
+            kind, raw, rows, order, spec.model_copy(update={"template": template}), encoder, sieve, path
         )
         notes += said
     examples, available = build_some(make, order, sieve, limit)
@@ -107,14 +113,14 @@ def load_task(
         notes.append(
             f"{path.name}: in {encoder.merged - merged} answers a token reaches back into the prompt; start answers with a space"
         )
-    sieve.check(len(raw))
+    sieve.check(total)
     if kind in CHATS and not spec.chat and encoder:
         notes += encoder.unused_template(path.name)
     if spec.note:
         notes.append(f"{name}: {spec.note}")
     if sieve.skipped:
         counts = ", ".join(f"{count} {reason}" for reason, count in sieve.skipped.items())
-        notes.append(f"{path.name}: {sum(sieve.skipped.values())} of {len(raw)} rows skipped: {counts}")
+        notes.append(f"{path.name}: {sum(sieve.skipped.values())} of {total} rows skipped: {counts}")
     examples, equal = tell_apart(examples)
     if equal:
         notes.append(f"{path.name}: {equal} rows say the same as an earlier one; each is kept, in one group with it")
@@ -126,6 +132,7 @@ def load_task(
 
 def _ask(
     kind: Kind,
+    raw: Sequence[Source],
     rows: Sequence[Source],
     order: Sequence[int],
     spec: TaskSpec,
@@ -150,27 +157,42 @@ def _ask(
         question, right = questions[number], golds[number]
         if right is None:
             raise no_choice(question, kind, spec)
-        return [build_example(kind, rows[number], spec, encoder, question.choices, right)]
+        row, choices = rows[number], question.choices
+        if spec.shuffle_choices:
+            choices, right = shuffled(raw[number], choices, right)
+            row = Source({**row.fields, "choices": list(choices)}, row.where)
+        return [build_example(kind, row, spec, encoder, choices, right)]
 
     answer = f", answer {spec.continuation!r}" if kind == "choice" else ""
     about = (*unlike_classes(rows[0], kind, spec, encoder), *found.notes)
     notes = [f"{prompt}{answer}, the right one given {found.phrase}", *(f"{path.name}: {note}" for note in about)]
+    if kind == "choice" and not spec.shuffle_choices:
+        notes += [f"{path.name}: {note}" for note in always_first(list(questions.values()), found.golds)]
     return make, [number for number in order if number in questions], notes
 
 
-def _renamed(row: Source, names: dict[str, str], number: int) -> Source:
+def _renamed(row: Source, names: Mapping[str, str | tuple[str, ...]], number: int) -> Source:
     """Put fields, or what is computed from them and the row's number, under the names tasks expect."""
     found = dict(row.fields)
     for expected, said in names.items():
-        if said.startswith("{{"):
-            found[expected] = evaluate(said, {"row_number": number, **row.fields}, row.where)
-        elif said in row.fields:
-            found[expected] = row.fields[said]
+        if isinstance(said, str):
+            found[expected] = _value(row, said, number)
         else:
-            raise DataError(f"{row.where}: no field '{said}'; the row has: {', '.join(map(str, row.fields))}")
+            found[expected] = [_value(row, column, number) for column in said]
     kept = {name: classes for name, classes in row.classes.items() if name not in names}
-    renamed = {expected: row.classes[said] for expected, said in names.items() if said in row.classes}
+    renamed = {
+        expected: row.classes[said] for expected, said in names.items() if isinstance(said, str) and said in row.classes
+    }
     return Source(found, row.where, {**kept, **renamed})
+
+
+def _value(row: Source, said: str, number: int) -> Any:
+    """A field of a row, or what an expression over its fields gives."""
+    if said.startswith("{{"):
+        return evaluate(said, {"row_number": number, **row.fields}, row.where)
+    if said in row.fields:
+        return row.fields[said]
+    raise DataError(f"{row.where}: no field '{said}'; the row has: {', '.join(map(str, row.fields))}")
 
 
 def _kind(path: Path, spec: TaskSpec, first: Source, headed: bool) -> tuple[Kind, list[str]]:

@@ -26,6 +26,8 @@ def question_of(row: Source, kind: Kind, spec: TaskSpec, encoder: Encoder) -> Qu
     labels: tuple[str, ...] = ()
     if kind == "choice":
         choices, labels = _choices(row)
+        columns = spec.fields.get("choices", "")
+        labels = labels if isinstance(columns, str) else columns
     else:
         choices = labels_of(kind, spec, encoder)
     answer = row.fields[field]
@@ -71,7 +73,7 @@ def _spelling(classes: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
 def reading_of(kind: Kind, spec: TaskSpec) -> Reading:
     """How answers are to be read, as far as the user said."""
     field = "label" if kind == "classify" else "answer"
-    column = spec.fields.get(field, field)
+    column = str(spec.fields.get(field, field))
     return Reading(spec.answers, column.startswith("{{"), kind != "choice", field, column)
 
 

@@ -32,11 +32,15 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
 
     data: str | None = Field(default=None, description="Data file, relative to the YAML; or hub:ID.")
     kind: Kind | None = None
-    fields: dict[str, str] = Field(
-        default={}, description="Expected name -> name in the file, or {{ an expression over its fields }}."
+    fields: dict[str, str | tuple[str, ...]] = Field(
+        default={},
+        description="Expected name -> name in the file, or {{ an expression over its fields }}; a list of them where each choice has a column.",
     )
     template: str | None = None
     continuation: str = " {{ choice }}"
+    shuffle_choices: bool = Field(
+        default=False, description="Give the choices of each row an order of its own, by a hash of the row."
+    )
     labels: tuple[str, ...] = Field(default=(), description="Answers to choose from, where they are few.")
     answers: Way | None = Field(
         default=None, description="How the right choice is given: choice (its text), label, index (from 0) or letter."
@@ -79,6 +83,9 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
             raise ValueError("a system prompt needs chat: true, or --chat")
         if self.chat_template_kwargs and not self.chat:
             raise ValueError("options of the chat template need chat: true, or --chat")
+        several = [name for name, said in self.fields.items() if not isinstance(said, str) and name != "choices"]
+        if several:
+            raise ValueError(f"field {several[0]} is given several columns; only choices can have several")
         if self.match == "tale_letter" and not self.labels:
             raise ValueError("match: tale_letter needs labels, in capitals")
         if not all(self.stop):

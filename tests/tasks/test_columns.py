@@ -1,0 +1,94 @@
+"""Choices in several columns, and their order where the right one always stands first."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import word_tokenizer
+
+from tapioca.errors import DataError
+from tapioca.records import PruneConfig
+from tapioca.tasks.base import Task
+from tapioca.tasks.files import load_task
+from tapioca.tasks.limit import Limit
+from tapioca.tasks.text import Encoder
+
+WORDS = ["cat", "dog", "mat", "rug", "sat"]
+RIGHT, WRONG = "Correct Answer", [f"Incorrect Answer {number}" for number in (1, 2, 3)]
+GPQA = {"question": "Question", "choices": [RIGHT, *WRONG], "answer": RIGHT}
+
+
+def table(path: Path, header: list[str], rows: list[list[str]]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def gpqa(path: Path, reverse: bool = False) -> Path:
+    rows = [
+        [f"{WORDS[at % 5]} {WORDS[at // 5]}", *(f"{WORDS[(at + place) % 5]} {WORDS[place]}" for place in range(4))]
+        for at in range(20)
+    ]
+    return table(path, ["Question", RIGHT, *WRONG], rows[::-1] if reverse else rows)
+
+
+def load(path: Path, limit: Limit | None = None, **given: Any) -> Task:
+    return load_task(str(path), Encoder(word_tokenizer(), 128), {"kind": "choice", **given}, limit=limit)
+
+
+def shown(task: Task) -> dict[str, tuple[Any, ...]]:
+    return {example.text: (example.choices, example.gold) for example in task.examples}
+
+
+def test_choices_in_columns_whose_names_hold_spaces(tmp_path: Path) -> None:
+    task = load(gpqa(tmp_path / "gpqa.csv"), fields=GPQA)
+    assert shown(task)["Question: cat cat\nAnswer:"] == (("cat cat", "dog dog", "mat mat", "rug rug"), 0)
+    assert task.notes[-1] == (
+        "gpqa.csv: the first choice is right in all 20 rows; --shuffle-choices gives each row an order of its own"
+    )
+
+
+def test_shuffled_choices_depend_on_the_row_alone(tmp_path: Path) -> None:
+    plain = shown(load(gpqa(tmp_path / "a.csv"), fields=GPQA))
+    task = load(gpqa(tmp_path / "a.csv"), fields=GPQA, shuffle_choices=True)
+    again = load(gpqa(tmp_path / "b.csv", reverse=True), fields=GPQA, shuffle_choices=True)
+    some = load(gpqa(tmp_path / "a.csv"), Limit(8, 3), fields=GPQA, shuffle_choices=True)
+    assert shown(task) == shown(again)
+    assert shown(some).items() <= shown(task).items()
+    assert {example.gold for example in task.examples} == {0, 1, 2, 3}
+    for text, (choices, gold) in shown(task).items():
+        assert choices[gold] == plain[text][0][0]
+        assert sorted(choices) == sorted(plain[text][0])
+    assert not any("the first choice is right" in note for note in task.notes)
+
+
+@pytest.mark.parametrize("columns", [["A", "B", "C"], ["C", "A", "B"]])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_letter_that_names_a_column(columns: list[str], shuffle: bool, tmp_path: Path) -> None:
+    rows = [["the cat", "cat", "dog", "mat", "B"], ["the dog", "rug", "sat", "dog", "C"]]
+    path = table(tmp_path / "t.csv", ["question", "A", "B", "C", "answer"], rows)
+    task = load(path, fields={"choices": columns}, shuffle_choices=shuffle)
+    assert [example.choices[example.gold or 0] for example in task.examples] == ["dog", "dog"]
+
+
+def test_columns_on_the_command_line() -> None:
+    config = PruneConfig(model="m", task="t", field=("choices=Correct Answer", "choices=Other", "answer=x=y"))
+    assert config.task_options()["fields"] == {"choices": ("Correct Answer", "Other"), "answer": "x=y"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"fields": {**GPQA, "choices": [RIGHT, "Wrong"]}}, r"gpqa\.csv:2: no field 'Wrong'; the row has: Question, "),
+        ({"fields": {**GPQA, "answer": [RIGHT, RIGHT]}}, "field answer is given several columns; only choices can"),
+        ({"fields": {**GPQA, "choices": [RIGHT]}}, "field 'choices' must be a list of at least two texts"),
+        ({"fields": {**GPQA, "choices": [RIGHT, RIGHT]}}, "two choices are the same; they must differ"),
+        ({"fields": GPQA, "kind": "generate", "shuffle_choices": True}, "this is a generate task; only written-out choices"),
+    ],
+)  # fmt: skip
+def test_columns_that_cannot_be_choices(given: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        load(gpqa(tmp_path / "gpqa.csv"), **given)
