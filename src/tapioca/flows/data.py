@@ -17,6 +17,7 @@ from tapioca.tasks.chat import Clock
 from tapioca.tasks.files import load_task
 from tapioca.tasks.limit import Limit
 from tapioca.tasks.rows import Source
+from tapioca.tasks.shots import deal_shots, part_of
 from tapioca.tasks.split import check_size, limited, refuse_leak, refuse_same, search_groups, split
 from tapioca.tasks.text import Encoder
 
@@ -90,8 +91,11 @@ def read_tasks(config: DataConfig, loaded: Loaded, live: dict[str, Task], clock:
     return {role: limited(task, config.limit, config.seed) for role, task in found.items()}
 
 
-def split_tasks(config: DataConfig, whole: dict[str, Task]) -> tuple[dict[Data, Task], dict[Data, Task]]:
-    """Search and test splits by data set; groups shared by data sets land on one side.
+def split_tasks(
+    config: DataConfig, whole: dict[str, Task]
+) -> tuple[dict[str, Task], dict[Data, Task], dict[Data, Task]]:
+    """The data sets with worked examples in their prompts where some are asked for, and their search and test splits;
+    groups shared by data sets land on one side.
 
     Raises:
         DataError: ID and OOD data are the same, a split is too small, or a test split holds what the search sees.
@@ -113,4 +117,17 @@ def split_tasks(config: DataConfig, whole: dict[str, Task]) -> tuple[dict[Data, 
             search[data], test[data] = split(whole[data], groups)
     for task in test.values():
         refuse_leak(search["ood"], task)
-    return search, test
+    return _with_shots(config, whole, search, test)
+
+
+def _with_shots(
+    config: DataConfig, whole: dict[str, Task], search: dict[Data, Task], test: dict[Data, Task]
+) -> tuple[dict[str, Task], dict[Data, Task], dict[Data, Task]]:
+    """The same with worked examples; those of a --test file are those of the search."""
+    shown = {role: search["id" if role == "id" else "ood"] for role in whole}
+    dealt = deal_shots(whole, shown, list(test.values()), config.seed)
+    homes: dict[Data, str] = {"ood": "ood", "id": "id"}
+    search = {data: part_of(dealt[homes[data]], part) for data, part in search.items()}
+    if "test" in whole:
+        homes["ood"] = "test"
+    return dealt, search, {data: part_of(dealt[homes[data]], part) for data, part in test.items()}

@@ -147,7 +147,7 @@ def gather(
     manifest = _manifest(config, loaded)
     clock = Clock(chat_date(config, manifest))
     whole = read_tasks(config, loaded, tasks or {}, clock)
-    search, test = split_tasks(config, whole)
+    whole, search, test = split_tasks(config, whole)
     idle = idle_gpu(config.device) if device_of(loaded.model).type == "cpu" else ""
     notes = _notes(whole, layers.path, len(layers), idle)
     manifest["data"] = {role: task.digest for role, task in whole.items()}

@@ -18,6 +18,21 @@ from tapioca.records import Answer, Example, Metric, Row, TextPair
 from tapioca.tasks.opening import shared_opening
 
 
+class Shots(ABC):
+    """Worked examples before the prompts of a task, chosen once it is known which rows are held out."""
+
+    @abstractmethod
+    def deal(self, task: Task, search: Task, held_out: Sequence[Task], seed: int) -> Task:
+        """The task with worked examples in its prompts; ids, groups and contents stay those of the questions alone.
+
+        Args:
+            task: the whole data set; examples may leave it to be shown.
+            search: the data the search may see, of which examples may be shown.
+            held_out: the data nothing of which may be shown.
+            seed: of what is chosen.
+        """
+
+
 @dataclass(frozen=True, eq=False)
 class Task(ABC):
     """A set of examples of one kind.
@@ -32,6 +47,7 @@ class Task(ABC):
         skipped: how many rows of the file were left out, by reason.
         available: examples of the whole data set, of which a limit or a split may have taken some; where only a part of a
             file was read, as many as that part suggests.
+        shots: chooses worked examples for the prompts, where there are to be some.
     """
 
     name: str
@@ -41,6 +57,7 @@ class Task(ABC):
     opening: int = -1
     skipped: Mapping[str, int] = field(default_factory=dict)
     available: int = -1
+    shots: Shots | None = None
 
     classifies: ClassVar[bool] = False
     """Whether the outputs read are those of a classification head, one set for a whole text."""

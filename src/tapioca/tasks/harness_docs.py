@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from contextlib import redirect_stderr
-from functools import lru_cache
-from io import StringIO
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,11 +18,16 @@ from tapioca.tasks.generate import ANSWER_LOSS
 from tapioca.tasks.harness import Harness, HarnessText
 from tapioca.tasks.harness_chat import SYSTEM, YES, chat_arguments
 from tapioca.tasks.harness_errors import explain_failure, missing_split
+from tapioca.tasks.harness_shots import (
+    HarnessShots,
+    example_id,
+    fixed_questions,
+    question_of,
+    requests_of,
+    shot_splits,
+)
 from tapioca.tasks.spec import THINK_END, options_of
 from tapioca.tasks.text import Encoder
-
-FEWSHOT_SEED = 1234
-"""The seed lm-eval draws few-shot examples with."""
 
 MAX_NEW_TOKENS = 256
 """Tokens lm-eval lets a model write where the task does not say."""
@@ -64,33 +67,78 @@ def load_harness(name: str, encoder: Encoder | None, given: dict[str, Any]) -> T
     if len(kinds) > 1:
         raise DataError(f"{name}: the tasks of this group are of several kinds ({', '.join(sorted(kinds))}); name one")
     measure, metric = _metric(tasks[0], options["metric"], likelihood)
-    examples: list[Example] = []
-    requests: dict[str, list[Any]] = {}
-    owner: dict[str, Any] = {}
+    splits: dict[Any, tuple[str, ...]] = {}
     for task in tasks:
-        for doc_id, asked in _requests(task, options, chat, name).items():
-            example = _example(task, f"{task.task_name}/{doc_id}", asked, measure, encoder)
-            examples.append(example)
-            requests[example.id], owner[example.id] = asked, task
-    check_unique(name, examples)
+        splits[task] = shot_splits(task, asked := _split(task, options["split"], name))
+        task.config.test_split = asked  # what lm-eval evaluates on
+    notes = (
+        f"{task_name}: lm-eval's {tasks[0].config.test_split} split, metric {measure}",
+        *(encoder.unused_template(task_name) if not chat and kinds != {"loglikelihood_rolling"} else ()),
+    )
+    shots = HarnessShots(
+        counts={task: _count(task, options["shots"], name) for task in tasks},
+        splits=splits,
+        own={task: task.sampler for task in tasks},
+        chat=chat,
+        example=partial(_example, measure=measure, encoder=encoder),
+        notes=notes,
+    )
     said: dict[str, Any] = {
         "name": name,
-        "examples": tuple(examples),
         "metric": metric,
-        "notes": (
-            f"{task_name}: lm-eval's {tasks[0].config.test_split} split, metric {measure}",
-            *(encoder.unused_template(task_name) if not chat and kinds != {"loglikelihood_rolling"} else ()),
-        ),
-        "requests": requests,
-        "tasks": owner,
         "measure": "" if likelihood else measure,
         "pipeline": _pipeline(tasks[0], options["filter"]),
+        **_documents(name, shots),
     }
     if kinds == {"generate_until"}:
         stop, budget = _writing(tasks[0], encoder)
         end = options["think_end_token"] or THINK_END
-        return HarnessText(**said, tokenizer=encoder.tokenizer, stop=stop, max_new_tokens=budget, think_end_token=end)
-    return Harness(**said)
+        said |= {"tokenizer": encoder.tokenizer, "stop": stop, "max_new_tokens": budget, "think_end_token": end}
+    bare = (HarnessText if kinds == {"generate_until"} else Harness)(**said)
+    return bare.shots.show(bare) if isinstance(bare.shots, HarnessShots) else bare
+
+
+def _documents(name: str, shots: HarnessShots) -> dict[str, Any]:
+    """The examples of a task without worked ones, and all that belongs to them; a document that the task itself gives as
+    a worked example is not asked."""
+    examples: list[Example] = []
+    requests: dict[str, list[Any]] = {}
+    owner: dict[str, Any] = {}
+    shown = 0
+    for task, count in shots.counts.items():
+        fixed = fixed_questions(task) if count and not shots.splits[task] else set()
+        for number, asked in requests_of(task, 0, shots.chat).items():
+            if fixed and question_of(task, asked[0].doc) in fixed:
+                shown += 1
+                continue
+            id = example_id(task, number)
+            examples.append(shots.example(task, id, asked))
+            requests[id], owner[id] = asked, task
+    check_unique(name, examples)
+    if shown:
+        note = f"{name}: {shown} documents are not asked, since the task gives their answers in its prompts"
+        shots = replace(shots, notes=(*shots.notes, note))
+    some = shots if any(shots.counts.values()) else None
+    return {
+        "examples": tuple(examples),
+        "requests": requests,
+        "tasks": owner,
+        "notes": shots.notes,
+        "shots": some,
+    }
+
+
+def _count(task: Any, asked: str, name: str) -> int:
+    """How many worked examples a prompt shows: as asked, else as the task says.
+
+    Raises:
+        DataError: that is no number.
+    """
+    if task.OUTPUT_TYPE == "loglikelihood_rolling":
+        return 0
+    if asked and not asked.isdecimal():
+        raise DataError(f"{name}: shots={asked} is no number of worked examples; expected 0, 1, 2, ...")
+    return int(asked or task.config.num_fewshot or 0)
 
 
 def _writing(task: Any, encoder: Encoder) -> tuple[tuple[str, ...], int]:
@@ -133,20 +181,6 @@ def _manager(include_path: str | None, defaults: bool) -> Any:
     except ImportError as error:
         raise DataError("harness: tasks need lm-eval; install it with pip install 'tapioca-prune[harness]'") from error
     return TaskManager(include_path=include_path, include_defaults=defaults)
-
-
-def _requests(task: Any, options: dict[str, str], chat: dict[str, Any], name: str) -> dict[int, list[Any]]:
-    """lm-eval's own requests by document number, in order."""
-    task.config.test_split = _split(task, options["split"], name)  # what lm-eval evaluates on
-    if options["shots"]:
-        task.set_config("num_fewshot", int(options["shots"]))
-    task.set_fewshot_seed(seed=FEWSHOT_SEED)
-    with redirect_stderr(StringIO()):  # its own progress bar
-        task.build_all_requests(**chat)
-    found: dict[int, list[Any]] = defaultdict(list)
-    for request in task.instances:
-        found[request.doc_id].append(request)
-    return dict(sorted(found.items()))
 
 
 def _split(task: Any, asked: str, name: str) -> str:

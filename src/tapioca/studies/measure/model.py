@@ -29,6 +29,7 @@ from tapioca.search.population import MOST_LAYERS, every_plan
 from tapioca.studies.analyse.log_ratios import Plans
 from tapioca.studies.spec import StudyFile
 from tapioca.tasks.base import Task
+from tapioca.tasks.shots import deal_shots, part_of
 from tapioca.tasks.split import limited, search_groups, split
 
 LAB = "lab:"
@@ -66,7 +67,10 @@ class Bench:
         whole = {at: limited(self._read(name, size), size, self.study.seed) for at, name in self.names.items()}
         share = self.study.search / size
         groups = search_groups([task.examples for task in whole.values()], share, self.study.seed)
-        return {at: split(task, groups) for at, task in whole.items()}
+        parts = {at: split(task, groups) for at, task in whole.items()}
+        searched = {at: search for at, (search, _) in parts.items()}
+        dealt = deal_shots(whole, searched, [test for _, test in parts.values()], self.study.seed)
+        return {at: (part_of(dealt[at], search), part_of(dealt[at], test)) for at, (search, test) in parts.items()}
 
     @cached_property
     def space(self) -> Space:

@@ -1,0 +1,34 @@
+"""Worked examples in the prompts of all data sets of a run, once it is known what is held out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from tapioca.tasks.base import Task
+
+Key = TypeVar("Key")
+
+
+def deal_shots(
+    whole: Mapping[Key, Task], search: Mapping[Key, Task], held_out: Sequence[Task], seed: int
+) -> dict[Key, Task]:
+    """Data sets with worked examples in their prompts, where some are asked for.
+
+    Args:
+        whole: the data sets.
+        search: what the search may see, from which examples may be shown in the prompts of each data set.
+        held_out: what must be shown in none.
+        seed: of what is chosen.
+    """
+    return {
+        key: task.shots.deal(task, search[key], held_out, seed) if task.shots else task for key, task in whole.items()
+    }
+
+
+def part_of(whole: Task, part: Task) -> Task:
+    """The examples of a part as they stand in the whole now; the part itself where nothing was dealt."""
+    if not whole.shots:
+        return part
+    ids = {example.id for example in part.examples}
+    return whole.only(example for example in whole.examples if example.id in ids)
