@@ -124,11 +124,16 @@ def test_a_wrong_revision_of_a_model(client: Client) -> None:
     )
 
 
-def test_weights_that_break_off(client: Client) -> None:
-    done = client.run("prune", name_of("torn for good"), "--task", "hub:own/data")
-    assert done.code == 2
-    assert f"the connection broke while the model 'own/torn-for-good' {BROKEN}" in done.err
-    assert done.err.endswith("run the same again, it goes on where it stopped\n")
+def test_weights_that_break_off(client: Client, hub: Hub) -> None:
+    sent = []
+    for _ in range(2):
+        done = client.run("prune", name_of("torn for good"), "--task", "hub:own/data")
+        assert done.code == 2
+        assert f"the connection broke while the model 'own/torn-for-good' {BROKEN}" in done.err
+        assert done.err.endswith("run the same again: files that came whole are kept\n")
+        files = {Path(path).name: count for path, count in hub.sent.items() if "own/torn-for-good/" in path}
+        sent.append((files["config.json"], files["model.safetensors"]))
+    assert sent[1] == (sent[0][0], 2 * sent[0][1])  # of a file that broke off nothing is kept
 
 
 def test_what_comes_after_all_is_used(client: Client, tmp_path: Path) -> None:

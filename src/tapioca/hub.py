@@ -87,7 +87,7 @@ def _explain_transport(cause: BaseException, kind: Kind, name: str) -> str | Non
     if isinstance(cause, TRANSPORT) and type(cause).__name__ in REACHING:
         return f"cannot reach the hub at {constants.ENDPOINT} for the {kind} '{name}' ({what}); check the connection, and HF_ENDPOINT if you set it"
     if (isinstance(cause, TRANSPORT) and not isinstance(cause, HfHubHTTPError)) or "Consistency check failed" in what:
-        return f"the connection broke while the {kind} '{name}' was fetched ({what}); run the same again, it goes on where it stopped"
+        return f"the connection broke while the {kind} '{name}' was fetched ({what}); run the same again: files that came whole are kept"
     return None
 
 

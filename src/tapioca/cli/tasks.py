@@ -56,7 +56,7 @@ def _list(console: Console, start: str) -> None:
     if start:
         return
     console.print(
-        "\nand data files (.jsonl, .csv, .parquet), task .yaml files, hub:ID, harness:TASK, lab:SHIFT=STRENGTH, held-out:MODEL"
+        "\nand data files (.jsonl, .json, .csv, .tsv, .parquet) or folders of them, task .yaml files, hub:ID, harness:TASK, lab:SHIFT=STRENGTH, held-out:MODEL"
     )
 
 

@@ -61,7 +61,8 @@ class DataConfig(Request):
     model: str = Field(min_length=1, description="Model: a folder, or a hub id.")
     task: str = Field(
         min_length=1,
-        description="OOD data, what the model is asked now: a .jsonl, .csv or task .yaml file, harness:TASK, or lab:SHIFT=STRENGTH.",
+        description="OOD data, what the model is asked now: a data file (.jsonl, .json, .csv, .tsv, .parquet), a folder or "
+        "pattern of them, a task .yaml, a ready task's name, hub:ID, harness:TASK, or lab:SHIFT=STRENGTH.",
     )
     reference: str | None = Field(default=None, description="ID data, of the same form: what the model is adapted to.")
     test: str | None = Field(default=None, description="OOD test data; by default half of the task is held out.")
