@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tapioca.evaluate import evaluate
 from tapioca.models.tiny import tiny
 from tapioca.observe import states
 
+ROOT = Path(__file__).parents[1]
 FORMS = {"a list": list, "a frame": pd.DataFrame, "a data set": Dataset.from_list}
 
 
@@ -30,15 +32,20 @@ def test_the_same_digest_as_from_a_file(tmp_path: Path, form: str) -> None:
     assert in_memory.notes[0] == "rows: read as a choice task, by its fields answer, choices, context"
 
 
-def test_states_and_scores_of_prompts_in_three_lines(model_folder: Path) -> None:
-    prompts = ["the cat sat", "a big dog ran", "it was red"]
+def test_the_three_lines_of_the_readme(model_folder: Path) -> None:
+    (code,) = re.findall(r"```py\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     model, tokenizer = tapioca.load(model_folder)
-    task = tapioca.read_task([{"text": prompt} for prompt in prompts], model, tokenizer)
-    hidden = states(model, tapioca.Plan.full(4), task.examples)
-    scores = evaluate(model, task, [tapioca.Plan.full(4), tapioca.Plan.drop(4, [2])])
-    assert hidden.shape == (4, 3, model.config.hidden_size)
-    assert scores.values.shape == (2, 3)
-    assert np.isfinite(scores.values).all()
+    names: dict[str, Any] = {
+        "tapioca": tapioca, "model": model, "tokenizer": tokenizer, "plan": tapioca.Plan.drop(4, [2]),
+        "prompts": ["the cat sat", "a big dog ran", "it was red"],
+    }
+    exec(code, names)
+    assert names["hidden"].shape == (3, 3, model.config.hidden_size)
+    assert names["scores"].values.shape == (1, 3)
+    assert np.isfinite(names["hidden"]).all()
+    assert np.isfinite(names["scores"].values).all()
+    np.testing.assert_array_equal(names["hidden"], states(model, names["plan"], names["task"].examples))
+    np.testing.assert_array_equal(names["scores"].values, evaluate(model, names["task"], [names["plan"]]).values)
 
 
 def test_a_task_is_read_for_a_folder_without_its_weights(model_folder: Path) -> None:
