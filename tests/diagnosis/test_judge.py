@@ -125,7 +125,7 @@ def test_the_four_verdicts(judge: Judge) -> None:
     far = say(judge, {**usual, "norm_slope": 99.0, "rank_shift": -99.0})
     assert far.verdict == "cannot tell without labels"
     assert set(far.outside) == {"norm_slope", "rank_shift"}
-    assert "norm_slope is 99, outside the -" in far.reason
+    assert "norm_slope is +99.000, outside the −" in far.reason
     assert far.reason.endswith("the judge has seen, and 1 more")
     with pytest.raises(DataError, match="asks for the evidence 'rank_shift', which is not measured"):
         say(judge, {name: value for name, value in usual.items() if name != "rank_shift"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,14 @@ def test_tokens_are_text_with_visible_spaces(shared: Path) -> None:
     assert shown[:4] == ["Once", "␣upon", "\\n", "␣a"]
     assert "Ġ" not in "".join(shown)
     assert [token_text(LOADED.tokenizer, 1), token_text(LOADED.tokenizer, 3)] == ["1:␣<s>", "3:␣the"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "line"), [(3, "; right answer: b, one of the head's 3 labels"), (0, "; right answer: 2.5")]
+)
+def test_a_classification_head_scores_nothing_behind_the_text(labels: int, line: str, tmp_path: Path) -> None:
+    found = look(alone(40), tmp_path, score="likelihood")
+    headed = replace(found, head_labels=labels, scored=("b",) if labels else ("2.5",))
+    assert line in screen(headed)
+    assert "‖" not in screen(headed)
+    assert "scored behind ‖" in screen(found)

@@ -100,3 +100,11 @@ def test_a_dose_takes_the_place_of_every_drop() -> None:
     assert plan.dose(1.0) == Plan.full(6)
     assert plan.dose(0.5) == Plan(n_layers=6, layers={1: 0.5, 2: 0.5}, mlp={4: 0.5})
     assert Plan.scale(6, {1: 0.0, 3: 2.0}).dose(1.0) == Plan.scale(6, {3: 2.0})  # scales stay
+
+
+def test_a_text_that_is_no_plan_is_told_once_with_an_example() -> None:
+    with pytest.raises(UsageError) as caught:
+        Plan.from_json('{"drop": [2]}')
+    message = str(caught.value)
+    assert message == 'not a plan: n_layers: Field required; expected such as {"n_layers":6,"layers":{"2":0.0}}'
+    assert Plan.from_json(message.partition("such as ")[2]) == Plan.drop(6, [2])

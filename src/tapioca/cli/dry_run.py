@@ -32,14 +32,24 @@ def show_preview(found: Preview, console: Console) -> None:
                 "          [yellow]not above chance: accuracy cannot guide a search; use --score likelihood[/]",
             )
     _print(console, f"prompt    {escape(_by_ends(found.prompt))}")
-    read, scored = words.by_ends(found.read), words.by_ends(found.scored)
-    _print(console, f"tokens    {escape(read)} [bold]‖ {escape(scored)}[/]")
-    _print(console, f"          {len(found.read)} tokens of prompt, {len(found.scored)} scored behind ‖")
+    _show_tokens(found, console)
     for written in found.written:
         right = f" (right: {escape(_by_ends(written.gold))})" if written.gold else ""
         _print(console, f"writes    {escape(_by_ends(written.text))}{right}")
     _show_cost(found, console)
     _print(console, "nothing of this is kept; without --dry-run the run begins")
+
+
+def _show_tokens(found: Preview, console: Console) -> None:
+    """Print the first row as the model reads it, and what its outputs are compared with."""
+    read, scored = words.by_ends(found.read), words.by_ends(found.scored)
+    if found.head_labels is None:
+        _print(console, f"tokens    {escape(read)} [bold]‖ {escape(scored)}[/]")
+        _print(console, f"          {len(found.read)} tokens of prompt, {len(found.scored)} scored behind ‖")
+        return
+    _print(console, f"tokens    {escape(read)}")
+    what = f", one of the head's {found.head_labels} labels" if found.head_labels else ""
+    _print(console, f"          {len(found.read)} tokens of text; right answer: {escape(scored)}{what}")
 
 
 def _show_cost(found: Preview, console: Console) -> None:

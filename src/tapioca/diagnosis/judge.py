@@ -65,7 +65,8 @@ def verdict(weights: Weights, gate: tuple[str, ...], threshold: float, evidence:
     if outside:
         name, (low, high) = next(iter(outside.items()))
         more = f", and {len(outside) - 1} more" if len(outside) > 1 else ""
-        reason = f"{name} is {evidence[name]:.3g}, outside the {low:.3g} to {high:.3g} the judge has seen{more}"
+        told = [f"{number:+.3f}".replace("-", "−") for number in (evidence[name], low, high)]
+        reason = f"{name} is {told[0]}, outside the {told[1]} to {told[2]} the judge has seen{more}"
     elif probability < threshold:
         reason = f"{likelier} is likelier, but its probability, {probability:.2f}, is below {threshold:g}"
     else:

@@ -50,6 +50,7 @@ class Preview:
         sampled: how many search examples of each data set were scored for it.
         prompt: the first example's prompt as text.
         read, scored: the first row, one text per token: what comes first, and what the outputs are compared with.
+        head_labels: labels of the model's classification head, 0 where it gives a number; None where it has no head.
         written: what the model writes after the first prompts, where it writes.
         criterion: what would choose the plans.
         work: what the run would go through, and how long it would take.
@@ -64,6 +65,7 @@ class Preview:
     prompt: str
     read: tuple[str, ...]
     scored: tuple[str, ...]
+    head_labels: int | None
     written: tuple[Written, ...]
     criterion: str
     work: Workload
@@ -116,6 +118,7 @@ def preview(
         prompt=first.text,
         read=read,
         scored=scored,
+        head_labels=len(first.choices) if job.search["ood"].classifies else None,
         written=_written(job),
         criterion=config.criterion,
         work=work,

@@ -35,6 +35,10 @@ Scales = Annotated[
 ]
 
 
+EXAMPLE = '{"n_layers":6,"layers":{"2":0.0}}'
+"""A plan that drops one layer of six, as JSON."""
+
+
 class Plan(BaseModel, frozen=True, extra="forbid"):
     """How much of each residual update a model keeps; frozen, hashable, and stable as JSON.
 
@@ -181,7 +185,9 @@ def _reason(error: ValidationError) -> str:
     """Why something is no plan, in one line."""
     first = error.errors()[0]
     where = f"{'.'.join(map(str, first['loc']))}: " if first["type"] != "value_error" and first["loc"] else ""
-    return f"not a plan: {where}{first['msg'].removeprefix('Value error, ')}"
+    reason = first["msg"].removeprefix("Value error, ").removeprefix("not a plan: ")
+    example = f"; expected such as {EXAMPLE}" if "Field required" in reason else ""
+    return f"not a plan: {where}{reason}{example if example not in reason else ''}"
 
 
 def ranges(layers: Iterable[int]) -> str:

@@ -12,9 +12,8 @@ from tapioca.report.figures import series
 LEVEL = 0.05
 NAMES: dict[Kind, str] = {"norm": "norm", "distance": "pairwise distance"}
 KINDS = tuple(NAMES)
-WAYS = (
-    "the two ways differ: growth inside a layer is one thing, what dropping it takes from the layers after it another"
-)
+DIFFER = "the two ways differ"
+WAYS = "where the two ways differ, growth inside a layer is one thing, what dropping it takes from the layers after it another"
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,18 @@ def reading(info: ProfileInfo) -> list[str]:
     for kind in KINDS:
         lines.append(f"{_judged(info.tested(kind))}{_carried(kind, info)}")
         lines += [_moved(info, kind)] if info.realigned else []
+    if any(DIFFER in line for line in lines):
+        lines.append(WAYS)
     return lines
+
+
+def legend(info: ProfileInfo) -> str:
+    """Which way is good, and what the null is."""
+    line = (
+        "log ratio and deviation: 0 is as on ID data; null: two ID samples deviate less in 95 % of cases; excess: above 0 "
+        "is more than the mean of the null; along the stream, by removal: above 0 the layer adds to the OOD deviation"
+    )
+    return f"{line}; realignment: above 0 moves towards ID data" if info.realigned else line
 
 
 def carriers(shares: tuple[Estimate | None, ...]) -> tuple[int, ...]:
@@ -172,7 +182,7 @@ def _ways(along: tuple[int, ...], removal: tuple[int, ...]) -> str:
     if along == removal:
         return f"; {_named(along)} most of it, along the stream as by removal" if along else f"; {_named(along)} it"
     ways = [f"{_named(found)} {'most of ' if found else ''}it" for found in (along, removal)]
-    return f"; along the stream {ways[0]}, by removal {ways[1]}: {WAYS}"
+    return f"; along the stream {ways[0]}, by removal {ways[1]}: {DIFFER}"
 
 
 def _moved(info: ProfileInfo, kind: Kind) -> str:

@@ -54,8 +54,9 @@ def show_profile(info: ProfileInfo, console: Console) -> None:
         console.print()
     for line in geometry.reading(info):
         console.print(f"· {escape(line)}.", highlight=False, soft_wrap=True)
+    console.print(f"\n{geometry.legend(info)}", style="dim", highlight=False, soft_wrap=True)
     console.print(
-        f"\n{info.n} examples each of OOD, ID and the ID reference, none seen by a search with the same data and seed; "
+        f"{info.n} examples each of OOD, ID and the ID reference, none seen by a search with the same data and seed; "
         "layers are numbered from 0, 'in' is before the first",
         style="dim",
         highlight=False,
