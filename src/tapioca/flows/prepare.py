@@ -50,6 +50,7 @@ NOT_IN_MANIFEST = {
     "device",
     "memory",
     "trust_remote_code",
+    "trust_task_code",
     "adapter",
     "chat",
     "system",

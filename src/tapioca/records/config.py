@@ -132,6 +132,9 @@ class DataConfig(Request):
     dtype: str = Field(default="auto", description="Torch dtype; auto keeps the checkpoint's.")
     revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
     trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")
+    trust_task_code: bool = Field(
+        default=False, description="Run the scoring function that a task names (score_function)."
+    )
     adapter: Path | None = Field(
         default=None, description="Folder with a LoRA adapter (peft), merged into the model's weights first."
     )
@@ -160,6 +163,7 @@ class DataConfig(Request):
             "normalize": self.normalize,
             "skip_bad_rows": self.skip_bad_rows or None,
             "too_long": None if self.too_long == "refuse" else self.too_long,
+            "trust_task_code": self.trust_task_code or None,
             "chat": self.chat or None,
             "system": self.system,
             "chat_template_kwargs": chat_template_kwargs(self.chat_option),

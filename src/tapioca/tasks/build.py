@@ -11,27 +11,29 @@ from tapioca.records import Example, Row
 from tapioca.tasks.base import Task, field_or, rows_digest
 from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, Choice, Label
 from tapioca.tasks.classify import Classify, Rate, classify_example
-from tapioca.tasks.generate import ANSWER_LOSS, EXACT_MATCH, Generate, generate_example
+from tapioca.tasks.generate import ANSWER_LOSS, Generate, generate_example, written_metric
 from tapioca.tasks.gold import Golds
 from tapioca.tasks.perplexity import Perplexity, windows
 from tapioca.tasks.prompt import encode_pairs
 from tapioca.tasks.regress import Regression
 from tapioca.tasks.rows import Source
+from tapioca.tasks.score_function import ScoreFunction
 from tapioca.tasks.sieve import BLANK
 from tapioca.tasks.spec import Kind, TaskSpec
 from tapioca.tasks.template import render
 from tapioca.tasks.text import Encoder
 
 
-def task_class(kind: Kind, spec: TaskSpec, encoder: Encoder | None) -> Any:
+def task_class(kind: Kind, spec: TaskSpec, encoder: Encoder | None, score_function: ScoreFunction | None = None) -> Any:
     """The constructor of a kind of task, with the metric and the rules the user chose."""
     likely = spec.score == "likelihood"
     if kind == "generate" and encoder:
         return partial(
             Generate,
-            metric=ANSWER_LOSS if likely else EXACT_MATCH,
+            metric=ANSWER_LOSS if likely else written_metric(score_function),
             tokenizer=encoder.tokenizer,
             marking=spec.marking,
+            score_function=score_function,
             stop=spec.stop,
             max_new_tokens=spec.max_new_tokens,
             think_end_token=spec.think_end_token,

@@ -17,6 +17,7 @@ from tapioca.tasks.limit import Limit, build_some
 from tapioca.tasks.questions import check_kind, no_choice, question_of, reading_of, unlike_classes
 from tapioca.tasks.regress import prompt_example
 from tapioca.tasks.rows import Source, read_rows
+from tapioca.tasks.score_function import ScoreFunction, load_score_function
 from tapioca.tasks.shuffle import always_first, shuffled
 from tapioca.tasks.sieve import Sieve
 from tapioca.tasks.spec import Kind, TaskSpec, make_spec, read_spec
@@ -108,7 +109,15 @@ def load_task(
             kind, raw, rows, order, spec.model_copy(update={"template": template}), encoder, sieve, path
         )
         notes += said
-    examples, available = build_some(make, order, sieve, limit)
+    function = _score_function(spec, kind, path)
+    origins: dict[int, Source] = {}
+
+    def make_known(number: int) -> list[Example]:
+        made = make(number)
+        origins.update((id(example), rows[number]) for example in made)
+        return made
+
+    examples, available = build_some(make_known if function else make, order, sieve, limit)
     if encoder and encoder.merged > merged:
         notes.append(
             f"{path.name}: in {encoder.merged - merged} answers a token reaches back into the prompt; start answers with a space"
@@ -121,12 +130,17 @@ def load_task(
     if sieve.skipped:
         counts = ", ".join(f"{count} {reason}" for reason, count in sieve.skipped.items())
         notes.append(f"{path.name}: {sum(sieve.skipped.values())} of {total} rows skipped: {counts}")
+    sources = [origins[id(example)] for example in examples] if function else []
     examples, equal = tell_apart(examples)
     if equal:
         notes.append(f"{path.name}: {equal} rows say the same as an earlier one; each is kept, in one group with it")
     check_unique(str(path), examples)
-    return task_class(kind, spec, encoder)(
-        name=name, examples=tuple(examples), notes=tuple(notes), skipped=sieve.skipped, available=available
+    scored: dict[str, Any] = {}
+    if function:
+        notes.append(f"{path.name}: texts are scored by {function.name}, whose code runs")
+        scored["sources"] = {example.id: source for example, source in zip(examples, sources, strict=True)}
+    return task_class(kind, spec, encoder, function)(
+        **scored, name=name, examples=tuple(examples), notes=tuple(notes), skipped=sieve.skipped, available=available
     )
 
 
@@ -169,6 +183,19 @@ def _ask(
     if kind == "choice" and not spec.shuffle_choices:
         notes += [f"{path.name}: {note}" for note in always_first(list(questions.values()), found.golds)]
     return make, [number for number in order if number in questions], notes
+
+
+def _score_function(spec: TaskSpec, kind: Kind, path: Path) -> ScoreFunction | None:
+    """The user's own scoring function, where the file names one.
+
+    Raises:
+        DataError: nothing is written that it could score, or it cannot or must not be imported.
+    """
+    if spec.score_function is None:
+        return None
+    if kind != "generate":
+        raise DataError(f"{path}: score_function scores written texts, this is a {kind} task; use kind: generate")
+    return load_score_function(spec.score_function, path.parent, spec.trust_task_code)
 
 
 def _renamed(row: Source, names: Mapping[str, str | tuple[str, ...]], number: int) -> Source:

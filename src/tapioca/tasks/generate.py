@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from tapioca.tasks.base import field_or, log_likelihoods, rows_digest
 from tapioca.tasks.marking import Marking
 from tapioca.tasks.prompt import encode_pairs
 from tapioca.tasks.rows import Source
+from tapioca.tasks.score_function import ScoreFunction
 from tapioca.tasks.spec import TaskSpec
 from tapioca.tasks.template import render
 from tapioca.tasks.text import Encoder
@@ -30,9 +33,12 @@ class Generate(Writing):
 
     Attributes:
         marking: how an answer is found and compared.
+        score_function: scores texts instead of comparing them, from the row of each example (`sources`, by id).
     """
 
     marking: Marking
+    score_function: ScoreFunction | None = None
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
     def keep(self, rows: Sequence[Row]) -> int:
         return max(len(row.targets) for row in rows)
@@ -48,7 +54,7 @@ class Generate(Writing):
         text = self.answer_text(ids)
         answer = None if text is None else self.marking.find(text)
         return Answer(
-            score=float(self.marking.equal(answer, example.answer)),
+            score=self._score(text, answer, example),
             likelihood=likelihood,
             truncated=1 < len(ids) == self.budget and not self.ended(ids),  # a single token is a label, not a text
             predicted=self.marking.label_index(answer),
@@ -56,20 +62,37 @@ class Generate(Writing):
             length=len(ids),
         )
 
+    def _score(self, text: str | None, answer: str | None, example: Example) -> float:
+        """By the user's function where there is one; an unfinished thought is no answer."""
+        if self.score_function is None:
+            return float(self.marking.equal(answer, example.answer))
+        source = self.sources[example.id]
+        return 0.0 if text is None else self.score_function.score(text, source.fields, source.where)
+
     @property
     def budget(self) -> int:
         """Most tokens written: none where the likelihood is the score."""
-        return self.max_new_tokens if self.metric == EXACT_MATCH else 0
+        return 0 if self.metric == ANSWER_LOSS else self.max_new_tokens
 
     @property
     def beside(self) -> Generate | None:
-        """Exact match, where the likelihood is the score."""
-        return None if self.budget else replace(self, metric=EXACT_MATCH)
+        """What is marked in the text, where the likelihood is the score."""
+        return None if self.budget else replace(self, metric=written_metric(self.score_function))
 
     @property
     def rules(self) -> str:
         """How texts end and how they are marked."""
-        return repr((super().rules, self.marking))
+        plain = repr((super().rules, self.marking))
+        if self.score_function is None:
+            return plain
+        rows = {id: dict(source.fields) for id, source in self.sources.items()}
+        read = hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        return f"{plain} {self.score_function.name} {self.score_function.digest} {read}"
+
+
+def written_metric(function: ScoreFunction | None) -> Metric:
+    """What a score of a written text means."""
+    return Metric(name=function.name, kind="accuracy") if function else EXACT_MATCH
 
 
 def generate_example(row: Source, spec: TaskSpec, encoder: Encoder) -> Example:

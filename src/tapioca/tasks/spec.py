@@ -54,6 +54,10 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
     extract: str | None = Field(default=None, description="Regular expression that finds the answer in a text.")
     take: Literal["first", "last"] = Field(default="last", description="Which match, or which number, is the answer.")
     ignore_case: bool = False
+    score_function: str | None = Field(
+        default=None, description="module:function that scores a written text by its row; needs --trust-task-code."
+    )
+    trust_task_code: bool = False
     chat: bool | Literal["text"] = Field(
         default=False,
         description="Ask by the tokenizer's chat template; text: encode what it prints, with a second BOS.",
@@ -88,6 +92,8 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"field {several[0]} is given several columns; only choices can have several")
         if self.match == "tale_letter" and not self.labels:
             raise ValueError("match: tale_letter needs labels, in capitals")
+        if self.score_function and (self.match != "text" or self.extract or self.ignore_case):
+            raise ValueError("a score_function is given the whole text; leave out match, extract and ignore_case")
         if not all(self.stop):
             raise ValueError("a stop string is empty")
         try:
@@ -117,6 +123,10 @@ def read_spec(path: Path, given: dict[str, Any]) -> tuple[Path, TaskSpec]:
             raise DataError(f"cannot read {described}: {reason}") from error
         if not isinstance(said, dict):
             raise DataError(f"{described}: expected names and values such as 'data: file.jsonl'")
+        if "trust_task_code" in said:
+            raise DataError(
+                f"{described}: a file cannot trust its own code; leave out trust_task_code, say --trust-task-code"
+            )
     spec = make_spec({**said, **given}, str(described if said else path))
     if described == path:
         if not spec.data:
