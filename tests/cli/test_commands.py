@@ -343,25 +343,3 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == "stopped; every finished batch is stored, and the same command goes on from there\n"
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["compare", "m", "--task", "a", "--criteria", "tale", "--criteria", "sleb"], "--criteria is given 2 times"),
-        (["prune", "m", "--task", "a", "--task", "b", "--task", "c"], "--task is given 3 times"),
-        (["prune", "m", "--task", "a", "--limit", "9", "--limit", "9"], "--limit is given 2 times"),
-        (["lab", "train", "--seed", "1", "--seed", "2"], "--seed is given 2 times"),
-        (["report", "a", "--json", "--json"], "--json is given 2 times"),
-    ],
-)
-def test_an_option_that_takes_one_value_is_given_once(
-    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, _, err = said(argv, capsys)
-    assert (code, err) == (2, f"error: {message}; it takes one value, so give it once\n")
-
-
-def test_an_option_of_several_values_may_be_given_again(capsys: pytest.CaptureFixture[str]) -> None:
-    _, _, err = said(["prune", "none/such", "--task", "a", "--field", "a=b", "--field", "c=d"], capsys)
-    assert "given" not in err

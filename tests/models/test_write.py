@@ -129,16 +129,21 @@ def test_drafts_that_are_turned_down_are_not_read_again(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("gap", [1e-7, 1e-6])
-def test_near_ties_are_decided_as_by_plain_greedy_decoding(gap: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_near_ties_are_decided_as_by_plain_greedy_decoding(gap: float) -> None:
     model = with_twins(gap)
     plans = [Plan.full(4), *DROPS]
     expected = {plan: alone(model, plan) for plan in plans}
     assert written(model, plans) == expected
     with apply(model, DROPS[1]):
         assert [ids.tolist() for ids in decode(model, PROMPTS, BUDGET, never)] == expected[DROPS[1]]
+
+
+def test_near_ties_that_nobody_settles_are_decided_by_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, plans = with_twins(1e-7), [Plan.full(4), *DROPS]
+    expected = {plan: alone(model, plan) for plan in plans}
     monkeypatch.setattr(module, "settles", lambda model: False)
     monkeypatch.setattr("tapioca.models.decode.settles", lambda model: False)
-    assert written(model, plans, schedule=Schedule(way="stacked")) != expected  # rounding decides
+    assert written(model, plans, schedule=Schedule(way="stacked")) != expected
 
 
 def test_where_two_logits_nearly_tie() -> None:

@@ -53,8 +53,8 @@ def test_the_right_actions_are_marked_right(shared: Path) -> None:
     assert example.answer.startswith("TURN_LEFT RUN TURN_LEFT RUN")
     gold = [*example.rows[0].targets, EOS_ID]
     assert asked.ended(gold)
-    assert asked.marking.right(asked.text(gold), example.answer)
-    assert not asked.marking.right(asked.text([*gold[2:]]), example.answer)
+    assert asked.marking.right(asked.answer_text(gold), example.answer)
+    assert not asked.marking.right(asked.answer_text(gold[2:]), example.answer)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

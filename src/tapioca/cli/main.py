@@ -26,7 +26,6 @@ from tapioca.cli import (
     tasks,
 )
 from tapioca.cli.consoles import make_printable
-from tapioca.cli.options import StrictCommand
 from tapioca.errors import TapiocaError
 
 STOPPED = 130
@@ -42,8 +41,6 @@ app = typer.Typer(
 for module in (prune, compare, diagnose, profile, scale, space, study, tasks, report, export, apply, inspect, demo):
     module.add_to(app)
 app.add_typer(lab.app, name="lab")
-for command in (*app.registered_commands, *lab.app.registered_commands):
-    command.cls = StrictCommand
 
 
 def main(argv: list[str] | None = None) -> int:

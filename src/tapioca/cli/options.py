@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any, get_args, get_origin
 
@@ -11,27 +10,6 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
-from typer.core import TyperCommand
-
-from tapioca.errors import UsageError
-
-
-class StrictCommand(TyperCommand):
-    """A command that refuses an option given twice, unless it takes several values: else the last would win in silence."""
-
-    def make_parser(self, ctx: Any) -> Any:
-        parser = super().make_parser(ctx)
-        parse = parser.parse_args
-
-        def parse_once(args: list[str]) -> Any:
-            options, arguments, order = parse(args)
-            for parameter, count in Counter(order).items():
-                if count > 1 and parameter.param_type_name == "option" and not parameter.multiple:
-                    raise UsageError(f"{parameter.opts[0]} is given {count} times; it takes one value, so give it once")
-            return options, arguments, order
-
-        parser.parse_args = parse_once  # type: ignore[method-assign]
-        return parser
 
 
 def from_record(
