@@ -204,7 +204,7 @@ def test_a_system_prompt(tmp_path: Path) -> None:
     [
         ({"context": "the"}, {}, r"task.jsonl:1: template '{{ answer }}' does not fit the row: 'answer' is undefined"),
         ({"context": "the", "answer": " "}, {}, r"task.jsonl:1: the answer is empty"),
-        ({"context": "the", "answer": ["a"]}, {}, r"it would print \['a'\]"),
+        ({"context": "the", "answer": [["a"]]}, {}, r"it would print \['a'\]"),
         ({"context": "the", "answer": "cat"}, {"match": "number"}, r"task.jsonl:1: answer 'cat' is no number"),
         ({"context": "the", "answer": "cat"}, {"chat": True}, r"the tokenizer has no chat template; leave out --chat, or chat: true"),
         ({"context": "the", "answer": "cat"}, {"system": "x"}, r"a system prompt needs chat: true"),

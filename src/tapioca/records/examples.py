@@ -59,6 +59,7 @@ class Example:
         gold: index of the right row or label, the first where several are right; None where there are none.
         also: indices of the other right ones.
         answer: the right answer as a person reads it, where the model writes it or has an output for it.
+        also_answers: other texts that are right where the model writes the answer.
         label: what splits are stratified by; empty for none.
         weight: share in averages (tokens of a window of text); 1 for questions.
         chance: probability of being right by guessing; None where that means nothing.
@@ -79,6 +80,7 @@ class Example:
     content: str = ""
     text: str = ""
     also: tuple[int, ...] = ()
+    also_answers: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
 
     @property

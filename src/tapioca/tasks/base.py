@@ -151,7 +151,8 @@ def example_digest(example: Example) -> str:
     """Names an example by its id, what the model reads for it, and what is right."""
     read = rows_digest((*example.rows, Row(inputs=example.prompt, targets=())))
     also = f" also {example.also}" if example.also else ""
-    return f"{example.id} {example.gold} {example.answer} {read}{also}"
+    texts = f" also {example.also_answers}" if example.also_answers else ""
+    return f"{example.id} {example.gold} {example.answer} {read}{also}{texts}"
 
 
 def rows_digest(rows: Sequence[Row]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
+from tapioca.errors import RowError
 from tapioca.records import Answer, Example, Metric, Row
 from tapioca.tasks.base import field_or, log_likelihoods, rows_digest
 from tapioca.tasks.marking import Marking
@@ -65,7 +66,7 @@ class Generate(Writing):
     def _score(self, text: str | None, answer: str | None, example: Example) -> float:
         """By the user's function where there is one; an unfinished thought is no answer."""
         if self.score_function is None:
-            return float(self.marking.equal(answer, example.answer))
+            return float(any(self.marking.equal(answer, gold) for gold in (example.answer, *example.also_answers)))
         source = self.sources[example.id]
         return 0.0 if text is None else self.score_function.score(text, source.fields, source.where)
 
@@ -102,22 +103,39 @@ def generate_example(row: Source, spec: TaskSpec, encoder: Encoder) -> Example:
         DataError: a template does not fit the row, no text could give the answer, or a text is too long.
     """
     text = render(spec.template or "", row.fields, row.where)
-    answer = render(spec.gold, row.fields, row.where).strip()
-    spec.marking.check(answer, row.where)
+    answer, *others = _gold_texts(row, spec)
     continuation = render(spec.continuation, {**row.fields, "choice": answer}, row.where)
     [(before, after)] = encode_pairs(text, [continuation], spec, encoder, row.where)
     prompt = before if spec.chat else encoder.text(text) or before
     encoder.check_length(len(prompt) + spec.max_new_tokens, row.where, f" ({spec.max_new_tokens} of them to write)")
     rows = (Row(inputs=tuple((before + after)[:-1]), targets=tuple(after)),)
-    content = f"{rows_digest(rows)}-{answer}"
+    content = f"{rows_digest(rows)}-{'-'.join([answer, *others])}"
     return Example(
         id=field_or(row.fields, "id", content),
         group=field_or(row.fields, "group", content),
         rows=rows,
         prompt=tuple(prompt),
         answer=answer,
+        also_answers=tuple(others),
         chance=1 / len(spec.labels) if spec.labels else 0.0,
         content=content,
         text=text,
         choices=spec.labels,
     )
+
+
+def _gold_texts(row: Source, spec: TaskSpec) -> list[str]:
+    """The texts that are right: those of a list, or what the template of the gold answer makes of the row.
+
+    Raises:
+        RowError: there are none, the template does not fit the row, or no text could give one of them.
+    """
+    answers = row.fields.get("answer")
+    each = answers if isinstance(answers, list) and spec.gold == TaskSpec().gold else [answers]
+    if not each:
+        raise RowError(f"{row.where}: the list of answers is empty; expected some text", "without a usable answer")
+    fields = [{**row.fields, "answer": answer} for answer in each] if each is answers else [row.fields]
+    texts = [render(spec.gold, some, row.where).strip() for some in fields]
+    for text in texts:
+        spec.marking.check(text, row.where)
+    return list(dict.fromkeys(texts))
