@@ -36,7 +36,10 @@ def test_the_three_lines_of_the_readme(model_folder: Path) -> None:
     (code,) = re.findall(r"```py\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     model, tokenizer = tapioca.load(model_folder)
     names: dict[str, Any] = {
-        "tapioca": tapioca, "model": model, "tokenizer": tokenizer, "plan": tapioca.Plan.drop(4, [2]),
+        "tapioca": tapioca,
+        "model": model,
+        "tokenizer": tokenizer,
+        "plan": tapioca.Plan.drop(4, [2]),
         "prompts": ["the cat sat", "a big dog ran", "it was red"],
     }
     exec(code, names)
