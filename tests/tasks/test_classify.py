@@ -256,7 +256,7 @@ def test_models_and_tasks_that_do_not_fit(tmp_path: Path) -> None:
         DataError, match=r"needs a model with a classification head .* use kind: label for a language model"
     ):
         load(tmp_path, plain, "llama", rows(4), kind="classify")
-    assert load(tmp_path, plain, "llama", rows(4)).metric.name == "loss per token (nats)"
+    assert load(tmp_path, plain, "llama", rows(4), kind="perplexity").metric.name == "loss per token (nats)"
     choices = load_task(str(write_lines(tmp_path / "c.jsonl", choice_rows(4))), Encoder(decoder_tokenizer(), 128), {})
     with pytest.raises(DataError, match="which ends in a classification head; use kind: classify"):
         check_task(model, choices)

@@ -117,8 +117,14 @@ def test_accuracy_stands_beside_a_likelihood(tmp_path: Path, row: dict, said: di
 
 
 def test_labels_of_several_tokens_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="label ' yes no' is 2 tokens"):
-        one(tmp_path, {"text": "the cat", "answer": 0}, labels=("yes no", "one"), template="{{ text }}")
+    row, labels = {"text": "the cat", "answer": 0}, ("yes no", "one", "cat dog sat")
+    with pytest.raises(
+        DataError, match=r"label ' yes no' is 2 tokens, ' cat dog sat' is 3 tokens; .* use kind: choice"
+    ):
+        one(tmp_path, row, kind="label", labels=labels, template="{{ text }}")
+    task = one(tmp_path, row, labels=labels, template="{{ text }}")
+    assert isinstance(task, Choice)
+    assert [len(row.targets) for row in task.examples[0].rows] == [2, 1, 3]
 
 
 def test_text_is_cut_into_windows_that_cover_every_token_once(tmp_path: Path) -> None:
@@ -287,7 +293,7 @@ def test_templates_that_do_not_fit(tmp_path: Path, template: str, message: str) 
         (b'{"a": 1}\n{"a"', r"task\.jsonl:2: not a JSON object"),
         (b"[1]\n", r"task\.jsonl:1: expected a JSON object with named fields, got list"),
         (b"\xff\xfe", "not UTF-8"),
-        (b'{"a": 1}\n', "cannot tell the kind of task from the fields a"),
+        (b'{"a": 1}\n', "cannot tell the kind of task from the fields 'a'"),
         (b"[" * 100_000, r"task\.jsonl:1: not a JSON object"),
     ],
 )

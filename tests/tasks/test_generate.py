@@ -202,7 +202,7 @@ def test_a_system_prompt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "given", "message"),
     [
-        ({"context": "the"}, {}, r"task.jsonl:1: template '{{ answer }}' does not fit the row: 'answer' is undefined"),
+        ({"context": "the"}, {}, r"a generate task lacks answer \(--field answer=COLUMN\); the rows have 'context' \(the\)"),
         ({"context": "the", "answer": " "}, {}, r"task.jsonl:1: the answer is empty"),
         ({"context": "the", "answer": [["a"]]}, {}, r"it would print \['a'\]"),
         ({"context": "the", "answer": "cat"}, {"match": "number"}, r"task.jsonl:1: answer 'cat' is no number"),
@@ -213,7 +213,7 @@ def test_a_system_prompt(tmp_path: Path) -> None:
         ({"context": "the", "answer": "cat"}, {"max_new_tokens": 0}, r"max_new_tokens: input should be greater"),
         ({"context": "the", "answer": "cat"}, {"max_new_tokens": 127}, r"129 tokens \(127 of them to write\), but the model reads at most 128"),
         ({"text": "the"}, {"chat": True, "kind": None}, r"a chat is for questions \(choice, label, generate\), this is a perplexity task; leave out --chat"),
-        ({"answer": "cat"}, {}, r"no field context, question, text to make a prompt of; give a template"),
+        ({"answer": "cat"}, {}, r"a generate task lacks the prompt \(--template, or --field text=COLUMN\); the rows have 'answer' \(cat\)"),
     ],
 )  # fmt: skip
 def test_rows_and_options_that_cannot_work(tmp_path: Path, row: dict, given: dict, message: str) -> None:

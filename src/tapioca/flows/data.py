@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapioca.errors import DataError, UsageError
+from tapioca.errors import DataError, ModelError, UsageError
 from tapioca.evaluate import check_task
 from tapioca.models.inputs import head_labels, max_length
 from tapioca.models.load import Loaded
@@ -51,6 +51,11 @@ def read_task(
     """
     model, tokenizer = loaded
     labels, longest = head_labels(model), max_length(model)
+    if tokenizer and not labels and model.get_output_embeddings() is None:
+        raise ModelError(
+            f"this {model.config.model_type} model ({type(model).__name__}) has no classification head and no "
+            "language-model head, so it answers nothing; use a model saved as ...ForSequenceClassification or ...ForCausalLM"
+        )
     if tokenizer and labels:  # an encoder's position table may begin with places no token takes
         longest = min(longest, tokenizer.model_max_length)
     encoder = Encoder(tokenizer, longest, labels, clock) if tokenizer else None

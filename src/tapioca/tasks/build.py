@@ -143,11 +143,15 @@ def _label_ids(pairs: list[tuple[list[int], list[int]]], answers: list[str], whe
     Raises:
         DataError: fewer than two labels, one of more than one token, or two that share a token.
     """
-    for (_, after), answer in zip(pairs, answers, strict=True):
-        if len(after) != 1:
-            raise DataError(
-                f"{where}: label {answer!r} is {len(after)} tokens; a label task needs labels of one token each, use kind: choice"
-            )
+    long = [
+        f"{answer!r} is {len(after)} tokens"
+        for (_, after), answer in zip(pairs, answers, strict=True)
+        if len(after) != 1
+    ]
+    if long:
+        raise DataError(
+            f"{where}: label {', '.join(long)}; a label task needs labels of one token each, use kind: choice"
+        )
     ids = tuple(after[0] for _, after in pairs)
     if len(set(ids)) < max(2, len(ids)):
         raise DataError(f"{where}: labels must be at least two different tokens, got {answers}")

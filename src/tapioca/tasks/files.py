@@ -13,6 +13,7 @@ from tapioca.tasks.build import build_example, build_windows, task_class
 from tapioca.tasks.catalog import CATALOG
 from tapioca.tasks.classify import PAIR
 from tapioca.tasks.gold import find_golds
+from tapioca.tasks.guess import complete_spec
 from tapioca.tasks.limit import Limit, build_some
 from tapioca.tasks.questions import check_kind, no_choice, question_of, reading_of, unlike_classes
 from tapioca.tasks.regress import prompt_example
@@ -23,14 +24,6 @@ from tapioca.tasks.sieve import Sieve
 from tapioca.tasks.spec import Kind, TaskSpec, make_spec, read_spec
 from tapioca.tasks.template import evaluate
 from tapioca.tasks.text import Encoder
-
-SHAPES: dict[Kind, tuple[set[str], ...]] = {
-    "choice": ({"context", "choices", "answer"}, {"question", "choices", "answer"}),
-    "regression": ({"x", "y"},),
-    "classify": ({"text", "label"},),
-    "perplexity": ({"text"},),
-}
-"""Fields by which the kind of a file is guessed; a classify task only for a model with a classification head."""
 
 ASKED: dict[Kind, set[str]] = {
     "choice": {"answer", "choices"},
@@ -45,9 +38,6 @@ Make = Callable[[int], list[Example]]
 
 CHATS: tuple[Kind, ...] = ("choice", "label", "generate")
 """Kinds whose questions can be asked in a chat."""
-
-PROMPTS = {"context": "{{ context }}", "question": "Question: {{ question }}\nAnswer:", "text": "{{ text }}"}
-"""Prompt templates by the field that asks."""
 
 
 def load_task(
@@ -77,15 +67,10 @@ def load_task(
     else:
         path, spec, raw = Path(name), make_spec(given, name), rows
     sieve = Sieve(str(path), spec.skip_bad_rows, spec.too_long == "skip")
-    pairs = list(sieve.each(lambda item: (item[1], _renamed(item[1], spec.fields, item[0])), enumerate(raw)))
-    if not pairs:
-        sieve.check(len(raw))
     total = len(raw)
-    raw, rows = [row for row, _ in pairs], [row for _, row in pairs]
-    order: Sequence[int] = range(len(rows))
-    if limit and limit.examples < len(rows):
-        order = limit.order(raw, rows)
-    kind, notes = _kind(path, spec, rows[0], headed=bool(encoder and encoder.labels))
+    raw, rows, spec, notes = _complete(raw, spec, encoder, path.name, sieve)
+    kind = spec.kind or "perplexity"
+    order: Sequence[int] = limit.order(raw, rows) if limit and limit.examples < len(rows) else range(len(rows))
     if spec.chat and kind not in CHATS:
         raise DataError(
             f"{path}: a chat is for questions ({', '.join(CHATS)}), this is a {kind} task; leave out --chat, or chat: true"
@@ -104,10 +89,7 @@ def load_task(
         _require(rows, {"text"}, path)
         make = lambda number: build_windows(rows[number], spec.window, encoder)  # noqa: E731
     else:
-        template = _template(spec, rows[0], path, ("text",) if kind == "classify" else tuple(PROMPTS))
-        make, order, said = _ask(
-            kind, raw, rows, order, spec.model_copy(update={"template": template}), encoder, sieve, path
-        )
+        make, order, said = _ask(kind, raw, rows, order, spec, encoder, sieve, path)
         notes += said
     function = _score_function(spec, kind, path)
     origins: dict[int, Source] = {}
@@ -156,7 +138,7 @@ def _ask(
 ) -> tuple[Make, Sequence[int], list[str]]:
     """What makes the examples of a file that asks one question a row, the rows that ask one, and what to say about them."""
     pair = {PAIR} if kind == "classify" and any(PAIR in row.fields for row in rows) else set()
-    _require(rows, ASKED[kind] | pair, path)
+    _require(rows, (ASKED[kind] | pair) - ({"choices"} if spec.labels else set()), path)
     prompt = f"{path.name}: prompt {spec.template!r}"
     if kind == "generate" or (kind == "classify" and len(encoder.labels or ()) == 1):
         return lambda number: [build_example(kind, rows[number], spec, encoder)], order, [prompt]
@@ -164,7 +146,7 @@ def _ask(
     questions = dict(
         sieve.each(lambda number: (number, question_of(rows[number], kind, spec, encoder)), range(len(rows)))
     )
-    found = find_golds(list(questions.values()), reading_of(kind, spec))
+    found = find_golds(list(questions.values()), reading_of(kind, spec, rows[0]))
     golds = dict(zip(questions, found.golds, strict=True))
 
     def make(number: int) -> list[Example]:
@@ -198,6 +180,20 @@ def _score_function(spec: TaskSpec, kind: Kind, path: Path) -> ScoreFunction | N
     return load_score_function(spec.score_function, path.parent, spec.trust_task_code)
 
 
+def _complete(
+    raw: Sequence[Source], spec: TaskSpec, encoder: Encoder | None, name: str, sieve: Sieve
+) -> tuple[list[Source], list[Source], TaskSpec, list[str]]:
+    """Usable rows as they are, the same with fields under the names tasks expect, what is said and guessed, and notes."""
+    pairs = list(sieve.each(lambda item: (item[1], _renamed(item[1], spec.fields, item[0])), enumerate(raw)))
+    if not pairs:
+        sieve.check(len(raw))
+    rows = [row for _, row in pairs]
+    spec, guessed, notes = complete_spec(rows, spec, encoder, name)
+    if guessed:
+        rows = [_renamed(row, guessed, number) for number, row in enumerate(rows)]
+    return [row for row, _ in pairs], rows, spec, notes
+
+
 def _renamed(row: Source, names: Mapping[str, str | tuple[str, ...]], number: int) -> Source:
     """Put fields, or what is computed from them and the row's number, under the names tasks expect."""
     found = dict(row.fields)
@@ -220,32 +216,6 @@ def _value(row: Source, said: str, number: int) -> Any:
     if said in row.fields:
         return row.fields[said]
     raise DataError(f"{row.where}: no field '{said}'; the row has: {', '.join(map(str, row.fields))}")
-
-
-def _kind(path: Path, spec: TaskSpec, first: Source, headed: bool) -> tuple[Kind, list[str]]:
-    """The kind of task as given, else guessed from the fields of the first row, and said."""
-    if spec.kind:
-        return spec.kind, []
-    if spec.labels:
-        return "label", [f"{path.name}: read as a label task, since labels were given"]
-    for kind, shapes in SHAPES.items():
-        for shape in shapes:
-            if shape <= first.fields.keys() and headed == (kind == "classify"):
-                return kind, [f"{path.name}: read as a {kind} task, by its fields {', '.join(sorted(shape))}"]
-    wanted = "; ".join(" + ".join(sorted(shape)) for shapes in SHAPES.values() for shape in shapes)
-    raise DataError(
-        f"{first.where}: cannot tell the kind of task from the fields {', '.join(map(str, first.fields))}; expected {wanted}"
-    )
-
-
-def _template(spec: TaskSpec, first: Source, path: Path, asking: tuple[str, ...]) -> str:
-    """The prompt template as given, else by the field that asks."""
-    if spec.template is not None:
-        return spec.template
-    for name in asking:
-        if name in first.fields:
-            return PROMPTS[name]
-    raise DataError(f"{path}: no field {', '.join(asking)} to make a prompt of; give a template")
 
 
 def _require(rows: Sequence[Source], names: set[str], path: Path) -> None:

@@ -24,7 +24,7 @@ def question_of(row: Source, kind: Kind, spec: TaskSpec, encoder: Encoder) -> Qu
     """
     field = "label" if kind == "classify" else "answer"
     labels: tuple[str, ...] = ()
-    if kind == "choice":
+    if chooses(kind, spec, row):
         choices, labels = _choices(row)
         columns = spec.fields.get("choices", "")
         labels = labels if isinstance(columns, str) else columns
@@ -32,7 +32,7 @@ def question_of(row: Source, kind: Kind, spec: TaskSpec, encoder: Encoder) -> Qu
         choices = labels_of(kind, spec, encoder)
     answer = row.fields[field]
     if field in row.classes and spec.answers != "index":
-        answer = _by_class_name(answer, row.classes[field], labels if kind == "choice" else choices)
+        answer = _by_class_name(answer, row.classes[field], labels if chooses(kind, spec, row) else choices)
     return Question(row.where, answer, choices, labels, typed=not UNTYPED & set(_suffixes(row.where)))
 
 
@@ -70,11 +70,16 @@ def _spelling(classes: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
     return {name: by_name[fold(name.strip())] for name in classes if fold(name.strip()) in by_name}
 
 
-def reading_of(kind: Kind, spec: TaskSpec) -> Reading:
+def chooses(kind: Kind, spec: TaskSpec, row: Source) -> bool:
+    """Whether the row itself says what there is to choose from; else the labels of the task do."""
+    return kind == "choice" and ("choices" in row.fields or not spec.labels)
+
+
+def reading_of(kind: Kind, spec: TaskSpec, first: Source) -> Reading:
     """How answers are to be read, as far as the user said."""
     field = "label" if kind == "classify" else "answer"
     column = str(spec.fields.get(field, field))
-    return Reading(spec.answers, column.startswith("{{"), kind != "choice", field, column)
+    return Reading(spec.answers, column.startswith("{{"), not chooses(kind, spec, first), field, column)
 
 
 def check_kind(kind: Kind, spec: TaskSpec, encoder: Encoder, where: str) -> None:
@@ -84,9 +89,13 @@ def check_kind(kind: Kind, spec: TaskSpec, encoder: Encoder, where: str) -> None
         DataError: labels are fewer than two, or one is empty; or the model has no classification head.
     """
     labels = spec.labels
-    if kind == "label" and (len(labels) < 2 or not all(label.strip() for label in labels)):
+    if (
+        kind in ("label", "choice")
+        and (kind == "label" or labels)
+        and (len(labels) < 2 or not all(label.strip() for label in labels))
+    ):
         raise DataError(
-            f"{where}: a label task needs at least two labels that are not empty (--label yes --label no), got {list(labels)}"
+            f"{where}: a {kind} task needs at least two labels that are not empty (--label yes --label no), got {list(labels)}"
         )
     if kind == "classify" and encoder.labels is None:
         raise DataError(

@@ -1,0 +1,98 @@
+"""What stands in the columns of a file, as far as it says what they are for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from string import ascii_lowercase, digits
+from typing import Any
+
+from tapioca.tasks.gold import texts_of
+from tapioca.tasks.rows import Source
+
+ABOUT = {"id", "group", "index", "idx", "", "unnamed: 0"}
+"""Columns about a row; pandas writes its own index without a name."""
+
+ANSWERS = {
+    "answer", "answerkey", "answer_key", "answer_idx", "correct", "correct_answer", "gold", "target", "label", "labels",
+    "category", "class", "queue", "intent", "topic", "sentiment", "polarity", "department", "tag", "type",
+}  # fmt: skip
+"""Names of columns with answers."""
+
+OPTION = re.compile(r"(?:(?:choice|option|ending|solution|sol|candidate)[ _]?)?([a-z]|[0-9])")
+"""The name of a column with one of several choices: A, option1, ending_0."""
+
+FEW, MANY = 20, 100
+"""Most different answers in a column that is not, and that is, named as one with answers."""
+
+
+class Columns:
+    """The columns of a file by their contents; names are told without case."""
+
+    def __init__(self, rows: Sequence[Source]):
+        self.rows = rows
+        self.names = [str(name) for name in rows[0].fields]
+
+    def values(self, name: str) -> Iterable[Any]:
+        """What stands in a column, but for empty places."""
+        return (value for row in self.rows if (value := row.fields.get(name)) is not None and value != "")
+
+    @cached_property
+    def telling(self) -> list[str]:
+        """The columns that say something of their own."""
+        return [name for name in self.names if name.strip().lower() not in ABOUT]
+
+    def called(self, wanted: str) -> str | None:
+        """The column of a name, in whatever case; None where there is none."""
+        return (
+            wanted
+            if wanted in self.names
+            else next((name for name in self.names if name.strip().lower() == wanted), None)
+        )
+
+    def labels(self, name: str) -> tuple[str, ...]:
+        """The different values of a column in order, numbers by their size; none where one is neither text nor a whole number."""
+        if name in self.rows[0].classes:
+            return tuple(self.rows[0].classes[name])
+        names = set()
+        for value in self.values(name):
+            texts = texts_of(value)
+            if not texts or (isinstance(value, float) and len(texts) == 1):
+                return ()
+            names.add(texts[0])
+        if all(re.fullmatch(r"-?\d{1,9}", label) for label in names):
+            return tuple(sorted(names, key=int))
+        return tuple(sorted(names - {""}))
+
+    def is_text(self, name: str) -> bool:
+        """Whether a column holds texts alone."""
+        values = list(self.values(name))
+        return bool(values) and all(isinstance(value, str) for value in values)
+
+    def repeats(self, name: str, most: int) -> bool:
+        """Whether a column has at least two values, at most so many, and each twice on average."""
+        return 2 <= len(self.labels(name)) <= min(most, len(self.rows) // 2)
+
+    def answer(self, taken: set[str]) -> str | None:
+        """The one column with answers, by its name and else by its few values; None where none or several may be it."""
+        others = [name for name in self.telling if name not in taken]
+        named = [name for name in others if name.strip().lower() in ANSWERS and self.repeats(name, MANY)]
+        few = [name for name in others if self.repeats(name, FEW)]
+        return (named or few)[0] if len(named or few) == 1 else None
+
+    def options(self) -> list[str]:
+        """The columns that hold one choice each, in the order of the file; none where there are fewer than two."""
+        named = {name: match[1] for name in self.telling if (match := OPTION.fullmatch(name.strip().lower()))}
+        ends = "".join(named.values())
+        return list(named) if len(named) > 1 and (ascii_lowercase.startswith(ends) or ends in digits) else []
+
+    def described(self) -> str:
+        """The columns, with their values where they are few and else how many there are."""
+        parts = []
+        for name in self.names:
+            labels = self.labels(name)
+            few = 0 < len(labels) <= 5
+            about = ", ".join(f"{label:.20}" for label in labels) if few else f"{len(labels)} values"
+            parts.append(f"'{name}' ({about})" if labels else f"'{name}'")
+        return ", ".join(parts)

@@ -1,0 +1,258 @@
+"""What a file is for, guessed from its columns where nobody said it: the kind of task, its fields, labels and prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tapioca.errors import DataError, RowError
+from tapioca.tasks.columns import MANY, Columns
+from tapioca.tasks.prompt import encode_pairs
+from tapioca.tasks.rows import Source
+from tapioca.tasks.spec import Kind, TaskSpec
+from tapioca.tasks.template import render
+from tapioca.tasks.text import Encoder
+from tapioca.tasks.unclear import missing_fields, unclear_kind
+
+SHAPES: dict[Kind, tuple[set[str], ...]] = {
+    "choice": ({"context", "choices", "answer"}, {"question", "choices", "answer"}),
+    "regression": ({"x", "y"},),
+    "classify": ({"text", "label"},),
+}
+"""Fields by which the kind of a file is told; a classify task only for a model with a classification head."""
+
+PROMPTS = {"context": "{{ context }}", "question": "Question: {{ question }}\nAnswer:", "text": "{{ text }}"}
+"""Prompt templates by the field that asks."""
+
+WRITTEN = TaskSpec().gold
+"""The template of an answer to be written, where nobody said another."""
+
+
+@dataclass
+class Guess:
+    """What is known of a file so far.
+
+    Attributes:
+        rows: with fields renamed as the user said.
+        spec: what the user said.
+        encoder: of the model; None for one that reads numbers.
+        name: of the file, for notes.
+        said: what was guessed, under the names of `TaskSpec`.
+        fields: fields that were guessed, and the columns they are.
+        notes: what was guessed, to be said aloud.
+    """
+
+    rows: Sequence[Source]
+    spec: TaskSpec
+    encoder: Encoder | None
+    name: str
+    said: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.columns = Columns(self.rows)
+
+    @property
+    def headed(self) -> bool:
+        """Whether the model ends in a classification head."""
+        return bool(self.encoder and self.encoder.labels)
+
+    def has(self, name: str) -> bool:
+        """Whether a field is there, or was guessed."""
+        return name in self.columns.names or name in self.fields
+
+    @property
+    def prompt(self) -> str | None:
+        """The field that asks."""
+        names = ("text",) if self.headed else PROMPTS
+        return next((name for name in names if self.has(name)), None)
+
+
+def complete_spec(
+    rows: Sequence[Source], spec: TaskSpec, encoder: Encoder | None, name: str
+) -> tuple[TaskSpec, dict[str, str], list[str]]:
+    """What was said of a file, completed by what its columns tell.
+
+    Args:
+        rows: with fields renamed as `spec` says.
+        spec: what the user said.
+        encoder: of the model; None for one that reads numbers.
+        name: of the file.
+
+    Returns:
+        The description with a kind, and for questions with a template; the fields that were guessed, and what they are
+        in `rows`; and a line for each guess.
+
+    Raises:
+        DataError: the columns do not tell; the message names all that is missing, and how to say it.
+    """
+    guess = Guess(rows, spec, encoder, name)
+    kind = spec.kind or _told(guess)
+    if kind not in ("regression", "perplexity") and encoder is not None:
+        kind = _question(guess, kind)
+    elif kind is None:
+        raise DataError(unclear_kind(guess.columns, name, spec, headed=False, reads_text=False))
+    fields = {**spec.fields, **{field: spec.fields.get(column, column) for field, column in guess.fields.items()}}
+    return spec.model_copy(update={"kind": kind, **guess.said, "fields": fields}), guess.fields, guess.notes
+
+
+def _told(guess: Guess) -> Kind | None:
+    """The kind that the names of the columns tell without doubt."""
+    names = set(guess.columns.names)
+    if guess.spec.labels:
+        return None
+    for kind, shapes in SHAPES.items():
+        for shape in shapes:
+            if shape <= names and guess.headed == (kind == "classify"):
+                guess.notes.append(
+                    f"{guess.name}: read as a {kind} task, by its fields {', '.join(sorted(map(str, shape)))}"
+                )
+                return kind
+    if guess.columns.telling == ["text"] and guess.encoder and not guess.headed:
+        guess.notes.append(f"{guess.name}: read as a perplexity task, by its fields text")
+        return "perplexity"
+    return None
+
+
+def _question(guess: Guess, kind: Kind | None) -> Kind:
+    """The kind of a file of questions, with all fields they need.
+
+    Raises:
+        DataError: something is missing.
+    """
+    answer = "label" if kind == "classify" or (kind is None and guess.headed) else "answer"
+    if kind in (None, "choice") and not guess.spec.labels:
+        _find_choices(guess)
+    if not guess.has(answer):
+        _find_answer(guess, answer, named=kind == "generate")
+    if guess.spec.template is None:
+        _find_prompt(guess)
+    ready = guess.prompt is not None or guess.spec.template is not None
+    if kind is None and ready and guess.has(answer):
+        kind = _kind_of(guess, answer)
+    if kind is None:
+        columns, headed = guess.columns, guess.headed
+        raise DataError(unclear_kind(columns, guess.name, guess.spec, headed, reads_text=True))
+    if kind in ("label", "choice") and not guess.has("choices") and not guess.spec.labels and guess.has(answer):
+        _find_labels(guess, most=None)
+    needed = {
+        "the prompt": ready,
+        answer: guess.has(answer) or (kind == "generate" and guess.spec.gold != WRITTEN),
+        "choices": kind != "choice" or guess.has("choices") or bool(guess.spec.labels or "labels" in guess.said),
+    }
+    if not all(needed.values()):
+        raise DataError(
+            missing_fields(guess.columns, guess.name, kind, [what for what, there in needed.items() if not there])
+        )
+    if guess.spec.template is None and "template" not in guess.said:
+        guess.said["template"] = _asking(guess, answer)
+    if guess.spec.kind is None and kind == "label":
+        kind = _kind_of_labels(guess)
+    _say(guess, kind, answer)
+    return kind
+
+
+def _find_choices(guess: Guess) -> None:
+    """Choices under another case of their name, or one to a column."""
+    options = guess.columns.options()
+    column = guess.columns.called("choices") or guess.columns.called("options")
+    if guess.has("choices"):
+        return
+    if column:
+        guess.fields["choices"] = column
+    elif options:
+        guess.fields["choices"] = "{{ [" + ", ".join(f"row[{name!r}]" for name in options) + "] }}"
+
+
+def _find_answer(guess: Guess, answer: str, named: bool) -> None:
+    """The answer under another name; if `named`, under this one in another case."""
+    taken = {name for name in map(guess.columns.called, (*PROMPTS, "choices")) if name} | set(guess.columns.options())
+    column = guess.columns.called(answer) or (None if named else guess.columns.answer(taken))
+    if column:
+        guess.fields[answer] = column
+
+
+def _find_prompt(guess: Guess) -> None:
+    """What asks, under another name: the only text there is beside answer and choices."""
+    if guess.prompt:
+        return
+    called = {name: column for name in PROMPTS if (column := guess.columns.called(name))}
+    used = {*guess.fields.values(), "answer", "label", "choices", *guess.columns.options()}
+    texts = [name for name in guess.columns.telling if name not in used and guess.columns.is_text(name)]
+    name, column = next(iter(called.items()), ("text", texts[0] if len(texts) == 1 else None))
+    if column and (name == "text" or not guess.headed):
+        guess.fields[name] = column
+
+
+def _kind_of(guess: Guess, answer: str) -> Kind | None:
+    """The kind of a file in which a prompt and an answer were found."""
+    if guess.headed:
+        return "classify"
+    if guess.has("choices") and not guess.spec.labels:
+        return "choice"
+    return "label" if guess.spec.labels or _find_labels(guess, most=MANY) else None
+
+
+def _find_labels(guess: Guess, most: int | None) -> bool:
+    """Take the different values of the answer's column for the labels; with `most`, if they repeat and are no more."""
+    column = guess.fields.get("answer", "answer")
+    labels = guess.columns.labels(column)
+    if len(labels) < 2 or (most is not None and not guess.columns.repeats(column, most)):
+        return False
+    guess.said |= {"labels": labels, "answers": guess.spec.answers or "choice"}
+    return True
+
+
+def _asking(guess: Guess, answer: str) -> str:
+    """The template by the field that asks; where the answer's column is a guess, its name asks."""
+    asks = guess.prompt or "text"
+    names_answer = "labels" in guess.said or (guess.spec.labels and answer in guess.fields)
+    if guess.headed or asks == "question" or not names_answer:
+        return PROMPTS[asks]
+    column = guess.fields.get(answer, answer).replace("_", " ").strip().capitalize()
+    return f"{PROMPTS[asks]}\n{'Answer' if set('{}%#') & set(column) else column}:"
+
+
+def _kind_of_labels(guess: Guess) -> Kind:
+    """Label where each label is one token behind the prompt, else choice."""
+    spec = guess.spec.model_copy(update=guess.said)
+    assert guess.encoder
+    merged = guess.encoder.merged
+    for row in guess.rows:
+        fields = {**row.fields, **{field: row.fields.get(column) for field, column in guess.fields.items()}}
+        try:
+            text = render(spec.template or "", fields, row.where)
+            answers = [render(spec.continuation, {**fields, "choice": label}, row.where) for label in spec.labels]
+            pairs = encode_pairs(text, answers, spec, guess.encoder, row.where)
+        except RowError:
+            continue
+        finally:
+            guess.encoder.merged = merged
+        return "label" if all(len(after) == 1 for _, after in pairs) else "choice"
+    return "label"
+
+
+def _say(guess: Guess, kind: Kind, answer: str) -> None:
+    """Put what was guessed into words."""
+    if guess.spec.kind is None and not guess.notes:
+        why = "since labels were given" if guess.spec.labels else f"{', '.join(_parts(guess, answer))}"
+        guess.notes.append(f"{guess.name}: read as a {kind} task, {why}")
+    if guess.spec.kind is None and kind == "choice" and (guess.spec.labels or "labels" in guess.said):
+        guess.notes.append(f"{guess.name}: labels of several tokens are compared as choices, whole and by their length")
+    if "labels" in guess.said:
+        labels = guess.said["labels"]
+        more = f", and {len(labels) - 20} more" if len(labels) > 20 else ""
+        column = guess.fields.get("answer", "answer")
+        guess.notes.append(
+            f"{guess.name}: {len(labels)} labels read off '{column}': {', '.join(labels[:20])}{more}; "
+            "--label names others, --kind perplexity scores the text alone"
+        )
+
+
+def _parts(guess: Guess, answer: str) -> list[str]:
+    """What plays which part."""
+    asks = guess.prompt
+    roles = ([asks] if asks else []) + (["choices"] if guess.has("choices") else []) + [answer]
+    return [f"{role} is '{guess.fields[role]}'" if role in guess.fields else f"by its field {role}" for role in roles]

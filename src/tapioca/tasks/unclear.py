@@ -1,0 +1,71 @@
+"""One message for a file that does not say what it is for: what it could be, and how to say so."""
+
+from __future__ import annotations
+
+from tapioca.tasks.columns import ANSWERS, Columns
+from tapioca.tasks.spec import Kind, TaskSpec
+
+
+def unclear_kind(columns: Columns, name: str, spec: TaskSpec, headed: bool, reads_text: bool) -> str:
+    """Everything a file could be, and the flags that say so."""
+    start = f"{name}: cannot tell the kind of task from the fields {columns.described()}; "
+    if not reads_text:
+        return f"{start}the model has no tokenizer and reads numbers; expected x + y"
+    asks = _prompt(columns, spec, headed)
+    answer = _answer(columns)
+    if headed:
+        return f"{start}for a classification head say {asks}--field label={answer}"
+    return (
+        f"{start}say one of: {asks}--field answer={answer} --label NAME --label NAME ... (one of a few labels); "
+        f"--kind choice {asks}--field choices=\"{{{{ [row['COLUMN'], row['COLUMN']] }}}}\" --field answer={answer} (choices of "
+        f"each row); --kind generate {asks}--field answer={_written(columns)} (an answer the model writes); "
+        f"--kind perplexity{'' if 'text' in columns.names else ' --field text=' + _text(columns)} (running text)"
+    )
+
+
+def missing_fields(columns: Columns, name: str, kind: Kind, missing: list[str]) -> str:
+    """What a file of a known kind lacks, and the flags that say it."""
+    cures = {
+        "the prompt": "--template, or --field text=" + _text(columns),
+        "answer": "--field answer=" + _answer(columns),
+        "label": "--field label=" + _answer(columns),
+        "choices": "--field choices=\"{{ [row['COLUMN'], row['COLUMN']] }}\", or --label NAME --label NAME",
+    }
+    lacks = "; ".join(f"{what} ({cures[what]})" for what in missing)
+    return f"{name}: a {kind} task lacks {lacks}; the rows have {columns.described()}"
+
+
+def _prompt(columns: Columns, spec: TaskSpec, headed: bool) -> str:
+    """The flag that says what asks; nothing where that is clear."""
+    known = ("text",) if headed else ("context", "question", "text")
+    if spec.template is not None or any(columns.called(name) for name in known):
+        return ""
+    texts = _texts(columns)
+    if len(texts) > 1 and not headed:
+        return '--template "' + " ".join(f"{{{{ row[{name!r}] }}}}" for name in texts) + '" '
+    return f"--field text={_text(columns)} "
+
+
+def _texts(columns: Columns) -> list[str]:
+    """Columns with texts that hardly repeat."""
+    names = [name for name in columns.telling if name.strip().lower() not in ANSWERS and columns.is_text(name)]
+    return [name for name in names if not columns.repeats(name, len(columns.rows))]
+
+
+def _text(columns: Columns) -> str:
+    texts = _texts(columns)
+    return f"'{texts[0]}'" if len(texts) == 1 and " " in texts[0] else texts[0] if len(texts) == 1 else "COLUMN"
+
+
+def _answer(columns: Columns) -> str:
+    """The column most likely to hold answers."""
+    return columns.answer(set(_texts(columns))) or "COLUMN"
+
+
+def _written(columns: Columns) -> str:
+    """The same for written answers, which may stand in an object beside their places."""
+    for name in columns.telling:
+        first = next(iter(columns.values(name)), None)
+        if isinstance(first, dict) and "text" in first:
+            return f'"{{{{ {name}.text }}}}"'
+    return _answer(columns)
