@@ -95,4 +95,4 @@ class Columns:
             few = 0 < len(labels) <= 5
             about = ", ".join(f"{label:.20}" for label in labels) if few else f"{len(labels)} values"
             parts.append(f"'{name}' ({about})" if labels else f"'{name}'")
-        return ", ".join(parts)
+        return " ".join(", ".join(parts).split())  # names and values may hold line breaks
