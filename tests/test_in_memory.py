@@ -72,9 +72,13 @@ def test_prune_takes_rows_wherever_it_takes_a_file(tmp_path: Path, model_folder:
 @pytest.mark.parametrize(
     ("rows", "error", "message"),
     [
-        ([{"context": "a", "choices": ["sat", "ran"]}], DataError, r"row 0: .*answer"),
+        (
+            [{"context": "a", "choices": ["sat", "ran"]}],
+            DataError,
+            r"rows: cannot tell the kind of task from the fields 'context' .*--field answer=COLUMN",
+        ),
         ([{**choice_rows(1)[0], "answer": "none"}], DataError, "row 0: answer 'none' is none of"),
-        ([{"colour": "red"}], DataError, "row 0: cannot tell the kind of task"),
+        ([{"colour": "red"}], DataError, "rows: cannot tell the kind of task from the fields 'colour'"),
         ([], DataError, "the data in memory has no rows"),
         ({"text": ["a"]}, DataError, "got rows as a dict; expected a pandas DataFrame"),
     ],
