@@ -115,8 +115,12 @@ def _reason(error: HfHubHTTPError) -> str:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Hide the progress bars of the hub's clients and of `datasets`: the caller shows progress."""
+    """Hide the progress bars of the hub's clients, of `datasets` and of transformers: the caller shows progress."""
     with ExitStack() as stack:
+        transformers = sys.modules.get("transformers.utils.logging")
+        if transformers and transformers.is_progress_bar_enabled():
+            transformers.disable_progress_bar()
+            stack.callback(transformers.enable_progress_bar)
         if not are_progress_bars_disabled():
             disable_progress_bars()
             stack.callback(enable_progress_bars)

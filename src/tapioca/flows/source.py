@@ -13,12 +13,12 @@ from transformers import PreTrainedModel
 from tapioca.checkpoints.companions import code_files, companions
 from tapioca.disk import write_json
 from tapioca.errors import ExportError, UsageError
-from tapioca.hub import explain
+from tapioca.hub import explain, without_bars
 from tapioca.models.adapters import refuse_adapter
 from tapioca.models.edit import is_planned
 from tapioca.models.files import NAMED
 from tapioca.models.identity import brings_code, name_of
-from tapioca.models.load import has_tokenizer, load, local_name, without_bars
+from tapioca.models.load import has_tokenizer, load, local_name
 
 HEAVY = ["*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.msgpack", "*.h5"]
 

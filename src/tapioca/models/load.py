@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +17,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_MAPPING
-from transformers.utils import logging
 
 from tapioca.errors import ModelError
-from tapioca.hub import explain
+from tapioca.hub import explain, without_bars
 from tapioca.models.adapters import check_adapter, merge_adapter, refuse_adapter, without_adapter
 from tapioca.models.device import choose_device
 from tapioca.models.families import LAYER
@@ -149,18 +146,6 @@ def has_tokenizer(folder: Path) -> bool:
 def reload_class(model: PreTrainedModel) -> str:
     """Name of the class of transformers that loads such a model: its own, or the automatic one that finds its code."""
     return type(model).__name__ if not brings_code(model) else foreign_class(model.config).__name__
-
-
-@contextmanager
-def without_bars() -> Iterator[None]:
-    """Silence transformers' own progress bars: the caller shows progress."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _config(source: str, revision: str | None, trust_remote_code: bool, weights: bool = True) -> PretrainedConfig:
