@@ -56,9 +56,24 @@ def row_digest(row: Source) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Built:
+    """Examples of a file, in its order.
+
+    Attributes:
+        examples: as they were made.
+        numbers: of the row behind each.
+        available: how many there would be without a limit, by the share of rows used.
+    """
+
+    examples: Sequence[Example]
+    numbers: Sequence[int]
+    available: int
+
+
 def build_some(
     make: Callable[[int], Iterable[Example]], order: Sequence[int], sieve: Sieve, limit: Limit | None
-) -> tuple[list[Example], int]:
+) -> Built:
     """Make examples of rows, in the order in which they are drawn, until there are enough.
 
     Args:
@@ -66,13 +81,14 @@ def build_some(
         order: numbers of rows.
         sieve: told of rows that cannot be used.
         limit: how many examples are enough; None for all there are.
-
-    Returns:
-        The examples, in the order of the file; and how many there would be without the limit, by the share of rows used.
     """
     drawn = iter(order)
     made = sieve.each(lambda number: [(number, example) for example in make(number)], drawn)
     numbered = list(islice((pair for pairs in made for pair in pairs), limit.examples if limit else None))
-    examples = [example for _, example in sorted(numbered, key=itemgetter(0))]
+    numbered.sort(key=itemgetter(0))
     used = len(order) - len(list(drawn))
-    return examples, round(len(examples) * len(order) / max(1, used))
+    return Built(
+        examples=[example for _, example in numbered],
+        numbers=[number for number, _ in numbered],
+        available=round(len(numbered) * len(order) / max(1, used)),
+    )
