@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
@@ -13,12 +13,15 @@ from pydantic_core import PydanticUndefined
 
 
 def from_record(
-    record: type[BaseModel], run: Callable[[Any], None], argument: str | None = None
+    record: type[BaseModel],
+    run: Callable[[Any], None],
+    argument: str | None = None,
+    without: Collection[str] = (),
 ) -> Callable[..., None]:
     """A typer command that fills a record and hands it to `run`.
 
     Every field becomes a flag of its name with its description as help; the field named by `argument`
-    is given without a flag.
+    is given without a flag, and those in `without` are not offered.
     """
 
     def command(**values: Any) -> None:
@@ -26,7 +29,11 @@ def from_record(
         run(record(**{name: value for name, value in given.items() if value is not None}))
 
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [_parameter(name, field, positional=name == argument) for name, field in record.model_fields.items()]
+        [
+            _parameter(name, field, positional=name == argument)
+            for name, field in record.model_fields.items()
+            if name not in without
+        ]
     )
     command.__doc__ = run.__doc__
     return command
@@ -40,7 +47,7 @@ def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Paramet
         kind, default = list[get_args(kind)[0]], list(default)  # type: ignore[misc]
     describe: Any = typer.Argument if positional else typer.Option
     flag = [] if positional or kind is not bool else [f"--{name.replace('_', '-')}"]
-    info = describe(*flag, help=field.description, show_default=default not in (None, False, ..., []))
+    info = describe(*flag, help=field.description, show_default=default not in (None, False, ..., [], ""))
     annotation = Annotated[kind, info]
     if default is ...:
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)

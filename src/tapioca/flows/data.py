@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tapioca.errors import DataError, ModelError, UsageError
@@ -49,6 +50,20 @@ def read_task(
         clock: what chat templates are told of the time; by default today.
         limit: how many examples are made of a file, or of rows; all by default, and of any other source.
     """
+    encoder = encoder_of(loaded, clock)
+    source, colon, _ = name.partition(":")
+    if rows is None and colon and source in SOURCES:
+        task: Task = SOURCES[source](name, encoder, given)
+        return task
+    return load_task(name, encoder, given, rows, limit)
+
+
+def encoder_of(loaded: Loaded, clock: Clock | None = None) -> Encoder | None:
+    """What makes a model's ids of text; None for one without a tokenizer.
+
+    Raises:
+        ModelError: the model reads text and answers nothing.
+    """
     model, tokenizer = loaded
     labels, longest = head_labels(model), max_length(model)
     if tokenizer and not labels and model.get_output_embeddings() is None:
@@ -58,12 +73,7 @@ def read_task(
         )
     if tokenizer and labels:  # an encoder's position table may begin with places no token takes
         longest = min(longest, tokenizer.model_max_length)
-    encoder = Encoder(tokenizer, longest, labels, clock) if tokenizer else None
-    source, colon, _ = name.partition(":")
-    if rows is None and colon and source in SOURCES:
-        task: Task = SOURCES[source](name, encoder, given)
-        return task
-    return load_task(name, encoder, given, rows, limit)
+    return Encoder(tokenizer, longest, labels, clock) if tokenizer else None
 
 
 def read_tasks(config: DataConfig, loaded: Loaded, live: dict[str, Task], clock: Clock) -> dict[str, Task]:
@@ -74,10 +84,7 @@ def read_tasks(config: DataConfig, loaded: Loaded, live: dict[str, Task], clock:
         UsageError: `config.compat` does not go with the tasks or with what is said about them.
     """
     given = config.task_options()
-    if config.compat and (given or live):
-        raise UsageError(
-            f"--compat {config.compat} is for ready tasks, asked and marked as published; leave out: {', '.join([*given, *live])}"
-        )
+    check_compat(config.compat, [*given, *live])
     limit = Limit(config.limit, config.seed) if config.limit else None
     names = {"ood": config.task, "id": config.reference, "test": config.test}
     found = {
@@ -94,6 +101,18 @@ def read_tasks(config: DataConfig, loaded: Loaded, live: dict[str, Task], clock:
                 f"{task.name} is measured by {task.metric.name}, {config.task} by {found['ood'].metric.name}; use data of one kind"
             )
     return {role: limited(task, config.limit, config.seed) for role, task in found.items()}
+
+
+def check_compat(compat: str | None, more: Sequence[str]) -> None:
+    """Refuse what is said about a task beside `--compat`.
+
+    Raises:
+        UsageError: something is.
+    """
+    if compat and more:
+        raise UsageError(
+            f"--compat {compat} is for ready tasks, asked and marked as published; leave out: {', '.join(more)}"
+        )
 
 
 def split_tasks(

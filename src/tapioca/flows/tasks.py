@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import date
+from pathlib import Path
 
-from tapioca.flows.data import read_task
+from tapioca.errors import UsageError
+from tapioca.flows.data import SOURCES, check_compat, encoder_of, read_task
 from tapioca.flows.tokens import row_tokens
 from tapioca.models.load import Loaded, load_tokenizer, skeleton
-from tapioca.records import Metric
+from tapioca.records import Metric, TasksConfig
+from tapioca.tasks.catalog import CATALOG, variant
+from tapioca.tasks.chat import Clock
+from tapioca.tasks.describe import write_description
 
 
 @dataclass(frozen=True)
@@ -30,20 +35,36 @@ class Shown:
     shown: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
 
 
-def show_task(name: str, model: str, count: int, given: dict[str, Any], revision: str | None = None) -> Shown:
-    """Read a task for a model and show its first examples.
+def show_task(config: TasksConfig) -> Shown:
+    """Read a task for a model and show its first examples; with `config.write` also write its description.
 
     Raises:
         DataError: the task cannot be read.
         ModelError: there is no such model.
+        UsageError: the description cannot be written, or the task has one.
     """
-    loaded = Loaded(skeleton(model, revision), load_tokenizer(model, revision))
-    task = read_task(name, loaded, given)
+    if config.write:
+        _check_writable(config.task, config.write)
+    given = config.task_options()
+    check_compat(config.compat, [*given])
+    source = (config.model, config.revision, config.trust_remote_code)
+    loaded, clock = Loaded(skeleton(*source), load_tokenizer(*source)), Clock(config.chat_date or date.today())
+    task = read_task(variant(config.task, config.compat), loaded, given, clock=clock)
+    if config.write:
+        write_description(config.task, encoder_of(loaded, clock), given, config.write)
     return Shown(
         metric=task.metric,
         notes=task.notes,
         examples=len(task.examples),
         chance=None if task.chance is None or task.metric.kind == "error" else float(task.chance.mean()),
         labels=task.balance,
-        shown=tuple((example.text, *row_tokens(loaded, example)) for example in task.examples[:count]),
+        shown=tuple((example.text, *row_tokens(loaded, example)) for example in task.examples[: config.count]),
     )
+
+
+def _check_writable(task: str, place: Path) -> None:
+    """Refuse to describe what is no data file, and where no description is looked for."""
+    if task in CATALOG or task.partition(":")[0] in SOURCES:
+        raise UsageError(f"{task} is no data file and needs no description; --write is for data files and hub:ID")
+    if place.suffix not in (".yaml", ".yml"):
+        raise UsageError(f"--write {place}: a description is a .yaml file; give it such a name")

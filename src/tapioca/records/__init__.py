@@ -43,6 +43,7 @@ from tapioca.records.results import (
 )
 from tapioca.records.scale import Change, Curve, Dose, Draw, Outcome, ScaleConfig, ScaleInfo, Trend
 from tapioca.records.space import Correlation, Placed, PlanInSpace, SizeOfSpace, SpaceConfig, SpaceInfo
+from tapioca.records.tasks import TasksConfig
 
 __all__ = [
     "BRANCHES",
@@ -107,6 +108,7 @@ __all__ = [
     "SpaceInfo",
     "Spent",
     "Spread",
+    "TasksConfig",
     "Tested",
     "TextPair",
     "Trend",

@@ -25,7 +25,8 @@ class Table:
         path: of the file.
         raw: the rows as they were read.
         rows: the same, with fields under the names tasks expect.
-        spec: what was said of them, completed by what their columns tell.
+        said: what was said of them.
+        spec: the same, completed by what their columns tell.
         sieve: told of rows that cannot be used.
         notes: what was guessed, one line each.
         total: rows of the file, usable or not.
@@ -34,6 +35,7 @@ class Table:
     path: Path
     raw: Sequence[Source]
     rows: Sequence[Source]
+    said: TaskSpec
     spec: TaskSpec
     sieve: Sieve
     notes: Sequence[str]
@@ -64,7 +66,7 @@ def read_table(name: str, encoder: Encoder | None, given: dict[str, Any], rows: 
     completed, guessed, notes = complete_spec(renamed, spec, encoder, path.name)
     if guessed:
         renamed = [_renamed(row, guessed, number) for number, row in enumerate(renamed)]
-    return Table(path, [row for row, _ in pairs], renamed, completed, sieve, notes, len(rows))
+    return Table(path, [row for row, _ in pairs], renamed, spec, completed, sieve, notes, len(rows))
 
 
 def _renamed(row: Source, names: Mapping[str, str | tuple[str, ...]], number: int) -> Source:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from tapioca.tasks.columns import ANSWERS, Columns
 from tapioca.tasks.spec import Kind, TaskSpec
 
+WRITE = "; tapioca tasks FILE with these and --write task.yaml makes a description of it to be edited"
+"""The end of a message that asks for flags."""
+
 
 def unclear_kind(columns: Columns, name: str, spec: TaskSpec, headed: bool, reads_text: bool) -> str:
     """Everything a file could be, and the flags that say so."""
@@ -14,12 +17,12 @@ def unclear_kind(columns: Columns, name: str, spec: TaskSpec, headed: bool, read
     asks = _prompt(columns, spec, headed)
     answer = _answer(columns)
     if headed:
-        return f"{start}for a classification head say {asks}--field label={answer}"
+        return f"{start}for a classification head say {asks}--field label={answer}{WRITE}"
     return (
         f"{start}say one of: {asks}--field answer={answer} --label NAME --label NAME ... (one of a few labels); "
         f"--kind choice {asks}--field choices=\"{{{{ [row['COLUMN'], row['COLUMN']] }}}}\" --field answer={answer} (choices of "
         f"each row); --kind generate {asks}--field answer={_written(columns)} (an answer the model writes); "
-        f"--kind perplexity{'' if 'text' in columns.names else ' --field text=' + _text(columns)} (running text)"
+        f"--kind perplexity{'' if 'text' in columns.names else ' --field text=' + _text(columns)} (running text){WRITE}"
     )
 
 
@@ -32,7 +35,7 @@ def missing_fields(columns: Columns, name: str, kind: Kind, missing: list[str]) 
         "choices": "--field choices=\"{{ [row['COLUMN'], row['COLUMN']] }}\", or --label NAME --label NAME",
     }
     lacks = "; ".join(f"{what} ({cures[what]})" for what in missing)
-    return f"{name}: a {kind} task lacks {lacks}; the rows have {columns.described()}"
+    return f"{name}: a {kind} task lacks {lacks}; the rows have {columns.described()}{WRITE}"
 
 
 def _prompt(columns: Columns, spec: TaskSpec, headed: bool) -> str:
