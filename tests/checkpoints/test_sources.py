@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,22 @@ OLDER: list[tuple[dict[str, Any], dict[str, Any]]] = [
         },
         {"global_rope_theta": 1.6e5, "local_rope_theta": 1e4, "rope_scaling": None},
     ),
+    ({"model_type": "qwen3_moe", "num_local_experts": 4}, {"num_experts": 4}),
+    ({"model_type": "mixtral", "num_local_experts": 4}, {}),
+    ({"model_type": "mamba2", "time_step_limit": [0.0, {"__float__": "Infinity"}]}, {"time_step_limit": [0.0, inf]}),
+    (
+        {"model_type": "modernbert", "layer_types": ["full_attention", *["sliding_attention"] * 2, "full_attention"]},
+        {"global_attn_every_n_layers": 3},
+    ),
+    (
+        {
+            "model_type": "modernbert-decoder",
+            "layer_types": ["full_attention", "full_attention"],
+            "global_attn_every_n_layers": 3,
+        },
+        {"global_attn_every_n_layers": 1},
+    ),
+    ({"model_type": "modernbert", "layer_types": ["sliding_attention", "full_attention"]}, {}),
     ({"model_type": "llama", "rope_theta": 1e4, "rope_parameters": {"rope_theta": 1e4}, "torch_dtype": "float16"}, {}),
     ({"model_type": "llama", "rope_theta": 1e4, "rope_scaling": None}, {}),
     ({"model_type": "unheard_of", "rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, {}),
@@ -287,6 +304,24 @@ def test_fields_of_version_5_in_the_form_of_version_4(config: dict[str, Any], ad
     assert both_forms(config) == {**config, **added}
     nested = both_forms({"model_type": "x", "text_config": config})
     assert nested["text_config"] == {**config, **added}
+
+
+def test_what_version_4_has_no_form_for_is_said(tmp_path: Path) -> None:
+    model = tiny("modernbert")  # layers of full attention: 0 and 2
+    model.save_pretrained(tmp_path / "full")
+    assert cut_checkpoint(tmp_path / "full", tmp_path / "even", Plan.drop(4, [2]), model) == ()
+    [sentence] = cut_checkpoint(tmp_path / "full", tmp_path / "uneven", Plan.drop(4, [1]), model)
+    assert sentence == "a form for transformers 4, whose modernbert has full attention in every n-th layer only"
+
+
+def test_an_infinite_limit_of_time_steps(tmp_path: Path) -> None:
+    model = tiny("mamba2")
+    model.save_pretrained(tmp_path / "full")
+    config = tmp_path / "full" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "time_step_limit": [0.0, inf]}))  # as on the hub
+    cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [1]), model)
+    assert json.loads((tmp_path / "cut" / "config.json").read_text())["time_step_limit"] == [0.0, inf]
+    assert AutoConfig.from_pretrained(tmp_path / "cut").time_step_limit == (0.0, inf)
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3_text", "qwen2", "olmo3", "gpt_neox", "modernbert", "phi", "cohere2"])

@@ -14,7 +14,7 @@ from typing import Any
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from tapioca.checkpoints.older import tokenizer_of_both
-from tapioca.disk import write_json
+from tapioca.disk import write_text
 from tapioca.errors import ExportError
 
 COPIED = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "LICEN[CS]E*", "NOTICE*", "merges*", "vocab*")
@@ -56,6 +56,11 @@ def copy_companions(source: Path, target: Path, code: bool) -> list[str]:
             shutil.copyfile(path, place)
     gone = [path.name for path in sorted(target.glob("*config.json")) if _edit(path, partial(_mapped, target, code))]
     return [f"{MAP} of {', '.join(gone)}, which names code that is not in the checkpoint"] if gone else []
+
+
+def write_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Write a file of settings; infinity, the limit of some models' time steps, stands in it as transformers reads it."""
+    write_text(path, json.dumps(settings, indent=2) + "\n")
 
 
 def companions(folder: Path) -> list[Path]:
@@ -108,7 +113,7 @@ def _edit(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> boo
     before = _read(path)
     after = change(before)
     if after != before:
-        write_json(path, after)
+        write_settings(path, after)
     return after != before
 
 

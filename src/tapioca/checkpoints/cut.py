@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.checkpoints.bake import Scaled, check_writers, rescaled, scaled_weights
-from tapioca.checkpoints.companions import copy_companions
+from tapioca.checkpoints.companions import copy_companions, write_settings
 from tapioca.checkpoints.guard import check_rebuild
 from tapioca.checkpoints.names import Kept, kept_tensors
-from tapioca.checkpoints.older import both_forms
+from tapioca.checkpoints.older import both_forms, newer_only
 from tapioca.disk import write_json
 from tapioca.errors import ExportError
 from tapioca.models.edit import cut_fields
@@ -60,7 +60,7 @@ def cut_checkpoint(
     kept = kept_tensors(names, plan, counted=max(counts.values(), default=0))
     check_writers(scaled, kept.values())
     target.mkdir(parents=True)
-    write_json(target / "config.json", config)
+    write_settings(target / "config.json", config)
     index: dict[str, str] = {}
     size = 0
     for file, held in files.items():
@@ -70,7 +70,8 @@ def cut_checkpoint(
             index |= {tensor.new: file.name for tensor in here.values()}
     if (name := weights_name(source, before)).endswith(".json"):
         write_json(target / name, {"metadata": {"total_size": size}, "weight_map": index})
-    return *_prediction_left_out(names, plan, counts), *copy_companions(source, target, code)
+    left_out = (*_prediction_left_out(names, plan, counts), *newer_only(config))
+    return *left_out, *copy_companions(source, target, code)
 
 
 def _prediction_counts(config: dict[str, Any], live: PretrainedConfig) -> dict[str, int]:

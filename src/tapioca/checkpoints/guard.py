@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from tapioca.disk import write_json
+from tapioca.checkpoints.companions import write_settings
 from tapioca.errors import ExportError
 from tapioca.models.find import find_layers
 from tapioca.records import Plan, ranges
@@ -47,7 +47,7 @@ def check_rebuild(model: PreTrainedModel, plan: Plan, cut: dict[str, Any]) -> No
 def _built(model: PreTrainedModel, cut: dict[str, Any]) -> PreTrainedModel:
     """The model of the cut config, without weights."""
     with tempfile.TemporaryDirectory() as scratch:
-        write_json(Path(scratch) / "config.json", cut)
+        write_settings(Path(scratch) / "config.json", cut)
         try:
             config: PretrainedConfig = type(model.config).from_json_file(str(Path(scratch) / "config.json"))
             config._attn_implementation = model.config._attn_implementation

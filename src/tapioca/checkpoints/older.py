@@ -23,18 +23,50 @@ LAYER_NAMES = {
 }
 """What version 4 calls the base of RoPE of each kind of layer, by type."""
 
+RENAMED = {kind: {"num_local_experts": "num_experts"} for kind in ("qwen3_moe", "qwen3_vl_moe_text")}
+"""What version 4 calls other fields, by type."""
+
+SPACED = ("modernbert", "modernbert-decoder")
+"""Types whose version 4 knows no list of layers, and takes every n-th for one of full attention."""
+
+SPACING = "global_attn_every_n_layers"
+
 
 def both_forms(config: dict[str, Any]) -> dict[str, Any]:
-    """A config.json with the fields of version 4 beside those of version 5; nothing that stands there is changed."""
+    """A config.json with the fields of version 4 beside those of version 5, which reads the same from it as before."""
     parts = {
         name: both_forms(value)
         for name, value in config.items()
         if name.endswith("_config") and isinstance(value, dict)
     }
-    dtype = (
-        {"torch_dtype": config["dtype"]} if isinstance(config.get("dtype"), str) and "torch_dtype" not in config else {}
-    )
-    return {**config, **parts, **dtype, **_rope(config)}
+    renamed = {"dtype": "torch_dtype", **RENAMED.get(str(config.get("model_type")), {})}
+    older = {old: config[new] for new, old in renamed.items() if config.get(new) is not None and old not in config}
+    numbers = {name: _plain(value) for name, value in config.items() if isinstance(value, (dict, list))}
+    spacing = {SPACING: _spacing(config)} if _spacing(config) else {}
+    return {**config, **numbers, **parts, **older, **spacing, **_rope(config)}
+
+
+def newer_only(config: dict[str, Any]) -> list[str]:
+    """What of a config.json has no form that version 4 reads, one sentence each."""
+    if config.get("model_type") in SPACED and config.get("layer_types") and not _spacing(config):
+        return [f"a form for transformers 4, whose {config['model_type']} has full attention in every n-th layer only"]
+    return []
+
+
+def _spacing(config: dict[str, Any]) -> int | None:
+    """Every how many layers one of full attention stands, where they stand evenly from the first on."""
+    kinds = config.get("layer_types") if config.get("model_type") in SPACED else None
+    for step in range(1, len(kinds or ()) + 1):
+        if all((kind == "full_attention") == (index % step == 0) for index, kind in enumerate(kinds or ())):
+            return step
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """Infinity and NaN as version 4 and most files of the hub have them; version 5 reads both."""
+    if isinstance(value, dict):
+        return float(value["__float__"]) if value.keys() == {"__float__"} else {k: _plain(v) for k, v in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list) else value
 
 
 def _rope(config: dict[str, Any]) -> dict[str, Any]:

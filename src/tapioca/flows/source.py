@@ -10,8 +10,7 @@ from pathlib import Path
 import huggingface_hub
 from transformers import PreTrainedModel
 
-from tapioca.checkpoints.companions import code_files, companions
-from tapioca.disk import write_json
+from tapioca.checkpoints.companions import code_files, companions, write_settings
 from tapioca.errors import ExportError, UsageError
 from tapioca.hub import explain, without_bars
 from tapioca.models.adapters import refuse_adapter
@@ -75,7 +74,7 @@ class Source:
         with without_bars():
             model.save_pretrained(scratch)
         said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        write_json(scratch / "config.json", {name: value for name, value in said.items() if name != NAMED})
+        write_settings(scratch / "config.json", {name: value for name, value in said.items() if name != NAMED})
         _copy(folder, companions(folder) + code_files(folder), scratch)
         if has_tokenizer(Path(self.adapter)):
             _copy(Path(self.adapter), companions(Path(self.adapter)), scratch)
