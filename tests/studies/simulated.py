@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tapioca.geometry.evidence import EVIDENCE
 from tapioca.studies.cell import Cell, Dose, Where
 from tapioca.studies.read import read_study
 from tapioca.studies.spec import Setting, StudyFile
@@ -95,7 +96,7 @@ def cell(world: World, where: Where, dial: float, rng: np.random.Generator, extr
         realigned=(dropped[:, -1] * world.realigned + rng.normal(0, 0.01, (2, len(kept)))) * dropped.any(1),
         along=share + rng.normal(0, 0.01, share.shape),
         removal=share + rng.normal(0, 0.01, share.shape),
-        evidence=np.array([dial, 0.0]),
+        evidence=np.array([dial, *[0.0] * (len(EVIDENCE) - 1)]),
         baselines=np.zeros((3, 0)),
     )
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
 from tapioca.errors import UsageError, did_you_mean
+from tapioca.records.diagnosis import Judged
 from tapioca.records.geometry import Estimate
 from tapioca.records.results import Record
 from tapioca.studies.measures import Unit
@@ -45,9 +46,9 @@ class OfSize(Record):
     models: int
 
     @property
-    def sign(self) -> Literal["+", "-", "0"]:
+    def sign(self) -> Literal["+", "−", "0"]:
         """The sign of the value."""
-        return "+" if self.value.value > 0 else "-" if self.value.value < 0 else "0"
+        return "+" if self.value.value > 0 else "−" if self.value.value < 0 else "0"
 
 
 class Finding(Record):
@@ -167,7 +168,7 @@ class SettingFound(Record):
     computed: tuple[Computed, ...] = ()
     labels: tuple[Labelled, ...] = ()
     skills: tuple[KindSkill, ...] = ()
-    judged: dict[str, Any] | None = None
+    judged: Judged | None = None
     charts: Charts = Charts()
 
     def claim(self, name: Claim) -> ClaimFound:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,15 +16,14 @@ from tapioca.diagnosis.fit import fit
 from tapioca.disk import make_folder, write_text
 from tapioca.errors import DataError, StoreError
 from tapioca.flows.watcher import Silent, Watcher
-from tapioca.geometry.evidence import EVIDENCE
-from tapioca.records.diagnosis import Case
-from tapioca.studies.analyse.setting import analyse, for_judge
+from tapioca.studies.analyse.questions import shift_cases
+from tapioca.studies.analyse.setting import SettingAnalysis, join_settings
 from tapioca.studies.cell import Cell, Dose, Saved
 from tapioca.studies.measure.work import Part
 from tapioca.studies.page.page import write_study_page
 from tapioca.studies.read import read_study
 from tapioca.studies.results import SettingFound, StudyInfo
-from tapioca.studies.spec import Setting, StudyConfig, StudyFile
+from tapioca.studies.spec import StudyConfig, StudyFile
 
 LEAST_KINDS = 3
 """Kinds of shift a judge is judged on; with fewer, leaving one out leaves one or none."""
@@ -58,51 +56,32 @@ def conclude(asked: StudyFile, found: list[Saved], out: Path, command: str) -> S
     """Judge what was measured, and write study.json, report.html, and for each setting that can have one its judge."""
     cells = [one for one in found if isinstance(one, Cell)]
     doses = [one for one in found if isinstance(one, Dose)]
-    info = analyse(asked, cells, doses)
-    settings = tuple(
-        _with_judge(asked, setting, found_in, cells, out / f"judge-{setting.name}.json")
-        for setting, found_in in zip(asked.settings, info.settings, strict=True)
-    )
+    analyses = [SettingAnalysis(asked, setting, cells, doses) for setting in asked.settings]
+    settings = tuple(_with_judge(analysis, asked.seed, out) for analysis in analyses)
     seconds = sum(one.where.seconds for one in found)
-    info = info.model_copy(update={"command": command, "seconds": seconds, "settings": settings, "folder": out})
+    info = join_settings(asked, settings).model_copy(update={"command": command, "seconds": seconds, "folder": out})
     write_text(out / "study.json", info.model_dump_json(indent=1) + "\n")
     write_study_page(info)
     return info
 
 
-def _with_judge(asked: StudyFile, setting: Setting, info: SettingFound, cells: list[Cell], path: Path) -> SettingFound:
+def _with_judge(analysis: SettingAnalysis, seed: int, out: Path) -> SettingFound:
     """A setting with how well a judge that needs no labels does in it; the judge goes into a file of its own.
 
     Nothing is judged where the setting has too few models, or too few kinds of shift to leave one out.
     """
+    info = analysis.found()
+    path = out / f"judge-{info.name}.json"
     path.unlink(missing_ok=True)
-    cases = [] if info.unjudged else _cases(asked, setting, cells)
+    cases = [] if info.unjudged else shift_cases(analysis.statistics)
     if len({case.kind for case in cases}) < LEAST_KINDS:
         return info
     try:
-        judge = fit(cases, asked.seed)
+        judge = fit(cases, seed)
     except DataError:  # no cell is distorted or misaligned
         return info
     write_text(path, judge.model_dump_json(indent=1) + "\n")
-    return info.model_copy(update={"judged": judge.judged.model_dump(mode="json")})
-
-
-def _cases(asked: StudyFile, setting: Setting, cells: list[Cell]) -> list[Case]:
-    """Every cell of a setting but those of controls, as a judge is taught."""
-    return [
-        Case(
-            model=row["model"],
-            size=row["parameters"],
-            kind=row["kind"],
-            strength=row["strength"],
-            evidence=dict(zip(EVIDENCE, row["evidence"], strict=True)),
-            truth=None if row["truth"] == "undecided" else row["truth"],
-            gain=relative_gain(row["log_ratio"]),
-            low=relative_gain(row["ci95"][0]),
-        )
-        for row in for_judge(asked, setting, cells)
-        if not row["control"]
-    ]
+    return info.model_copy(update={"judged": judge.judged})
 
 
 def _parts(asked: StudyFile, base: Path, out: Path, watcher: Watcher) -> list[Part]:
@@ -165,8 +144,3 @@ def _watch(running: list[Future[None]], done: Queue[str], watcher: Watcher) -> N
                 future.result()
         if over:
             return
-
-
-def relative_gain(log_ratio: float) -> float:
-    """The share of the error that a log ratio takes away."""
-    return -math.expm1(-log_ratio)

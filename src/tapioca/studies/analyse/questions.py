@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from tapioca.geometry.evidence import EVIDENCE
 from tapioca.geometry.profiles import KINDS
 from tapioca.lab.baselines import gap_closed, skill
-from tapioca.records import Estimate
+from tapioca.records import Case, Estimate
 from tapioca.records.tree import layers_computed
 from tapioca.studies.analyse.claims import Claims
 from tapioca.studies.analyse.estimates import Measure, interval
+from tapioca.studies.analyse.labels import CellLabel
 from tapioca.studies.analyse.log_ratios import PROMPT_COUNTS
 from tapioca.studies.analyse.statistics import CellStatistics, log_ratio_from
 from tapioca.studies.cell import Cell
@@ -124,28 +127,30 @@ def _summary(kind: str, control: bool, rows: list[dict[str, float]]) -> KindSkil
     )
 
 
-def rows(statistics: CellStatistics) -> list[dict[str, Any]]:
-    """Q3: every OOD cell for a judge without labels: its evidence, and what it truly is.
+def shift_cases(statistics: CellStatistics) -> list[Case]:
+    """Q3: every OOD cell of a model, controls left out, as what decides without labels is fitted on."""
+    controls = statistics.grid.setting.controls
+    return [
+        _shift_case(cell, strength, statistics.labels[model, kind, strength])
+        for model, kind, cells in statistics.grid.pairs()
+        for strength, cell in enumerate(cells)
+        if cell.where.kind not in controls
+    ]
 
-    Returns:
-        One entry for each: model, parameters, setting, kind, control, strength, task, evidence (in the order of
-        `Cell.evidence`), truth, log_ratio, its ci95, and the ceiling of those of all plans.
-    """
-    found = []
-    for model, kind, cells in statistics.grid.pairs():
-        for strength, cell in enumerate(cells):
-            label = statistics.labels[model, kind, strength]
-            found.append(
-                {
-                    "model": cell.where.model,
-                    "parameters": cell.where.parameters,
-                    "setting": cell.where.setting,
-                    "kind": cell.where.kind,
-                    "control": cell.where.kind in statistics.grid.setting.controls,
-                    "strength": strength,
-                    "task": cell.where.task,
-                    "evidence": cell.evidence.tolist(),
-                    **vars(label),
-                }
-            )
-    return found
+
+def _shift_case(cell: Cell, strength: int, label: CellLabel) -> Case:
+    return Case(
+        model=cell.where.model,
+        size=cell.where.parameters,
+        kind=cell.where.kind,
+        strength=strength,
+        evidence=dict(zip(EVIDENCE, cell.evidence.tolist(), strict=True)),
+        truth=None if label.truth == "undecided" else label.truth,
+        gain=relative_gain(label.log_ratio),
+        low=relative_gain(label.ci95[0]),
+    )
+
+
+def relative_gain(log_ratio: float) -> float:
+    """The share of the error that a log ratio takes away."""
+    return -math.expm1(-log_ratio)

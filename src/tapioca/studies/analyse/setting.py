@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from tapioca.studies.analyse.charts import Drawing
 from tapioca.studies.analyse.claims import Claims
 from tapioca.studies.analyse.estimates import Measure, Resampling
 from tapioca.studies.analyse.interventions import Interventions
-from tapioca.studies.analyse.questions import computed, labels, rows, skills, summaries
+from tapioca.studies.analyse.questions import computed, labels, skills, summaries
 from tapioca.studies.analyse.statistics import CellStatistics
 from tapioca.studies.cell import Cell, Dose
 from tapioca.studies.parts import Pooled
@@ -32,7 +31,13 @@ def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[Dose] = ())
         doses: sweeps of scales.
     """
     cells, doses = list(cells), list(doses)
-    settings = tuple(SettingAnalysis(study, setting, cells, doses).found() for setting in study.settings)
+    return join_settings(
+        study, tuple(SettingAnalysis(study, setting, cells, doses).found() for setting in study.settings)
+    )
+
+
+def join_settings(study: StudyFile, settings: tuple[SettingFound, ...]) -> StudyInfo:
+    """A study with what was found in its settings."""
     return StudyInfo(
         title=study.title,
         seed=study.seed,
@@ -45,11 +50,6 @@ def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[Dose] = ())
         settings=settings,
         answers={claim: answer(claim, settings) for claim in study.claims},
     )
-
-
-def for_judge(study: StudyFile, setting: Setting, cells: Iterable[Cell]) -> list[dict[str, Any]]:
-    """Every OOD cell of a setting's untuned models with its evidence and what it truly is; see `questions.rows`."""
-    return rows(CellStatistics(Grid(setting, cells), study.draws, study.seed, study.margins.log_ratio))
 
 
 class SettingAnalysis:

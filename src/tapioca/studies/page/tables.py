@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
+from tapioca.records.diagnosis import Accuracy, Judged
 from tapioca.report import words
 from tapioca.report.compare import p_value
 from tapioca.report.geometry import Block
@@ -155,47 +155,37 @@ def truths(setting: SettingFound) -> Block:
     return Block("cells by what labels say of them", ("kind of shift", *TRUTHS), rows)
 
 
-def confusion(judged: Mapping[str, Any]) -> Block:
+def confusion(judged: Judged) -> Block:
     """What a judge without labels said of cells, by what they are."""
-    table: dict[str, dict[str, int]] = judged.get("confusion") or {}
-    said = list(dict.fromkeys(name for row in table.values() for name in row))
-    rows = tuple((truth, *(str(row.get(name, 0)) for name in said)) for truth, row in table.items())
-    return Block("truth (rows) against what was said (columns), in cells", ("truth", *said), rows)
-
-
-def judged_accuracy(judged: Mapping[str, Any]) -> Block:
-    """How often a judge is right on kinds it was not fitted on, beside always giving the commonest truth."""
-    names = {
-        "forced": "all decided cells, the likelier class where it would rather not tell",
-        "answered": "those on which it tells",
-        "beyond": "distorted against misaligned, deviation above its null",
-    }
-    rows = []
-    for name, what in names.items():
-        one = judged.get(name) or {}
-        cases: dict[str, int] = one.get("cases") or {}
-        chance = _percent(1 / len(cases)) if cases else "–"
-        ends = one.get("ci95")
-        balanced = _percent(one.get("balanced")) + (f" [{_percent(ends[0])}, {_percent(ends[1])}]" if ends else "")
-        rows.append(
-            (
-                what,
-                str(sum(cases.values())),
-                balanced,
-                chance,
-                _percent(one.get("plain")),
-                _percent(one.get("commonest")),
-            )
-        )
-    head = (
-        "over",
-        "cells",
-        "balanced accuracy [95 %]",
-        "always the commonest",
-        "plain accuracy",
-        "always the commonest",
+    verdicts = list(dict.fromkeys(verdict for counts in judged.confusion.values() for verdict in counts))
+    rows = tuple(
+        (truth, *(str(counts.get(verdict, 0)) for verdict in verdicts)) for truth, counts in judged.confusion.items()
     )
-    return Block("how often it is right", head, tuple(rows))
+    return Block("truth (rows) against what was said (columns), in cells", ("truth", *verdicts), rows)
+
+
+def judged_accuracy(judged: Judged) -> Block:
+    """How often a judge is right on kinds it was not fitted on, beside always giving the commonest truth."""
+    rows = (
+        _accuracy_row("all decided cells, the likelier class where it would rather not tell", judged.forced),
+        _accuracy_row("those on which it tells", judged.answered),
+        _accuracy_row("distorted against misaligned, deviation above its null", judged.beyond),
+    )
+    commonest = "always the commonest"
+    head = ("over", "cells", "balanced accuracy [95 %]", commonest, "plain accuracy", commonest)
+    return Block("how often it is right", head, rows)
+
+
+def _accuracy_row(cases: str, accuracy: Accuracy) -> tuple[str, ...]:
+    interval = f" [{_percent(accuracy.ci95[0])}, {_percent(accuracy.ci95[1])}]" if accuracy.ci95 else ""
+    return (
+        cases,
+        str(sum(accuracy.cases.values())),
+        _percent(accuracy.balanced) + interval,
+        _percent(accuracy.chance),
+        _percent(accuracy.plain),
+        _percent(accuracy.commonest),
+    )
 
 
 def _percent(share: float | None) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 from math import exp
-from typing import Any
 
-from tapioca.records import Estimate
+from tapioca.records import Estimate, Judged
 from tapioca.studies.measures import Unit
 from tapioca.studies.parts import TRUTHS, Pooled
 from tapioca.studies.results import ClaimFound, Finding, SettingFound, StudyInfo
@@ -46,14 +45,14 @@ def kind_name(kind: str, control: bool = False) -> str:
 
 
 def number(value: float, unit: Unit) -> str:
-    """A number in its unit: '+0.213', '-0.41', '52.0 %'."""
+    """A number in its unit: '+0.213', '−0.41', '52.0 %'."""
     if unit in ("share", "accuracy"):
-        return f"{100 * value:.1f} %"
+        return f"{100 * value:.1f} %".replace("-", "−")
     if abs(value) < ROUNDING:
         value = 0.0
     digits = 2 if unit == "rank correlation" else 3
     text = f"{value:+.{digits}f}"
-    return text if float(text) or not value else f"{value:+.1g}"
+    return (text if float(text) or not value else f"{value:+.1g}").replace("-", "−")
 
 
 def interval(found: Pooled | Estimate, unit: Unit) -> str:
@@ -90,6 +89,24 @@ def told(found: ClaimFound) -> str:
     if finding is None or finding.pooled is None:
         return "not measured"
     return f"{finding.name} {effect(finding)}, {models(finding.pooled.models)}"
+
+
+def cell_lines(finding: Finding | None) -> tuple[str, ...]:
+    """The pooled number of a finding and its interval, as two lines of a narrow cell; a dash where nothing was measured."""
+    if finding is None or finding.pooled is None:
+        return ("–",)
+    value, bounds = interval(finding.pooled, finding.unit).split(" [", 1)
+    return value, f"[{bounds}"
+
+
+def common_measures(info: StudyInfo) -> dict[Claim, str]:
+    """By claim, the name of the number that tells its verdict in most of the settings; empty where none does."""
+    names: dict[Claim, Counter[str]] = {claim: Counter() for claim in info.rules}
+    for setting in info.settings:
+        for claim_found in setting.claims:
+            if finding := main_finding(claim_found):
+                names[claim_found.claim][finding.name] += 1
+    return {claim: count.most_common(1)[0][0] if count else "" for claim, count in names.items()}
 
 
 def models(count: int) -> str:
@@ -197,17 +214,16 @@ def truths_line(setting: SettingFound) -> str:
     return f"Of {total} cells, controls left out, " + ", ".join(f"{n} are {truth}" for truth, n in counts.items()) + "."
 
 
-def judged_line(judged: Mapping[str, Any]) -> str:
+def judged_line(judged: Judged) -> str:
     """How well a judge without labels does on kinds it was not fitted on, in one sentence."""
-    forced = judged.get("forced") or {}
-    if forced.get("balanced") is None:
+    forced = judged.forced
+    if forced.balanced is None or forced.chance is None:
         return "The judge without labels could not be judged: no cell is decided by labels."
-    ends, chance = forced.get("ci95"), 1 / len(forced["cases"])
-    within = f" [{100 * ends[0]:.1f} %, {100 * ends[1]:.1f} %]" if ends else ""
+    interval = f" [{100 * forced.ci95[0]:.1f} %, {100 * forced.ci95[1]:.1f} %]" if forced.ci95 else ""
     return (
-        f"A judge that sees no labels, on kinds of shift it was not fitted on: balanced accuracy {100 * forced['balanced']:.1f} %"
-        f"{within}; always giving the commonest answer has {100 * chance:.1f} %. Cells that labels leave undecided: "
-        f"{judged.get('undecided', 0)}."
+        f"A judge that sees no labels, on kinds of shift it was not fitted on: balanced accuracy {100 * forced.balanced:.1f} %"
+        f"{interval}; always giving the commonest answer has {100 * forced.chance:.1f} %. Cells that labels leave undecided: "
+        f"{judged.undecided}."
     )
 
 
