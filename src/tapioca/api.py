@@ -43,6 +43,7 @@ from tapioca.report.screen import LiveScreen
 from tapioca.tasks.base import Task
 from tapioca.tasks.limit import Limit
 from tapioca.tasks.rows import Rows, rows_in_memory
+from tapioca.tasks.shots import with_own_shots
 
 __all__ = ["Exported", "compare", "diagnose", "export", "profile", "prune", "read_task", "scale", "space"]
 
@@ -257,8 +258,8 @@ def read_task(
     else:
         loaded = Loaded(skeleton(model), load_tokenizer(model))
     if isinstance(source, str | Path):
-        return read_named_task(str(source), loaded, options)
-    return read_named_task("rows", loaded, options, rows_in_memory(source))
+        return with_own_shots(read_named_task(str(source), loaded, options))
+    return with_own_shots(read_named_task("rows", loaded, options, rows_in_memory(source)))
 
 
 def _run(

@@ -47,6 +47,7 @@ NOT_IN_MANIFEST = {
     "skip_bad_rows",
     "shuffle_choices",
     "too_long",
+    "num_fewshot",
     "device",
     "memory",
     "trust_remote_code",
@@ -154,6 +155,8 @@ def gather(
     manifest["data"] = {role: task.digest for role, task in whole.items()}
     if skipped := {role: dict(task.skipped) for role, task in whole.items() if task.skipped}:
         manifest["skipped"] = skipped
+    if shots := {role: task.shots.per_prompt for role, task in whole.items() if task.shots}:
+        manifest["num_fewshot"] = shots
     if clock.asked:
         manifest[CHAT_DATE] = clock.day.isoformat()
         notes = (*notes, f"the chat template prints the date; in this run it is {clock.day} on every day (--chat-date)")

@@ -14,6 +14,7 @@ from tapioca.records import Metric, TasksConfig
 from tapioca.tasks.catalog import CATALOG, variant
 from tapioca.tasks.chat import Clock
 from tapioca.tasks.describe import write_description
+from tapioca.tasks.shots import with_own_shots
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def show_task(config: TasksConfig) -> Shown:
     check_compat(config.compat, [*given])
     source = (config.model, config.revision, config.trust_remote_code)
     loaded, clock = Loaded(skeleton(*source), load_tokenizer(*source)), Clock(config.chat_date or date.today())
-    task = read_task(variant(config.task, config.compat), loaded, given, clock=clock)
+    task = with_own_shots(read_task(variant(config.task, config.compat), loaded, given, clock=clock))
     if config.write:
         write_description(config.task, encoder_of(loaded, clock), given, config.write)
     return Shown(

@@ -107,6 +107,12 @@ class DataConfig(Request):
         description="What a chat template prints as today's date, for instance 2026-01-31; by default the day the run began.",
     )
 
+    num_fewshot: int | None = Field(
+        default=None,
+        ge=0,
+        description="Worked examples in every prompt, from the search half; never the row itself or a held-out one.",
+    )
+
     skip_bad_rows: bool = Field(
         default=False, description="Leave out rows that cannot be used, and count them; refused by default."
     )
@@ -164,6 +170,7 @@ class DataConfig(Request):
             "skip_bad_rows": self.skip_bad_rows or None,
             "too_long": None if self.too_long == "refuse" else self.too_long,
             "trust_task_code": self.trust_task_code or None,
+            "num_fewshot": self.num_fewshot,
             "chat": self.chat or None,
             "system": self.system,
             "chat_template_kwargs": chat_template_kwargs(self.chat_option),

@@ -21,6 +21,11 @@ from tapioca.tasks.opening import shared_opening
 class Shots(ABC):
     """Worked examples before the prompts of a task, chosen once it is known which rows are held out."""
 
+    @property
+    @abstractmethod
+    def per_prompt(self) -> tuple[int, ...]:
+        """How many there are in a prompt; several numbers where that differs between prompts."""
+
     @abstractmethod
     def deal(self, task: Task, search: Task, held_out: Sequence[Task], seed: int) -> Task:
         """The task with worked examples in its prompts; ids, groups and contents stay those of the questions alone.

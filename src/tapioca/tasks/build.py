@@ -11,10 +11,10 @@ from tapioca.records import Example, Row
 from tapioca.tasks.base import Task, field_or, rows_digest
 from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, Choice, Label
 from tapioca.tasks.classify import Classify, Rate, classify_example
-from tapioca.tasks.generate import ANSWER_LOSS, Generate, generate_example, written_metric
+from tapioca.tasks.generate import ANSWER_LOSS, Generate, generate_example, gold_texts, written_metric
 from tapioca.tasks.gold import Golds
 from tapioca.tasks.perplexity import Perplexity, windows
-from tapioca.tasks.prompt import encode_pairs
+from tapioca.tasks.prompt import Worked, encode_pairs, with_worked
 from tapioca.tasks.regress import Regression
 from tapioca.tasks.rows import Source
 from tapioca.tasks.score_function import ScoreFunction
@@ -48,20 +48,27 @@ def task_class(kind: Kind, spec: TaskSpec, encoder: Encoder | None, score_functi
 
 
 def build_example(
-    kind: Kind, row: Source, spec: TaskSpec, encoder: Encoder, choices: Sequence[str] = (), golds: Golds = ()
+    kind: Kind,
+    row: Source,
+    spec: TaskSpec,
+    encoder: Encoder,
+    choices: Sequence[str] = (),
+    golds: Golds = (),
+    worked: Sequence[Worked] = (),
 ) -> Example:
     """An example of any kind that asks one question a row.
 
     Args:
         choices: what there is to choose from; nothing where the model writes or gives a number.
         golds: indices of the right ones.
+        worked: examples before the question, for kinds that can have some.
 
     Raises:
         RowError: the template does not fit the row, or a text is too long.
         DataError: the labels of a task are not one token each, or the model has no classification head.
     """
     if kind == "generate":
-        return generate_example(row, spec, encoder)
+        return generate_example(row, spec, encoder, worked)
     if kind == "classify":
         return classify_example(row, spec, encoder, golds)
     if len(golds) == len(choices):
@@ -72,7 +79,7 @@ def build_example(
         raise DataError(
             f"{row.where}: continuation {spec.continuation!r} makes the same answer of two choices; it must print {{{{ choice }}}}"
         )
-    pairs = encode_pairs(text, answers, spec, encoder, row.where)
+    pairs = encode_pairs(text, answers, spec, encoder, row.where, worked)
     if kind == "choice":
         lengths = [
             _length(spec.normalize, answer.strip(), after) for answer, (_, after) in zip(answers, pairs, strict=True)
@@ -94,9 +101,16 @@ def build_example(
         label=choices[golds[0]].strip() if tuple(choices) == spec.labels else f"choice {golds[0]}",
         chance=len(golds) / len(choices),
         content=content,
-        text=text,
+        text=with_worked(text, worked, spec),
         choices=tuple(choices),
     )
+
+
+def worked_example(row: Source, spec: TaskSpec, choices: Sequence[str], golds: Golds) -> Worked:
+    """A row as a worked example: what it asks, and its first right answer."""
+    answer = choices[golds[0]] if choices else gold_texts(row, spec)[0]
+    question = render(spec.template or "", row.fields, row.where)
+    return question, render(spec.continuation, {**row.fields, "choice": answer}, row.where)
 
 
 def build_windows(row: Source, size: int, encoder: Encoder) -> list[Example]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from tapioca.errors import DataError
 from tapioca.records import Example
-from tapioca.tasks.build import build_example, build_windows
+from tapioca.tasks.build import build_example, build_windows, worked_example
 from tapioca.tasks.classify import PAIR
 from tapioca.tasks.gold import Golds, Question, find_golds
+from tapioca.tasks.prompt import Worked
 from tapioca.tasks.questions import check_kind, no_choice, question_of, reading_of, unlike_classes
 from tapioca.tasks.regress import prompt_example
 from tapioca.tasks.rows import Source
@@ -78,12 +79,24 @@ class QuestionBuilder(Builder):
 
     encoder: Encoder
 
-    def build(self, number: int) -> list[Example]:
-        return [build_example(self.table.kind, self.table.rows[number], self.table.spec, self.encoder)]
+    def build(self, number: int, worked: Sequence[Worked] = ()) -> list[Example]:
+        row, choices, golds = self._question(number)
+        if worked:
+            row = Source(row.fields, f"{row.where} with {len(worked)} worked examples")
+        return [build_example(self.table.kind, row, self.table.spec, self.encoder, choices, golds, worked)]
+
+    def worked(self, number: int) -> Worked:
+        """A row as a worked example."""
+        row, choices, golds = self._question(number)
+        return worked_example(row, self.table.spec, choices, golds)
+
+    def _question(self, number: int) -> tuple[Source, Sequence[str], Golds]:
+        """A row, what there is to choose from, and the right ones."""
+        return self.table.rows[number], (), ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ChoiceBuilder(Builder):
+class ChoiceBuilder(QuestionBuilder):
     """Rows that ask one question each, with several answers to choose from.
 
     Attributes:
@@ -91,7 +104,6 @@ class ChoiceBuilder(Builder):
         golds: the right answers of the same; None where the row's answer is none of its choices.
     """
 
-    encoder: Encoder
     questions: Mapping[int, Question]
     golds: Mapping[int, Golds | None]
 
@@ -99,7 +111,7 @@ class ChoiceBuilder(Builder):
     def numbers(self) -> Container[int]:
         return self.questions
 
-    def build(self, number: int) -> list[Example]:
+    def _question(self, number: int) -> tuple[Source, Sequence[str], Golds]:
         table, question, golds = self.table, self.questions[number], self.golds[number]
         if golds is None:
             raise no_choice(question, table.kind, table.spec)
@@ -107,7 +119,7 @@ class ChoiceBuilder(Builder):
         if table.spec.shuffle_choices:
             choices, golds = shuffled(table.raw[number], choices, golds)
             row = Source({**row.fields, "choices": list(choices)}, row.where)
-        return [build_example(table.kind, row, table.spec, self.encoder, choices, golds)]
+        return row, choices, golds
 
 
 def builder_of(table: Table, encoder: Encoder | None) -> Builder:

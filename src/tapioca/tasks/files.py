@@ -8,7 +8,8 @@ from typing import Any
 from tapioca.errors import DataError
 from tapioca.tasks.base import Task, check_unique, tell_apart
 from tapioca.tasks.build import task_class
-from tapioca.tasks.builders import Builder, builder_of
+from tapioca.tasks.builders import Builder, QuestionBuilder, builder_of
+from tapioca.tasks.file_shots import FileShots
 from tapioca.tasks.limit import Limit, build_some
 from tapioca.tasks.rows import Source
 from tapioca.tasks.score_function import ScoreFunction, load_score_function
@@ -17,7 +18,7 @@ from tapioca.tasks.table import Table, read_table
 from tapioca.tasks.text import Encoder
 
 CHATS: tuple[Kind, ...] = ("choice", "label", "generate")
-"""Kinds whose questions can be asked in a chat."""
+"""Kinds whose questions can be asked in a chat, or behind worked examples."""
 
 
 def load_task(
@@ -54,11 +55,12 @@ def load_task(
     if encoder:
         notes += _encoding_notes(table, encoder, encoder.merged - merged)
     notes += _row_notes(table, name, equal)
+    numbers = {example.id: number for example, number in zip(examples, built.numbers, strict=True)}
     scored: dict[str, Any] = {}
     if function:
         notes.append(f"{table.path.name}: texts are scored by {function.name}, whose code runs")
-        rows_of = zip(examples, built.numbers, strict=True)
-        scored["sources"] = {example.id: table.rows[number] for example, number in rows_of}
+        scored["sources"] = {id: table.rows[number] for id, number in numbers.items()}
+    count = table.spec.num_fewshot
     return task_class(table.kind, table.spec, encoder, function)(
         **scored,
         name=name,
@@ -66,6 +68,7 @@ def load_task(
         notes=tuple(notes),
         skipped=table.sieve.skipped,
         available=built.available,
+        shots=FileShots(count, builder, numbers) if count and isinstance(builder, QuestionBuilder) else None,
     )
 
 
@@ -79,6 +82,11 @@ def _check_options(table: Table) -> None:
     if table.spec.chat and kind not in CHATS:
         raise DataError(
             f"{path}: a chat is for questions ({', '.join(CHATS)}), this is a {kind} task; leave out --chat, or chat: true"
+        )
+    if table.spec.num_fewshot and kind not in CHATS:
+        raise DataError(
+            f"{path}: worked examples are for questions ({', '.join(CHATS)}), this is a {kind} task; leave out --num-fewshot, "
+            "or num_fewshot"
         )
     if table.spec.shuffle_choices and kind != "choice":
         raise DataError(

@@ -14,7 +14,7 @@ from tapioca.errors import RowError
 from tapioca.records import Answer, Example, Metric, Row
 from tapioca.tasks.base import field_or, log_likelihoods, rows_digest
 from tapioca.tasks.marking import Marking
-from tapioca.tasks.prompt import encode_pairs
+from tapioca.tasks.prompt import Worked, encode_pairs, with_worked
 from tapioca.tasks.rows import Source
 from tapioca.tasks.score_function import ScoreFunction
 from tapioca.tasks.spec import TaskSpec
@@ -96,17 +96,18 @@ def written_metric(function: ScoreFunction | None) -> Metric:
     return Metric(name=function.name, kind="accuracy") if function else EXACT_MATCH
 
 
-def generate_example(row: Source, spec: TaskSpec, encoder: Encoder) -> Example:
-    """An example whose answer the model writes.
+def generate_example(row: Source, spec: TaskSpec, encoder: Encoder, worked: Sequence[Worked] = ()) -> Example:
+    """An example whose answer the model writes, behind worked examples.
 
     Raises:
         DataError: a template does not fit the row, no text could give the answer, or a text is too long.
     """
     text = render(spec.template or "", row.fields, row.where)
-    answer, *others = _gold_texts(row, spec)
+    answer, *others = gold_texts(row, spec)
     continuation = render(spec.continuation, {**row.fields, "choice": answer}, row.where)
-    [(before, after)] = encode_pairs(text, [continuation], spec, encoder, row.where)
-    prompt = before if spec.chat else encoder.text(text) or before
+    [(before, after)] = encode_pairs(text, [continuation], spec, encoder, row.where, worked)
+    shown = with_worked(text, worked, spec)
+    prompt = before if spec.chat else encoder.text(shown) or before
     encoder.check_length(len(prompt) + spec.max_new_tokens, row.where, f" ({spec.max_new_tokens} of them to write)")
     rows = (Row(inputs=tuple((before + after)[:-1]), targets=tuple(after)),)
     content = f"{rows_digest(rows)}-{'-'.join([answer, *others])}"
@@ -119,12 +120,12 @@ def generate_example(row: Source, spec: TaskSpec, encoder: Encoder) -> Example:
         also_answers=tuple(others),
         chance=1 / len(spec.labels) if spec.labels else 0.0,
         content=content,
-        text=text,
+        text=shown,
         choices=spec.labels,
     )
 
 
-def _gold_texts(row: Source, spec: TaskSpec) -> list[str]:
+def gold_texts(row: Source, spec: TaskSpec) -> list[str]:
     """The texts that are right: those of a list, or what the template of the gold answer makes of the row.
 
     Raises:

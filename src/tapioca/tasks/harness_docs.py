@@ -48,8 +48,8 @@ def load_harness(name: str, encoder: Encoder | None, given: dict[str, Any]) -> T
             split, else the training split, never the test split), `shots`, `metric`, `filter`, `think_end_token`,
             `chat`, and last, since it may hold commas, `system` (the system prompt of the chat).
         encoder: the model's text encoder.
-        given: `include_path` (a folder with task YAMLs), `score` ("likelihood": the gold answer's), and `chat`, `system`
-            and `chat_template_kwargs`, as for files.
+        given: `include_path` (a folder with task YAMLs), `score` ("likelihood": the gold answer's), and `chat`, `system`,
+            `chat_template_kwargs` and `num_fewshot`, as for files.
 
     Raises:
         DataError: lm-eval is not installed, has no such task, or cannot load its data; or the request does not fit it.
@@ -76,7 +76,7 @@ def load_harness(name: str, encoder: Encoder | None, given: dict[str, Any]) -> T
         *(encoder.unused_template(task_name) if not chat and kinds != {"loglikelihood_rolling"} else ()),
     )
     shots = HarnessShots(
-        counts={task: _count(task, options["shots"], name) for task in tasks},
+        counts={task: _count(task, options["shots"] or str(given.get("num_fewshot", "")), name) for task in tasks},
         splits=splits,
         own={task: task.sampler for task in tasks},
         chat=chat,

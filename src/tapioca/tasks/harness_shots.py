@@ -125,6 +125,10 @@ class HarnessShots(Shots):
     example: Callable[[Any, str, list[Any]], Example]
     notes: tuple[str, ...]
 
+    @property
+    def per_prompt(self) -> tuple[int, ...]:
+        return tuple(sorted(set(self.counts.values())))
+
     def deal(self, task: Task, search: Task, held_out: Sequence[Task], seed: int) -> Task:
         """The task with prompts that show nothing of what is held out. lm-eval's seed is its own.
 
@@ -161,7 +165,7 @@ class HarnessShots(Shots):
 
     def _note(self, name: str, samplers: list[Sampler], divided: bool) -> str:
         """How many worked examples there are, and where they come from."""
-        count = " or ".join(map(str, sorted(set(self.counts.values()))))
+        count = " or ".join(map(str, self.per_prompt))
         if not samplers:
             return f"{name}: {count} shots a prompt, the same ones, which the task itself gives"
         prompts: Counter[str] = Counter()

@@ -11,19 +11,29 @@ from tapioca.tasks.text import Encoder
 Pair = tuple[list[int], list[int]]
 """Ids of a context, and of what follows it."""
 
+Worked = tuple[str, str]
+"""A worked example: its question, and the answer as it follows."""
 
-def encode_pairs(text: str, answers: Sequence[str], spec: TaskSpec, encoder: Encoder, where: str) -> list[Pair]:
-    """Ids of a question and of each answer to it.
 
-    In a chat the context is what the chat template writes up to where the answer begins, and an answer is encoded
-    by itself, without space before it.
+def with_worked(text: str, worked: Sequence[Worked], spec: TaskSpec) -> str:
+    """A question behind worked examples, as plain text."""
+    return "".join(f"{question}{answer}{spec.fewshot_delimiter}" for question, answer in worked) + text
+
+
+def encode_pairs(
+    text: str, answers: Sequence[str], spec: TaskSpec, encoder: Encoder, where: str, worked: Sequence[Worked] = ()
+) -> list[Pair]:
+    """Ids of a question, behind worked examples, and of each answer to it.
+
+    In a chat the context is what the chat template writes up to where the answer begins, worked examples are turns, and an
+    answer is encoded by itself, without space before it.
 
     Raises:
         DataError: an answer has no tokens, the two are longer than the model can read, or the tokenizer cannot chat.
     """
     if not spec.chat:
-        return [encoder.pair(text, answer, where) for answer in answers]
-    turns = conversation(text, spec.system)
+        return [encoder.pair(with_worked(text, worked, spec), answer, where) for answer in answers]
+    turns = conversation(text, spec.system, worked)
     before = encoder.chat(turns, where, spec.chat_template_kwargs, as_text=spec.chat == "text")
     pairs = [(before, encoder.plain(answer.lstrip())) for answer in answers]
     for (_, after), answer in zip(pairs, answers, strict=True):

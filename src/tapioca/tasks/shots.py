@@ -26,6 +26,11 @@ def deal_shots(
     }
 
 
+def with_own_shots(task: Task) -> Task:
+    """A task by itself with worked examples in its prompts, where some are asked for, from all of its rows."""
+    return deal_shots({task.name: task}, {task.name: task}, [], seed=0)[task.name]
+
+
 def part_of(whole: Task, part: Task) -> Task:
     """The examples of a part as they stand in the whole now; the part itself where nothing was dealt."""
     if not whole.shots:

@@ -69,6 +69,8 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
     think_end_token: str | None = Field(
         default=THINK_END, min_length=1, description="What ends a thought in a written text; the answer follows it."
     )
+    num_fewshot: int = Field(default=0, ge=0, description="Worked examples in every prompt, from the search half.")
+    fewshot_delimiter: str = Field(default="\n\n", min_length=1, description="What stands behind each of them.")
     note: str | None = Field(default=None, description="Said aloud in every run on this task.")
     skip_bad_rows: bool = Field(default=False, description="Leave out rows that cannot be used, and count them.")
     too_long: Literal["refuse", "skip"] = Field(

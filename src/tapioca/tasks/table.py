@@ -66,6 +66,10 @@ def read_table(name: str, encoder: Encoder | None, given: dict[str, Any], rows: 
     completed, guessed, notes = complete_spec(renamed, spec, encoder, path.name)
     if guessed:
         renamed = [_renamed(row, guessed, number) for number, row in enumerate(renamed)]
+    if completed.num_fewshot and completed.kind == "generate" and not (completed.stop or completed.chat):
+        end = completed.fewshot_delimiter
+        completed = completed.model_copy(update={"stop": (end,)})
+        notes = [*notes, f"{path.name}: a text ends at {end!r}, which parts worked examples; stop says otherwise"]
     return Table(path, [row for row, _ in pairs], renamed, spec, completed, sieve, notes, len(rows))
 
 
