@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import word_tokenizer
+from conftest import WORDS, choice_rows, word_tokenizer, write_lines
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tapioca
+from tapioca.cli.main import main
 from tapioca.errors import DataError, ExportError, ModelError
 from tapioca.flows.inspect import inspect
 from tapioca.models.edit import apply
@@ -36,11 +37,38 @@ class OwnForCausalLM(LlamaForCausalLM):
         outputs.logits = outputs.logits * SCALE
         return outputs
 """
+TOKENIZATION = """
+from pathlib import Path
+
+from transformers import PreTrainedTokenizer
+
+
+class OwnTokenizer(PreTrainedTokenizer):
+    vocab_files_names = {"words_file": "own.words"}
+
+    def __init__(self, words_file, **kwargs):
+        self.words = Path(words_file).read_text().split()
+        super().__init__(unk_token="<unk>", pad_token="<s>", **kwargs)
+
+    vocab_size = property(lambda self: len(self.words))
+
+    def get_vocab(self):
+        return {word: number for number, word in enumerate(self.words)}
+
+    def _tokenize(self, text):
+        return text.split()
+
+    def _convert_token_to_id(self, token):
+        return self.words.index(token) if token in self.words else 0
+
+    def _convert_id_to_token(self, index):
+        return self.words[index]
+"""
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """A model that brings its own code: a Llama with halved logits."""
+    """A model that brings its own code: a Llama with halved logits, and a tokenizer with a vocabulary file of its own."""
     folder = tmp_path / "own"
     tiny("llama").save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
@@ -52,6 +80,10 @@ def own(tmp_path: Path) -> Path:
     )
     (folder / "modeling_own.py").write_text(MODELING)
     (folder / "scale_own.py").write_text("SCALE = 0.5\n")
+    (folder / "tokenization_own.py").write_text(TOKENIZATION)
+    (folder / "own.words").write_text(" ".join(WORDS))
+    auto_map = {"AutoTokenizer": ["tokenization_own.OwnTokenizer", None]}
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "OwnTokenizer", "auto_map": auto_map}))
     return folder
 
 
@@ -74,6 +106,50 @@ def test_a_model_with_its_own_code(own: Path, tmp_path: Path) -> None:
     model = tiny("llama")
     with apply(model, PLAN), torch.inference_mode():
         torch.testing.assert_close(plain(IDS).logits, 0.5 * model(IDS).logits)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_with_code_and_an_adapter_is_exported_with_both(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peft = pytest.importorskip("peft", reason="the extra heal (peft) is not installed")
+    settings = peft.LoraConfig(target_modules=["q_proj", "down_proj"], r=4, init_lora_weights=False)
+    trained = peft.get_peft_model(tapioca.load(own, trust_remote_code=True).model, settings)
+    trained.save_pretrained(tmp_path / "ad")
+    write_lines(tmp_path / "t.jsonl", choice_rows(40))
+    monkeypatch.chdir(tmp_path)
+    few = ["--score", "likelihood", "--random-plans", "1", "--max-drops", "1"]
+    prune = ["prune", "own", "--task", "t.jsonl", "--out", "run", *few]
+    for options, message in (
+        (["--adapter", "ad"], "'own' needs code that comes with it; read the code, then add --trust-remote-code"),
+        (
+            ["--adapter", "gone", "--trust-remote-code"],
+            "no adapter at gone: expected a folder with adapter_config.json",
+        ),
+    ):
+        assert main([*prune, *options]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert main([*prune, "--adapter", "ad", "--trust-remote-code"]) == 0
+    (tmp_path / "plan.json").write_text(PLAN.to_json())
+    capsys.readouterr()
+    assert main(["export", "run", "--to", "out", "--plan", "plan.json"]) == 0
+    assert "reloaded by transformers with trust_remote_code=True in a fresh process" in capsys.readouterr().out
+    assert not list(Path("out").glob("adapter*"))
+    found = AutoModelForCausalLM.from_pretrained("out", trust_remote_code=True)
+    model = trained.merge_and_unload().eval()
+    with apply(model, PLAN), torch.inference_mode():
+        torch.testing.assert_close(found(IDS).logits, model(IDS).logits, atol=1e-6, rtol=0)
+    words = AutoTokenizer.from_pretrained("out", trust_remote_code=True)
+    assert words("the cat sat", add_special_tokens=False)["input_ids"] == [3, 5, 7]
+
+
+def test_a_tokenizer_with_code_alone_asks_for_the_flag(own: Path) -> None:
+    tiny("llama").save_pretrained(own)
+    with pytest.raises(
+        ModelError, match=r"own' needs code that comes with it; read the code, then add --trust-remote-"
+    ):
+        tapioca.load(own)
 
 
 def test_a_hash_knows_the_code(own: Path) -> None:

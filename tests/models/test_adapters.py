@@ -180,8 +180,20 @@ def test_adapters_of_other_models(adapter: tuple[Path, torch.Tensor], tmp_path: 
     ):
         merge_adapter(tiny("llama"), folder)
     save_file({**weights, first: weights[first][:, :-1].contiguous()}, folder / WEIGHTS)
-    with pytest.raises(ModelError, match=r"cannot merge .*: "):
+    with pytest.raises(ModelError, match=r"cannot merge .*: size mismatch for .*: copying a param with shape"):
         merge_adapter(tiny("llama"), folder)
+    save_file({**weights, first: weights[first] * float("inf")}, folder / WEIGHTS)
+    with pytest.raises(
+        ModelError, match=r"ad merged into .* makes NaN or infinity of model\.layers\.0.*; train it anew$"
+    ):
+        merge_adapter(tiny("llama"), folder)
+
+
+def test_an_update_of_few_digits_is_rounded_once(adapter: tuple[Path, torch.Tensor]) -> None:
+    merged = merge_adapter(tiny("llama").bfloat16(), adapter[0])
+    exact = merge_adapter(tiny("llama").bfloat16().float(), adapter[0]).bfloat16()
+    for weights, expected in zip(merged.parameters(), exact.parameters(), strict=True):
+        assert torch.equal(weights, expected)
 
 
 def tied() -> PreTrainedModel:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from tapioca.checkpoints.older import tokenizer_of_both
@@ -30,6 +31,14 @@ MODULES = "modules.json"
 MAP = "auto_map"
 
 
+def copy_files(source: Path, paths: Iterable[Path], target: Path) -> None:
+    """Copy files of a model folder to where they stand in the new one."""
+    for path in paths:
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+
+
 def copy_companions(source: Path, target: Path, code: bool) -> list[str]:
     """Copy what is neither weights nor config.json.
 
@@ -44,16 +53,12 @@ def copy_companions(source: Path, target: Path, code: bool) -> list[str]:
     Raises:
         ExportError: a file of settings is no JSON.
     """
-    for path in companions(source):
-        shutil.copyfile(path, target / path.name)
+    copy_files(source, companions(source), target)
     _edit(target / "tokenizer_config.json", tokenizer_of_both)
     _edit(target / "generation_config.json", lambda said: {k: v for k, v in said.items() if k != "use_mtp"})
     _copy_modules(source, target)
     if code:
-        for path in code_files(source):
-            place = target / path.relative_to(source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, place)
+        copy_files(source, code_files(source), target)
     gone = [path.name for path in sorted(target.glob("*config.json")) if _edit(path, partial(_mapped, target, code))]
     return [f"{MAP} of {', '.join(gone)}, which names code that is not in the checkpoint"] if gone else []
 
@@ -67,6 +72,12 @@ def companions(folder: Path) -> list[Path]:
     """The files of a model folder that go along as they are."""
     paths = {path for pattern in COPIED for path in folder.glob(pattern) if path.is_file()}
     return sorted(path for path in paths if not any(fnmatchcase(path.name, pattern) for pattern in NOT_COPIED))
+
+
+def vocabulary_files(folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> list[Path]:
+    """The files of a model folder that its tokenizer's class reads; one with code of its own names them as it likes."""
+    names = tokenizer.vocab_files_names.values() if tokenizer else ()
+    return [folder / name for name in names if (folder / name).is_file()]
 
 
 def code_files(folder: Path) -> list[Path]:

@@ -13,13 +13,14 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from tapioca.checkpoints.card import model_card
+from tapioca.checkpoints.companions import copy_files, vocabulary_files
 from tapioca.checkpoints.cut import cut_checkpoint
 from tapioca.checkpoints.verify import Expected, accept, check_tokenizer, compare, expect
 from tapioca.errors import ExportError, StoreError, UsageError
 from tapioca.flows.source import Source
 from tapioca.models.edit import check_fits
 from tapioca.models.identity import model_hash
-from tapioca.models.load import load, skeleton
+from tapioca.models.load import load, load_tokenizer, skeleton
 from tapioca.records import Plan, RunInfo
 from tapioca.runs.store import read_run
 
@@ -160,6 +161,7 @@ def _write(origin: Source, folder: Path, target: Path, plan: Plan, card: Callabl
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
             made = Path(beside) / "checkpoint"
             left_out = cut_checkpoint(folder, made, plan, bones, code)
+            copy_files(folder, vocabulary_files(folder, load_tokenizer(folder, trust_remote_code=code)), made)
             expected = _expected(folder, plan, code)
             needs = _needs(made, expected)
             (made / "README.md").write_text(card(needs=needs), encoding="utf-8")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub
 from transformers import PreTrainedModel
 
-from tapioca.checkpoints.companions import code_files, companions, write_settings
+from tapioca.checkpoints.companions import code_files, companions, copy_files, vocabulary_files, write_settings
 from tapioca.errors import ExportError, UsageError
 from tapioca.hub import explain, without_bars
 from tapioca.models.adapters import refuse_adapter
@@ -70,22 +69,16 @@ class Source:
         if not self.adapter:
             refuse_adapter(str(folder))
             return folder
-        model = load(folder, device="cpu", adapter=self.adapter, trust_remote_code=self.trusted).model
+        model, tokenizer = load(folder, device="cpu", adapter=self.adapter, trust_remote_code=self.trusted)
         with without_bars():
             model.save_pretrained(scratch)
         said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         write_settings(scratch / "config.json", {name: value for name, value in said.items() if name != NAMED})
-        _copy(folder, companions(folder) + code_files(folder), scratch)
+        paths = companions(folder) + code_files(folder) + vocabulary_files(folder, tokenizer)
+        copy_files(folder, paths, scratch)
         if has_tokenizer(Path(self.adapter)):
-            _copy(Path(self.adapter), companions(Path(self.adapter)), scratch)
+            copy_files(Path(self.adapter), companions(Path(self.adapter)), scratch)
         return scratch
-
-
-def _copy(folder: Path, paths: list[Path], to: Path) -> None:
-    for path in paths:
-        place = to / path.relative_to(folder)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place)
 
 
 def _save(model: PreTrainedModel, scratch: Path) -> Path:

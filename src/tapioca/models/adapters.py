@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -111,7 +112,7 @@ def without_adapter(source: str) -> Iterator[str]:
 
 
 def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
-    """Add an adapter's low-rank updates to the weights of its base model.
+    """Add an adapter's low-rank updates to the weights of its base model, each sum rounded once to the base's dtype.
 
     Args:
         model: the base; its weights change.
@@ -124,6 +125,7 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
         ModelError: peft is missing, the base is quantised or ties what the adapter changes, or the adapter was
             trained on another model.
     """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft imports it; it warns of kernels nothing here uses
     try:
         from peft import PeftConfig, PeftModel, set_peft_model_state_dict
         from peft.utils import load_peft_weights
@@ -144,12 +146,15 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
             loaded = set_peft_model_state_dict(wrapped, load_peft_weights(str(folder), device="cpu"))
             _refuse_another_base(folder, loaded)
             _refuse_tied(folder, model, [_is_changed(module) for module in _ends(model)])
-            merged: PreTrainedModel = wrapped.merge_and_unload(safe_merge=True)
+            merged: PreTrainedModel = wrapped.merge_and_unload()  # safe_merge rounds the update before it is added
             _refuse_tied(folder, merged, [id(module.weight) for module in _ends(merged)])
     except ModelError:
         raise
     except Exception as error:  # peft raises anything over an adapter that does not fit
         raise ModelError(f"cannot merge {folder} into {model.name_or_path}: {_first(error)}") from error
+    broken = next((name for name, weight in merged.named_parameters() if not weight.isfinite().all()), None)
+    if broken:
+        raise ModelError(f"{folder} merged into {model.name_or_path} makes NaN or infinity of {broken}; train it anew")
     vars(merged).pop("peft_config", None)
     return merged
 
@@ -182,4 +187,6 @@ def _is_changed(module: Any) -> bool:
 
 
 def _first(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """The first line of an error that says something; torch heads a list of shapes that differ with a line of its own."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.endswith(":")), type(error).__name__)

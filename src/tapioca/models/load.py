@@ -158,10 +158,6 @@ def _config(source: str, revision: str | None, trust_remote_code: bool, weights:
         with without_bars():
             config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # a configuration with wrong values can raise anything
-        if "trust_remote_code" in str(error):
-            raise ModelError(
-                f"'{source}' needs code that comes with it; read the code, then add --trust-remote-code"
-            ) from error
         what = str(folder / "config.json") if folder.is_dir() else f"'{source}'"
         raise ModelError(_reason(error, what, source, revision)) from error
     if weights and folder.is_dir():
@@ -202,7 +198,7 @@ def _tokenizer(source: str, revision: str | None, trust_remote_code: bool) -> Pr
     try:
         with without_bars():
             return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
-    except Exception as error:  # so can a broken tokenizer file
+    except Exception as error:  # so can a broken tokenizer file, or code that comes with it
         raise ModelError(_reason(error, f"the tokenizer of '{source}'", source, revision)) from error
 
 
@@ -226,7 +222,9 @@ def _refuse_partial(source: str, report: dict[str, object], config: PretrainedCo
 
 
 def _reason(error: Exception, what: str, source: str, revision: str | None) -> str:
-    """Why something of a model could not be loaded: what the hub says, else the error's own first line."""
+    """Why something of a model could not be loaded: code nobody allowed, what the hub says, or the error's first line."""
+    if "trust_remote_code" in str(error):
+        return f"'{source}' needs code that comes with it; read the code, then add --trust-remote-code"
     said = None if Path(source).is_dir() else explain(error, "model", source, revision)
     return said or f"cannot load {what}: {_first_line(error)}"
 
