@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
-from conftest import choice_rows, word_tokenizer, write_lines
+from conftest import WORDS, choice_rows, word_tokenizer, write_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,3 +106,20 @@ def test_rows_without_a_group_are_grouped_by_content(tmp_path: Path) -> None:
     task = load_task(str(write_lines(tmp_path / "t.jsonl", rows)), Encoder(word_tokenizer(), 128), {})
     assert len(set(task.groups)) == 4
     assert task.examples[0].id == task.examples[0].content
+
+
+@pytest.mark.parametrize("named", [(), ("id",), ("group",), ("id", "group")])
+def test_copies_of_a_long_text_stay_together(tmp_path: Path, named: tuple[str, ...]) -> None:
+    """Every window of a text and of its copies stands on one side, under an id of its own."""
+    random = Random(0)
+    texts = [" ".join(random.choices(WORDS[3:], k=11)) for _ in range(20)]
+    names = {"id": range(40), "group": [*range(20), *range(19, -1, -1)]}
+    rows = [{"text": text} for text in [*texts, *texts[::-1]]]
+    rows = [{**row, **{name: f"{name}{names[name][at]}" for name in named}} for at, row in enumerate(rows)]
+    task = load_task(str(write_lines(tmp_path / "t.jsonl", rows)), Encoder(word_tokenizer(), 128), {"window": 4})
+    told = "t.jsonl: 20 rows say the same as an earlier one; each is kept, in one group with it"
+    assert [note for note in task.notes if "say the same" in note] == ([] if "id" in named else [told])
+    assert len({example.id for example in task.examples}) == len(task.examples) == 40 * 3
+    search, test = split(task, search_groups([task.examples], 0.5, 0))
+    assert (len(search.examples), len(test.examples)) == (60, 60)
+    assert not {example.content for example in search.examples} & {example.content for example in test.examples}

@@ -16,6 +16,7 @@ import torch
 from tapioca.errors import DataError, RowError
 from tapioca.records import Answer, Example, Metric, Row, TextPair
 from tapioca.tasks.opening import shared_opening
+from tapioca.tasks.rows.source import Source
 
 
 class Shots(ABC):
@@ -183,17 +184,26 @@ def field_or(fields: Mapping[str, Any], name: str, otherwise: str) -> str:
     return otherwise if value is None or value == "" else str(value)
 
 
-def tell_apart(examples: Sequence[Example]) -> tuple[list[Example], int]:
-    """Give rows without an id that say the same ids of their own (CONTENT#2, ...); and how many such rows there are."""
+def tell_apart(examples: Sequence[Example], rows: Sequence[Source]) -> tuple[list[Example], int]:
+    """Give rows without an id that say the same ids of their own (CONTENT#2, ...), for each window of a long text.
+
+    Args:
+        examples: of a file.
+        rows: the row behind each example.
+
+    Returns:
+        The examples, and how many rows say the same as an earlier one.
+    """
     times: Counter[str] = Counter()
-    apart = []
-    for example in examples:
-        if example.id == example.content:
-            times[example.content] += 1
-            if times[example.content] > 1:
-                example = replace(example, id=f"{example.content}#{times[example.content]}")
+    apart, copies = [], set()
+    for example, row in zip(examples, rows, strict=True):
+        if row.fields.get("id") in (None, ""):
+            times[example.id] += 1
+            if times[example.id] > 1:
+                example = replace(example, id=f"{example.id}#{times[example.id]}")
+                copies.add(row.where)
         apart.append(example)
-    return apart, times.total() - len(times)
+    return apart, len(copies)
 
 
 def check_unique(name: str, examples: Sequence[Example]) -> None:

@@ -49,7 +49,7 @@ def load_task(
     function = _score_function(table)
     built = build_some(builder.build, _order(table, builder, limit), table.sieve, limit)
     table.sieve.check(table.total)
-    examples, equal = tell_apart(built.examples)
+    examples, equal = tell_apart(built.examples, [table.rows[number] for number in built.numbers])
     check_unique(str(table.path), examples)
     notes = [*table.notes, *builder.notes]
     if encoder:
