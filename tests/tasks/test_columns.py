@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import word_tokenizer
+from conftest import word_tokenizer, write_lines
 
 from tapioca.errors import DataError
 from tapioca.records import PruneConfig
 from tapioca.tasks.base import Task
 from tapioca.tasks.files import load_task
 from tapioca.tasks.limit import Limit
+from tapioca.tasks.rows import rows_in_memory
 from tapioca.tasks.text import Encoder
 
 WORDS = ["cat", "dog", "mat", "rug", "sat"]
@@ -92,3 +93,76 @@ def test_columns_on_the_command_line() -> None:
 def test_columns_that_cannot_be_choices(given: dict, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         load(gpqa(tmp_path / "gpqa.csv"), **given)
+
+
+@pytest.mark.parametrize(
+    ("columns", "flags"),
+    [
+        (["Question", RIGHT, *WRONG], '--field "choices=Correct Answer" --field "choices=Incorrect Answer 1" --field "choices=Incorrect Answer 2" --field "choices=Incorrect Answer 3" --field "answer=Correct Answer" --shuffle-choices'),
+        (["question", "distractor1", "distractor2", "distractor3", "correct_answer", "support"], "--field choices=correct_answer --field choices=distractor1 --field choices=distractor2 --field choices=distractor3 --field answer=correct_answer --shuffle-choices"),
+        (["question", "first", "second"], "--field choices=COLUMN --field choices=COLUMN --field answer=COLUMN"),
+    ],
+)  # fmt: skip
+def test_choices_in_columns_are_named_as_a_list(tmp_path: Path, columns: list[str], flags: str) -> None:
+    rows = [{column: f"the {WORDS[(at + n) % 5]} {n}" for n, column in enumerate(columns)} for at in range(5)]
+    with pytest.raises(DataError) as caught:
+        load(write_lines(tmp_path / "t.jsonl", rows), kind=None)
+    told = f"--kind choice {flags} (choices of each row; in a YAML fields: {{choices: [COLUMN, COLUMN]}}); "
+    assert told in str(caught.value)
+    with pytest.raises(
+        DataError, match=r"lacks .*choices \(--field .*, in a YAML fields: \{choices: \[COLUMN, COLUMN\]"
+    ):
+        load(write_lines(tmp_path / "t.jsonl", rows))
+
+
+@pytest.mark.parametrize("empty", ["", " ", None, float("nan")])
+def test_an_empty_column_is_a_choice_the_row_does_not_have(empty: object) -> None:
+    rows = [
+        {
+            "question": "the cat",
+            "option_a": "sat",
+            "option_b": "ran",
+            "option_c": "was",
+            "option_d": "no",
+            "answer": "B",
+        },
+        {
+            "question": "a dog",
+            "option_a": "sat",
+            "option_b": empty,
+            "option_c": "was",
+            "option_d": empty,
+            "answer": "C",
+        },
+    ]
+    templates = ["{{ question }}", "{{ choices | join(' or ') }}"]
+    tasks = [
+        load_task("rows", Encoder(word_tokenizer(), 128), {"template": text}, rows_in_memory(rows))
+        for text in templates
+    ]
+    assert [(example.choices, example.gold, example.chance) for example in tasks[0].examples] == [
+        (("sat", "ran", "was", "no"), 1, 0.25),
+        (("sat", "was"), 1, 0.5),
+    ]
+    assert [example.text for example in tasks[1].examples] == ["sat or ran or was or no", "sat or was"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "answer", "told"),
+    [
+        (["sat", "ran", ""], "C", r"t\.jsonl:2: answer 'C' is the choice in column 'option_c', which is empty"),
+        (["sat", "ran", ""], 2, r"t\.jsonl:2: answer 2 is the choice in column 'option_c', which is empty"),
+        (["sat", "ran", ""], "", r"t\.jsonl:2: answer '' is none of the 3 choices"),
+        (["sat", "", ""], "A", r"t\.jsonl:2: field 'choices' must be a list of at least two texts, got \['sat'\]"),
+        (["sat", "sat", ""], "A", r"t\.jsonl:2: two choices are the same"),
+    ],
+)
+def test_an_empty_column_that_is_right_is_a_bad_row(tmp_path: Path, cells: list, answer: object, told: str) -> None:
+    rows = [
+        {"question": "the cat", "option_a": "red", "option_b": "big", "option_c": "cat", "answer": "A" if isinstance(answer, str) else 0},
+        {"question": "a dog", **dict(zip(["option_a", "option_b", "option_c"], cells, strict=True)), "answer": answer},
+    ]  # fmt: skip
+    path = write_lines(tmp_path / "t.jsonl", rows)
+    with pytest.raises(DataError, match=told):
+        load(path)
+    assert len(load(path, skip_bad_rows=True).examples) == 1

@@ -95,6 +95,21 @@ def test_choices_with_labels_and_an_answer_key(tmp_path: Path) -> None:
     assert golds(task) == [1, 0] * 3
 
 
+@pytest.mark.parametrize(
+    ("name", "separator", "told"),
+    [
+        ("t.csv", ";", ["t.csv: columns read as separated by semicolons"]),
+        ("t.csv", "\t", ["t.csv: columns read as separated by tabs"]),
+        ("t.csv", ",", []),
+        ("t.tsv", "\t", []),
+    ],
+)
+def test_a_separator_that_was_guessed_is_said(tmp_path: Path, name: str, separator: str, told: list[str]) -> None:
+    lines = [("text", "queue"), *zip(TEXTS, ["yes", "no"] * 3, strict=True)]
+    (tmp_path / name).write_text("".join(f"{separator.join(cells)}\n" for cells in lines))
+    assert [note for note in load(tmp_path / name).notes if "separated" in note] == told
+
+
 def test_text_alone_is_running_text_and_other_text_where_told(tmp_path: Path) -> None:
     assert isinstance(load(table(tmp_path, {"id": range(6), "text": TEXTS})), Perplexity)
     path = table(tmp_path, {"text": TEXTS, "queue": ["yes", "no"] * 3})
@@ -129,6 +144,40 @@ def test_all_that_a_kind_lacks_is_named_at_once(tmp_path: Path) -> None:
 def test_a_classification_head_finds_its_label(tmp_path: Path) -> None:
     task = load(table(tmp_path, {"text": TEXTS, "queue": ["b", "a"] * 3}), heads=("a", "b"))
     assert (type(task), golds(task), task.balance) == (Classify, [1, 0] * 3, {"a": 3, "b": 3})
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("text_a", "text_b"),
+        ("Question", "Sentence"), ("query", "passage"), ("Title 1", "Title 2"), ("s1", "s2"),
+    ],
+)  # fmt: skip
+def test_a_head_finds_a_pair_of_texts(tmp_path: Path, first: str, second: str) -> None:
+    path = table(tmp_path, {"idx": range(6), first: TEXTS, second: TEXTS[::-1], "gold_label": ["b", "a"] * 3})
+    task = load(path, heads=("a", "b"))
+    assert (type(task), golds(task)) == (Classify, [1, 0] * 3)
+    assert task.examples[0].text == "the cat\na dog sat on"
+    assert task.notes[0] == (
+        f"t.jsonl: read as a classify task, text is '{first}', text_pair is '{second}', label is 'gold_label'"
+    )
+    with pytest.raises(DataError) as caught:
+        load(path)
+    assert f"--template \"{{{{ row['{first}'] }}}} {{{{ row['{second}'] }}}}\" --field answer=gold_label" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"title1": TEXTS, "title2": TEXTS[::-1], "body1": TEXTS, "body2": TEXTS[::-1]},
+        {"sentence1": TEXTS, "sentence2": TEXTS[::-1], "sentence3": TEXTS},
+    ],
+)
+def test_texts_that_are_no_pair_are_not_guessed(tmp_path: Path, columns: dict) -> None:
+    with pytest.raises(DataError, match=r"for a classification head say --field text=COLUMN \(and --field text_pair="):
+        load(table(tmp_path, {**columns, "label": ["b", "a"] * 3}), heads=("a", "b"))
 
 
 def test_a_bare_encoder_is_told_that_it_has_no_head(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tapioca.tasks.build import build_example, build_windows, worked_example
 from tapioca.tasks.classify import PAIR
 from tapioca.tasks.gold import Golds, Question, find_golds
 from tapioca.tasks.prompt import Worked
-from tapioca.tasks.questions import check_kind, no_choice, question_of, reading_of, unlike_classes
+from tapioca.tasks.questions import check_kind, drop_empty, no_choice, question_of, reading_of, unlike_classes
 from tapioca.tasks.regress import prompt_example
 from tapioca.tasks.rows import Source
 from tapioca.tasks.shuffle import always_first, shuffled
@@ -116,8 +116,11 @@ class ChoiceBuilder(QuestionBuilder):
         if golds is None:
             raise no_choice(question, table.kind, table.spec)
         row, choices = table.rows[number], question.choices
+        if "" in choices:
+            choices, golds = drop_empty(question, golds)
         if table.spec.shuffle_choices:
             choices, golds = shuffled(table.raw[number], choices, golds)
+        if choices is not question.choices:
             row = Source({**row.fields, "choices": list(choices)}, row.where)
         return row, choices, golds
 

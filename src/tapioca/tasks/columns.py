@@ -15,13 +15,27 @@ ABOUT = {"id", "group", "index", "idx", "", "unnamed: 0"}
 """Columns about a row; pandas writes its own index without a name."""
 
 ANSWERS = {
-    "answer", "answerkey", "answer_key", "answer_idx", "correct", "correct_answer", "gold", "target", "label", "labels",
+    "answer", "answerkey", "answer_key", "answer_idx", "correct", "correct_answer", "gold", "gold_label", "target", "label", "labels",
     "category", "class", "queue", "intent", "topic", "sentiment", "polarity", "department", "tag", "type",
 }  # fmt: skip
 """Names of columns with answers."""
 
-OPTION = re.compile(r"(?:(?:choice|option|ending|solution|sol|candidate)[ _]?)?([a-z]|[0-9])")
+OPTION = re.compile(
+    r"(?:(?:choice|option|opt?|alternative|answer|ans|ending|solution|sol|candidate)[ _]?)?([a-z]|[0-9])"
+)
 """The name of a column with one of several choices: A, option1, ending_0."""
+
+RIGHT = re.compile(r"(?:correct|right|best|true|gold)[ _]?(?:answer|choice|option|ending)?")
+WRONG = re.compile(r"(?:(?:incorrect|wrong|false)[ _]?(?:answer|choice|option|ending)|distractor)[ _]?[0-9a-z]?")
+"""Names of columns with the right choice of a row, and with one of the others."""
+
+PAIRS = {
+    ("premise", "hypothesis"), ("question", "sentence"), ("question", "passage"), ("query", "document"),
+    ("query", "passage"), ("claim", "evidence"),
+}  # fmt: skip
+"""Names of two columns of texts that are judged together, beside those that differ in 1 and 2, or a and b, at their ends."""
+
+ENDS = {("1", "2"), ("a", "b")}
 
 FEW, MANY = 20, 100
 """Most different answers in a column that is not, and that is, named as one with answers."""
@@ -86,6 +100,20 @@ class Columns:
         named = {name: match[1] for name in self.telling if (match := OPTION.fullmatch(name.strip().lower()))}
         ends = "".join(named.values())
         return list(named) if len(named) > 1 and (ascii_lowercase.startswith(ends) or ends in digits) else []
+
+    def right_and_wrong(self) -> list[str]:
+        """The column with the right choice, and those with wrong ones; none where either is missing or several may be right."""
+        right = [name for name in self.telling if RIGHT.fullmatch(name.strip().lower()) and self.is_text(name)]
+        wrong = [name for name in self.telling if WRONG.fullmatch(name.strip().lower()) and self.is_text(name)]
+        return [*right, *wrong] if len(right) == 1 and wrong else []
+
+    def pair(self) -> tuple[str, str] | None:
+        """The two columns of texts that are judged together; None where none or several may be."""
+        names = {name.strip().lower(): name for name in self.telling if self.is_text(name)}
+        stems = [name[:-1] for name in names if len(name) > 1]
+        numbered = {(stem + first, stem + second) for stem in stems for first, second in ENDS if stems.count(stem) == 2}
+        pairs = [pair for pair in sorted(PAIRS | numbered) if names.keys() >= {*pair}]
+        return (names[pairs[0][0]], names[pairs[0][1]]) if len(pairs) == 1 else None
 
     def described(self) -> str:
         """The columns, with their values where they are few and else how many there are."""

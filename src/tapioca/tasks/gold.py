@@ -38,7 +38,7 @@ class Question:
     Attributes:
         where: place of the row, for messages.
         answer: as the row has it; a list where several are right.
-        choices: the choices, or the labels of a task.
+        choices: the choices, or the labels of a task; "" for a column of choices that the row leaves empty.
         labels: names of the choices where the row gives them (A to D, or 1 to 4).
         typed: whether the file tells texts from numbers; a CSV does not.
     """
@@ -129,7 +129,7 @@ def _by_text(value: Any, names: Sequence[str]) -> int | None:
     if isinstance(value, bool):
         said = [at for at, name in enumerate(stripped) if name.lower() in BOOLEANS[value]]
         return said[0] if len(said) == 1 and len(names) == 2 else None
-    return next((stripped.index(text) for text in texts_of(value) if text in stripped), None)
+    return next((stripped.index(text) for text in texts_of(value) if text and text in stripped), None)
 
 
 def texts_of(value: Any) -> list[str]:

@@ -48,7 +48,7 @@ class Guess:
     encoder: Encoder | None
     name: str
     said: dict[str, Any] = field(default_factory=dict)
-    fields: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -72,7 +72,7 @@ class Guess:
 
 def complete_spec(
     rows: Sequence[Source], spec: TaskSpec, encoder: Encoder | None, name: str
-) -> tuple[TaskSpec, dict[str, str], list[str]]:
+) -> tuple[TaskSpec, dict[str, str | tuple[str, ...]], list[str]]:
     """What was said of a file, completed by what its columns tell.
 
     Args:
@@ -94,8 +94,16 @@ def complete_spec(
         kind = _question(guess, kind)
     elif kind is None:
         raise DataError(unclear_kind(guess.columns, name, spec, headed=False, reads_text=False))
-    fields = {**spec.fields, **{field: spec.fields.get(column, column) for field, column in guess.fields.items()}}
-    return spec.model_copy(update={"kind": kind, **guess.said, "fields": fields}), guess.fields, guess.notes
+    fields = {field: _in_file(column, spec) for field, column in guess.fields.items()}
+    known = {"kind": kind, **guess.said, "fields": {**spec.fields, **fields}}
+    return spec.model_copy(update=known), guess.fields, guess.notes
+
+
+def _in_file(column: str | tuple[str, ...], spec: TaskSpec) -> str | tuple[str, ...]:
+    """What the file calls a column that may have been renamed."""
+    if isinstance(column, str):
+        return spec.fields.get(column, column)
+    return tuple(str(spec.fields.get(name, name)) for name in column)
 
 
 def _told(guess: Guess) -> Kind | None:
@@ -130,6 +138,8 @@ def _question(guess: Guess, kind: Kind | None) -> Kind:
     if guess.spec.template is None:
         _find_prompt(guess)
     ready = guess.prompt is not None or guess.spec.template is not None
+    if kind is None and guess.spec.template is None and not guess.headed and guess.columns.pair():
+        ready = guess.has("choices")  # one text of a pair does not ask
     if kind is None and ready and guess.has(answer):
         kind = _kind_of(guess, answer)
     if kind is None:
@@ -163,20 +173,25 @@ def _find_choices(guess: Guess) -> None:
     if column:
         guess.fields["choices"] = column
     elif options:
-        guess.fields["choices"] = "{{ [" + ", ".join(f"row[{name!r}]" for name in options) + "] }}"
+        guess.fields["choices"] = tuple(options)
 
 
 def _find_answer(guess: Guess, answer: str, named: bool) -> None:
     """The answer under another name; if `named`, under this one in another case."""
     taken = {name for name in map(guess.columns.called, (*PROMPTS, "choices")) if name} | set(guess.columns.options())
+    taken |= set(guess.columns.pair() or ())
     column = guess.columns.called(answer) or (None if named else guess.columns.answer(taken))
     if column:
         guess.fields[answer] = column
 
 
 def _find_prompt(guess: Guess) -> None:
-    """What asks, under another name: the only text there is beside answer and choices."""
-    if guess.prompt:
+    """What asks, under another name: the only text there is beside answer and choices; for a head also a pair of texts."""
+    pair = guess.columns.pair()
+    if guess.prompt or (pair and not guess.headed):
+        return
+    if pair:
+        guess.fields["text"], guess.fields["text_pair"] = pair
         return
     called = {name: column for name in PROMPTS if (column := guess.columns.called(name))}
     used = {*guess.fields.values(), "answer", "label", "choices", *guess.columns.options()}
@@ -197,7 +212,7 @@ def _kind_of(guess: Guess, answer: str) -> Kind | None:
 
 def _find_labels(guess: Guess, most: int | None) -> bool:
     """Take the different values of the answer's column for the labels; with `most`, if they repeat and are no more."""
-    column = guess.fields.get("answer", "answer")
+    column = str(guess.fields.get("answer", "answer"))
     labels = guess.columns.labels(column)
     if len(labels) < 2 or (most is not None and not guess.columns.repeats(column, most)):
         return False
@@ -211,7 +226,7 @@ def _asking(guess: Guess, answer: str) -> str:
     names_answer = "labels" in guess.said or (guess.spec.labels and answer in guess.fields)
     if guess.headed or asks == "question" or not names_answer:
         return PROMPTS[asks]
-    column = guess.fields.get(answer, answer).replace("_", " ").strip().capitalize()
+    column = str(guess.fields.get(answer, answer)).replace("_", " ").strip().capitalize()
     return f"{PROMPTS[asks]}\n{'Answer' if set('{}%#') & set(column) else column}:"
 
 
@@ -221,7 +236,7 @@ def _kind_of_labels(guess: Guess) -> Kind:
     assert guess.encoder
     merged = guess.encoder.merged
     for row in guess.rows:
-        fields = {**row.fields, **{field: row.fields.get(column) for field, column in guess.fields.items()}}
+        fields = {**row.fields, **{field: row.fields.get(str(column)) for field, column in guess.fields.items()}}
         try:
             text = render(spec.template or "", fields, row.where)
             answers = [render(spec.continuation, {**fields, "choice": label}, row.where) for label in spec.labels]
@@ -253,6 +268,12 @@ def _say(guess: Guess, kind: Kind, answer: str) -> None:
 
 def _parts(guess: Guess, answer: str) -> list[str]:
     """What plays which part."""
-    asks = guess.prompt
-    roles = ([asks] if asks else []) + (["choices"] if guess.has("choices") else []) + [answer]
-    return [f"{role} is '{guess.fields[role]}'" if role in guess.fields else f"by its field {role}" for role in roles]
+    asks = [guess.prompt] if guess.prompt else []
+    roles = [*asks, *(name for name in ("text_pair", "choices") if guess.has(name)), answer]
+    return [_part(role, guess.fields.get(role)) for role in roles]
+
+
+def _part(role: str, column: str | tuple[str, ...] | None) -> str:
+    if column is None:
+        return f"by its field {role}"
+    return f"{role} is '{column}'" if isinstance(column, str) else f"{role} are {', '.join(map(repr, column))}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tapioca.errors import DataError, RowError
-from tapioca.tasks.gold import Question, Reading
+from tapioca.tasks.gold import Golds, Question, Reading
 from tapioca.tasks.rows import Source
 from tapioca.tasks.spec import Kind, TaskSpec
 from tapioca.tasks.text import Encoder
@@ -25,9 +25,8 @@ def question_of(row: Source, kind: Kind, spec: TaskSpec, encoder: Encoder) -> Qu
     field = "label" if kind == "classify" else "answer"
     labels: tuple[str, ...] = ()
     if chooses(kind, spec, row):
-        choices, labels = _choices(row)
         columns = spec.fields.get("choices", "")
-        labels = labels if isinstance(columns, str) else columns
+        choices, labels = _choices(row) if isinstance(columns, str) else (_cells(row), columns)
     else:
         choices = labels_of(kind, spec, encoder)
     answer = row.fields[field]
@@ -122,6 +121,30 @@ def no_choice(question: Question, kind: Kind, spec: TaskSpec) -> RowError:
         f"{question.where}: {field} {question.answer!r:.60} is none of {of}; expected {expected}",
         f"without a usable {field}",
     )
+
+
+def drop_empty(question: Question, golds: Golds) -> tuple[tuple[str, ...], Golds]:
+    """The choices that a row has, where it leaves columns of choices empty, and where the right ones are among them.
+
+    Raises:
+        RowError: an empty one is right.
+    """
+    filled = [index for index, choice in enumerate(question.choices) if choice]
+    empty = next((index for index in golds if index not in filled), None)
+    if empty is not None:
+        raise RowError(
+            f"{question.where}: answer {question.answer!r:.60} is the choice in column '{question.labels[empty]}', which is empty",
+            "whose right choice is empty",
+        )
+    return tuple(question.choices[index] for index in filled), tuple(filled.index(gold) for gold in golds)
+
+
+def _cells(row: Source) -> tuple[str, ...]:
+    """The choices of a row that stand in columns, "" where a column is empty: not all rows have as many."""
+    cells = ["" if cell is None or cell != cell or not str(cell).strip() else cell for cell in row.fields["choices"]]
+    filled = [cell for cell in cells if cell != ""]
+    _choices(Source({"choices": filled}, row.where))
+    return tuple(cells)
 
 
 def _choices(row: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -70,6 +70,7 @@ def read_table(name: str, encoder: Encoder | None, given: dict[str, Any], rows: 
         end = completed.fewshot_delimiter
         completed = completed.model_copy(update={"stop": (end,)})
         notes = [*notes, f"{path.name}: a text ends at {end!r}, which parts worked examples; stop says otherwise"]
+    notes += [f"{path.name}: {note}" for note in sorted({row.note for row in rows} - {""})]
     return Table(path, [row for row, _ in pairs], renamed, spec, completed, sieve, notes, len(rows))
 
 

@@ -15,13 +15,15 @@ def unclear_kind(columns: Columns, name: str, spec: TaskSpec, headed: bool, read
     if not reads_text:
         return f"{start}the model has no tokenizer and reads numbers; expected x + y"
     asks = _prompt(columns, spec, headed)
+    if headed and asks and len(_texts(columns)) > 1:
+        asks += "(and --field text_pair=COLUMN for a second text) "
     answer = _answer(columns)
     if headed:
         return f"{start}for a classification head say {asks}--field label={answer}{WRITE}"
     return (
         f"{start}say one of: {asks}--field answer={answer} --label NAME --label NAME ... (one of a few labels); "
-        f"--kind choice {asks}--field choices=\"{{{{ [row['COLUMN'], row['COLUMN']] }}}}\" --field answer={answer} (choices of "
-        f"each row); --kind generate {asks}--field answer={_written(columns)} (an answer the model writes); "
+        f"--kind choice {asks}{_choices(columns)} (choices of each row; in a YAML fields: {{choices: [COLUMN, COLUMN]}}); "
+        f"--kind generate {asks}--field answer={_written(columns)} (an answer the model writes); "
         f"--kind perplexity{'' if 'text' in columns.names else ' --field text=' + _text(columns)} (running text){WRITE}"
     )
 
@@ -32,7 +34,7 @@ def missing_fields(columns: Columns, name: str, kind: Kind, missing: list[str]) 
         "the prompt": "--template, or --field text=" + _text(columns),
         "answer": "--field answer=" + _answer(columns),
         "label": "--field label=" + _answer(columns),
-        "choices": "--field choices=\"{{ [row['COLUMN'], row['COLUMN']] }}\", or --label NAME --label NAME",
+        "choices": f"{_choices(columns, answered=True)}, in a YAML fields: {{choices: [COLUMN, COLUMN]}}, or --label NAME --label NAME",
     }
     lacks = "; ".join(f"{what} ({cures[what]})" for what in missing)
     return f"{name}: a {kind} task lacks {lacks}; the rows have {columns.described()}{WRITE}"
@@ -41,12 +43,29 @@ def missing_fields(columns: Columns, name: str, kind: Kind, missing: list[str]) 
 def _prompt(columns: Columns, spec: TaskSpec, headed: bool) -> str:
     """The flag that says what asks; nothing where that is clear."""
     known = ("text",) if headed else ("context", "question", "text")
+    pair = None if headed else columns.pair()
+    if pair and spec.template is None:
+        return '--template "' + " ".join(f"{{{{ row[{name!r}] }}}}" for name in pair) + '" '
     if spec.template is not None or any(columns.called(name) for name in known):
         return ""
     texts = _texts(columns)
     if len(texts) > 1 and not headed:
         return '--template "' + " ".join(f"{{{{ row[{name!r}] }}}}" for name in texts) + '" '
     return f"--field text={_text(columns)} "
+
+
+def _choices(columns: Columns, answered: bool = False) -> str:
+    """The flags that name the columns with choices, and the answer unless that is known."""
+    judged = columns.right_and_wrong()
+    names = columns.options() or judged or ["COLUMN", "COLUMN"]
+    flags = [_flag("choices", name) for name in names]
+    if not answered:
+        flags.append(_flag("answer", judged[0] if names == judged else _answer(columns)))
+    return " ".join([*flags, "--shuffle-choices"] if names == judged else flags)
+
+
+def _flag(field: str, column: str) -> str:
+    return f'--field "{field}={column}"' if " " in column else f"--field {field}={column}"
 
 
 def _texts(columns: Columns) -> list[str]:

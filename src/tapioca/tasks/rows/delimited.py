@@ -16,7 +16,7 @@ from tapioca.errors import DataError
 from tapioca.tasks.rows.source import Source
 from tapioca.tasks.rows.text import decode
 
-DELIMITERS = (",", ";", "\t")
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 LITERAL = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 """A text as Python writes it."""
@@ -39,11 +39,9 @@ def read_delimited(file: IO[bytes], path: Path, delimiter: str | None = None) ->
         DataError: a row has other columns than the header, or is no CSV.
     """
     text = decode(file.read(), str(path))
-    lines = csv.reader(
-        io.StringIO(text, newline=""),
-        strict=True,
-        delimiter=delimiter or max(DELIMITERS, key=lambda d: _width(text, d)),
-    )
+    likeliest = delimiter or max(DELIMITERS, key=lambda d: _width(text, d))
+    note = "" if delimiter or likeliest == "," else f"columns read as separated by {DELIMITERS[likeliest]}"
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=likeliest)
     header: list[str] | None = None
     number = 1
     try:
@@ -54,7 +52,7 @@ def read_delimited(file: IO[bytes], path: Path, delimiter: str | None = None) ->
             elif header and cells:
                 if len(cells) != len(header):
                     raise DataError(f"{where}: expected {len(header)} columns as in the header, got {len(cells)}")
-                yield Source({name: _cell(cell) for name, cell in zip(header, cells, strict=True)}, where)
+                yield Source({name: _cell(cell) for name, cell in zip(header, cells, strict=True)}, where, note=note)
     except csv.Error as error:
         raise DataError(f"{path}:{lines.line_num}: malformed CSV ({error})") from error
 

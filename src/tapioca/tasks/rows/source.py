@@ -17,8 +17,10 @@ class Source:
         fields: its values by name.
         where: its place for messages, "file:line" or "file row N".
         classes: names of the classes of fields that hold their numbers (`datasets.ClassLabel`).
+        note: what was guessed in reading its file, the same for all its rows; else empty.
     """
 
     fields: dict[str, Any]
     where: str
     classes: Classes = field(default_factory=dict)
+    note: str = ""
