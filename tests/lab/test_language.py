@@ -271,3 +271,18 @@ def test_the_model_of_the_studies_is_what_its_record_says(shared: Path, monkeypa
     task = load_held_out(f"held-out:{folder}", Encoder(tokenizer, config.context), {})
     assert [example.prompt for example in task.examples] == [text.ids[: text.answer] for text in corpus.held_out]
     assert (folder / "model.safetensors").stat().st_size < 4_000_000
+
+
+@pytest.mark.parametrize("name", ["scan_length_0", "movie_sentences"])
+def test_committed_models_know_the_data_they_were_trained_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A digest that changes with the program would cut them off from the rows they have never seen."""
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    if not (root.parent / "shared" / "data").is_dir():
+        pytest.skip("the data they were trained on are not here")
+    folder = root / "studies" / "weights" / name
+    config = json.loads((folder / "training.json").read_text())["config"]
+    assert (
+        read_corpus(TextConfig(out=folder, **{key: config[key] for key in config if key != "data"})).digest
+        == config["data"]
+    )

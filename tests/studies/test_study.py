@@ -15,7 +15,7 @@ import yaml
 from rich.console import Console
 
 from tapioca.cli.main import main
-from tapioca.errors import UsageError
+from tapioca.errors import DataError, UsageError
 from tapioca.evaluate import evaluate
 from tapioca.geometry.profiles import shape
 from tapioca.lab.learner import Learner, learner_config
@@ -26,10 +26,12 @@ from tapioca.runs.store import read_other
 from tapioca.studies.analyse.log_ratios import Plans, choose
 from tapioca.studies.analyse.setting import analyse
 from tapioca.studies.cell import Cell, Dose
+from tapioca.studies.measure import model as study_model
 from tapioca.studies.measure.work import Part
 from tapioca.studies.read import read_study
 from tapioca.studies.results import Finding, StudyInfo
 from tapioca.studies.run import conclude
+from tapioca.tasks.split import split as split_task
 
 CLAIMS = Path(__file__).parents[2] / "studies" / "claims.yaml"
 LAYERS = 3
@@ -174,6 +176,18 @@ def test_prompts_of_two_models_differ(part: Part) -> None:
     assert not {e.content for e in mine.tasks["id", 0][0].examples} & {
         e.content for e in other.tasks["id", 0][0].examples
     }
+
+
+def test_a_shift_that_changes_nothing_is_refused(part: Part) -> None:
+    setting = part.setting.model_copy(update={"shifts": {"none": ("lab:id",)}, "controls": (), "tuned": {}})
+    with pytest.raises(DataError, match=r"holds the same rows as lab:id.*; ID and OOD data must differ"):
+        _ = replace(part, setting=setting).bench().tasks
+
+
+def test_test_prompts_that_a_search_has_seen_are_refused(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_model, "split", lambda task, groups: (task, split_task(task, groups)[1]))
+    with pytest.raises(DataError, match=r"test rows of lab:.* stand among the search rows of lab:"):
+        _ = part.bench().tasks
 
 
 def test_what_a_study_says_of_itself_measures_nothing_anew(part: Part) -> None:

@@ -83,7 +83,7 @@ class Generate(Writing):
     @property
     def rules(self) -> str:
         """How texts end and how they are marked."""
-        plain = repr((super().rules, self.marking))
+        plain = repr((self.marking, *self.text_rules))
         if self.score_function is None:
             return plain
         rows = {id: dict(source.fields) for id, source in self.sources.items()}

@@ -34,7 +34,13 @@ class Writing(Task):
     @property
     def rules(self) -> str:
         """How texts end, and where the answer begins in them."""
-        return repr((super().rules, self.stop, self.budget, self.think_end_token))
+        return repr((super().rules, *self.text_rules))
+
+    @property
+    def text_rules(self) -> tuple[object, ...]:
+        """What decides which part of a text is the answer; where no text is written, thoughts change nothing."""
+        thought = (self.think_end_token,) if self.budget else ()
+        return self.stop, self.budget, *thought
 
     def ended(self, ids: Sequence[int]) -> bool:
         """Whether a text ends with EOS, or its answer holds a stop string that the last token completed."""

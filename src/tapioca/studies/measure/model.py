@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -30,8 +31,11 @@ from tapioca.studies.analyse.log_ratios import Plans
 from tapioca.studies.spec import StudyFile
 from tapioca.tasks.base import Task
 from tapioca.tasks.shots import deal_shots, part_of
-from tapioca.tasks.split import limited, search_groups, split
+from tapioca.tasks.split import limited, refuse_leak, refuse_same, search_groups, split
 
+Place = tuple[str, int]
+"""A kind of shift, and the number of its strength."""
+ID: Place = ("id", 0)
 LAB = "lab:"
 JUDGING = {"title", "settings", "claims", "margins", "min_models", "ceiling", "draws", "amended"}
 """What of a study changes nothing that is measured."""
@@ -46,28 +50,30 @@ class Bench:
         study: how much is measured.
         name: of the model.
         loaded: the model.
-        names: tasks by kind of shift and strength; ("id", 0) among them.
+        names: tasks by kind of shift and strength; `ID` among them.
         place: of the model among those of its setting; every model has prompts of its own.
     """
 
     study: StudyFile
     name: str
     loaded: Loaded
-    names: dict[tuple[str, int], str]
+    names: dict[Place, str]
     place: int
 
     @cached_property
-    def tasks(self) -> dict[tuple[str, int], tuple[Task, Task]]:
+    def tasks(self) -> dict[Place, tuple[Task, Task]]:
         """Search and test split of every task; what shares a group is on one side in all of them.
 
         Raises:
-            DataError: a task cannot be read, or is too small.
+            DataError: a task cannot be read, is too small, holds the rows of the ID task, or a test split holds what a
+                search has seen.
         """
         size = self.study.search + self.study.test
         whole = {at: limited(self._read(name, size), size, self.study.seed) for at, name in self.names.items()}
         share = self.study.search / size
         groups = search_groups([task.examples for task in whole.values()], share, self.study.seed)
         parts = {at: split(task, groups) for at, task in whole.items()}
+        self._refuse_leaks(whole, parts)
         searched = {at: search for at, (search, _) in parts.items()}
         dealt = deal_shots(whole, searched, [test for _, test in parts.values()], self.study.seed)
         return {at: (part_of(dealt[at], search), part_of(dealt[at], test)) for at, (search, test) in parts.items()}
@@ -101,7 +107,7 @@ class Bench:
     @cached_property
     def id_states(self) -> tuple[np.ndarray, np.ndarray]:
         """Of ID search examples, the reference, and of ID test examples: (layer + 1, example, width)."""
-        found = [self.observed(half, self.sample(half)) for half in self.tasks["id", 0]]
+        found = [self.observed(half, self.sample(half)) for half in self.tasks[ID]]
         return found[0], found[1]
 
     def searched(self, scores: np.ndarray, task: Task) -> Greedy:
@@ -121,7 +127,7 @@ class Bench:
         """Scores of plans on a task."""
         return evaluate(self.loaded.model, task, plans, batch_size=self.study.batch_size)
 
-    def baselines(self, at: tuple[str, int], test: Task) -> np.ndarray:
+    def baselines(self, at: Place, test: Task) -> np.ndarray:
         """Errors of what needs no model on test prompts, (baseline, example); outside of the lab there are none."""
         if not self.names[at].startswith(LAB):
             return np.empty((len(BASELINES), 0))
@@ -130,12 +136,12 @@ class Bench:
         rows = [int(example.id) for example in test.examples]
         return np.stack([found[name][rows] for name in BASELINES])
 
-    def key(self, at: tuple[str, int]) -> str:
+    def key(self, at: Place) -> str:
         """Names everything that can change what is measured there."""
         return fingerprint(
             {
                 "model": self.model_hash,
-                "data": [self.tasks[place][half].digest for place in (at, ("id", 0)) for half in (0, 1)],
+                "data": [self.tasks[place][half].digest for place in (at, ID) for half in (0, 1)],
                 "study": json.loads(self.study.model_dump_json(exclude=JUDGING)),
                 "versions": [version("tapioca-prune"), torch.__version__, transformers.__version__],
             }
@@ -145,6 +151,16 @@ class Bench:
     def model_hash(self) -> str:
         """Names the model's weights."""
         return model_hash(self.loaded.model)
+
+    def _refuse_leaks(self, tasks: Mapping[Place, Task], splits: Mapping[Place, tuple[Task, Task]]) -> None:
+        """Refuse what `tapioca prune` refuses, for every shift beside the ID task."""
+        id_search, id_test = splits[ID]
+        for place, (search, test) in splits.items():
+            if place != ID:
+                refuse_same(tasks[place], tasks[ID])
+                refuse_leak(search, id_test)
+            refuse_leak(search, test)
+            refuse_leak(id_search, test)
 
     def _read(self, name: str, size: int) -> Task:
         lab = name.startswith(LAB)
