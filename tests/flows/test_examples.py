@@ -104,14 +104,15 @@ def test_written_answers(tmp_path: Path) -> None:
     (tmp_path / "task.yaml").write_text("kind: generate\nmax_new_tokens: 6\n")
     info, examples = run(model, rows, tmp_path, score="likelihood")
     judged = next(judged for judged in info.judgements if judged.plan == info.shown)
+    assert judged.written is not None
     for index, side in enumerate(("full", "plan")):
         sides = [row[side] for row in examples.values()]
         assert {row["gold"] for row in examples.values()} == {"yes no"}
         assert all(answer["answer"] is None for answer in sides)
         assert all(answer["score"] == answer["log_likelihood"] for answer in sides)
-        assert sum(answer["unparsed"] for answer in sides) == judged.unparsed[index]
-        assert sum(answer["truncated"] for answer in sides) == judged.truncated[index]
-        assert np.mean([answer["length"] for answer in sides]) == judged.mean_length[index]  # type: ignore[index]
+        assert sum(answer["unparsed"] for answer in sides) == judged.written.unparsed[index]
+        assert sum(answer["truncated"] for answer in sides) == judged.written.truncated[index]
+        assert np.mean([answer["length"] for answer in sides]) == judged.written.mean_length[index]
 
 
 def test_numbers_have_neither_text_nor_names(tmp_path: Path) -> None:

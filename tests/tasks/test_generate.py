@@ -267,14 +267,16 @@ def test_a_run_guided_by_the_likelihood(tmp_path: Path, longest: int, tokens: in
     main = next(judged for judged in info.judgements if judged.plan == info.shown)
     assert main.beside is not None
     assert main.beside.metric.name == "exact match"
-    assert 0 < main.truncated[0] <= 20
-    assert main.mean_length is not None
-    assert 0 < main.mean_length[0] <= 6
-    assert all(0 <= count <= 20 for count in main.unparsed)
+    assert main.written is not None
+    assert 0 < main.written.truncated[0] <= 20
+    assert 0 < main.written.mean_length[0] <= 6
+    assert all(0 <= count <= 20 for count in main.written.unparsed)
     lines = [line for line in asides(info) if line.startswith(f"written answers of {info.shown} on OOD: ")]
-    shares = [f"{main.unparsed[index] / 20:.0%}" for index in range(2)]
+    shares = [f"{main.written.unparsed[index] / 20:.0%}" for index in range(2)]
     assert f": {' → '.join(shares)} hold no answer, " in lines[0]
-    assert lines[0].endswith(f"mean length {main.mean_length[0]:.3g} → {main.mean_length[1]:.3g} tokens")
+    assert lines[0].endswith(
+        f"mean length {main.written.mean_length[0]:.3g} → {main.written.mean_length[1]:.3g} tokens"
+    )
     canary = info.canary
     assert canary is not None
     assert (canary.plan, canary.prompts, canary.tokens) == (info.shown, 8, tokens)

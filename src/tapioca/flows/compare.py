@@ -5,24 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from tapioca.disk import write_text
 from tapioca.errors import UsageError
 from tapioca.flows.check import check, refuse_at_chance
 from tapioca.flows.criteria import Chooser, stand_ins
+from tapioca.flows.gains import gain_of
 from tapioca.flows.prepare import Job, prepare
 from tapioca.flows.space import named, usable
 from tapioca.flows.watcher import Silent, Watcher
 from tapioca.models.cost import flops
 from tapioca.models.inputs import collate
 from tapioca.models.load import Loaded
-from tapioca.records import CompareConfig, CompareInfo, Gain, Pick, Plan
+from tapioca.records import CompareConfig, CompareInfo, Gain, Pick, Plan, Scores
 from tapioca.records.results import Data
 from tapioca.report.compare import write_compare_page
 from tapioca.search.base import Picks, Space
 from tapioca.search.random import random_plans
-from tapioca.stats import compare as compare_scores
 from tapioca.stats import effect, holm, paired_p
 from tapioca.tasks.base import Task
 
@@ -109,7 +107,10 @@ class Bench:
         self.full = Plan.full(job.n_layers)
         self.plans = list(dict.fromkeys(plan for found in picks.values() for plan in found.values()))
         extra = [plan for some in rivals.values() for plan in some]
-        self.scores = {data: self._scores(data, [*self.plans, *(extra if data == "ood" else ())]) for data in job.test}
+        self.answers = {
+            data: self._answers(data, [*self.plans, *(extra if data == "ood" else ())]) for data in job.test
+        }
+        self.scores = {data: dict(zip(found.plans, found.values, strict=True)) for data, found in self.answers.items()}
         self.gains = {data: self._gains(data) for data in job.test}
         self.p = {data: self._p(data) for data in job.test}
         self.flops = self._flops()
@@ -145,10 +146,9 @@ class Bench:
             front=self._on_front(plan),
         )
 
-    def _scores(self, data: Data, plans: list[Plan]) -> dict[Plan, np.ndarray]:
-        asked = list(dict.fromkeys([self.full, *plans]))
-        found = self.job.evaluate(self.job.test[data], asked, f"{len(asked)} plans on {data.upper()} test data")
-        return dict(zip(asked, found.values, strict=True))
+    def _answers(self, data: Data, plans: list[Plan]) -> Scores:
+        every = list(dict.fromkeys([self.full, *plans]))
+        return self.job.evaluate(self.job.test[data], every, f"{len(every)} plans on {data.upper()} test data")
 
     def _gains(self, data: Data) -> dict[Plan, Gain]:
         self.job.watcher.stage(f"intervals on {data.upper()} test data", len(self.plans))
@@ -159,8 +159,7 @@ class Bench:
         return found
 
     def _compare(self, data: Data, first: Plan, second: Plan) -> Gain:
-        task, rows = self.job.test[data], self.scores[data]
-        return compare_scores(rows[first], rows[second], task.weights, task.groups, task.metric, self.job.config.seed)
+        return gain_of(self.job.test[data], self.answers[data], first, second, self.job.config.seed)
 
     def _p(self, data: Data) -> dict[Plan, float]:
         """p-values against the full model, corrected for all plans judged."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from tapioca.flows.doses import Geometry, Response, doses
+from tapioca.flows.gains import gain_of
 from tapioca.flows.prepare import Job
 from tapioca.geometry.alignment import DRAWS, around
 from tapioca.geometry.profiles import KINDS
-from tapioca.records import Curve, Dose, Draw, Estimate, Gain, Outcome, Plan
+from tapioca.records import Curve, Dose, Draw, Estimate, Gain, Outcome, Plan, Scores
 from tapioca.records.results import Data
-from tapioca.stats import compare, resampled_interval, resampled_means
+from tapioca.stats import resampled_interval, resampled_means
 
 
 class Bench:
@@ -25,8 +26,8 @@ class Bench:
     def __init__(self, job: Job, alphas: tuple[float, ...], chosen: Plan, every: Plan, others: list[Plan]):
         self.job, self.alphas, self.every = job, alphas, every
         self.full = Plan.full(job.n_layers)
-        self.scores = {
-            data: self._scores(data, [chosen, every, *(others if data == "ood" else ())]) for data in job.test
+        self.answers = {
+            data: self._answers(data, [chosen, every, *(others if data == "ood" else ())]) for data in job.test
         }
         self.geometry = Geometry(job) if "id" in job.test else None
         self.drawn = {drops: self._response(drops, draws=0) for drops in others}
@@ -61,26 +62,26 @@ class Bench:
         """What a random set of layers does."""
         return Draw(drops=drops, **{y: tuple(found[0].tolist()) for y, found in self.drawn[drops].outcomes.items()})
 
-    def _scores(self, data: Data, sets: list[Plan]) -> dict[Plan, np.ndarray]:
-        """Scores per example of all scales of some sets of layers: all of a batch run in one sweep."""
+    def _answers(self, data: Data, sets: list[Plan]) -> Scores:
+        """Of all scales of some sets of layers: all of a batch run in one sweep."""
         plans = list(
             dict.fromkeys([self.full, *(plan for drops in sets for plan in doses(drops, self.alphas).values())])
         )
-        found = self.job.evaluate(self.job.test[data], plans, f"{len(plans)} plans on {data.upper()} test data")
-        return dict(zip(plans, found.values, strict=True))
+        return self.job.evaluate(self.job.test[data], plans, f"{len(plans)} plans on {data.upper()} test data")
 
     def _gains(self, data: Data, plans: list[Plan]) -> dict[Plan, Gain]:
-        task, rows, seed = self.job.test[data], self.scores[data], self.job.config.seed
+        task, answers, seed = self.job.test[data], self.answers[data], self.job.config.seed
         self.job.watcher.stage(f"intervals on {data.upper()} test data", len(plans))
         found = {}
         for plan in plans:
-            found[plan] = compare(rows[self.full], rows[plan], task.weights, task.groups, task.metric, seed)
+            found[plan] = gain_of(task, answers, self.full, plan, seed)
             self.job.watcher.advance(1)
         return found
 
     def _means(self, data: Data, plans: list[Plan], draws: int) -> np.ndarray:
         """Mean scores, (1 + draw, plan)."""
-        task, values = self.job.test[data], np.stack([self.scores[data][plan] for plan in plans])
+        task, answers = self.job.test[data], self.answers[data]
+        values = answers.values[[answers.plans.index(plan) for plan in plans]]
         return resampled_means(values, task.weights, task.groups, draws, self.job.config.seed)
 
     def _response(self, drops: Plan, draws: int) -> Response:

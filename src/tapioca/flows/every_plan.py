@@ -11,18 +11,19 @@ import numpy as np
 from tapioca.disk import write_text
 from tapioca.errors import UsageError
 from tapioca.flows.check import check, refuse_at_chance
+from tapioca.flows.gains import gain_of
 from tapioca.flows.prepare import Job, prepare, room
 from tapioca.flows.realign import DRAWS, Realigned, realign
 from tapioca.flows.watcher import Silent, Watcher
 from tapioca.models.load import Loaded
 from tapioca.models.sweep import Schedule
-from tapioca.records import Gain, Placed, Plan, PlanInSpace, SizeOfSpace, SpaceConfig, SpaceInfo
+from tapioca.records import Gain, Placed, Plan, PlanInSpace, Scores, SizeOfSpace, SpaceConfig, SpaceInfo
 from tapioca.records.results import Data
 from tapioca.report.space import write_space_page
 from tapioca.search.base import Picks, Search, Space, ranked
 from tapioca.search.criteria import TALE
 from tapioca.search.population import MOST_LAYERS, every_plan
-from tapioca.stats import compare, effect, effects
+from tapioca.stats import effect, effects
 from tapioca.tasks.base import Task
 
 MOST_PLANS = 2**MOST_LAYERS
@@ -121,7 +122,7 @@ class Bench:
         self.plans = tuple(plan for some in by_size.values() for plan in some)
         self.place = {plan: at for at, plan in enumerate(self.plans, 1)}  # the full model comes first
         search = job.search["ood"]
-        self.search = self._scores(search, "OOD search data")
+        self.search = self._scores(search, "OOD search data").values
         self.means = np.average(self.search, axis=1, weights=search.weights)
         self.test = {data: self._scores(task, f"{data.upper()} test data") for data, task in job.test.items()}
         self.gains = {data: self._effects(data) for data in self.test}
@@ -159,13 +160,13 @@ class Bench:
             for at, plan in enumerate(self.plans)
         )
 
-    def _scores(self, task: Task, where: str) -> np.ndarray:
-        """Scores of the full model and of every plan, (1 + plan, example)."""
-        return self.job.evaluate(task, [self.full, *self.plans], f"{len(self.plans)} plans on {where}").values
+    def _scores(self, task: Task, where: str) -> Scores:
+        """Of the full model and of every plan."""
+        return self.job.evaluate(task, [self.full, *self.plans], f"{len(self.plans)} plans on {where}")
 
     def _effects(self, data: Data) -> np.ndarray:
         """Test gains of every plan, and resampled ones for OOD data, (1 + draw, plan)."""
-        task, rows, draws = self.job.test[data], self.test[data], DRAWS if data == "ood" else 0
+        task, rows, draws = self.job.test[data], self.test[data].values, DRAWS if data == "ood" else 0
         return effects(rows[0], rows[1:], task.weights, task.groups, task.metric, draws, self.job.config.seed)
 
     def _greedy(self) -> Picks:
@@ -183,6 +184,4 @@ class Bench:
         )
 
     def _compare(self, data: Data, first: Plan, second: Plan) -> Gain:
-        task = self.job.test[data]
-        one, two = (self.test[data][self.place.get(plan, 0)] for plan in (first, second))
-        return compare(one, two, task.weights, task.groups, task.metric, self.job.config.seed)
+        return gain_of(self.job.test[data], self.test[data], first, second, self.job.config.seed)

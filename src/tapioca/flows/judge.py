@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from tapioca.flows.examples import results_of
+from tapioca.flows.gains import gain_of
 from tapioca.flows.prepare import Job
-from tapioca.records import ExampleResult, Judgement, Plan, Scores, Verdict
+from tapioca.records import ExampleResult, Judgement, Plan, Verdict
 from tapioca.records.results import Data
 from tapioca.search.path import SearchPath
 from tapioca.search.random import rivals
-from tapioca.stats import compare, decide, effect
+from tapioca.stats import decide, effect
 
 Role = Literal["best", "most layers dropped", "mildest"]
 
@@ -69,25 +70,15 @@ def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> tuple[Ju
     beside = None
     if main and (asked := task.beside):
         marked = job.evaluate(asked, plans[:2], f"{asked.metric.name} on {data.upper()} test data")
-        beside = compare(marked.values[0], marked.values[1], asked.weights, asked.groups, asked.metric, seed)
+        beside = gain_of(asked, marked, plans[0], plan, seed)
         written = marked if asked.budget else None
     judgement = Judgement(
         data=data,
         role=role,
         plan=plan,
-        result=compare(scores[0], scores[1], task.weights, task.groups, task.metric, seed),
+        result=gain_of(task, found, plans[0], plan, seed),
         constant=task.constant,
         random=tuple(effect(scores[0], row, task.weights, task.metric) for row in scores[2:]),
         beside=beside,
-        **(_format(written) if written else {}),
     )
     return judgement, results_of(task, data, found, written) if main else []
-
-
-def _format(written: Scores) -> dict[str, Any]:
-    """How the texts of the full model and the plan ended, since a plan can win by that alone."""
-    return {
-        "truncated": tuple(int(flags.sum()) for flags in written.truncated[:2]),
-        "unparsed": tuple(int(flags.sum()) for flags in written.unparsed[:2]),
-        "mean_length": tuple(float(lengths.mean()) for lengths in written.lengths[:2]),
-    }

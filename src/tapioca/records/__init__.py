@@ -40,6 +40,7 @@ from tapioca.records.results import (
     Trial,
     Verdict,
     Work,
+    Written,
 )
 from tapioca.records.scale import Change, Curve, Dose, Draw, Outcome, ScaleConfig, ScaleInfo, Trend
 from tapioca.records.space import Correlation, Placed, PlanInSpace, SizeOfSpace, SpaceConfig, SpaceInfo
@@ -118,5 +119,6 @@ __all__ = [
     "Verdict",
     "View",
     "Work",
+    "Written",
     "ranges",
 ]

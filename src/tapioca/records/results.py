@@ -120,6 +120,14 @@ class Check(Record):
     )
 
 
+class Written(Record):
+    """How the texts of two plans ended, the full model's first; a plan can win by that alone."""
+
+    unparsed: tuple[int, int] = Field(description="Texts in which no answer was found.")
+    truncated: tuple[int, int] = Field(description="Texts that broke off at the token budget.")
+    mean_length: tuple[float, float] = Field(description="Mean tokens of a text.")
+
+
 class Gain(Record):
     """Full model against a plan on the same examples.
 
@@ -130,6 +138,7 @@ class Gain(Record):
         p: of `test`, as description.
         improved, worsened: share of examples with a higher or lower score under the plan.
         tail_only: mean and share of examples disagree in sign: few examples make the mean.
+        written: how the texts ended; None where the model wrote none.
     """
 
     metric: Metric
@@ -144,6 +153,7 @@ class Gain(Record):
     improved: float
     worsened: float
     tail_only: bool
+    written: Written | None = None
 
     def __str__(self) -> str:
         """The gain and its interval: '+2.1 points [+0.4, +3.8]', or 'error × 0.750 [0.700, 0.800]'."""
@@ -162,18 +172,14 @@ class Judgement(Record):
     result: Gain
     constant: float | None = Field(description="Score of always answering the mean target; regression only.")
     random: tuple[float, ...] = Field(description="Gains of the random plans.")
-    truncated: tuple[int, int] = Field(
-        default=(0, 0), description="Texts that broke off at the token budget under the full model and under the plan."
-    )
-    unparsed: tuple[int, int] = Field(
-        default=(0, 0), description="Texts in which no answer was found, under the full model and under the plan."
-    )
-    mean_length: tuple[float, float] | None = Field(
-        default=None, description="Mean tokens written under the full model and under the plan; None where none were."
-    )
     beside: Gain | None = Field(
         default=None, description="Exact match or accuracy, where the gold answer's likelihood decides."
     )
+
+    @property
+    def written(self) -> Written | None:
+        """How the texts ended, whether they decide or stand beside; None where the model wrote none."""
+        return (self.beside or self.result).written
 
 
 class Profile(Record):
@@ -341,10 +347,6 @@ class RunInfo(Record, protected_namespaces=()):
                     "ci95": result.ci95,
                     "p": result.p,
                 }
-                if judged.mean_length:
-                    found[judged.data]["written"] = {
-                        "unparsed": judged.unparsed,
-                        "truncated": judged.truncated,
-                        "mean_length": judged.mean_length,
-                    }
+                if judged.written:
+                    found[judged.data]["written"] = judged.written.model_dump()
         return found

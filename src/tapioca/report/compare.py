@@ -13,6 +13,7 @@ from tapioca.records import CompareInfo, Gain, Pick
 from tapioca.report import words
 from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH
 from tapioca.report.template import rendered, write_report
+from tapioca.report.written import Judged, show_written, written_rows
 
 RANDOM = "random plans"
 
@@ -36,6 +37,7 @@ def render(info: CompareInfo) -> str:
         words=words,
         effect=effect,
         p_value=p_value,
+        written=written_rows(judged_plans(info)),
     )
 
 
@@ -68,12 +70,18 @@ def show_compare(info: CompareInfo, console: Console) -> None:
                 table.add_row(who, effect(pick.ood), p_value(pick.p_ood), effect(pick.id), against(pick, info.first))
     console.print(table, highlight=False)
     console.print(f"[dim]{reading(info)}\n", highlight=False, soft_wrap=True)
+    show_written(judged_plans(info), console)
     costs = plain_table("criterion", "plans tried", "layer-forwards", "model time")
     for one in info.searched:
         spent = words.quantity(one.layer_forwards), words.duration(one.seconds)
         costs.add_row(one.name, str(one.plans_tried), *spent)
     console.print(costs, highlight=False)
     console.print(f"\nreport    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def judged_plans(info: CompareInfo) -> Judged:
+    """Every plan chosen with what it changes."""
+    return [(pick.plan, *result) for pick in info.picks for result in (("ood", pick.ood), ("id", pick.id))]
 
 
 def plain_table(first: str, *others: str) -> Table:

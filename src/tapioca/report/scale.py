@@ -11,6 +11,7 @@ from rich.table import Table
 from tapioca.records import Change, Curve, Estimate, Metric, ScaleInfo, Trend
 from tapioca.report.curves import response_chart, together_chart
 from tapioca.report.template import rendered, write_report
+from tapioca.report.written import Judged, show_written, written_rows
 
 DEVIATIONS = {"norm": "norm deviation", "distance": "distance deviation"}
 
@@ -37,7 +38,14 @@ def render(info: ScaleInfo) -> str:
         rho=rho,
         moved=moved,
         share=share,
+        written=written_rows(judged_plans(info)),
     )
+
+
+def judged_plans(info: ScaleInfo) -> Judged:
+    """Every scale of the chosen layers, and of all, with what it changes."""
+    doses = [dose for curve in (info.chosen, info.every) for dose in curve.doses]
+    return [(dose.plan, *result) for dose in doses for result in (("ood", dose.gain), ("id", dose.id_gain))]
 
 
 def column(metric: Metric, found: Estimate | None) -> str:
@@ -84,6 +92,7 @@ def show_scale(info: ScaleInfo, console: Console) -> None:
     console.print(f"[bold]{info.chosen.what}[/]: at 0 {info.chosen.drops}, at 1 the full model", highlight=False)
     console.print(_doses(info, info.chosen), highlight=False)
     console.print(f"[dim]{reading(info)}\n", highlight=False, soft_wrap=True)
+    show_written(judged_plans(info), console)
     table = _table("rank correlation of", "for α", "ρ [95 %]", "p", "random as strong")
     for found in info.chosen.trends:
         p = "<0.01" if found.p < 0.01 else f"{found.p:.2f}"

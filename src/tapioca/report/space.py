@@ -14,6 +14,7 @@ from tapioca.report.compare import effect, p_value, plain_table
 from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH
 from tapioca.report.geometry import KINDS
 from tapioca.report.template import rendered, write_report
+from tapioca.report.written import Judged, show_written, written_rows
 
 GREEDY, ORACLE = "greedy", "oracle"
 GOLDEN = 0.618033988749895
@@ -41,6 +42,7 @@ def render(info: SpaceInfo) -> str:
         gained=gained,
         correlated=correlated,
         p_value=p_value,
+        written=written_rows(judged_plans(info)),
     )
 
 
@@ -57,6 +59,7 @@ def show_space(info: SpaceInfo, console: Console) -> None:
             table.add_row("[dim]oracle against greedy[/]", effect(size.regret))
     console.print(table, highlight=False)
     console.print(f"[dim]{reading(info)}\n", highlight=False, soft_wrap=True)
+    show_written(judged_plans(info), console)
     spread = plain_table("drops", "plans", "worst", "median", "best")
     for size in info.sizes:
         least, _, middle, _, most = (gained(value, info.metric) for value in size.spread)
@@ -78,6 +81,12 @@ def chosen(size: SizeOfSpace) -> list[tuple[Placed, str]]:
     if size.oracle.plan == size.greedy.plan:
         return [(size.oracle, "oracle and greedy")]
     return [(size.oracle, ORACLE), (size.greedy, GREEDY)]
+
+
+def judged_plans(info: SpaceInfo) -> Judged:
+    """The plans chosen of every size with what they change."""
+    plans = [placed for size in info.sizes for placed, _ in chosen(size)]
+    return [(placed.plan, *result) for placed in plans for result in (("ood", placed.ood), ("id", placed.id))]
 
 
 def gained(gain: float, metric: Metric) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import comb, exp, prod
 
-from tapioca.records import Canary, Check, Cost, Judgement, Metric, Plan, RunInfo
+from tapioca.records import Canary, Check, Cost, Judgement, Metric, Plan, RunInfo, Written
 
 
 def change(judged: Judgement) -> str:
@@ -50,19 +50,19 @@ def asides(info: RunInfo) -> list[str]:
             result = judged.beside
             before, after = result.metric.format(result.full), result.metric.format(result.planned)
             lines.append(f"{result.metric.name} of {where}: {before} → {after}, {result}")
-        if judged.mean_length:
-            lines.append(f"written answers of {where}: {_written(judged, judged.mean_length)}")
+        if judged.written:
+            lines.append(f"written answers of {where}: {_written(judged, judged.written)}")
     proposed = info.verdict.action != "keep the full model"
     return [*lines, canary(info.canary, proposed)] if info.canary else lines
 
 
-def _written(judged: Judgement, lengths: tuple[float, float]) -> str:
+def _written(judged: Judgement, written: Written) -> str:
     """How texts ended under the full model and under the plan; a plan can win by that alone."""
     parts = []
-    for numbers, what in ((judged.unparsed, "hold no answer"), (judged.truncated, "broke off at the token budget")):
+    for numbers, what in ((written.unparsed, "hold no answer"), (written.truncated, "broke off at the token budget")):
         shares = [f"{count / judged.result.n:.0%}" for count in numbers]
         parts.append(f"{shares[0] if judged.plan.is_full else ' → '.join(shares)} {what}")
-    means = [f"{length:.3g}" for length in lengths]
+    means = [f"{length:.3g}" for length in written.mean_length]
     return f"{', '.join(parts)}, mean length {means[0] if judged.plan.is_full else ' → '.join(means)} tokens"
 
 

@@ -1,0 +1,29 @@
+"""One plan against another on held-out examples."""
+
+from __future__ import annotations
+
+from tapioca.records import Gain, Plan, Scores, Written
+from tapioca.stats import compare
+from tapioca.tasks.base import Task
+
+
+def gain_of(task: Task, scores: Scores, first: Plan, second: Plan, seed: int) -> Gain:
+    """What the second plan changes over the first; with how their texts ended where the model writes.
+
+    Args:
+        task: the examples.
+        scores: of both plans on them, and perhaps of others.
+        first, second: the plans.
+        seed: of the resampling.
+    """
+    rows = [scores.plans.index(plan) for plan in (first, second)]
+    before, after = scores.values[rows]
+    gain = compare(before, after, task.weights, task.groups, task.metric, seed)
+    if not task.budget:
+        return gain
+    written = Written(
+        unparsed=scores.unparsed[rows].sum(1).tolist(),
+        truncated=scores.truncated[rows].sum(1).tolist(),
+        mean_length=scores.lengths[rows].mean(1).tolist(),
+    )
+    return gain.model_copy(update={"written": written})

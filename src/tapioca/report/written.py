@@ -1,0 +1,42 @@
+"""How the texts ended that a model wrote under several plans, since a plan can win by that alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+
+from tapioca.records import Gain, Plan
+from tapioca.records.results import Data
+
+HEADER = ("written answers", "data", "hold no answer", "broke off at the token budget", "mean length in tokens")
+
+Judged = Iterable[tuple[Plan, Data, Gain | None]]
+"""Plans, the data they were judged on, and what they change over the full model there; None where nothing is known."""
+
+
+def written_rows(judged: Judged) -> list[tuple[str, ...]]:
+    """A row for the full model and for each plan that wrote, as in `HEADER`: OOD data first."""
+    rows: dict[tuple[str, str], tuple[str, ...]] = {}
+    for plan, data, gain in judged:
+        if gain is None or gain.written is None:
+            continue
+        written = gain.written
+        for index, name in enumerate((str(Plan.full(plan.n_layers)), str(plan))):
+            shares = (f"{counts[index] / gain.n:.0%}" for counts in (written.unparsed, written.truncated))
+            length = f"{written.mean_length[index]:.3g}"
+            rows.setdefault((data, name), (name, data.upper(), *shares, length))
+    return sorted(rows.values(), key=lambda row: row[1] != "OOD")
+
+
+def show_written(judged: Judged, console: Console) -> None:
+    """Print these rows as a table; nothing where no texts were written."""
+    rows = written_rows(judged)
+    if not rows:
+        return
+    table = Table(*HEADER, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, highlight=False)
+    console.print()
