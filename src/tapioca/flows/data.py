@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tapioca.errors import DataError, ModelError, UsageError
@@ -15,6 +17,7 @@ from tapioca.registry import Registry
 from tapioca.tasks.base import Task
 from tapioca.tasks.catalog import variant
 from tapioca.tasks.chat import Clock
+from tapioca.tasks.columns import in_order
 from tapioca.tasks.files import load_task
 from tapioca.tasks.limit import Limit
 from tapioca.tasks.rows import Source
@@ -87,13 +90,15 @@ def read_tasks(config: DataConfig, loaded: Loaded, live: dict[str, Task], clock:
     check_compat(config.compat, [*given, *live])
     limit = Limit(config.limit, config.seed) if config.limit else None
     names = {"ood": config.task, "id": config.reference, "test": config.test}
-    found = {
-        role: live[name]
-        if name in live
-        else read_task(variant(name, config.compat), loaded, given, clock=clock, limit=limit)
-        for role, name in names.items()
-        if name is not None
-    }
+
+    def read(name: str, labels: tuple[str, ...] = ()) -> Task:
+        told = {"answers": "choice", **given, "labels": labels} if labels else given
+        return read_task(variant(name, config.compat), loaded, told, clock=clock, limit=limit)
+
+    named = {role: name for role, name in names.items() if name is not None}
+    found = {role: live[name] if name in live else read(name) for role, name in named.items()}
+    files = {role: name for role, name in named.items() if name not in live}
+    found |= _share_labels(found, files, read)
     for task in found.values():
         check_task(loaded.model, task)
         if task.metric != found["ood"].metric:
@@ -101,6 +106,31 @@ def read_tasks(config: DataConfig, loaded: Loaded, live: dict[str, Task], clock:
                 f"{task.name} is measured by {task.metric.name}, {config.task} by {found['ood'].metric.name}; use data of one kind"
             )
     return {role: limited(task, config.limit, config.seed) for role, task in found.items()}
+
+
+def _share_labels(tasks: dict[str, Task], files: dict[str, str], read: Callable[..., Task]) -> dict[str, Task]:
+    """The data sets whose labels were read off their columns, read again with the labels of all where these differ.
+
+    Args:
+        tasks: of a run by role.
+        files: names of those that can be read again.
+        read: reads one by its name, with labels.
+
+    Raises:
+        DataError: labels differ, and those of rows in memory are settled.
+    """
+    told = {role: task for role, task in tasks.items() if task.labels_read}
+    if len({task.labels_read for task in told.values()}) < 2:
+        return {}
+    labels = in_order({label for task in told.values() for label in task.labels_read})
+    if not told.keys() <= files.keys():
+        names, flags = (task.name for task in told.values()), (f"--label {shlex.quote(label)}" for label in labels)
+        raise DataError(
+            f"{' and '.join(names)}: their columns have different labels; say them all for both: {' '.join(flags)}"
+        )
+    note = f"labels of all data sets of the run together: {', '.join(labels)}"
+    again = {role: read(files[role], labels) for role in told}
+    return {role: replace(task, notes=(*task.notes, f"{task.name}: {note}")) for role, task in again.items()}
 
 
 def check_compat(compat: str | None, more: Sequence[str]) -> None:

@@ -54,6 +54,7 @@ class Task(ABC):
         available: examples of the whole data set, of which a limit or a split may have taken some; where only a part of a
             file was read, as many as that part suggests.
         shots: chooses worked examples for the prompts, where there are to be some.
+        labels_read: labels that are the values of a column of the file; the data sets of a run must share them.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Task(ABC):
     skipped: Mapping[str, int] = field(default_factory=dict)
     available: int = -1
     shots: Shots | None = None
+    labels_read: tuple[str, ...] = ()
 
     classifies: ClassVar[bool] = False
     """Whether the outputs read are those of a classification head, one set for a whole text."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from string import ascii_lowercase, digits
 from typing import Any
@@ -75,9 +75,7 @@ class Columns:
             if not texts or (isinstance(value, float) and len(texts) == 1):
                 return ()
             names.add(texts[0])
-        if all(re.fullmatch(r"-?\d{1,9}", label) for label in names):
-            return tuple(sorted(names, key=int))
-        return tuple(sorted(names - {""}))
+        return in_order(names - {""})
 
     def is_text(self, name: str) -> bool:
         """Whether a column holds texts alone."""
@@ -124,3 +122,9 @@ class Columns:
             about = ", ".join(f"{label:.20}" for label in labels) if few else f"{len(labels)} values"
             parts.append(f"'{name}' ({about})" if labels else f"'{name}'")
         return " ".join(", ".join(parts).split())  # names and values may hold line breaks
+
+
+def in_order(labels: Collection[str]) -> tuple[str, ...]:
+    """Labels in order, numbers by their size."""
+    numbers = all(re.fullmatch(r"-?\d{1,9}", label) for label in labels)
+    return tuple(sorted(labels, key=int if numbers else None))

@@ -68,6 +68,7 @@ def load_task(
         notes=tuple(notes),
         skipped=table.sieve.skipped,
         available=built.available,
+        labels_read=() if table.said.labels else table.spec.labels,
         shots=FileShots(count, builder, numbers) if count and isinstance(builder, QuestionBuilder) else None,
     )
 
