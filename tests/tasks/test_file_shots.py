@@ -15,12 +15,12 @@ import tapioca
 from tapioca.cli.main import app
 from tapioca.errors import DataError
 from tapioca.flows.data import read_tasks, split_tasks
-from tapioca.flows.prepare import example_digests, gather
-from tapioca.flows.watcher import Silent
+from tapioca.flows.prepare import example_digests
 from tapioca.models.load import Loaded
 from tapioca.models.tiny import tiny
 from tapioca.records import Example, PruneConfig
 from tapioca.records.results import Data
+from tapioca.runs.folder import read_manifest
 from tapioca.tasks.base import Task
 from tapioca.tasks.chat import Clock
 from tapioca.tasks.file_shots import FileShots, Pool
@@ -197,17 +197,29 @@ def test_worked_examples_that_cannot_be(said: dict[str, Any], message: str, tmp_
         divided(tmp_path, "choice", rows("choice", range(20)), **said)
 
 
-def test_a_run_says_and_keeps_what_was_shown(model_folder: Path, tmp_path: Path) -> None:
+def test_a_dry_run_shows_a_prompt_with_its_worked_examples(model_folder: Path, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "task.jsonl", rows("choice", range(40)))
     dry = CliRunner().invoke(app, ["prune", str(model_folder), "--task", str(path), "--num-fewshot", "2", "--dry-run"])
     assert dry.exit_code == 0, dry.output
     prompt = next(line for line in dry.output.splitlines() if line.startswith("prompt"))
     assert prompt.count("\\n\\n") == 2
     assert prompt.count("the ") >= 3
-    loaded = Loaded(tiny("llama"), word_tokenizer())
-    ground = gather(PruneConfig(model="m", task=str(path), num_fewshot=2), Silent(), loaded)
-    assert ground.manifest["num_fewshot"] == {"ood": (2,)}
-    assert f"task.jsonl: 2 shots a prompt, drawn for each row from 20 rows of the search half; {NEVER}" in ground.notes
+
+
+def test_a_run_says_and_keeps_how_many_and_goes_on_with_as_many(tmp_path: Path) -> None:
+    def run(count: int) -> Any:
+        return tapioca.space(
+            tiny("llama"), word_tokenizer(), task=path, num_fewshot=count, score="likelihood", max_drops=1,
+            out=tmp_path / "run", progress=False,
+        )  # fmt: skip
+
+    path = write_lines(tmp_path / "task.jsonl", rows("choice", range(40)))
+    first = run(2)
+    assert f"task.jsonl: 2 shots a prompt, drawn for each row from 20 rows of the search half; {NEVER}" in first.notes
+    assert read_manifest(tmp_path / "run")["num_fewshot"] == {"ood": [2]}
+    assert run(2).plans == first.plans
+    with pytest.raises(tapioca.TapiocaError, match=r"differs in: data, num_fewshot"):
+        run(3)
 
 
 def test_rows_in_memory_show_each_other() -> None:

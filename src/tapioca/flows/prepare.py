@@ -155,7 +155,7 @@ def gather(
     manifest["data"] = {role: task.digest for role, task in whole.items()}
     if skipped := {role: dict(task.skipped) for role, task in whole.items() if task.skipped}:
         manifest["skipped"] = skipped
-    if shots := {role: task.shots.per_prompt for role, task in whole.items() if task.shots}:
+    if shots := {role: list(task.shots.per_prompt) for role, task in whole.items() if task.shots}:
         manifest["num_fewshot"] = shots
     if clock.asked:
         manifest[CHAT_DATE] = clock.day.isoformat()
