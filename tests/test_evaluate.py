@@ -13,10 +13,10 @@ from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError, NonFiniteError
 from tapioca.evaluate import Forgetful, check_task, evaluate
-from tapioca.lab.learner import Learner, learner_config
 from tapioca.lab.tasks import load_lab
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
+from tapioca.models.learner import Learner, learner_config
 from tapioca.models.tiny import tiny
 from tapioca.records import NO_CHOICE, Answer, Example, Plan, Spent
 from tapioca.tasks.base import Task

@@ -435,7 +435,11 @@ def test_commands_name_no_folder_of_this_machine(command: str, shown: str) -> No
     ("needs", "sentence", "tags"),
     [
         ("", "It loads with plain transformers.", ["layer-pruning"]),
-        ("import tapioca", "`import tapioca` before loading it with `AutoModel`", ["layer-pruning"]),
+        (
+            "import tapioca.models.learner",
+            "`import tapioca.models.learner` before loading it with `AutoModel`",
+            ["layer-pruning"],
+        ),
         ("trust_remote_code=True", "It loads with `trust_remote_code=True`", ["layer-pruning", "custom_code"]),
     ],
 )

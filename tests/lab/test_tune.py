@@ -14,10 +14,10 @@ from tapioca.errors import ModelError, UsageError
 from tapioca.evaluate import evaluate
 from tapioca.lab.config import TuneConfig
 from tapioca.lab.functions import Polynomials
-from tapioca.lab.learner import Learner, learner_config
 from tapioca.lab.tasks import draw_batch, draw_named, load_lab
 from tapioca.lab.train import squared_error
 from tapioca.lab.tune import tune
+from tapioca.models.learner import Learner, learner_config
 from tapioca.models.load import load
 from tapioca.records import Plan
 

@@ -13,9 +13,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tapioca.errors import ModelError
-from tapioca.lab.learner import Learner, learner_config
 from tapioca.models.edit import apply, shortened
 from tapioca.models.find import find_layers
+from tapioca.models.learner import Learner, learner_config
 from tapioca.models.tiny import tiny
 from tapioca.records import Plan
 

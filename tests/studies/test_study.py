@@ -18,7 +18,7 @@ from tapioca.cli.main import main
 from tapioca.errors import DataError, UsageError
 from tapioca.evaluate import evaluate
 from tapioca.geometry.profiles import shape
-from tapioca.lab.learner import Learner, learner_config
+from tapioca.models.learner import Learner, learner_config
 from tapioca.models.load import load
 from tapioca.observe import sample, states
 from tapioca.records import Plan

@@ -87,7 +87,7 @@ def main(*folders: str) -> None:
         job = json.loads((Path(folder) / "job.json").read_text())
         torch.set_num_threads(job["threads"])
         if job["own"]:
-            import tapioca  # noqa: F401  (makes its model type known)
+            import tapioca.models.learner  # noqa: F401  (makes its model type known)
         model = loaded(job["checkpoint"], job["class"], job["layers"], job["dtype"], job["code"])
         arrays = dict(np.load(Path(folder) / "batch.npz"))
         tokens = arrays.pop("tokens", None)

@@ -74,24 +74,26 @@ def judged(rows: Sequence[Case], seed: int = 0) -> tuple[Judged, tuple[Expected,
         How often the verdicts are right, with intervals from 2,000 resamples of kinds and of models, and what pruning
         came to by verdict. The fits are not repeated in the resamples.
     """
+    from sklearn.model_selection import LeaveOneGroupOut
+
     forced: dict[int, Shift] = {}
     said: dict[int, Said] = {}
     notes = []
-    kinds, names = sorted({row.kind for row in rows}), _names(rows)
-    for kind in kinds:
-        weights = weigh([row for row in rows if row.kind != kind], names)
+    names, groups = _names(rows), [row.kind for row in rows]
+    for fitted, left_out in LeaveOneGroupOut().split(rows, groups=groups):
+        weights = weigh([rows[index] for index in fitted], names)
         if weights.missing:
-            notes.append(f"without {kind} there is no {' and no '.join(weights.missing)} case to fit")
-        for at, row in enumerate(rows):
-            if row.kind == kind:
-                said[at] = verdict(weights, GATE, THRESHOLD, row.evidence)
-                forced[at] = likelier_of(weights, row.evidence)[0] if above(GATE, row.evidence) else "in distribution"
+            notes.append(f"without {groups[left_out[0]]} there is no {' and no '.join(weights.missing)} case to fit")
+        for index in left_out.tolist():
+            evidence = rows[index].evidence
+            said[index] = verdict(weights, GATE, THRESHOLD, evidence)
+            forced[index] = likelier_of(weights, evidence)[0] if above(GATE, evidence) else "in distribution"
     decided = [at for at, row in enumerate(rows) if row.truth]
     told = [at for at in decided if said[at].verdict != UNTOLD]
     beyond = [at for at in decided if rows[at].truth in TOLD_APART and above(GATE, rows[at].evidence)]
     answers = {at: one.verdict for at, one in said.items()}
     found = Judged(
-        kinds=tuple(kinds),
+        kinds=tuple(sorted(set(groups))),
         models=tuple(sorted({row.model for row in rows})),
         forced=accuracy(rows, forced, decided, seed),
         answered=accuracy(rows, answers, told, seed),

@@ -35,7 +35,7 @@ class Exported:
         difference: largest absolute difference of an output from the live model under the plan.
         steps: how many tokens generated with a KV cache were compared beside one forward.
         left_out: what of the source's files the checkpoint does not hold beside the layers, one sentence each.
-        needs: what loading it takes beside plain transformers, in Python: `import tapioca`, or an argument.
+        needs: what loading it takes beside plain transformers, in Python: an import, or an argument.
     """
 
     folder: Path
@@ -178,7 +178,9 @@ def _write(origin: Source, folder: Path, target: Path, plan: Plan, card: Callabl
 
 def _needs(made: Path, expected: Expected) -> str:
     """What loading a checkpoint takes beside plain transformers."""
-    return "import tapioca" if expected.own else "trust_remote_code=True" if any(made.glob("*.py")) else ""
+    return (
+        "import tapioca.models.learner" if expected.own else "trust_remote_code=True" if any(made.glob("*.py")) else ""
+    )
 
 
 def _run(source: object) -> RunInfo | None:

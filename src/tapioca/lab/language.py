@@ -16,9 +16,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tapioca.lab.config import TextConfig
 from tapioca.lab.corpus import Text, read_corpus
-from tapioca.lab.learner import llama_shape
 from tapioca.lab.loop import OnStep, claim, finish, fit
 from tapioca.lab.words import BOS_ID, EOS_ID, PAD_ID, word_tokenizer
+from tapioca.models.learner import llama_shape
 
 
 def train_text(config: TextConfig, on_step: OnStep | None = None, checkpoint_every: int = 500) -> LlamaForCausalLM:

@@ -7,8 +7,8 @@ import torch
 
 from tapioca.lab.config import TrainConfig
 from tapioca.lab.functions import Prompts
-from tapioca.lab.learner import Learner, learner_config
 from tapioca.lab.loop import OnStep, claim, finish, fit
+from tapioca.models.learner import Learner, learner_config
 from tapioca.tasks.regress import interleave
 
 

@@ -6,11 +6,11 @@ import torch
 
 from tapioca.errors import ModelError
 from tapioca.lab.config import TuneConfig
-from tapioca.lab.learner import Learner
 from tapioca.lab.loop import OnStep, claim, finish, fit
 from tapioca.lab.tasks import draw_batch
 from tapioca.lab.train import squared_error
 from tapioca.models.identity import model_hash
+from tapioca.models.learner import Learner
 from tapioca.models.load import load
 
 

@@ -20,6 +20,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, 
 
 from tapioca.errors import ModelError
 from tapioca.hub import explain, without_bars
+from tapioca.models import learner  # noqa: F401  (makes its model type known)
 from tapioca.models.adapters import check_adapter, merge_adapter, refuse_adapter, without_adapter
 from tapioca.models.device import choose_device
 from tapioca.models.families import LAYER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,10 +11,9 @@ from scipy import stats as scipy_stats
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation over the last axis, ties at their mean rank; 0 where one side is constant."""
-    a, b = (scipy_stats.rankdata(side, axis=-1) - (side.shape[-1] + 1) / 2 for side in (first, second))
-    spread = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
-    together = (a * b).sum(axis=-1)
-    return np.divide(together, spread, out=np.zeros_like(together), where=spread > 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", scipy_stats.ConstantInputWarning)
+        return np.nan_to_num(scipy_stats.spearmanrho(first, second, axis=-1).statistic)
 
 
 def as_strong(value: float, others: Sequence[float]) -> float | None:

@@ -1,7 +1,7 @@
 """The in-context learner: an ordinary Llama body that reads numbers instead of words.
 
 Its layers are transformers' own, so every tool of this project works on it as on a language model.
-Importing this module makes it known to `AutoConfig` and `AutoModel`; `import tapioca` sees to that.
+Importing this module makes it known to `AutoConfig` and `AutoModel`; `models.load` does.
 """
 
 from __future__ import annotations
