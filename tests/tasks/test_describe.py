@@ -55,7 +55,7 @@ def test_what_was_said_stands_beside_what_was_guessed(tmp_path: Path) -> None:
     write_description(str(data), encoder(), given, place)
     assert place.read_text().splitlines() == [
         "# t.jsonl as it is read; what was guessed may be wrong: edit it, then name this file as the task",
-        "# t.jsonl: read as a label task, since labels were given",
+        "# t.jsonl: read as a label task, by its field text, answer is 'queue'",
         "data: t.jsonl",
         "# guessed; others: choice, label, generate, classify, perplexity, regression",
         "kind: label",

@@ -168,6 +168,23 @@ def test_a_head_finds_a_pair_of_texts(tmp_path: Path, first: str, second: str) -
     )
 
 
+def test_ids_of_texts_are_no_pair_and_a_head_of_one_number_is_told_of_its_pair(tmp_path: Path) -> None:
+    columns = {"qid1": [*"123456"], "qid2": [*"456789"], "s1": TEXTS, "s2": TEXTS[::-1]}
+    task = load(table(tmp_path, {**columns, "is_duplicate": ["1", "0"] * 3}), heads=("a", "b"))
+    assert task.notes[0].endswith("text is 's1', text_pair is 's2', label is 'is_duplicate'")
+    path = table(tmp_path, {**columns, "similar": [0.5, 0.25] * 3})
+    with pytest.raises(DataError, match=r"head say --field text=s1 --field text_pair=s2 --field label=COLUMN"):
+        load(path, heads=("only",))
+    assert len(load(path, heads=("only",), fields={"label": "similar"}).examples) == 6
+
+
+def test_a_column_named_as_the_answer_is_named_where_it_has_one_value(tmp_path: Path) -> None:
+    path = table(tmp_path, {"text": TEXTS, "queue": ["yes"] * 6})
+    with pytest.raises(DataError, match=r"say one of: --field answer=queue --label NAME --label NAME"):
+        load(path)
+    assert load(path, labels=("no", "yes")).balance == {"yes": 6}
+
+
 @pytest.mark.parametrize(
     "columns",
     [

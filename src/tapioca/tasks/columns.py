@@ -82,6 +82,10 @@ class Columns:
         values = list(self.values(name))
         return bool(values) and all(isinstance(value, str) for value in values)
 
+    def _is_number(self, name: str) -> bool:
+        """Whether a column of texts holds numbers alone, such as ids in a CSV."""
+        return all(re.fullmatch(r"-?[\d.]+", value.strip()) for value in self.values(name))
+
     def repeats(self, name: str, most: int) -> bool:
         """Whether a column has at least two values, at most so many, and each twice on average."""
         return 2 <= len(self.labels(name)) <= min(most, len(self.rows) // 2)
@@ -92,6 +96,11 @@ class Columns:
         named = [name for name in others if name.strip().lower() in ANSWERS and self.repeats(name, MANY)]
         few = [name for name in others if self.repeats(name, FEW)]
         return (named or few)[0] if len(named or few) == 1 else None
+
+    def within(self, labels: Collection[str]) -> str | None:
+        """The one column that holds nothing but some of these labels; None where none or several do."""
+        names = [name for name in self.telling if (values := self.labels(name)) and set(values) <= set(labels)]
+        return names[0] if len(names) == 1 else None
 
     def options(self) -> list[str]:
         """The columns that hold one choice each, in the order of the file; none where there are fewer than two."""
@@ -107,7 +116,8 @@ class Columns:
 
     def pair(self) -> tuple[str, str] | None:
         """The two columns of texts that are judged together; None where none or several may be."""
-        names = {name.strip().lower(): name for name in self.telling if self.is_text(name)}
+        texts = [name for name in self.telling if self.is_text(name) and not self._is_number(name)]
+        names = {name.strip().lower(): name for name in texts}
         stems = [name[:-1] for name in names if len(name) > 1]
         numbered = {(stem + first, stem + second) for stem in stems for first, second in ENDS if stems.count(stem) == 2}
         pairs = [pair for pair in sorted(PAIRS | numbered) if names.keys() >= {*pair}]

@@ -180,7 +180,9 @@ def _find_answer(guess: Guess, answer: str, named: bool) -> None:
     """The answer under another name; if `named`, under this one in another case."""
     taken = {name for name in map(guess.columns.called, (*PROMPTS, "choices")) if name} | set(guess.columns.options())
     taken |= set(guess.columns.pair() or ())
-    column = guess.columns.called(answer) or (None if named else guess.columns.answer(taken))
+    column = guess.columns.called(answer) or (
+        None if named else guess.columns.answer(taken) or guess.columns.within(guess.spec.labels)
+    )
     if column:
         guess.fields[answer] = column
 
@@ -252,8 +254,7 @@ def _kind_of_labels(guess: Guess) -> Kind:
 def _say(guess: Guess, kind: Kind, answer: str) -> None:
     """Put what was guessed into words."""
     if guess.spec.kind is None and not guess.notes:
-        why = "since labels were given" if guess.spec.labels else f"{', '.join(_parts(guess, answer))}"
-        guess.notes.append(f"{guess.name}: read as a {kind} task, {why}")
+        guess.notes.append(f"{guess.name}: read as a {kind} task, {', '.join(_parts(guess, answer))}")
     if guess.spec.kind is None and kind == "choice" and (guess.spec.labels or "labels" in guess.said):
         guess.notes.append(f"{guess.name}: labels of several tokens are compared as choices, whole and by their length")
     if "labels" in guess.said:

@@ -15,7 +15,7 @@ def unclear_kind(columns: Columns, name: str, spec: TaskSpec, headed: bool, read
     if not reads_text:
         return f"{start}the model has no tokenizer and reads numbers; expected x + y"
     asks = _prompt(columns, spec, headed)
-    if headed and asks and len(_texts(columns)) > 1:
+    if headed and asks and "text_pair" not in asks and len(_texts(columns)) > 1:
         asks += "(and --field text_pair=COLUMN for a second text) "
     answer = _answer(columns)
     if headed:
@@ -43,8 +43,10 @@ def missing_fields(columns: Columns, name: str, kind: Kind, missing: list[str]) 
 def _prompt(columns: Columns, spec: TaskSpec, headed: bool) -> str:
     """The flag that says what asks; nothing where that is clear."""
     known = ("text",) if headed else ("context", "question", "text")
-    pair = None if headed else columns.pair()
-    if pair and spec.template is None:
+    pair = columns.pair() if spec.template is None and "text" not in columns.names else None
+    if pair and headed:
+        return f"{_flag('text', pair[0])} {_flag('text_pair', pair[1])} "
+    if pair:
         return '--template "' + " ".join(f"{{{{ row[{name!r}] }}}}" for name in pair) + '" '
     if spec.template is not None or any(columns.called(name) for name in known):
         return ""
@@ -80,8 +82,9 @@ def _text(columns: Columns) -> str:
 
 
 def _answer(columns: Columns) -> str:
-    """The column most likely to hold answers."""
-    return columns.answer(set(_texts(columns))) or "COLUMN"
+    """The column most likely to hold answers; by its name alone where its values do not tell."""
+    named = [name for name in columns.telling if name.strip().lower() in ANSWERS]
+    return columns.answer(set(_texts(columns))) or (named[0] if len(named) == 1 else "COLUMN")
 
 
 def _written(columns: Columns) -> str:
