@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import choice_rows, word_tokenizer, write_lines
+from transformers import LlamaConfig, LlamaForSequenceClassification
 
 import tapioca
 from tapioca.cli.main import main
@@ -16,7 +17,7 @@ from tapioca.flows.compare import compare
 from tapioca.flows.criteria import prompt_tokens
 from tapioca.lab.tasks import load_lab
 from tapioca.models.load import PACKAGED, Loaded, load
-from tapioca.models.tiny import tiny
+from tapioca.models.tiny import draw_weights, tiny
 from tapioca.records import CompareConfig, CompareInfo, Example, Plan
 from tapioca.search.criteria import CRITERIA
 from tapioca.stats import effect
@@ -134,6 +135,26 @@ def test_a_live_language_model(tmp_path: Path) -> None:
     assert not [note for note in found.notes if note.startswith("sleb")]
     assert found.picks[0].id is None
     assert [one.name for one in found.searched] == list(CRITERIA)
+
+
+@pytest.mark.parametrize("labels", [2, 6])
+def test_a_head_that_predicts_labels_has_no_perplexity_of_prompts(labels: int, tmp_path: Path) -> None:
+    config = {**tiny("llama").config.to_dict(), "id2label": {n: f"label {n}" for n in range(labels)}}
+    model = LlamaForSequenceClassification(LlamaConfig.from_dict(config))
+    draw_weights(model)
+    rows = [{"text": row["context"], "label": f"label {n % labels}"} for n, row in enumerate(choice_rows(80))]
+    task = write_lines(tmp_path / "ood.jsonl", rows)
+    found = compare(
+        request(tmp_path / "run", task=str(task), reference=None, score="likelihood", drops="1", random_plans=1),
+        loaded=Loaded(model.eval(), word_tokenizer()),
+    )
+    assert [note for note in found.notes if note.startswith("sleb")] == [
+        "sleb: the model predicts no tokens of a prompt, so gold answer's negative log-likelihood stands in for their perplexity"
+    ]
+    sleb, tale = found.picked("sleb", 1), found.picked("tale", 1)
+    assert sleb is not None
+    assert tale is not None
+    assert sleb.plan == tale.plan
 
 
 def test_criteria_a_model_cannot_have_are_left_out(tmp_path: Path) -> None:

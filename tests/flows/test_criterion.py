@@ -169,7 +169,9 @@ def test_sleb_says_where_prompts_have_no_tokens(tmp_path: Path) -> None:
         "learner", task=TASK, criterion="sleb", max_drops=1, random_plans=0, batch_size=20, out=tmp_path / "run",
         progress=False,
     )  # fmt: skip
-    assert "sleb: the prompts have no tokens to predict, so squared error stands in for their perplexity" in info.notes
+    assert (
+        "sleb: the model predicts no tokens of a prompt, so squared error stands in for their perplexity" in info.notes
+    )
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def stand_ins(job: Job, chosen: Iterable[str]) -> list[str]:
     notes = []
     if "sleb" in chosen and prompt_tokens(job.search["ood"]) is None:
         notes.append(
-            f"sleb: the prompts have no tokens to predict, so {job.metric.name} stands in for their perplexity"
+            f"sleb: the model predicts no tokens of a prompt, so {job.metric.name} stands in for their perplexity"
         )
     if "likelihood" in chosen and job.metric.kind == "error":
         notes.append(f"likelihood: {job.metric.name} is itself a graded score, so this is the same as tale")
@@ -111,8 +111,8 @@ def stand_ins(job: Job, chosen: Iterable[str]) -> list[str]:
 
 
 def prompt_tokens(task: Task) -> Task | None:
-    """A task's prompts as running text; None where they are numbers or single tokens."""
-    if isinstance(task.examples[0].prompt, np.ndarray):
+    """A task's prompts as running text; None where they are numbers or single tokens, or a head answers that knows labels."""
+    if task.classifies or isinstance(task.examples[0].prompt, np.ndarray):
         return None
     longer = [example for example in task.examples if len(example.prompt) > 1]
     examples = tuple(
