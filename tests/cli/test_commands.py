@@ -225,6 +225,7 @@ BAD = {
         ["prune", LEARNER, "--task", "lab:id", "--field", "x"],
         "--field x is not of the form name=column",
     ),
+    "shots for numbers": (["prune", LEARNER, "--task", "lab:id", "--num-fewshot", "2"], "takes no --num-fewshot"),
     "template for numbers": (["prune", LEARNER, "--task", "lab:id", "--template", "x"], "takes no --template"),
     "report of nothing": (["report", "."], "has no run.json"),
     "export of nothing": (["export", "./nope", "--to", "x"], "is no run folder"),

@@ -185,11 +185,17 @@ def test_what_is_measured(tmp_path: Path) -> None:
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
     task = label_task(tmp_path)
     write_lines(tmp_path / "running.jsonl", [{"text": f"some text {at}"} for at in range(9)])
+    write_lines(tmp_path / "shown.jsonl", [{"context": f"text {at} is", "answer": "red"} for at in range(9)])
+    (tmp_path / "shown.yaml").write_text("kind: generate\nnum_fewshot: 2\nmax_new_tokens: 4\n")
     asked = {"out": tmp_path / "m", **TINY}
     for said, message in [
         (
             {"task": str(tmp_path / "running.jsonl")},
             "has no answers to learn; expected a task of kind choice, label or g",
+        ),
+        (
+            {"task": str(tmp_path / "shown.jsonl")},
+            "questions are learnt alone, without worked examples; leave out num_fewshot",
         ),
         ({"task": str(tmp_path / "none.jsonl")}, "cannot read .*none.jsonl: No such file"),
         ({"task": task, "context": 6}, "pets.jsonl:1: 7 tokens, but the model reads at most 5"),

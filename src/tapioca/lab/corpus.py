@@ -125,6 +125,8 @@ def _asked(config: TextConfig, words: OpenVocabulary) -> tuple[Task, list[bool]]
     task = load_task(config.task, words, {})
     if not isinstance(task, (Choice, Label, Generate)):
         raise DataError(f"{config.task} has no answers to learn; expected a task of kind choice, label or generate")
+    if task.shots:
+        raise DataError(f"{config.task}: questions are learnt alone, without worked examples; leave out num_fewshot")
     groups = search_groups([task.examples], config.held_out, config.seed)
     return task, [example.group in groups for example in task.examples]
 

@@ -73,7 +73,8 @@ def load_lab(name: str, encoder: Encoder | None = None, given: dict[str, Any] | 
         UsageError: an unknown shift or option, or a value that is no number or out of range.
     """
     if given:
-        raise UsageError(f"{name} takes no --{', --'.join(given)}; remove what describes files")
+        flags = ", ".join(f"--{option}".replace("_", "-") for option in given)
+        raise UsageError(f"{name} takes no {flags}; remove what describes files")
     found = draw_named(name)
     prompts, burn_in = found.prompts, found.prompts.x.shape[1] - found.scored
     columns = zip(prompts.x.tolist(), prompts.seen.tolist(), prompts.targets.tolist(), strict=True)

@@ -10,7 +10,7 @@ from rich.table import Table
 from tapioca.records import Gain, Plan
 from tapioca.records.results import Data
 
-HEADER = ("written answers", "data", "hold no answer", "broke off at the token budget", "mean length in tokens")
+HEADER = ("written answers", "data", "no answer in", "broke off", "mean tokens")
 
 Judged = Iterable[tuple[Plan, Data, Gain | None]]
 """Plans, the data they were judged on, and what they change over the full model there; None where nothing is known."""
