@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 COMMANDS = (
@@ -36,15 +37,15 @@ HERE = Path(__file__).parent
 
 def cli() -> str:
     """The help of every command, as one Markdown page."""
+    os.environ |= {"COLUMNS": "110", "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": "110"}  # typer reads them once
+    from tapioca.cli.main import main
+
     parts = ["# Command reference\n\nMade by `make docs` from `tapioca --help`.\n"]
     for command in COMMANDS:
-        words = ["tapioca", *command]
-        plain = {**os.environ, "COLUMNS": "110", "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": "110"}
-        done = subprocess.run(
-            [sys.executable, "-m", *words, "--help"], capture_output=True, text=True, check=True, env=plain
-        )
-        text = "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
-        parts.append(f"## {' '.join(words)}\n\n```text\n{text}\n```\n")
+        with redirect_stdout(StringIO()) as printed:
+            main([*command, "--help"])
+        text = "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
+        parts.append(f"## {' '.join(['tapioca', *command])}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
 
 

@@ -12,6 +12,7 @@ from conftest import WORDS, choice_rows, word_tokenizer, write_lines
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tapioca
+from tapioca.checkpoints.cut import cut_checkpoint
 from tapioca.cli.main import main
 from tapioca.errors import DataError, ExportError, ModelError
 from tapioca.flows.inspect import inspect
@@ -87,7 +88,7 @@ def own(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_model_with_its_own_code(own: Path, tmp_path: Path) -> None:
+def test_code_of_a_model_runs_only_where_it_is_allowed(own: Path, tmp_path: Path) -> None:
     for refused in (
         lambda: tapioca.load(own),
         lambda: inspect(str(own)),
@@ -97,15 +98,6 @@ def test_a_model_with_its_own_code(own: Path, tmp_path: Path) -> None:
             ModelError, match="needs code that comes with it; read the code, then add --trust-remote-code"
         ):
             refused()
-    done = tapioca.export(own, tmp_path / "out", PLAN, trust_remote_code=True)
-    assert (done.difference, done.needs) == (0, "trust_remote_code=True")
-    assert {path.name for path in (tmp_path / "out").glob("*.py")} == {path.name for path in own.glob("*.py")}
-    assert "It loads with `trust_remote_code=True`" in (tmp_path / "out" / "README.md").read_text()
-    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "out", trust_remote_code=True)
-    assert plain.config.num_hidden_layers == 3
-    model = tiny("llama")
-    with apply(model, PLAN), torch.inference_mode():
-        torch.testing.assert_close(plain(IDS).logits, 0.5 * model(IDS).logits)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -136,10 +128,16 @@ def test_a_run_with_code_and_an_adapter_is_exported_with_both(
     assert main(["export", "run", "--to", "out", "--plan", "plan.json"]) == 0
     assert "reloaded by transformers with trust_remote_code=True in a fresh process" in capsys.readouterr().out
     assert not list(Path("out").glob("adapter*"))
-    found = AutoModelForCausalLM.from_pretrained("out", trust_remote_code=True)
+    assert {path.name for path in Path("out").glob("*.py")} == {path.name for path in own.glob("*.py")}
+    card = Path("out/README.md").read_text()
+    assert "The adapter ad was merged into the weights first." in card
+    assert "It loads with `trust_remote_code=True`" in card
+    plain = AutoModelForCausalLM.from_pretrained("out", trust_remote_code=True)
     model = trained.merge_and_unload().eval()
     with apply(model, PLAN), torch.inference_mode():
-        torch.testing.assert_close(found(IDS).logits, model(IDS).logits, atol=1e-6, rtol=0)
+        expected = model(IDS).logits
+        torch.testing.assert_close(plain(IDS).logits, expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close(model.lm_head(model.model(IDS)[0]) * 0.5, expected)  # what its own code does
     words = AutoTokenizer.from_pretrained("out", trust_remote_code=True)
     assert words("the cat sat", add_special_tokens=False)["input_ids"] == [3, 5, 7]
 
@@ -167,9 +165,8 @@ def test_a_native_model_whose_config_names_code_loads_either_way(tmp_path: Path)
         "AutoModelForCausalLM": "modeling_llama.LlamaForCausalLM",
     }
     (tmp_path / "full" / "config.json").write_text(json.dumps({**config, "auto_map": auto_map}))
-    done = tapioca.export(tmp_path / "full", tmp_path / "out", PLAN)
-    assert done.left_out == ("auto_map of config.json, which names code that is not in the checkpoint",)
-    assert done.needs == ""
+    left_out = cut_checkpoint(tmp_path / "full", tmp_path / "out", PLAN, tapioca.load(tmp_path / "full").model)
+    assert left_out == ("auto_map of config.json, which names code that is not in the checkpoint",)
     for trust in (False, True):
         model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", trust_remote_code=trust)
         assert model.config.num_hidden_layers == 3
