@@ -59,6 +59,18 @@ def test_labels_that_were_said_stay(tmp_path: Path) -> None:
     assert {example.choices for task in tasks.values() for example in task.examples} == {("yes", "no", "two")}
 
 
+def test_labels_that_were_said_of_one_are_those_of_the_other(tmp_path: Path) -> None:
+    (tmp_path / "ood.yaml").write_text("labels: ['yes', two, 'no']\n")
+    tasks = read(tmp_path, {"ood": ["yes", "no"], "id": ["no", "yes"]})
+    assert {example.choices for task in tasks.values() for example in task.examples} == {("yes", "two", "no")}
+
+
+def test_one_label_in_a_file_is_no_order_of_choices(tmp_path: Path) -> None:
+    tasks = read(tmp_path, {"ood": ["yes", "one two"], "id": ["yes"] * 3}, label=("yes", "one two"))
+    assert tasks["id"].balance == {"yes": 12}
+    assert not [note for task in tasks.values() for note in task.notes if "--shuffle-choices" in note]
+
+
 def test_rows_in_memory_are_refused_with_the_cure() -> None:
     data = {"task": rows("the", ["yes", "no"]), "reference": rows("a", ["yes", "no", "one two"])}
     cure = "--label no --label 'one two' --label yes"

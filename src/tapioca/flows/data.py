@@ -109,7 +109,8 @@ def read_tasks(config: DataConfig, loaded: Loaded, live: dict[str, Task], clock:
 
 
 def _share_labels(tasks: dict[str, Task], files: dict[str, str], read: Callable[..., Task]) -> dict[str, Task]:
-    """The data sets whose labels were read off their columns, read again with the labels of all where these differ.
+    """The data sets whose labels were read off their columns, read again with the labels of all where these differ, or
+    with those that were said of another.
 
     Args:
         tasks: of a run by role.
@@ -120,9 +121,11 @@ def _share_labels(tasks: dict[str, Task], files: dict[str, str], read: Callable[
         DataError: labels differ, and those of rows in memory are settled.
     """
     told = {role: task for role, task in tasks.items() if task.labels_read}
-    if len({task.labels_read for task in told.values()}) < 2:
+    said = next((task.labels for task in tasks.values() if not task.labels_read), ())
+    labels = in_order({label for task in told.values() for label in task.labels})
+    labels = said if {*said} >= {*labels} else labels
+    if all(task.labels == labels for task in told.values()):
         return {}
-    labels = in_order({label for task in told.values() for label in task.labels_read})
     if not told.keys() <= files.keys():
         names, flags = (task.name for task in told.values()), (f"--label {shlex.quote(label)}" for label in labels)
         raise DataError(

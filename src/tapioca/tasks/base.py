@@ -54,7 +54,8 @@ class Task(ABC):
         available: examples of the whole data set, of which a limit or a split may have taken some; where only a part of a
             file was read, as many as that part suggests.
         shots: chooses worked examples for the prompts, where there are to be some.
-        labels_read: labels that are the values of a column of the file; the data sets of a run must share them.
+        labels: what all rows of a file choose from; none where each has choices of its own.
+        labels_read: whether they are the values of a column of the file; the data sets of a run must share them.
     """
 
     name: str
@@ -65,7 +66,8 @@ class Task(ABC):
     skipped: Mapping[str, int] = field(default_factory=dict)
     available: int = -1
     shots: Shots | None = None
-    labels_read: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    labels_read: bool = False
 
     classifies: ClassVar[bool] = False
     """Whether the outputs read are those of a classification head, one set for a whole text."""

@@ -12,7 +12,7 @@ from tapioca.tasks.build import build_example, build_windows, worked_example
 from tapioca.tasks.classify import PAIR
 from tapioca.tasks.gold import Golds, Question, find_golds
 from tapioca.tasks.prompt import Worked
-from tapioca.tasks.questions import check_kind, drop_empty, no_choice, question_of, reading_of, unlike_classes
+from tapioca.tasks.questions import check_kind, chooses, drop_empty, no_choice, question_of, reading_of, unlike_classes
 from tapioca.tasks.regress import prompt_example
 from tapioca.tasks.rows import Source
 from tapioca.tasks.shuffle import always_first, shuffled
@@ -159,7 +159,7 @@ def _choice_builder(table: Table, encoder: Encoder) -> ChoiceBuilder:
     answer = f", answer {spec.continuation!r}" if kind == "choice" else ""
     notes = [f"{_prompt_note(table)}{answer}, the right one given {found.phrase}"]
     notes += [f"{name}: {note}" for note in (*unlike_classes(rows[0], kind, spec, encoder), *found.notes)]
-    if kind == "choice" and not spec.shuffle_choices:
+    if chooses(kind, spec, rows[0]) and not spec.shuffle_choices:
         notes += [f"{name}: {note}" for note in always_first(list(questions.values()), found.golds)]
     golds = dict(zip(questions, found.golds, strict=True))
     return ChoiceBuilder(table=table, encoder=encoder, questions=questions, golds=golds, notes=notes)

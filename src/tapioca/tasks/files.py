@@ -68,7 +68,8 @@ def load_task(
         notes=tuple(notes),
         skipped=table.sieve.skipped,
         available=built.available,
-        labels_read=() if table.said.labels else table.spec.labels,
+        labels=table.spec.labels if table.kind in ("choice", "label") else (),
+        labels_read=bool(table.spec.labels) and not table.said.labels,
         shots=FileShots(count, builder, numbers) if count and isinstance(builder, QuestionBuilder) else None,
     )
 
