@@ -195,7 +195,7 @@ def test_verdicts(ood: tuple[float, float] | None, reference: tuple[float, float
 
 def test_verdicts_say_why() -> None:
     assert decide(gain_of((0.01, 0.05)), gain_of((-0.2, -0.1))).reason.endswith(
-        "but ID is harmed, -15.0 points [-20.0, -10.0]"
+        "but ID is harmed, −15.0 points [−20.0, −10.0]"
     )
     assert "may lose more than 1 point" in decide(gain_of((0.01, 0.05)), gain_of((-0.02, 0.02))).reason
     assert "ID was not measured" in decide(gain_of((0.01, 0.05)), None).reason

@@ -20,7 +20,7 @@ from tapioca.lab.tasks import load_lab
 from tapioca.models.load import PACKAGED, Loaded, load
 from tapioca.models.tiny import tiny
 from tapioca.observe import SAMPLE, sample, stream_states
-from tapioca.records import Case, DiagnoseConfig, DiagnoseInfo, Plan, Said
+from tapioca.records import Case, DiagnoseConfig, DiagnoseInfo, Plan, Said, signed
 from tapioca.report.diagnose import ADVICE, MEANINGS, reading
 from tapioca.tasks.split import search_groups, split
 
@@ -116,7 +116,7 @@ def test_the_folder_and_the_page(info: DiagnoseInfo) -> None:
     for text in ("Distorted", "What to expect of pruning", "distorted against misaligned alone", "error × 0.800"):
         assert text.lower() in page.lower()
     for one in info.evidence:
-        assert f'<td class="whole">{one.name}</td><td class="whole">{one.value:+.3f}</td>' in page
+        assert f'<td class="whole">{one.name}</td><td class="whole">{signed(one.value, 3)}</td>' in page
 
 
 @pytest.mark.parametrize("verdict", list(ADVICE))
@@ -161,7 +161,7 @@ def test_the_screen(info: DiagnoseInfo, judge: Path, capsys: pytest.CaptureFixtu
     assert "DISTORTED\n" in out
     assert max(map(len, re.sub(r"· .*|report .*", "", out).splitlines())) <= 80
     for one in info.evidence:
-        assert re.search(rf"^{one.name} +{re.escape(f'{one.value:+.3f}')} ", out, re.MULTILINE)
+        assert re.search(rf"^{one.name} +{re.escape(signed(one.value, 3))} ", out, re.MULTILINE)
     for text in (
         "made to choose: balanced accuracy",
         "distorted against misaligned alone",

@@ -22,7 +22,7 @@ from tapioca.geometry.alignment import realignment
 from tapioca.geometry.profiles import shape
 from tapioca.models.tiny import tiny
 from tapioca.observe import sample, states
-from tapioca.records import Plan, SpaceInfo
+from tapioca.records import Plan, SpaceInfo, signed_interval
 from tapioca.search.base import Space
 from tapioca.search.population import every_plan
 from tapioca.stats import compare, effect
@@ -187,7 +187,7 @@ def test_the_command_on_the_packaged_learner(tmp_path: Path, capsys: pytest.Capt
     (row,) = (line.split() for line in printed.splitlines() if line.startswith("2      28 "))
     assert (row[2], row[4]) == (worst, best)
     rho = found.sizes[1].correlations[0]
-    assert f"{rho.value:+.2f} [{rho.ci95[0]:+.2f}, {rho.ci95[1]:+.2f}]" in printed
+    assert signed_interval(rho.value, rho.ci95, 2) in printed
     page = (out / "report.html").read_text()
     assert page.count("<svg") == 2
     for outside in ("<script", "<link", "@import", "src=", "NaN"):

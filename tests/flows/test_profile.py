@@ -21,7 +21,7 @@ from tapioca.lab.tasks import load_lab
 from tapioca.models.load import PACKAGED, Loaded, load
 from tapioca.models.tiny import tiny
 from tapioca.observe import SAMPLE, sample, states
-from tapioca.records import Estimate, Plan, ProfileConfig, ProfileInfo, PruneConfig
+from tapioca.records import Estimate, Plan, ProfileConfig, ProfileInfo, PruneConfig, signed
 from tapioca.records.results import Data
 from tapioca.report.geometry import carriers, reading
 from tapioca.tasks.split import search_groups, split
@@ -314,8 +314,8 @@ def test_the_screen(info: ProfileInfo, capsys: pytest.CaptureFixture[str]) -> No
     assert max(map(len, re.sub(r"· .*", "", out).splitlines()[:20])) <= 80
     for text in ("along the stream [95 %]", "OOD under the plan", "OOD realignment [95 %]", "· the OOD norm deviation"):
         assert text in out
-    signed = info.tested("norm").deviation.signed
-    assert re.search(rf"^7 .* {signed[7]:+.3f} ", out, re.MULTILINE)
+    ratios = info.tested("norm").deviation.signed
+    assert re.search(rf"^7 .* {re.escape(signed(ratios[7], 3))} ", out, re.MULTILINE)
     (info.folder / "report.html").unlink()
     assert main(["report", str(info.folder)]) == 0
     again, _ = capsys.readouterr()

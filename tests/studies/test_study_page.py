@@ -14,6 +14,7 @@ from fake_study import KINDS, bare, setting, study
 from rich.console import Console
 
 from tapioca.errors import StoreError
+from tapioca.records import signed
 from tapioca.studies.page.layers import _bound
 from tapioca.studies.page.page import DRAWINGS, figures, render, show_study, write_study_page
 from tapioca.studies.page.scales import count_axis
@@ -145,7 +146,7 @@ def test_numbers_behind_a_claim(page: str) -> None:
     beside = cells(page, "its rank among plans")[0]
     assert beside[1:3] == ["beside", "3.1 % [−1.9 %, 8.1 %]"]
     kinds = [row[:3] for row in cells(page, "context noise") if "supported" in row[1] or "inconclusive" in row[1]]
-    assert kinds[0] == ["context noise", "? inconclusive", "0.04"]
+    assert kinds[0] == ["context noise", "? inconclusive", "0.040"]
     control = [row for row in cells(page, "rule negated (control)") if row[1:3] == ["–", "–"]]
     assert control[0][3] == "+0.001 [−0.049, +0.051]"
     assert "No verdict is passed on a single size: each has 3 models." in text(page)
@@ -265,7 +266,7 @@ def test_every_chart_is_drawn_and_valid(info: StudyInfo) -> None:
 def test_charts_draw_the_numbers_of_the_record(info: StudyInfo) -> None:
     drawn = {name.removeprefix("polynomials-"): values(chart.to_dict()) for name, chart in figures(info).items()}
     tile = info.settings[0].charts.heat[0]
-    assert {"kind": "context noise", "layer": 0, "value": tile.log_ratio, "text": f"{tile.log_ratio:+.1f}"} in drawn[
+    assert {"kind": "context noise", "layer": 0, "value": tile.log_ratio, "text": signed(tile.log_ratio, 1)} in drawn[
         "heat"
     ]
     kinds = {"kind": "rule negated (control)", "control": True, "value": 0.2, "low": 0.1, "high": pytest.approx(0.3)}

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from scipy.special import expit
 
 from tapioca.errors import DataError
+from tapioca.records import signed
 from tapioca.records.diagnosis import UNTOLD, Judge, Said, Shift, Weights
 
 PACKAGED = Path(__file__).parents[1] / "data" / "diagnosis.json"
@@ -65,7 +66,7 @@ def verdict(weights: Weights, gate: tuple[str, ...], threshold: float, evidence:
     if outside:
         name, (low, high) = next(iter(outside.items()))
         more = f", and {len(outside) - 1} more" if len(outside) > 1 else ""
-        told = [f"{number:+.3f}".replace("-", "−") for number in (evidence[name], low, high)]
+        told = [signed(number, 3) for number in (evidence[name], low, high)]
         reason = f"{name} is {told[0]}, outside the {told[1]} to {told[2]} the judge has seen{more}"
     elif probability < threshold:
         reason = f"{likelier} is likelier, but its probability, {probability:.2f}, is below {threshold:g}"

@@ -72,11 +72,12 @@ def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> tuple[Ju
         marked = job.evaluate(asked, plans[:2], f"{asked.metric.name} on {data.upper()} test data")
         beside = gain_of(asked, marked, plans[0], plan, seed)
         written = marked if asked.budget else None
+    result = gain_of(task, found, plans[0], plan, seed)
     judgement = Judgement(
         data=data,
         role=role,
         plan=plan,
-        result=gain_of(task, found, plans[0], plan, seed),
+        result=result.of_full_model() if plan.is_full else result,
         constant=task.constant,
         random=tuple(effect(scores[0], row, task.weights, task.metric) for row in scores[2:]),
         beside=beside,

@@ -23,6 +23,7 @@ from tapioca.records.examples import (
     TextPair,
 )
 from tapioca.records.geometry import Attribution, Estimate, Permuted, Spread, Update, Updates
+from tapioca.records.numbers import signed, signed_interval
 from tapioca.records.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, ranges
 from tapioca.records.profile import ProfileConfig, ProfileInfo, Realigned, Tested, View
 from tapioca.records.results import (
@@ -121,4 +122,6 @@ __all__ = [
     "Work",
     "Written",
     "ranges",
+    "signed",
+    "signed_interval",
 ]

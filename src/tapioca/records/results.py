@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, Field, model_validator
 
 from tapioca.records.examples import ExampleResult, Metric
+from tapioca.records.numbers import signed_interval
 from tapioca.records.plan import Plan
 
 Data = Literal["ood", "id"]
@@ -134,8 +135,8 @@ class Gain(Record):
     Attributes:
         full, planned: mean scores, higher is better.
         gain: planned - full for accuracies, 1 - planned/full for errors; above 0 is better.
-        ci95: its paired bootstrap interval over groups; it decides.
-        p: of `test`, as description.
+        ci95: its paired bootstrap interval over groups; it decides. (0, 0) where the plan is the full model.
+        p: of `test`, as description; None where the plan is the full model, so that nothing was tested.
         improved, worsened: share of examples with a higher or lower score under the plan.
         tail_only: mean and share of examples disagree in sign: few examples make the mean.
         written: how the texts ended; None where the model wrote none.
@@ -148,18 +149,22 @@ class Gain(Record):
     planned: float
     gain: float
     ci95: Interval
-    p: float
+    p: float | None
     test: str
     improved: float
     worsened: float
     tail_only: bool
     written: Written | None = None
 
+    def of_full_model(self) -> Gain:
+        """The same for a plan that is the full model: its difference to itself is 0 on any examples."""
+        return self.model_copy(update={"ci95": (0.0, 0.0), "p": None})
+
     def __str__(self) -> str:
-        """The gain and its interval: '+2.1 points [+0.4, +3.8]', or 'error × 0.750 [0.700, 0.800]'."""
+        """The gain and its interval: '−6.1 points [−9.5, −2.5]', or 'error × 0.750 [0.700, 0.800]'."""
         low, high = self.ci95
         if self.metric.kind == "accuracy":
-            return f"{100 * self.gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+            return signed_interval(100 * self.gain, (100 * low, 100 * high), 1, " points")
         return f"error × {1 - self.gain:#.3g} [{1 - high:#.3g}, {1 - low:#.3g}]"
 
 

@@ -9,7 +9,7 @@ import altair as alt
 from rich.console import Console
 from rich.table import Table
 
-from tapioca.records import CompareInfo, Gain, Pick
+from tapioca.records import CompareInfo, Gain, Pick, signed_interval
 from tapioca.report import words
 from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH
 from tapioca.report.template import rendered, write_report
@@ -36,7 +36,6 @@ def render(info: CompareInfo) -> str:
         draw_charts(info),
         words=words,
         effect=effect,
-        p_value=p_value,
         written=written_rows(judged_plans(info)),
     )
 
@@ -48,14 +47,7 @@ def effect(gain: Gain | None) -> str:
     if gain.metric.kind == "error":
         shown = [f"{value:#.3g}".rstrip(".") for value in _ends(gain)]
         return f"{shown[0]} [{shown[1]}, {shown[2]}]"
-    return f"{100 * gain.gain:+.1f} [{100 * gain.ci95[0]:+.1f}, {100 * gain.ci95[1]:+.1f}]"
-
-
-def p_value(p: float | None) -> str:
-    """A p-value with two digits, or how small it is."""
-    if p is None:
-        return "–"
-    return "<1e-4" if p < 1e-4 else f"{p:.2g}"
+    return signed_interval(100 * gain.gain, (100 * gain.ci95[0], 100 * gain.ci95[1]), 1)
 
 
 def show_compare(info: CompareInfo, console: Console) -> None:
@@ -67,7 +59,9 @@ def show_compare(info: CompareInfo, console: Console) -> None:
         for pick in info.picks:
             if pick.drops == drops:
                 who = f"{pick.plan}\n[dim]{', '.join(pick.criteria)}[/]"
-                table.add_row(who, effect(pick.ood), p_value(pick.p_ood), effect(pick.id), against(pick, info.first))
+                table.add_row(
+                    who, effect(pick.ood), words.p_value(pick.p_ood), effect(pick.id), against(pick, info.first)
+                )
     console.print(table, highlight=False)
     console.print(f"[dim]{reading(info)}\n", highlight=False, soft_wrap=True)
     show_written(judged_plans(info), console)

@@ -8,7 +8,7 @@ import altair as alt
 from rich.console import Console
 from rich.markup import escape
 
-from tapioca.records import DiagnoseInfo
+from tapioca.records import DiagnoseInfo, signed
 from tapioca.records.diagnosis import UNTOLD, Accuracy, Diagnosis, Expected, Judged
 from tapioca.report import figures
 from tapioca.report.geometry import Block
@@ -100,9 +100,9 @@ def evidence_of(info: DiagnoseInfo, explained: bool = False) -> Block:
     rows = tuple(
         (
             one.name,
-            f"{one.value:+.3f}",
-            f"{one.halves[0]:+.3f} to {one.halves[1]:+.3f}",
-            "–" if one.pull is None else f"{one.pull:+.2f}",
+            signed(one.value, 3),
+            f"{signed(one.halves[0], 3)} to {signed(one.halves[1], 3)}",
+            "–" if one.pull is None else signed(one.pull, 2),
             *([MEANINGS[one.name]] if explained else []),
         )
         for one in info.evidence
@@ -156,4 +156,4 @@ def _accuracy(found: Accuracy) -> str:
 def _gained(one: Expected, quartile: int) -> str:
     """A gain in its own units."""
     gain = one.quartiles[quartile]
-    return f"{100 * gain:+.1f} points" if one.metric == "accuracy" else f"error × {1 - gain:.3f}"
+    return f"{signed(100 * gain, 1)} points" if one.metric == "accuracy" else f"error × {1 - gain:.3f}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tapioca.records import Estimate, ProfileInfo, Tested, Updates, ranges
+from tapioca.records import Estimate, ProfileInfo, Tested, Updates, ranges, signed, signed_interval
 from tapioca.records.profile import Kind
-from tapioca.report.compare import p_value
 from tapioca.report.figures import series
+from tapioca.report.words import p_value
 
 LEVEL = 0.05
 NAMES: dict[Kind, str] = {"norm": "norm", "distance": "pairwise distance"}
@@ -27,17 +27,17 @@ class Block:
 
 def estimate(found: Estimate | None) -> str:
     """A signed number with its 95 % interval."""
-    return "–" if found is None else f"{found.value:+.3f} [{found.ci95[0]:+.3f}, {found.ci95[1]:+.3f}]"
+    return "–" if found is None else signed_interval(found.value, found.ci95, 3)
 
 
 def layers_of(kind: Kind, info: ProfileInfo) -> Block:
     """A profile layer by layer under the full model, with each layer's share of the OOD deviation."""
     shares = info.attribution(kind)
-    first = ("in", "", "", "", f"{shares.before:+.3f}", "")
+    first = ("in", "", "", "", signed(shares.before, 3), "")
     columns = zip(
         _numbers(getattr(info.view("id").profile, kind)),
         _numbers(getattr(info.view("ood").profile, kind)),
-        [f"{ratio:+.3f}" for ratio in info.tested(kind).deviation.signed],
+        [signed(ratio, 3) for ratio in info.tested(kind).deviation.signed],
         map(estimate, shares.along),
         map(estimate, shares.removal),
         strict=True,
@@ -65,7 +65,7 @@ def profiles_under_plan(info: ProfileInfo) -> Block:
     for kind in KINDS:
         columns += [_numbers(getattr(view.profile, kind)) for view in views]
         ood = next(one.deviation for one in info.kept if _key(one) == ("ood", True, kind))
-        columns.append([f"{ratio:+.3f}" for ratio in ood.signed])
+        columns.append([signed(ratio, 3) for ratio in ood.signed])
     head = ("layer", "norm ID", "OOD", "log ratio", "distance ID", "OOD", "log ratio")
     rows = zip(map(str, views[0].profile.layers), *columns, strict=True)
     return Block(f"profiles{_under(info, True)}; log ratios of OOD to ID under the full model", head, tuple(rows))
@@ -81,11 +81,11 @@ def updates_of(info: ProfileInfo, branches: bool, planned: bool = False) -> Bloc
             f"{pair[0].layer}{f' {pair[0].branch}' if pair[0].branch else ''}",
             *_numbers([one.norm.value for one in pair]),
             *(f"{one.angle.value:.3f}" for one in pair),
-            *(f"{one.share.value:+.3f}" for one in pair),
+            *(signed(one.share.value, 3) for one in pair),
         )
         for pair in zip(*(one.updates for one in both), strict=True)
     )
-    first = ("in", "", "", "", "", *(f"{one.first_share.value:+.3f}" for one in both))
+    first = ("in", "", "", "", "", *(signed(one.first_share.value, 3) for one in both))
     head = ("branch" if branches else "layer", "norm ID", "OOD", "angle/π ID", "OOD", "share ID", "OOD")
     what = "branch" if branches else "layer"
     return Block(f"what each {what} adds to the stream{_under(info, planned)}", head, (first, *rows))
@@ -100,7 +100,7 @@ def deviations_of(info: ProfileInfo) -> Block:
             series(found.data, found.planned),
             f"{found.value:.3f} [{found.ci95[0]:.3f}, {found.ci95[1]:.3f}]",
             f"{found.null_upper:.3f}",
-            f"{found.excess:+.3f}",
+            signed(found.excess, 3),
             p_value(one.permuted.p),
             f"{one.effect:.2f}",
         )

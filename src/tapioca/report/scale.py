@@ -8,7 +8,7 @@ import altair as alt
 from rich.console import Console
 from rich.table import Table
 
-from tapioca.records import Change, Curve, Estimate, Metric, ScaleInfo, Trend
+from tapioca.records import Change, Curve, Estimate, Metric, ScaleInfo, Trend, signed_interval
 from tapioca.report.curves import response_chart, together_chart
 from tapioca.report.template import rendered, write_report
 from tapioca.report.written import Judged, show_written, written_rows
@@ -71,15 +71,15 @@ def pair(info: ScaleInfo, found: Trend) -> str:
 
 def rho(found: Trend) -> str:
     """A rank correlation with its interval."""
-    return f"{found.rho:+.2f} [{found.ci95[0]:+.2f}, {found.ci95[1]:+.2f}]"
+    return signed_interval(found.rho, found.ci95, 2)
 
 
 def moved(info: ScaleInfo, found: Change) -> str:
     """What an outcome changes by at the smallest scale: 'OOD accuracy +2.1 points [+0.4, +3.8]'."""
     if found.y != "score":
-        return f"{DEVIATIONS[found.y]} {found.value:+.3f} [{found.ci95[0]:+.3f}, {found.ci95[1]:+.3f}]"
+        return f"{DEVIATIONS[found.y]} {signed_interval(found.value, found.ci95, 3)}"
     first = info.chosen.doses[0]
-    return f"OOD {info.metric.name}: {first.gain}"
+    return f"OOD {info.metric.name} {first.gain}"
 
 
 def share(as_strong: float | None) -> str:

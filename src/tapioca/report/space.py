@@ -8,9 +8,9 @@ from typing import Any
 import altair as alt
 from rich.console import Console
 
-from tapioca.records import Correlation, Metric, Placed, SizeOfSpace, SpaceInfo
+from tapioca.records import Correlation, Metric, Placed, SizeOfSpace, SpaceInfo, signed, signed_interval
 from tapioca.report import words
-from tapioca.report.compare import effect, p_value, plain_table
+from tapioca.report.compare import effect, plain_table
 from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH
 from tapioca.report.geometry import KINDS
 from tapioca.report.template import rendered, write_report
@@ -41,7 +41,6 @@ def render(info: SpaceInfo) -> str:
         effect=effect,
         gained=gained,
         correlated=correlated,
-        p_value=p_value,
         written=written_rows(judged_plans(info)),
     )
 
@@ -91,13 +90,13 @@ def judged_plans(info: SpaceInfo) -> Judged:
 
 def gained(gain: float, metric: Metric) -> str:
     """A gain as people read it: a multiple of the error, or points."""
-    return f"×{1 - gain:#.3g}".rstrip(".") if metric.kind == "error" else f"{100 * gain:+.1f}"
+    return f"×{1 - gain:#.3g}".rstrip(".") if metric.kind == "error" else signed(100 * gain, 1)
 
 
 def correlated(size: SizeOfSpace, kind: str) -> str:
     """A rank correlation with its interval over examples and its p-value."""
     found = _correlation(size, kind)
-    return f"{found.value:+.2f} [{found.ci95[0]:+.2f}, {found.ci95[1]:+.2f}], {p_value(found.p)}" if found else "–"
+    return f"{signed_interval(found.value, found.ci95, 2)}, {words.p_value(found.p)}" if found else "–"
 
 
 def reading(info: SpaceInfo) -> str:
@@ -162,7 +161,9 @@ def _panel(info: SpaceInfo, size: SizeOfSpace, kind: str) -> Any:
         if len(plan.drops) == size.drops
     ]
     found = _correlation(size, kind)
-    title = f"{size.drops} drop{'s' if size.drops > 1 else ''}, {kind}" + (f": ρ = {found.value:+.2f}" if found else "")
+    title = f"{size.drops} drop{'s' if size.drops > 1 else ''}, {kind}" + (
+        f": ρ = {signed(found.value, 2)}" if found else ""
+    )
     x = alt.X(
         "realignment:Q", title="realignment", axis=alt.Axis(format="~g", tickCount=5), scale=alt.Scale(zero=False)
     )

@@ -31,6 +31,7 @@ def page(template: str, charts: Mapping[str, Any], package: str = "tapioca.repor
     folders = [PackageLoader(name, ".") for name in dict.fromkeys((package, "tapioca.report"))]
     pages = Environment(loader=ChoiceLoader(folders), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     pages.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    pages.filters["minus"] = lambda number: number.replace("-", "−")
     pages.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
     pages.filters["unbroken"] = _unbroken
     drawn = {name: Markup(_with_own_ids(svg(chart), name)) for name, chart in charts.items()}

@@ -155,6 +155,13 @@ def balance(labels: dict[str, int]) -> str:
     return f"answers: {counts}" + (f", and {more} more" if more else "")
 
 
+def p_value(p: float | None) -> str:
+    """A p-value with two digits, or how small it is; a dash where nothing was tested."""
+    if p is None:
+        return "–"
+    return "<0.0001" if p < 1e-4 else f"{p:#.2g}"
+
+
 def quantity(number: float) -> str:
     """A count with a unit letter: 260 k, 1.2 M, 7.2 B."""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):

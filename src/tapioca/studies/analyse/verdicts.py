@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from tapioca.records import signed_interval
 from tapioca.stats import LEVEL, holm
 from tapioca.studies.analyse.estimates import Measure, interval, sizes
 from tapioca.studies.results import KindDecision
@@ -64,7 +65,7 @@ class MeasuredCondition:
         if drawn is None:
             return ConditionResult(measure.name, False, 1.0, f"{measure.name}: not measured")
         low, high = interval(drawn)
-        number = f"{measure.name} {drawn[0]:+.3f} [{low:+.3f}, {high:+.3f}]"
+        number = f"{measure.name} {signed_interval(drawn[0], (low, high), 3)}"
         if measure.models < self.min_models:
             return ConditionResult(measure.name, False, 1.0, f"{number}, of too few models ({measure.models})")
         holds = self._holds(low if self.side == "above" else high)

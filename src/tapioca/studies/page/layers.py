@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from tapioca.records import Estimate
+from tapioca.records import Estimate, signed
 from tapioca.studies.page.scales import BLUE, LOG_RATIO_AXIS, ORANGE, Rows, facets, named, panel_title, row_of, titled
 from tapioca.studies.parts import HeatTile
 from tapioca.studies.results import SettingFound
@@ -106,13 +106,13 @@ def _tiles(
 
 
 def _short(value: float | None) -> str:
-    """At most five characters: '+0.12', '-1.3', '+42', or '–'."""
+    """At most five characters: '+0.12', '−1.3', '+42', or '–'."""
     if value is None:
         return "–"
     size = abs(value)
     if size < 0.005:
         return "0.00"
-    return f"{value:+.2f}" if size < 0.995 else f"{value:+.1f}" if size < 9.95 else f"{value:+.0f}"
+    return signed(value, 2 if size < 0.995 else 1 if size < 9.95 else 0)
 
 
 def _bound(sizes: list[float]) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import altair as alt
 
+from tapioca.records import signed
 from tapioca.report import words
 from tapioca.report.figures import DARK, GREY
 from tapioca.studies.page.scales import BLUE, LOG_RATIO_AXIS, ORANGE, count_axis, panel_title, titled, zero
@@ -165,5 +166,7 @@ def _histogram(values: tuple[float, ...], title: str) -> Any:
     bars = alt.Chart(alt.Data(values=rows)).mark_bar(color="#9ecae1", stroke=DARK, strokeWidth=0.6)
     bars = bars.encode(x=x, x2="to:Q", y=y, y2=alt.datum(0))
     rule = alt.Chart(alt.Data(values=[{"from": middle}])).mark_rule(color=ORANGE, strokeWidth=2, strokeDash=[5, 3])
-    told = panel_title(f"{title}: {len(values)} cell{'' if len(values) == 1 else 's'}, median {middle:+.2f} (dashed)")
+    told = panel_title(
+        f"{title}: {len(values)} cell{'' if len(values) == 1 else 's'}, median {signed(middle, 2)} (dashed)"
+    )
     return alt.layer(bars, zero("x"), rule.encode(x="from:Q")).properties(width=360, height=190, title=told)

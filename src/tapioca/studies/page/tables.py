@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from tapioca.records.diagnosis import Accuracy, Judged
 from tapioca.report import words
-from tapioca.report.compare import p_value
 from tapioca.report.geometry import Block
+from tapioca.report.words import p_value
 from tapioca.studies.page.text import effect, interval, kind_name, number, verdict
 from tapioca.studies.parts import TRUTHS
 from tapioca.studies.results import ClaimFound, Finding, KindDecision, OfKind, OfSize, SettingFound

@@ -22,9 +22,9 @@ FAMILIES: dict[str, tuple[Claim, ...]] = {
 }
 """The claims in five lines."""
 UNITS: dict[Unit, str] = {
-    "log ratio of errors": "ln(error of the full model / error of the plan), above 0 is better, error ratio exp(-log ratio)",
+    "log ratio of errors": "ln(error of the full model / error of the plan), above 0 is better, error ratio exp(−log ratio)",
     "mean |log ratio|": "mean over layers of |log ratio to the ID profile|",
-    "rank correlation": "Spearman's rank correlation, from -1 to 1",
+    "rank correlation": "Spearman's rank correlation, from −1 to 1",
     "share": "share, in %",
     "accuracy": "accuracy, in %",
     "log ratio per e-fold of size": "log ratio per e-fold of the number of parameters",
