@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything reads it: no test may wait for a network
@@ -109,6 +110,15 @@ def choice_rows(count: int, start: int = 0) -> list[dict]:
         }
         for at in range(start, start + count)
     ]
+
+
+def check_figures(folder: Path, charts: Iterable[str]) -> None:
+    """See that every chart is there as SVG, PNG and PDF, and nothing else."""
+    begins = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}
+    assert {path.name for path in folder.iterdir()} == {f"{chart}.{kind}" for chart in charts for kind in begins}
+    for path in folder.iterdir():
+        assert path.read_bytes().startswith(begins[path.suffix[1:]])
+        assert path.stat().st_size > 1000
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import choice_rows, write_lines
+from conftest import check_figures, choice_rows, write_lines
 
 from tapioca.cli.main import main
 from tapioca.flows.demo import demo_config
@@ -70,15 +69,6 @@ def test_a_report_with_figures_needs_no_torch(tmp_path: Path, capsys: pytest.Cap
     charts = ("search", "gains", "profiles", "deviations")
     assert f"figures   {tmp_path / 'figures'}: {', '.join(charts)}, each as svg, png, pdf" in done.stdout
     check_figures(tmp_path / "figures", charts)
-
-
-def check_figures(folder: Path, charts: Iterable[str]) -> None:
-    """See that every chart is there as SVG, PNG and PDF, and nothing else."""
-    begins = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}
-    assert {path.name for path in folder.iterdir()} == {f"{chart}.{kind}" for chart in charts for kind in begins}
-    for path in folder.iterdir():
-        assert path.read_bytes().startswith(begins[path.suffix[1:]])
-        assert path.stat().st_size > 1000
 
 
 def test_figures_of_a_comparison_beside_its_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

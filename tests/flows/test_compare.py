@@ -207,5 +207,5 @@ def test_the_screen(info: CompareInfo, capsys: pytest.CaptureFixture[str]) -> No
     (info.folder / "report.html").unlink()
     assert main(["report", str(info.folder)]) == 0
     again, _ = capsys.readouterr()
-    assert again.strip() == out[out.index("plan, chosen by") :].strip()
+    assert again.strip() == out[out.index("· OOD (out of distribution)") :].strip()
     assert (info.folder / "report.html").is_file()

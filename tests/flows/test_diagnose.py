@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import choice_rows, word_tokenizer, write_lines
+from conftest import check_figures, choice_rows, word_tokenizer, write_lines
 
 import tapioca
 from tapioca.cli.main import main
@@ -154,7 +154,7 @@ def test_python_takes_live_things(tmp_path: Path, info: DiagnoseInfo, judge: Pat
     assert (found.said, found.evidence) == (info.said, info.evidence)
 
 
-def test_the_screen(info: DiagnoseInfo, judge: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_screen(info: DiagnoseInfo, judge: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     more = ["--batch-size", "60", "--judge", str(judge), "--out", str(info.folder)]
     assert main(["diagnose", "learner", "--task", TASK, "--reference", REFERENCE, *more]) == 0
     out, _ = capsys.readouterr()
@@ -171,8 +171,10 @@ def test_the_screen(info: DiagnoseInfo, judge: Path, capsys: pytest.CaptureFixtu
     (info.folder / "report.html").unlink()
     assert main(["report", str(info.folder)]) == 0
     again, _ = capsys.readouterr()
-    assert again.strip() == out[out.index("DISTORTED") :].strip()
+    assert again.strip() == out[out.index("· OOD (out of distribution)") :].strip()
     assert (info.folder / "report.html").is_file()
+    assert main(["report", str(info.folder), "--figures", str(tmp_path / "figures")]) == 0
+    check_figures(tmp_path / "figures", ("profiles",))
 
 
 def test_mistakes_are_one_line(

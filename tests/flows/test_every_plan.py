@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import choice_rows, word_tokenizer, write_lines
+from conftest import check_figures, choice_rows, word_tokenizer, write_lines
 from scipy.stats import spearmanr
 
 import tapioca
@@ -195,8 +195,10 @@ def test_the_command_on_the_packaged_learner(tmp_path: Path, capsys: pytest.Capt
     (out / "report.html").unlink()
     assert main(["report", str(out)]) == 0
     again, _ = capsys.readouterr()
-    assert again.strip() == printed[printed.index("plan ") :].strip()
+    assert again.strip() == printed[printed.index("· OOD (out of distribution)") :].strip()
     assert (out / "report.html").read_text() == page
+    assert main(["report", str(out), "--figures", str(tmp_path / "figures")]) == 0
+    check_figures(tmp_path / "figures", ("sizes", "realignment"))
 
 
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import choice_rows, word_tokenizer, write_lines
+from conftest import check_figures, choice_rows, word_tokenizer, write_lines
 from scipy.spatial.distance import pdist
 
 import tapioca
@@ -307,7 +307,7 @@ def test_branches_are_refused_before_anything_is_computed(tmp_path: Path) -> Non
     assert not (tmp_path / "run").exists()
 
 
-def test_the_screen(info: ProfileInfo, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_screen(info: ProfileInfo, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     plan = ["--plan", str(info.folder / "plan.json"), "--out", str(info.folder)]
     assert main(["profile", "learner", "--task", TASK, "--reference", REFERENCE, "--batch-size", "60", *plan]) == 0
     out, _ = capsys.readouterr()
@@ -319,5 +319,7 @@ def test_the_screen(info: ProfileInfo, capsys: pytest.CaptureFixture[str]) -> No
     (info.folder / "report.html").unlink()
     assert main(["report", str(info.folder)]) == 0
     again, _ = capsys.readouterr()
-    assert again.strip() == out[out.index("mean norm") :].strip()
+    assert again.strip() == out[out.index("· OOD (out of distribution)") :].strip()
     assert (info.folder / "report.html").is_file()
+    assert main(["report", str(info.folder), "--figures", str(tmp_path / "figures")]) == 0
+    check_figures(tmp_path / "figures", ("profiles", "ratios", "deviations", "measures", "layers", "branches"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import choice_rows, word_tokenizer, write_lines
+from conftest import check_figures, choice_rows, word_tokenizer, write_lines
 
 import tapioca
 from tapioca.cli.main import main
@@ -248,7 +248,7 @@ def test_an_unknown_model_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
     assert err.count("\n") == 1
 
 
-def test_the_screen(info: ScaleInfo, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_screen(info: ScaleInfo, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     said = ["--plan", PLAN.to_json(), "--alphas", ALPHAS, "--draws", "3", "--batch-size", "30"]
     assert main(["scale", "learner", "--task", TASK, "--reference", REFERENCE, *said, "--out", str(info.folder)]) == 0
     out, _ = capsys.readouterr()
@@ -259,5 +259,7 @@ def test_the_screen(info: ScaleInfo, capsys: pytest.CaptureFixture[str]) -> None
     (info.folder / "report.html").unlink()
     assert main(["report", str(info.folder)]) == 0
     again, _ = capsys.readouterr()
-    assert again.strip() == out[out.index("layers 2, 4–5: at 0") :].strip()
+    assert again.strip() == out[out.index("· OOD (out of distribution): lab:context_noise") :].strip()
     assert (info.folder / "report.html").is_file()
+    assert main(["report", str(info.folder), "--figures", str(tmp_path / "figures")]) == 0
+    check_figures(tmp_path / "figures", ("response", "together"))

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import check_figures
 from fake_study import KINDS, bare, setting, study
 from rich.console import Console
 
 from tapioca.errors import StoreError
 from tapioca.records import signed
+from tapioca.report.save import save_charts
 from tapioca.studies.page.layers import _bound
 from tapioca.studies.page.page import DRAWINGS, figures, render, show_study, write_study_page
 from tapioca.studies.page.scales import count_axis
@@ -69,6 +71,12 @@ def test_the_page_is_one_file_without_network_or_scripts(info: StudyInfo, tmp_pa
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xlink",
     }
+
+
+def test_every_chart_is_written_as_a_figure(info: StudyInfo, tmp_path: Path) -> None:
+    charts = {name: chart for name, chart in figures(info).items() if chart is not None}
+    save_charts(charts, tmp_path / "figures")
+    check_figures(tmp_path / "figures", charts)
 
 
 def test_a_page_that_cannot_be_written_says_so(info: StudyInfo, tmp_path: Path) -> None:

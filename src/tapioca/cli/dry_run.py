@@ -59,7 +59,7 @@ def _show_cost(found: Preview, console: Console) -> None:
         console,
         f"cost      {found.criterion}: first round about {duration(work.first_round)}, all rounds "
         f"{'at most' if found.criterion == 'tale' else 'about'} {duration(work.all_rounds)} "
-        f"({words.quantity(found.flops)}FLOP), judging at most {duration(work.judging)} "
+        f"({words.flops(found.flops)}), judging at most {duration(work.judging)} "
         f"({work.plans} plan{'s' if work.plans != 1 else ''} beside the full model); {found.memory / 2**30:.2f} GiB held now",
     )
     if found.shorter and work.total > SOON:

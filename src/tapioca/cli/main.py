@@ -62,7 +62,8 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
             if error.format_message():
-                errors.print(f"[red]error:[/] {escape(error.format_message().rstrip('.'))}; see tapioca --help")
+                command = getattr(getattr(error, "ctx", None), "command_path", "tapioca")
+                errors.print(f"[red]error:[/] {escape(error.format_message().rstrip('.'))}; see {command} --help")
             return 2
         raise
 

@@ -66,8 +66,10 @@ def verdict(weights: Weights, gate: tuple[str, ...], threshold: float, evidence:
     if outside:
         name, (low, high) = next(iter(outside.items()))
         more = f", and {len(outside) - 1} more" if len(outside) > 1 else ""
-        told = [signed(number, 3) for number in (evidence[name], low, high)]
-        reason = f"{name} is {told[0]}, outside the {told[1]} to {told[2]} the judge has seen{more}"
+        value = evidence[name]
+        digits = next((n for n in range(3, 18) if signed(value, n) not in (signed(low, n), signed(high, n))), 18)
+        told = [signed(number, digits) for number in (value, low, high)]
+        reason = f"the evidence {name} is {told[0]}, outside the {told[1]} to {told[2]} the judge has seen{more}"
     elif probability < threshold:
         reason = f"{likelier} is likelier, but its probability, {probability:.2f}, is below {threshold:g}"
     else:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
-from tapioca.flows.doses import Geometry, Response, doses
+from tapioca.flows.doses import Geometry, Response, doses, observed
 from tapioca.flows.gains import gain_of
 from tapioca.flows.prepare import Job
 from tapioca.geometry.alignment import DRAWS, around
 from tapioca.geometry.profiles import KINDS
+from tapioca.models.inputs import collate, forward
 from tapioca.records import Curve, Dose, Draw, Estimate, Gain, Outcome, Plan, Scores
 from tapioca.records.results import Data
+from tapioca.records.tree import layers_computed
+from tapioca.report.words import duration
 from tapioca.stats import resampled_interval, resampled_means
+from tapioca.tasks.batches import batches
 
 
 class Bench:
@@ -26,9 +32,9 @@ class Bench:
     def __init__(self, job: Job, alphas: tuple[float, ...], chosen: Plan, every: Plan, others: list[Plan]):
         self.job, self.alphas, self.every = job, alphas, every
         self.full = Plan.full(job.n_layers)
-        self.answers = {
-            data: self._answers(data, [chosen, every, *(others if data == "ood" else ())]) for data in job.test
-        }
+        plans = {data: self._plans([chosen, every, *(others if data == "ood" else ())]) for data in job.test}
+        job.watcher.say(self._forecast(plans, [chosen, every, *others]))
+        self.answers = {data: self._answers(data, scaled) for data, scaled in plans.items()}
         self.geometry = Geometry(job) if "id" in job.test else None
         self.drawn = {drops: self._response(drops, draws=0) for drops in others}
 
@@ -62,11 +68,36 @@ class Bench:
         """What a random set of layers does."""
         return Draw(drops=drops, **{y: tuple(found[0].tolist()) for y, found in self.drawn[drops].outcomes.items()})
 
-    def _answers(self, data: Data, sets: list[Plan]) -> Scores:
-        """Of all scales of some sets of layers: all of a batch run in one sweep."""
-        plans = list(
+    def _plans(self, sets: list[Plan]) -> list[Plan]:
+        """The full model, and every scale of some sets of layers."""
+        return list(
             dict.fromkeys([self.full, *(plan for drops in sets for plan in doses(drops, self.alphas).values())])
         )
+
+    def _forecast(self, plans: dict[Data, list[Plan]], sets: list[Plan]) -> str:
+        """How many plans are to run on how many examples, and about how long that takes at most."""
+        job, n_layers = self.job, self.job.n_layers
+        layers = sum(layers_computed(tuple(asked)) * len(job.test[data].examples) for data, asked in plans.items())
+        if "id" in job.test:
+            layers += sum(layers_computed(tuple(self._plans([drops]))) for drops in sets) * observed(job)
+        seconds = layers / n_layers * self._time_example()
+        counts = " and ".join(
+            f"{len(asked)} plans on {len(job.test[data].examples)} {data.upper()} examples"
+            for data, asked in plans.items()
+        )
+        return f"{len(self.alphas)} scales of {len(sets)} sets of layers: {counts}; about {duration(seconds)} on this machine"
+
+    def _time_example(self) -> float:
+        """Seconds of one OOD example under the full model."""
+        cut = batches(self.job.test["ood"], self.job.config.batch_size)
+        examples, model = cut[len(cut) // 2].examples, self.job.loaded.model
+        inputs = collate(model, [row.inputs for example in examples for row in example.rows])
+        start = time.perf_counter()
+        forward(model, inputs, keep=1)
+        return (time.perf_counter() - start) / len(examples)
+
+    def _answers(self, data: Data, plans: list[Plan]) -> Scores:
+        """Of some plans: all of a batch run in one sweep."""
         return self.job.evaluate(self.job.test[data], plans, f"{len(plans)} plans on {data.upper()} test data")
 
     def _gains(self, data: Data, plans: list[Plan]) -> dict[Plan, Gain]:

@@ -86,6 +86,11 @@ class Response:
         return tuple(found)
 
 
+def observed(job: Job) -> int:
+    """How many examples of OOD, and of ID, have their states observed."""
+    return min(SAMPLE, *(len(set(task.groups)) for task in (job.search["id"], *job.test.values())))
+
+
 class Geometry:
     """Deviations of OOD test data under any plan from ID data under the full model.
 
@@ -97,8 +102,7 @@ class Geometry:
 
     def __init__(self, job: Job):
         self._job, seed = job, job.config.seed
-        tasks = (job.search["id"], *job.test.values())
-        self.size = min(SAMPLE, *(len(set(task.groups)) for task in tasks))
+        self.size = observed(job)
         self._seen = sample(job.test["ood"].examples, self.size, seed)
         first, second = (sample(split["id"].examples, self.size, seed) for split in (job.search, job.test))
         pool = states(job.loaded.model, Plan.full(job.n_layers), (*first, *second), job.config.batch_size)

@@ -137,12 +137,15 @@ def _check_same_model(info: RunInfo, origin: Source, folder: Path) -> None:
         )
 
 
-def read_plan(path: Path) -> Plan:
-    """Read a plan file.
+def read_plan(source: str | Path) -> Plan:
+    """Read a plan: a file, or its JSON.
 
     Raises:
-        UsageError: there is none, or it holds no plan.
+        UsageError: there is no such file, or what is there is no plan.
     """
+    if str(source).lstrip().startswith("{"):
+        return Plan.from_json(str(source))
+    path = Path(source)
     try:
         return Plan.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

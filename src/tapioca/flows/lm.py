@@ -8,7 +8,6 @@ is lm-eval's own command line, with this model known to it. Needs `[harness]`.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from lm_eval.api.registry import register_model
@@ -25,14 +24,14 @@ class PlannedLM(HFLM):  # type: ignore[misc]
 
     Args:
         pretrained: folder or hub id, as `HFLM` takes it.
-        plan: a plan file.
+        plan: a plan file, or its JSON.
         options: as `HFLM` takes them.
     """
 
     def __init__(self, pretrained: str, plan: str, **options: Any):
         super().__init__(pretrained=pretrained, **options)
         self.plans = ExitStack()
-        self.plans.enter_context(apply(self.model, read_plan(Path(plan))))
+        self.plans.enter_context(apply(self.model, read_plan(plan)))
 
     def set_cache_hook(self, cache_hook: Any) -> None:
         """Refuse lm-eval's request cache.

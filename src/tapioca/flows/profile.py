@@ -63,7 +63,7 @@ def profile(
     scene = Scene(model, full, plan, reference, samples, config, watcher)
     info = ProfileInfo(
         folder=folder,
-        command=config.model_copy(update={"plan": config.plan or (plan and folder / "plan.json")}).command(),
+        command=config.model_copy(update={"plan": config.plan or (plan and str(folder / "plan.json"))}).command(),
         model=str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
         model_hash=manifest["model"],
         task=config.task,

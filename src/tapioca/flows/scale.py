@@ -82,7 +82,7 @@ def _drops(text: str) -> Plan:
     Raises:
         UsageError: it cannot be read, drops nothing, or scales something by itself.
     """
-    plan = Plan.from_json(text) if text.lstrip().startswith("{") else read_plan(Path(text))
+    plan = read_plan(text)
     if not plan.size:
         raise UsageError(
             f"--plan {text:.80}: it drops nothing ({plan}), so there is nothing to scale; give a plan of drops"

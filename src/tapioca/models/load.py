@@ -42,6 +42,10 @@ AUTO_CLASSES = (
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 
 
+HEADS = ("cls", "lm_head", "classifier", "score", "generator_lm_head", "generator_predictions", "predictions", "pooler")
+"""What the weights of heads are called."""
+
+
 class Loaded(NamedTuple):
     """A model ready for use, and its tokenizer (None for models that read numbers)."""
 
@@ -210,7 +214,7 @@ def _refuse_partial(source: str, report: dict[str, object], config: PretrainedCo
         if names:
             raise ModelError(
                 f"{source}: {len(names)} weights do not match the architecture ({what.replace('_', ' ')}: {names[0]}, ...); "
-                "they would be random numbers"
+                f"they would be random numbers{_headless(names)}"
             )
     extra = sorted(str(name) for name in report.get("unexpected_keys") or () if LAYER.match(str(name)))  # type: ignore[attr-defined]
     text = config.get_text_config(decoder=True)
@@ -220,6 +224,16 @@ def _refuse_partial(source: str, report: dict[str, object], config: PretrainedCo
         raise ModelError(
             f"{source}: the files hold layers the configuration does not count ({extra[0]}, ...); set num_hidden_layers to what they hold"
         )
+
+
+def _headless(names: list[str]) -> str:
+    """What to do where all that is missing is a head."""
+    alone = all(name.split(".")[0] in HEADS for name in names)
+    return (
+        "; the checkpoint holds no head: tune it with one first (an encoder with a classification head), and prune that"
+        if alone
+        else ""
+    )
 
 
 def _reason(error: Exception, what: str, source: str, revision: str | None) -> str:

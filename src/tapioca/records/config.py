@@ -290,7 +290,9 @@ class ExportConfig(Request):
 
     run: Path = Field(description="Run folder of `tapioca prune`; with --plan also a model, as a folder or hub id.")
     to: Path = Field(description="Folder for the checkpoint; must be new or empty.")
-    plan: Path | None = Field(default=None, description="A plan file to use instead of the run's plan.json.")
+    plan: str | None = Field(
+        default=None, min_length=1, description="A plan file, or its JSON, to use instead of the run's plan.json."
+    )
     revision: str | None = Field(
         default=None, description="Branch, tag or commit of a hub model; the run's if not told."
     )
@@ -306,7 +308,7 @@ class ApplyConfig(Request):
     """The request behind `tapioca apply`."""
 
     model: str = Field(min_length=1, description="Model: a folder, or a hub id.")
-    plan: Path = Field(description="Plan file, for instance runs/first/plan.json.")
+    plan: str = Field(min_length=1, description="Plan file, for instance runs/first/plan.json, or its JSON.")
     prompt: str = Field(min_length=1, description="Text to continue.")
     tokens: int = Field(default=100, ge=1, description="Most tokens to write.")
     device: str | None = Field(

@@ -22,7 +22,9 @@ class ProfileConfig(DataConfig):
     verb = "profile"
 
     reference: str = Field(min_length=1, description="ID data, of the same form: what the model is adapted to.")
-    plan: Path | None = Field(default=None, description="Plan file: measure the geometry under this plan as well.")
+    plan: str | None = Field(
+        default=None, min_length=1, description="Plan file, or its JSON: measure the geometry under this plan as well."
+    )
     branches: bool = Field(
         default=False, description="Observe what every attention and MLP branch adds, not only whole layers."
     )

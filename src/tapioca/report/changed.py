@@ -11,6 +11,9 @@ from tapioca.report.words import shorten
 LONG = 300
 """Characters of a prompt or an answer that are shown."""
 
+TEXTS = ("id", "prompt", "right", "answer")
+"""Columns whose cells are texts of any length."""
+
 
 class Table(NamedTuple):
     """A table: what its rows are, the heads of its columns, and the text of its cells."""

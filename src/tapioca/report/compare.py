@@ -12,6 +12,7 @@ from rich.table import Table
 from tapioca.records import CompareInfo, Gain, Pick, signed_interval
 from tapioca.report import words
 from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH
+from tapioca.report.screen import show_data
 from tapioca.report.template import rendered, write_report
 from tapioca.report.written import Judged, show_written, written_rows
 
@@ -52,6 +53,7 @@ def effect(gain: Gain | None) -> str:
 
 def show_compare(info: CompareInfo, console: Console) -> None:
     """Print a comparison: every plan chosen with its held-out result, then what each criterion cost."""
+    show_data(info.task, info.reference, console)
     unit = "error ×" if info.metric.kind == "error" else "points"
     table = plain_table("plan, chosen by", f"OOD {unit} [95 %]", "p", f"ID {unit} [95 %]", f"vs {info.first}")
     for drops in info.sizes():
@@ -70,6 +72,7 @@ def show_compare(info: CompareInfo, console: Console) -> None:
         spent = words.quantity(one.layer_forwards), words.duration(one.seconds)
         costs.add_row(one.name, str(one.plans_tried), *spent)
     console.print(costs, highlight=False)
+    console.print("[dim]A layer-forward is one layer computed for one sequence.", highlight=False, soft_wrap=True)
     console.print(f"\nreport    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 

@@ -13,6 +13,7 @@ from tapioca.records.diagnosis import UNTOLD, Accuracy, Diagnosis, Expected, Jud
 from tapioca.report import figures
 from tapioca.report.geometry import Block
 from tapioca.report.profile import block_table
+from tapioca.report.screen import show_data
 from tapioca.report.template import rendered, write_report
 
 MEANINGS = {
@@ -30,6 +31,10 @@ MEANINGS = {
     "alignment_shift": "covariance alignment with ID, less that of ID data, mean over layers",
     "alignment_last": "the same after the last layer",
 }
+LEGEND = (
+    "ID halves: what no shift looks like; a number outside its range is a sign of a shift, and none is good or bad by itself",
+    "pull: what it adds to the log-odds, above 0 for distorted (some plan gained), below 0 for misaligned (none did)",
+)
 COLOURS: dict[Diagnosis, str] = {"in distribution": "green", "distorted": "yellow", "misaligned": "red", UNTOLD: "blue"}
 RULE = "a changed labelling rule leaves inputs as they are, and no unlabelled input could show it"
 ADVICE: dict[Diagnosis, str] = {
@@ -69,6 +74,7 @@ def render(info: DiagnoseInfo) -> str:
 
 def show_diagnosis(info: DiagnoseInfo, console: Console) -> None:
     """Print a diagnosis: the verdict, the evidence, and how well the judge does."""
+    show_data(info.task, info.reference, console)
     verdict = info.said.verdict
     console.print(f"[bold {COLOURS[verdict]}]{verdict.upper()}", highlight=False)
     for line in reading(info):
@@ -77,7 +83,7 @@ def show_diagnosis(info: DiagnoseInfo, console: Console) -> None:
     console.print(f"\n[bold]{escape(block.title)}", highlight=False, soft_wrap=True)
     console.print(block_table(block), highlight=False)
     console.print()
-    for line in judged_of(info.judge.judged):
+    for line in (*LEGEND, *judged_of(info.judge.judged)):
         console.print(f"· {escape(line)}.", style="dim", highlight=False, soft_wrap=True)
     console.print(f"report    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
 

@@ -8,7 +8,7 @@ import altair as alt
 
 from tapioca.records import RunInfo
 from tapioca.report import figures, words
-from tapioca.report.changed import changed_tables
+from tapioca.report.changed import TEXTS, changed_tables
 from tapioca.report.template import rendered, write_report
 
 
@@ -33,4 +33,5 @@ def render(info: RunInfo) -> str:
         draw_charts(info),
         words=words,
         changed=changed_tables(info),
+        texts=TEXTS,
     )

@@ -12,6 +12,7 @@ from rich.table import Table
 from tapioca.records import ProfileInfo
 from tapioca.report import figures, geometry, geometry_figures
 from tapioca.report.geometry import Block
+from tapioca.report.screen import show_data
 from tapioca.report.template import rendered, write_report
 
 
@@ -48,6 +49,7 @@ def render(info: ProfileInfo) -> str:
 
 def show_profile(info: ProfileInfo, console: Console) -> None:
     """Print a profile: what each layer does, then the deviations, then what they say."""
+    show_data(info.task, info.reference, console)
     for block in _blocks(info):
         console.print(f"[bold]{escape(block.title)}", highlight=False, soft_wrap=True)
         console.print(block_table(block), highlight=False)

@@ -10,9 +10,14 @@ from rich.table import Table
 
 from tapioca.records import Change, Curve, Estimate, Metric, ScaleInfo, Trend, signed_interval
 from tapioca.report.curves import response_chart, together_chart
+from tapioca.report.screen import show_data
 from tapioca.report.template import rendered, write_report
 from tapioca.report.written import Judged, show_written, written_rows
 
+AS_STRONG = (
+    "random as strong: share of the random sets, with the chosen one among them, whose correlation or change has the same "
+    "sign and is at least as large; small where the chosen layers do more than random ones"
+)
 DEVIATIONS = {"norm": "norm deviation", "distance": "distance deviation"}
 
 
@@ -84,11 +89,12 @@ def moved(info: ScaleInfo, found: Change) -> str:
 
 def share(as_strong: float | None) -> str:
     """How often random sets are as strong, as a p-value."""
-    return "–" if as_strong is None else f"{as_strong:.2g}"
+    return "–" if as_strong is None else f"{as_strong:#.2g}"
 
 
 def show_scale(info: ScaleInfo, console: Console) -> None:
     """Print a dose-response: every scale of the chosen layers, then trends beside those of random layers."""
+    show_data(info.task, info.reference, console)
     console.print(f"[bold]{info.chosen.what}[/]: at 0 {info.chosen.drops}, at 1 the full model", highlight=False)
     console.print(_doses(info, info.chosen), highlight=False)
     console.print(f"[dim]{reading(info)}\n", highlight=False, soft_wrap=True)
@@ -98,6 +104,7 @@ def show_scale(info: ScaleInfo, console: Console) -> None:
         p = "<0.01" if found.p < 0.01 else f"{found.p:.2f}"
         table.add_row(pair(info, found), f"{found.first:g}–{found.last:g}", rho(found), p, share(found.as_strong))
     console.print(table, highlight=False)
+    console.print(f"[dim]{AS_STRONG}", highlight=False, soft_wrap=True)
     for change in info.chosen.changes:
         beside = f"; random as strong {share(change.as_strong)}" if change.as_strong is not None else ""
         low = info.alphas[0]
@@ -108,13 +115,14 @@ def show_scale(info: ScaleInfo, console: Console) -> None:
 def reading(info: ScaleInfo) -> str:
     """How to read the table of scales."""
     held = f"{info.examples['ood']} OOD" + (f" and {info.examples['id']} ID" if "id" in info.examples else "")
-    text = f"{info.metric.name} on {held} test examples; intervals resample groups."
+    better = "higher" if info.metric.kind == "accuracy" else "lower"
+    text = f"{info.metric.name} on {held} test examples, {better} is better; intervals resample groups."
     if not info.observed:
         return f"{text} No --reference, so no deviations."
     nulls = ", ".join(f"{DEVIATIONS[kind]} {value:.3f}" for kind, value in info.null.items())
     return (
         f"{text} Deviations: {info.observed} OOD prompts under the plan against {info.observed} ID prompts under the full "
-        f"model, after the layers kept at 0; between two ID samples 95 % are below: {nulls}."
+        f"model, after the layers kept at 0; 0 is as on ID data, between two ID samples 95 % are below: {nulls}."
     )
 
 

@@ -76,8 +76,14 @@ class LiveScreen:
         self.console.print(f"[dim]· {escape(text)}", highlight=False, soft_wrap=True)
 
 
+def show_data(task: str, reference: str | None, console: Console) -> None:
+    """Say which data are meant by OOD and by ID."""
+    console.print(f"[dim]· {escape(words.data_names(task, reference))}", highlight=False, soft_wrap=True)
+
+
 def show(info: RunInfo, console: Console) -> None:
     """Print a finished run on one screen."""
+    show_data(info.task, info.reference, console)
     verdict = info.verdict
     title = f"{verdict.action.upper()}{' (tail only)' if verdict.tail_only else ''}"
     console.print(

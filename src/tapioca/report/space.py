@@ -13,6 +13,7 @@ from tapioca.report import words
 from tapioca.report.compare import effect, plain_table
 from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH
 from tapioca.report.geometry import KINDS
+from tapioca.report.screen import show_data
 from tapioca.report.template import rendered, write_report
 from tapioca.report.written import Judged, show_written, written_rows
 
@@ -47,6 +48,7 @@ def render(info: SpaceInfo) -> str:
 
 def show_space(info: SpaceInfo, console: Console) -> None:
     """Print what was found: for each number of drops the oracle's and greedy's plans, then all plans."""
+    show_data(info.task, info.reference, console)
     unit = "error ×" if info.metric.kind == "error" else "points"
     table = plain_table("plan", f"OOD {unit} [95 %]", f"ID {unit} [95 %]", "better plans")
     for size in info.sizes:

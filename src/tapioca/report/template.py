@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from tapioca.disk import write_text
 from tapioca.report.figures import svg
+from tapioca.report.words import data_names
 
 
 def rendered(template: str, info: Any, charts: Mapping[str, Any], **names: Any) -> str:
@@ -23,7 +24,15 @@ def rendered(template: str, info: Any, charts: Mapping[str, Any], **names: Any) 
         charts: altair charts by the names that the template calls them.
         names: what else the template uses.
     """
-    return page(template, charts, info=info, name=Path(info.model).name, task=Path(info.task).name, **names)
+    return page(
+        template,
+        charts,
+        info=info,
+        name=Path(info.model).name,
+        task=Path(info.task).name,
+        names=data_names(info.task, info.reference),
+        **names,
+    )
 
 
 def page(template: str, charts: Mapping[str, Any], package: str = "tapioca.report", **names: Any) -> str:

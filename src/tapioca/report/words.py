@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import comb, exp, prod
+from pathlib import Path
 
 from tapioca.records import Canary, Check, Cost, Judgement, Metric, Plan, RunInfo, Written
+
+
+def data_names(task: str, reference: str | None) -> str:
+    """Which data are meant by OOD and by ID."""
+    ood, reference = Path(task).name, Path(reference).name if reference else "none"
+    return f"OOD (out of distribution): {ood}; ID (in distribution): {reference}"
 
 
 def change(judged: Judgement) -> str:
@@ -168,6 +175,11 @@ def quantity(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g} {letter}"
     return f"{number:.0f}"
+
+
+def flops(number: float) -> str:
+    """Floating-point operations: '99.9 GFLOP'."""
+    return f"{quantity(number).replace('B', 'G')}FLOP"
 
 
 def duration(seconds: float) -> str:
