@@ -209,6 +209,8 @@ def test_the_margin_of_errors_is_two_percent() -> None:
 
 def test_gains_as_text() -> None:
     assert str(gain_of((0.004, 0.038))) == "+2.1 points [+0.4, +3.8]"
+    whole = gain_of((-0.02, 0.02)).of_full_model()
+    assert (whole.ci95, whole.p) == ((0.0, 0.0), None)
     assert str(gain_of((0.2, 0.3), "error")) == "error × 0.750 [0.700, 0.800]"
 
 

@@ -322,4 +322,4 @@ def test_the_screen(info: ProfileInfo, capsys: pytest.CaptureFixture[str], tmp_p
     assert again.strip() == out[out.index("· OOD (out of distribution)") :].strip()
     assert (info.folder / "report.html").is_file()
     assert main(["report", str(info.folder), "--figures", str(tmp_path / "figures")]) == 0
-    check_figures(tmp_path / "figures", ("profiles", "ratios", "deviations", "measures", "layers", "branches"))
+    check_figures(tmp_path / "figures", ("profiles", "ratios", "deviations", "measures", "layers"))
