@@ -47,7 +47,7 @@ def test_prune_report_and_export(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "run" / "report.html").unlink()
     code, again, _ = said(["report", str(tmp_path / "run")], capsys)
     assert code == 0
-    assert again.strip() == out[out.index("╭") :].strip()
+    assert again.strip() == out[out.index("· OOD (out of distribution)") :].strip()
     assert (tmp_path / "run" / "report.html").is_file()
     code, record, _ = said(["report", str(tmp_path / "run"), "--json"], capsys)
     assert code == 0
