@@ -13,9 +13,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(READY)
 
-check: $(READY)  ## lint, format and types
+check: $(READY)  ## lint, format, import layers and types
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 test: $(READY)  ## the fast tests, on all cores (about seven minutes on two)

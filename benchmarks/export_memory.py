@@ -40,19 +40,19 @@ def make(folder: Path, gigabytes: float, shards: int) -> None:
 def writer(source: Path, target: Path) -> None:
     """What writes the new checkpoint; it never holds the model."""
     from tapioca.checkpoints.cut import cut_checkpoint
-    from tapioca.models.load import skeleton
-    from tapioca.records import Plan
+    from tapioca.models.load import load_on_meta
+    from tapioca.plan import Plan
 
-    cut_checkpoint(source, target, Plan.drop(24, DROPS), skeleton(source))
+    cut_checkpoint(source, target, Plan.drop(24, DROPS), load_on_meta(source))
 
 
 def live_side(source: Path, target: Path) -> None:
     """The live model under the plan answers the probe."""
-    from tapioca.checkpoints.verify import expect
+    from tapioca.checkpoints.verify import compute_expected
     from tapioca.models.load import load
-    from tapioca.records import Plan
+    from tapioca.plan import Plan
 
-    expect(load(source, device="cpu").model, Plan.drop(24, DROPS))
+    compute_expected(load(source, device="cpu").model, Plan.drop(24, DROPS))
 
 
 def fresh_side(source: Path, target: Path) -> None:
@@ -60,10 +60,10 @@ def fresh_side(source: Path, target: Path) -> None:
     import torch
     from transformers.utils import logging
 
-    from tapioca.checkpoints.reload import answers, loaded
+    from tapioca.checkpoints.reload import compute_answers, load_strictly
 
     logging.disable_progress_bar()
-    answers(loaded(str(target), "LlamaForCausalLM", 24 - len(DROPS), "auto"), {"input_ids": torch.ones(2, 24, dtype=torch.long),
+    compute_answers(load_strictly(str(target), "LlamaForCausalLM", 24 - len(DROPS), "auto"), {"input_ids": torch.ones(2, 24, dtype=torch.long),
             "attention_mask": torch.ones(2, 24, dtype=torch.long)}, 16)  # fmt: skip
 
 
@@ -78,10 +78,10 @@ def measured(part: Callable[[Path, Path], None], source: Path, target: Path, res
     import torch
 
     import tapioca.flows.export  # noqa: F401
-    from tapioca.models.load import skeleton
+    from tapioca.models.load import load_on_meta
 
     torch.set_num_threads(2)
-    skeleton(source)  # imports the model's own code
+    load_on_meta(source)  # imports the model's own code
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
     before, anonymous, stop, peaks = status("VmRSS"), status("RssAnon"), Event(), [0]
 

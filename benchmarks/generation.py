@@ -20,15 +20,16 @@ import transformers
 from search_vs_naive import make_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from tapioca.engine.state_cache import StateCache
+from tapioca.engine.sweep import Schedule
 from tapioca.evaluate import evaluate
 from tapioca.models.edit import apply
-from tapioca.models.known import Reuse
-from tapioca.models.sweep import Schedule
-from tapioca.records import Answer, Example, Plan, Row, Trial
+from tapioca.plan import Plan
+from tapioca.records import Example, ExampleScore, Request, Trial
 from tapioca.search.greedy import Greedy
 from tapioca.search.race import Race
 from tapioca.tasks.base import Task
-from tapioca.tasks.batches import batches
+from tapioca.tasks.batches import make_batches
 from tapioca.tasks.choice import ACCURACY
 
 Texts = dict[tuple[Plan, str], list[int]]
@@ -41,17 +42,17 @@ class Write(Task):
 
     tokens: int
 
-    def keep(self, rows: Sequence[Row]) -> int:
+    def logits_to_keep(self, rows: Sequence[Request]) -> int:
         return 1
 
-    def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
+    def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
         return [np.zeros(1) for _ in rows]
 
-    def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
-        return Answer(right(readings[1].tolist(), example), 0.0)
+    def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
+        return ExampleScore(right(readings[1].tolist(), example), 0.0)
 
     @property
-    def budget(self) -> int:
+    def max_new_tokens(self) -> int:
         return self.tokens
 
 
@@ -62,11 +63,13 @@ def right(ids: list[int], example: Example) -> float:
 def make_task(prompts: Sequence[tuple[int, ...]], tokens: int) -> Write:
     """Prompts with random right answers."""
     golds = np.random.default_rng(0).integers(4, size=len(prompts)).tolist()
-    made = [
-        Example(id=f"{at:05d}", group=str(at), rows=(Row(inputs=prompt, targets=(0,)),), prompt=prompt, gold=gold)
-        for at, (prompt, gold) in enumerate(zip(prompts, golds, strict=True))
+    examples = [
+        Example(
+            id=f"{index:05d}", group=str(index), rows=(Request(inputs=prompt, targets=(0,)),), prompt=prompt, gold=gold
+        )
+        for index, (prompt, gold) in enumerate(zip(prompts, golds, strict=True))
     ]
-    return Write(name="texts", examples=tuple(made), metric=ACCURACY, tokens=tokens)
+    return Write(name="texts", examples=tuple(examples), metric=ACCURACY, tokens=tokens)
 
 
 def weaken(model: PreTrainedModel, strength: float) -> PreTrainedModel:
@@ -101,31 +104,33 @@ def naive(model: PreTrainedModel, task: Write, plans: Sequence[Plan]) -> Texts:
         with torch.inference_mode(), apply(model, plan):
             for example in task.examples:
                 prompt = torch.tensor([example.prompt])
-                whole = model.generate(  # type: ignore[operator]
+                output_ids = model.generate(  # type: ignore[operator]
                     prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=task.tokens, do_sample=False,
                     use_cache=False, pad_token_id=0,
                 )  # fmt: skip
-                texts[plan, example.id] = whole[0, len(example.prompt) :].tolist()
+                texts[plan, example.id] = output_ids[0, len(example.prompt) :].tolist()
     return texts
 
 
 def tapioca(model: PreTrainedModel, task: Write, rounds: int, batch: int) -> tuple[Greedy, Texts, float]:
     """The search, what was written on the way, and the share of draft tokens accepted at last; epsilon 1 lets every winner pass."""
     search = Greedy(model.config.num_hidden_layers, ACCURACY, epsilon=1.0, max_drops=rounds)
-    cut = batches(task, batch)
-    reuse, texts = Reuse(2**30, len(cut)), Texts()
+    task_batches = make_batches(task, batch)
+    reuse, texts = StateCache(2**30, len(task_batches)), Texts()
     while plans := search.ask():
         race = Race(len(plans), len(task.examples))
-        scores = evaluate(model, task, plans, batch_size=batch, stopping=race, schedule=Schedule(reuse=reuse))
-        seen = (~np.isnan(scores.values)).sum(1).tolist()
+        scores = evaluate(model, task, plans, batch_size=batch, stopping=race, schedule=Schedule(state_cache=reuse))
+        scored_counts = (~np.isnan(scores.values)).sum(1).tolist()
         search.tell([
-            Trial(plan=plan, score=score, likelihood=0.0, examples=None if some == len(task.examples) else some)
-            for plan, score, some in zip(plans, np.nanmean(scores.values, 1).tolist(), seen, strict=True)
+            Trial(plan=plan, score=score, log_likelihood=0.0, n_scored=None if n_scored == len(task.examples) else n_scored)
+            for plan, score, n_scored in zip(plans, np.nanmean(scores.values, 1).tolist(), scored_counts, strict=True)
         ])  # fmt: skip
-        for part in cut:
-            for plan, written in reuse.drafts.of(part.digest).items():
-                texts |= {(plan, one.id): ids.tolist() for one, ids in zip(part.examples, written, strict=True)}
-    return search, texts, float(np.mean(list(reuse.drafts.agreed.values())))
+        for task_batch in task_batches:
+            for plan, written in reuse.drafts.texts_of(task_batch.digest).items():
+                texts |= {
+                    (plan, example.id): ids.tolist() for example, ids in zip(task_batch.examples, written, strict=True)
+                }
+    return search, texts, float(np.mean(list(reuse.drafts.accepted_share.values())))
 
 
 def candidates(layers: int, path: Sequence[Plan]) -> list[list[Plan]]:
@@ -133,33 +138,43 @@ def candidates(layers: int, path: Sequence[Plan]) -> list[list[Plan]]:
     return [[path[0]], *([Plan.drop(layers, [*plan.drops, layer]) for layer in plan.kept] for plan in path[:-1])]
 
 
-def decided(asked: Sequence[Sequence[Plan]], task: Write, texts: Texts) -> list[Plan]:
+def decided(plans_by_round: Sequence[Sequence[Plan]], task: Write, texts: Texts) -> list[Plan]:
     """Each round's winner by the published procedure's answers."""
 
     def score(plan: Plan) -> float:
         return sum(right(texts[plan, example.id], example) for example in task.examples)
 
-    return [max(plans, key=score) for plans in asked]
+    return [max(plans, key=score) for plans in plans_by_round]
 
 
-def compare(model: PreTrainedModel, task: Write, asked: argparse.Namespace) -> str:
+def compare(model: PreTrainedModel, task: Write, args: argparse.Namespace) -> str:
     """One line: seconds of either side, and whether they agree."""
     model.generation_config.eos_token_id = None
-    layers, some = model.config.num_hidden_layers, asked.naive_examples or len(task.examples)
-    tapioca(model, make_task([one.prompt for one in task.examples[:2]], 4), 1, 2)  # warm
+    layers, n_naive = model.config.num_hidden_layers, args.naive_examples or len(task.examples)
+    tapioca(model, make_task([example.prompt for example in task.examples[:2]], 4), 1, 2)  # warm
     start = time.perf_counter()
-    search, ours, accepted = tapioca(model, task, asked.rounds, asked.batch)
-    fast = time.perf_counter() - start
+    search, tapioca_texts, accepted = tapioca(model, task, args.rounds, args.batch)
+    fast_seconds = time.perf_counter() - start
     path = [trial.plan for trial in search.path]
-    plans, few, start = candidates(layers, path), task.only(task.examples[:some]), time.perf_counter()
-    theirs = naive(model, few, [plan for round_ in plans for plan in round_])
-    slow = (time.perf_counter() - start) * len(task.examples) / some
-    shared = theirs.keys() & ours.keys()
-    same = sum(theirs[key] == ours[key] for key in shared)
-    whole = some == len(task.examples)
-    agree = "yes" if whole and decided(plans, few, theirs) == path else "NO" if whole else "-"
-    return (f"{layers:6}  {slow:8.1f}{' ' if whole else '*'}  {fast:9.2f}  {slow / fast:6.1f}  {accepted:8.0%}  "
-            f"{same:6} of {len(shared)} (of {len(theirs)})  {path[-1]!s:10}  {agree}")  # fmt: skip
+    plans_by_round, naive_task, start = (
+        candidates(layers, path),
+        task.select_examples(task.examples[:n_naive]),
+        time.perf_counter(),
+    )
+    naive_texts = naive(model, naive_task, [plan for round_ in plans_by_round for plan in round_])
+    slow_seconds = (time.perf_counter() - start) * len(task.examples) / n_naive
+    shared = naive_texts.keys() & tapioca_texts.keys()
+    n_same = sum(naive_texts[key] == tapioca_texts[key] for key in shared)
+    is_complete = n_naive == len(task.examples)
+    agree = (
+        "yes"
+        if is_complete and decided(plans_by_round, naive_task, naive_texts) == path
+        else "NO"
+        if is_complete
+        else "-"
+    )
+    return (f"{layers:6}  {slow_seconds:8.1f}{' ' if is_complete else '*'}  {fast_seconds:9.2f}  {slow_seconds / fast_seconds:6.1f}  {accepted:8.0%}  "
+            f"{n_same:6} of {len(shared)} (of {len(naive_texts)})  {path[-1]!s:10}  {agree}")  # fmt: skip
 
 
 def main() -> None:
@@ -177,25 +192,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    print(f"CPU, {asked.threads} threads, torch {torch.__version__}, transformers {transformers.__version__}")
-    print(f"{asked.model or f'random models of width {asked.width} and strength {asked.strength}'}, {asked.examples} prompts of {asked.prompt[0]} to "
-          f"{asked.prompt[1]} tokens, answers of {asked.tokens}, {asked.rounds} round(s), batches of {asked.batch}")  # fmt: skip
-    if asked.naive_examples:
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(f"CPU, {args.threads} threads, torch {torch.__version__}, transformers {transformers.__version__}")
+    print(f"{args.model or f'random models of width {args.width} and strength {args.strength}'}, {args.examples} prompts of {args.prompt[0]} to "
+          f"{args.prompt[1]} tokens, answers of {args.tokens}, {args.rounds} round(s), batches of {args.batch}")  # fmt: skip
+    if args.naive_examples:
         print(
-            f"* timed on the first {asked.naive_examples} examples, seconds scaled by their number; decisions not compared"
+            f"* timed on the first {args.naive_examples} examples, seconds scaled by their number; decisions not compared"
         )
     print("layers   naive s   Tapioca s   ratio  accepted  equal texts             dropped     same decisions")
-    if asked.model:
-        model = AutoModelForCausalLM.from_pretrained(asked.model).eval()
-        prompts = text_prompts(asked.model, asked.text, asked.examples, *asked.prompt)
-        print(compare(model, make_task(prompts, asked.tokens), asked))
+    if args.model:
+        model = AutoModelForCausalLM.from_pretrained(args.model).eval()
+        prompts = text_prompts(args.model, args.text, args.examples, *args.prompt)
+        print(compare(model, make_task(prompts, args.tokens), args))
         return
-    prompts = random_prompts(asked.examples, asked.vocabulary, *asked.prompt)
-    for layers in asked.layers:
-        model = weaken(make_model(layers, asked.width, asked.vocabulary), asked.strength)
-        print(compare(model, make_task(prompts, asked.tokens), asked), flush=True)
+    prompts = random_prompts(args.examples, args.vocabulary, *args.prompt)
+    for layers in args.layers:
+        model = weaken(make_model(layers, args.width, args.vocabulary), args.strength)
+        print(compare(model, make_task(prompts, args.tokens), args), flush=True)
 
 
 if __name__ == "__main__":

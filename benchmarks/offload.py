@@ -2,7 +2,7 @@
 
 A random Llama is loaded by accelerate with only a share of its weights allowed in memory; the rest stays on the disk
 and is read whenever a layer runs. A round scores every plan that drops one layer: each plan alone, batch by batch, and
-by Tapioca's sweep, with streams one after the other and stacked (what `--streams auto` does with such a model).
+by Tapioca's sweep, with streams one after the other and stacked (what `--plan-batching auto` does with such a model).
 
 The bytes are those of the weights that accelerate's hooks fetch, counted as they fetch them. Whether the system then
 reads the disk or finds them in its page cache depends on the machine, and with it the seconds; the bytes do not.
@@ -26,9 +26,9 @@ from search_vs_naive import make_model, make_task
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
+from tapioca.engine.sweep import Batching, Schedule
 from tapioca.evaluate import evaluate
-from tapioca.models.sweep import Schedule, Way
-from tapioca.records import Plan
+from tapioca.plan import Plan
 from tapioca.tasks.choice import Label
 
 MIB = 2**20
@@ -44,18 +44,18 @@ class Fetched:
 @contextmanager
 def fetching() -> Iterator[Fetched]:
     """Count what accelerate's hooks fetch from files, be it the disk or the page cache that answers."""
-    fetched, own = Fetched(), OffloadedWeightsLoader.__getitem__
+    fetched, original_getitem = Fetched(), OffloadedWeightsLoader.__getitem__
 
     def counted(loader: OffloadedWeightsLoader, key: str) -> torch.Tensor:
-        value = own(loader, key)
-        fetched.bytes += 0 if key in loader.state_dict else value.nbytes
-        return value
+        tensor = original_getitem(loader, key)
+        fetched.bytes += 0 if key in loader.state_dict else tensor.nbytes
+        return tensor
 
     OffloadedWeightsLoader.__getitem__ = counted
     try:
         yield fetched
     finally:
-        OffloadedWeightsLoader.__getitem__ = own
+        OffloadedWeightsLoader.__getitem__ = original_getitem
 
 
 def offloaded(folder: Path, allowed: int) -> PreTrainedModel:
@@ -67,7 +67,7 @@ def offloaded(folder: Path, allowed: int) -> PreTrainedModel:
     return model
 
 
-def round_of(model: PreTrainedModel, task: Label, batch: int, way: Way | None) -> tuple[np.ndarray, int, float]:
+def round_of(model: PreTrainedModel, task: Label, batch: int, way: Batching | None) -> tuple[np.ndarray, int, float]:
     """Scores of all single drops, bytes fetched and seconds; `way` is how streams run, None runs each plan alone."""
     layers = model.config.num_hidden_layers
     plans = [Plan.drop(layers, [layer]) for layer in range(layers)]
@@ -88,25 +88,25 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--share", type=float, default=0.4, help="of the weights that memory may hold")
     parser.add_argument("--threads", type=int, default=2)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     logging.disable_progress_bar()
-    print(machine(asked.threads))
-    task = make_task(asked.examples, asked.vocabulary, asked.tokens, asked.tokens)
+    print(machine(args.threads))
+    task = make_task(args.examples, args.vocabulary, args.tokens, args.tokens)
     with TemporaryDirectory() as scratch:
-        make_model(asked.layers, asked.width, asked.vocabulary).save_pretrained(scratch)
+        make_model(args.layers, args.width, args.vocabulary).save_pretrained(scratch)
         size = sum(path.stat().st_size for path in Path(scratch).glob("*.safetensors"))
-        model = offloaded(Path(scratch), int(asked.share * size))
-        away = sum(p.numel() * p.element_size() for p in model.parameters() if p.device.type == "meta")
+        model = offloaded(Path(scratch), int(args.share * size))
+        offloaded_size = sum(p.numel() * p.element_size() for p in model.parameters() if p.device.type == "meta")
         print(
-            f"{asked.layers} layers of width {asked.width}, {size / MIB:.0f} MiB of weights, {away / MIB:.0f} of them on "
-            f"disk; {asked.examples} prompts of {asked.tokens} tokens in batches of {asked.batch}"
+            f"{args.layers} layers of width {args.width}, {size / MIB:.0f} MiB of weights, {offloaded_size / MIB:.0f} of them on "
+            f"disk; {args.examples} prompts of {args.tokens} tokens in batches of {args.batch}"
         )
-        round_of(model, task.only(task.examples[: asked.batch]), asked.batch, "stacked")  # warm
+        round_of(model, task.only(task.examples[: args.batch]), args.batch, "stacked")  # warm
         print("plans     weights read MiB  ratio  seconds  ratio  scores      pick")
         first: tuple[np.ndarray, int, float] | None = None
-        ways: tuple[Way | None, ...] = (None, "single", "stacked")
+        ways: tuple[Batching | None, ...] = (None, "single", "stacked")
         for way in ways:
-            scores, fetched, seconds = round_of(model, task, asked.batch, way)
+            scores, fetched, seconds = round_of(model, task, args.batch, way)
             first = first or (scores, fetched, seconds)
             same = "the same" if np.array_equal(scores, first[0]) else "DIFFERENT"
             print(

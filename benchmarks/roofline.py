@@ -18,11 +18,11 @@ from search_vs_naive import make_model, make_task
 from torch.profiler import profile
 from transformers import PreTrainedModel
 
-from tapioca.models.cost import layer_flops
+from tapioca.engine.sweep import Schedule, sweep
+from tapioca.models.cost import count_layer_flops
 from tapioca.models.inputs import collate
-from tapioca.models.sweep import Schedule, sweep
-from tapioca.records import Plan
-from tapioca.records.tree import layers_computed
+from tapioca.plan import Plan
+from tapioca.plan.prefix_tree import count_layers_computed
 
 PRODUCTS_TIMED = 50 if DEVICE == "cuda" else 1
 KINDS = {
@@ -42,11 +42,11 @@ def synchronized() -> float:
 
 def product_rate(size: int, dtype: torch.dtype) -> float:
     """Operations a second of a matrix product."""
-    left, right = (torch.randn(size, size, device=DEVICE, dtype=dtype) for _ in range(2))
-    torch.mm(left, right)
+    left_matrix, right_matrix = (torch.randn(size, size, device=DEVICE, dtype=dtype) for _ in range(2))
+    torch.mm(left_matrix, right_matrix)
     start = synchronized()
     for _ in range(PRODUCTS_TIMED):
-        torch.mm(left, right)
+        torch.mm(left_matrix, right_matrix)
     return 2.0 * size**3 * PRODUCTS_TIMED / (synchronized() - start)
 
 
@@ -57,8 +57,8 @@ class Swept:
         self.model, self.batch, self.schedule = model, batch, schedule
         layers = model.config.num_hidden_layers
         self.plans = [Plan.full(layers), *(Plan.drop(layers, [layer]) for layer in range(layers))]
-        layer, rest = layer_flops(model, batch)
-        self.flops = layers_computed(tuple(self.plans)) * layer + len(self.plans) * rest
+        layer, rest = count_layer_flops(model, batch)
+        self.flops = count_layers_computed(tuple(self.plans)) * layer + len(self.plans) * rest
 
     def run(self) -> float:
         """Seconds of one sweep."""
@@ -94,32 +94,32 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--matrix", type=int, default=4096 if DEVICE == "cuda" else 2048)
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"] if DEVICE == "cuda" else ["float32"])
-    parser.add_argument("--streams", choices=["auto", "single", "stacked"], default="auto")
+    parser.add_argument("--plan-batching", choices=["auto", "single", "stacked"], default="auto")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--profile", action="store_true", help="say what the time of a sweep goes to")
-    asked = parser.parse_args()
-    print(machine(asked.threads))
+    args = parser.parse_args()
+    print(machine(args.threads))
     print(
-        f"{asked.layers} layers of width {asked.width}, {asked.batch} prompts of {asked.tokens} tokens, streams "
-        f"{asked.streams}; matrices of {asked.matrix} x {asked.matrix}"
+        f"{args.layers} layers of width {args.width}, {args.batch} prompts of {args.tokens} tokens, streams "
+        f"{args.plan_batching}; matrices of {args.matrix} x {args.matrix}"
     )
     print("dtype      product GFLOP/s  sweep GFLOP/s  ratio [range]")
-    task = make_task(asked.batch, asked.vocabulary, asked.tokens, asked.tokens)
-    for name in asked.dtypes:
+    task = make_task(args.batch, args.vocabulary, args.tokens, args.tokens)
+    for name in args.dtypes:
         dtype = getattr(torch, name)
-        model = make_model(asked.layers, asked.width, asked.vocabulary).to(DEVICE, dtype)
+        model = make_model(args.layers, args.width, args.vocabulary).to(DEVICE, dtype)
         batch = collate(model, [example.prompt for example in task.examples])
-        swept = Swept(model, batch, Schedule(way=asked.streams))
+        swept = Swept(model, batch, Schedule(way=args.plan_batching))
         swept.run()  # warm
-        pairs = [(product_rate(asked.matrix, dtype), swept.flops / swept.run()) for _ in range(asked.repeats)]
+        pairs = [(product_rate(args.matrix, dtype), swept.flops / swept.run()) for _ in range(args.repeats)]
         products, sweeps = zip(*pairs, strict=True)
         ratios = [sweep / product for product, sweep in pairs]
         print(
             f"{name:9}  {median(products) / 1e9:15,.1f}  {median(sweeps) / 1e9:13,.1f}  "
             f"{median(ratios):5.0%} [{min(ratios):.0%}, {max(ratios):.0%}]"
         )
-        if asked.profile:
+        if args.profile:
             print("           " + ", ".join(f"{kind} {share:.1%}" for kind, share in shares(swept).items()))
 
 

@@ -46,7 +46,7 @@ def exponent(sizes: Sequence[int], costs: Sequence[float]) -> tuple[float, float
 def varied(ranges: dict[str, list[int]]) -> dict[str, list[Sizes]]:
     """For each size, the rounds in which it alone varies."""
     middle = Sizes(**{name: values[len(values) // 2] for name, values in ranges.items()})
-    return {name: [replace(middle, **{name: value}) for value in values] for name, values in ranges.items()}
+    return {name: [replace(middle, **{name: size}) for size in values] for name, values in ranges.items()}
 
 
 def main() -> None:
@@ -59,30 +59,30 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    asked = parser.parse_args()
-    ranges = {"layers": asked.layers, "examples": asked.examples, "tokens": asked.tokens}
+    args = parser.parse_args()
+    ranges = {"layers": args.layers, "examples": args.examples, "tokens": args.tokens}
     for name, values in ranges.items():
         if len(set(values)) < 3:
             parser.error(f"--{name} needs three sizes or more for an exponent and its interval, got {len(set(values))}")
-    print(machine(asked.threads))
+    print(machine(args.threads))
     rounds = varied(ranges)
-    settings = asked.width, asked.vocabulary, asked.batch
-    every = dict.fromkeys(sizes for row in rounds.values() for sizes in row)
-    cost(next(iter(every)), *settings)  # warm
-    runs = [{sizes: cost(sizes, *settings) for sizes in every} for _ in range(asked.repeats)]
-    print(f"width {asked.width}, vocabulary {asked.vocabulary}, batches of {asked.batch}, {asked.repeats} repeat(s)")
+    settings = args.width, args.vocabulary, args.batch
+    all_sizes = dict.fromkeys(sizes for row in rounds.values() for sizes in row)
+    cost(next(iter(all_sizes)), *settings)  # warm
+    runs = [{sizes: cost(sizes, *settings) for sizes in all_sizes} for _ in range(args.repeats)]
+    print(f"width {args.width}, vocabulary {args.vocabulary}, batches of {args.batch}, {args.repeats} repeat(s)")
     print("layers  examples  tokens  seconds [range]         layer-tokens")
     for name, row in rounds.items():
-        taken, counted = [], []
+        median_seconds, layer_tokens = [], []
         for sizes in row:
             seconds = [run[sizes][0] for run in runs]
-            taken.append(median(seconds))
-            counted.append(runs[0][sizes][1])
+            median_seconds.append(median(seconds))
+            layer_tokens.append(runs[0][sizes][1])
             print(
                 f"{sizes.layers:6}  {sizes.examples:8}  {sizes.tokens:6}  "
-                f"{taken[-1]:7.3f} [{min(seconds):.3f}, {max(seconds):.3f}]  {counted[-1]:12,}"
+                f"{median_seconds[-1]:7.3f} [{min(seconds):.3f}, {max(seconds):.3f}]  {layer_tokens[-1]:12,}"
             )
-        for what, costs in (("seconds", taken), ("layer-tokens", counted)):
+        for what, costs in (("seconds", median_seconds), ("layer-tokens", layer_tokens)):
             slope, half = exponent(ranges[name], costs)
             print(f"{what} grow with {name} to the power of {slope:.2f} [{slope - half:.2f}, {slope + half:.2f}]")
 

@@ -21,14 +21,15 @@ import torch
 from measure import DEVICE, counting, machine, peak
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tapioca.engine.state_cache import StateCache
+from tapioca.engine.sweep import Schedule
 from tapioca.evaluate import evaluate
 from tapioca.models.edit import apply
-from tapioca.models.known import Reuse
-from tapioca.models.sweep import Schedule
-from tapioca.records import Example, Metric, Plan, Row, Trial
+from tapioca.plan import Plan
+from tapioca.records import Example, Metric, Request, Trial
 from tapioca.search.greedy import Greedy
 from tapioca.search.race import DELTA, Race
-from tapioca.tasks.batches import batches
+from tapioca.tasks.batches import make_batches
 from tapioca.tasks.choice import ACCURACY, Label
 
 LABELS = (10, 11, 12, 13)
@@ -50,13 +51,13 @@ def make_model(layers: int, width: int, vocabulary: int) -> LlamaForCausalLM:
 def make_task(examples: int, vocabulary: int, shortest: int, longest: int, shared: int = 0) -> Label:
     """Random prompts with random right answers; `shared` tokens stand before all of them."""
     rng = np.random.default_rng(0)
-    opening, made = tuple(rng.integers(20, vocabulary, shared).tolist()), []
+    opening, task_examples = tuple(rng.integers(20, vocabulary, shared).tolist()), []
     for number in range(examples):
         prompt = opening + tuple(rng.integers(20, vocabulary, rng.integers(shortest, longest + 1)).tolist())
-        row = Row(inputs=prompt, targets=LABELS)
+        row = Request(inputs=prompt, targets=LABELS)
         gold = int(rng.integers(len(LABELS)))
-        made.append(Example(id=f"{number:05d}", group=str(number), rows=(row,), prompt=prompt, gold=gold))
-    return Label(name="random labels", examples=tuple(made), metric=ACCURACY)
+        task_examples.append(Example(id=f"{number:05d}", group=str(number), rows=(row,), prompt=prompt, gold=gold))
+    return Label(name="random labels", examples=tuple(task_examples), metric=ACCURACY)
 
 
 def learnt(model: LlamaForCausalLM, task: Label, share: float) -> Label:
@@ -64,8 +65,8 @@ def learnt(model: LlamaForCausalLM, task: Label, share: float) -> Label:
     known = np.random.default_rng(1).random(len(task.examples)) < share
     with torch.inference_mode():
         logits = [model(torch.tensor([example.prompt]).to(model.device)).logits[0, -1] for example in task.examples]
-    answers = [int(one[list(LABELS)].argmax()) for one in logits]
-    return task.only(
+    answers = [int(row_logits[list(LABELS)].argmax()) for row_logits in logits]
+    return task.select_examples(
         replace(example, gold=answer) if knows else example
         for example, answer, knows in zip(task.examples, answers, known, strict=True)
     )
@@ -102,15 +103,15 @@ def tapioca(model: LlamaForCausalLM, task: Label, rounds: int, batch: int, race:
     """The same search by Tapioca; epsilon 1 lets every round's winner pass."""
     metric: Metric = task.metric
     search = Greedy(model.config.num_hidden_layers, metric, epsilon=1.0, max_drops=rounds)
-    schedule = Schedule(reuse=Reuse(4 * 2**30, len(batches(task, batch))))
+    schedule = Schedule(state_cache=StateCache(4 * 2**30, len(make_batches(task, batch))))
     seed = 0 if race else None
     while plans := search.ask():
         stopping = Race(len(plans), len(task.examples), delta=DELTA if race else 0.0)
         scores = evaluate(model, task, plans, batch_size=batch, stopping=stopping, seed=seed, schedule=schedule)
-        asked = (~np.isnan(scores.values)).sum(1)
+        scored_counts = (~np.isnan(scores.values)).sum(1)
         search.tell([
-            Trial(plan=plan, score=score, likelihood=0.0, examples=None if seen == len(task.examples) else int(seen))
-            for plan, score, seen in zip(plans, np.nanmean(scores.values, 1).tolist(), asked, strict=True)
+            Trial(plan=plan, score=score, log_likelihood=0.0, n_scored=None if n_scored == len(task.examples) else int(n_scored))
+            for plan, score, n_scored in zip(plans, np.nanmean(scores.values, 1).tolist(), scored_counts, strict=True)
         ])  # fmt: skip
     return [(trial.plan, trial.score) for trial in search.path]
 
@@ -138,14 +139,14 @@ def measured(model: LlamaForCausalLM, search: Search) -> Run:
 def compare(model: LlamaForCausalLM, slow: Search, fast: Search, repeats: int) -> str:
     """A row of the table: alternating runs of both sides."""
     runs = [(measured(model, slow), measured(model, fast)) for _ in range(repeats)]
-    ratios = [left.seconds / right.seconds for left, right in runs]
-    left, right = runs[-1]
-    same = all(one.path == other.path for one, other in runs)
+    ratios = [slow_run.seconds / fast_run.seconds for slow_run, fast_run in runs]
+    slow_run, fast_run = runs[-1]
+    same = all(naive_run.path == tapioca_run.path for naive_run, tapioca_run in runs)
     seconds = [statistics.median(run.seconds for run in side) for side in zip(*runs, strict=True)]
     return (
         f"{seconds[0]:8.1f} {seconds[1]:10.2f}  {statistics.median(ratios):6.1f} [{min(ratios):.1f}, {max(ratios):.1f}]"
-        f"  {left.layer_tokens / 1e6:8.2f} {right.layer_tokens / 1e6:8.3f}  {left.mebibytes:7.0f} {right.mebibytes:8.0f}"
-        f"  {right.path[-1][0]!s:10}  {'yes' if same else 'NO'}"
+        f"  {slow_run.layer_tokens / 1e6:8.2f} {fast_run.layer_tokens / 1e6:8.3f}  {slow_run.mebibytes:7.0f} {fast_run.mebibytes:8.0f}"
+        f"  {fast_run.path[-1][0]!s:10}  {'yes' if same else 'NO'}"
     )
 
 
@@ -163,25 +164,25 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    asked = parser.parse_args()
-    print(machine(asked.threads))
+    args = parser.parse_args()
+    print(machine(args.threads))
     print(
-        f"width {asked.width}, vocabulary {asked.vocabulary}, {asked.examples} prompts of {asked.tokens[0]} to "
-        f"{asked.tokens[1]} tokens behind {asked.shared} shared ones, {asked.rounds} round(s), batches of {asked.batch}"
-        f"{', racing' if asked.race else ''}"
+        f"width {args.width}, vocabulary {args.vocabulary}, {args.examples} prompts of {args.tokens[0]} to "
+        f"{args.tokens[1]} tokens behind {args.shared} shared ones, {args.rounds} round(s), batches of {args.batch}"
+        f"{', racing' if args.race else ''}"
     )
     print("        seconds of            ratio of              10^6 layer-tokens   MiB")
     print(
         "layers     naive    Tapioca  seconds [range]       naive  Tapioca    naive  Tapioca  dropped     same decisions"
     )
-    task = make_task(asked.examples, asked.vocabulary, *asked.tokens, asked.shared)
-    for layers in asked.layers:
-        model = make_model(layers, asked.width, asked.vocabulary).to(DEVICE)
-        tapioca(model, task.only(task.examples[: asked.batch]), 1, asked.batch, False)  # warm
-        asking = learnt(model, task, asked.learnt)
-        slow = partial(naive, model, asking, asked.rounds)
-        fast = partial(tapioca, model, asking, asked.rounds, asked.batch, asked.race)
-        print(f"{layers:6} {compare(model, slow, fast, asked.repeats)}", flush=True)
+    task = make_task(args.examples, args.vocabulary, *args.tokens, args.shared)
+    for layers in args.layers:
+        model = make_model(layers, args.width, args.vocabulary).to(DEVICE)
+        tapioca(model, task.select_examples(task.examples[: args.batch]), 1, args.batch, False)  # warm
+        learnt_task = learnt(model, task, args.learnt)
+        slow = partial(naive, model, learnt_task, args.rounds)
+        fast = partial(tapioca, model, learnt_task, args.rounds, args.batch, args.race)
+        print(f"{layers:6} {compare(model, slow, fast, args.repeats)}", flush=True)
 
 
 if __name__ == "__main__":

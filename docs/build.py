@@ -7,41 +7,24 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
-COMMANDS = (
-    [],
-    ["prune"],
-    ["compare"],
-    ["diagnose"],
-    ["profile"],
-    ["space"],
-    ["scale"],
-    ["study"],
-    ["tasks"],
-    ["report"],
-    ["export"],
-    ["apply"],
-    ["inspect"],
-    ["demo"],
-    ["lab"],
-    ["lab", "shifts"],
-    ["lab", "train"],
-    ["lab", "tune"],
-    ["lab", "train-text"],
-)
+import typer
+
 HERE = Path(__file__).parent
 
 
 def cli() -> str:
     """The help of every command, as one Markdown page."""
     os.environ |= {"COLUMNS": "110", "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": "110"}  # typer reads them once
-    from tapioca.cli.main import main
+    from tapioca.cli.main import app, main
 
     parts = ["# Command reference\n\nMade by `make docs` from `tapioca --help`.\n"]
-    for command in COMMANDS:
+    for command in list_commands(typer.main.get_command(app)):
         with redirect_stdout(StringIO()) as printed:
             main([*command, "--help"])
         text = "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
@@ -49,18 +32,27 @@ def cli() -> str:
     return "\n".join(parts)
 
 
+def list_commands(command: Any, *words: str) -> Iterator[list[str]]:
+    """The words of a command, and of all commands in it."""
+    yield list(words)
+    for name, part in getattr(command, "commands", {}).items():
+        yield from list_commands(part, *words, name)
+
+
 def families() -> str:
     """What each model type can do, tried on a small model of it."""
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-    from tapioca.flows.inspect import facts
+    from tapioca.flows.inspect import collect_model_facts
     from tapioca.models.tiny import RECIPES, tiny
 
     rows = []
     for name in sorted(RECIPES):
-        found = facts(tiny(name))
-        drop, export = (_which(layers, found.n_layers) for layers in (found.droppable, found.exportable))
-        scales = ", ".join((*found.written, *(["layers"] if not found.no_layer_scales else []))) or "none"
-        row = (name, f"`{found.path}`", drop, export, scales, "; ".join(found.reasons) or "–")
+        model_facts = collect_model_facts(tiny(name))
+        drop, export = (
+            _which(layers, model_facts.n_layers) for layers in (model_facts.droppable, model_facts.exportable)
+        )
+        scales = ", ".join((*model_facts.written, *(["layers"] if not model_facts.no_layer_scales else []))) or "none"
+        row = (name, f"`{model_facts.path}`", drop, export, scales, "; ".join(model_facts.reasons) or "–")
         rows.append(f"| {' | '.join(row)} |")
     return FAMILIES.format(rows="\n".join(rows), count=len(rows))
 
@@ -87,15 +79,15 @@ structure; their layers can be dropped and scaled live, their branches are not g
 def _which(layers: tuple[int, ...], count: int) -> str:
     if len(layers) == count:
         return "any"
-    return "none" if not layers else "all but " + ", ".join(str(at) for at in range(count) if at not in layers)
+    return "none" if not layers else "all but " + ", ".join(str(layer) for layer in range(count) if layer not in layers)
 
 
 def main() -> None:
     """Write or compare both pages."""
-    for path, made in ((HERE / "cli.md", cli()), (HERE / "families.md", families())):
+    for path, text in ((HERE / "cli.md", cli()), (HERE / "families.md", families())):
         if "--check" not in sys.argv:
-            path.write_text(made, encoding="utf-8")
-        elif path.read_text(encoding="utf-8") != made:
+            path.write_text(text, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != text:
             sys.exit(f"docs/{path.name} is out of date; run make docs")
 
 

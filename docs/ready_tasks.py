@@ -35,18 +35,18 @@ def main(datasets: str, folder: str) -> None:
         home = Path(datasets) / source.partition(",")[0]
         for split in ("train", "validation", "test") if home.is_dir() else ():
             options = [part for part in source.split(",")[1:] if not part.startswith("split=")]
-            data = ",".join([f"hub:{home}", *options, f"split={split}"])
+            hub_source = ",".join([f"hub:{home}", *options, f"split={split}"])
             try:
-                rows = read_rows(Path(data))
+                rows = read_rows(Path(hub_source))
             except DataError:  # the data set has no such split
                 continue
-            print(f"| {name} | {split} | {len(rows)} | {refused(name, data, encoder)} |", flush=True)
+            print(f"| {name} | {split} | {len(rows)} | {refused(name, hub_source, encoder)} |", flush=True)
 
 
-def refused(name: str, data: str, encoder: Encoder) -> str:
+def refused(name: str, hub_source: str, encoder: Encoder) -> str:
     """How many rows are refused, by reason."""
     try:
-        task = load_task(name, encoder, {"data": data, "skip_bad_rows": True})
+        task = load_task(name, encoder, {"data": hub_source, "skip_bad_rows": True})
     except DataError as error:
         return f"all: {re.sub(r'.*row [0-9]+: ', '', str(error))[:100]}"
     reasons = Counter(task.skipped)

@@ -66,16 +66,16 @@ def parse_drift(text: str) -> Drift:
     Raises:
         UsageError: it is not of that form, there is no such kind, or its dial has no such strength.
     """
-    name, equals, value = text.partition("=")
+    name, equals, strength_text = text.partition("=")
     if name not in KINDS:
         raise UsageError(f"no drift '{name}'; {did_you_mean(name, KINDS)}")
     try:
-        strength = float(value)
+        strength = float(strength_text)
     except ValueError:
         strength = math.nan
-    most = 1.0 if KINDS[name].dial == "share" else math.inf
-    if not (equals and math.isfinite(strength) and 0 <= strength <= most):
-        expected = "a share from 0 to 1" if most == 1 else "a number of places from 0"
+    max_strength = 1.0 if KINDS[name].dial == "share" else math.inf
+    if not (equals and math.isfinite(strength) and 0 <= strength <= max_strength):
+        expected = "a share from 0 to 1" if max_strength == 1 else "a number of places from 0"
         raise UsageError(f"drift '{text}': expected {name}=STRENGTH with {expected}")
     return Drift(name, strength)
 
@@ -95,14 +95,14 @@ def drift_requests(requests: pd.DataFrame, drifts: Sequence[Drift], seed: int) -
         Rows with id, text, label and group, which is the same for a request and all its drifted versions.
     """
     rows = requests.rename(columns={"intent": "label"})
-    original = pd.Series(list(zip(rows["text"].map(words_read), rows["label"], strict=True)), index=rows.index)
-    rows["group"] = rows.groupby(original)["id"].transform("first")
+    original_key = pd.Series(list(zip(rows["text"].map(words_read), rows["label"], strict=True)), index=rows.index)
+    rows["group"] = rows.groupby(original_key)["id"].transform("first")
     for drift in drifts:
         rows["text"] = [drift.apply(text, name, seed) for text, name in zip(rows["text"], rows["id"], strict=True)]
-    said = pd.Series(list(zip(rows["text"].map(words_read), rows["label"], strict=True)), index=rows.index)
-    owner = dict(zip(original, rows["group"], strict=True))
-    foreign = said.map(owner).fillna(rows["group"]) != rows["group"]
-    return rows[~foreign & ~said.duplicated() & ~original.duplicated()]
+    drifted_key = pd.Series(list(zip(rows["text"].map(words_read), rows["label"], strict=True)), index=rows.index)
+    group_by_key = dict(zip(original_key, rows["group"], strict=True))
+    is_foreign = drifted_key.map(group_by_key).fillna(rows["group"]) != rows["group"]
+    return rows[~is_foreign & ~drifted_key.duplicated() & ~original_key.duplicated()]
 
 
 def words_read(text: str) -> tuple[str, ...]:
@@ -141,18 +141,20 @@ def mistype(text: str, strength: float, rng: np.random.Generator) -> str:
         elif way == 2:
             typed += letter + letter
         elif way != 1:
-            near = NEIGHBOURS[letter.lower()]
-            key = near[int(len(near) * keys[index - 1])]
+            neighbouring_keys = NEIGHBOURS[letter.lower()]
+            key = neighbouring_keys[int(len(neighbouring_keys) * keys[index - 1])]
             typed += key.upper() if letter.isupper() else key
     return typed
 
 
 def lose_marks(text: str, strength: float, rng: np.random.Generator) -> str:
     """Every punctuation mark is left out, and every capital written small, with a probability."""
-    lost = rng.random(len(text)) < strength
-    kept = (letter.lower() if gone else letter for letter, gone in zip(text, lost, strict=True))
+    is_lost = rng.random(len(text)) < strength
+    letters = (letter.lower() if gone else letter for letter, gone in zip(text, is_lost, strict=True))
     return "".join(
-        letter for letter, gone in zip(kept, lost, strict=True) if not gone or letter.isalnum() or letter.isspace()
+        letter
+        for letter, gone in zip(letters, is_lost, strict=True)
+        if not gone or letter.isalnum() or letter.isspace()
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedTokenizerBase
 
 from tapioca.lab.config import Training
-from tapioca.lab.loop import OnStep, fit
+from tapioca.lab.trainer import OnStep, run_training
 
 
 def make_batches(lengths: np.ndarray, size: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -64,7 +64,7 @@ def tune_encoder(
         return model(**encode(tokenizer, texts[rows]), labels=gold[rows]).loss
 
     digest = hashlib.sha256(f"{labels} {requests.to_json()}".encode()).hexdigest()[:16]
-    return model, tokenizer, fit(training, model, loss_at, on_step, checkpoint_every, requests=digest)
+    return model, tokenizer, run_training(training, model, loss_at, on_step, checkpoint_every, requests=digest)
 
 
 @torch.inference_mode()

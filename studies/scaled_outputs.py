@@ -30,25 +30,26 @@ from scipy.optimize import minimize_scalar
 
 from tapioca.disk import write_json
 from tapioca.models.edit import apply
-from tapioca.models.inputs import collate, forward
-from tapioca.records import Plan, Trial
+from tapioca.models.inputs import collate, run_forward
+from tapioca.plan import Plan
+from tapioca.records import Trial
 from tapioca.report.compare import plain_table
 from tapioca.search.greedy import Greedy
-from tapioca.studies.analyse.cells import Grid
+from tapioca.studies.analyse.cells import CellGrid
 from tapioca.studies.analyse.estimates import Measure, Resampling
-from tapioca.studies.analyse.log_ratios import ERROR, Plans, choose, log_ratios_over
-from tapioca.studies.analyse.statistics import StatTable, number
+from tapioca.studies.analyse.log_ratios import ERROR_METRIC, PlanSet, log_ratios_from_scores, search_cell
+from tapioca.studies.analyse.statistics import StatTable, statistic_from_values
 from tapioca.studies.cell import Cell
-from tapioca.studies.measure.model import Bench
-from tapioca.studies.measure.work import Part
+from tapioca.studies.measure.model import StudyModel
+from tapioca.studies.measure.work import ModelWork
 from tapioca.studies.measures import LOG_RATIO, Unit
-from tapioca.studies.page.text import interval
+from tapioca.studies.page.text import format_interval_in_unit
 from tapioca.studies.read import read_study
 from tapioca.studies.results import Finding
 from tapioca.studies.spec import Setting, StudyFile
 from tapioca.tasks.base import Task
 
-MEASURES: dict[str, tuple[str, Unit]] = {
+SCALED_MEASURES: dict[str, tuple[str, Unit]] = {
     "pruned": ("log ratio of greedy's plan", LOG_RATIO),
     "scaled": ("log ratio of scaling the full model's outputs", LOG_RATIO),
     "ahead": ("log ratio of scaling less that of greedy's plan", LOG_RATIO),
@@ -56,7 +57,7 @@ MEASURES: dict[str, tuple[str, Unit]] = {
     "joint": ("what a plan searched with scaled outputs adds to scaling", LOG_RATIO),
     "above_1": ("how far the number is above 1 that the full model's outputs are scaled by", "share"),
 }
-MOST = 100.0
+MAX_SCALE = 100.0
 """Numbers further from 0 mean that the search prompts have no best one."""
 
 
@@ -73,17 +74,19 @@ class Outputs:
     logits: torch.Tensor
 
     @classmethod
-    def of(cls, bench: Bench, task: Task, plan: Plan) -> Outputs:
+    def run(cls, bench: StudyModel, task: Task, plan: Plan) -> Outputs:
         """Run the model under a plan."""
         rows, model = [row for example in task.examples for row in example.rows], bench.loaded.model
         with apply(model, plan):
-            return cls(task, forward(model, collate(model, [row.inputs for row in rows]), task.keep(rows)))
+            return cls(
+                task, run_forward(model, collate(model, [row.inputs for row in rows]), task.logits_to_keep(rows))
+            )
 
     def scores(self, scale: float = 1.0) -> np.ndarray:
         """Score of every example where all outputs are multiplied by a number, (example,)."""
         rows = [row for example in self.task.examples for row in example.rows]
-        read = iter(self.task.read(scale * self.logits, rows))
-        marks = (self.task.mark(example, [next(read) for _ in example.rows]) for example in self.task.examples)
+        read = iter(self.task.extract(scale * self.logits, rows))
+        marks = (self.task.score(example, [next(read) for _ in example.rows]) for example in self.task.examples)
         return np.array([mark.score for mark in marks])
 
     def error(self, scale: float = 1.0) -> float:
@@ -91,20 +94,22 @@ class Outputs:
         return -float(np.average(self.scores(scale), weights=self.task.weights))
 
 
-def measured(bench: Bench, cell: Cell, draws: int) -> dict[str, np.ndarray]:
+def measure_task(bench: StudyModel, cell: Cell, draws: int) -> dict[str, np.ndarray]:
     """The measures on one task: the value, and for log ratios those of resampled prompts, (1 + draws,)."""
-    at, plans = (cell.where.kind, cell.where.strength), Plans(cell.kept)
-    (search, test), best = bench.tasks[at], choose(plans, cell).best
-    joint, scales = searched(bench, search)
+    task_key, plans = (cell.where.kind, cell.where.strength), PlanSet(cell.kept)
+    (search, test), best = bench.tasks[task_key], search_cell(plans, cell).best
+    joint, scales = search_scaled_plan(bench, search)
     full, greedy = plans.plans[0], plans.plans[best]
     if greedy not in scales:
-        scales[greedy] = best_scale(Outputs.of(bench, search, greedy))
-    tests = {plan: Outputs.of(bench, test, plan) for plan in (full, greedy, joint)}
+        scales[greedy] = find_best_scale(Outputs.run(bench, search, greedy))
+    tests = {plan: Outputs.run(bench, test, plan) for plan in (full, greedy, joint)}
     as_they_are = [tests[plan].scores() for plan in (full, greedy)]
     if not np.allclose(as_they_are, cell.test[[0, best]], rtol=1e-3, atol=1e-5):
         raise SystemExit(f"{cell.where.model} on {cell.where.task} scores otherwise than in the study; run it again")
     scaled = [tests[plan].scores(scales[plan]) for plan in (full, greedy, joint)]
-    ratios = log_ratios_over(np.stack(as_they_are + scaled), cell.weights, cell.groups, 0, draws, bench.study.seed)
+    ratios = log_ratios_from_scores(
+        np.stack(as_they_are + scaled), cell.weights, cell.groups, 0, draws, bench.study.seed
+    )
     _, by_greedy, by_number, by_both, by_joint = ratios.T
     return {
         "pruned": by_greedy,
@@ -116,44 +121,46 @@ def measured(bench: Bench, cell: Cell, draws: int) -> dict[str, np.ndarray]:
     }
 
 
-def searched(bench: Bench, task: Task) -> tuple[Plan, dict[Plan, float]]:
+def search_scaled_plan(bench: StudyModel, task: Task) -> tuple[Plan, dict[Plan, float]]:
     """Greedy's plan on search prompts, outputs of every plan scaled as is best for them; and the number of each it tried."""
-    search = Greedy(bench.space.n_layers, ERROR, droppable=bench.space.droppable)
+    search = Greedy(bench.space.n_layers, ERROR_METRIC, droppable=bench.space.droppable)
     scales: dict[Plan, float] = {}
-    while asked := search.ask():
-        outputs = {plan: Outputs.of(bench, task, plan) for plan in asked}
-        scales |= {plan: best_scale(found) for plan, found in outputs.items()}
-        scores = {plan: -found.error(scales[plan]) for plan, found in outputs.items()}
-        search.tell([Trial(plan=plan, score=score, likelihood=score) for plan, score in scores.items()])
+    while plans := search.ask():
+        outputs_by_plan = {plan: Outputs.run(bench, task, plan) for plan in plans}
+        scales |= {plan: find_best_scale(outputs) for plan, outputs in outputs_by_plan.items()}
+        scores = {plan: -outputs.error(scales[plan]) for plan, outputs in outputs_by_plan.items()}
+        search.tell([Trial(plan=plan, score=score, log_likelihood=score) for plan, score in scores.items()])
     return search.best.plan, scales
 
 
-def best_scale(search: Outputs) -> float:
+def find_best_scale(search: Outputs) -> float:
     """The number that the outputs on search prompts are best multiplied by; errors here are convex in it."""
-    found = minimize_scalar(search.error, bracket=(0.5, 1.0))
-    if not found.success or not abs(found.x) < MOST:
-        raise SystemExit(f"{search.task.name}: no number is best for a plan's outputs, got {found.x:g}")
-    return float(found.x)
+    optimum = minimize_scalar(search.error, bracket=(0.5, 1.0))
+    if not optimum.success or not abs(optimum.x) < MAX_SCALE:
+        raise SystemExit(f"{search.task.name}: no number is best for a plan's outputs, got {optimum.x:g}")
+    return float(optimum.x)
 
 
-def measure_all(study: StudyFile, setting: Setting, parts: list[Part], progress: Console) -> dict[str, StatTable]:
+def measure_all(study: StudyFile, setting: Setting, parts: list[ModelWork], progress: Console) -> dict[str, StatTable]:
     """Every measure of every cell."""
-    tables: dict[str, StatTable] = {name: {} for name in MEASURES}
+    tables: dict[str, StatTable] = {name: {} for name in SCALED_MEASURES}
     for part in track(parts, setting.name, console=progress):
-        bench = part.bench()
+        bench = part.load_study_model()
         for column, (kind, tasks) in enumerate(setting.shifts.items()):
             for strength in range(len(tasks)):
                 cell = Cell.load(part.cell_file((kind, strength)))
-                for name, rows in measured(bench, cell, study.draws).items():
-                    tables[name][part.place, column, strength] = number(rows, cell.test.shape[1])
+                for name, rows in measure_task(bench, cell, study.n_resamples).items():
+                    tables[name][part.place, column, strength] = statistic_from_values(rows, cell.test.shape[1])
     return tables
 
 
-def findings(study: StudyFile, setting: Setting, tables: dict[str, StatTable]) -> dict[str, Finding]:
+def summarise_tables(study: StudyFile, setting: Setting, tables: dict[str, StatTable]) -> dict[str, Finding]:
     """Every measure over models and kinds, as the study's own are."""
-    grid, resampling = Grid(setting, ()), Resampling(study.draws, study.seed)
+    grid, resampling = CellGrid(setting, ()), Resampling(study.n_resamples, study.seed)
     return {
-        name: Measure(MEASURES[name][0], MEASURES[name][1], grid, table, resampling, decides=False).finding()
+        name: Measure(
+            SCALED_MEASURES[name][0], SCALED_MEASURES[name][1], grid, table, resampling, decides=False
+        ).to_finding()
         for name, table in tables.items()
     }
 
@@ -164,33 +171,45 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    said = parser.parse_args()
-    study, written = read_study(said.study), dict[str, Any]()
+    arguments = parser.parse_args()
+    study, written = read_study(arguments.study), dict[str, Any]()
     for setting in study.settings:
-        parts = [Part(study, setting, place, said.study.parent, said.folder) for place in range(len(setting.models))]
+        parts = [
+            ModelWork(study, setting, place, arguments.study.parent, arguments.folder)
+            for place in range(len(setting.models))
+        ]
         parts = [part for part in parts if not part.missing and all(path.is_file() for path in part.files)]
         if len(parts) < study.min_models:
             print(f"{setting.name}: models measured whole {len(parts)}, expected at least {study.min_models}; left out")
             continue
-        found = findings(study, setting, measure_all(study, setting, parts, Console(stderr=True)))
-        dumped = {name: finding.model_dump(mode="json", exclude={"kind_sizes"}) for name, finding in found.items()}
+        finding_by_name = summarise_tables(study, setting, measure_all(study, setting, parts, Console(stderr=True)))
+        dumped = {
+            name: finding.model_dump(mode="json", exclude={"kind_sizes"}) for name, finding in finding_by_name.items()
+        }
         written[setting.name] = {"models": [part.model.name for part in parts], "found": dumped}
-        show(setting.name, found)
-    print("\n".join(f"{name}: {meaning}" for name, (meaning, _) in MEASURES.items()))
+        print_findings(setting.name, finding_by_name)
+    print("\n".join(f"{name}: {meaning}" for name, (meaning, _) in SCALED_MEASURES.items()))
     print("p: after Holm's correction over kinds")
-    write_json(said.out, written)
+    write_json(arguments.out, written)
 
 
-def show(setting: str, found: dict[str, Finding]) -> None:
+def print_findings(setting: str, finding_by_name: dict[str, Finding]) -> None:
     """Print a setting's table: a row for the mean of all kinds but controls, one for each kind."""
-    table = plain_table(setting, *found)
-    table.add_row("all", *(interval(finding.pooled, finding.unit) for finding in found.values() if finding.pooled))
-    for rows in zip(*((*finding.kinds, *finding.controls) for finding in found.values()), strict=True):
-        shown = [
-            interval(row.value, finding.unit) + ("" if row.p_holm is None else f", p {row.p_holm:.2g}")
-            for row, finding in zip(rows, found.values(), strict=True)
+    table = plain_table(setting, *finding_by_name)
+    table.add_row(
+        "all",
+        *(
+            format_interval_in_unit(finding.pooled, finding.unit)
+            for finding in finding_by_name.values()
+            if finding.pooled
+        ),
+    )
+    for rows in zip(*((*finding.kinds, *finding.controls) for finding in finding_by_name.values()), strict=True):
+        texts = [
+            format_interval_in_unit(row.value, finding.unit) + ("" if row.p_holm is None else f", p {row.p_holm:.2g}")
+            for row, finding in zip(rows, finding_by_name.values(), strict=True)
         ]
-        table.add_row(rows[0].kind, *shown)
+        table.add_row(rows[0].kind, *texts)
     Console(width=240).print(table)
 
 

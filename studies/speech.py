@@ -50,7 +50,7 @@ TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 def _confusions() -> dict[str, tuple[str, ...]]:
     """What may be heard for each word of `SOUND_ALIKE`."""
     sets = [[word.replace("_", " ") for word in entry.split()] for entry in SOUND_ALIKE.split(";")]
-    return {word: tuple(other for other in words if other != word) for words in sets for word in words}
+    return {word: tuple(heard for heard in words if heard != word) for words in sets for word in words}
 
 
 CONFUSIONS = _confusions()
@@ -90,7 +90,12 @@ def mishearings(word: str, following: str) -> Iterator[str]:
     if torn := re.fullmatch(r"(\w{2,}?[aeiou]\w?)([^\W\d_aeiou][aeiou]\w+)", word):
         yield " ".join(torn.groups())
     sound = next(
-        (word_ for spelling, other in SOUNDS if (word_ := re.sub(spelling, other, word, count=1)) != word), None
+        (
+            changed
+            for spelling, replacement in SOUNDS
+            if (changed := re.sub(spelling, replacement, word, count=1)) != word
+        ),
+        None,
     )
     yield sound or ""
 

@@ -97,7 +97,7 @@ def write_lines(path: Path, rows: list[dict]) -> Path:
 
 
 def choice_rows(count: int, start: int = 0) -> list[dict]:
-    """Four-way choices over the words of `word_tokenizer`, two rows to a group."""
+    """Four-way choices over the words of `make_word_tokenizer`, two rows to a group."""
     nouns, verbs = ["cat", "dog", "mat", "rug"], ["sat", "ran", "was", "and"]
     return [
         {

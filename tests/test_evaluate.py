@@ -12,16 +12,17 @@ from conftest import choice_rows, word_tokenizer, write_lines
 from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError, NonFiniteError
-from tapioca.evaluate import Forgetful, check_task, evaluate
-from tapioca.lab.tasks import load_lab
+from tapioca.evaluate import NullCache, check_task, evaluate
+from tapioca.lab.tasks import load_lab_task
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.learner import Learner, learner_config
 from tapioca.models.tiny import tiny
-from tapioca.records import NO_CHOICE, Answer, Example, Plan, Spent
+from tapioca.plan import Plan
+from tapioca.records import NO_CHOICE, ComputeCost, Example, ExampleScore
 from tapioca.tasks.base import Task
-from tapioca.tasks.batches import batches, chunks, looks
-from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, label_answer
+from tapioca.tasks.batches import looks, make_batches, make_chunks
+from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, score_choice
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
 
@@ -43,11 +44,11 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[PreTrainedMode
     """A model and a task for it, one of every kind."""
     if request.param == "regression":
         torch.manual_seed(0)
-        return Learner(learner_config(layers=4, width=16, heads=2)).eval(), load_lab("lab:context_noise=0.5,n=13")
+        return Learner(learner_config(layers=4, width=16, heads=2)).eval(), load_lab_task("lab:context_noise=0.5,n=13")
     return tiny("llama"), text_task(tmp_path, request.param)
 
 
-def direct(model: PreTrainedModel, task: Task, plan: Plan) -> list[Answer]:
+def direct(model: PreTrainedModel, task: Task, plan: Plan) -> list[ExampleScore]:
     """Every row alone, without padding, with the full logits."""
     answers = []
     for example in task.examples:
@@ -56,8 +57,8 @@ def direct(model: PreTrainedModel, task: Task, plan: Plan) -> list[Answer]:
             inputs = torch.tensor(np.asarray(row.inputs))[None]
             with torch.inference_mode(), apply(model, plan):
                 logits = model(inputs).logits.float()
-            readings += task.read(logits[:, -task.keep([row]) :], [row])
-        answers.append(task.mark(example, readings))
+            readings += task.extract(logits[:, -task.logits_to_keep([row]) :], [row])
+        answers.append(task.score(example, readings))
     return answers
 
 
@@ -67,7 +68,7 @@ def test_scores_equal_a_direct_computation(case: tuple[PreTrainedModel, Task]) -
     for row, plan in enumerate(PLANS):
         expected = np.array(direct(model, task, plan))
         assert found.values[row] == pytest.approx(expected[:, 0], abs=2e-5)
-        assert found.likelihoods[row] == pytest.approx(expected[:, 1], abs=2e-5)
+        assert found.log_likelihoods[row] == pytest.approx(expected[:, 1], abs=2e-5)
     assert found.ids == tuple(example.id for example in task.examples)
 
 
@@ -77,20 +78,22 @@ def test_what_all_prompts_begin_with_is_read_once(tmp_path: Path) -> None:
     rows, given = choice_rows(13), {"labels": ("yes", "no", "one", "two"), "kind": "label", "template": template}
     task = load_task(str(write_lines(tmp_path / "shots.jsonl", rows)), encoder, given)
     shared = min(len(row.inputs) for example in task.examples for row in example.rows)
-    assert 32 <= task.opening < shared
-    assert task.only(task.examples[:1]).opening == task.opening
+    assert 32 <= task.shared_prefix_length < shared
+    assert task.select_examples(task.examples[:1]).shared_prefix_length == task.shared_prefix_length
     spent, found = {}, {}
-    for opening in (task.opening, 0):
-        asked = replace(task, opening=opening)
-        ledger = Forgetful()
+    for opening in (task.shared_prefix_length, 0):
+        asked = replace(task, shared_prefix_length=opening)
+        ledger = NullCache()
         ledger.record = lambda plan, batch, answers, cost, at=opening: spent.setdefault(at, []).append(cost)  # type: ignore
-        found[opening] = evaluate(model, asked, PLANS, batch_size=5, ledger=ledger).values
+        found[opening] = evaluate(model, asked, PLANS, batch_size=5, result_cache=ledger).values
         assert found[opening] == pytest.approx(np.array([[a.score for a in direct(model, task, p)] for p in PLANS]))
-    whole, apart = (sum(cost.tokens for cost in spent[opening]) for opening in (0, task.opening))
+    whole, apart = (sum(cost.tokens for cost in spent[opening]) for opening in (0, task.shared_prefix_length))
     layers = (
         4 + 2 + 3
     )  # of a tree of the full model, one without layer 1 and one that scales layer 2 and so differs after
-    assert whole - apart == pytest.approx(task.opening * layers * 13 - task.opening * layers, rel=0.2)
+    assert whole - apart == pytest.approx(
+        task.shared_prefix_length * layers * 13 - task.shared_prefix_length * layers, rel=0.2
+    )
 
 
 def test_the_model_is_left_as_it_was(case: tuple[PreTrainedModel, Task]) -> None:
@@ -112,35 +115,35 @@ def test_a_ledger_is_asked_first_and_told_everything(case: tuple[PreTrainedModel
     model, task = case
 
     class Memory(dict):
-        def recall(self, plan: Plan, batch: str) -> list[Answer] | None:
+        def recall(self, plan: Plan, batch: str) -> list[ExampleScore] | None:
             return self.get((plan, batch))
 
-        def record(self, plan: Plan, batch: str, answers: list[Answer], spent: Spent) -> None:
+        def record(self, plan: Plan, batch: str, answers: list[ExampleScore], spent: ComputeCost) -> None:
             assert (plan, batch) not in self
             assert spent.seconds > 0
             assert 0 < spent.layers < spent.tokens
             self[plan, batch] = answers
 
     memory = Memory()
-    first = evaluate(model, task, PLANS, batch_size=5, ledger=memory)
+    first = evaluate(model, task, PLANS, batch_size=5, result_cache=memory)
     assert len(memory) == 9
-    memory[PLANS[0], batches(task, 5)[0].digest] = [Answer(7.0, 7.0)] * 5
-    again = evaluate(model, task, PLANS, batch_size=5, ledger=memory)
+    memory[PLANS[0], make_batches(task, 5)[0].digest] = [ExampleScore(7.0, 7.0)] * 5
+    again = evaluate(model, task, PLANS, batch_size=5, result_cache=memory)
     assert (again.values[0] == 7.0).sum() == 5
     assert np.array_equal(again.values[1:], first.values[1:])
 
 
 def test_batches_depend_on_the_task_alone(tmp_path: Path) -> None:
     task = text_task(tmp_path, "choice")
-    cut = batches(task, 5)
+    cut = make_batches(task, 5)
     assert [len(batch.examples) for batch in cut] == [5, 5, 3]
     assert len({batch.digest for batch in cut}) == 3
     lengths = [example.length for batch in cut for example in batch.examples]
     assert lengths == sorted(lengths, reverse=True)
     same = text_task(tmp_path, "choice")
-    assert [batch.digest for batch in batches(same, 5)] == [batch.digest for batch in cut]
+    assert [batch.digest for batch in make_batches(same, 5)] == [batch.digest for batch in cut]
     likelihood = text_task(tmp_path, "likelihood")
-    assert not {batch.digest for batch in batches(likelihood, 5)} & {batch.digest for batch in cut}
+    assert not {batch.digest for batch in make_batches(likelihood, 5)} & {batch.digest for batch in cut}
 
 
 def test_loss_does_not_depend_on_batches(tmp_path: Path) -> None:
@@ -155,16 +158,16 @@ def test_loss_does_not_depend_on_batches(tmp_path: Path) -> None:
 def test_random_logits_score_at_chance() -> None:
     """Words no longer get credit for their first letter: a model that knows nothing is right as often as a guess."""
     rng = np.random.default_rng(0)
-    from tapioca.records import Example, Row
+    from tapioca.records import Example, Request
     from tapioca.tasks.choice import ACCURACY, Choice
 
     task = Choice(name="t", examples=(), metric=ACCURACY)
-    rows = tuple(Row(inputs=(1,), targets=(token,)) for token in range(4))
+    rows = tuple(Request(inputs=(1,), targets=(token,)) for token in range(4))
     right = 0.0
     for at in range(2000):
         example = Example(id=str(at), group=str(at), rows=rows, prompt=(1,), gold=at % 4)
         logits = torch.tensor(rng.normal(size=(4, 1, 9)), dtype=torch.float32)
-        right += task.mark(example, task.read(logits, rows)).score
+        right += task.score(example, task.extract(logits, rows)).score
     assert right / 2000 == pytest.approx(0.25, abs=0.03)
 
 
@@ -180,7 +183,7 @@ def test_nan_stops_and_names_the_layer(tmp_path: Path) -> None:
 
 def test_a_task_of_the_other_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds numbers, but the model reads text"):
-        check_task(tiny("llama"), load_lab("lab:id,n=8"))
+        check_task(tiny("llama"), load_lab_task("lab:id,n=8"))
     with pytest.raises(DataError, match="holds text, but the model reads numbers"):
         check_task(Learner(learner_config(2, 16, 2)), text_task(tmp_path, "choice"))
 
@@ -247,7 +250,7 @@ def test_a_stopped_plan_is_not_asked_any_more(case: tuple[PreTrainedModel, Task]
 
 def test_examples_drawn_at_random_are_sorted_between_looks(tmp_path: Path) -> None:
     task = text_task(tmp_path, "choice")
-    drawn = chunks(task, 1, seed=1)
+    drawn = make_chunks(task, 1, seed=1)
     assert [len(chunk.examples) for chunk in drawn] == [*[1] * 8, 4, 1]
     assert [example.id for chunk in drawn for example in chunk.examples] != [
         example.id for example in sorted(task.examples, key=lambda example: -example.length)
@@ -256,7 +259,7 @@ def test_examples_drawn_at_random_are_sorted_between_looks(tmp_path: Path) -> No
         together = [example for batch in chunk.batches for example in batch.examples]
         assert sorted(together, key=lambda e: e.id) == sorted(chunk.examples, key=lambda e: e.id)
         assert [e.length for e in together] == sorted((e.length for e in together), reverse=True)
-    assert [batch.digest for batch in batches(task, 1, 1)] == [b.digest for chunk in drawn for b in chunk.batches]
+    assert [batch.digest for batch in make_batches(task, 1, 1)] == [b.digest for chunk in drawn for b in chunk.batches]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +282,9 @@ def test_equal_choices_are_ties_up_to_rounding() -> None:
         ([-1.0, -1.000001, -2.0], True),
         ([-1.0, -1.001, -2.0], False),
     ):
-        assert label_answer(np.array(values), example, ACCURACY) == Answer(0.0, values[1], tied=expected, predicted=0)
-    assert not label_answer(np.array([-1.0, -1.0]), example, GOLD_LOSS).tied
-    assert label_answer(np.array([-2.0, -1.0]), example, GOLD_LOSS) == Answer(-1.0, -1.0, predicted=1)
-    assert label_answer(np.array([-2.0, float("nan")]), example, ACCURACY).predicted == NO_CHOICE
+        assert score_choice(np.array(values), example, ACCURACY) == ExampleScore(
+            0.0, values[1], tied=expected, predicted=0
+        )
+    assert not score_choice(np.array([-1.0, -1.0]), example, GOLD_LOSS).tied
+    assert score_choice(np.array([-2.0, -1.0]), example, GOLD_LOSS) == ExampleScore(-1.0, -1.0, predicted=1)
+    assert score_choice(np.array([-2.0, float("nan")]), example, ACCURACY).predicted == NO_CHOICE

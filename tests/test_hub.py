@@ -185,11 +185,11 @@ def test_a_hub_that_is_down(client: Client, monkeypatch: pytest.MonkeyPatch) -> 
     import httpx2
     from huggingface_hub import constants
 
-    from tapioca.hub import explain
+    from tapioca.hub import explain_hub_error
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     error = httpx2.ConnectError("[Errno 111] Connection refused")
-    assert explain(error, "model", "own/model") == (
+    assert explain_hub_error(error, "model", "own/model") == (
         "cannot reach the hub at http://127.0.0.1:9 for the model 'own/model' ([Errno 111] Connection refused); "
         "check the connection, and HF_ENDPOINT if you set it"
     )

@@ -16,7 +16,7 @@ import tapioca
 from tapioca.errors import DataError, UsageError
 from tapioca.evaluate import evaluate
 from tapioca.models.tiny import tiny
-from tapioca.observe import states
+from tapioca.observe import capture_states
 
 ROOT = Path(__file__).parents[1]
 FORMS = {"a list": list, "a frame": pd.DataFrame, "a data set": Dataset.from_list}
@@ -47,13 +47,13 @@ def test_the_three_lines_of_the_readme(model_folder: Path) -> None:
     assert names["scores"].values.shape == (1, 3)
     assert np.isfinite(names["hidden"]).all()
     assert np.isfinite(names["scores"].values).all()
-    np.testing.assert_array_equal(names["hidden"], states(model, names["plan"], names["task"].examples))
+    np.testing.assert_array_equal(names["hidden"], capture_states(model, names["plan"], names["task"].examples))
     np.testing.assert_array_equal(names["scores"].values, evaluate(model, names["task"], [names["plan"]]).values)
 
 
 def test_a_task_is_read_for_a_folder_without_its_weights(model_folder: Path) -> None:
     task = tapioca.read_task(choice_rows(4), model_folder, normalize="tokens")
-    assert [row.length for row in task.examples[0].rows] == [2, 3, 3, 1]
+    assert [row.normalizer for row in task.examples[0].rows] == [2, 3, 3, 1]
 
 
 def test_prune_takes_rows_wherever_it_takes_a_file(tmp_path: Path, model_folder: Path) -> None:

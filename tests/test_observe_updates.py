@@ -11,12 +11,13 @@ from contracts.common import NO_BRANCHES, POST_NORM, hooks, inputs
 from transformers import PreTrainedModel
 
 from tapioca.errors import ModelError
+from tapioca.models.capture import capture_branch_stream, capture_residual_stream, list_branches
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate
 from tapioca.models.tiny import RECIPES, tiny
-from tapioca.models.watch import branch_places, branch_stream, residual_stream
-from tapioca.observe import attribution, updates
-from tapioca.records import Example, Plan
+from tapioca.observe import measure_attribution, measure_updates
+from tapioca.plan import Plan
+from tapioca.records import Example
 
 DIRECT = {
     "gemma2": ("post_attention_layernorm", "post_feedforward_layernorm", 1.0),
@@ -61,7 +62,7 @@ def direct(model: PreTrainedModel, example: Example, name: str) -> tuple[np.ndar
 @pytest.mark.parametrize("name", sorted(DIRECT))
 def test_branches_equal_what_their_own_modules_return(name: str) -> None:
     model, examples = tiny(name).double(), prompts()
-    record = updates(model, Plan.full(4), examples, "branch", batch_size=1)
+    record = measure_updates(model, Plan.full(4), examples, "branch", batch_size=1)
     assert [(update.layer, update.branch) for update in record.updates] == [
         (layer, branch) for layer in range(4) for branch in ("attention", "mlp")
     ]
@@ -88,7 +89,7 @@ def test_branches_equal_what_their_own_modules_return(name: str) -> None:
 @pytest.mark.parametrize("name", ["llama", "gpt_neox"])
 def test_padding_changes_nothing(name: str, grain: Any) -> None:
     model, examples = tiny(name).double(), prompts()
-    one, together = (updates(model, Plan.full(4), examples, grain, batch_size=size) for size in (1, 5))
+    one, together = (measure_updates(model, Plan.full(4), examples, grain, batch_size=size) for size in (1, 5))
     for a, b in zip(one.updates, together.updates, strict=True):
         assert [a.norm.value, a.angle.value, a.share.value] == pytest.approx(
             [b.norm.value, b.angle.value, b.share.value], rel=1e-6
@@ -97,14 +98,14 @@ def test_padding_changes_nothing(name: str, grain: Any) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_shares_sum_to_one_in_any_dtype(dtype: torch.dtype) -> None:
-    record = updates(tiny("llama").to(dtype), Plan.full(4), prompts(), "branch")
+    record = measure_updates(tiny("llama").to(dtype), Plan.full(4), prompts(), "branch")
     total = record.first_share.value + sum(update.share.value for update in record.updates)
     assert total == pytest.approx(1, abs=1e-12)
 
 
 def test_layers_equal_the_differences_of_the_models_own_hidden_states(model: PreTrainedModel) -> None:
     examples = prompts()
-    record = updates(model, Plan.full(4), examples)
+    record = measure_updates(model, Plan.full(4), examples)
     norms = []
     for example in examples:
         with torch.inference_mode():
@@ -116,9 +117,9 @@ def test_layers_equal_the_differences_of_the_models_own_hidden_states(model: Pre
 
 def test_under_a_plan_the_rest_is_observed_under_its_own_number() -> None:
     model, examples = tiny("llama").double(), prompts()
-    full = updates(model, Plan.full(4), examples, "branch")
+    full = measure_updates(model, Plan.full(4), examples, "branch")
     plan = Plan(n_layers=4, layers={1: 0.0}, attention={}, mlp={0: 0.5, 3: 0.0})
-    planned = updates(model, plan, examples, "branch")
+    planned = measure_updates(model, plan, examples, "branch")
     assert [update.layer for update in planned.updates] == [0, 0, 2, 2, 3, 3]
     assert planned.updates[0].norm.value == pytest.approx(full.updates[0].norm.value)
     assert planned.updates[1].norm.value == pytest.approx(full.updates[1].norm.value / 2)
@@ -131,9 +132,9 @@ def test_observing_branches_leaves_the_stream_of_every_type_alone(name: str) -> 
     """The states after each layer are bit for bit those of the plain model, and no hook stays behind."""
     model, whole, parts = tiny(name), {}, {}
     batch = inputs(model)
-    residual_stream(model, batch, whole.__setitem__)
-    branch_stream(model, batch, parts.__setitem__)
-    places = branch_places(model)
+    capture_residual_stream(model, batch, whole.__setitem__)
+    capture_branch_stream(model, batch, parts.__setitem__)
+    places = list_branches(model)
     ends = [at + 1 for at, (layer, _) in enumerate(places) if at + 1 == len(places) or places[at + 1][0] != layer]
     assert len(parts) == len(places) + 1
     assert [torch.equal(parts[at], whole[layer]) for layer, at in enumerate([0, *ends])] == [True] * 5
@@ -147,9 +148,9 @@ def test_branches_that_cannot_be_told_apart_are_refused_and_layers_observed(name
     model = tiny(name)
     reason = "its layers normalise after the update was added" if name in POST_NORM else "is not known"
     with pytest.raises(ModelError, match=f"cannot be observed: .*{reason}; observe whole layers"):
-        updates(model, Plan.full(4), prompts(), "branch")
+        measure_updates(model, Plan.full(4), prompts(), "branch")
     if name in POST_NORM:
-        record = updates(model, Plan.full(4), prompts())
+        record = measure_updates(model, Plan.full(4), prompts())
         assert record.first_share.value + sum(update.share.value for update in record.updates) == pytest.approx(1)
 
 
@@ -178,7 +179,7 @@ def tokens(low: int, high: int) -> tuple[Example, ...]:
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_a_model_with_one_layer_that_amplifies_a_shift_is_attributed_to_it(layer: int) -> None:
-    for found in attribution(planted(layer), tokens(64, 120), tokens(4, 60), range(4)):
+    for found in measure_attribution(planted(layer), tokens(64, 120), tokens(4, 60), range(4)):
         along, removal = ([share.value for share in shares] for shares in (found.along, found.removal))
         assert int(np.argmax(along)) == int(np.argmax(removal)) == layer
         assert found.along[layer].ci95[0] > 0
@@ -187,15 +188,15 @@ def test_a_model_with_one_layer_that_amplifies_a_shift_is_attributed_to_it(layer
 
 
 def test_layers_not_asked_for_have_no_share_by_removal() -> None:
-    found = attribution(tiny("llama"), prompts(), prompts(), [2])
+    found = measure_attribution(tiny("llama"), prompts(), prompts(), [2])
     assert [share is None for share in found[0].removal] == [True, True, False, True]
     assert found[0].before == 0
     with pytest.raises(ModelError, match="cannot be dropped"):
-        attribution(tiny("t5 (encoder)"), prompts(), prompts(), [0])
+        measure_attribution(tiny("t5 (encoder)"), prompts(), prompts(), [0])
 
 
 def test_the_stream_of_branches_is_padded_as_any_other() -> None:
     model, seen = tiny("llama"), {}
-    branch_stream(model, collate(model, [(3, 4, 5), (6,)]), seen.__setitem__)
+    capture_branch_stream(model, collate(model, [(3, 4, 5), (6,)]), seen.__setitem__)
     assert {tuple(states.shape) for states in seen.values()} == {(2, 3, 32)}
     assert len(seen) == 9

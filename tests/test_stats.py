@@ -9,20 +9,20 @@ from scipy import stats as scipy_stats
 from tapioca.errors import NonFiniteError
 from tapioca.records import Gain, Metric
 from tapioca.stats import (
-    as_strong,
-    compare,
-    decide,
-    detectable,
-    effect,
-    effects,
-    holm,
+    bootstrap_p,
+    compare_paired_scores,
+    correct_holm,
+    decide_verdict,
     mean_interval,
+    measure_effect,
     paired_p,
+    percentile_interval,
     rank_correlation,
     ratio_interval,
-    resampled_interval,
-    resampled_means,
-    resampled_p,
+    resample_effects,
+    resample_means,
+    share_as_strong,
+    smallest_detectable_effect,
 )
 
 ACCURACY = Metric(name="accuracy", kind="accuracy")
@@ -43,7 +43,7 @@ def gain_of(ci95: tuple[float, float], kind: str = "accuracy", tail_only: bool =
 
 def test_accuracy_by_hand() -> None:
     full, planned = np.array([1.0, 0, 0, 1, 0, 0, 1, 1]), np.array([1.0, 1, 1, 0, 1, 0, 1, 1])
-    found = compare(full, planned, np.ones(8), names(8), ACCURACY)
+    found = compare_paired_scores(full, planned, np.ones(8), names(8), ACCURACY)
     assert found.gain == pytest.approx(2 / 8)
     assert (found.improved, found.worsened) == (3 / 8, 1 / 8)
     assert found.p == pytest.approx(2 * (1 + 4) / 2**4)  # exact McNemar: 3 wins, 1 loss
@@ -51,9 +51,9 @@ def test_accuracy_by_hand() -> None:
 
 
 def test_holm_by_hand() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.5]) == pytest.approx([1.0, 1.0])
-    assert holm([0.2]) == [0.2]
+    assert correct_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert correct_holm([0.6, 0.5]) == pytest.approx([1.0, 1.0])
+    assert correct_holm([0.2]) == [0.2]
 
 
 def test_the_paired_p_value_is_a_t_test_over_groups() -> None:
@@ -66,26 +66,28 @@ def test_the_paired_p_value_is_a_t_test_over_groups() -> None:
 
 def test_error_by_hand() -> None:
     full, planned = -np.array([1.0, 2, 4, 1]), -np.array([0.5, 1, 2, 2.5])
-    found = compare(full, planned, np.ones(4), names(4), ERROR)
+    found = compare_paired_scores(full, planned, np.ones(4), names(4), ERROR)
     assert found.gain == pytest.approx(1 - 6 / 8)
     assert found.test == "Wilcoxon signed-rank"
 
 
 def test_weights_make_a_ratio_of_sums() -> None:
     full, planned, weights = -np.array([1.0, 3.0]), -np.array([2.0, 2.0]), np.array([10.0, 1.0])
-    assert compare(full, planned, weights, names(2), ERROR).gain == pytest.approx(1 - 22 / 13)
+    assert compare_paired_scores(full, planned, weights, names(2), ERROR).gain == pytest.approx(1 - 22 / 13)
 
 
 def test_tail_only_where_mean_and_share_disagree() -> None:
     full, planned = -np.array([1.0] * 9 + [100.0]), -np.array([1.1] * 9 + [1.0])
-    found = compare(full, planned, np.ones(10), names(10), ERROR)
+    found = compare_paired_scores(full, planned, np.ones(10), names(10), ERROR)
     assert found.gain > 0.8
     assert found.tail_only
-    assert "tail only" in decide(found, None).reason or decide(found, None).action == "keep the full model"
+    assert (
+        "tail only" in decide_verdict(found, None).reason or decide_verdict(found, None).action == "keep the full model"
+    )
 
 
 def test_nothing_changed() -> None:
-    found = compare(np.ones(5), np.ones(5), np.ones(5), names(5), ACCURACY)
+    found = compare_paired_scores(np.ones(5), np.ones(5), np.ones(5), names(5), ACCURACY)
     assert (found.gain, found.p, found.tail_only) == (0.0, 1.0, False)
     assert found.ci95[0] < -0.2 < 0.2 < found.ci95[1]  # five unchanged answers exclude little
 
@@ -93,7 +95,7 @@ def test_nothing_changed() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_nan_is_never_judged(bad: float) -> None:
     with pytest.raises(NonFiniteError):
-        compare(np.array([0.0, bad]), np.zeros(2), np.ones(2), names(2), ACCURACY)
+        compare_paired_scores(np.array([0.0, bad]), np.zeros(2), np.ones(2), names(2), ACCURACY)
 
 
 def test_interval_equals_a_direct_bootstrap() -> None:
@@ -109,9 +111,9 @@ def test_resampled_effects_of_many_plans_take_the_same_groups(metric: Metric) ->
     rng = np.random.default_rng(0)
     full, rows, weights = -rng.uniform(1, 2, 60), -rng.uniform(1, 2, (3, 60)), rng.uniform(1, 3, 60)
     rows[2] = rows[1]
-    found = effects(full, rows, weights, [str(at // 2) for at in range(60)], metric, 2_000, seed=1)
+    found = resample_effects(full, rows, weights, [str(at // 2) for at in range(60)], metric, 2_000, seed=1)
     assert found.shape == (2_001, 3)
-    assert found[0] == pytest.approx([effect(full, row, weights, metric) for row in rows])
+    assert found[0] == pytest.approx([measure_effect(full, row, weights, metric) for row in rows])
     assert np.array_equal(found[:, 1], found[:, 2])
     for row, draws in zip(rows, found.T, strict=True):
         interval = effects_interval(full, row, weights, metric)
@@ -135,7 +137,7 @@ def test_groups_widen_the_interval() -> None:
 def test_a_handful_of_changed_answers_proves_nothing() -> None:
     """Four wins and no loss in a hundred: McNemar's exact p is 0.125, so the interval must hold 0."""
     full, planned = np.zeros(100), np.array([1.0] * 4 + [0.0] * 96)
-    found = compare(full, planned, np.ones(100), names(100), ACCURACY)
+    found = compare_paired_scores(full, planned, np.ones(100), names(100), ACCURACY)
     assert found.p == pytest.approx(0.125)
     assert found.ci95[0] <= 0
 
@@ -160,7 +162,9 @@ def test_coverage_on_simulated_data(kind: str, monkeypatch: pytest.MonkeyPatch) 
             full = -rng.exponential(1, n)
             planned = full * rng.uniform(0.4, 1.2, n)
             truth = 0.2
-        found = compare(full, planned, np.ones(n), names(n), ACCURACY if kind == "accuracy" else ERROR, seed=run)
+        found = compare_paired_scores(
+            full, planned, np.ones(n), names(n), ACCURACY if kind == "accuracy" else ERROR, seed=run
+        )
         hits += found.ci95[0] <= truth <= found.ci95[1]
     low, high = scipy_stats.binom.interval(0.999, runs, 0.95)
     assert low <= hits <= high
@@ -170,9 +174,9 @@ def test_detectable_gain_matches_the_textbook() -> None:
     rng = np.random.default_rng(0)
     full = (rng.random(2000) < 0.5).astype(float)
     planned = np.where(rng.random(2000) < 0.3, 1 - full, full)
-    found = compare(full, planned, np.ones(2000), names(2000), ACCURACY)
+    found = compare_paired_scores(full, planned, np.ones(2000), names(2000), ACCURACY)
     expected = (1.96 + 0.8416) * np.sqrt(0.3 / 500)
-    assert detectable(found, 500) == pytest.approx(expected, rel=0.05)
+    assert smallest_detectable_effect(found, 500) == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -189,22 +193,25 @@ def test_detectable_gain_matches_the_textbook() -> None:
     ],
 )
 def test_verdicts(ood: tuple[float, float] | None, reference: tuple[float, float] | None, action: str) -> None:
-    verdict = decide(gain_of(ood) if ood else None, gain_of(reference) if reference else None)
+    verdict = decide_verdict(gain_of(ood) if ood else None, gain_of(reference) if reference else None)
     assert verdict.action == action
 
 
 def test_verdicts_say_why() -> None:
-    assert decide(gain_of((0.01, 0.05)), gain_of((-0.2, -0.1))).reason.endswith(
+    assert decide_verdict(gain_of((0.01, 0.05)), gain_of((-0.2, -0.1))).reason.endswith(
         "but ID is harmed, −15.0 points [−20.0, −10.0]"
     )
-    assert "may lose more than 1 point" in decide(gain_of((0.01, 0.05)), gain_of((-0.02, 0.02))).reason
-    assert "ID was not measured" in decide(gain_of((0.01, 0.05)), None).reason
-    assert "makes OOD worse" in decide(gain_of((-0.05, -0.01)), None).reason
+    assert "may lose more than 1 point" in decide_verdict(gain_of((0.01, 0.05)), gain_of((-0.02, 0.02))).reason
+    assert "ID was not measured" in decide_verdict(gain_of((0.01, 0.05)), None).reason
+    assert "makes OOD worse" in decide_verdict(gain_of((-0.05, -0.01)), None).reason
 
 
 def test_the_margin_of_errors_is_two_percent() -> None:
-    assert decide(gain_of((0.1, 0.2), "error"), gain_of((-0.019, 0.01), "error")).action == "prune"
-    assert decide(gain_of((0.1, 0.2), "error"), gain_of((-0.021, 0.01), "error")).action == "prune OOD traffic only"
+    assert decide_verdict(gain_of((0.1, 0.2), "error"), gain_of((-0.019, 0.01), "error")).action == "prune"
+    assert (
+        decide_verdict(gain_of((0.1, 0.2), "error"), gain_of((-0.021, 0.01), "error")).action
+        == "prune OOD traffic only"
+    )
 
 
 def test_gains_as_text() -> None:
@@ -224,7 +231,7 @@ def test_rank_correlation_is_scipys_and_0_for_a_constant() -> None:
 
 def test_resampled_means_resample_groups_and_rows_together() -> None:
     values = np.array([[1.0, 3.0, 5.0, 7.0], [2.0, 4.0, 6.0, 8.0]])
-    found = resampled_means(values, np.array([1.0, 1.0, 2.0, 2.0]), ["a", "a", "b", "b"], 200)
+    found = resample_means(values, np.array([1.0, 1.0, 2.0, 2.0]), ["a", "a", "b", "b"], 200)
     assert found.shape == (201, 2)
     assert found[0] == pytest.approx([(4 + 24) / 6, (6 + 28) / 6])
     assert found[:, 1] - found[:, 0] == pytest.approx(np.ones(201))  # row 2 is row 1 and 1
@@ -233,14 +240,14 @@ def test_resampled_means_resample_groups_and_rows_together() -> None:
 
 def test_resampled_interval_and_p() -> None:
     draws = np.concatenate([[1.0], np.linspace(-0.2, 0.9, 999)])
-    assert resampled_interval(draws) == (pytest.approx(-0.1725, abs=1e-3), 1.0)
+    assert percentile_interval(draws) == (pytest.approx(-0.1725, abs=1e-3), 1.0)
     below = int((draws[1:] <= 0).sum())
-    assert resampled_p(draws) == pytest.approx(2 * (below + 1) / 1000)
-    assert resampled_p(np.zeros(11)) == 1.0
-    assert resampled_p(-np.ones(1000)) == pytest.approx(0.002)
+    assert bootstrap_p(draws) == pytest.approx(2 * (below + 1) / 1000)
+    assert bootstrap_p(np.zeros(11)) == 1.0
+    assert bootstrap_p(-np.ones(1000)) == pytest.approx(0.002)
 
 
 def test_as_strong_counts_the_same_sign_and_itself() -> None:
-    assert as_strong(-0.5, [-0.6, 0.9, -0.5, -0.1]) == pytest.approx(3 / 5)
-    assert as_strong(0.5, [0.4, -0.9]) == pytest.approx(1 / 3)
-    assert as_strong(0.5, []) is None
+    assert share_as_strong(-0.5, [-0.6, 0.9, -0.5, -0.1]) == pytest.approx(3 / 5)
+    assert share_as_strong(0.5, [0.4, -0.9]) == pytest.approx(1 / 3)
+    assert share_as_strong(0.5, []) is None

@@ -1,8 +1,8 @@
-from .api import compare, diagnose, export, profile, prune, read_task, scale, space
+from .api import compare, diagnose, enumerate, export, geometry, prune, read_task, scale
 from .errors import TapiocaError
 from .models.edit import apply
 from .models.load import load
-from .records import Plan
+from .plan import Plan
 
 __all__ = [
     "Plan",
@@ -10,11 +10,11 @@ __all__ = [
     "apply",
     "compare",
     "diagnose",
+    "enumerate",
     "export",
+    "geometry",
     "load",
-    "profile",
     "prune",
     "read_task",
     "scale",
-    "space",
 ]

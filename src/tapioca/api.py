@@ -14,30 +14,30 @@ from tapioca.errors import UsageError
 from tapioca.flows.compare import compare as compare_flow
 from tapioca.flows.data import read_task as read_named_task
 from tapioca.flows.diagnose import diagnose as diagnose_flow
-from tapioca.flows.every_plan import space as space_flow
+from tapioca.flows.enumerate import enumerate_plans as enumerate_flow
 from tapioca.flows.export import Exported, export
-from tapioca.flows.prepare import load_as_asked
-from tapioca.flows.profile import profile as profile_flow
+from tapioca.flows.geometry import measure_geometry as geometry_flow
+from tapioca.flows.prepare import load_configured_model
 from tapioca.flows.prune import prune as prune_flow
 from tapioca.flows.scale import scale as scale_flow
-from tapioca.flows.watcher import Silent
-from tapioca.models.identity import name_of
-from tapioca.models.load import Loaded, load_tokenizer, skeleton
+from tapioca.models.identity import describe_model
+from tapioca.models.load import LoadedModel, load_on_meta, load_tokenizer
+from tapioca.plan import Plan
+from tapioca.progress import NullProgress
 from tapioca.records import (
     CompareConfig,
     CompareInfo,
     DataConfig,
     DiagnoseConfig,
     DiagnoseInfo,
-    Plan,
-    ProfileConfig,
-    ProfileInfo,
+    EnumerateConfig,
+    EnumerateInfo,
+    GeometryConfig,
+    GeometryInfo,
     PruneConfig,
     RunInfo,
     ScaleConfig,
     ScaleInfo,
-    SpaceConfig,
-    SpaceInfo,
 )
 from tapioca.report.screen import LiveScreen
 from tapioca.tasks.base import Task
@@ -45,7 +45,7 @@ from tapioca.tasks.limit import Limit
 from tapioca.tasks.rows import Rows, rows_in_memory
 from tapioca.tasks.shots import with_own_shots
 
-__all__ = ["Exported", "compare", "diagnose", "export", "profile", "prune", "read_task", "scale", "space"]
+__all__ = ["Exported", "compare", "diagnose", "enumerate", "export", "geometry", "prune", "read_task", "scale"]
 
 Info = TypeVar("Info")
 
@@ -75,7 +75,7 @@ def prune(
     Raises:
         TapiocaError: one line about what is wrong.
     """
-    return _run(prune_flow, PruneConfig, model, tokenizer, task, reference, progress, options)
+    return _run_command(prune_flow, PruneConfig, model, tokenizer, task, reference, progress, options)
 
 
 def compare(
@@ -103,7 +103,7 @@ def compare(
     Raises:
         TapiocaError: one line about what is wrong.
     """
-    return _run(compare_flow, CompareConfig, model, tokenizer, task, reference, progress, options)
+    return _run_command(compare_flow, CompareConfig, model, tokenizer, task, reference, progress, options)
 
 
 def scale(
@@ -111,7 +111,7 @@ def scale(
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
     plan: str | Path | Plan,
-    alphas: str | Sequence[float] = "0:2:0.1",
+    scales: str | Sequence[float] = "0:2:0.1",
     task: str | Path | Task | Rows,
     reference: str | Path | Task | Rows | None = None,
     progress: bool = True,
@@ -125,7 +125,7 @@ def scale(
         model: a folder, a hub id, or a live transformers model.
         tokenizer: of a live model.
         plan: whose drops are scaled; at 0 the model is under the plan, at 1 it is as it came.
-        alphas: the scales, 1 among them; as on the command line, or as numbers.
+        scales: 1 among them; as on the command line, or as numbers.
         task: the OOD data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object.
         reference: the ID data, of the same form; without it there are no deviations.
         progress: show a progress display.
@@ -138,11 +138,11 @@ def scale(
         TapiocaError: one line about what is wrong.
     """
     options["plan"] = plan.to_json() if isinstance(plan, Plan) else str(plan)
-    options["alphas"] = alphas if isinstance(alphas, str) else ",".join(map(str, alphas))
-    return _run(scale_flow, ScaleConfig, model, tokenizer, task, reference, progress, options)
+    options["scales"] = scales if isinstance(scales, str) else ",".join(map(str, scales))
+    return _run_command(scale_flow, ScaleConfig, model, tokenizer, task, reference, progress, options)
 
 
-def space(
+def enumerate(
     model: str | Path | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
@@ -150,7 +150,7 @@ def space(
     reference: str | Path | Task | Rows | None = None,
     progress: bool = True,
     **options: Any,
-) -> SpaceInfo:
+) -> EnumerateInfo:
     """Evaluate every plan that drops whole layers of a small model.
 
     Args:
@@ -159,7 +159,7 @@ def space(
         task: the OOD data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object.
         reference: the ID data, of the same form.
         progress: show a progress display.
-        options: any field of `SpaceConfig`, as on the command line.
+        options: any field of `EnumerateConfig`, as on the command line.
 
     Returns:
         All plans with their gains and realignments, and for each number of drops the oracle, greedy's regret, and the
@@ -168,10 +168,10 @@ def space(
     Raises:
         TapiocaError: one line about what is wrong.
     """
-    return _run(space_flow, SpaceConfig, model, tokenizer, task, reference, progress, options)
+    return _run_command(enumerate_flow, EnumerateConfig, model, tokenizer, task, reference, progress, options)
 
 
-def profile(
+def geometry(
     model: str | Path | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
@@ -180,7 +180,7 @@ def profile(
     plan: Plan | str | Path | None = None,
     progress: bool = True,
     **options: Any,
-) -> ProfileInfo:
+) -> GeometryInfo:
     """Measure the layerwise geometry of a task's prompts against those of a reference, before and after a plan.
 
     Args:
@@ -190,7 +190,7 @@ def profile(
         reference: the ID data, of the same form.
         plan: a plan or its file, to measure the geometry under as well.
         progress: show a progress display.
-        options: any field of `ProfileConfig`, as on the command line.
+        options: any field of `GeometryConfig`, as on the command line.
 
     Returns:
         Profiles, deviations with their tests, attribution to layers, the field's measures and what each layer adds to
@@ -199,10 +199,10 @@ def profile(
     Raises:
         TapiocaError: one line about what is wrong.
     """
-    live = plan if isinstance(plan, Plan) else None
-    given = {**options, "plan": None if live else plan}
-    flow = partial(profile_flow, plan=live)
-    return _run(flow, ProfileConfig, model, tokenizer, task, reference, progress, given)
+    live_plan = plan if isinstance(plan, Plan) else None
+    geometry_options = {**options, "plan": None if live_plan else plan}
+    flow = partial(geometry_flow, plan=live_plan)
+    return _run_command(flow, GeometryConfig, model, tokenizer, task, reference, progress, geometry_options)
 
 
 def diagnose(
@@ -225,12 +225,12 @@ def diagnose(
         options: any field of `DiagnoseConfig`, as on the command line.
 
     Returns:
-        The verdict in `said`, the evidence, what to expect of pruning and how well the judge does; stored in its `folder`.
+        The verdict in `diagnosis`, the evidence, what to expect of pruning and how well the classifier does; stored in its `folder`.
 
     Raises:
         TapiocaError: one line about what is wrong.
     """
-    return _run(diagnose_flow, DiagnoseConfig, model, tokenizer, task, reference, progress, options)
+    return _run_command(diagnose_flow, DiagnoseConfig, model, tokenizer, task, reference, progress, options)
 
 
 def read_task(
@@ -254,15 +254,15 @@ def read_task(
         TapiocaError: one line about what is wrong.
     """
     if isinstance(model, PreTrainedModel):
-        loaded = Loaded(model, tokenizer)
+        loaded = LoadedModel(model, tokenizer)
     else:
-        loaded = Loaded(skeleton(model), load_tokenizer(model))
+        loaded = LoadedModel(load_on_meta(model), load_tokenizer(model))
     if isinstance(source, str | Path):
         return with_own_shots(read_named_task(str(source), loaded, options))
     return with_own_shots(read_named_task("rows", loaded, options, rows_in_memory(source)))
 
 
-def _run(
+def _run_command(
     flow: Callable[..., Info],
     record: type[DataConfig],
     model: str | Path | PreTrainedModel,
@@ -277,28 +277,28 @@ def _run(
     if unknown:
         raise UsageError(f"unknown option {sorted(unknown)[0]}; expected one of {', '.join(record.model_fields)}")
     config = record(
-        model=name_of(model) if isinstance(model, PreTrainedModel) else str(model),
-        task=_name(task, "rows"),
-        reference=None if reference is None else _name(reference, "reference rows"),
+        model=describe_model(model) if isinstance(model, PreTrainedModel) else str(model),
+        task=_data_name(task, "rows"),
+        reference=None if reference is None else _data_name(reference, "reference rows"),
         **options,
     )
     if config.task == config.reference and isinstance(task, Task) and isinstance(reference, Task):
         raise UsageError(f"task and reference are both named '{config.task}'; give them different names")
-    loaded = Loaded(model, tokenizer) if isinstance(model, PreTrainedModel) else None
-    given = {config.task: task} | ({} if config.reference is None else {config.reference: reference})
-    in_memory = {name: source for name, source in given.items() if not isinstance(source, str | Path | Task)}
-    tasks = {name: source for name, source in given.items() if isinstance(source, Task)}
-    for name, rows in in_memory.items():
-        loaded = loaded or load_as_asked(config)
+    loaded = LoadedModel(model, tokenizer) if isinstance(model, PreTrainedModel) else None
+    data_by_name = {config.task: task} | ({} if config.reference is None else {config.reference: reference})
+    rows_by_name = {name: source for name, source in data_by_name.items() if not isinstance(source, str | Path | Task)}
+    tasks = {name: source for name, source in data_by_name.items() if isinstance(source, Task)}
+    for name, rows in rows_by_name.items():
+        loaded = loaded or load_configured_model(config)
         limit = Limit(config.limit, config.seed) if config.limit else None
         tasks[name] = read_named_task(name, loaded, config.task_options(), rows_in_memory(rows), limit=limit)
     if not progress:
-        return flow(config, Silent(), loaded, tasks)
+        return flow(config, NullProgress(), loaded, tasks)
     with LiveScreen(Console(stderr=True)) as screen:
         return flow(config, screen, loaded, tasks)
 
 
-def _name(source: str | Path | Task | Rows, otherwise: str) -> str:
+def _data_name(source: str | Path | Task | Rows, otherwise: str) -> str:
     """What data are called; `otherwise` where they are rows in memory."""
-    known = source.name if isinstance(source, Task) else source
-    return str(known) if isinstance(known, str | Path) else otherwise
+    source_name = source.name if isinstance(source, Task) else source
+    return str(source_name) if isinstance(source_name, str | Path) else otherwise

@@ -23,14 +23,14 @@ from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_b
 
 Kind = Literal["model", "data set"]
 
-TRANSPORT = HfHubHTTPError.__bases__[0]
+TRANSPORT_ERROR = HfHubHTTPError.__bases__[0]
 """The base of what the client's HTTP library raises, whichever library that is."""
 
-REACHING = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
+UNREACHABLE_ERRORS = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
 """Of these, the names of those raised before anything came back."""
 
 
-def explain(error: BaseException, kind: Kind, name: str, revision: str | None = None) -> str | None:
+def explain_hub_error(error: BaseException, kind: Kind, name: str, revision: str | None = None) -> str | None:
     """Why the hub gave no model or data set, and what to do; None where the error is not about the hub.
 
     Args:
@@ -39,18 +39,20 @@ def explain(error: BaseException, kind: Kind, name: str, revision: str | None = 
         name: its id.
         revision: of it, where one was asked for.
     """
-    causes = list(_causes(error))
+    causes = list(_iterate_causes(error))
     if kind == "data set":
         if isinstance(error, ValueError) and ("Config name" in str(error) or "BuilderConfig" in str(error)):
             return _explain_configuration(name, revision)
         if not os.path.exists(name):
-            causes += _causes(_ask(name, revision))  # the datasets library cuts off what its own error came from
+            causes += _iterate_causes(
+                _request_data_set_card(name, revision)
+            )  # the datasets library cuts off what its own error came from
     page = f"https://huggingface.co/{'datasets/' if kind == 'data set' else ''}{name}"
     for cause in causes:
         if isinstance(cause, HFValidationError):
             return f"no {kind} '{name}': neither a folder here nor a hub {kind}, whose names are OWNER/NAME"
         if isinstance(cause, GatedRepoError):
-            return f"the {kind} '{name}' is gated: {_reason(cause)}; accept its terms at {page}, then log in with 'hf auth login'"
+            return f"the {kind} '{name}' is gated: {_hub_reason(cause)}; accept its terms at {page}, then log in with 'hf auth login'"
         if isinstance(cause, DisabledRepoError):
             return f"the hub has disabled the {kind} '{name}' ({page}); use another one, or a copy in a folder"
         if isinstance(cause, RevisionNotFoundError):
@@ -79,26 +81,28 @@ def _explain_configuration(name: str, revision: str | None) -> str:
 
 def _explain_transport(cause: BaseException, kind: Kind, name: str) -> str | None:
     """The same for what went wrong on the way, and for whatever else the hub answered."""
-    what = " ".join(str(cause).split()) or type(cause).__name__
+    reason = " ".join(str(cause).split()) or type(cause).__name__
     if isinstance(cause, HfHubHTTPError) and cause.response.status_code != 404:
         status = cause.response.status_code
         cure = "log in again with 'hf auth login'" if status in (401, 403) else "try again later"
-        return f"the hub refused the {kind} '{name}' ({status}: {_reason(cause)}); {cure}"
-    if isinstance(cause, TRANSPORT) and type(cause).__name__ in REACHING:
-        return f"cannot reach the hub at {constants.ENDPOINT} for the {kind} '{name}' ({what}); check the connection, and HF_ENDPOINT if you set it"
-    if (isinstance(cause, TRANSPORT) and not isinstance(cause, HfHubHTTPError)) or "Consistency check failed" in what:
-        return f"the connection broke while the {kind} '{name}' was fetched ({what}); run the same again: files that came whole are kept"
+        return f"the hub refused the {kind} '{name}' ({status}: {_hub_reason(cause)}); {cure}"
+    if isinstance(cause, TRANSPORT_ERROR) and type(cause).__name__ in UNREACHABLE_ERRORS:
+        return f"cannot reach the hub at {constants.ENDPOINT} for the {kind} '{name}' ({reason}); check the connection, and HF_ENDPOINT if you set it"
+    if (
+        isinstance(cause, TRANSPORT_ERROR) and not isinstance(cause, HfHubHTTPError)
+    ) or "Consistency check failed" in reason:
+        return f"the connection broke while the {kind} '{name}' was fetched ({reason}); run the same again: files that came whole are kept"
     return None
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def _iterate_causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error, what it was raised from, and so on."""
     while error:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def _ask(name: str, revision: str | None) -> BaseException | None:
+def _request_data_set_card(name: str, revision: str | None) -> BaseException | None:
     """What the hub says to a request for the card of a data set, if that is an error."""
     try:
         get_hf_file_metadata(hf_hub_url(name, "README.md", repo_type="dataset", revision=revision))
@@ -107,14 +111,14 @@ def _ask(name: str, revision: str | None) -> BaseException | None:
     return None
 
 
-def _reason(error: HfHubHTTPError) -> str:
+def _hub_reason(error: HfHubHTTPError) -> str:
     """What the hub itself says, without a full stop."""
-    said = error.server_message or str(error.response.headers.get("X-Error-Message") or error.response.reason_phrase)
-    return " ".join(said.split()).rstrip(".")
+    message = error.server_message or str(error.response.headers.get("X-Error-Message") or error.response.reason_phrase)
+    return " ".join(message.split()).rstrip(".")
 
 
 @contextmanager
-def without_bars() -> Iterator[None]:
+def hide_progress_bars() -> Iterator[None]:
     """Hide the progress bars of the hub's clients, of `datasets` and of transformers: the caller shows progress."""
     with ExitStack() as stack:
         transformers = sys.modules.get("transformers.utils.logging")

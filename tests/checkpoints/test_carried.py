@@ -15,12 +15,12 @@ import tapioca
 from tapioca.checkpoints.cut import cut_checkpoint
 from tapioca.cli.main import main
 from tapioca.errors import DataError, ExportError, ModelError
-from tapioca.flows.inspect import inspect
+from tapioca.flows.inspect import inspect_by_name
 from tapioca.models.edit import apply
-from tapioca.models.identity import model_hash
+from tapioca.models.identity import hash_model
 from tapioca.models.inputs import check_ids
 from tapioca.models.tiny import tiny
-from tapioca.records import Plan
+from tapioca.plan import Plan
 
 IDS = torch.randint(3, 100, (2, 9), generator=torch.Generator().manual_seed(1))
 PLAN = Plan.drop(4, [1])
@@ -91,7 +91,7 @@ def own(tmp_path: Path) -> Path:
 def test_code_of_a_model_runs_only_where_it_is_allowed(own: Path, tmp_path: Path) -> None:
     for refused in (
         lambda: tapioca.load(own),
-        lambda: inspect(str(own)),
+        lambda: inspect_by_name(str(own)),
         lambda: tapioca.export(own, tmp_path / "out", PLAN),
     ):
         with pytest.raises(
@@ -152,9 +152,9 @@ def test_a_tokenizer_with_code_alone_asks_for_the_flag(own: Path) -> None:
 
 def test_a_hash_knows_the_code(own: Path) -> None:
     model = tapioca.load(own, trust_remote_code=True).model
-    before = model_hash(model)
+    before = hash_model(model)
     Path(getfile(type(model))).with_name("scale_own.py").write_text("SCALE = 2.0\n")
-    assert before != model_hash(model)
+    assert before != hash_model(model)
 
 
 def test_a_native_model_whose_config_names_code_loads_either_way(tmp_path: Path) -> None:

@@ -27,14 +27,14 @@ from transformers import (
 )
 
 import tapioca
-from tapioca.checkpoints.card import mergekit
+from tapioca.checkpoints.card import render_mergekit
 from tapioca.checkpoints.cut import cut_checkpoint, cut_config
-from tapioca.checkpoints.verify import accept, compare, expect
+from tapioca.checkpoints.verify import compare_reloaded, compute_expected, refuse_difference
 from tapioca.errors import ExportError, ModelError, UsageError
 from tapioca.models.edit import apply
 from tapioca.models.load import PACKAGED
 from tapioca.models.tiny import tiny
-from tapioca.records import Plan
+from tapioca.plan import Plan
 
 IDS = torch.randint(3, 128, (2, 20), generator=torch.Generator().manual_seed(1))
 SETTINGS = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
@@ -86,9 +86,9 @@ def test_the_packaged_learner_is_exported_like_any_model(tmp_path: Path) -> None
 
 
 def check(model: PreTrainedModel, plan: Plan, folder: Path) -> float:
-    expected = expect(model, plan)
-    [difference] = compare([(folder, expected)])
-    accept(difference, expected)
+    expected = compute_expected(model, plan)
+    [difference] = compare_reloaded([(folder, expected)])
+    refuse_difference(difference, expected)
     return difference
 
 
@@ -112,11 +112,11 @@ def test_generation_that_breaks_with_the_cache_is_refused(tmp_path: Path) -> Non
     model = tiny("llama")
     model.save_pretrained(tmp_path / "full")
     cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [1]), model)
-    expected = expect(model, Plan.drop(4, [1]))
+    expected = compute_expected(model, Plan.drop(4, [1]))
     expected.answers["steps"][-1] += 1
-    [difference] = compare([(tmp_path / "cut", expected)])
+    [difference] = compare_reloaded([(tmp_path / "cut", expected)])
     with pytest.raises(ExportError, match="differs from the live plan by 1 in an output"):
-        accept(difference, expected)
+        refuse_difference(difference, expected)
 
 
 @pytest.mark.parametrize(
@@ -194,15 +194,15 @@ def test_a_checkpoint_that_answers_nan_is_refused(tmp_path: Path) -> None:
     model = tiny("llama")
     model.save_pretrained(tmp_path / "full")
     cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [1]), model)
-    expected = expect(model, Plan.drop(4, [1]))
+    expected = compute_expected(model, Plan.drop(4, [1]))
     expected.answers["steps"][-1] = float("nan")
-    [difference] = compare([(tmp_path / "cut", expected)])
+    [difference] = compare_reloaded([(tmp_path / "cut", expected)])
     with pytest.raises(ExportError, match="differs from the live plan by nan"):
-        accept(difference, expected)
+        refuse_difference(difference, expected)
     with torch.no_grad():
         model.lm_head.weight[0] = float("nan")
     with pytest.raises(ExportError, match="the live model gives NaN or infinity"):
-        expect(model, Plan.drop(4, [1]))
+        compute_expected(model, Plan.drop(4, [1]))
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("llama", torch.bfloat16), ("qwen2_moe", torch.float16)])
@@ -358,7 +358,7 @@ def test_a_model_that_computes_with_its_layers_numbers_is_refused(tmp_path: Path
 )
 def test_mergekit_keeps_exactly_the_kept_layers(case: tuple[int, set[int]]) -> None:
     plan = Plan.drop(*case)
-    slices = yaml.safe_load(mergekit("org/model", plan))["slices"]
+    slices = yaml.safe_load(render_mergekit("org/model", plan))["slices"]
     ranges = [part["sources"][0]["layer_range"] for part in slices]
     assert [layer for start, end in ranges for layer in range(start, end)] == list(plan.kept)
     assert all(before[1] < after[0] for before, after in pairwise(ranges))

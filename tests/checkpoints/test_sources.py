@@ -16,15 +16,15 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer, LlamaConfig, PretrainedConfig
 
 import tapioca
-from tapioca.checkpoints.card import base_model, licence, model_card, portable
-from tapioca.checkpoints.companions import code_files, companions, copy_companions
+from tapioca.checkpoints.card import find_base_model, make_portable, read_licence, render_model_card
+from tapioca.checkpoints.companions import code_files, companion_files, copy_companions
 from tapioca.checkpoints.cut import cut_checkpoint, cut_config
-from tapioca.checkpoints.older import both_forms, tokenizer_of_both
+from tapioca.checkpoints.older import add_version_4_fields, add_version_4_tokenizer_fields
 from tapioca.errors import ExportError, ModelError
-from tapioca.models.files import weight_files
-from tapioca.models.prediction import is_prediction, prediction_counts, without_prediction
+from tapioca.models.files import find_weight_files
+from tapioca.models.prediction import find_prediction_counts, is_prediction_weight, remove_prediction_layers
 from tapioca.models.tiny import tiny
-from tapioca.records import Plan
+from tapioca.plan import Plan
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -62,7 +62,7 @@ def test_the_files_that_transformers_reads(
     touch(tmp_path, *files)
     if shards:
         write_index(tmp_path, *shards)
-    assert [path.name for path in weight_files(tmp_path, config)] == chosen
+    assert [path.name for path in find_weight_files(tmp_path, config)] == chosen
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ def test_weights_that_leave_open_which_are_meant(
     if shards:
         write_index(tmp_path, *shards)
     with pytest.raises(ModelError, match=message):
-        weight_files(tmp_path)
+        find_weight_files(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"weight_map": 3}', "{"])
 def test_an_index_that_is_none(text: str, tmp_path: Path) -> None:
     (tmp_path / INDEX).write_text(text)
     with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json is no index of weights: "):
-        weight_files(tmp_path)
+        find_weight_files(tmp_path)
 
 
 def test_a_left_over_index_is_neither_read_nor_copied(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_what_is_counted_and_what_is_held_agree(field: str, names: list[str], tm
     )
     held = load_file(tmp_path / "cut" / SINGLE)
     assert not held.keys() & set(names)
-    assert not any(is_prediction(name, 3, 2) for name in held)
+    assert not any(is_prediction_weight(name, 3, 2) for name in held)
     assert json.loads((tmp_path / "cut" / "config.json").read_text())[field] == 0
     assert json.loads((tmp_path / "cut" / "generation_config.json").read_text()) == {"eos_token_id": 2}
     assert tapioca.load(tmp_path / "cut").model.config.num_hidden_layers == 3
@@ -154,11 +154,13 @@ def test_a_count_that_only_the_class_makes_is_written_as_0(tmp_path: Path) -> No
     model.save_pretrained(tmp_path / "full")
     config = tmp_path / "full" / "config.json"
     said = json.loads(config.read_text())
-    config.write_text(json.dumps({name: value for name, value in said.items() if not prediction_counts({name: value})}))
-    assert prediction_counts(vars(AutoConfig.from_pretrained(tmp_path / "full")))
+    config.write_text(
+        json.dumps({name: value for name, value in said.items() if not find_prediction_counts({name: value})})
+    )
+    assert find_prediction_counts(vars(AutoConfig.from_pretrained(tmp_path / "full")))
     [sentence] = cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.drop(4, [2]), model)
     assert sentence.startswith("layers for multi-token prediction: no tensors, ")
-    assert not prediction_counts(vars(AutoConfig.from_pretrained(tmp_path / "cut")))
+    assert not find_prediction_counts(vars(AutoConfig.from_pretrained(tmp_path / "cut")))
 
 
 def test_fields_about_multi_token_prediction() -> None:
@@ -170,8 +172,8 @@ def test_fields_about_multi_token_prediction() -> None:
         "mtp_hidden_states_first": True,
         "mtp_config": {"num_nextn_predict_layers": 2, "num_hidden_layers": 2, "local_layer_ids": [0]},
     }
-    assert prediction_counts(config) == {"mtp_num_hidden_layers": 1}
-    assert without_prediction(config) == {
+    assert find_prediction_counts(config) == {"mtp_num_hidden_layers": 1}
+    assert remove_prediction_layers(config) == {
         **config,
         "mtp_num_hidden_layers": 0,
         "mtp_layer_types": [],
@@ -190,7 +192,7 @@ def test_a_list_by_layer_that_counts_prediction_layers_as_well() -> None:
     "name", ["model.layers.0.mlp.up_proj.weight", "model.embed_tokens.weight", "smtp.weight", "model.layers.3.mtpx"]
 )
 def test_tensors_that_are_no_prediction_layers(name: str) -> None:
-    assert not is_prediction(name, 4, 2)
+    assert not is_prediction_weight(name, 4, 2)
 
 
 def test_files_of_other_tools_stay_behind(tmp_path: Path) -> None:
@@ -301,8 +303,8 @@ OLDER: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("config", "added"), OLDER)
 def test_fields_of_version_5_in_the_form_of_version_4(config: dict[str, Any], added: dict[str, Any]) -> None:
-    assert both_forms(config) == {**config, **added}
-    nested = both_forms({"model_type": "x", "text_config": config})
+    assert add_version_4_fields(config) == {**config, **added}
+    nested = add_version_4_fields({"model_type": "x", "text_config": config})
     assert nested["text_config"] == {**config, **added}
 
 
@@ -333,8 +335,8 @@ def test_version_5_reads_both_forms_as_the_new_one(name: str) -> None:
         live: PretrainedConfig = type(config).from_dict(fields)
         return {**(live.rope_parameters or {}), "dtype": live.dtype}
 
-    assert both_forms(said).keys() > said.keys()
-    assert read(both_forms(said)) == read(said)
+    assert add_version_4_fields(said).keys() > said.keys()
+    assert read(add_version_4_fields(said)) == read(said)
 
 
 def test_a_tokenizer_written_by_version_5_is_read_as_before(tmp_path: Path) -> None:
@@ -352,7 +354,9 @@ def test_a_tokenizer_written_by_version_5_is_read_as_before(tmp_path: Path) -> N
     text = "the cat <a> sat <b> . </s>"
     assert before(text)["input_ids"] == after(text)["input_ids"]
     assert before.all_special_tokens == after.all_special_tokens
-    assert tokenizer_of_both({"tokenizer_class": "LlamaTokenizer"}) == {"tokenizer_class": "LlamaTokenizer"}
+    assert add_version_4_tokenizer_fields({"tokenizer_class": "LlamaTokenizer"}) == {
+        "tokenizer_class": "LlamaTokenizer"
+    }
 
 
 PLAN = Plan.drop(4, [1])
@@ -380,8 +384,8 @@ def test_base_models(
     Path(folder).mkdir(parents=True)
     if own:
         (Path(folder) / "README.md").write_text(f"---\n{yaml.safe_dump({'base_model': own})}---\n# x\n")
-    assert base_model(model, Path(folder)) == base
-    text = model_card(model, PLAN, Path(folder))
+    assert find_base_model(model, Path(folder)) == base
+    text = render_model_card(model, PLAN, Path(folder))
     (tmp_path / "README.md").write_text(text)
     card = ModelCard.load(tmp_path / "README.md")
     assert card.data.base_model == base
@@ -408,8 +412,8 @@ def test_base_models(
 def test_licences(front: str, files: list[str], expected: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(f"---\n{front}\n---\n# x\n" if front else "# x\n")
     touch(tmp_path, *files)
-    assert licence(tmp_path) == expected
-    data = ModelCard(model_card("org/model", PLAN, tmp_path)).data.to_dict()
+    assert read_licence(tmp_path) == expected
+    data = ModelCard(render_model_card("org/model", PLAN, tmp_path)).data.to_dict()
     assert {name: data[name] for name in expected} == expected
     assert ("license" in data) == ("license" in expected)
 
@@ -428,7 +432,7 @@ def test_licences(front: str, files: list[str], expected: dict[str, str], tmp_pa
     ],
 )
 def test_commands_name_no_folder_of_this_machine(command: str, shown: str) -> None:
-    assert portable(command) == shown
+    assert make_portable(command) == shown
 
 
 @pytest.mark.parametrize(
@@ -444,7 +448,7 @@ def test_commands_name_no_folder_of_this_machine(command: str, shown: str) -> No
     ],
 )
 def test_a_card_says_what_loading_takes(needs: str, sentence: str, tags: list[str], tmp_path: Path) -> None:
-    card = ModelCard(model_card("org/model", PLAN, tmp_path, needs=needs))
+    card = ModelCard(render_model_card("org/model", PLAN, tmp_path, needs=needs))
     assert sentence in card.text
     assert card.data.tags == tags
 
@@ -454,4 +458,4 @@ def test_settings_that_are_no_json(tmp_path: Path) -> None:
     (tmp_path / "cut").mkdir()
     with pytest.raises(ExportError, match=r"cannot read tokenizer_config\.json: "):
         copy_companions(tmp_path, tmp_path / "cut", code=False)
-    assert [path.name for path in companions(tmp_path)] == ["tokenizer_config.json"]
+    assert [path.name for path in companion_files(tmp_path)] == ["tokenizer_config.json"]

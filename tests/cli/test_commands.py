@@ -21,7 +21,7 @@ from tapioca.flows.demo import demo_config
 from tapioca.lab.shifts import KINDS
 from tapioca.models.edit import apply
 from tapioca.models.load import load
-from tapioca.records import Plan
+from tapioca.plan import Plan
 
 LEARNER = "learner"
 SMALL = ["--batch-size", "60", "--random-plans", "2", "--max-drops", "1"]
@@ -133,7 +133,16 @@ def test_apply_writes_what_the_planned_model_writes(
 ) -> None:
     plan = Plan.drop(4, [1])
     (tmp_path / "plan.json").write_text(plan.to_json())
-    argv = ["apply", str(model_folder), "--plan", str(tmp_path / "plan.json"), "--prompt", "the cat", "--tokens", "5"]
+    argv = [
+        "generate",
+        str(model_folder),
+        "--plan",
+        str(tmp_path / "plan.json"),
+        "--prompt",
+        "the cat",
+        "--tokens",
+        "5",
+    ]
     code, out, _ = said(argv, capsys)
     assert code == 0
     model, tokenizer = load(model_folder)
@@ -142,7 +151,7 @@ def test_apply_writes_what_the_planned_model_writes(
     with apply(model, plan):
         written = model.generate(**ids, max_new_tokens=5, do_sample=False)[0]
     assert out.split() == tokenizer.decode(written, skip_special_tokens=True).split()
-    code, out, err = said(["apply", LEARNER, *argv[2:]], capsys)
+    code, out, err = said(["generate", LEARNER, *argv[2:]], capsys)
     assert (code, out) == (2, "")
     assert "cannot write text" in err
 

@@ -7,7 +7,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tapioca.models.tiny import RECIPES
-from tapioca.records import Plan
+from tapioca.plan import Plan
 
 NO_DROPS = {"gemma3n_text", "gemma4_text", "jamba", "recurrent_gemma", "rwkv"}
 FIRST_STAYS = {"t5 (encoder)"}

@@ -9,11 +9,11 @@ from common import NO_BRANCHES, NO_DROPS, NO_MLP, PARALLEL, branch_plan, droppab
 from transformers.utils import logging
 
 from tapioca.checkpoints.cut import cut_checkpoint
-from tapioca.checkpoints.verify import Expected, compare, expect
+from tapioca.checkpoints.verify import ExpectedAnswers, compare_reloaded, compute_expected
 from tapioca.errors import ExportError
 from tapioca.models.edit import apply
 from tapioca.models.tiny import RECIPES, tiny
-from tapioca.records import Plan
+from tapioca.plan import Plan
 
 DENSE_FIRST = {"qwen3_moe", "deepseek_v3", "glm4_moe"}
 """Types of which a dense layer and one with experts are dropped."""
@@ -38,15 +38,15 @@ CASES = [(name, kind) for name in sorted(RECIPES) for kind in plans(name)]
 def differences(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tuple[float, float]]:
     """How far each checkpoint's answers are from the live plan's, and how far they may be."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    written: dict[tuple[str, str], tuple[Path, Expected]] = {}
+    written: dict[tuple[str, str], tuple[Path, ExpectedAnswers]] = {}
     logging.disable_progress_bar()
     for name in sorted(RECIPES):
         model = tiny(name)
         model.save_pretrained(folder / name / "full")
         for kind, plan in plans(name).items():
             cut_checkpoint(folder / name / "full", folder / name / kind, plan, model)
-            written[name, kind] = folder / name / kind, expect(model, plan)
-    found = compare(list(written.values()))
+            written[name, kind] = folder / name / kind, compute_expected(model, plan)
+    found = compare_reloaded(list(written.values()))
     return {case: (far, written[case][1].allowed) for case, far in zip(written, found, strict=True)}
 
 
@@ -79,8 +79,8 @@ def test_every_single_drop(name: str, tmp_path: Path) -> None:
         if (name, layer) != ("modernbert", 0):
             plan = Plan.drop(4, [layer])
             cut_checkpoint(tmp_path / "full", tmp_path / str(layer), plan, model)
-            written.append((tmp_path / str(layer), expect(model, plan)))
-    assert compare(written) == [0.0] * len(written)
+            written.append((tmp_path / str(layer), compute_expected(model, plan)))
+    assert compare_reloaded(written) == [0.0] * len(written)
 
 
 @pytest.mark.slow
@@ -94,8 +94,8 @@ def test_every_branch_scale(name: str, scale: float, tmp_path: Path) -> None:
         for layer in range(4):
             plan = Plan.scale(4, {layer: scale}, branch)
             cut_checkpoint(tmp_path / "full", tmp_path / f"{branch}{layer}", plan, model)
-            written.append((tmp_path / f"{branch}{layer}", expect(model, plan)))
-    assert all(far <= expected.allowed for far, (_, expected) in zip(compare(written), written, strict=True))
+            written.append((tmp_path / f"{branch}{layer}", compute_expected(model, plan)))
+    assert all(far <= expected.allowed for far, (_, expected) in zip(compare_reloaded(written), written, strict=True))
 
 
 def test_the_guard_refuses_what_a_checkpoint_cannot_express(tmp_path: Path) -> None:

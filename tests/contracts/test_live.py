@@ -30,12 +30,12 @@ from transformers import PreTrainedModel
 
 from tapioca.checkpoints.cut import cut_config
 from tapioca.errors import ModelError
-from tapioca.flows.inspect import facts, inspect
+from tapioca.flows.inspect import collect_model_facts, inspect_by_name
+from tapioca.models.capture import capture_layer_outputs
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.tiny import RECIPES, tiny
-from tapioca.models.watch import layer_outputs
-from tapioca.records import BRANCHES, Plan
+from tapioca.plan import BRANCHES, Plan
 
 WITHOUT_EMBEDDINGS = {"mamba", "mamba2", "rwkv"}
 """Types whose `hidden_states` begin after the first layer."""
@@ -66,8 +66,8 @@ def test_inspection_says_what_can_be_done(case: tuple[str, PreTrainedModel], tmp
     name, model = case
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(tmp_path)  # a folder without weights
-    found = inspect(str(tmp_path))
-    assert found == facts(model)
+    found = inspect_by_name(str(tmp_path))
+    assert found == collect_model_facts(model)
     assert len(find_layers(model)) == found.n_layers == 4
     assert list(found.droppable) == droppable(name)
     assert list(found.exportable) == [layer for layer in droppable(name) if (name, layer) not in NOT_EXPORTED]
@@ -192,7 +192,7 @@ def test_states_equal_the_models_own(case: tuple[str, PreTrainedModel]) -> None:
         pytest.skip("several copies of the residual stream")
     seen: dict[int, torch.Tensor] = {}
     batch = {**inputs(model), "attention_mask": torch.ones_like(IDS)} if "input_ids" in inputs(model) else inputs(model)
-    layer_outputs(model, batch, lambda place, state: seen.update({place: state.clone()}))
+    capture_layer_outputs(model, batch, lambda place, state: seen.update({place: state.clone()}))
     with torch.inference_mode():
         own = model(**inputs(model), output_hidden_states=True).hidden_states
     assert own is not None

@@ -7,15 +7,15 @@ import torch
 from common import FIRST_STAYS, NO_BRANCHES, branch_plan, droppable, hooks, inputs
 from transformers import PreTrainedModel
 
+from tapioca.engine.state_cache import StateCache
+from tapioca.engine.streams import Streams
+from tapioca.engine.sweep import Schedule, sweep
+from tapioca.models.capture import capture_layer_outputs
 from tapioca.models.edit import apply
-from tapioca.models.inputs import forward
-from tapioca.models.known import Reuse
-from tapioca.models.streams import Streams
-from tapioca.models.sweep import Schedule, sweep
+from tapioca.models.inputs import run_forward
 from tapioca.models.tiny import RECIPES, tiny
-from tapioca.models.watch import layer_outputs
-from tapioca.records import Plan
-from tapioca.records.tree import Prefix, steps
+from tapioca.plan import Plan
+from tapioca.plan.prefix_tree import Prefix, list_steps
 
 ALONE = {"gemma3n_text", "gemma4_text"}
 """Types whose layers share keys and values: their plans run one at a time."""
@@ -47,17 +47,17 @@ def test_a_sweep_gives_each_plans_own_outputs(name: str, monkeypatch: pytest.Mon
     alone = {}
     for plan in plans:
         with apply(model, plan):
-            alone[plan] = forward(model, batch, 3)
+            alone[plan] = run_forward(model, batch, 3)
     followed: list[bool] = []
-    grow = Streams.grow
-    monkeypatch.setattr(Streams, "grow", lambda streams: followed.append(grow(streams)) or followed[-1])
+    grow = Streams.run_layers
+    monkeypatch.setattr(Streams, "run_layers", lambda streams: followed.append(grow(streams)) or followed[-1])
     found = dict(sweep(model, [*plans, plans[0]], batch, 3))
     assert followed == [name not in ALONE]
     assert found.keys() == alone.keys()
     for plan in plans:
         assert torch.equal(found[plan], alone[plan]), plan
     assert hooks(model) == before
-    assert torch.equal(forward(model, batch, 3), alone[Plan.full(4)])
+    assert torch.equal(run_forward(model, batch, 3), alone[Plan.full(4)])
     assert len({float(outputs.double().sum()) for outputs in alone.values()}) == len(plans)
 
 
@@ -74,9 +74,9 @@ def test_a_sweep_hands_over_each_plans_own_states(name: str) -> None:
     for plan in plans:
         alone: list[torch.Tensor] = []
         with apply(model, plan):
-            layer_outputs(model, batch, lambda place, states, alone=alone: alone.append(states))
+            capture_layer_outputs(model, batch, lambda place, states, alone=alone: alone.append(states))
         for layer, states in zip(plan.kept, alone, strict=True):
-            prefix = steps(plan)[: layer + 1]
+            prefix = list_steps(plan)[: layer + 1]
             assert torch.equal(found[prefix], states), (plan, layer)
             asked.add(prefix)
     assert found.keys() == asked
@@ -97,7 +97,7 @@ def test_states_kept_from_round_to_round_change_nothing(name: str) -> None:
     """The rounds of a search: the full model, single drops, then pairs with one layer dropped."""
     model = tiny(name)
     batch, plans = padded(model), plans_for(name)
-    schedule = Schedule(way="single", reuse=Reuse(2**24, 1))
+    schedule = Schedule(way="single", state_cache=StateCache(2**24, 1))
     for asked in ([Plan.full(4)], plans, plans[::2], [plan.compose(Plan.scale(4, {3: 0.5})) for plan in plans]):
         kept = dict(sweep(model, asked, batch, 3, schedule))
         anew = dict(sweep(model, asked, batch, 3, Schedule(way="single")))

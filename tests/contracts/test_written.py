@@ -9,14 +9,14 @@ import torch
 from common import GENERATING, NO_BRANCHES, branch_plan, droppable
 from transformers import PreTrainedModel
 
-from tapioca.models.decode import stop_ids
-from tapioca.models.drafts import Drafts
+from tapioca.engine.decode import find_stop_ids
+from tapioca.engine.generate import generate_texts
+from tapioca.engine.options import ComputeCount
+from tapioca.engine.speculative import DraftStore
+from tapioca.engine.sweep import DEFAULT_SCHEDULE
 from tapioca.models.edit import apply
-from tapioca.models.feed import Count
-from tapioca.models.sweep import DEFAULT
 from tapioca.models.tiny import tiny
-from tapioca.models.write import write
-from tapioca.records import Plan
+from tapioca.plan import Plan
 
 BUDGET = 12
 PROMPTS = [tuple(torch.randint(3, 120, (n,), generator=torch.Generator().manual_seed(n)).tolist()) for n in (9, 4, 14)]
@@ -33,7 +33,7 @@ def plain(model: PreTrainedModel, prompt: Sequence[int]) -> list[int]:
         whole = model.generate(  # type: ignore[operator]
             torch.tensor([prompt]), max_new_tokens=BUDGET, do_sample=False, pad_token_id=0, use_cache=False
         )
-    ids, stops = whole[0, len(prompt) :].tolist(), stop_ids(model)
+    ids, stops = whole[0, len(prompt) :].tolist(), find_stop_ids(model)
     for at, token in enumerate(ids):
         if token in stops:
             return ids[:at]
@@ -61,7 +61,9 @@ def test_texts_are_those_of_plain_greedy_decoding(name: str) -> None:
     model = tiny(name)
     plans = [Plan.full(4), *(Plan.drop(4, [layer]) for layer in droppable(name)), Plan.scale(4, {1: 0.5})]
     plans += [] if name in NO_BRANCHES else [branch_plan(name)]
-    found = write(model, plans, PROMPTS, BUDGET, ended, DEFAULT, Drafts(1), count := Count())
+    found = generate_texts(
+        model, plans, PROMPTS, BUDGET, ended, DEFAULT_SCHEDULE, DraftStore(1), count := ComputeCount()
+    )
     assert found.keys() == set(plans)
     for plan in plans:
         with apply(model, plan):

@@ -14,13 +14,14 @@ from tapioca.cli.main import main
 from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
 from tapioca.flows.compare import compare
-from tapioca.flows.criteria import prompt_tokens
-from tapioca.lab.tasks import load_lab
-from tapioca.models.load import PACKAGED, Loaded, load
+from tapioca.flows.criteria import perplexity_task_from_prompts
+from tapioca.lab.tasks import load_lab_task
+from tapioca.models.load import PACKAGED, LoadedModel, load
 from tapioca.models.tiny import draw_weights, tiny
-from tapioca.records import CompareConfig, CompareInfo, Example, Plan
+from tapioca.plan import Plan
+from tapioca.records import CompareConfig, CompareInfo, Example
 from tapioca.search.criteria import CRITERIA
-from tapioca.stats import effect
+from tapioca.stats import measure_effect
 from tapioca.tasks.choice import ACCURACY, Choice
 from tapioca.tasks.split import search_groups, split
 
@@ -39,26 +40,26 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> CompareInfo:
 
 def test_every_criterion_has_a_plan_of_every_size(info: CompareInfo) -> None:
     assert [one.name for one in info.searched] == list(CRITERIA)
-    assert info.sizes() == (1, 2)
+    assert info.list_sizes() == (1, 2)
     for name in CRITERIA:
-        assert all(info.picked(name, drops) for drops in (1, 2)), name
-    last = info.picked("last", 2)
+        assert all(info.find_pick(name, drops) for drops in (1, 2)), name
+    last = info.find_pick("last", 2)
     assert last is not None
     assert last.plan == Plan.drop(8, [6, 7])
 
 
 def test_results_are_held_out_and_paired(info: CompareInfo) -> None:
-    pick, rival = info.picked("last", 1), info.picked("tale", 1)
+    pick, rival = info.find_pick("last", 1), info.find_pick("tale", 1)
     assert pick is not None
     assert rival is not None
     assert pick.id is not None
-    task = load_lab(TASK)
-    search, test = split(task, search_groups([task.examples, load_lab(REFERENCE).examples], 0.5, 0))
+    task = load_lab_task(TASK)
+    search, test = split(task, search_groups([task.examples, load_lab_task(REFERENCE).examples], 0.5, 0))
     model = load(PACKAGED["learner"]).model
     full, last, tale = evaluate(model, test, [Plan.full(8), pick.plan, rival.plan], batch_size=30).values
-    assert pick.ood.gain == pytest.approx(effect(full, last, test.weights, test.metric))
+    assert pick.ood.gain == pytest.approx(measure_effect(full, last, test.weights, test.metric))
     assert pick.rival is not None
-    assert pick.rival.gain == pytest.approx(effect(tale, last, test.weights, test.metric))
+    assert pick.rival.gain == pytest.approx(measure_effect(tale, last, test.weights, test.metric))
     assert rival.rival is None
     chosen = evaluate(model, search, [Plan.drop(8, [layer]) for layer in range(8)], batch_size=30).values.mean(1)
     assert rival.plan == Plan.drop(8, [int(chosen.argmax())])
@@ -66,7 +67,7 @@ def test_results_are_held_out_and_paired(info: CompareInfo) -> None:
 
 def test_holm_is_no_smaller_for_more_plans(info: CompareInfo, tmp_path: Path) -> None:
     alone = compare(request(tmp_path / "run", criteria="last", drops="1"))
-    one, among = alone.picked("last", 1), info.picked("last", 1)
+    one, among = alone.find_pick("last", 1), info.find_pick("last", 1)
     assert one is not None
     assert among is not None
     assert one.ood == among.ood
@@ -104,14 +105,14 @@ def test_the_same_call_again_evaluates_nothing(info: CompareInfo, monkeypatch: p
     def refuse(*args: object) -> None:
         raise AssertionError("evaluated again")
 
-    monkeypatch.setattr("tapioca.evaluate.ask.sweep", refuse)
-    monkeypatch.setattr("tapioca.flows.criteria.similarity", refuse)
+    monkeypatch.setattr("tapioca.evaluate.batch.sweep", refuse)
+    monkeypatch.setattr("tapioca.flows.criteria.measure_similarity", refuse)
     assert compare(request(info.folder)) == info
 
 
 def test_an_interrupted_comparison_goes_on(info: CompareInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the middle, it ends with the same choices and results."""
-    from tapioca.evaluate import ask as module
+    from tapioca.evaluate import batch as module
 
     sweep, calls = module.sweep, iter(range(10))
 
@@ -120,10 +121,10 @@ def test_an_interrupted_comparison_goes_on(info: CompareInfo, tmp_path: Path, mo
             raise KeyboardInterrupt
         return sweep(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("tapioca.evaluate.ask.sweep", stop)
+    monkeypatch.setattr("tapioca.evaluate.batch.sweep", stop)
     with pytest.raises(KeyboardInterrupt):
         compare(request(tmp_path / "run"))
-    monkeypatch.setattr("tapioca.evaluate.ask.sweep", sweep)
+    monkeypatch.setattr("tapioca.evaluate.batch.sweep", sweep)
     assert compare(request(tmp_path / "run")).picks == info.picks
 
 
@@ -146,12 +147,12 @@ def test_a_head_that_predicts_labels_has_no_perplexity_of_prompts(labels: int, t
     task = write_lines(tmp_path / "ood.jsonl", rows)
     found = compare(
         request(tmp_path / "run", task=str(task), reference=None, score="likelihood", drops="1", random_plans=1),
-        loaded=Loaded(model.eval(), word_tokenizer()),
+        loaded=LoadedModel(model.eval(), word_tokenizer()),
     )
     assert [note for note in found.notes if note.startswith("sleb")] == [
         "sleb: the model predicts no tokens of a prompt, so gold answer's negative log-likelihood stands in for their perplexity"
     ]
-    sleb, tale = found.picked("sleb", 1), found.picked("tale", 1)
+    sleb, tale = found.find_pick("sleb", 1), found.find_pick("tale", 1)
     assert sleb is not None
     assert tale is not None
     assert sleb.plan == tale.plan
@@ -159,7 +160,7 @@ def test_a_head_that_predicts_labels_has_no_perplexity_of_prompts(labels: int, t
 
 def test_criteria_a_model_cannot_have_are_left_out(tmp_path: Path) -> None:
     task = write_lines(tmp_path / "ood.jsonl", choice_rows(80))
-    loaded = Loaded(tiny("mamba"), word_tokenizer())
+    loaded = LoadedModel(tiny("mamba"), word_tokenizer())
     config = request(tmp_path / "run", task=str(task), reference=None, score="likelihood", drops="1")
     found = compare(config, loaded=loaded)
     assert {one.name for one in found.searched} == set(CRITERIA) - {"mlp", "mixed"}
@@ -170,13 +171,13 @@ def test_criteria_a_model_cannot_have_are_left_out(tmp_path: Path) -> None:
 
 def test_the_prompts_of_a_task_as_running_text() -> None:
     example = Example(id="a", group="g", rows=(), prompt=(5, 6, 7))
-    found = prompt_tokens(
+    found = perplexity_task_from_prompts(
         Choice(name="t", examples=(example, Example(id="b", group="h", rows=(), prompt=(5,))), metric=ACCURACY)
     )
     assert found is not None
     (only,) = found.examples
     assert (only.rows[0].inputs, only.rows[0].targets, only.weight) == ((5, 6), (6, 7), 2)
-    assert prompt_tokens(load_lab("lab:id,n=8")) is None
+    assert perplexity_task_from_prompts(load_lab_task("lab:id,n=8")) is None
 
 
 @pytest.mark.parametrize(

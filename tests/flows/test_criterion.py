@@ -14,14 +14,15 @@ import tapioca
 from tapioca.cli.main import main
 from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
-from tapioca.flows.prepare import Job, prepare
-from tapioca.flows.search import rehearse, run_search, sized
-from tapioca.flows.watcher import Silent
-from tapioca.models.load import Loaded, load
+from tapioca.flows.prepare import RunContext, open_run
+from tapioca.flows.search import estimate_round_costs, restrict_sizes, run_search
+from tapioca.models.load import LoadedModel, load
 from tapioca.models.tiny import tiny
-from tapioca.records import Plan, PruneConfig, RunInfo
+from tapioca.plan import Plan
+from tapioca.progress import NullProgress
+from tapioca.records import PruneConfig, RunInfo
 from tapioca.runs.store import read_run
-from tapioca.search.base import Space
+from tapioca.search.base import SearchSpace
 from tapioca.search.criteria import CRITERIA
 
 TASK, REFERENCE = "lab:context_noise=0.2,n=40", "lab:id,n=40"
@@ -34,10 +35,10 @@ def argv(out: Path, criterion: str, *more: str) -> list[str]:
 
 
 @contextmanager
-def job_of(out: Path, **fields: object) -> Iterator[tuple[Job, PruneConfig]]:
+def job_of(out: Path, **fields: object) -> Iterator[tuple[RunContext, PruneConfig]]:
     said: dict = {"model": "learner", "task": TASK, "batch_size": 20, "random_plans": 5, "out": out, **fields}
     config = PruneConfig(**said)
-    job = prepare(config, Silent())
+    job = open_run(config, NullProgress())
     with job.store:
         yield job, config
 
@@ -53,7 +54,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> RunInfo:
 @pytest.mark.parametrize("name", [name for name in CRITERIA if name != "tale"])
 def test_a_criterion_makes_a_path_of_picks_with_their_search_scores(name: str, tmp_path: Path) -> None:
     with job_of(tmp_path / "run", criterion=name, max_drops=2) as (job, config):
-        search = run_search(job, config, sized(job, config))
+        search = run_search(job, config, restrict_sizes(job, config))
         scores = evaluate(job.loaded.model, job.search["ood"], [t.plan for t in search.path], batch_size=20)
     assert [trial.plan.size for trial in search.path] == [0, 1, 2]
     assert [trial.score for trial in search.path] == pytest.approx(scores.values.mean(1).tolist())
@@ -68,13 +69,13 @@ def test_the_picks_are_those_of_compare(mixed: RunInfo, tmp_path: Path) -> None:
         out=tmp_path / "run", progress=False,
     )  # fmt: skip
     assert [one.winner.plan for one in mixed.rounds] == [pick.plan for pick in found.picks]
-    judged = mixed.judged("ood")
+    judged = mixed.find_result("ood")
     assert judged is not None
     assert judged.result in [pick.ood for pick in found.picks]
 
 
 def test_branch_plans_stand_beside_random_branch_plans_of_the_same_kinds(mixed: RunInfo) -> None:
-    judged = mixed.judged("ood")
+    judged = mixed.find_result("ood")
     assert judged is not None
     assert len(judged.random) == 3
     assert mixed.plan.size == 2
@@ -127,8 +128,8 @@ def test_the_same_command_goes_on_after_a_dry_run_and_again_evaluates_nothing(
     def refuse(*args: object) -> None:
         raise AssertionError("evaluated again")
 
-    monkeypatch.setattr("tapioca.evaluate.ask.sweep", refuse)
-    monkeypatch.setattr("tapioca.flows.criteria.similarity", refuse)
+    monkeypatch.setattr("tapioca.evaluate.batch.sweep", refuse)
+    monkeypatch.setattr("tapioca.flows.criteria.measure_similarity", refuse)
     assert main(argv(tmp_path / "run", "shortgpt")) == 0
     assert read_run(tmp_path / "run") == first
     assert main(argv(tmp_path / "run", "angular")) == 2
@@ -138,19 +139,19 @@ def test_the_same_command_goes_on_after_a_dry_run_and_again_evaluates_nothing(
 def test_how_many_drops_are_tried(tmp_path: Path) -> None:
     for criterion, given, most in (("last", None, 4), ("last", 6, 6), ("last", 99, 7), ("tale", None, 7)):
         with job_of(tmp_path / f"{criterion}{given}", criterion=criterion, max_drops=given) as (job, config):
-            assert sized(job, config).sizes == tuple(range(1, most + 1))
+            assert restrict_sizes(job, config).sizes == tuple(range(1, most + 1))
 
 
 def test_a_search_is_rehearsed_without_a_model() -> None:
     """K single drops that share their beginnings take (K - 1)(K + 2)/2 layers; without a branch, a layer is half one."""
-    space = Space(8, (1, 2), tuple(range(8)), {"attention": (), "mlp": tuple(range(8))})
-    assert rehearse(CRITERIA["tale"], space) == [7 * 10 / 2 / 8, 6 * 9 / 2 / 8]
-    assert rehearse(CRITERIA["mlp"], space) == [(35 + 8 / 2) / 8, (1 / 2 + 27 + 7 / 2) / 8]
-    assert rehearse(CRITERIA["sleb"], space) == [35 / 8, 27 / 8, (7 + 6) / 8]
-    assert rehearse(CRITERIA["shortgpt"], space) == [1, (7 + 6) / 8]
-    assert rehearse(CRITERIA["last"], space) == [(7 + 6) / 8]
+    space = SearchSpace(8, (1, 2), tuple(range(8)), {"attention": (), "mlp": tuple(range(8))})
+    assert estimate_round_costs(CRITERIA["tale"], space) == [7 * 10 / 2 / 8, 6 * 9 / 2 / 8]
+    assert estimate_round_costs(CRITERIA["mlp"], space) == [(35 + 8 / 2) / 8, (1 / 2 + 27 + 7 / 2) / 8]
+    assert estimate_round_costs(CRITERIA["sleb"], space) == [35 / 8, 27 / 8, (7 + 6) / 8]
+    assert estimate_round_costs(CRITERIA["shortgpt"], space) == [1, (7 + 6) / 8]
+    assert estimate_round_costs(CRITERIA["last"], space) == [(7 + 6) / 8]
     # pairs: layers in front of both drops, between them, and behind both
-    assert rehearse(CRITERIA["exhaustive"], space) == [35 / 8, (6 + 21 + 56) / 8]
+    assert estimate_round_costs(CRITERIA["exhaustive"], space) == [35 / 8, (6 + 21 + 56) / 8]
 
 
 def test_where_no_whole_layer_can_go_branches_can(tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_where_no_whole_layer_can_go_branches_can(tmp_path: Path) -> None:
         tapioca.prune(model, tokenizer, out=tmp_path / "a", **said)
     info = tapioca.prune(model, tokenizer, criterion="attention", out=tmp_path / "b", **said)
     assert info.shown.sizes == {"layers": 0, "attention": 1, "mlp": 0}
-    assert info.checks["ood"].probe.size == 1
+    assert info.checks["ood"].reference_drop.size == 1
 
 
 def test_sleb_says_where_prompts_have_no_tokens(tmp_path: Path) -> None:
@@ -195,12 +196,12 @@ def test_mistakes_are_one_line(
 
 
 def test_a_criterion_for_small_models_is_refused_on_large_ones(tmp_path: Path) -> None:
-    loaded: Loaded = load("learner")
+    loaded: LoadedModel = load("learner")
     config = PruneConfig(model="learner", task=TASK, criterion="exhaustive", out=tmp_path / "run")
-    job = prepare(config, Silent(), loaded)
+    job = open_run(config, NullProgress(), loaded)
     with job.store:
-        job.space = Space(13, (), tuple(range(13)), {"attention": (), "mlp": ()})
+        job.space = SearchSpace(13, (), tuple(range(13)), {"attention": (), "mlp": ()})
         with pytest.raises(
             UsageError, match=r"exhaustive cannot be used: it is for at most 12 layers, .* has 13; choo"
         ):
-            sized(job, config)
+            restrict_sizes(job, config)

@@ -1,4 +1,4 @@
-"""The diagnosis end to end on the packaged learner and on text without answers, with a judge made for the test."""
+"""The diagnosis end to end on the packaged learner and on text without answers, with a classifier made for the test."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from conftest import check_figures, choice_rows, word_tokenizer, write_lines
 import tapioca
 from tapioca.cli.main import main
 from tapioca.diagnosis import judge as judges
-from tapioca.diagnosis.fit import fit
-from tapioca.flows.diagnose import HALVES, diagnose
-from tapioca.geometry.evidence import EVIDENCE, evidence
-from tapioca.lab.tasks import load_lab
-from tapioca.models.load import PACKAGED, Loaded, load
+from tapioca.diagnosis.fit import fit_classifier
+from tapioca.flows.diagnose import N_HALVES, diagnose
+from tapioca.lab.tasks import load_lab_task
+from tapioca.models.load import PACKAGED, LoadedModel, load
 from tapioca.models.tiny import tiny
-from tapioca.observe import SAMPLE, sample, stream_states
-from tapioca.records import Case, DiagnoseConfig, DiagnoseInfo, Plan, Said, signed
-from tapioca.report.diagnose import ADVICE, MEANINGS, reading
+from tapioca.observe import MAX_EXAMPLES, capture_stream_states, draw_sample
+from tapioca.plan import Plan
+from tapioca.profiles.evidence import EVIDENCE, measure_evidence
+from tapioca.records import Case, DiagnoseConfig, DiagnoseInfo, Diagnosis, signed
+from tapioca.report.diagnose import ADVICE, MEANINGS, explain_diagnosis
 from tapioca.tasks.split import search_groups, split
 
 TASK, REFERENCE = "lab:target_offset=3,n=120", "lab:id,n=120"
@@ -45,13 +46,13 @@ def cases() -> list[Case]:
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("judge") / "judge.json"
-    path.write_text(fit(cases()).model_dump_json())
+    path.write_text(fit_classifier(cases()).model_dump_json())
     return path
 
 
 def request(out: Path, judge: Path, **fields: object) -> DiagnoseConfig:
     settings: dict = {"model": "learner", "task": TASK, "reference": REFERENCE, "batch_size": 60}
-    return DiagnoseConfig(**{**settings, "out": out, "judge": judge, **fields})
+    return DiagnoseConfig(**{**settings, "out": out, "classifier": judge, **fields})
 
 
 @pytest.fixture(scope="module")
@@ -60,35 +61,37 @@ def info(tmp_path_factory: pytest.TempPathFactory, judge: Path) -> DiagnoseInfo:
 
 
 def test_the_evidence_is_that_of_the_samples_a_profile_observes(info: DiagnoseInfo) -> None:
-    tasks = {"ood": load_lab(TASK), "id": load_lab(REFERENCE)}
+    tasks = {"ood": load_lab_task(TASK), "id": load_lab_task(REFERENCE)}
     groups = search_groups([task.examples for task in tasks.values()], 0.5, 0)
     reference, other = split(tasks["id"], groups)
     chosen = (split(tasks["ood"], groups)[1], reference, other)
     model = load(PACKAGED["learner"]).model
-    ood, first, second = (stream_states(model, Plan.full(8), sample(task.examples, SAMPLE, 0), 60) for task in chosen)
-    assert {one.name: one.value for one in info.evidence} == pytest.approx(evidence(ood, first, second, 0))
+    ood, first, second = (
+        capture_stream_states(model, Plan.full(8), draw_sample(task.examples, MAX_EXAMPLES, 0), 60) for task in chosen
+    )
+    assert {one.name: one.value for one in info.evidence} == pytest.approx(measure_evidence(ood, first, second, 0))
     assert info.n == 60
     assert [(one.data, one.planned, one.layers) for one in info.profiles] == [
         ("id", False, tuple(range(8))),
         ("ood", False, tuple(range(8))),
     ]
     assert info.profiles[1].norm == pytest.approx(np.linalg.norm(ood[1:].astype(float), axis=2).mean(1))
-    assert info.halves == HALVES
-    assert all(one.halves[0] < one.halves[1] for one in info.evidence)
+    assert info.n_halves == N_HALVES
+    assert all(one.id_range[0] < one.id_range[1] for one in info.evidence)
 
 
 def test_what_is_said_is_what_the_judge_says(info: DiagnoseInfo) -> None:
     values = {one.name: one.value for one in info.evidence}
-    assert info.said == judges.say(info.judge, values)
-    assert info.said.verdict == "distorted"
-    pull = sum(one.pull for one in info.evidence if one.pull is not None)
-    odds = np.exp(pull + info.judge.weights.intercept)
-    assert info.said.probability == pytest.approx(odds / (1 + odds))
-    lines = reading(info)
+    assert info.diagnosis == judges.classify(info.classifier, values)
+    assert info.diagnosis.verdict == "distorted"
+    pull = sum(one.contribution for one in info.evidence if one.contribution is not None)
+    odds = np.exp(pull + info.classifier.weights.intercept)
+    assert info.diagnosis.probability == pytest.approx(odds / (1 + odds))
+    lines = explain_diagnosis(info)
     assert lines[1] == ADVICE["distorted"]
-    found = next(one for one in info.judge.expect if one.verdict == "distorted")
+    found = next(one for one in info.classifier.expect if one.verdict == "distorted")
     assert lines[2].startswith(
-        f"of {found.cases} cases of kinds of shift that the judge had not seen and called distorted"
+        f"of {found.cases} cases of kinds of shift that the classifier had not seen and called distorted"
     )
     assert lines[2].endswith(
         "100% gained from a searched plan (held-out lower 95 % bound above 0); median error × 0.800"
@@ -97,10 +100,11 @@ def test_what_is_said_is_what_the_judge_says(info: DiagnoseInfo) -> None:
 
 def test_id_data_are_in_distribution_and_the_rule_is_mentioned(tmp_path: Path, judge: Path) -> None:
     found = diagnose(request(tmp_path / "run", judge, task="lab:id,n=120,seed=5"))
-    assert found.said.verdict == "in distribution"
-    assert all(one.pull is None for one in found.evidence)
+    assert found.diagnosis.verdict == "in distribution"
+    assert all(one.contribution is None for one in found.evidence)
     assert (
-        "a changed labelling rule leaves inputs as they are, and no unlabelled input could show it" in reading(found)[1]
+        "a changed labelling rule leaves inputs as they are, and no unlabelled input could show it"
+        in explain_diagnosis(found)[1]
     )
     assert "no unlabelled input could show it" in (tmp_path / "run" / "report.html").read_text()
 
@@ -121,13 +125,15 @@ def test_the_folder_and_the_page(info: DiagnoseInfo) -> None:
 
 @pytest.mark.parametrize("verdict", list(ADVICE))
 def test_every_verdict_has_words(info: DiagnoseInfo, verdict: str) -> None:
-    said = Said(verdict=verdict, probability=None, reason="so it is")
-    lines = reading(info.model_copy(update={"said": said, "judge": info.judge.model_copy(update={"expect": ()})}))
+    said = Diagnosis(verdict=verdict, probability=None, reason="so it is")
+    lines = explain_diagnosis(
+        info.model_copy(update={"diagnosis": said, "classifier": info.classifier.model_copy(update={"expect": ()})})
+    )
     called = "could not tell" if "cannot" in verdict else f"called {verdict}"
     assert lines == [
         "so it is",
         ADVICE[verdict],
-        f"the judge has no case that it {called} on which a plan was searched",
+        f"the classifier has no case that it {called} on which a plan was searched",
     ]
 
 
@@ -143,19 +149,19 @@ def test_answers_change_nothing_and_need_not_be_there(tmp_path: Path, judge: Pat
         task = write_lines(tmp_path / f"{name}.jsonl", answered)
         fields = {"kind": "generate", "template": "{{ context }}"} | ({} if said else {"field": ('answer={{ "it" }}',)})
         config = request(tmp_path / name, judge, model="tiny", task=str(task), reference=str(reference), **fields)
-        found.append(diagnose(config, loaded=Loaded(model, word_tokenizer())).evidence)
+        found.append(diagnose(config, loaded=LoadedModel(model, word_tokenizer())).evidence)
     assert found[0] == found[1] == found[2]
 
 
 def test_python_takes_live_things(tmp_path: Path, info: DiagnoseInfo, judge: Path) -> None:
-    model, task, reference = load(PACKAGED["learner"]).model, load_lab(TASK), load_lab(REFERENCE)
-    live = {"judge": judge, "out": tmp_path / "a", "batch_size": 60, "progress": False}
+    model, task, reference = load(PACKAGED["learner"]).model, load_lab_task(TASK), load_lab_task(REFERENCE)
+    live = {"classifier": judge, "out": tmp_path / "a", "batch_size": 60, "progress": False}
     found = tapioca.diagnose(model, task=task, reference=reference, **live)
-    assert (found.said, found.evidence) == (info.said, info.evidence)
+    assert (found.diagnosis, found.evidence) == (info.diagnosis, info.evidence)
 
 
 def test_the_screen(info: DiagnoseInfo, judge: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    more = ["--batch-size", "60", "--judge", str(judge), "--out", str(info.folder)]
+    more = ["--batch-size", "60", "--classifier", str(judge), "--out", str(info.folder)]
     assert main(["diagnose", "learner", "--task", TASK, "--reference", REFERENCE, *more]) == 0
     out, _ = capsys.readouterr()
     assert "DISTORTED\n" in out
@@ -181,14 +187,14 @@ def test_mistakes_are_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], judge: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(judges, "PACKAGED", tmp_path / "none.json")
+    monkeypatch.setattr(judges, "PACKAGED_CLASSIFIER", tmp_path / "none.json")
     Path("odd.json").write_text("{}")
     asked = ["diagnose", "learner", "--task", TASK, "--reference", REFERENCE]
     for more, message in (
-        ([], "no judge ships with this version of tapioca; give a fitted one with --judge FILE"),
-        (["--judge", "gone.json"], "cannot read the judge gone.json: No such file or directory"),
-        (["--judge", "odd.json"], "odd.json is not a judge of this version: Field required; fit it again"),
-        (["--judge", str(judge), "--task", REFERENCE], "holds the same rows as"),
+        ([], "no classifier ships with this version of tapioca; give a fitted one with --classifier FILE"),
+        (["--classifier", "gone.json"], "cannot read the classifier gone.json: No such file or directory"),
+        (["--classifier", "odd.json"], "odd.json is not a classifier of this version: Field required; fit it again"),
+        (["--classifier", str(judge), "--task", REFERENCE], "holds the same rows as"),
     ):
         assert main([*asked, *more]) == 2
         _, err = capsys.readouterr()

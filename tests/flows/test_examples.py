@@ -15,11 +15,12 @@ from transformers import PreTrainedModel
 
 import tapioca
 from tapioca.evaluate import evaluate
-from tapioca.flows.examples import most_changed
+from tapioca.flows.examples import select_most_changed
 from tapioca.models.load import PACKAGED
 from tapioca.models.tiny import draw_weights, tiny
-from tapioca.records import ExampleResult, Plan, PlanAnswer, RunInfo
-from tapioca.report.screen import show
+from tapioca.plan import Plan
+from tapioca.records import ExampleResult, PlanAnswer, RunInfo
+from tapioca.report.screen import show_run
 from tapioca.runs.store import read_run
 from tapioca.tasks.base import Task
 
@@ -64,7 +65,7 @@ def check_choices(model: PreTrainedModel, task: Task, info: RunInfo, examples: d
             assert set(row[side]) == {"score", "answer", "log_likelihood"}
             assert row[side]["answer"] == answer
             assert row[side]["score"] == float(answer in (row["gold"], *row.get("also", ())))
-            assert row[side]["log_likelihood"] == pytest.approx(scores.likelihoods[index, column], abs=1e-5)
+            assert row[side]["log_likelihood"] == pytest.approx(scores.log_likelihoods[index, column], abs=1e-5)
         changed += row["full"]["answer"] != row["plan"]["answer"]
     assert changed
 
@@ -124,7 +125,7 @@ def test_numbers_have_neither_text_nor_names(tmp_path: Path) -> None:
     assert [row["data"] for row in examples] == ["ood"] * 20 + ["id"] * 20
     assert all(row["text"] is row["gold"] is row["full"]["answer"] is None for row in examples)
     assert all(row["plan"]["log_likelihood"] is None for row in examples)
-    judged = info.judged("id")
+    judged = info.find_result("id")
     assert judged is not None
     assert np.mean([row["plan"]["score"] for row in examples[20:]]) == pytest.approx(judged.result.planned)
     page = (info.folder / "report.html").read_text()
@@ -144,7 +145,7 @@ def test_a_prompt_cannot_change_the_page(tmp_path: Path) -> None:
     assert "characters ..." in page
     assert " and" * 75 not in page
     with Console(record=True, width=60) as console:
-        show(info, console)
+        show_run(info, console)
     assert f"examples  {info.folder / 'examples.jsonl'}: every held-out example under" in console.export_text()
 
 
@@ -160,6 +161,6 @@ def test_the_most_changed_are_ordered_by_score_then_by_likelihood() -> None:
     better = [result(f"b{at}", 0, 1, -at) for at in range(12)]
     slightly = [result("slightly", 1, 1, -0.5)]
     worse = [result("w0", 1, 0, -3), result("w1", 1, 0, -4), result("a little worse", 0, 0, -2)]
-    found = most_changed([*same, *worse, *slightly, *better])
+    found = select_most_changed([*same, *worse, *slightly, *better])
     assert [each.id for each in found] == [*(f"b{at}" for at in range(10)), "a little worse", "w0", "w1"]
-    assert [each.id for each in most_changed([*same, *slightly])] == ["slightly"]
+    assert [each.id for each in select_most_changed([*same, *slightly])] == ["slightly"]

@@ -14,7 +14,7 @@ from conftest import choice_rows, word_tokenizer, write_lines
 
 import tapioca
 from tapioca.errors import StoreError
-from tapioca.evaluate.ask import Asker
+from tapioca.evaluate.batch import BatchEvaluator
 from tapioca.models.tiny import tiny
 from tapioca.records import RunInfo
 
@@ -27,14 +27,16 @@ FEW = {"random_plans": 1, "max_drops": 1}
 def computed(monkeypatch: pytest.MonkeyPatch) -> Counter:
     """How often each answer was computed: (plan, batch) -> times."""
     counts: Counter = Counter()
-    readings = Asker._readings
+    readings = BatchEvaluator._read_outputs
 
     def counted(self, plans, batch, count):
         counts.update((plan.digest, batch.digest) for plan in plans)
         return readings(self, plans, batch, count)
 
-    monkeypatch.setattr(Asker, "_readings", counted)
-    monkeypatch.setattr("tapioca.flows.prune.sing", lambda job, plan: None)  # writes texts, which no store keeps
+    monkeypatch.setattr(BatchEvaluator, "_read_outputs", counted)
+    monkeypatch.setattr(
+        "tapioca.flows.prune.check_fluency", lambda job, plan: None
+    )  # writes texts, which no store keeps
     return counts
 
 
@@ -141,8 +143,8 @@ def test_a_larger_limit(tmp_path: Path, computed: Counter) -> None:
     ("name", "first", "more"),
     [
         ("compare", {"criteria": "tale", "drops": "1"}, {"criteria": "tale,last,shortgpt", "drops": "1:2"}),
-        ("space", {"max_drops": 1}, {"max_drops": 2}),
-        ("scale", {"alphas": "0,1,2", "draws": 1}, {"alphas": "0,0.5,1,2", "draws": 2}),
+        ("enumerate", {"max_drops": 1}, {"max_drops": 2}),
+        ("scale", {"scales": "0,1,2", "random_sets": 1}, {"scales": "0,0.5,1,2", "random_sets": 2}),
     ],
 )
 def test_other_commands_grow_too(name: str, first: dict, more: dict, tmp_path: Path, computed: Counter) -> None:
@@ -211,7 +213,7 @@ def test_a_growing_run_that_breaks_off_leaves_the_finished_one(
     """Manifest and results go together until the larger run is finished; what it has computed is kept."""
     files = contents(folder / "run")
     with monkeypatch.context() as patch:
-        patch.setattr("tapioca.flows.prune.judge", stop)
+        patch.setattr("tapioca.flows.prune.evaluate_held_out", stop)
         with pytest.raises(KeyboardInterrupt):
             run(folder, reference=folder / "id.jsonl", max_drops=3)
     assert contents(folder / "run") == files

@@ -11,12 +11,12 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tapioca.evaluate import evaluate
-from tapioca.lab.tasks import load_lab
+from tapioca.lab.tasks import load_lab_task
 from tapioca.models.find import find_layers
 from tapioca.models.load import load
-from tapioca.observe import similarity
-from tapioca.records import Plan
-from tapioca.search.base import Search, Space
+from tapioca.observe import measure_similarity
+from tapioca.plan import Plan
+from tapioca.search.base import Search, SearchSpace
 from tapioca.search.criteria import CRITERIA
 
 WHOLE = [name for name in CRITERIA if not CRITERIA[name].branches]
@@ -44,15 +44,15 @@ def planted(at: int, count: int) -> PreTrainedModel:
     return model
 
 
-def space(model: PreTrainedModel, count: int, **fields: object) -> Space:
+def space(model: PreTrainedModel, count: int, **fields: object) -> SearchSpace:
     every = tuple(range(len(find_layers(model))))
-    return Space(len(every), (count,), every, {"attention": every, "mlp": every}, **fields)  # type: ignore[arg-type]
+    return SearchSpace(len(every), (count,), every, {"attention": every, "mlp": every}, **fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("at", "count"), PLACES)
 def test_every_similarity_criterion_finds_exactly_the_planted_layers(at: int, count: int) -> None:
     model = planted(at, count)
-    found = similarity(model, load_lab("lab:id,n=20").examples, batch_size=20)
+    found = measure_similarity(model, load_lab_task("lab:id,n=20").examples, batch_size=20)
     for name in SIMILAR:
         search = Search(CRITERIA[name].choose(space(model, count, similarity=found)))
         assert search.picks == {count: Plan.drop(8 + count, range(at, at + count))}, name
@@ -64,7 +64,7 @@ def test_every_similarity_criterion_finds_exactly_the_planted_layers(at: int, co
 )
 def test_every_criterion_by_score_holds_the_planted_layers_for_nothing(at: int, count: int) -> None:
     """On the data the learner was trained on, nothing but a layer without effect can go for free."""
-    model, task = planted(at, count), load_lab("lab:id,n=12")
+    model, task = planted(at, count), load_lab_task("lab:id,n=12")
     known: dict[Plan, float] = {}
 
     def score(plan: Plan) -> float:
@@ -86,9 +86,9 @@ def test_every_criterion_by_score_holds_the_planted_layers_for_nothing(at: int, 
 def test_padding_changes_no_similarity() -> None:
     """Prompts of two lengths in one batch, against each length alone."""
     model = load("learner").model
-    short, long = load_lab("lab:id,n=5,points=8").examples, load_lab("lab:id,n=7").examples
-    mixed = similarity(model, (*short, *long), batch_size=12)
-    alone = [(similarity(model, some, batch_size=12), some) for some in (short, long)]
+    short, long = load_lab_task("lab:id,n=5,points=8").examples, load_lab_task("lab:id,n=7").examples
+    mixed = measure_similarity(model, (*short, *long), batch_size=12)
+    alone = [(measure_similarity(model, some, batch_size=12), some) for some in (short, long)]
     tokens = [sum(len(example.prompt) for example in some) for _, some in alone]
     for name in ("influence", "magnitude"):
         parts = [getattr(found, name) for found, _ in alone]
@@ -99,7 +99,7 @@ def test_padding_changes_no_similarity() -> None:
 
 def test_measuring_leaves_no_hooks() -> None:
     model = load("learner").model
-    similarity(model, load_lab("lab:id,n=8").examples)
+    measure_similarity(model, load_lab_task("lab:id,n=8").examples)
     for module in model.modules():
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
@@ -110,4 +110,4 @@ def test_a_nan_names_its_layer() -> None:
     with torch.no_grad():
         find_layers(model).blocks[5].mlp.down_proj.weight[0, 0] = float("nan")
     with pytest.raises(ArithmeticError, match="around layer 5, a hidden state is NaN, infinite or zero"):
-        similarity(model, load_lab("lab:id,n=8").examples)
+        measure_similarity(model, load_lab_task("lab:id,n=8").examples)

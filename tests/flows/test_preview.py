@@ -12,19 +12,19 @@ from conftest import choice_rows, word_tokenizer, write_lines
 from rich.console import Console
 
 from tapioca.cli.dry_run import show_preview
-from tapioca.evaluate.ask import Asker
-from tapioca.flows.estimate import Workload, judged_plans, shorten
-from tapioca.flows.preview import RUN, Preview, preview
-from tapioca.flows.search import rehearse
-from tapioca.flows.tokens import token_text
-from tapioca.models.load import Loaded
+from tapioca.evaluate.batch import BatchEvaluator
+from tapioca.flows.estimate import Workload, estimate_judging, suggest_shorter_run
+from tapioca.flows.preview import RUN, Preview, preview_run
+from tapioca.flows.search import estimate_round_costs
+from tapioca.flows.tokens import format_token
+from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
 from tapioca.records import PruneConfig
-from tapioca.report.words import by_ends
-from tapioca.search.base import Space
+from tapioca.report.format import join_by_ends
+from tapioca.search.base import SearchSpace
 from tapioca.search.criteria import CRITERIA
 
-LOADED = Loaded(tiny("llama"), word_tokenizer())
+LOADED = LoadedModel(tiny("llama"), word_tokenizer())
 
 
 def alone(count: int) -> list[dict]:
@@ -34,7 +34,7 @@ def alone(count: int) -> list[dict]:
 def look(rows: list[dict], folder: Path, **options: object) -> Preview:
     task = write_lines(folder / "task.jsonl", rows)
     config = {"model": "m", "task": str(task), "score": "likelihood", "out": folder / "run", **options}
-    return preview(PruneConfig(**config), loaded=LOADED)
+    return preview_run(PruneConfig(**config), loaded=LOADED)
 
 
 def screen(found: Preview) -> str:
@@ -45,9 +45,9 @@ def screen(found: Preview) -> str:
 
 def test_a_large_file_costs_what_a_small_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    readings = Asker._readings
+    readings = BatchEvaluator._read_outputs
     monkeypatch.setattr(
-        Asker, "_readings", lambda self, plans, batch, count: asked.append(len(plans) * len(batch.examples)) or readings(self, plans, batch, count)
+        BatchEvaluator, "_readings", lambda self, plans, batch, count: asked.append(len(plans) * len(batch.examples)) or readings(self, plans, batch, count)
     )  # fmt: skip
     found = look(alone(3000), tmp_path)
     check = found.checks["ood"]
@@ -83,15 +83,17 @@ def test_requests_that_cannot_work_are_refused_and_leave_nothing(wrong: dict, tm
     assert not (tmp_path / "run").exists()
 
 
-def space(layers: int, sizes: int, repeats: int = 20) -> Space:
-    return Space(layers, tuple(range(1, sizes + 1)), tuple(range(layers)), {"attention": (), "mlp": ()}, 0, repeats)
+def space(layers: int, sizes: int, repeats: int = 20) -> SearchSpace:
+    return SearchSpace(
+        layers, tuple(range(1, sizes + 1)), tuple(range(layers)), {"attention": (), "mlp": ()}, 0, repeats
+    )
 
 
 @pytest.mark.parametrize(
     ("layers", "sizes", "repeats", "plans"), [(5, 1, 20, 5), (5, 4, 20, 10), (2, 1, 20, 2), (32, 3, 20, 21), (8, 7, 0, 1)]
 )  # fmt: skip
 def test_only_plans_that_exist_are_counted(layers: int, sizes: int, repeats: int, plans: int) -> None:
-    judged, count = judged_plans(CRITERIA["tale"], space(layers, sizes, repeats))
+    judged, count = estimate_judging(CRITERIA["tale"], space(layers, sizes, repeats))
     assert count == plans
     assert judged <= 1 + count
 
@@ -99,22 +101,24 @@ def test_only_plans_that_exist_are_counted(layers: int, sizes: int, repeats: int
 def test_the_option_that_shortens_most_is_named() -> None:
     many = Workload((1.0,) * 16, 20.0, 21, search=1000, test=1000, seconds=1.0)
     config = PruneConfig(model="m", task="t")
-    found = shorten(config, many, CRITERIA["tale"], space(32, 16))
+    found = suggest_shorter_run(config, many, CRITERIA["tale"], space(32, 16))
     assert found is not None
     assert (found.option, found.total) == ("--limit 400", pytest.approx(0.2 * (16_000 + 20_000)))
     few = Workload((1.0,) * 16, 20.0, 21, search=100, test=100, seconds=1.0)
-    found = shorten(config, few, CRITERIA["tale"], space(32, 16))
+    found = suggest_shorter_run(config, few, CRITERIA["tale"], space(32, 16))
     assert found is not None
     assert found.option == "--random-plans 5"
-    found = shorten(config.model_copy(update={"random_plans": 0}), few, CRITERIA["tale"], space(32, 16))
+    found = suggest_shorter_run(config.model_copy(update={"random_plans": 0}), few, CRITERIA["tale"], space(32, 16))
     assert found is not None
     assert (found.option, found.total) == ("--max-drops 4", 100 * (4 + 20))
-    assert shorten(config.model_copy(update={"random_plans": 0}), few, CRITERIA["tale"], space(4, 3)) is None
+    assert (
+        suggest_shorter_run(config.model_copy(update={"random_plans": 0}), few, CRITERIA["tale"], space(4, 3)) is None
+    )
 
 
 def test_a_hundred_layers_are_rehearsed_in_a_moment() -> None:
     start = time.process_time()
-    assert len(rehearse(CRITERIA["tale"], space(100, 99))) == 99
+    assert len(estimate_round_costs(CRITERIA["tale"], space(100, 99))) == 99
     assert time.process_time() - start < 8
 
 
@@ -124,8 +128,8 @@ def test_long_prompts_are_shown_by_their_ends(tmp_path: Path) -> None:
     (tokens,) = [line for line in text.splitlines() if line.startswith("tokens")]
     assert " tokens ... " in tokens
     assert len(tokens.split()) < 70
-    assert by_ends([str(at) for at in range(30)], 3) == "0 1 2 ... 24 tokens ... 27 28 29"
-    assert by_ends(["a", "b"], 1) == "a b"
+    assert join_by_ends([str(at) for at in range(30)], 3) == "0 1 2 ... 24 tokens ... 27 28 29"
+    assert join_by_ends(["a", "b"], 1) == "a b"
 
 
 def test_what_the_model_writes_is_shown(tmp_path: Path) -> None:
@@ -134,7 +138,7 @@ def test_what_the_model_writes_is_shown(tmp_path: Path) -> None:
     lines = ["data: rows.jsonl", "kind: generate", "template: '{{ question }}'", "max_new_tokens: 4"]
     (tmp_path / "task.yaml").write_text("\n".join(lines))
     config = PruneConfig(model="m", task=str(tmp_path / "task.yaml"))
-    found = preview(config, loaded=LOADED)
+    found = preview_run(config, loaded=LOADED)
     assert [written.gold for written in found.written] == ["mat", "mat"]
     text = screen(found)
     assert text.count("\nwrites    '") == 2
@@ -147,10 +151,10 @@ def test_tokens_are_text_with_visible_spaces(shared: Path) -> None:
     folder = shared / "data" / "gpt2_tokenizer"
     tokenizer = GPT2TokenizerFast(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"))
     ids = tokenizer("Once upon\n a 日").input_ids
-    shown = [token_text(tokenizer, token).partition(":")[2] for token in ids]
+    shown = [format_token(tokenizer, token).partition(":")[2] for token in ids]
     assert shown[:4] == ["Once", "␣upon", "\\n", "␣a"]
     assert "Ġ" not in "".join(shown)
-    assert [token_text(LOADED.tokenizer, 1), token_text(LOADED.tokenizer, 3)] == ["1:␣<s>", "3:␣the"]
+    assert [format_token(LOADED.tokenizer, 1), format_token(LOADED.tokenizer, 3)] == ["1:␣<s>", "3:␣the"]
 
 
 @pytest.mark.parametrize(

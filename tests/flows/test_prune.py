@@ -11,16 +11,17 @@ from conftest import choice_rows, word_tokenizer, write_lines
 from transformers import PreTrainedModel
 
 import tapioca
-from tapioca.checkpoints.card import portable
+from tapioca.checkpoints.card import make_portable
 from tapioca.errors import DataError, StoreError, UsageError
 from tapioca.evaluate import evaluate
-from tapioca.lab.tasks import load_lab
+from tapioca.lab.tasks import load_lab_task
 from tapioca.models.families import FAMILIES
 from tapioca.models.load import PACKAGED, load
 from tapioca.models.tiny import tiny
-from tapioca.records import Plan, PruneConfig, RunInfo
+from tapioca.plan import Plan
+from tapioca.records import PruneConfig, RunInfo
 from tapioca.runs.store import read_run
-from tapioca.stats import effect
+from tapioca.stats import measure_effect
 from tapioca.tasks.base import Task
 from tapioca.tasks.split import search_groups, split
 
@@ -35,24 +36,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunInfo:
 
 
 def split_as_the_run_did() -> tuple[Task, Task]:
-    task = load_lab("lab:target_offset=2,n=120")
-    return split(task, search_groups([task.examples, load_lab("lab:id,n=120").examples], 0.5, 0))
+    task = load_lab_task("lab:target_offset=2,n=120")
+    return split(task, search_groups([task.examples, load_lab_task("lab:id,n=120").examples], 0.5, 0))
 
 
 def test_the_gain_is_measured_on_held_out_prompts(run: RunInfo) -> None:
-    judged = run.judged("ood")
+    judged = run.find_result("ood")
     assert judged is not None
     assert run.checks["ood"].n_search == judged.result.n == 60
     search, test = split_as_the_run_did()
     model = load(PACKAGED["learner"]).model
     scores = evaluate(model, test, [Plan.full(8), run.plan], batch_size=60).values
-    assert judged.result.gain == pytest.approx(effect(scores[0], scores[1], test.weights, test.metric))
+    assert judged.result.gain == pytest.approx(measure_effect(scores[0], scores[1], test.weights, test.metric))
     searched = evaluate(model, search, [run.plan], batch_size=60).values.mean()
     assert run.rounds[len(run.plan.drops) - 1].winner.score == pytest.approx(searched)
 
 
 def test_the_verdict_follows_from_the_intervals(run: RunInfo) -> None:
-    ood, reference = run.judged("ood"), run.judged("id")
+    ood, reference = run.find_result("ood"), run.find_result("id")
     assert ood is not None
     assert reference is not None
     assert ood.result.ci95[0] > 0
@@ -68,7 +69,7 @@ def test_every_single_drop_was_tried_and_the_winner_is_the_best(run: RunInfo) ->
 
 
 def test_random_plans_stand_beside_the_best(run: RunInfo) -> None:
-    judged = run.judged("ood")
+    judged = run.find_result("ood")
     assert judged is not None
     assert len(judged.random) == 5
 
@@ -103,7 +104,7 @@ def test_what_the_run_folder_holds(run: RunInfo) -> None:
     result = json.loads((run.folder / "result.json").read_text())
     assert set(result) == {"plan", "criterion", "verdict", "cost", "ood", "id"}
     assert set(result["ood"]) == {"metric", "n", "full", "planned", "gain", "ci95", "p"}
-    judged = run.judged("ood")
+    judged = run.find_result("ood")
     assert judged is not None
     assert result["ood"]["full"] == -judged.result.full > 0
 
@@ -126,7 +127,7 @@ def test_the_same_call_again_evaluates_nothing(run: RunInfo, monkeypatch: pytest
     def refuse(*args: object) -> None:
         raise AssertionError("evaluated again")
 
-    monkeypatch.setattr("tapioca.evaluate.ask.sweep", refuse)
+    monkeypatch.setattr("tapioca.evaluate.batch.sweep", refuse)
     again = tapioca.prune(PACKAGED["learner"], task="lab:target_offset=2,n=120", out=run.folder, **OPTIONS)
     assert again == run
 
@@ -144,10 +145,10 @@ def test_an_exported_run_carries_its_card(run: RunInfo, tmp_path: Path) -> None:
     assert done.plan == run.plan
     assert done.difference == 0
     card = (tmp_path / "pruned" / "README.md").read_text()
-    judged = run.judged("ood")
+    judged = run.find_result("ood")
     assert judged is not None
     assert f"error × {1 - judged.result.gain:#.3g}" in card
-    assert portable(run.command) in card
+    assert make_portable(run.command) in card
     _, test = split_as_the_run_did()
     scores = evaluate(load(tmp_path / "pruned").model, test, [Plan.full(len(run.plan.kept))], batch_size=60).values[0]
     assert judged.result.planned == pytest.approx(scores.mean(), rel=1e-6)
@@ -170,7 +171,7 @@ def test_a_live_model_of_every_family(model: PreTrainedModel, tmp_path: Path) ->
     assert "; search answers: choice 0 " in (info.folder / "report.html").read_text()
     if info.plan.is_full:
         assert info.verdict.action == "keep the full model"
-        assert info.judged("ood", "mildest") is not None
+        assert info.find_result("ood", "best non-empty") is not None
 
 
 def test_at_chance_accuracy_is_refused_and_likelihood_offered(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_without_a_reference(tmp_path: Path) -> None:
         max_drops=1,
         batch_size=60,
     )
-    assert info.judged("id") is None
+    assert info.find_result("id") is None
     assert info.profiles == ()
     assert "no --reference" in info.notes[-1]
     assert "ID was not measured" in info.verdict.reason or info.verdict.action == "keep the full model"
@@ -201,7 +202,7 @@ def test_test_data_of_its_own(tmp_path: Path) -> None:
         PACKAGED["learner"], task="lab:target_offset=2,n=40", test="lab:target_offset=2,n=60,seed=1", out=tmp_path / "run",
         progress=False, random_plans=0, max_drops=1, batch_size=60,
     )  # fmt: skip
-    judged = info.judged("ood")
+    judged = info.find_result("ood")
     assert judged is not None
     assert (info.checks["ood"].n_search, judged.result.n) == (40, 60)
 
@@ -231,7 +232,7 @@ def test_a_layer_that_must_stay_is_neither_searched_nor_drawn(tmp_path: Path, mo
     monkeypatch.setitem(FAMILIES, "llama", replace(FAMILIES["llama"], first_stays="others read it"))
     info = text_run(tiny("llama"), tmp_path, max_drops=1, random_plans=20)
     assert {trial.plan.drops for trial in info.rounds[0].trials} == {(1,), (2,), (3,)}
-    assert 0 not in info.checks["ood"].probe.drops
-    judged = info.judged("ood", "mildest" if info.plan.is_full else "best")
+    assert 0 not in info.checks["ood"].reference_drop.drops
+    judged = info.find_result("ood", "best non-empty" if info.plan.is_full else "best")
     assert judged is not None
     assert len(judged.random) == 2

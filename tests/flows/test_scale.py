@@ -15,14 +15,15 @@ from tapioca.cli.main import main
 from tapioca.evaluate import evaluate
 from tapioca.flows.prune import prune
 from tapioca.flows.scale import scale
-from tapioca.geometry.alignment import deviation
-from tapioca.geometry.profiles import shape
-from tapioca.lab.tasks import load_lab
-from tapioca.models.load import PACKAGED, Loaded, load
+from tapioca.lab.tasks import load_lab_task
+from tapioca.models.load import PACKAGED, LoadedModel, load
 from tapioca.models.tiny import tiny
-from tapioca.observe import sample, states
-from tapioca.records import Plan, PruneConfig, ScaleConfig, ScaleInfo
-from tapioca.stats import compare
+from tapioca.observe import capture_states, draw_sample
+from tapioca.plan import Plan
+from tapioca.profiles.deviation import mean_deviation
+from tapioca.profiles.profiles import state_geometry
+from tapioca.records import PruneConfig, ScaleConfig, ScaleInfo
+from tapioca.stats import compare_paired_scores
 from tapioca.tasks.split import search_groups, split
 
 TASK, REFERENCE = "lab:context_noise=0.2,n=120", "lab:id,n=120"
@@ -31,8 +32,8 @@ ALPHAS = "0:2:0.5"
 
 
 def request(out: Path, **fields: object) -> ScaleConfig:
-    said: dict = {"model": "learner", "task": TASK, "reference": REFERENCE, "plan": PLAN.to_json(), "alphas": ALPHAS}
-    return ScaleConfig(**{**said, "draws": 3, "batch_size": 30, "out": out, **fields})
+    said: dict = {"model": "learner", "task": TASK, "reference": REFERENCE, "plan": PLAN.to_json(), "scales": ALPHAS}
+    return ScaleConfig(**{**said, "random_sets": 3, "batch_size": 30, "out": out, **fields})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,49 +50,49 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> ScaleInfo:
 
 
 @pytest.fixture(scope="module")
-def loaded() -> Loaded:
+def loaded() -> LoadedModel:
     return load(PACKAGED["learner"])
 
 
-def test_the_ends_are_the_plan_and_the_full_model_bit_for_bit(info: ScaleInfo, loaded: Loaded) -> None:
+def test_the_ends_are_the_plan_and_the_full_model_bit_for_bit(info: ScaleInfo, loaded: LoadedModel) -> None:
     first, _, whole, *_ = info.chosen.doses
-    assert (first.alpha, first.plan) == (0.0, PLAN)
-    assert (whole.alpha, whole.plan) == (1.0, Plan.full(8))
-    task = load_lab(TASK)
-    _, test = split(task, search_groups([task.examples, load_lab(REFERENCE).examples], 0.5, 0))
+    assert (first.scale, first.plan) == (0.0, PLAN)
+    assert (whole.scale, whole.plan) == (1.0, Plan.full(8))
+    task = load_lab_task(TASK)
+    _, test = split(task, search_groups([task.examples, load_lab_task(REFERENCE).examples], 0.5, 0))
     full, planned = (evaluate(loaded.model, test, [plan], batch_size=30).values[0] for plan in (Plan.full(8), PLAN))
-    assert first.gain == compare(full, planned, test.weights, test.groups, test.metric, 0)
+    assert first.gain == compare_paired_scores(full, planned, test.weights, test.groups, test.metric, 0)
     assert first.gain.planned == planned.mean()
     assert whole.score.value == pytest.approx(full.mean(), rel=1e-12)
     assert whole.gain.gain == 0
     assert info.every.doses[1].gain == whole.gain
 
 
-def test_every_scale_is_that_of_the_layer_update(info: ScaleInfo, loaded: Loaded) -> None:
+def test_every_scale_is_that_of_the_layer_update(info: ScaleInfo, loaded: LoadedModel) -> None:
     """0.5 is half of each update, on OOD and on ID data."""
     half = Plan.scale(8, dict.fromkeys([2, 4, 5], 0.5))
     assert [dose.plan for dose in info.chosen.doses][1] == half
-    assert [dose.alpha for dose in info.every.doses] == [0.5, 1.0, 1.5, 2.0]  # all layers cannot be dropped
-    data = [load_lab(TASK), load_lab(REFERENCE)]
+    assert [dose.scale for dose in info.every.doses] == [0.5, 1.0, 1.5, 2.0]  # all layers cannot be dropped
+    data = [load_lab_task(TASK), load_lab_task(REFERENCE)]
     _, test = split(data[1], search_groups([task.examples for task in data], 0.5, 0))
     scores = evaluate(loaded.model, test, [half], batch_size=30).values[0]
     assert info.chosen.doses[1].id_gain is not None
     assert info.chosen.doses[1].id_gain.planned == scores.mean()
 
 
-def test_deviations_are_over_the_layers_kept_at_0(info: ScaleInfo, loaded: Loaded) -> None:
+def test_deviations_are_over_the_layers_kept_at_0(info: ScaleInfo, loaded: LoadedModel) -> None:
     kept = [0, 1, 3, 6, 7]
     assert info.chosen.layers == tuple(kept)
     assert info.every.layers == tuple(range(8))
-    data = [load_lab(TASK), load_lab(REFERENCE)]
+    data = [load_lab_task(TASK), load_lab_task(REFERENCE)]
     groups = search_groups([task.examples for task in data], 0.5, 0)
-    seen = sample(split(data[0], groups)[1].examples, 60, 0)
-    against = sample(split(data[1], groups)[0].examples, 60, 0)
-    reference = shape(states(loaded.model, Plan.full(8), against, 30)[kept])
+    seen = draw_sample(split(data[0], groups)[1].examples, 60, 0)
+    against = draw_sample(split(data[1], groups)[0].examples, 60, 0)
+    reference = state_geometry(capture_states(loaded.model, Plan.full(8), against, 30)[kept])
     for dose in info.chosen.doses:
-        found = states(loaded.model, dose.plan, seen, 30)
-        under = shape(found if dose.alpha == 0 else found[kept])
-        norm, distance = (deviation(a, b)[0] for a, b in zip(under.profiles(), reference.profiles(), strict=True))
+        found = capture_states(loaded.model, dose.plan, seen, 30)
+        under = state_geometry(found if dose.scale == 0 else found[kept])
+        norm, distance = (mean_deviation(a, b)[0] for a, b in zip(under.profiles(), reference.profiles(), strict=True))
         assert dose.norm is not None
         assert dose.distance is not None
         assert (dose.norm.value, dose.distance.value) == pytest.approx((norm, distance), rel=1e-9)
@@ -101,18 +102,18 @@ def test_deviations_are_over_the_layers_kept_at_0(info: ScaleInfo, loaded: Loade
 
 
 def test_random_sets_are_as_large_and_judged_at_every_scale(info: ScaleInfo) -> None:
-    sets = [draw.drops for draw in info.draws]
+    sets = [draw.drops for draw in info.random_sets]
     assert len(set(sets) - {PLAN}) == 3
     assert all(len(drops.drops) == 3 for drops in sets)
     whole = info.chosen.doses[2]
-    for draw in info.draws:
+    for draw in info.random_sets:
         assert len(draw.score) == len(draw.norm) == len(draw.distance) == 5
         assert draw.score[2] == pytest.approx(whole.score.value, rel=1e-12)
 
 
 def test_trends_are_those_of_the_curve(info: ScaleInfo) -> None:
     """By hand: ranks of the scores shown, and of the random sets', up to the full model."""
-    low, high = info.chosen.trend("alpha", "score", 1.0), info.chosen.trend("alpha", "score", 2.0)
+    low, high = info.chosen.find_trend("alpha", "score", 1.0), info.chosen.find_trend("alpha", "score", 2.0)
     assert low is not None
     assert high is not None
     ranks = np.argsort(np.argsort([dose.score.value for dose in info.chosen.doses[:3]]))
@@ -120,7 +121,7 @@ def test_trends_are_those_of_the_curve(info: ScaleInfo) -> None:
     assert low.rho == pytest.approx(by_hand)
     assert low.ci95[0] <= low.rho <= low.ci95[1]
     assert (low.first, high.last) == (0.0, 2.0)
-    signed = [np.corrcoef(np.argsort(np.argsort(draw.score[:3])), np.arange(3))[0, 1] for draw in info.draws]
+    signed = [np.corrcoef(np.argsort(np.argsort(draw.score[:3])), np.arange(3))[0, 1] for draw in info.random_sets]
     as_strong = sum(np.sign(low.rho) * rho >= abs(low.rho) - 1e-9 for rho in signed)
     assert low.as_strong == pytest.approx((as_strong + 1) / 4)
     assert {(t.x, t.y) for t in info.chosen.trends} == {
@@ -147,7 +148,7 @@ def test_one_sweep_a_batch_and_none_when_asked_again(
     info: ScaleInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All scales of all sets run together; stopped in the middle, the same command goes on."""
-    from tapioca.evaluate import ask as module
+    from tapioca.evaluate import batch as module
 
     sweep, asked = module.sweep, []
 
@@ -157,13 +158,13 @@ def test_one_sweep_a_batch_and_none_when_asked_again(
             raise KeyboardInterrupt
         return sweep(model, plans, *args)
 
-    monkeypatch.setattr("tapioca.evaluate.ask.sweep", stop)
+    monkeypatch.setattr("tapioca.evaluate.batch.sweep", stop)
     with pytest.raises(KeyboardInterrupt):
         scale(request(tmp_path / "run"))
     assert asked[:2] == [1 + 4 + 3 + 3 * 4] * 2  # full model, chosen, all layers, three sets; two batches of OOD data
     again = scale(request(tmp_path / "run"))
     assert asked[3:] == [1 + 4 + 3] * 2  # ID data alone
-    assert (again.chosen, again.every, again.draws) == (info.chosen, info.every, info.draws)
+    assert (again.chosen, again.every, again.random_sets) == (info.chosen, info.every, info.random_sets)
     asked.clear()
     scale(request(info.folder))
     assert not asked
@@ -172,7 +173,7 @@ def test_one_sweep_a_batch_and_none_when_asked_again(
 def test_a_plan_file_and_another_split_of_its_data(info: ScaleInfo, tmp_path: Path) -> None:
     """The manifest names the plan itself; a plan is not judged on what its search saw."""
     said: dict = {"model": "learner", "task": TASK, "batch_size": 30}
-    few: dict = {"reference": None, "draws": 0, "alphas": "0,0.5,1"}
+    few: dict = {"reference": None, "random_sets": 0, "scales": "0,0.5,1"}
     run = prune(PruneConfig(**said, max_drops=1, out=tmp_path / "search"))
     path = run.folder / "plan.json"
     found = scale(request(tmp_path / "a", plan=str(path), **few))
@@ -190,13 +191,13 @@ def test_a_live_model_branches_and_no_reference(tmp_path: Path, capsys: pytest.C
     task = write_lines(tmp_path / "ood.jsonl", choice_rows(80))
     plan = Plan.scale(4, {1: 0.0}, "mlp")
     found = tapioca.scale(
-        tiny("llama"), word_tokenizer(), plan=plan, alphas=[0, 0.5, 1], task=task, draws=9, progress=False,
+        tiny("llama"), word_tokenizer(), plan=plan, scales=[0, 0.5, 1], task=task, random_sets=9, progress=False,
         score="likelihood", out=tmp_path / "run",
     )  # fmt: skip
     assert [dose.plan for dose in found.chosen.doses] == [plan, Plan.scale(4, {1: 0.5}, "mlp"), Plan.full(4)]
     assert found.every.drops.sizes == {"layers": 0, "attention": 0, "mlp": 4}
-    assert [dose.alpha for dose in found.every.doses] == [0.0, 0.5, 1.0]
-    assert [draw.drops.sizes["mlp"] for draw in found.draws] == [1] * 3  # there are no more
+    assert [dose.scale for dose in found.every.doses] == [0.0, 0.5, 1.0]
+    assert [draw.drops.sizes["mlp"] for draw in found.random_sets] == [1] * 3  # there are no more
     assert any("only 3 other sets" in note for note in found.notes)
     assert any("no --reference" in note for note in found.notes)
     assert (found.observed, found.null, found.chosen.doses[0].norm) == (0, {}, None)
@@ -212,14 +213,14 @@ FULL, SCALED = Plan.full(8).to_json(), Plan.scale(8, {1: 0.0, 2: 0.5}).to_json()
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--alphas", "0-2"], "--alphas 0-2: expected FIRST:LAST:STEP or values with commas, for instance 0:2:0.1"),
-        (["--alphas", "0:2"], "--alphas 0:2: expected FIRST:LAST:STEP"),
-        (["--alphas", "0:2:0"], "--alphas 0:2:0: expected FIRST:LAST:STEP"),
-        (["--alphas", "0,nan,1"], "--alphas 0,nan,1: expected FIRST:LAST:STEP"),
-        (["--alphas=-1:2:0.5"], "--alphas -1:2:0.5: a scale is a number >= 0, got -1; begin at 0 or above"),
-        (["--alphas", "0:2:0.3"], "--alphas 0:2:0.3: 1, the full model, with which the others are compared, is not"),
-        (["--alphas", "0,1"], "--alphas 0,1: expected 3 to 201 different values, got 2"),
-        (["--alphas", "0:2:0.0001"], "--alphas 0:2:0.0001: expected 3 to 201 different values, got 202"),
+        (["--scales", "0-2"], "--scales 0-2: expected FIRST:LAST:STEP or values with commas, for instance 0:2:0.1"),
+        (["--scales", "0:2"], "--scales 0:2: expected FIRST:LAST:STEP"),
+        (["--scales", "0:2:0"], "--scales 0:2:0: expected FIRST:LAST:STEP"),
+        (["--scales", "0,nan,1"], "--scales 0,nan,1: expected FIRST:LAST:STEP"),
+        (["--scales=-1:2:0.5"], "--scales -1:2:0.5: a scale is a number >= 0, got -1; begin at 0 or above"),
+        (["--scales", "0:2:0.3"], "--scales 0:2:0.3: 1, the full model, with which the others are compared, is not"),
+        (["--scales", "0,1"], "--scales 0,1: expected 3 to 201 different values, got 2"),
+        (["--scales", "0:2:0.0001"], "--scales 0:2:0.0001: expected 3 to 201 different values, got 202"),
         (["--plan", FULL], "it drops nothing (full model), so there is nothing to scale; give a plan of drops"),
         (["--plan", SCALED], "it scales layers itself (drop 1, 2×0.5), and at 1 the model must be as it came"),
         (["--plan", Plan.drop(4, [1]).to_json()], "the plan is for a model of 4 layers, this one has 8"),
@@ -249,7 +250,7 @@ def test_an_unknown_model_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_the_screen(info: ScaleInfo, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    said = ["--plan", PLAN.to_json(), "--alphas", ALPHAS, "--draws", "3", "--batch-size", "30"]
+    said = ["--plan", PLAN.to_json(), "--scales", ALPHAS, "--random-sets", "3", "--batch-size", "30"]
     assert main(["scale", "learner", "--task", TASK, "--reference", REFERENCE, *said, "--out", str(info.folder)]) == 0
     out, _ = capsys.readouterr()
     assert "layers 2, 4–5: at 0 drop 2, 4–5, at 1 the full model" in out

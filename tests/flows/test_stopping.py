@@ -18,16 +18,17 @@ import tapioca
 from tapioca.cli.main import main
 from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
-from tapioca.flows.prepare import Job, prepare
-from tapioca.flows.search import _bound, _race, criterion_of, run_search, sized
-from tapioca.flows.watcher import Silent
-from tapioca.lab.tasks import load_lab
-from tapioca.models.load import PACKAGED, Loaded, load
+from tapioca.flows.prepare import RunContext, open_run
+from tapioca.flows.search import _make_race, _measure_race_bound, criterion_from_config, restrict_sizes, run_search
+from tapioca.lab.tasks import load_lab_task
+from tapioca.models.load import PACKAGED, LoadedModel, load
 from tapioca.models.tiny import tiny
-from tapioca.records import Plan, PruneConfig
-from tapioca.records.tree import layers_computed
-from tapioca.report.screen import show
-from tapioca.report.words import quantity
+from tapioca.plan import Plan
+from tapioca.plan.prefix_tree import count_layers_computed
+from tapioca.progress import NullProgress
+from tapioca.records import PruneConfig
+from tapioca.report.format import format_quantity
+from tapioca.report.screen import show_run
 from tapioca.runs.store import read_run
 from tapioca.tasks.files import load_task
 from tapioca.tasks.split import search_groups, split
@@ -62,33 +63,33 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def job_of(data: Path, out: Path, **fields: object) -> Iterator[tuple[Job, PruneConfig]]:
+def job_of(data: Path, out: Path, **fields: object) -> Iterator[tuple[RunContext, PruneConfig]]:
     said: dict = {"model": "live", "task": str(data), "out": out, "batch_size": 8, "epsilon": 1.0, "search_share": 0.7}
     said |= {"kind": "label", "label": ("yes", "no"), "template": "{{ prompt }}", **fields}
     config = PruneConfig(**said)
-    job = prepare(config, Silent(), Loaded(MODEL, word_tokenizer()))
+    job = open_run(config, NullProgress(), LoadedModel(MODEL, word_tokenizer()))
     with job.store:
         yield job, config
 
 
 def test_by_default_no_decision_changes(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with job_of(data, tmp_path / "stopping") as (job, config):
-        found = run_search(job, config, sized(job, config))
-    monkeypatch.setattr("tapioca.flows.search._race", lambda *_: None)
+        found = run_search(job, config, restrict_sizes(job, config))
+    monkeypatch.setattr("tapioca.flows.search._make_race", lambda *_: None)
     with job_of(data, tmp_path / "whole") as (job, config):
-        whole = run_search(job, config, sized(job, config))
+        whole = run_search(job, config, restrict_sizes(job, config))
     assert found.path == whole.path
     assert [one.ties for one in found.rounds] == [one.ties for one in whole.rounds]
-    assert sum(one.stopped for one in found.rounds) > 0 == sum(one.stopped for one in whole.rounds)
+    assert sum(one.n_stopped_early for one in found.rounds) > 0 == sum(one.n_stopped_early for one in whole.rounds)
 
 
 def test_work_is_what_was_computed(data: Path, tmp_path: Path) -> None:
-    with job_of(data, tmp_path / "run", streams="single") as (job, config):
-        found = run_search(job, config, sized(job, config))
+    with job_of(data, tmp_path / "run", plan_batching="single") as (job, config):
+        found = run_search(job, config, restrict_sizes(job, config))
         examples = len(job.search["ood"].examples)
     first = found.rounds[0]
     assert first.work is not None
-    whole = layers_computed(tuple(trial.plan for trial in first.trials)) * examples
+    whole = count_layers_computed(tuple(trial.plan for trial in first.trials)) * examples
     assert 0 < first.work.layer_forwards < whole
     assert first.work.layer_tokens > 9 * first.work.layer_forwards
     assert first.work.flops > first.work.layer_tokens * 2 * 32 * 32 * 5
@@ -104,7 +105,7 @@ def test_a_run_with_stacked_streams_says_how_far_they_were_off(data: Path, tmp_p
             word_tokenizer(),
             task=str(data),
             out=tmp_path / way,
-            streams=way,
+            plan_batching=way,
             max_drops=1,
             progress=False,
             **said,
@@ -116,7 +117,7 @@ def test_a_run_with_stacked_streams_says_how_far_they_were_off(data: Path, tmp_p
     assert 0 <= ran["stacked"].rounds[0].work.difference <= found < 1e-5
     line = f"differed from those of a plan alone by at most {found:.1g} of the largest"
     screen = Console(record=True, width=200, file=StringIO())
-    show(ran["stacked"], screen)
+    show_run(ran["stacked"], screen)
     assert line in screen.export_text()
     assert line in (tmp_path / "stacked" / "report.html").read_text().replace("&#39;", "'")
     assert "plans ran stacked" not in (tmp_path / "single" / "report.html").read_text()
@@ -125,15 +126,15 @@ def test_a_run_with_stacked_streams_says_how_far_they_were_off(data: Path, tmp_p
 
 def test_a_race_stops_hopeless_plans(data: Path, tmp_path: Path) -> None:
     with job_of(data, tmp_path / "race", race=True) as (job, config):
-        found = run_search(job, config, sized(job, config))
+        found = run_search(job, config, restrict_sizes(job, config))
         cut = {example.id for example in job.search["ood"].examples}
     with job_of(data, tmp_path / "exact") as (job, config):
-        exact = run_search(job, config, sized(job, config))
+        exact = run_search(job, config, restrict_sizes(job, config))
     assert len(cut) > 200
     assert found.rounds[0].winner.plan == exact.rounds[0].winner.plan
-    assert sum(one.stopped for one in found.rounds) > 0
+    assert sum(one.n_stopped_early for one in found.rounds) > 0
     for one in found.rounds:
-        assert one.winner.examples is None
+        assert one.winner.n_scored is None
 
 
 def test_the_page_says_what_was_stopped_and_computed(data: Path, tmp_path: Path) -> None:
@@ -144,9 +145,9 @@ def test_the_page_says_what_was_stopped_and_computed(data: Path, tmp_path: Path)
     (only,) = info.rounds
     page = (tmp_path / "run" / "report.html").read_text()
     assert only.work is not None
-    assert only.stopped > 0
+    assert only.n_stopped_early > 0
     assert (
-        f"<td>{only.stopped}</td>\n<td>{quantity(only.work.layer_tokens)}</td><td>{quantity(only.work.flops)}</td>"
+        f"<td>{only.n_stopped_early}</td>\n<td>{format_quantity(only.work.layer_tokens)}</td><td>{format_quantity(only.work.flops)}</td>"
         in page
     )
     assert "Plans stopped early have no point" in page
@@ -156,7 +157,7 @@ def test_the_page_says_what_was_stopped_and_computed(data: Path, tmp_path: Path)
 
 def test_a_race_belongs_to_tales_search() -> None:
     with pytest.raises(UsageError, match="--race belongs to --criterion tale, got sleb"):
-        criterion_of(PruneConfig(model="m", task="t", race=True, criterion="sleb"))
+        criterion_from_config(PruneConfig(model="m", task="t", race=True, criterion="sleb"))
 
 
 def test_a_race_over_errors_says_where_differences_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +167,7 @@ def test_a_race_over_errors_says_where_differences_are_cut(tmp_path: Path, capsy
     out, _ = capsys.readouterr()
     info = read_run(tmp_path / "run")
     (only,) = info.rounds
-    model, task = load(PACKAGED["learner"]).model, load_lab(NOISY)
+    model, task = load(PACKAGED["learner"]).model, load_lab_task(NOISY)
     task, _ = split(task, search_groups([task.examples], 0.5, 0))
     singles = [Plan.drop(8, [layer]) for layer in range(8)]
     scores = evaluate(model, task, [Plan.full(8), *singles], batch_size=10).values
@@ -180,27 +181,27 @@ def test_a_race_over_errors_says_where_differences_are_cut(tmp_path: Path, capsy
     assert f"R{said}" in (tmp_path / "run" / "report.html").read_text()
     assert only.winner.plan == singles[int(scores[1:].mean(1).argmax())]
     assert only.winner.score == pytest.approx(scores[1:].mean(1).max())
-    assert only.stopped >= 2
+    assert only.n_stopped_early >= 2
     assert only.work is not None
-    assert only.work.layer_forwards < 0.9 * layers_computed(tuple(singles)) * 100
+    assert only.work.layer_forwards < 0.9 * count_layers_computed(tuple(singles)) * 100
     assert main(argv) == 0
     assert read_run(tmp_path / "run") == info
 
 
 def test_without_race_errors_are_scored_whole(tmp_path: Path) -> None:
     config = PruneConfig(model="learner", task=NOISY, out=tmp_path / "run", batch_size=75, max_drops=1)
-    job = prepare(config, Silent())
+    job = open_run(config, NullProgress())
     with job.store:
-        found = run_search(job, config, sized(job, config))
+        found = run_search(job, config, restrict_sizes(job, config))
     (only,) = found.rounds
-    assert (only.stopped, only.bound) == (0, None)
+    assert (only.n_stopped_early, only.bound) == (0, None)
 
 
 def test_weights_of_a_race_are_in_the_order_drawn(data: Path, tmp_path: Path) -> None:
     with job_of(data, tmp_path / "run", race=True, score="likelihood") as (job, config):
         task = job.search["ood"]
-        heavy = task.only(replace(one, weight=1.0 + at) for at, one in enumerate(task.examples))
-        race = _race(replace(job, search={"ood": heavy}), config, 4, 0.5)
+        heavy = task.select_examples(replace(one, weight=1.0 + at) for at, one in enumerate(task.examples))
+        race = _make_race(replace(job, search={"ood": heavy}), config, 4, 0.5)
     order = np.random.default_rng(config.seed).permutation(len(heavy.examples))
     assert race is not None
     assert (race.bound, race.delta) == (0.5, 0.05)
@@ -214,23 +215,23 @@ def test_where_checked_drops_change_nothing_there_is_no_race(
     with job_of(data, tmp_path / "run", race=True, score="likelihood") as (job, config):
         examples = len(job.search["ood"].examples)
         monkeypatch.setattr(job, "evaluate", lambda *_: SimpleNamespace(values=np.full((4, examples), -2.0)))
-        monkeypatch.setattr(job.watcher, "say", said.append)
-        assert _bound(job, config) is None
-        assert _race(job, config, 4, None) is None
+        monkeypatch.setattr(job.watcher, "note", said.append)
+        assert _measure_race_bound(job, config) is None
+        assert _make_race(job, config, 4, None) is None
     (line,) = said
     assert line == f"race: nearly all differences in {job.metric.name} are 0 under the checked drops, so none is run"
 
 
 @pytest.mark.parametrize("text", ["0", "much", "-1GiB"])
 def test_a_memory_is_a_size(text: str) -> None:
-    with pytest.raises(UsageError, match="--memory"):
-        PruneConfig(model="m", task="t", memory=text)
-    assert PruneConfig(model="m", task="t", memory="1.5GiB").memory_bytes == 3 * 2**29
+    with pytest.raises(UsageError, match="--state-memory"):
+        PruneConfig(model="m", task="t", state_memory=text)
+    assert PruneConfig(model="m", task="t", state_memory="1.5GiB").state_memory_bytes == 3 * 2**29
 
 
 def test_memory_changes_no_answer_and_too_little_is_one_line(data: Path, tmp_path: Path) -> None:
-    with job_of(data, tmp_path / "little", memory="40KiB") as (job, config):
-        little = run_search(job, config, sized(job, config))
+    with job_of(data, tmp_path / "little", state_memory="40KiB") as (job, config):
+        little = run_search(job, config, restrict_sizes(job, config))
     with job_of(data, tmp_path / "much") as (job, config):
-        much = run_search(job, config, sized(job, config))
+        much = run_search(job, config, restrict_sizes(job, config))
     assert little.path == much.path

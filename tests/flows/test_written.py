@@ -14,13 +14,14 @@ from rich.console import Console
 from transformers import PreTrainedTokenizerFast
 
 import tapioca
+from tapioca.engine.decode import decode
 from tapioca.evaluate import evaluate
 from tapioca.flows.gains import gain_of
-from tapioca.models.decode import decode
-from tapioca.models.load import Loaded
+from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
-from tapioca.records import Plan
-from tapioca.report import compare, scale, space
+from tapioca.plan import Plan
+from tapioca.report import compare, scale
+from tapioca.report import enumerate as enumerate_page
 from tapioca.report.written import HEADER, written_rows
 from tapioca.tasks.base import Task
 
@@ -49,20 +50,20 @@ def task() -> Task:
 
 def run(name: str, task: Task, out: Path) -> tuple[Any, list[dict[str, Any]]]:
     """A command's result, and the held-out OOD gains of its JSON that are of plans against the full model."""
-    loaded = Loaded(tiny("llama"), whole_tokenizer())
+    loaded = LoadedModel(tiny("llama"), whole_tokenizer())
     common: dict[str, Any] = {"task": task, "reference": None, "out": out, "progress": False}
     if name == "compare":
         info: Any = tapioca.compare(*loaded, **common, criteria="last,angular", drops="1", random_plans=0)
         return info, [pick["ood"] for pick in json.loads((out / "compare.json").read_text())["picks"]]
-    if name == "space":
-        info = tapioca.space(*loaded, **common, max_drops=1)
-        return info, [size["oracle"]["ood"] for size in json.loads((out / "space.json").read_text())["sizes"]]
+    if name == "enumerate":
+        info = tapioca.enumerate(*loaded, **common, max_drops=1)
+        return info, [size["oracle"]["ood"] for size in json.loads((out / "enumerate.json").read_text())["sizes"]]
     plan = Plan(n_layers=4, layers={1: 0.0}).to_json()
-    info = tapioca.scale(*loaded, **common, plan=plan, alphas="0,0.5,1", draws=0)
+    info = tapioca.scale(*loaded, **common, plan=plan, scales="0,0.5,1", random_sets=0)
     return info, [dose["gain"] for dose in json.loads((out / "scale.json").read_text())["chosen"]["doses"]]
 
 
-@pytest.mark.parametrize(("name", "report"), [("compare", compare), ("space", space), ("scale", scale)])
+@pytest.mark.parametrize(("name", "report"), [("compare", compare), ("enumerate", enumerate_page), ("scale", scale)])
 def test_written_stands_in_the_result_on_the_screen_and_on_the_page(
     name: str, report: Any, task: Task, tmp_path: Path
 ) -> None:

@@ -16,23 +16,23 @@ import torch
 from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
 from tapioca.lab.config import TrainConfig
-from tapioca.lab.tasks import draw_named, load_lab
+from tapioca.lab.tasks import draw_lab_prompts, load_lab_task
 from tapioca.lab.train import train
 from tapioca.models.load import PACKAGED, load
-from tapioca.records import Plan
+from tapioca.plan import Plan
 from tapioca.tasks.regress import interleave
 
 RNG = np.random.default_rng
 
 
 def test_tasks_by_name() -> None:
-    task = load_lab("lab:context_noise=0.5,n=30,points=9,degree=1")
+    task = load_lab_task("lab:context_noise=0.5,n=30,points=9,degree=1")
     assert len(task.examples) == 30
     assert task.examples[0].rows[0].inputs.shape == (17, 2)
     assert len(task.examples[0].rows[0].targets) == 4
-    assert load_lab("lab:context_noise=0.5,n=30,points=9,degree=1").digest == task.digest
+    assert load_lab_task("lab:context_noise=0.5,n=30,points=9,degree=1").digest == task.digest
     contents = [
-        {e.content for e in load_lab(f"lab:{name},n=50").examples}
+        {e.content for e in load_lab_task(f"lab:{name},n=50").examples}
         for name in ("id", "target_offset=1", "target_offset=2")
     ]
     assert not contents[0] & contents[1]
@@ -40,10 +40,10 @@ def test_tasks_by_name() -> None:
 
 
 def test_the_constant_answer() -> None:
-    task = load_lab("lab:id,n=500")
+    task = load_lab_task("lab:id,n=500")
     targets = np.concatenate([e.rows[0].targets for e in task.examples])
-    assert task.constant == pytest.approx(-np.mean((targets - targets.mean()) ** 2))
-    assert -task.constant == pytest.approx((1 + 1 / 3 + 1 / 5 + 1 / 7) / 3, rel=0.1)
+    assert task.baseline_score == pytest.approx(-np.mean((targets - targets.mean()) ** 2))
+    assert -task.baseline_score == pytest.approx((1 + 1 / 3 + 1 / 5 + 1 / 7) / 3, rel=0.1)
 
 
 NO_NAMES = {
@@ -73,7 +73,7 @@ NO_NAMES = {
 @pytest.mark.parametrize("name", NO_NAMES)
 def test_names_that_are_none(name: str) -> None:
     with pytest.raises(UsageError, match=re.escape(NO_NAMES[name])) as caught:
-        load_lab(name)
+        load_lab_task(name)
     assert "\n" not in str(caught.value)
 
 
@@ -93,7 +93,7 @@ BEFORE = {
 def test_names_mean_what_they_always_meant(name: str) -> None:
     """In float32, in which a model reads them: the last bit of a float64 is the processor's affair."""
     digest = hashlib.sha256()
-    for example in load_lab(name).examples:
+    for example in load_lab_task(name).examples:
         digest.update(example.rows[0].inputs.tobytes())
         digest.update(np.array(example.rows[0].targets, dtype=np.float32).tobytes())
     assert digest.hexdigest()[:16] == BEFORE[name]
@@ -101,7 +101,7 @@ def test_names_mean_what_they_always_meant(name: str) -> None:
 
 def test_a_training_step_reads_what_it_always_read() -> None:
     prompts = TrainConfig(out=Path("x")).functions.draw(64, RNG([0, 17]))
-    arrays = (prompts.x, prompts.seen, prompts.targets)
+    arrays = (prompts.x, prompts.context_y, prompts.targets)
     digest = hashlib.sha256(b"".join(array.astype(np.float32).tobytes() for array in arrays))
     assert digest.hexdigest()[:16] == "a0a438670ae49c31"
 
@@ -117,7 +117,7 @@ def test_what_a_name_scores() -> None:
         ("context_shorter=17", 1),
         ("context_longer=44", 1),
     ):
-        task, drawn = load_lab(f"lab:{name},n=3"), draw_named(f"lab:{name},n=3")
+        task, drawn = load_lab_task(f"lab:{name},n=3"), draw_lab_prompts(f"lab:{name},n=3")
         assert drawn.scored == scored
         for example, targets in zip(task.examples, drawn.prompts.targets, strict=True):
             assert example.rows[0].targets == tuple(targets[-scored:])
@@ -126,15 +126,15 @@ def test_what_a_name_scores() -> None:
 
 def test_ways_of_asking_share_no_prompts() -> None:
     names = ("id", "id,noise=0.1", "id,least_degree=1", "id,scored=1", "context_sorted=0", "context_sorted=0.5")
-    inputs = [draw_named(f"lab:{name},n=40").prompts.x for name in names]
+    inputs = [draw_lab_prompts(f"lab:{name},n=40").prompts.x for name in names]
     assert len({float(x) for x in np.concatenate(inputs).ravel()}) == len(names) * 40 * 20
 
 
 def test_noise_and_mixtures_of_degrees() -> None:
-    prompts = draw_named("lab:target_offset=2,noise=0.3,n=500").prompts
-    assert np.std(prompts.seen - prompts.targets) == pytest.approx(0.3, rel=0.03)
+    prompts = draw_lab_prompts("lab:target_offset=2,noise=0.3,n=500").prompts
+    assert np.std(prompts.context_y - prompts.targets) == pytest.approx(0.3, rel=0.03)
     assert prompts.targets.mean() == pytest.approx(2, abs=0.1)
-    mixed = draw_named("lab:id,least_degree=1,degree=4,n=400").prompts
+    mixed = draw_lab_prompts("lab:id,least_degree=1,degree=4,n=400").prompts
     degrees = [degree_of(x, y) for x, y in zip(mixed.x, mixed.targets, strict=True)]
     assert np.bincount(degrees, minlength=5) == pytest.approx([0, 100, 100, 100, 100], abs=30)
 
@@ -146,7 +146,7 @@ def degree_of(x: np.ndarray, y: np.ndarray) -> int:
 
 @pytest.mark.parametrize("name", ["context_shorter=17", "context_longer=44", "context_repeated=1", "rule_negated=0.5"])
 def test_the_learner_answers_prompts_of_other_lengths(name: str) -> None:
-    task = load_lab(f"lab:{name},n=20")
+    task = load_lab_task(f"lab:{name},n=20")
     assert np.isfinite(evaluate(load(PACKAGED["learner"]).model, task, [Plan.full(8)]).values).all()
 
 
@@ -184,10 +184,10 @@ def test_the_packaged_learner_is_what_its_card_says() -> None:
     model = load(PACKAGED["learner"]).model
     prompts = config.functions.draw(256, RNG(123))
     with torch.inference_mode():
-        predicted = model(torch.from_numpy(interleave(prompts.x, prompts.seen))).logits[:, 0::2, 0].numpy()
+        predicted = model(torch.from_numpy(interleave(prompts.x, prompts.context_y))).logits[:, 0::2, 0].numpy()
     assert np.mean((predicted - prompts.targets) ** 2) == pytest.approx(said["final_loss"], rel=0.15)
-    task = load_lab("lab:id,n=64")
-    assert -evaluate(model, task, [Plan.full(8)]).values.mean() < 0.01 * -task.constant
+    task = load_lab_task("lab:id,n=64")
+    assert -evaluate(model, task, [Plan.full(8)]).values.mean() < 0.01 * -task.baseline_score
 
 
 TINY = {"layers": 2, "width": 16, "heads": 2, "points": 8, "batch": 8, "warmup": 2}

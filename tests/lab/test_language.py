@@ -16,11 +16,11 @@ from tapioca.errors import DataError, UsageError
 from tapioca.evaluate import evaluate
 from tapioca.flows.data import read_task
 from tapioca.lab.config import TextConfig
-from tapioca.lab.corpus import Text, load_held_out, read_corpus
-from tapioca.lab.language import measure, train_text
-from tapioca.lab.words import EOS_ID, OpenVocabulary, word_tokenizer
+from tapioca.lab.corpus import TrainingText, load_held_out, read_corpus
+from tapioca.lab.tokenizer import EOS_ID, OpenVocabulary, make_word_tokenizer
+from tapioca.lab.train_text import measure_losses, train_text
 from tapioca.models.load import PACKAGED, load
-from tapioca.records import Plan
+from tapioca.plan import Plan
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
 
@@ -86,7 +86,7 @@ def test_a_training_reads_what_the_evaluation_reads(make, tmp_path: Path) -> Non
     config = TextConfig(task=make(tmp_path), out=tmp_path / "m", held_out=0, vocabulary=30)
     corpus = read_corpus(config)
     assert len(corpus.words) <= 30
-    tokenizer = word_tokenizer(corpus.words, 128)
+    tokenizer = make_word_tokenizer(corpus.words, 128)
     task = load_task(config.task, Encoder(tokenizer, 128), {})
     for text, example in zip(corpus.trained, task.examples, strict=True):
         right = example.rows[example.gold if make is choice_task else 0]
@@ -101,7 +101,7 @@ def test_the_vocabulary_is_the_most_frequent_words_of_the_training_rows(tmp_path
     assert (len(corpus.trained), len(corpus.held_out)) == (32, 32)
     assert set(corpus.words[:3]) == {"on", "day", ":"}
     assert corpus.words[3] in ("bad", "good")
-    tokenizer = word_tokenizer(corpus.words, 128)
+    tokenizer = make_word_tokenizer(corpus.words, 128)
     assert tokenizer.decode(corpus.held_out[0].ids).startswith("<s> <unk> <unk> on day <unk> :")
     numbers = [{text.ids for text in part} for part in (corpus.trained, corpus.held_out)]
     assert numbers[0] | numbers[1]
@@ -110,9 +110,9 @@ def test_the_vocabulary_is_the_most_frequent_words_of_the_training_rows(tmp_path
 def test_an_open_vocabulary_cuts_as_the_tokenizer_does() -> None:
     text = "it's TURN_LEFT, café -- 3.5\n(ok)"
     encoder = OpenVocabulary(64)
-    ids = encoder.text(text)
-    tokenizer = word_tokenizer(list(encoder.ids)[4:], 64)
-    assert ids == Encoder(tokenizer, 64).text(text)
+    ids = encoder.encode_text(text)
+    tokenizer = make_word_tokenizer(list(encoder.ids)[4:], 64)
+    assert ids == Encoder(tokenizer, 64).encode_text(text)
     assert tokenizer.tokenize(text) == ["it", "'", "s", "TURN_LEFT", ",", "café", "--", "3", ".", "5", "(", "ok", ")"]
 
 
@@ -159,7 +159,7 @@ def test_what_is_learnt_is_what_is_marked(make, tmp_path: Path) -> None:
     assert loaded.tokenizer is not None
     scores = evaluate(loaded.model, load_task(task, Encoder(loaded.tokenizer, 128), {}), [Plan.full(2)]).values
     texts = read_corpus(TextConfig(task=task, out=tmp_path / "m", held_out=0.0)).trained
-    assert scores.mean() == measure(loaded.model, texts)["answers_right"] == 1.0
+    assert scores.mean() == measure_losses(loaded.model, texts)["answers_right"] == 1.0
 
 
 def test_what_is_measured(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_what_is_measured(tmp_path: Path) -> None:
     task = label_task(tmp_path)
     model = train_text(TextConfig(task=task, out=tmp_path / "m", steps=3, held_out=0.0, **TINY))
     texts = read_corpus(TextConfig(task=task, out=tmp_path / "m", held_out=0.0)).trained[:9]
-    texts = [*texts, Text((*texts[0].ids[: texts[0].answer], 5, 6, EOS_ID), texts[0].answer)]
+    texts = [*texts, TrainingText((*texts[0].ids[: texts[0].answer], 5, 6, EOS_ID), texts[0].answer)]
     prompts, answers = [], []
     for text in texts:
         with torch.inference_mode():
@@ -175,11 +175,11 @@ def test_what_is_measured(tmp_path: Path) -> None:
         each = -found.gather(1, torch.tensor(text.ids[1:])[:, None])[:, 0].numpy()
         prompts += [*each[: text.answer - 1]]
         answers += [*each[text.answer - 1 :]]
-    said = measure(model, texts)
+    said = measure_losses(model, texts)
     assert said["rows"] == 10
     assert said["prompt_loss"] == pytest.approx(np.mean(prompts), rel=1e-5)
     assert said["answer_loss"] == pytest.approx(np.mean(answers), rel=1e-5)
-    assert measure(model, [])["answers_right"] is None
+    assert measure_losses(model, [])["answers_right"] is None
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
@@ -232,7 +232,11 @@ def test_the_rows_left_out_are_a_task_of_their_own(make, tmp_path: Path) -> None
     assert len(prompts) == json.loads((tmp_path / "m" / "training.json").read_text())["held_out"]["rows"] > 2
     assert not {text.ids for text in corpus.trained} & {text.ids for text in corpus.held_out}
     assert {example.id for example in task.examples} < {example.id for example in whole.examples}
-    assert (type(task), task.metric, task.opening) == (type(whole), whole.metric, whole.opening)
+    assert (type(task), task.metric, task.shared_prefix_length) == (
+        type(whole),
+        whole.metric,
+        whole.shared_prefix_length,
+    )
     again = read_task(f"held-out:{tmp_path / 'm'}", loaded, {"score": "likelihood"})
     assert (again.name, again.digest) == (f"held-out:{tmp_path / 'm'}", task.digest)
     assert f"the {len(prompts)} of {len(whole.examples)} rows" in task.notes[-1]
@@ -271,7 +275,7 @@ def test_the_model_of_the_studies_is_what_its_record_says(shared: Path, monkeypa
     model, tokenizer = reload(folder)
     corpus = read_corpus(config)
     assert tokenizer.decode([4 + at for at in range(9)]).split() == list(corpus.words[:9])
-    assert measure(model, corpus.held_out) == pytest.approx(said["held_out"], rel=1e-4)
+    assert measure_losses(model, corpus.held_out) == pytest.approx(said["held_out"], rel=1e-4)
     assert said["held_out"]["answers_right"] > 0.7
     monkeypatch.chdir(ROOT)
     task = load_held_out(f"held-out:{folder}", Encoder(tokenizer, config.context), {})

@@ -27,12 +27,12 @@ PAIRS = [(kind, strength) for kind in KINDS for strength in KINDS[kind].strength
 
 def shifted(kind: str, strength: float, n: int = 200, seed: int = 0) -> tuple[Prompts, Prompts]:
     """Prompts, and the same ones after a shift."""
-    prompts = Polynomials().clean(n, RNG(seed))
+    prompts = Polynomials().draw_clean(n, RNG(seed))
     return prompts, shift(prompts, kind, strength, RNG([seed, 1]))
 
 
 def arrays(prompts: Prompts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return prompts.x, prompts.seen, prompts.targets
+    return prompts.x, prompts.context_y, prompts.targets
 
 
 def equal(one: Prompts, other: Prompts) -> bool:
@@ -59,7 +59,7 @@ def test_there_are_enough_kinds_and_strengths() -> None:
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_strength_zero_is_no_shift(kind: str, law: Polynomials) -> None:
-    prompts = law.clean(50, RNG(0))
+    prompts = law.draw_clean(50, RNG(0))
     assert equal(shift(prompts, kind, 0.0, RNG(1)), prompts)
 
 
@@ -85,7 +85,7 @@ def test_answers_are_kept_or_moved(kind: str) -> None:
     Where a rule or the functions change, the law of a single answer may be what it was: rules answer the same questions
     otherwise, and other functions are not what the context would tell of a polynomial of the degree.
     """
-    plain = Polynomials().clean(20_000, RNG(0))
+    plain = Polynomials().draw_clean(20_000, RNG(0))
     before, after = shifted(kind, KINDS[kind].strengths[-1], 20_000, seed=1)
     points = [-1] if KINDS[kind].query_only else [BURN_IN, 12, -1]
     p = [scipy_stats.ks_2samp(plain.targets[:, at], after.targets[:, at]).pvalue for at in points]
@@ -93,7 +93,7 @@ def test_answers_are_kept_or_moved(kind: str) -> None:
         assert min(p) > 0.001
     elif kind in RULES:
         assert np.array_equal(after.x, before.x)
-        assert np.array_equal(after.seen, before.seen)
+        assert np.array_equal(after.context_y, before.context_y)
         assert not (after.targets == before.targets).any()
     elif kind in OTHER_FUNCTIONS:
         misfit = polynomial(after.x[:500], after.targets[:500])[:, -1]
@@ -113,33 +113,33 @@ def test_the_right_answer_to_the_query_is_the_function_that_the_context_follows(
 def test_rearranged_contexts_stay_clean_and_the_query_stays(kind: str) -> None:
     for strength in KINDS[kind].strengths:
         before, after = shifted(kind, strength)
-        assert np.array_equal(after.seen, after.targets)
+        assert np.array_equal(after.context_y, after.targets)
         assert after.targets == pytest.approx(after.curves(after.x), abs=1e-12)
         assert np.array_equal(after.x[:, -1], before.x[:, -1])
 
 
 def test_shifts_of_all_values() -> None:
-    prompts = Polynomials().clean(3, RNG(0))
-    assert shift(prompts, "target_offset", 2, RNG(0)).seen == pytest.approx(prompts.seen + 2)
+    prompts = Polynomials().draw_clean(3, RNG(0))
+    assert shift(prompts, "target_offset", 2, RNG(0)).context_y == pytest.approx(prompts.context_y + 2)
     assert shift(prompts, "coefficient_scale", 4, RNG(0)).targets == pytest.approx(5 * prompts.targets)
     for kind, x in (("input_translation", prompts.x + 1), ("input_scale", 2 * prompts.x)):
         after = shift(prompts, kind, 1, RNG(0))
         assert after.x == pytest.approx(x)
         assert np.array_equal(after.targets, prompts.targets)
-        assert np.array_equal(after.seen, prompts.seen)
+        assert np.array_equal(after.context_y, prompts.context_y)
 
 
 def test_noise_and_outliers_and_jitter() -> None:
     before, after = shifted("context_noise", 0.3, 2000)
     assert np.array_equal(after.targets, before.targets)
-    assert scipy_stats.kstest((after.seen - before.seen).ravel(), "norm", (0, 0.3)).pvalue > 0.001
+    assert scipy_stats.kstest((after.context_y - before.context_y).ravel(), "norm", (0, 0.3)).pvalue > 0.001
     before, after = shifted("context_outliers", 0.2, 2000)
-    off = np.round(after.seen - before.seen, 9)
+    off = np.round(after.context_y - before.context_y, 9)
     assert [np.mean(off == value) for value in (-5, 0, 5)] == pytest.approx([0.1, 0.8, 0.1], abs=0.01)
     before, after = shifted("context_jittered", 0.3, 2000)
     assert scipy_stats.kstest((after.x - before.x)[:, :-1].ravel(), "norm", (0, 0.3)).pvalue > 0.001
     assert np.array_equal(after.x[:, -1], before.x[:, -1])
-    assert np.array_equal(after.seen, before.seen)
+    assert np.array_equal(after.context_y, before.context_y)
 
 
 def test_scrambled_contexts_hold_the_same_y_at_other_x() -> None:
@@ -147,10 +147,10 @@ def test_scrambled_contexts_hold_the_same_y_at_other_x() -> None:
         before, after = shifted("context_scrambled", strength, 4000)
         assert np.array_equal(after.x, before.x)
         assert np.array_equal(after.targets, before.targets)
-        assert np.array_equal(np.sort(after.seen), np.sort(before.seen))
+        assert np.array_equal(np.sort(after.context_y), np.sort(before.context_y))
         expected = (19 * strength - 1) / 20  # those chosen but one, which on average gets its own y again
-        assert np.mean(after.seen != before.seen) == pytest.approx(expected, abs=0.01)
-        assert np.array_equal(after.seen[:, -1], before.seen[:, -1])
+        assert np.mean(after.context_y != before.context_y) == pytest.approx(expected, abs=0.01)
+        assert np.array_equal(after.context_y[:, -1], before.context_y[:, -1])
 
 
 def test_permuted_and_sorted_contexts_are_the_same_points_in_another_order() -> None:
@@ -204,7 +204,7 @@ def test_inputs_move_and_the_functions_stay(kind: str) -> None:
     coefficients = polynomial(before.x, before.targets)[:, :4]
     expected = [np.polyval(c, x) for c, x in zip(coefficients, after.x, strict=True)]
     assert after.targets == pytest.approx(np.array(expected), abs=1e-6)
-    assert np.array_equal(after.seen, after.targets)
+    assert np.array_equal(after.context_y, after.targets)
 
 
 def test_the_density_of_reweighted_inputs() -> None:
@@ -226,19 +226,19 @@ def test_higher_degrees() -> None:
 
 @pytest.mark.parametrize("kind", ["sines", "absolutes", "steps", "splines"])
 def test_other_classes_keep_the_spread_at_every_strength(kind: str) -> None:
-    spread = Polynomials().spread
+    spread = Polynomials().standard_deviation
     for strength in KINDS[kind].strengths:
         before, after = shifted(kind, strength, 5000)
         assert after.targets.std() == pytest.approx(spread, rel=0.03)
         shared = np.corrcoef(before.targets.ravel(), after.targets.ravel())[0, 1]
         assert shared == pytest.approx(np.sqrt(1 - strength**2), abs=0.03)
-        assert np.array_equal(after.seen, after.targets)
+        assert np.array_equal(after.context_y, after.targets)
 
 
 def test_mixtures_and_rules() -> None:
     before, after = shifted("mixture", 0.25, 4000)
     moved = np.round(after.targets - before.targets, 9)
-    assert np.array_equal(after.seen, after.targets)
+    assert np.array_equal(after.context_y, after.targets)
     assert np.ptp(moved, axis=1).max() == 0
     assert [np.mean(moved == value) for value in (0, 3)] == pytest.approx([0.75, 0.25], abs=0.02)
     before, after = shifted("rule_negated", 0.25, 4000)
@@ -250,7 +250,7 @@ def test_mixtures_and_rules() -> None:
 
 
 def test_unknown_shifts_and_strengths() -> None:
-    prompts = Polynomials().clean(3, RNG(0))
+    prompts = Polynomials().draw_clean(3, RNG(0))
     with pytest.raises(UsageError, match="did you mean 'target_offset'"):
         shift(prompts, "target_ofset", 1, RNG(0))
     for strength in (-1.0, float("nan"), float("inf")):

@@ -14,12 +14,12 @@ from tapioca.errors import ModelError, UsageError
 from tapioca.evaluate import evaluate
 from tapioca.lab.config import TuneConfig
 from tapioca.lab.functions import Polynomials
-from tapioca.lab.tasks import draw_batch, draw_named, load_lab
-from tapioca.lab.train import squared_error
+from tapioca.lab.tasks import draw_lab_batch, draw_lab_prompts, load_lab_task
+from tapioca.lab.train import compute_squared_error
 from tapioca.lab.tune import tune
 from tapioca.models.learner import Learner, learner_config
 from tapioca.models.load import load
-from tapioca.records import Plan
+from tapioca.plan import Plan
 
 SHIFTED, ID = "lab:target_offset=3,points=8", "lab:id,points=8"
 QUICK = {"batch": 16, "warmup": 2, "learning_rate": 1e-2}
@@ -34,7 +34,7 @@ def learner(tmp_path: Path) -> str:
 
 
 def error(model: Learner, name: str) -> float:
-    return -float(evaluate(model, load_lab(f"{name},n=200"), [Plan.full(2)]).values.mean())
+    return -float(evaluate(model, load_lab_task(f"{name},n=200"), [Plan.full(2)]).values.mean())
 
 
 def test_tuning_lowers_the_error_on_what_it_is_tuned_on(learner: str, tmp_path: Path) -> None:
@@ -112,15 +112,15 @@ def test_bad_input_is_one_line(learner: str, model_folder: Path, tmp_path: Path)
 def test_a_step_reads_fresh_prompts_of_the_distribution() -> None:
     """None of them stands in a data set of that name, another step, or another seed."""
     name = "lab:target_offset=2,noise=0.3"
-    drawn = [draw_batch(name, 500, seed, step) for seed in (0, 1) for step in (0, 1)]
-    xs = [batch.prompts.x for batch in drawn] + [draw_named(f"{name},n=500").prompts.x]
+    drawn = [draw_lab_batch(name, 500, seed, step) for seed in (0, 1) for step in (0, 1)]
+    xs = [batch.prompts.x for batch in drawn] + [draw_lab_prompts(f"{name},n=500").prompts.x]
     assert len({float(x) for x in np.concatenate(xs).ravel()}) == 5 * 500 * 20
-    again = draw_batch(name, 500, 1, 0).prompts
+    again = draw_lab_batch(name, 500, 1, 0).prompts
     assert np.array_equal(again.x, drawn[2].prompts.x)
-    assert np.array_equal(again.seen, drawn[2].prompts.seen)
+    assert np.array_equal(again.context_y, drawn[2].prompts.context_y)
     for batch in drawn:
         assert batch.prompts.targets.mean() == pytest.approx(2, abs=0.1)
-        assert np.std(batch.prompts.seen - batch.prompts.targets) == pytest.approx(0.3, rel=0.05)
+        assert np.std(batch.prompts.context_y - batch.prompts.targets) == pytest.approx(0.3, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_step_reads_fresh_prompts_of_the_distribution() -> None:
     ],
 )
 def test_what_is_learnt_of_a_prompt(name: str, points: int, scored: int) -> None:
-    batch = draw_batch(name, 3, 0, 0)
+    batch = draw_lab_batch(name, 3, 0, 0)
     assert batch.prompts.x.shape == (3, points)
     assert batch.scored == scored
 
@@ -144,11 +144,11 @@ def test_what_is_learnt_of_a_prompt(name: str, points: int, scored: int) -> None
 def test_the_loss_is_that_of_the_scored_points() -> None:
     """By the task's own marking, prompt by prompt."""
     model = Learner(learner_config(layers=2, width=16, heads=2)).eval()
-    named = draw_named("lab:rule_offset=1,n=10,points=9,scored=3")
-    marked = evaluate(model, load_lab("lab:rule_offset=1,n=10,points=9,scored=3"), [Plan.full(2)]).values
-    assert squared_error(model, named.prompts, named.scored).item() == pytest.approx(-marked.mean(), rel=1e-5)
+    named = draw_lab_prompts("lab:rule_offset=1,n=10,points=9,scored=3")
+    marked = evaluate(model, load_lab_task("lab:rule_offset=1,n=10,points=9,scored=3"), [Plan.full(2)]).values
+    assert compute_squared_error(model, named.prompts, named.scored).item() == pytest.approx(-marked.mean(), rel=1e-5)
     prompts = Polynomials(points=6).draw(4, np.random.default_rng(0))
-    assert squared_error(model, prompts, 6) != squared_error(model, prompts, 5)
+    assert compute_squared_error(model, prompts, 6) != compute_squared_error(model, prompts, 5)
 
 
 def test_from_the_command_line(learner: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

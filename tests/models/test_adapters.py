@@ -16,9 +16,9 @@ from transformers import BitsAndBytesConfig, PreTrainedModel
 
 import tapioca
 from tapioca.errors import ModelError, UsageError
-from tapioca.flows.inspect import inspect
+from tapioca.flows.inspect import inspect_by_name
 from tapioca.models.adapters import CONFIG, NOT_MERGED, WEIGHTS, check_adapter, merge_adapter
-from tapioca.models.identity import model_hash
+from tapioca.models.identity import hash_model
 from tapioca.models.tiny import tiny
 
 peft = pytest.importorskip("peft", reason="the extra heal (peft) is not installed")
@@ -64,7 +64,7 @@ def test_an_adapter_is_merged(base: Path, adapter: tuple[Path, torch.Tensor]) ->
     torch.testing.assert_close(logits(merged), answers, atol=2e-5, rtol=0)
     assert {name for name, _ in merged.named_parameters()} == {name for name, _ in plain.named_parameters()}
     assert merged.name_or_path == str(base)
-    assert model_hash(merged) == model_hash(tapioca.load(base, adapter=folder).model) != model_hash(plain)
+    assert hash_model(merged) == hash_model(tapioca.load(base, adapter=folder).model) != hash_model(plain)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_an_adapter_in_the_models_own_folder(base: Path, adapter: tuple[Path, to
         tapioca.load(both)
 
 
-@pytest.mark.parametrize("open_model", [tapioca.load, lambda name: inspect(str(name))])
+@pytest.mark.parametrize("open_model", [tapioca.load, lambda name: inspect_by_name(str(name))])
 def test_an_adapter_alone_names_its_base(open_model: Any, adapter: tuple[Path, torch.Tensor], tmp_path: Path) -> None:
     shutil.copytree(adapter[0], tmp_path / "ad")
     said = json.loads((tmp_path / "ad" / CONFIG).read_text())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tapioca.models.cost import flops, layer_flops
+from tapioca.models.cost import count_flops, count_layer_flops
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate
 from tapioca.models.tiny import tiny
-from tapioca.records import Plan
+from tapioca.plan import Plan
 
 
 @pytest.mark.parametrize(("tokens", "padding"), [(8, 0), (8, 3), (64, 0), (64, 3)])
@@ -18,8 +18,8 @@ def test_a_layer_costs_its_matrices_and_its_attention(tokens: int, padding: int)
     batch = collate(model, [tuple(range(3, 3 + length)) for length in (tokens, tokens, tokens - padding)])
     matrices = sum(p.numel() for p in find_layers(model).blocks[0].parameters() if p.dim() == 2)
     pairs = rows * config.num_attention_heads * tokens**2
-    layer, rest = layer_flops(model, batch)
+    layer, rest = count_layer_flops(model, batch)
     assert layer == 2 * rows * tokens * matrices + 4 * pairs * config.head_dim
     head = 2 * rows * config.hidden_size * config.vocab_size
     assert 0 <= rest - head < 0.01 * layer  # rotary angles are a small product too
-    assert flops(model, Plan.drop(4, [1, 2]), batch) == 2 * layer + rest
+    assert count_flops(model, Plan.drop(4, [1, 2]), batch) == 2 * layer + rest

@@ -10,12 +10,12 @@ import torch
 
 import tapioca
 from tapioca.errors import ModelError
-from tapioca.models.device import choose_device, idle_gpu
+from tapioca.models.device import choose_device, describe_idle_gpu
 
 SOURCE = Path(tapioca.__file__).parent
 ON_CPU = {
     ("checkpoints/bake.py", "weight.double()"),  # read from a file
-    ("observe.py", "last(output).double()"),  # `Last` returns CPU tensors
+    ("observe.py", "last(output).double()"),  # `SelectLastTokens` returns CPU tensors
 }
 """Conversions whose tensor is on the CPU before."""
 
@@ -82,7 +82,7 @@ def test_an_apple_gpu_is_named(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert idle_gpu(device) == said
+    assert describe_idle_gpu(device) == said
     if not cuda and device is None:
         assert choose_device(device) == "cpu"
 

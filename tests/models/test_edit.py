@@ -13,11 +13,11 @@ from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tapioca.errors import ModelError
-from tapioca.models.edit import apply, shortened
+from tapioca.models.edit import apply, shorten_config
 from tapioca.models.find import find_layers
 from tapioca.models.learner import Learner, learner_config
 from tapioca.models.tiny import tiny
-from tapioca.records import Plan
+from tapioca.plan import Plan
 
 IDS = torch.randint(3, 128, (2, 24), generator=torch.Generator().manual_seed(1))
 DROPS = [(0,), (3,), (1, 2), (0, 3)]
@@ -35,7 +35,7 @@ def hooks(model: nn.Module) -> int:
 def rebuilt(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
     """The model built anew without the dropped layers, from its config and its renamed weights."""
     config = copy.deepcopy(model.config)
-    for name, value in shortened(config, plan).items():
+    for name, value in shorten_config(config, plan).items():
         setattr(config, name, value)
     path = find_layers(model).path
     number = {old: new for new, old in enumerate(plan.kept)}

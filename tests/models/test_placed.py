@@ -11,11 +11,11 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 import tapioca
 from tapioca.errors import ExportError, ModelError
 from tapioca.models.edit import apply
-from tapioca.models.identity import model_hash
-from tapioca.models.inputs import collate, device_of, forward
-from tapioca.models.load import skeleton
+from tapioca.models.identity import hash_model
+from tapioca.models.inputs import collate, find_input_device, run_forward
+from tapioca.models.load import load_on_meta
 from tapioca.models.tiny import tiny
-from tapioca.records import Plan
+from tapioca.plan import Plan
 
 PROMPTS = [tuple(range(3, 20)), tuple(range(5, 12))]
 PLANS = [Plan.drop(4, [0, 2]), Plan(n_layers=4, layers={1: 0.0, 3: 0.5}, attention={2: 0.0}, mlp={0: 0.3})]
@@ -34,7 +34,7 @@ def answers(model: PreTrainedModel, plan: Plan) -> tuple[torch.Tensor, torch.Ten
     batch = collate(model, PROMPTS)
     with apply(model, plan):
         tokens = model.generate(batch["input_ids"], attention_mask=batch["attention_mask"], **SETTINGS)
-        return forward(model, batch, keep=4), tokens
+        return run_forward(model, batch, keep=4), tokens
 
 
 @pytest.mark.filterwarnings("ignore:You are calling .generate")  # its own words for weights on disk
@@ -52,13 +52,13 @@ def test_an_offloaded_model_stays_where_it_is(name: str, places: str, tmp_path: 
         assert all(map(torch.equal, answers(away, plan), answers(here, plan)))
     after = {path: parameter.device.type for path, parameter in away.named_parameters()}
     assert where.items() <= after.items()  # accelerate itself unties an offloaded head
-    assert device_of(away).type == "cpu"
-    assert model_hash(away) == model_hash(here)
+    assert find_input_device(away).type == "cpu"
+    assert hash_model(away) == hash_model(here)
 
 
 def test_auto_places_a_model_with_accelerate(model_folder: Path) -> None:
     loaded = tapioca.load(model_folder, device="auto")
-    assert model_hash(loaded.model) == model_hash(tapioca.load(model_folder, device="cpu").model)
+    assert hash_model(loaded.model) == hash_model(tapioca.load(model_folder, device="cpu").model)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -66,13 +66,13 @@ def test_a_quantised_model_stays_as_it_is(tmp_path: Path) -> None:
     tiny("llama").save_pretrained(tmp_path / "full")
     eight_bits = BitsAndBytesConfig(load_in_8bit=True)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "full", quantization_config=eight_bits, device_map="cpu")
-    before, digest = answers(model, Plan.full(4)), model_hash(model)
+    before, digest = answers(model, Plan.full(4)), hash_model(model)
     kinds = {path: type(module) for path, module in model.named_modules()}
     for plan in PLANS:
         assert (answers(model, plan)[0] - before[0]).abs().max() > 0.01
     assert all(map(torch.equal, answers(model, Plan.full(4)), before))
     assert {path: type(module) for path, module in model.named_modules()} == kinds
-    assert model_hash(model) == digest
+    assert hash_model(model) == digest
     assert tapioca.export(model, tmp_path / "pruned", Plan.drop(4, [1])).difference == 0
     with pytest.raises(ExportError, match="quantised, so scales cannot be written into them"):
         tapioca.export(model, tmp_path / "scaled", Plan.scale(4, {1: 0.5}, "mlp"))
@@ -80,4 +80,4 @@ def test_a_quantised_model_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_a_model_without_weights_has_no_hash(model_folder: Path) -> None:
     with pytest.raises(ModelError, match="on the meta device and cannot be read"):
-        model_hash(skeleton(model_folder))
+        hash_model(load_on_meta(model_folder))

@@ -9,38 +9,39 @@ import pytest
 
 from tapioca.disk import write_json, write_text
 from tapioca.errors import StoreError
-from tapioca.records import Answer, Plan, Spent
+from tapioca.plan import Plan
+from tapioca.records import ComputeCost, ExampleScore
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.store import Store, read_run
 
 ANSWERS = [
-    Answer(1.0, -0.25, tied=True),
-    Answer(0.0, -3.5, truncated=True),
-    Answer(1.0, -2.0, predicted=2, unparsed=True, length=9),
+    ExampleScore(1.0, -0.25, tied=True),
+    ExampleScore(0.0, -3.5, truncated=True),
+    ExampleScore(1.0, -2.0, predicted=2, unparsed=True, length=9),
 ]
 
 
 def test_answers_survive_and_are_exact(tmp_path: Path) -> None:
     with Store(tmp_path / "run", {"a": 1}) as store:
         assert store.recall(Plan.full(3), "b0") is None
-        store.record(Plan.full(3), "b0", ANSWERS, Spent(0.5, 2.5, 20.0))
-        assert store.difference() is None
-        store.record(Plan.full(3), "b2", ANSWERS, Spent(0.5, 2.5, 20.0, 2e-7))
-        store.record(Plan.full(3), "b3", ANSWERS, Spent(0.5, 2.5, 20.0, 1e-7))
+        store.record(Plan.full(3), "b0", ANSWERS, ComputeCost(0.5, 2.5, 20.0))
+        assert store.largest_difference() is None
+        store.record(Plan.full(3), "b2", ANSWERS, ComputeCost(0.5, 2.5, 20.0, 2e-7))
+        store.record(Plan.full(3), "b3", ANSWERS, ComputeCost(0.5, 2.5, 20.0, 1e-7))
     with Store(tmp_path / "run", {"a": 1}) as store:
         assert store.recall(Plan.full(3), "b0") == ANSWERS
         assert store.recall(Plan.drop(3, [0]), "b0") is None
         assert store.recall(Plan.full(3), "b1") is None
         assert store.totals() == (1, 9, 1.5)
-        costs = [store.cost(Plan.full(3), batch) for batch in ("b0", "b1", "b2")]
-        assert costs == [(0.5, 2.5, 20.0, None), Spent(), (0.5, 2.5, 20.0, 2e-7)]
-        assert store.difference() == 2e-7
+        costs = [store.recall_cost(Plan.full(3), batch) for batch in ("b0", "b1", "b2")]
+        assert costs == [(0.5, 2.5, 20.0, None), ComputeCost(), (0.5, 2.5, 20.0, 2e-7)]
+        assert store.largest_difference() == 2e-7
 
 
 @pytest.mark.parametrize("layout", [0, 1, 2, 4])
 def test_a_store_of_another_layout_is_refused(tmp_path: Path, layout: int) -> None:
     with Store(tmp_path / "run", {"a": 1}) as store:
-        store.record(Plan.full(3), "b0", ANSWERS, Spent())
+        store.record(Plan.full(3), "b0", ANSWERS, ComputeCost())
     with sqlite3.connect(tmp_path / "run" / "run.sqlite") as database:
         database.execute(f"PRAGMA user_version = {layout}")
     with pytest.raises(StoreError, match="begun by another version of this program; choose another folder with --out"):
@@ -69,11 +70,11 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
 
 def test_a_full_database_is_one_clear_line_and_loses_nothing(tmp_path: Path) -> None:
     with Store(tmp_path / "run", {}) as store:
-        store.record(Plan.full(3), "b0", ANSWERS, Spent())
+        store.record(Plan.full(3), "b0", ANSWERS, ComputeCost())
         pages = store._db.execute("PRAGMA page_count").fetchone()[0]
         store._db.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(StoreError, match="full; free some space"):
-            store.record(Plan.full(3), "b1", ANSWERS * 100_000, Spent())
+            store.record(Plan.full(3), "b1", ANSWERS * 100_000, ComputeCost())
         assert store.recall(Plan.full(3), "b0") == ANSWERS
         assert store.recall(Plan.full(3), "b1") is None
 

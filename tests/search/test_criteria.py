@@ -11,28 +11,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapioca.errors import NonFiniteError, UsageError, did_you_mean
-from tapioca.geometry.similarity import Similarity
-from tapioca.records import Metric, Plan, Trial
-from tapioca.search.base import Search, Space
+from tapioca.plan import Plan
+from tapioca.profiles.layer_importance import LayerImportance
+from tapioca.records import Metric, Trial
+from tapioca.search.base import Search, SearchSpace
 from tapioca.search.criteria import CRITERIA, Criterion
 from tapioca.search.greedy import Greedy
-from tapioca.search.random import random_plans
-from tapioca.search.stepwise import swaps
+from tapioca.search.random import draw_random_plans
+from tapioca.search.stepwise import list_swaps
 
 Score = Callable[[Plan], float]
 WHOLE = [name for name in CRITERIA if not CRITERIA[name].branches]
 SCORED = [name for name in WHOLE if CRITERIA[name].guide in ("score", "likelihood", "text")]
 
 
-def space(n_layers: int = 6, sizes: tuple[int, ...] = (1, 2, 3), **fields: object) -> Space:
+def space(n_layers: int = 6, sizes: tuple[int, ...] = (1, 2, 3), **fields: object) -> SearchSpace:
     every = tuple(range(n_layers))
     angles = np.abs(np.subtract.outer(np.arange(n_layers + 1), np.arange(n_layers + 1))) / 20
-    flat = Similarity(influence=np.arange(n_layers) / 10, magnitude=np.arange(n_layers) / 10, angles=angles)
+    flat = LayerImportance(influence=np.arange(n_layers) / 10, magnitude=np.arange(n_layers) / 10, angles=angles)
     settings: dict = {"droppable": every, "branches": {"attention": every, "mlp": every}, "similarity": flat}
-    return Space(n_layers, sizes, **{**settings, **fields})
+    return SearchSpace(n_layers, sizes, **{**settings, **fields})
 
 
-def picks(name: str, where: Space, score: Score, seen: list[Plan] | None = None) -> dict[int, Plan]:
+def picks(name: str, where: SearchSpace, score: Score, seen: list[Plan] | None = None) -> dict[int, Plan]:
     """The plans a criterion chooses when a function of the plan is the score."""
     criterion: Criterion = CRITERIA[name]
     search = Search(criterion.choose(where))
@@ -70,7 +71,7 @@ def test_greedy_is_tale_without_its_stop() -> None:
     score = lambda plan: round(rough(4)(plan), 1)  # noqa: E731
     tale = Greedy(6, Metric(name="accuracy", kind="accuracy"), epsilon=10.0, max_drops=3)
     while plans := tale.ask():
-        tale.tell([Trial(plan=plan, score=score(plan), likelihood=0) for plan in plans])
+        tale.tell([Trial(plan=plan, score=score(plan), log_likelihood=0) for plan in plans])
     assert picks("tale", space(), score) == {at + 1: found.winner.plan for at, found in enumerate(tale.rounds)}
 
 
@@ -90,7 +91,7 @@ def test_swaps_never_make_greedy_worse(seed: int) -> None:
     greedy, swapped = picks("tale", where, score), picks("swap", where, score)
     for size, plan in swapped.items():
         assert score(plan) >= score(greedy[size])
-        assert all(score(other) <= score(plan) for other in swaps(where, plan))
+        assert all(score(other) <= score(plan) for other in list_swaps(where, plan))
 
 
 def test_swaps_and_beams_undo_a_greedy_mistake() -> None:
@@ -123,26 +124,26 @@ def test_searches_end_where_few_plans_exist(size: int) -> None:
 
 def test_the_random_pick_is_the_best_of_different_plans() -> None:
     where = space(8, (3,), repeats=7)
-    tried = random_plans(where, {"layers": 3}, 7)
+    tried = draw_random_plans(where, {"layers": 3}, 7)
     assert len(set(tried)) == 7
     assert picks("random", where, rough(6))[3] == max(tried, key=rough(6))
 
 
 def test_random_plans_are_different_of_one_size_and_end_where_no_more_exist() -> None:
     where = space(8, droppable=(1, 2, 3, 4, 6, 7))
-    plans = random_plans(where, Plan.drop(8, [2, 6]).sizes, 12)
+    plans = draw_random_plans(where, Plan.drop(8, [2, 6]).sizes, 12)
     assert len(set(plans)) == 12
     assert {len(plan.drops) for plan in plans} == {2}
     assert all(set(plan.drops) <= set(where.droppable) for plan in plans)
-    assert random_plans(where, {"layers": 2}, 5) == plans[:5]
-    assert len(random_plans(where, {"layers": 2}, 100)) == 15
-    assert random_plans(space(4, droppable=()), {"layers": 1}, 20) == ()
+    assert draw_random_plans(where, {"layers": 2}, 5) == plans[:5]
+    assert len(draw_random_plans(where, {"layers": 2}, 100)) == 15
+    assert draw_random_plans(space(4, droppable=()), {"layers": 1}, 20) == ()
 
 
 def test_random_branch_plans_drop_as_many_branches_of_each_kind() -> None:
     like = Plan(n_layers=4, attention={0: 0.0, 2: 0.0}, mlp={2: 0.0})
     where = space(4, branches={"attention": (0, 1, 2), "mlp": (2, 3)})
-    plans = random_plans(where, like.sizes, 100)
+    plans = draw_random_plans(where, like.sizes, 100)
     assert len(set(plans)) == 3 * 2
     assert {tuple(plan.sizes.values()) for plan in plans} == {(0, 2, 1)}
     assert {layer for plan in plans for layer in plan.dropped("attention")} == {0, 1, 2}
@@ -190,7 +191,7 @@ def test_similarity_criteria_take_the_lowest_and_the_nearest() -> None:
     where = space(4, (1, 2))
     angles = np.full((5, 5), 0.5)
     angles[3, 4], angles[0, 2] = 0.1, 0.1
-    found = Similarity(
+    found = LayerImportance(
         influence=np.array([0.4, 0.1, 0.3, 0.2]), magnitude=np.array([3.0, 2.0, 1.0, 4.0]), angles=angles
     )
     where = space(4, (1, 2), similarity=found)

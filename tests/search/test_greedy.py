@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tapioca.errors import UsageError
-from tapioca.records import Metric, Plan, Trial
+from tapioca.plan import Plan
+from tapioca.records import Metric, Trial
 from tapioca.search.greedy import Greedy
 from tapioca.search.path import SearchPath
 
@@ -23,7 +24,7 @@ def run(
     """Answer everything a search asks from a score function of the dropped layers."""
     likely = likelihood or (lambda drops: 0.0)
     while plans := search.ask():
-        search.tell([Trial(plan=plan, score=score(plan.drops), likelihood=likely(plan.drops)) for plan in plans])
+        search.tell([Trial(plan=plan, score=score(plan.drops), log_likelihood=likely(plan.drops)) for plan in plans])
     return search
 
 
@@ -63,8 +64,8 @@ def test_the_winner_of_a_failing_round_is_never_chosen() -> None:
     assert not search.rounds[0].accepted
     assert search.best.plan.is_full
     assert search.most_dropped.plan.is_full
-    assert search.mildest is not None
-    assert search.mildest.plan.drops == (2,)
+    assert search.best_nonempty is not None
+    assert search.best_nonempty.plan.drops == (2,)
 
 
 def test_equal_scores_go_to_the_lowest_layer_and_are_counted() -> None:
@@ -82,8 +83,8 @@ def test_equal_scores_by_likelihood_on_request() -> None:
 
 def test_an_order_of_telling_changes_nothing() -> None:
     search = Greedy(4, ACCURACY, max_drops=1)
-    search.tell([Trial(plan=plan, score=0.5, likelihood=0) for plan in search.ask()])
-    search.tell([Trial(plan=plan, score=0.6, likelihood=0) for plan in reversed(search.ask())])
+    search.tell([Trial(plan=plan, score=0.5, log_likelihood=0) for plan in search.ask()])
+    search.tell([Trial(plan=plan, score=0.6, log_likelihood=0) for plan in reversed(search.ask())])
     assert search.rounds[0].winner.plan.drops == (0,)
 
 
@@ -113,7 +114,7 @@ def test_max_drops() -> None:
 def test_scores_of_other_plans_are_refused() -> None:
     search = Greedy(3, ACCURACY)
     with pytest.raises(UsageError, match="expected scores of the 1 plans asked for"):
-        search.tell([Trial(plan=Plan.drop(3, [0]), score=1, likelihood=0)])
+        search.tell([Trial(plan=Plan.drop(3, [0]), score=1, log_likelihood=0)])
 
 
 def test_layers_that_must_stay_are_never_asked_for() -> None:
@@ -131,10 +132,10 @@ def test_what_to_take_from_picks_that_are_not_nested() -> None:
         (Plan.drop(4, [0, 1]), 0.6),
         (Plan.scale(4, dict.fromkeys(range(3), 0.0), "mlp"), 0.5),
     ]
-    trials = [Trial(plan=plan, score=score, likelihood=0) for plan, score in picks]
-    full = Trial(plan=Plan.full(4), score=0.5, likelihood=0)
-    search = SearchPath.through(full, trials, tried=9)
-    assert (search.best, search.most_dropped, search.mildest) == (trials[1], trials[2], trials[1])
+    trials = [Trial(plan=plan, score=score, log_likelihood=0) for plan, score in picks]
+    full = Trial(plan=Plan.full(4), score=0.5, log_likelihood=0)
+    search = SearchPath.from_picks(full, trials, tried=9)
+    assert (search.best, search.most_dropped, search.best_nonempty) == (trials[1], trials[2], trials[1])
     assert [found.winner for found in search.rounds] == trials
-    worse = SearchPath.through(full, trials[:1], tried=2)
-    assert (worse.best, worse.most_dropped, worse.mildest) == (full, full, trials[0])
+    worse = SearchPath.from_picks(full, trials[:1], tried=2)
+    assert (worse.best, worse.most_dropped, worse.best_nonempty) == (full, full, trials[0])

@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from tapioca.search.race import Race, cut
+from tapioca.search.race import Race, choose_bound
 
 
 def run(
@@ -140,8 +140,8 @@ def test_weights_multiply_differences() -> None:
 
 def test_a_bound_leaves_nearly_all_known_differences_whole() -> None:
     scores = np.stack([np.zeros(1001), np.arange(1001.0)])
-    assert cut(scores) == pytest.approx(990)
-    assert cut(np.concatenate([scores, -scores[1:]])) == pytest.approx(
+    assert choose_bound(scores) == pytest.approx(990)
+    assert choose_bound(np.concatenate([scores, -scores[1:]])) == pytest.approx(
         np.quantile([*range(1001), *range(1001), *range(0, 2002, 2)], 0.99)
     )
 

@@ -7,32 +7,32 @@ from pathlib import Path
 from random import Random
 
 from tapioca.records import Estimate
-from tapioca.records.diagnosis import Judged
+from tapioca.records.diagnosis import CrossValidation
 from tapioca.studies.measures import Unit
 from tapioca.studies.parts import (
     Charts,
-    Computed,
     DosePoint,
     HeatTile,
     KindSkill,
     KindSummary,
-    Labelled,
+    LabelledSearch,
     LinePoint,
     PlanPoint,
     Pooled,
     ProfilePoint,
     Scatter,
+    SearchCost,
     SizePoint,
     StrengthPoint,
 )
 from tapioca.studies.read import read_study
 from tapioca.studies.results import (
-    ClaimFound,
+    ClaimResult,
     Finding,
     KindDecision,
-    OfKind,
-    OfSize,
-    SettingFound,
+    KindEstimate,
+    SettingResult,
+    SizeEstimate,
     StudiedModel,
     StudyInfo,
 )
@@ -42,7 +42,7 @@ WHOLE = read_study(Path(__file__).parents[2] / "studies/claims.yaml")
 KINDS = ("context_noise", "target_offset", "input_scale")
 CONTROL = "rule_negated"
 SIZES = (15_000, 60_000)
-JUDGED = Judged.model_validate(
+JUDGED = CrossValidation.model_validate(
     {
         "kinds": KINDS,
         "models": ("w24_s0", "w24_s1"),
@@ -85,12 +85,13 @@ def finding(name: str, value: float, unit: Unit, decides: bool = True, kinds: tu
         decides=decides,
         pooled=pooled(value, kinds=len(kinds)),
         kinds=tuple(
-            OfKind(kind=kind, value=pooled(value + at / 100, kinds=1), p_holm=0.036) for at, kind in enumerate(kinds)
+            KindEstimate(kind=kind, value=pooled(value + at / 100, kinds=1), p_holm=0.036)
+            for at, kind in enumerate(kinds)
         ),
-        controls=(OfKind(kind=CONTROL, value=pooled(0.001, kinds=1)),),
-        sizes=tuple(OfSize(parameters=size, kind=None, value=around(at), models=3) for size, at in sized),
+        controls=(KindEstimate(kind=CONTROL, value=pooled(0.001, kinds=1)),),
+        sizes=tuple(SizeEstimate(parameters=size, kind=None, value=around(at), models=3) for size, at in sized),
         kind_sizes=tuple(
-            OfSize(parameters=size, kind=kind, value=around(at), models=3)
+            SizeEstimate(parameters=size, kind=kind, value=around(at), models=3)
             for kind in (*kinds, CONTROL)
             for size, at in sized
         ),
@@ -98,7 +99,7 @@ def finding(name: str, value: float, unit: Unit, decides: bool = True, kinds: tu
     )
 
 
-def claims(kinds: tuple[str, ...]) -> tuple[ClaimFound, ...]:
+def claims(kinds: tuple[str, ...]) -> tuple[ClaimResult, ...]:
     """C1 to C9, decided in all three ways."""
     gain: Unit = "log ratio of errors"
     found: dict[Claim, tuple[Finding, ...]] = {
@@ -123,7 +124,7 @@ def claims(kinds: tuple[str, ...]) -> tuple[ClaimFound, ...]:
     decisions = {"C5": "not supported", "C6": "inconclusive"}
     told_by = {"C5": ("distance realignment",)}
     return tuple(
-        ClaimFound(
+        ClaimResult(
             claim=claim,
             decision=decisions.get(claim, "supported"),
             reason=f"the reason for {claim}",
@@ -223,10 +224,10 @@ def charts(kinds: tuple[str, ...], layers: int, strengths: int) -> Charts:
     )
 
 
-def setting(kinds: tuple[str, ...] = KINDS, layers: int = 3, strengths: int = 2) -> SettingFound:
+def setting(kinds: tuple[str, ...] = KINDS, layers: int = 3, strengths: int = 2) -> SettingResult:
     """A setting of which everything was measured."""
     truths = {"in distribution": 2, "distorted": 3, "misaligned": 1, "undecided": 4}
-    return SettingFound(
+    return SettingResult(
         name="polynomials",
         title="in-context learners of cubic polynomials",
         models=tuple(
@@ -257,13 +258,13 @@ def setting(kinds: tuple[str, ...] = KINDS, layers: int = 3, strengths: int = 2)
             for at, kind in enumerate((*kinds, CONTROL))
         ),
         computed=(
-            Computed(search="greedy", plans=15, tree=60, scratch=90),
-            Computed(search="all plans", plans=255, tree=502, scratch=1024),
+            SearchCost(search="greedy", plans=15, tree=60, scratch=90),
+            SearchCost(search="all plans", plans=255, tree=502, scratch=1024),
         ),
         labels=(
-            Labelled(prompts=8, log_ratio=around(0.01), share=None),
-            Labelled(prompts=32, log_ratio=around(0.16), share=around(0.64, 0.1)),
-            Labelled(prompts=128, log_ratio=around(0.25), share=around(1.0, 0.0)),
+            LabelledSearch(prompts=8, log_ratio=around(0.01), share=None),
+            LabelledSearch(prompts=32, log_ratio=around(0.16), share=around(0.64, 0.1)),
+            LabelledSearch(prompts=128, log_ratio=around(0.25), share=around(1.0, 0.0)),
         ),
         skills=tuple(
             KindSkill(
@@ -284,9 +285,9 @@ def setting(kinds: tuple[str, ...] = KINDS, layers: int = 3, strengths: int = 2)
     )
 
 
-def bare() -> SettingFound:
+def bare() -> SettingResult:
     """A setting of which nothing was measured."""
-    return SettingFound(
+    return SettingResult(
         name="cloze",
         title="a published Llama of five layers",
         models=(StudiedModel(name="stories260K", parameters=None, complete=0),),
@@ -299,20 +300,20 @@ def bare() -> SettingFound:
         missing=2,
         unjudged="fewer than three models",
         claims=tuple(
-            ClaimFound(claim=claim, decision="inconclusive", reason="nothing was measured")
+            ClaimResult(claim=claim, decision="inconclusive", reason="nothing was measured")
             for claim in WHOLE.claims
             if claim != "C9"
         ),
     )
 
 
-def study(*settings: SettingFound) -> StudyInfo:
+def study(*settings: SettingResult) -> StudyInfo:
     """A study of these settings; of a whole and a bare one without any."""
     return StudyInfo(
         title="When dropping layers helps",
         command="tapioca study studies/claims.yaml",
         seed=1,
-        draws=2000,
+        n_resamples=2000,
         margins=WHOLE.margins,
         min_models=WHOLE.min_models,
         ceiling=WHOLE.ceiling,

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tapioca.geometry.evidence import EVIDENCE
-from tapioca.studies.cell import Cell, Dose, Where
+from tapioca.profiles.evidence import EVIDENCE
+from tapioca.studies.cell import Cell, CellKey, DoseResponse
 from tapioca.studies.read import read_study
 from tapioca.studies.spec import Setting, StudyFile
 
@@ -58,11 +58,11 @@ def setting(models: int = 4, kinds: int = 4, strengths: int = 3, **fields: Any) 
 
 def study(*settings: Setting, draws: int = 200) -> StudyFile:
     """The whole study with other settings: its claims, rules and margins are those of its file."""
-    changes = {"title": "toy", "seed": 0, "draws": draws, "settings": settings, "search": 32, "test": 32}
+    changes = {"title": "toy", "seed": 0, "n_resamples": draws, "settings": settings, "search": 32, "test": 32}
     return WHOLE.model_copy(update=changes)
 
 
-def cell(world: World, where: Where, dial: float, rng: np.random.Generator, extra: float = 0.0) -> Cell:
+def cell(world: World, where: CellKey, dial: float, rng: np.random.Generator, extra: float = 0.0) -> Cell:
     """One cell: the errors of a plan are those of the full model times exp of what its layers bring and noise."""
     kept = all_plans(world.layers)
     dropped = ~kept
@@ -87,7 +87,7 @@ def cell(world: World, where: Where, dial: float, rng: np.random.Generator, extr
         test=scores[1],
         weights=ones,
         groups=np.arange(world.prompts),
-        beside=np.zeros((2, 0)),
+        companion=np.zeros((2, 0)),
         chance=np.array(np.nan),
         signed=share,
         deviation=np.zeros((2, 1)) if is_id else deviation,
@@ -107,7 +107,7 @@ def cells(world: World, asked: Setting, seed: int = 0, parameters: tuple[int, ..
     of_model, of_kind = (rng.normal(0, world.spread, n) for n in (len(asked.models), len(asked.shifts)))
     found = []
     for m, path in enumerate(asked.models):
-        where = Where(asked.name, path.name, parameters[m % len(parameters)], "id", 0, "id")
+        where = CellKey(asked.name, path.name, parameters[m % len(parameters)], "id", 0, "id")
         found.append(cell(world, where, 0.0, rng))
         for k, (kind, tasks) in enumerate(asked.shifts.items()):
             for at, task in enumerate(tasks):
@@ -121,14 +121,16 @@ def tuned_cells(after: World, control: World, asked: Setting, seed: int = 0) -> 
     rng, found = np.random.default_rng(seed), []
     for at, path in enumerate(asked.models):
         for kind, task in asked.tuned.items():
-            where = Where(asked.name, path.name, (100, 400)[at % 2], "id", 0, task, "shift", kind)
+            where = CellKey(asked.name, path.name, (100, 400)[at % 2], "id", 0, task, "shift", kind)
             found.append(cell(after, where, 1.0, rng))
             found.append(cell(control, replace(where, kind=kind), 1.0, rng))
             found.append(cell(control, replace(where, kind=kind, tuned="id"), 1.0, rng))
     return found
 
 
-def doses(asked: Setting, slope: float, moved: float, seed: int = 0, prompts: int = 32, layers: int = 4) -> list[Dose]:
+def doses(
+    asked: Setting, slope: float, moved: float, seed: int = 0, prompts: int = 32, layers: int = 4
+) -> list[DoseResponse]:
     """Sweeps whose chosen layers raise the log error by `slope` and the deviations by `moved` from scale 0 to 1; two
     random sets and all layers follow nothing."""
     rng, alphas = np.random.default_rng(seed), np.array([0, 0.25, 0.5, 0.75, 1, 1.5])
@@ -146,6 +148,6 @@ def doses(asked: Setting, slope: float, moved: float, seed: int = 0, prompts: in
             )
             test = -np.exp(log)
             test[3, 0], deviation[3, 0] = np.nan, np.nan
-            where = Where(asked.name, path.name, 100, kind, asked.fixed, "t")
-            found.append(Dose(where, alphas, sets, test, np.ones(prompts), deviation))
+            where = CellKey(asked.name, path.name, 100, kind, asked.fixed, "t")
+            found.append(DoseResponse(where, alphas, sets, test, np.ones(prompts), deviation))
     return found

@@ -20,7 +20,7 @@ from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
 from tapioca.flows.data import read_task
 from tapioca.models.load import load
-from tapioca.records import Plan
+from tapioca.plan import Plan
 
 REQUESTS = {
     ("translate", "travel"): ["say fly in french", "how do i say cat", "what is dog in french", "translate this word"],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tapioca.studies.results import Finding, StudyInfo
-from tapioca.studies.run import study
+from tapioca.studies.run import run_study
 from tapioca.studies.spec import StudyConfig
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -21,7 +21,7 @@ def numbers(info: StudyInfo) -> dict[tuple[str, str], Finding]:
 @pytest.mark.slow
 def test_the_quick_study_repeats(tmp_path: Path) -> None:
     committed = StudyInfo.model_validate_json((STUDIES / "results" / "quick" / "study.json").read_text())
-    again = study(StudyConfig(file=STUDIES / "quick.yaml", out=tmp_path / "quick"))
+    again = run_study(StudyConfig(file=STUDIES / "quick.yaml", out=tmp_path / "quick"))
     assert (again.measured, again.missing) == (committed.measured, committed.missing) == (21, 0)
     before, after = numbers(committed), numbers(again)
     assert before.keys() == after.keys()

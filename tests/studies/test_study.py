@@ -17,20 +17,20 @@ from rich.console import Console
 from tapioca.cli.main import main
 from tapioca.errors import DataError, UsageError
 from tapioca.evaluate import evaluate
-from tapioca.geometry.profiles import shape
 from tapioca.models.learner import Learner, learner_config
 from tapioca.models.load import load
-from tapioca.observe import sample, states
-from tapioca.records import Plan
-from tapioca.runs.store import read_other
-from tapioca.studies.analyse.log_ratios import Plans, choose
+from tapioca.observe import capture_states, draw_sample
+from tapioca.plan import Plan
+from tapioca.profiles.profiles import state_geometry
+from tapioca.runs.store import read_command_record
+from tapioca.studies.analyse.log_ratios import PlanSet, search_cell
 from tapioca.studies.analyse.setting import analyse
-from tapioca.studies.cell import Cell, Dose
+from tapioca.studies.cell import Cell, DoseResponse
 from tapioca.studies.measure import model as study_model
-from tapioca.studies.measure.work import Part
+from tapioca.studies.measure.work import ModelWork
 from tapioca.studies.read import read_study
 from tapioca.studies.results import Finding, StudyInfo
-from tapioca.studies.run import conclude
+from tapioca.studies.run import analyse_and_write
 from tapioca.tasks.split import split as split_task
 
 CLAIMS = Path(__file__).parents[2] / "studies" / "claims.yaml"
@@ -70,8 +70,8 @@ def asked(**changes: Any) -> dict[str, Any]:
         "ceiling": 0.99,
         "search": 16,
         "test": 16,
-        "draws": 100,
-        "alphas": [0, 0.5, 1],
+        "n_resamples": 100,
+        "scales": [0, 0.5, 1],
         "random_sets": 1,
         "tuning": {"steps": 2, "warmup": 1},
         "settings": [setting],
@@ -86,40 +86,42 @@ def write(path: Path, study: dict[str, Any]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def part(folder: Path) -> Part:
+def part(folder: Path) -> ModelWork:
     """The first model, measured."""
     study = read_study(folder / "study.yaml")
-    found = Part(study, study.settings[0], 0, folder, folder / "out")
+    found = ModelWork(study, study.settings[0], 0, folder, folder / "out")
     assert list(found.measure()) == list(found.files)
     return found
 
 
-def cell(part: Part, name: str) -> Cell:
+def cell(part: ModelWork, name: str) -> Cell:
     return Cell.load(part.folder / f"{name}.npz")
 
 
-def test_every_plan_is_scored_as_evaluate_scores_it(part: Part) -> None:
+def test_every_plan_is_scored_as_evaluate_scores_it(part: ModelWork) -> None:
     found = cell(part, "target_offset-1")
     assert found.kept.shape == (7, LAYERS)
     assert found.kept[0].all()
     assert found.search.shape[1] + found.test.shape[1] == 32
-    bench = part.bench()
+    bench = part.load_study_model()
     plans = [Plan.drop(LAYERS, np.flatnonzero(~row).tolist()) for row in found.kept]
     for split, scores in zip(bench.tasks["target_offset", 1], (found.search, found.test), strict=True):
         np.testing.assert_allclose(evaluate(bench.loaded.model, split, plans).values, scores, rtol=1e-5)
 
 
-def test_the_geometry_is_that_of_the_search_examples(part: Part) -> None:
+def test_the_geometry_is_that_of_the_search_examples(part: ModelWork) -> None:
     """Signed ratios, deviation and realignment from the states of the plans alone."""
-    found, bench = cell(part, "target_offset-1"), part.bench()
+    found, bench = cell(part, "target_offset-1"), part.load_study_model()
     model = bench.loaded.model
     search, reference = bench.tasks["target_offset", 1][0], bench.tasks["id", 0][0]
     size = min(len(search.examples), len(reference.examples), len(bench.tasks["id", 0][1].examples))
-    seen = sample(search.examples, size, 1)
-    against = states(model, Plan.full(LAYERS), sample(reference.examples, bench.sample(reference), 1))[:, :size]
+    seen = draw_sample(search.examples, size, 1)
+    against = capture_states(
+        model, Plan.full(LAYERS), draw_sample(reference.examples, bench.sample_size(reference), 1)
+    )[:, :size]
 
     def ratios(plan: Plan) -> np.ndarray:
-        mine, base = shape(states(model, plan, seen)), shape(against[list(plan.kept)])
+        mine, base = state_geometry(capture_states(model, plan, seen)), state_geometry(against[list(plan.kept)])
         return np.log(np.stack(mine.profiles())[:, 0] / np.stack(base.profiles())[:, 0])
 
     full = ratios(Plan.full(LAYERS))
@@ -134,13 +136,13 @@ def test_the_geometry_is_that_of_the_search_examples(part: Part) -> None:
     np.testing.assert_allclose(cell(part, "id-0").deviation, 0)
 
 
-def test_doses_begin_with_the_plan_and_end_with_every_layer(part: Part) -> None:
-    found, measured = Dose.load(part.folder / "target_offset-dose.npz"), cell(part, "target_offset-0")
+def test_doses_begin_with_the_plan_and_end_with_every_layer(part: ModelWork) -> None:
+    found, measured = DoseResponse.load(part.folder / "target_offset-dose.npz"), cell(part, "target_offset-0")
     assert found.layers.shape == (3, LAYERS)
     assert found.layers[-1].all()
     assert found.layers[0].sum() == found.layers[1].sum()
     assert (found.layers[0] != found.layers[1]).any()
-    whole = found.alphas == 1
+    whole = found.scales == 1
     for row in found.test[:, whole][:, 0]:
         np.testing.assert_allclose(row, measured.test[0], rtol=1e-5)
     chosen = np.flatnonzero((measured.kept != found.layers[0]).all(axis=1))
@@ -150,7 +152,7 @@ def test_doses_begin_with_the_plan_and_end_with_every_layer(part: Part) -> None:
     np.testing.assert_allclose(found.deviation[-1, whole][0], measured.deviation[:, 0], rtol=1e-4, atol=1e-6)
 
 
-def test_tuned_models_swap_what_is_id_data(part: Part) -> None:
+def test_tuned_models_swap_what_is_id_data(part: ModelWork) -> None:
     names = {
         (on, data): cell(part, f"tuned-target_offset-{on}/{data}-0").where
         for on in ("shift", "id")
@@ -170,36 +172,36 @@ def test_tuned_models_swap_what_is_id_data(part: Part) -> None:
     )
 
 
-def test_prompts_of_two_models_differ(part: Part) -> None:
-    other = Part(part.study, part.setting, 1, part.base, part.out).bench()
-    mine = part.bench()
+def test_prompts_of_two_models_differ(part: ModelWork) -> None:
+    other = ModelWork(part.study, part.setting, 1, part.base, part.out).load_study_model()
+    mine = part.load_study_model()
     assert not {e.content for e in mine.tasks["id", 0][0].examples} & {
         e.content for e in other.tasks["id", 0][0].examples
     }
 
 
-def test_a_shift_that_changes_nothing_is_refused(part: Part) -> None:
+def test_a_shift_that_changes_nothing_is_refused(part: ModelWork) -> None:
     setting = part.setting.model_copy(update={"shifts": {"none": ("lab:id",)}, "controls": (), "tuned": {}})
     with pytest.raises(DataError, match=r"holds the same rows as lab:id.*; ID and OOD data must differ"):
-        _ = replace(part, setting=setting).bench().tasks
+        _ = replace(part, setting=setting).load_study_model().tasks
 
 
-def test_test_prompts_that_a_search_has_seen_are_refused(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_test_prompts_that_a_search_has_seen_are_refused(part: ModelWork, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_model, "split", lambda task, groups: (task, split_task(task, groups)[1]))
     with pytest.raises(DataError, match=r"test rows of lab:.* stand among the search rows of lab:"):
-        _ = part.bench().tasks
+        _ = part.load_study_model().tasks
 
 
-def test_what_a_study_says_of_itself_measures_nothing_anew(part: Part) -> None:
+def test_what_a_study_says_of_itself_measures_nothing_anew(part: ModelWork) -> None:
     other = part.study.model_copy(update={"title": "Another", "amended": ("A margin was doubled.",)})
     at, keys = ("target_offset", 0), []
     for study in (part.study, other, other.model_copy(update={"seed": 8})):
-        keys.append(replace(part, study=study).bench().key(at))
+        keys.append(replace(part, study=study).load_study_model().cell_fingerprint(at))
     assert keys[0] == keys[1] != keys[2]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK of nothing"])
-def test_what_is_measured_is_kept_and_what_changed_or_broke_is_measured_anew(part: Part, content: bytes) -> None:
+def test_what_is_measured_is_kept_and_what_changed_or_broke_is_measured_anew(part: ModelWork, content: bytes) -> None:
     times = {path: path.stat().st_mtime_ns for path in part.files}
     list(part.measure())
     assert times == {path: path.stat().st_mtime_ns for path in part.files}
@@ -220,11 +222,11 @@ def arrays(found: Cell) -> dict[str, np.ndarray]:
     return {name: value for name, value in vars(found).items() if name != "where"}
 
 
-def test_what_is_not_measured_yet_is_counted(part: Part, folder: Path) -> None:
+def test_what_is_not_measured_yet_is_counted(part: ModelWork, folder: Path) -> None:
     """One model of three: everything is said, and nothing decided."""
     found = [form.load(path) for path, form in part.files.items()]
-    info = conclude(part.study, found, folder / "out", "tapioca study study.yaml")
-    assert read_other(StudyInfo, folder / "out") == info
+    info = analyse_and_write(part.study, found, folder / "out", "tapioca study study.yaml")
+    assert read_command_record(StudyInfo, folder / "out") == info
     assert main(["report", str(folder / "out")]) == 0
     tiny = info.settings[0]
     assert (tiny.measured, tiny.missing, tiny.doses_measured, tiny.doses_missing) == (4, 8, 1, 2)
@@ -233,7 +235,7 @@ def test_what_is_not_measured_yet_is_counted(part: Part, folder: Path) -> None:
 
 
 def test_the_command_runs_in_processes_and_says_who_is_left_out(
-    folder: Path, part: Part, capsys: pytest.CaptureFixture[str]
+    folder: Path, part: ModelWork, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The third model is not there; the first is measured already."""
     study = asked()
@@ -249,10 +251,10 @@ def test_the_command_runs_in_processes_and_says_who_is_left_out(
     assert found["seconds"] > 0
 
 
-def test_a_model_tuned_otherwise_is_tuned_anew(part: Part) -> None:
+def test_a_model_tuned_otherwise_is_tuned_anew(part: ModelWork) -> None:
     """Its folder is named after all that the tuning depends on."""
     longer = part.study.model_copy(update={"tuning": part.study.tuning.model_copy(update={"steps": 3})})
-    list(Part(longer, part.setting, 0, part.base, part.out).measure())
+    list(ModelWork(longer, part.setting, 0, part.base, part.out).measure())
     made = sorted((part.folder / "tuned-target_offset-id").glob("model-*/training.json"))
     assert sorted(json.loads(path.read_text())["config"]["steps"] for path in made) == [2, 3]
     list(part.measure())
@@ -261,8 +263,8 @@ def test_a_model_tuned_otherwise_is_tuned_anew(part: Part) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"alphas": [0, 0.5]}, "alphas must rise and hold 1"),
-        ({"alphas": [1, 0.5]}, "alphas must rise and hold 1"),
+        ({"scales": [0, 0.5]}, "scales must rise and hold 1"),
+        ({"scales": [1, 0.5]}, "scales must rise and hold 1"),
         ({"settings": asked()["settings"] * 2}, "are called tiny"),
         ({"search": 2}, "search"),
         ({"surprise": 1}, "surprise"),
@@ -301,13 +303,13 @@ def test_the_committed_studies_can_be_read() -> None:
 
 
 def test_scaled_answers_are_judged_on_prompts_they_were_not_fitted_on(
-    part: Part, monkeypatch: pytest.MonkeyPatch
+    part: ModelWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(CLAIMS.parent))
     script = importlib.import_module("scaled_outputs")
-    found, bench = cell(part, "target_offset-1"), part.bench()
+    found, bench = cell(part, "target_offset-1"), part.load_study_model()
     said = {name: values[0] for name, values in script.measured(bench, found, 10).items()}
-    plans, (search, test) = Plans(found.kept), bench.tasks["target_offset", 1]
+    plans, (search, test) = PlanSet(found.kept), bench.tasks["target_offset", 1]
     scales, errors, means = {}, {}, []
     for plan in plans.plans:
         outputs = script.Outputs.of(bench, search, plan)
@@ -315,9 +317,9 @@ def test_scaled_answers_are_judged_on_prompts_they_were_not_fitted_on(
         means.append(-np.mean(np.square(scales[plan] * predicted(outputs) - targets(outputs))))
         outputs = script.Outputs.of(bench, test, plan)
         errors[plan] = np.mean(np.square(scales[plan] * predicted(outputs) - targets(outputs)))
-    full, best = plans.plans[0], choose(plans, found).best
+    full, best = plans.plans[0], search_cell(plans, found).best
     pruned, scaled = np.log(-found.test[0].mean() / np.array([-found.test[best].mean(), errors[full]]))
-    both, joint = plans.plans[best], plans.greedy(np.array(means)).best.plan
+    both, joint = plans.plans[best], plans.run_greedy(np.array(means)).best.plan
     assert said == pytest.approx(
         {
             "pruned": pruned,
@@ -332,7 +334,7 @@ def test_scaled_answers_are_judged_on_prompts_they_were_not_fitted_on(
     )
 
 
-def test_scaled_answers_are_summed_up_as_in_the_study(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scaled_answers_are_summed_up_as_in_the_study(part: ModelWork, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(CLAIMS.parent))
     script = importlib.import_module("scaled_outputs")
     tables = script.measure_all(part.study, part.setting, [part], Console(quiet=True))

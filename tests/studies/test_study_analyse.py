@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from simulated import World, cells, doses, setting, study, tuned_cells
 
-from tapioca.studies.analyse.log_ratios import Plans, choose, log_ratios
+from tapioca.studies.analyse.log_ratios import PlanSet, measure_log_ratios, search_cell
 from tapioca.studies.analyse.questions import shift_cases
 from tapioca.studies.analyse.setting import SettingAnalysis, analyse
 from tapioca.studies.cell import Cell
-from tapioca.studies.results import SettingFound, StudyInfo
+from tapioca.studies.results import SettingResult, StudyInfo
 from tapioca.studies.spec import Setting
 
 SURE = World(gain=0.6, bend=0.2, harm=0.3, noise=0.1, realigned=0.1)
@@ -36,7 +36,7 @@ def info(made: list[Cell]) -> StudyInfo:
 
 
 @pytest.fixture(scope="module")
-def found(info: StudyInfo) -> SettingFound:
+def found(info: StudyInfo) -> SettingResult:
     return info.setting("toy")
 
 
@@ -57,7 +57,7 @@ def test_a_setting_of_which_nothing_is_measured_says_so(info: StudyInfo) -> None
     assert (info.measured, info.missing) == (4 * 7, 4 * 13)
 
 
-def test_missing_cells_leave_out_their_pair_and_are_counted(made: list[Cell], found: SettingFound) -> None:
+def test_missing_cells_leave_out_their_pair_and_are_counted(made: list[Cell], found: SettingResult) -> None:
     assert found.missing == 0
     lost = [one for one in made if (one.where.model, one.where.kind, one.where.strength) != ("m1", "kind_0", 1)]
     part = analyse(study(ASKED), lost).settings[0]
@@ -72,11 +72,11 @@ def test_missing_cells_leave_out_their_pair_and_are_counted(made: list[Cell], fo
     assert analyse(study(ASKED), without_id).settings[0].models[1].complete == 0
 
 
-def test_the_pooled_gain_is_the_mean_of_the_cells_gains(made: list[Cell], found: SettingFound) -> None:
+def test_the_pooled_gain_is_the_mean_of_the_cells_gains(made: list[Cell], found: SettingResult) -> None:
     direct: dict[str, list[float]] = {}
     for one in made:
-        best = choose(Plans(one.kept), one).best
-        direct.setdefault(one.where.kind, []).append(float(log_ratios(one, 0, 0)[0, best]))
+        best = search_cell(PlanSet(one.kept), one).best
+        direct.setdefault(one.where.kind, []).append(float(measure_log_ratios(one, 0, 0)[0, best]))
     gain = found.claim("C2").finding("OOD log ratio of greedy's plan")
     assert gain.pooled is not None
     assert gain.pooled.value == pytest.approx(np.mean(direct["kind_0"] + direct["kind_1"]))
@@ -89,7 +89,7 @@ def test_the_pooled_gain_is_the_mean_of_the_cells_gains(made: list[Cell], found:
     assert (on_id.cells, on_id.kinds) == (4, 0)
 
 
-def test_greedys_plan_is_the_best_of_its_size_and_drops_the_planted_layer(found: SettingFound) -> None:
+def test_greedys_plan_is_the_best_of_its_size_and_drops_the_planted_layer(found: SettingResult) -> None:
     rank = found.claim("C2").finding("share of plans of its size that gain more").pooled
     peers = found.claim("C2").finding("mean log ratio of all plans of its size").pooled
     assert rank is not None
@@ -103,7 +103,7 @@ def test_greedys_plan_is_the_best_of_its_size_and_drops_the_planted_layer(found:
         assert shares[kind, 3] == pytest.approx(0.15, abs=0.02)  # 0.2 at the one strength, 0.1 at the other
 
 
-def test_tuning_is_judged_against_its_control(found: SettingFound) -> None:
+def test_tuning_is_judged_against_its_control(found: SettingResult) -> None:
     claim = found.claim("C7")
     values = {one.name: one.pooled for one in claim.findings}
     after, control = (
@@ -121,7 +121,7 @@ def test_tuning_is_judged_against_its_control(found: SettingFound) -> None:
     assert (found.tuned_measured, found.tuned_missing) == (4, 0)
 
 
-def test_q1_and_q3_count_every_cell_once(found: SettingFound, made: list[Cell]) -> None:
+def test_q1_and_q3_count_every_cell_once(found: SettingResult, made: list[Cell]) -> None:
     assert [row.kind for row in found.summaries] == list(ASKED.shifts)
     assert [sum(row.truths.values()) for row in found.summaries] == [8, 8, 8]
     assert [row.control for row in found.summaries] == [False, False, True]
@@ -134,7 +134,7 @@ def test_q1_and_q3_count_every_cell_once(found: SettingFound, made: list[Cell]) 
     assert (case.evidence["norm_excess"], case.evidence["alignment_last"]) == (0.5, 0.0)
 
 
-def test_q2_searches_cost_less_through_the_tree_and_labels_buy_gain(found: SettingFound) -> None:
+def test_q2_searches_cost_less_through_the_tree_and_labels_buy_gain(found: SettingResult) -> None:
     greedy, space = found.computed
     assert (space.plans, space.tree, space.scratch) == (15, 15, 32)
     assert greedy.tree < greedy.scratch
@@ -156,7 +156,7 @@ def test_few_labels_mislead_a_noisy_search() -> None:
     assert {row.share for row in analyse(study(ASKED), nothing).settings[0].labels} == {None}
 
 
-def test_skill_is_told_against_ridge_and_the_constant(found: SettingFound) -> None:
+def test_skill_is_told_against_ridge_and_the_constant(found: SettingResult) -> None:
     row = found.skills[0]
     assert (row.kind, row.cells, row.gaps) == ("kind_0", 8, 8)
     assert row.full == pytest.approx(0.5)  # the constant errs twice as much as the model, ridge half as much
@@ -183,7 +183,7 @@ def test_a_gain_of_the_tail_alone_is_told() -> None:
     assert row.gap_closed > 0
 
 
-def test_charts_are_of_every_kind_scale_and_strength(found: SettingFound, made: list[Cell]) -> None:
+def test_charts_are_of_every_kind_scale_and_strength(found: SettingResult, made: list[Cell]) -> None:
     charts = found.charts
     assert len(charts.heat) == len(charts.profiles) == 3 * 4
     assert [(p.layers, p.alpha) for p in charts.doses if p.layers == "chosen"] == [
@@ -210,7 +210,7 @@ def test_charts_are_of_every_kind_scale_and_strength(found: SettingFound, made: 
     )
 
 
-def test_cells_of_other_settings_and_models_are_ignored(made: list[Cell], found: SettingFound) -> None:
+def test_cells_of_other_settings_and_models_are_ignored(made: list[Cell], found: SettingResult) -> None:
     other: Setting = setting(name="other", models=1, kinds=1, strengths=1)
     strangers = [*cells(SURE, other), *cells(SURE, setting(models=5, kinds=1))[-1:]]
     again = analyse(study(ASKED), [*made, *strangers]).settings[0]
@@ -218,7 +218,7 @@ def test_cells_of_other_settings_and_models_are_ignored(made: list[Cell], found:
     assert again.measured == found.measured
 
 
-def test_cells_come_back_from_their_files(tmp_path: Path, made: list[Cell], found: SettingFound) -> None:
+def test_cells_come_back_from_their_files(tmp_path: Path, made: list[Cell], found: SettingResult) -> None:
     for at, one in enumerate(made):
         one.save(tmp_path / f"{at}.npz")
     loaded = [Cell.load(tmp_path / f"{at}.npz") for at in range(len(made))]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tapioca.stats import resampled_interval, stretch
-from tapioca.studies.analyse.bootstrap import Drawn, resample
+from tapioca.stats import percentile_interval, small_sample_factor
+from tapioca.studies.analyse.bootstrap import ResampledTable, resample_table
 
 
 def tables(models: int, kinds: int, spread: tuple[float, float], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -18,8 +18,8 @@ def tables(models: int, kinds: int, spread: tuple[float, float], seed: int) -> t
     return values, values[..., None] + rng.normal(0, 0.3, (*truth.shape, 50))
 
 
-def drawn(values: np.ndarray, draws: np.ndarray | None = None, count: int = 300, seed: int = 0) -> Drawn:
-    found = resample(values, draws, count, seed)
+def drawn(values: np.ndarray, draws: np.ndarray | None = None, count: int = 300, seed: int = 0) -> ResampledTable:
+    found = resample_table(values, draws, count, seed)
     assert found is not None
     return found
 
@@ -57,7 +57,7 @@ def test_a_model_or_kind_that_is_all_missing_is_not_drawn() -> None:
     assert found.models.tolist() == [0, 1, 3]
     assert found.pairs.shape[1:] == (3, 2)
     assert np.isfinite(found.mean()).all()
-    assert resample(np.full((2, 2, 1), np.nan), None, 10, 0) is None
+    assert resample_table(np.full((2, 2, 1), np.nan), None, 10, 0) is None
 
 
 def test_one_model_and_one_kind_leave_only_prompts_to_resample() -> None:
@@ -66,7 +66,7 @@ def test_one_model_and_one_kind_leave_only_prompts_to_resample() -> None:
     draws = values[..., None] + np.random.default_rng(0).normal(0, 0.2, (1, 1, 1, 2000))
     found = drawn(values, draws, 4000)
     assert np.std(found.mean()[1:]) == pytest.approx(0.2, rel=0.05)
-    assert found.widened(found.mean()) == pytest.approx(found.mean())
+    assert found.widen(found.mean()) == pytest.approx(found.mean())
 
 
 def test_the_same_models_and_kinds_are_drawn_with_the_same_seed_with_prompts_or_without() -> None:
@@ -76,13 +76,13 @@ def test_the_same_models_and_kinds_are_drawn_with_the_same_seed_with_prompts_or_
 
 
 def test_few_things_widen_intervals_as_students_t_does() -> None:
-    assert stretch(3) == pytest.approx(np.sqrt(3 / 2) * 4.3027 / 1.9600, rel=1e-4)
-    assert stretch(1000) == pytest.approx(1, abs=0.01)
-    assert stretch(1) == stretch(0) == 1
+    assert small_sample_factor(3) == pytest.approx(np.sqrt(3 / 2) * 4.3027 / 1.9600, rel=1e-4)
+    assert small_sample_factor(1000) == pytest.approx(1, abs=0.01)
+    assert small_sample_factor(1) == small_sample_factor(0) == 1
     found = drawn(tables(3, 5, (1, 1), 3)[0])
     mean = found.mean()
-    assert np.ptp(found.widened(mean)) == pytest.approx(np.ptp(mean) * stretch(3))
-    assert found.widened(mean)[0] == mean[0]
+    assert np.ptp(found.widen(mean)) == pytest.approx(np.ptp(mean) * small_sample_factor(3))
+    assert found.widen(mean)[0] == mean[0]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_intervals_hold_their_level_where_nothing_is_there(
     above = below = 0
     for seed in range(250):
         found = drawn(*tables(models, kinds, spread, seed), count=250, seed=seed)
-        low, high = resampled_interval(found.widened(found.mean()))
+        low, high = percentile_interval(found.widen(found.mean()))
         above, below = above + (low > 0), below + (high < 0)
     assert max(above, below) <= allowed, (above, below)
 
@@ -104,7 +104,7 @@ def test_intervals_hold_their_level_where_nothing_is_there(
 def test_without_widening_three_models_would_not_hold_it() -> None:
     above = 0
     for seed in range(250):
-        low, _ = resampled_interval(drawn(tables(3, 1, (3, 0), seed)[0], count=250, seed=seed).mean())
+        low, _ = percentile_interval(drawn(tables(3, 1, (3, 0), seed)[0], count=250, seed=seed).mean())
         above += low > 0
     assert above > stats.binom.ppf(0.999, 250, 0.025)
 
@@ -114,10 +114,10 @@ def test_a_line_is_that_of_least_squares_and_of_what_was_drawn() -> None:
     x = np.repeat([1.0, 2.0, 4.0], 3)
     values = (0.2 + 0.5 * x)[:, None, None] + rng.normal(0, 0.1, (9, 4, 2))
     found = drawn(values)
-    middle, mean, slope = found.line(x)
+    middle, mean, slope = found.fit_line(x)
     direct = stats.linregress(np.repeat(x, 4), found.pairs[0].ravel())
     assert slope[0] == pytest.approx(direct.slope)
     assert mean[0] - slope[0] * middle[0] == pytest.approx(direct.intercept)
-    assert resampled_interval(slope)[0] < 0.5 < resampled_interval(slope)[1]
-    one_size = found.line(np.ones(9))[2]
+    assert percentile_interval(slope)[0] < 0.5 < percentile_interval(slope)[1]
+    one_size = found.fit_line(np.ones(9))[2]
     assert np.isnan(one_size).all()

@@ -13,8 +13,8 @@ from tapioca.studies.analyse.estimates import Measure, Resampling
 from tapioca.studies.analyse.setting import SettingAnalysis, analyse
 from tapioca.studies.analyse.statistics import CellStatistic, StatTable
 from tapioca.studies.analyse.verdicts import MeasuredCondition, MeasuredRule
-from tapioca.studies.cell import Cell, Dose
-from tapioca.studies.results import ClaimFound
+from tapioca.studies.cell import Cell, DoseResponse
+from tapioca.studies.results import ClaimResult
 from tapioca.studies.rules import Decision
 from tapioca.studies.spec import Claim, Setting
 
@@ -22,11 +22,11 @@ SURE = World(gain=0.6, bend=0.2, harm=0.3, noise=0.05, realigned=0.1)
 THREE: tuple[Decision, ...] = ("supported", "not supported", "inconclusive")
 
 
-def bench(found: list[Cell], asked: Setting, of: list[Dose] | None = None, draws: int = 200) -> SettingAnalysis:
+def bench(found: list[Cell], asked: Setting, of: list[DoseResponse] | None = None, draws: int = 200) -> SettingAnalysis:
     return SettingAnalysis(study(asked, draws=draws), asked, found, of or [])
 
 
-def decided(claim: Claim, found: list[Cell], asked: Setting, of: list[Dose] | None = None) -> Decision:
+def decided(claim: Claim, found: list[Cell], asked: Setting, of: list[DoseResponse] | None = None) -> Decision:
     return bench(found, asked, of)._claim(claim).decision
 
 
@@ -189,7 +189,7 @@ def test_null_studies_support_nothing_more_often_than_they_may() -> None:
     for seed in range(studies):
         made = bench(cells(World(layers=3, prompts=16), asked, seed), asked, draws=100)
         for claim in claims:
-            found[claim] += made.claims.question(made.study.claims[claim]).rule.judge().decision == "supported"
+            found[claim] += made.claims.measured_claim(made.study.claims[claim]).rule.decide().decision == "supported"
     assert max(found.values()) <= allowed, found
 
 
@@ -226,7 +226,7 @@ def at_every_size(measure: Measure, bound: float = 0.0) -> MeasuredCondition:
 
 def test_where_both_sides_of_a_rule_come_true_it_is_inconclusive_and_says_so() -> None:
     gain = simple([[0.01, 0.0101], [0.0102, 0.0101], [0.01, 0.0103]], setting(models=3, kinds=2, strengths=1))
-    found = MeasuredRule((above(gain),), (below(gain, 0.02),)).judge()
+    found = MeasuredRule((above(gain),), (below(gain, 0.02),)).decide()
     assert found.decision == "inconclusive"
     assert found.reason.startswith("gain +0.010 [+0.009, +0.011], above 0; gain +0.010")
     assert found.reason.endswith("below 0.02")
@@ -237,14 +237,14 @@ def test_kinds_are_corrected_by_holm_and_controls_stand_apart() -> None:
     rng = np.random.default_rng(0)
     values = np.array([0.5, 0.0, 0.12, 9.0]) + rng.normal(0, 0.1, (6, 4))
     gain = simple(values.tolist(), asked)
-    finding = gain.finding()
+    finding = gain.to_finding()
     assert finding.pooled is not None
     assert finding.pooled.value == pytest.approx(values[:, :3].mean())
     assert [row.kind for row in finding.controls] == ["kind_3"]
     assert finding.controls[0].p_holm is None
     p = [row.value.p for row in finding.kinds]
     assert finding.kinds[0].p_holm == pytest.approx(3 * p[0])
-    decisions = MeasuredRule((above(gain),), (below(gain, 0.02),)).by_kind({"kind_2": "at the floor"})
+    decisions = MeasuredRule((above(gain),), (below(gain, 0.02),)).decide_by_kind({"kind_2": "at the floor"})
     assert [row.decision for row in decisions] == ["supported", "inconclusive", "inconclusive"]
     assert decisions[2].reason.startswith("at the floor; gain +0.")
     rows = [row for row in finding.kind_sizes if row.kind == "kind_3"]
@@ -254,8 +254,8 @@ def test_kinds_are_corrected_by_holm_and_controls_stand_apart() -> None:
 def test_a_number_of_fewer_than_three_models_decides_nothing() -> None:
     asked, nan = setting(models=4, kinds=2, strengths=1), np.nan
     rule = MeasuredRule((above(simple([[0.3, 0.3], [0.31, 0.3], [0.3, nan], [0.3, nan]], asked)),), ())
-    assert rule.judge().decision == "supported"
-    many, few = rule.by_kind({})
+    assert rule.decide().decision == "supported"
+    many, few = rule.decide_by_kind({})
     assert (many.decision, few.decision) == ("supported", "inconclusive")
     assert few.reason == "gain +0.300 [+0.300, +0.300], of too few models (2)"
 
@@ -265,20 +265,20 @@ def test_a_kind_that_only_correction_undoes_says_so() -> None:
     rng = np.random.default_rng(1)
     noise = rng.normal(0, 0.1, (6, 8))
     values = noise - noise.mean(axis=0) + np.array([0.2] + [0.0] * 7)
-    decisions = MeasuredRule((above(simple(values.tolist(), asked)),), ()).by_kind({})
+    decisions = MeasuredRule((above(simple(values.tolist(), asked)),), ()).decide_by_kind({})
     assert decisions[0].decision == "inconclusive"
     assert "after Holm's correction over kinds" in decisions[0].reason
 
 
 def test_every_size_must_be_measured() -> None:
     asked = setting(models=4, kinds=1, strengths=1)
-    assert at_every_size(simple([[1], [1], [1], [1]], asked)).judge().holds
-    assert not at_every_size(simple([[1], [-1], [1], [-1]], asked)).judge().holds
-    assert at_every_size(simple([[1], [np.nan], [1], [np.nan]], asked)).judge().reason == "gain: 1 model size measured"
+    assert at_every_size(simple([[1], [1], [1], [1]], asked)).try_on().holds
+    assert not at_every_size(simple([[1], [-1], [1], [-1]], asked)).try_on().holds
+    assert at_every_size(simple([[1], [np.nan], [1], [np.nan]], asked)).try_on().reason == "gain: 1 model size measured"
 
 
 def test_few_models_floor_and_ceiling_are_inconclusive_by_rule() -> None:
-    def reason(accuracy: float, chance: float, models: int = 4) -> ClaimFound:
+    def reason(accuracy: float, chance: float, models: int = 4) -> ClaimResult:
         asked = setting(models=models, strengths=1)
         right = np.arange(32) < accuracy * 32
         made = [

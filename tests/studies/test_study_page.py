@@ -17,15 +17,27 @@ from rich.console import Console
 from tapioca.errors import StoreError
 from tapioca.records import signed
 from tapioca.report.save import save_charts
-from tapioca.studies.page.layers import _bound
-from tapioca.studies.page.page import DRAWINGS, figures, render, show_study, write_study_page
+from tapioca.studies.page.layers import _color_bound
+from tapioca.studies.page.page import (
+    CHARTS_BY_CLAIM,
+    draw_study_charts,
+    render_study_page,
+    show_study,
+    write_study_page,
+)
 from tapioca.studies.page.scales import count_axis
-from tapioca.studies.page.text import family_lines, main_finding, number, study_lines, units
+from tapioca.studies.page.text import (
+    describe_units,
+    format_number_in_unit,
+    select_main_finding,
+    write_family_lines,
+    write_study_lines,
+)
 from tapioca.studies.parts import Charts, HeatTile
-from tapioca.studies.results import SettingFound, StudyInfo
+from tapioca.studies.results import SettingResult, StudyInfo
 from tapioca.studies.rules import Margins
 
-NAMES = {drawing.name for drawings in DRAWINGS.values() for drawing in drawings}
+NAMES = {drawing.name for drawings in CHARTS_BY_CLAIM.values() for drawing in drawings}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +47,7 @@ def info() -> StudyInfo:
 
 @pytest.fixture(scope="module")
 def page(info: StudyInfo) -> str:
-    return render(info)
+    return render_study_page(info)
 
 
 def text(page: str) -> str:
@@ -74,7 +86,7 @@ def test_the_page_is_one_file_without_network_or_scripts(info: StudyInfo, tmp_pa
 
 
 def test_every_chart_is_written_as_a_figure(info: StudyInfo, tmp_path: Path) -> None:
-    charts = {name: chart for name, chart in figures(info).items() if chart is not None}
+    charts = {name: chart for name, chart in draw_study_charts(info).items() if chart is not None}
     save_charts(charts, tmp_path / "figures")
     check_figures(tmp_path / "figures", charts)
 
@@ -100,7 +112,7 @@ def test_parts_stand_in_order(page: str) -> None:
 
 
 def test_five_lines_tell_verdicts_with_their_numbers(info: StudyInfo) -> None:
-    lines = dict(family_lines(info))
+    lines = dict(write_family_lines(info))
     assert len(lines) == 5
     assert lines["What dropping layers brings (C1, C2)"] == (
         "C1 is supported in polynomials (gain in distribution −0.100 [−0.150, −0.050], error ratio 1.11, 6 models). "
@@ -114,18 +126,18 @@ def test_five_lines_tell_verdicts_with_their_numbers(info: StudyInfo) -> None:
 
 
 def test_lines_of_a_study_that_decided_nothing() -> None:
-    lines = dict(family_lines(study(bare())))
+    lines = dict(write_family_lines(study(bare())))
     assert lines["Cause (C7, C8)"] == "C7 can be decided in no setting. C8 can be decided in no setting."
 
 
 def test_a_verdict_is_told_by_a_number_behind_it() -> None:
     told = setting().claim("C5")
-    assert main_finding(told).name == "distance realignment"  # type: ignore[union-attr]
+    assert select_main_finding(told).name == "distance realignment"  # type: ignore[union-attr]
     other = told.model_copy(update={"told_by": ("norm realignment", "distance realignment")})
-    assert main_finding(other).name == "norm realignment"  # type: ignore[union-attr]
+    assert select_main_finding(other).name == "norm realignment"  # type: ignore[union-attr]
     silent = told.model_copy(update={"told_by": ()})
-    assert main_finding(silent).name == "norm realignment"  # type: ignore[union-attr]
-    assert main_finding(bare().claim("C5")) is None
+    assert select_main_finding(silent).name == "norm realignment"  # type: ignore[union-attr]
+    assert select_main_finding(bare().claim("C5")) is None
 
 
 def test_the_verdict_table_has_a_symbol_and_a_number_in_each_cell(page: str) -> None:
@@ -185,30 +197,30 @@ def test_settings_in_which_nothing_can_be_decided_are_folded(info: StudyInfo, pa
 def test_units_are_said_once(info: StudyInfo, page: str) -> None:
     second = next(found for found in info.settings[0].claims if found.claim == "C2")
     gains = [finding.name for finding in second.findings if finding.unit == "log ratio of errors"]
-    assert f"{', '.join(gains)}: ln(error of the full model / error of the plan), above 0" in units(second)
-    assert units(second).count("ln(error of the full model") == 1
+    assert f"{', '.join(gains)}: ln(error of the full model / error of the plan), above 0" in describe_units(second)
+    assert describe_units(second).count("ln(error of the full model") == 1
     alone = second.model_copy(update={"findings": second.findings[:1]})
-    assert units(alone).startswith("all numbers: ln(error")
+    assert describe_units(alone).startswith("all numbers: ln(error")
 
 
 def test_rules_are_shown_as_the_data_that_decide(info: StudyInfo, page: str) -> None:
     said = text(page)
     for rule in info.rules.values():
         assert rule.statement in said
-        for sentence in (sentence for side in rule.sentences(info.margins).values() for sentence in side):
+        for sentence in (sentence for side in rule.to_sentences(info.margins).values() for sentence in side):
             assert sentence in said or sentence[:1].upper() + sentence[1:] in said
     assert "Norm deviation less its null: 95 % interval below 0.01 (the margin of deviation)." in said
     bounds = {side.bound for rule in info.rules.values() for side in (*rule.supported, *rule.not_supported)}
     assert bounds == {0, "error", "-error", "deviation"}
     other = info.model_copy(update={"margins": Margins(error=0.05, deviation=0.03)})
-    changed = text(render(other))
+    changed = text(render_study_page(other))
     assert "Norm deviation less its null: 95 % interval below 0.03 (the margin of deviation)." in changed
     assert "searched on ID data: 95 % interval below 0.0513 (the margin of error)." in changed
 
 
 def test_what_was_changed_after_first_results_is_said(info: StudyInfo, page: str) -> None:
     assert "written down before the first result." in text(page)
-    said = text(render(info.model_copy(update={"amended": ("A margin was <doubled>.",)})))
+    said = text(render_study_page(info.model_copy(update={"amended": ("A margin was <doubled>.",)})))
     assert "before the first result, but for the changes listed below." in said
     assert "Changed after first results had been seen: A margin was <doubled>." in said
 
@@ -249,20 +261,20 @@ def test_what_was_run(page: str) -> None:
 
 
 def test_everything_missing_is_said(page: str) -> None:
-    missing = text(render(study(bare())))
-    for drawings in DRAWINGS.values():
+    missing = text(render_study_page(study(bare())))
+    for drawings in CHARTS_BY_CLAIM.values():
         for drawing in drawings:
             if drawing.name != "sizes":  # C9 is not asked there
                 assert drawing.absent in missing
-    assert "<svg" not in render(study(bare()))
-    assert "No judge without labels was fitted here." in missing
+    assert "<svg" not in render_study_page(study(bare()))
+    assert "No classifier without labels was fitted here." in missing
     assert "No claim is decided in cloze: fewer than three models." in missing
     assert "What searches compute was not measured." in missing
     assert "Nothing was measured for this claim here." in missing
 
 
 def test_every_chart_is_drawn_and_valid(info: StudyInfo) -> None:
-    drawn = figures(info)
+    drawn = draw_study_charts(info)
     assert set(drawn) == {f"polynomials-{name}" for name in NAMES}
     for name, chart in drawn.items():
         made = chart.to_dict()  # validates against the schema of Vega-Lite
@@ -272,7 +284,9 @@ def test_every_chart_is_drawn_and_valid(info: StudyInfo) -> None:
 
 
 def test_charts_draw_the_numbers_of_the_record(info: StudyInfo) -> None:
-    drawn = {name.removeprefix("polynomials-"): values(chart.to_dict()) for name, chart in figures(info).items()}
+    drawn = {
+        name.removeprefix("polynomials-"): values(chart.to_dict()) for name, chart in draw_study_charts(info).items()
+    }
     tile = info.settings[0].charts.heat[0]
     assert {"kind": "context noise", "layer": 0, "value": tile.log_ratio, "text": signed(tile.log_ratio, 1)} in drawn[
         "heat"
@@ -304,19 +318,19 @@ def test_poor_settings_are_drawn_too() -> None:
             "labels": whole.labels[:1],
         }
     )
-    page = render(study(poor))
+    page = render_study_page(study(poor))
     assert page.count("<svg") == len(NAMES)
     assert ">–</text>" in page
 
 
 def test_half_a_setting(info: StudyInfo) -> None:
-    half: SettingFound = info.settings[0].model_copy(
+    half: SettingResult = info.settings[0].model_copy(
         update={"charts": Charts(heat=info.settings[0].charts.heat), "judged": None}
     )
-    assert set(figures(study(half))) == {
+    assert set(draw_study_charts(study(half))) == {
         f"polynomials-{name}" for name in ("heat", "kinds", "labels", "skills", "truths")
     }
-    assert "No layers were scaled, so there is no dose-response." in text(render(study(half)))
+    assert "No layers were scaled, so there is no dose-response." in text(render_study_page(study(half)))
 
 
 def test_drawings_of_one_page_share_no_names(page: str) -> None:
@@ -327,7 +341,7 @@ def test_drawings_of_one_page_share_no_names(page: str) -> None:
 
 
 def test_the_screen_has_a_line_for_each_claim(info: StudyInfo) -> None:
-    lines = study_lines(info)
+    lines = write_study_lines(info)
     assert lines[0] == "polynomials: 300 cells measured, 12 missing"
     assert lines[2] == (
         "  C2  ✓ supported      gain of greedy's plan +0.250 [+0.200, +0.300], error ratio 0.779, 6 models"
@@ -340,11 +354,11 @@ def test_the_screen_has_a_line_for_each_claim(info: StudyInfo) -> None:
 
 
 def test_small_numbers_are_not_shown_as_zero() -> None:
-    assert number(0.0, "log ratio of errors") == "+0.000"
-    assert number(-0.0002, "log ratio of errors") == "−0.0002"
-    assert number(-2e-17, "rank correlation") == "+0.00"
-    assert number(0.2131, "rank correlation") == "+0.21"
-    assert number(0.2131, "share") == "21.3 %"
+    assert format_number_in_unit(0.0, "log ratio of errors") == "+0.000"
+    assert format_number_in_unit(-0.0002, "log ratio of errors") == "−0.0002"
+    assert format_number_in_unit(-2e-17, "rank correlation") == "+0.00"
+    assert format_number_in_unit(0.2131, "rank correlation") == "+0.21"
+    assert format_number_in_unit(0.2131, "share") == "21.3 %"
 
 
 def test_intervals_are_not_broken_across_lines(page: str) -> None:
@@ -353,7 +367,7 @@ def test_intervals_are_not_broken_across_lines(page: str) -> None:
 
 def test_colours_of_a_heat_map_bleach_neither_many_nor_one() -> None:
     """They end at three times the median, at a fifth of the largest if that is more, and never beyond the largest."""
-    assert _bound([0.1] * 9 + [1.0]) == pytest.approx(0.3)
-    assert _bound([0.001] * 9 + [1.0]) == pytest.approx(0.2)
-    assert _bound([0.1, 0.1]) == pytest.approx(0.1)
-    assert _bound([]) == _bound([0.0]) == 1.0
+    assert _color_bound([0.1] * 9 + [1.0]) == pytest.approx(0.3)
+    assert _color_bound([0.001] * 9 + [1.0]) == pytest.approx(0.2)
+    assert _color_bound([0.1, 0.1]) == pytest.approx(0.1)
+    assert _color_bound([]) == _color_bound([0.0]) == 1.0

@@ -14,9 +14,9 @@ from tapioca.errors import DataError, UsageError
 from tapioca.studies.analyse.claims import Claims
 from tapioca.studies.analyse.setting import SettingAnalysis, analyse
 from tapioca.studies.measures import MEASURES
-from tapioca.studies.page.page import render
+from tapioca.studies.page.page import render_study_page
 from tapioca.studies.read import read_study
-from tapioca.studies.results import ClaimFound, StudyInfo
+from tapioca.studies.results import ClaimResult, StudyInfo
 from tapioca.studies.rules import Condition, Margins
 from tapioca.studies.spec import StudyFile
 
@@ -38,7 +38,7 @@ def edited(folder: Path, *edits: tuple[str, str]) -> Path:
 def judged(path: Path) -> StudyInfo:
     """The study judged on simulated cells of its setting: dropping the last layer helps and takes profiles further away,
     both deviations are 0.005 above their null everywhere."""
-    study = read_study(path).model_copy(update={"draws": 100})
+    study = read_study(path).model_copy(update={"n_resamples": 100})
     world = World(gain=0.3, harm=0.3, noise=0.05, realigned=-0.1, layers=3, prompts=16)
     found = cells(world, study.settings[0], parameters=(100,))
     return analyse(study, [replace(cell, deviation=np.full((2, 1), cell.null_mean[:, None] + 0.005)) for cell in found])
@@ -49,7 +49,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> StudyInfo:
     return judged(edited(tmp_path_factory.mktemp("study")))
 
 
-def claim(info: StudyInfo, name: str) -> ClaimFound:
+def claim(info: StudyInfo, name: str) -> ClaimResult:
     return info.settings[0].claim(name)
 
 
@@ -60,7 +60,9 @@ def test_one_bound_of_the_quick_study_flips_a_verdict_and_its_sentence(tmp_path:
     after = judged(edited(tmp_path, ("deviation: 0.01", "deviation: 0.001")))
     assert claim(after, "C3").decision == "supported"
     assert claim(before, "C3").findings == claim(after, "C3").findings
-    assert "Norm deviation less its null: 95 % interval below 0.001 (the margin of deviation)." in render(after)
+    assert "Norm deviation less its null: 95 % interval below 0.001 (the margin of deviation)." in render_study_page(
+        after
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_sentences_are_made_from_conditions() -> None:
             Condition(measure="log_ratio", side="above", bound=0, at="every size"),
     }  # fmt: skip
     for sentence, condition in made.items():
-        assert condition.sentence(margins) == sentence
+        assert condition.to_sentence(margins) == sentence
 
 
 @pytest.mark.parametrize("rest", [["studies/quick.yaml"], ["studies/quick.yaml", "--out", "x"], []])

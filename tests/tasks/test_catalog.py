@@ -131,8 +131,8 @@ def test_winogrande_scores_the_option_and_all_that_follows(encoder: Encoder, tmp
 def test_ready_written_answers(name: str, right: str, wrong: str, encoder: Encoder, tmp_path: Path) -> None:
     task = ready(name, encoder, tmp_path)
     assert isinstance(task, Generate)
-    assert task.marking.right(right, task.examples[0].answer)
-    assert not task.marking.right(wrong, task.examples[0].answer)
+    assert task.marking.is_right(right, task.examples[0].answer)
+    assert not task.marking.is_right(wrong, task.examples[0].answer)
 
 
 def test_a_folder_the_datasets_library_loads(tmp_path: Path, encoder: Encoder) -> None:

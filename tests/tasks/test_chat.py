@@ -17,8 +17,8 @@ from transformers.utils import chat_template_utils
 import tapioca
 from tapioca.errors import DataError, UsageError
 from tapioca.models.tiny import tiny
-from tapioca.records import NO_CHOICE, Example, PruneConfig, Row
-from tapioca.records.config import chat_template_kwargs
+from tapioca.records import NO_CHOICE, Example, PruneConfig, Request
+from tapioca.records.config import parse_chat_options
 from tapioca.runs.folder import read_manifest
 from tapioca.tasks.chat import Clock
 from tapioca.tasks.files import load_task
@@ -62,7 +62,7 @@ def test_the_clock_of_a_template_stands_still(tmp_path: Path, name: str) -> None
     tokenizer = chatting(CLOCKS[name] + TURNS)
     clocks = [Clock(date(2026, 1, 31)), Clock(date(2026, 1, 31)), Clock(date(2026, 2, 1))]
     first, again, later = (load(tmp_path, tokenizer, clock, kind="generate").digest for clock in clocks)
-    assert all(clock.asked for clock in clocks)
+    assert all(clock.was_read for clock in clocks)
     assert first == again != later
     assert chat_template_utils.datetime is datetime
 
@@ -78,7 +78,7 @@ def test_a_date_that_is_given_asks_no_clock(tmp_path: Path) -> None:
     clock = Clock(date(2026, 1, 31))
     options = {"date_string": "26 Jul 2024"}
     load(tmp_path, chatting(CLOCKS["llama-3.2"] + TURNS), clock, kind="generate", chat_template_kwargs=options)
-    assert not clock.asked
+    assert not clock.was_read
 
 
 def run(folder: Path, template: str, **options: Any) -> Any:
@@ -185,12 +185,12 @@ def test_options_that_would_do_nothing(tmp_path: Path, given: dict[str, Any], me
 def test_options_on_the_command_line() -> None:
     pairs = ["enable_thinking=false", "a=True", "level=low", "n=2", "date_string=26 Jul 2024", "x=a=b"]
     expected = {"enable_thinking": False, "a": True, "level": "low", "n": 2, "date_string": "26 Jul 2024", "x": "a=b"}
-    assert chat_template_kwargs(pairs) == expected
+    assert parse_chat_options(pairs) == expected
     config = PruneConfig(model="m", task="t", chat=True, system="s", chat_option=("n=2",), chat_date="2026-01-31")
     assert config.task_options() == {"chat": True, "system": "s", "chat_template_kwargs": {"n": 2}}
     assert config.command() == "tapioca prune m --task t --chat --system s --chat-option n=2 --chat-date 2026-01-31"
     with pytest.raises(UsageError, match="--chat-option thinking is not of the form name=value"):
-        chat_template_kwargs(["thinking"])
+        parse_chat_options(["thinking"])
     with pytest.raises(UsageError, match=r"--chat-date: .*got 'tomorrow'"):
         PruneConfig(model="m", task="t", chat_date="tomorrow")
 
@@ -213,20 +213,20 @@ def test_options_on_the_command_line() -> None:
 )
 def test_only_what_follows_a_thought_is_marked(written: str, opened: bool, answer: str | None) -> None:
     task = thinking("<s> one <think>" if opened else "<s> one")
-    assert task.marking.find(task.answer_text(encoded(written)) or "") == answer
+    assert task.marking.find_answer(task.answer_text(encoded(written)) or "") == answer
     for gold in ("4", "5"):
-        example = Example(id="a", group="a", rows=(Row((1,), (1,)),), prompt=(1,), answer=gold)
-        marked = task.mark(example, [array([0.0]), array(encoded(written))])
+        example = Example(id="a", group="a", rows=(Request((1,), (1,)),), prompt=(1,), answer=gold)
+        marked = task.score(example, [array([0.0]), array(encoded(written))])
         assert (marked.score, marked.unparsed) == (float(gold == answer), answer is None)
         assert (marked.length, marked.predicted) == (len(encoded(written)), NO_CHOICE)
 
 
 def test_a_stop_string_does_nothing_inside_a_thought() -> None:
     task = thinking("<s> one", stop=("cat",))
-    assert [task.ended(encoded(text)) for text in ("<think> cat", "<think> cat </think>", "<think> cat </think> cat")] == [
+    assert [task.is_finished(encoded(text)) for text in ("<think> cat", "<think> cat </think>", "<think> cat </think> cat")] == [
         False, False, True,
     ]  # fmt: skip
-    assert task.ended(encoded("the cat"))
+    assert task.is_finished(encoded("the cat"))
 
 
 @pytest.mark.parametrize(
@@ -241,11 +241,11 @@ def test_a_stop_string_does_nothing_inside_a_thought() -> None:
 )
 def test_other_ends_of_a_thought(end: str | None, written: str, answer: str | None) -> None:
     task = thinking("<s> one", think_end_token=end)
-    assert task.marking.find(task.answer_text(encoded(written)) or "") == answer
+    assert task.marking.find_answer(task.answer_text(encoded(written)) or "") == answer
 
 
 def thinking(prompt: str, **given: Any) -> Generate:
-    example = Example(id="a", group="a", rows=(Row((1,), (1,)),), prompt=tuple(encoded(prompt)), answer="4")
+    example = Example(id="a", group="a", rows=(Request((1,), (1,)),), prompt=tuple(encoded(prompt)), answer="4")
     said = {"stop": (), "max_new_tokens": 64, **given}
     return Generate(
         name="t", examples=(example,), metric=EXACT_MATCH, tokenizer=chatting(""), marking=Marking("number"), **said

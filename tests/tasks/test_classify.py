@@ -17,18 +17,18 @@ from tokenizers import processors
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import tapioca
+from tapioca.engine.sweep import Schedule
 from tapioca.errors import DataError, ModelError
 from tapioca.evaluate import check_task, evaluate
+from tapioca.models.capture import capture_layer_outputs
 from tapioca.models.edit import apply
-from tapioca.models.inputs import head_labels
-from tapioca.models.load import Loaded
+from tapioca.models.inputs import classifier_labels
+from tapioca.models.load import LoadedModel
 from tapioca.models.load import load as load_model
-from tapioca.models.sweep import Schedule
 from tapioca.models.tiny import draw_weights, tiny
-from tapioca.models.watch import layer_outputs
-from tapioca.observe import states
-from tapioca.records import Plan
-from tapioca.tasks.base import rows_digest
+from tapioca.observe import capture_states
+from tapioca.plan import Plan
+from tapioca.tasks.base import digest_rows
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
 
@@ -72,7 +72,7 @@ def rows(count: int, outputs: int = 3) -> list[dict]:
 
 
 def load(folder: Path, model: PreTrainedModel, name: str, data: list[dict], **given: Any) -> Any:
-    encoder = Encoder(tokenizer_for(name), 128, head_labels(model))
+    encoder = Encoder(tokenizer_for(name), 128, classifier_labels(model))
     return load_task(str(write_lines(folder / "task.jsonl", data)), encoder, given)
 
 
@@ -101,20 +101,20 @@ def test_padded_equals_alone_equals_by_hand(name: str, outputs: int, tmp_path: P
                 assert example.answer == row["label"]
                 assert padded.values[at, place] == (NAMES[int(logits.argmax())] == row["label"])
                 likelihood = logits.log_softmax(-1)[NAMES.index(row["label"])]
-                assert padded.likelihoods[at, place] == pytest.approx(float(likelihood), abs=2e-5)
+                assert padded.log_likelihoods[at, place] == pytest.approx(float(likelihood), abs=2e-5)
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "llama"])
 def test_states_are_those_of_the_last_token_of_the_text(name: str, tmp_path: Path) -> None:
     model = headed(name)
     task = load(tmp_path, model, name, rows(9))
-    found = states(model, PLANS[1], task.examples, batch_size=9)
+    found = capture_states(model, PLANS[1], task.examples, batch_size=9)
     for at, example in enumerate(task.examples):
         seen: list[torch.Tensor] = []
         with apply(model, PLANS[1]):
             ids = torch.tensor([example.prompt])
             batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-            layer_outputs(model, batch, lambda place, output, seen=seen: seen.append(output[0, -1]))
+            capture_layer_outputs(model, batch, lambda place, output, seen=seen: seen.append(output[0, -1]))
         assert found[:, at] == pytest.approx(torch.stack(seen).numpy(), abs=2e-5)
 
 
@@ -122,7 +122,7 @@ def test_likelihood_and_chance(tmp_path: Path) -> None:
     model = headed("bert")
     task = load(tmp_path, model, "bert", rows(6), score="likelihood")
     found = evaluate(model, task, PLANS[:1])
-    assert np.array_equal(found.values, found.likelihoods)
+    assert np.array_equal(found.values, found.log_likelihoods)
     assert task.chance == pytest.approx(np.full(6, 1 / 3))
     assert task.beside is not None
     right = evaluate(model, load(tmp_path, model, "bert", rows(6)), PLANS[:1])
@@ -191,25 +191,25 @@ def test_pairs_of_texts_equal_the_model_called_by_hand(name: str, way: Any, tmp_
     for place, plan in enumerate(asked):
         with apply(model, plan):
             expected = [pair_logits(model, name, row, segments)[NAMES.index(row["label"])] for row in data]
-        assert found.likelihoods[place] == pytest.approx([float(value) for value in expected], abs=2e-5)
+        assert found.log_likelihoods[place] == pytest.approx([float(value) for value in expected], abs=2e-5)
 
 
 def test_without_segments_a_pair_is_another_question(tmp_path: Path) -> None:
     model, data = headed("bert"), pairs(7)
     task = load(tmp_path, model, "bert", data, kind="classify", fields=NLI)
-    likelihoods = evaluate(model, task, PLANS, batch_size=5).likelihoods[0]
+    likelihoods = evaluate(model, task, PLANS, batch_size=5).log_likelihoods[0]
     without = [float(pair_logits(model, "bert", row, False)[NAMES.index(row["label"])]) for row in data]
     assert np.abs(likelihoods - without).min() > 1e-4
     first = task.examples[0]
     bare = replace(first.rows[0], inputs=tuple(first.prompt))
-    assert rows_digest([bare]) != rows_digest(first.rows)
+    assert digest_rows([bare]) != digest_rows(first.rows)
     assert copy.deepcopy(first.prompt).segments == first.prompt.segments == first.rows[0].inputs.segments
 
 
 def test_states_of_pairs_are_those_with_segments(tmp_path: Path) -> None:
     model, data = headed("bert"), pairs(6)
     task = load(tmp_path, model, "bert", data, kind="classify", fields=NLI)
-    found = states(model, Plan.full(4), task.examples, batch_size=6)
+    found = capture_states(model, Plan.full(4), task.examples, batch_size=6)
     for at, row in enumerate(data):
         encoded = tokenizer_for("bert")(
             row["premise"], row["hypothesis"], return_tensors="pt", return_token_type_ids=True
@@ -236,7 +236,7 @@ def test_a_model_of_one_segment_reads_none(tmp_path: Path) -> None:
     model, data = headed("roberta", type_vocab_size=1), pairs(3)
     task = load(tmp_path, model, "roberta", data, kind="classify", fields=NLI)
     expected = [float(pair_logits(model, "roberta", row, False)[NAMES.index(row["label"])]) for row in data]
-    assert evaluate(model, task, PLANS).likelihoods[0] == pytest.approx(expected, abs=2e-5)
+    assert evaluate(model, task, PLANS).log_likelihoods[0] == pytest.approx(expected, abs=2e-5)
 
 
 def test_a_label_that_is_a_name_and_another_index(tmp_path: Path) -> None:
@@ -277,8 +277,8 @@ def test_a_checkpoint_with_its_head_from_file_to_export(name: str, tmp_path: Pat
     folder = tmp_path / "model"
     headed(name).save_pretrained(folder)
     tokenizer_for(name).save_pretrained(folder)
-    loaded: Loaded = load_model(folder)
-    assert head_labels(loaded.model) == NAMES
+    loaded: LoadedModel = load_model(folder)
+    assert classifier_labels(loaded.model) == NAMES
     write_lines(tmp_path / "task.jsonl", rows(48))
     write_lines(
         tmp_path / "id.jsonl",
@@ -290,11 +290,11 @@ def test_a_checkpoint_with_its_head_from_file_to_export(name: str, tmp_path: Pat
     )  # fmt: skip
     assert "read as a classify task, by its fields label, text" in " ".join(info.notes)
     assert info.canary is None
-    assert {judged.data: judged.beside and judged.beside.metric.name for judged in info.judgements if judged.plan == info.shown} == {
+    assert {judged.data: judged.companion and judged.companion.metric.name for judged in info.judgements if judged.plan == info.shown} == {
         "ood": "accuracy", "id": "accuracy",
     }  # fmt: skip
     assert "ccuracy of drop " in (info.folder / "report.html").read_text()
     assert len(info.profiles) == 4
     done = tapioca.export(folder, tmp_path / "pruned", Plan.drop(4, [1]))
     assert done.difference == 0
-    assert head_labels(load_model(tmp_path / "pruned").model) == NAMES
+    assert classifier_labels(load_model(tmp_path / "pruned").model) == NAMES

@@ -15,11 +15,11 @@ import tapioca
 from tapioca.cli.main import app
 from tapioca.errors import DataError
 from tapioca.flows.data import read_tasks, split_tasks
-from tapioca.flows.prepare import example_digests
-from tapioca.models.load import Loaded
+from tapioca.flows.prepare import digest_examples
+from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
 from tapioca.records import Example, PruneConfig
-from tapioca.records.results import Data
+from tapioca.records.results import Domain
 from tapioca.runs.folder import read_manifest
 from tapioca.tasks.base import Task
 from tapioca.tasks.chat import Clock
@@ -53,7 +53,7 @@ def rows(kind: str, numbers: range, group: int = 1) -> list[dict[str, Any]]:
 
 def divided(
     folder: Path, name: str, data: list[dict[str, Any]], chat: bool = False, **said: Any
-) -> tuple[dict[str, Task], dict[Data, Task], dict[Data, Task]]:
+) -> tuple[dict[str, Task], dict[Domain, Task], dict[Domain, Task]]:
     """The data sets of a run and their halves, as every command makes them."""
     path = write_lines(folder / "task.jsonl", data)
     spec = {**KINDS[name], "num_fewshot": 3, "chat": chat, **said}
@@ -61,8 +61,8 @@ def divided(
     return split_files(path, reference=None)
 
 
-def split_files(path: Path, **options: Any) -> tuple[dict[str, Task], dict[Data, Task], dict[Data, Task]]:
-    loaded = Loaded(tiny("llama"), word_tokenizer())
+def split_files(path: Path, **options: Any) -> tuple[dict[str, Task], dict[Domain, Task], dict[Domain, Task]]:
+    loaded = LoadedModel(tiny("llama"), word_tokenizer())
     assert loaded.tokenizer is not None
     loaded.tokenizer.chat_template = CHAT
     config = PruneConfig(model="m", task=str(path), **options)
@@ -77,7 +77,7 @@ def shown(example: Example) -> tuple[list[str], str]:
     return before, asked
 
 
-def leaks(search: dict[Data, Task], test: dict[Data, Task], shots: int) -> tuple[int, int]:
+def leaks(search: dict[Domain, Task], test: dict[Domain, Task], shots: int) -> tuple[int, int]:
     """How many prompts show a held-out row, and how many the row they ask."""
     prompts = [shown(e) for part in (search, test) for task in part.values() for e in task.examples]
     secrets = {shown(example)[1] for task in test.values() for example in task.examples}
@@ -96,7 +96,7 @@ def test_no_prompt_shows_its_own_row_or_a_held_out_one(kind: str, chat: bool, tm
     assert [(e.id, e.group, e.content, e.gold) for e in search["ood"].examples] == [
         (e.id, e.group, e.content, e.gold) for e in bare["ood"].examples
     ]
-    assert not set(example_digests(bare["ood"])) & set(example_digests(search["ood"]))
+    assert not set(digest_examples(bare["ood"])) & set(digest_examples(search["ood"]))
 
 
 def test_leaks_are_found_where_the_rule_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +208,7 @@ def test_a_dry_run_shows_a_prompt_with_its_worked_examples(model_folder: Path, t
 
 def test_a_run_says_and_keeps_how_many_and_goes_on_with_as_many(tmp_path: Path) -> None:
     def run(count: int) -> Any:
-        return tapioca.space(
+        return tapioca.enumerate(
             tiny("llama"), word_tokenizer(), task=path, num_fewshot=count, score="likelihood", max_drops=1,
             out=tmp_path / "run", progress=False,
         )  # fmt: skip

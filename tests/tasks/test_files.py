@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tapioca.errors import DataError, TapiocaError
 from tapioca.evaluate import evaluate
-from tapioca.records import Plan
+from tapioca.plan import Plan
 from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, Choice, Label
 from tapioca.tasks.files import load_task
 from tapioca.tasks.perplexity import Perplexity
@@ -41,7 +41,7 @@ def test_choices(tmp_path: Path) -> None:
     assert (example.id, example.group, example.gold, example.chance, example.text) == ("x", "g", 0, 0.5, "the cat")
     assert [row.inputs for row in example.rows] == [(1, 3, 5), (1, 3, 5, 8)]
     assert [row.targets for row in example.rows] == [(7,), (8, 9)]
-    assert [row.length for row in example.rows] == [3, 6]
+    assert [row.normalizer for row in example.rows] == [3, 6]
     assert example.prompt == (1, 3, 5)
     assert task.notes[0] == "task.jsonl: read as a choice task, by its fields answer, choices, context"
 

@@ -13,16 +13,17 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import tapioca
+from tapioca.engine.decode import decode
 from tapioca.errors import DataError, ModelError, NonFiniteError
 from tapioca.evaluate import check_task, evaluate
-from tapioca.flows.canary import repetition
-from tapioca.models.decode import decode
+from tapioca.flows.fluency import measure_repetition
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.tiny import tiny
-from tapioca.records import Plan, Spent
-from tapioca.report.words import asides
-from tapioca.tasks.batches import batches
+from tapioca.plan import Plan
+from tapioca.records import ComputeCost
+from tapioca.report.format import describe_companions
+from tapioca.tasks.batches import make_batches
 from tapioca.tasks.files import load_task
 from tapioca.tasks.generate import Generate
 from tapioca.tasks.text import Encoder
@@ -44,7 +45,7 @@ def load(path: Path, data: list[dict], tokenizer: Any = None, **given: Any) -> A
 
 
 def whole_tokenizer() -> PreTrainedTokenizerFast:
-    """The words of `word_tokenizer`, and one more for every other output of the small models."""
+    """The words of `make_word_tokenizer`, and one more for every other output of the small models."""
     tokenizer = word_tokenizer()
     tokenizer.add_tokens([f"w{at}" for at in range(len(WORDS), 128)])
     return tokenizer
@@ -90,8 +91,8 @@ def test_the_likelihood_is_that_of_the_gold_answer_per_token(tmp_path: Path) -> 
     model = tiny("llama")
     written, likely = (load(tmp_path, rows(13, "the red cat"), score=score) for score in ("accuracy", "likelihood"))
     found, again = evaluate(model, written, PLANS, batch_size=5), evaluate(model, likely, PLANS, batch_size=5)
-    assert np.array_equal(again.values, again.likelihoods)
-    assert found.likelihoods == pytest.approx(again.values)
+    assert np.array_equal(again.values, again.log_likelihoods)
+    assert found.log_likelihoods == pytest.approx(again.values)
     assert not again.truncated.any()
     assert likely.budget == 0
     assert likely.beside.budget == BUDGET
@@ -101,7 +102,7 @@ def test_the_likelihood_is_that_of_the_gold_answer_per_token(tmp_path: Path) -> 
         logits = model(torch.tensor([[*example.prompt, *answer]])).logits[0].log_softmax(-1)
     start = len(example.prompt) - 1
     expected = np.mean([float(logits[start + at, token]) for at, token in enumerate(answer)])
-    assert found.likelihoods[0, 4] == pytest.approx(expected, abs=1e-5)
+    assert found.log_likelihoods[0, 4] == pytest.approx(expected, abs=1e-5)
 
 
 def test_batches_are_named_by_all_that_changes_an_answer(tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_batches_are_named_by_all_that_changes_an_answer(tmp_path: Path) -> None
         {"score": "likelihood"},
         {"template": "{{ context }} it"},
     ]
-    digests = {batches(load(tmp_path, rows(5), **given), 5)[0].digest for given in variants}
+    digests = {make_batches(load(tmp_path, rows(5), **given), 5)[0].digest for given in variants}
     assert len(digests) == len(variants)
 
 
@@ -265,13 +266,13 @@ def test_a_run_guided_by_the_likelihood(tmp_path: Path, longest: int, tokens: in
         progress=False, max_drops=1, random_plans=2,
     )  # fmt: skip
     main = next(judged for judged in info.judgements if judged.plan == info.shown)
-    assert main.beside is not None
-    assert main.beside.metric.name == "exact match"
+    assert main.companion is not None
+    assert main.companion.metric.name == "exact match"
     assert main.written is not None
     assert 0 < main.written.truncated[0] <= 20
     assert 0 < main.written.mean_length[0] <= 6
     assert all(0 <= count <= 20 for count in main.written.unparsed)
-    lines = [line for line in asides(info) if line.startswith(f"written answers of {info.shown} on OOD: ")]
+    lines = [line for line in describe_companions(info) if line.startswith(f"written answers of {info.shown} on OOD: ")]
     shares = [f"{main.written.unparsed[index] / 20:.0%}" for index in range(2)]
     assert f": {' → '.join(shares)} hold no answer, " in lines[0]
     assert lines[0].endswith(
@@ -287,9 +288,9 @@ def test_a_run_guided_by_the_likelihood(tmp_path: Path, longest: int, tokens: in
 
 
 def test_repetition() -> None:
-    assert repetition(np.arange(20)) == 0
-    assert repetition(np.array([7] * 10)) == pytest.approx(6 / 7)
-    assert repetition(np.array([1, 2, 3])) == 0
+    assert measure_repetition(np.arange(20)) == 0
+    assert measure_repetition(np.array([7] * 10)) == pytest.approx(6 / 7)
+    assert measure_repetition(np.array([1, 2, 3])) == 0
 
 
 def test_the_task_is_what_it_says(tmp_path: Path) -> None:
@@ -305,7 +306,7 @@ def test_plans_scored_together_or_one_by_one_get_the_same_answers(tmp_path: Path
         def recall(self, plan: Plan, batch: str) -> Any:
             return self.get((plan, batch))
 
-        def record(self, plan: Plan, batch: str, answers: Any, spent: Spent) -> None:
+        def record(self, plan: Plan, batch: str, answers: Any, spent: ComputeCost) -> None:
             assert (plan, batch) not in self
             assert spent.layers > 4 * len(answers)  # more than reading the gold answers takes, by writing
             self[plan, batch] = answers
@@ -319,11 +320,11 @@ def test_plans_scored_together_or_one_by_one_get_the_same_answers(tmp_path: Path
         gold["answer"] = task.answer_text(ids.tolist()).strip() or "the"
     task = load(tmp_path, golds, stop=("w90", "dog"))
     memory = Memory()
-    whole = evaluate(model, task, plans, batch_size=3, ledger=memory)
+    whole = evaluate(model, task, plans, batch_size=3, result_cache=memory)
     assert (whole.values[:3].mean(1) > 0).all()
     assert whole.values.mean() < 1
     single = [evaluate(model, task, [plan], batch_size=3).values[0] for plan in plans]
     assert np.array_equal(whole.values, single)
     for key in list(memory)[::2]:
         del memory[key]
-    assert np.array_equal(evaluate(model, task, plans, batch_size=3, ledger=memory).values, whole.values)
+    assert np.array_equal(evaluate(model, task, plans, batch_size=3, result_cache=memory).values, whole.values)

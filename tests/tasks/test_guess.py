@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel
 
 from tapioca.errors import DataError, ModelError
 from tapioca.flows.data import read_task
-from tapioca.models.load import Loaded
+from tapioca.models.load import LoadedModel
 from tapioca.tasks.choice import Choice, Label
 from tapioca.tasks.classify import Classify
 from tapioca.tasks.files import load_task
@@ -57,7 +57,7 @@ def test_a_column_of_few_values_is_the_answer(
     task = load_task(str(table(tmp_path, columns)), Encoder(tokenizer, 128), {})
     assert type(task) is kind
     assert golds(task) == right
-    assert (task.examples[0].text, task.balance) == (prompt, balance)
+    assert (task.examples[0].text, task.label_counts) == (prompt, balance)
 
 
 def test_what_is_guessed_is_said(tmp_path: Path) -> None:
@@ -203,4 +203,4 @@ def test_a_bare_encoder_is_told_that_it_has_no_head(tmp_path: Path) -> None:
     with pytest.raises(
         ModelError, match=r"this bert model \(BertModel\) has no classification head and no language-model"
     ):
-        read_task(str(path), Loaded(BertModel(config), word_tokenizer()), {})
+        read_task(str(path), LoadedModel(BertModel(config), word_tokenizer()), {})

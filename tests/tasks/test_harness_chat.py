@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 from tapioca.cli.main import app
 from tapioca.errors import DataError
 from tapioca.flows.data import read_tasks, split_tasks
-from tapioca.models.load import Loaded
+from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
 from tapioca.records import PruneConfig
 from tapioca.tasks.base import Task
 from tapioca.tasks.chat import Clock
-from tapioca.tasks.harness import Harness
+from tapioca.tasks.lm_eval.task import LmEvalTask
 
 TEMPLATE = (
     "{% for m in messages %}{{ m.role }} : {{ m.content }} . {% endfor %}{% if add_generation_prompt %}"
@@ -69,13 +69,13 @@ def read(folder: Path, name: str = "asked", template: str = TEMPLATE, **options:
     """The OOD data of a run as every command reads them, worked examples included."""
     config = PruneConfig(model="m", task=f"harness:{name}", include_path=str(folder), **options)
     clock = Clock(config.chat_date or date(2026, 1, 31))
-    whole = read_tasks(config, Loaded(tiny("llama"), chatting(template)), {}, clock)
+    whole = read_tasks(config, LoadedModel(tiny("llama"), chatting(template)), {}, clock)
     return split_tasks(config, whole)[0]["ood"]
 
 
 def context(task: Task) -> str:
     """What lm-eval asks first."""
-    assert isinstance(task, Harness)
+    assert isinstance(task, LmEvalTask)
     return str(next(iter(task.requests.values()))[0].args[0])
 
 

@@ -21,13 +21,13 @@ class Counting(Encoder):
 
     calls = 0
 
-    def text(self, text: str) -> list[int]:
+    def encode_text(self, text: str) -> list[int]:
         self.calls += 1
-        return super().text(text)
+        return super().encode_text(text)
 
-    def plain(self, text: str) -> list[int]:
+    def encode_plain(self, text: str) -> list[int]:
         self.calls += 1
-        return super().plain(text)
+        return super().encode_plain(text)
 
 
 def load(path: Path, limit: int | None = None, seed: int = 0, **given: Any) -> tuple[Task, int]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapioca.errors import DataError
-from tapioca.tasks.marking import Marking, number
+from tapioca.tasks.marking import Marking, parse_number
 
 NUMBERS = [
     ("18", "She makes $18 every day."),
@@ -57,26 +57,26 @@ NOT_NUMBERS = [
 
 @pytest.mark.parametrize(("gold", "text"), NUMBERS)
 def test_numbers(gold: str, text: str) -> None:
-    assert Marking("number").right(text, gold)
+    assert Marking("number").is_right(text, gold)
 
 
 @pytest.mark.parametrize(("gold", "text"), NOT_NUMBERS)
 def test_what_is_not_that_number(gold: str, text: str) -> None:
-    assert not Marking("number").right(text, gold)
+    assert not Marking("number").is_right(text, gold)
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-(10**9), max_value=10**9))
 def test_a_number_is_itself_however_it_is_written(value: Decimal) -> None:
     for written in (f"{value:f}", f"{value:,f}", f"so it is ${value:,f}.", f"x={value:f}"):
-        assert Marking("number").right(written, str(value))
-        assert not Marking("number").right(written, str(value + 1))
+        assert Marking("number").is_right(written, str(value))
+        assert not Marking("number").is_right(written, str(value + 1))
 
 
 @given(st.text(max_size=30))
 def test_any_text_can_be_marked(text: str) -> None:
     for marking in (Marking(), Marking("number"), Marking(extract="[A-D]", take="first")):
-        assert marking.right(text, "18") in (True, False)
-    assert number(text) is None or number(text) == number(text)
+        assert marking.is_right(text, "18") in (True, False)
+    assert parse_number(text) is None or parse_number(text) == parse_number(text)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_any_text_can_be_marked(text: str) -> None:
     ],
 )
 def test_texts(marking: Marking, gold: str, text: str, right: bool) -> None:
-    assert marking.right(text, gold) is right
+    assert marking.is_right(text, gold) is right
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_mathematics(gold: str, text: str, right: bool) -> None:
     pytest.importorskip("math_verify")
     marking = Marking("math")
     marking.check(gold, "f:1")
-    assert marking.right(text, gold) is right
+    assert marking.is_right(text, gold) is right
 
 
 def test_without_math_verify_the_way_to_get_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

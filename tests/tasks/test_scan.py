@@ -8,7 +8,7 @@ import pytest
 
 from tapioca.lab.config import TextConfig
 from tapioca.lab.corpus import read_corpus
-from tapioca.lab.words import EOS_ID, OpenVocabulary, word_tokenizer
+from tapioca.lab.tokenizer import EOS_ID, OpenVocabulary, make_word_tokenizer
 from tapioca.tasks.files import load_task
 from tapioca.tasks.generate import ANSWER_LOSS, EXACT_MATCH
 from tapioca.tasks.text import Encoder
@@ -39,20 +39,20 @@ def test_scan(name: str, count: int, shared: Path) -> None:
     words = OpenVocabulary(CONTEXT - 1)
     task = load_task(str(TASKS / f"scan_{name}.yaml"), words, {})
     assert len(task.examples) == count
-    assert set(words.ids) == {*word_tokenizer([], CONTEXT).get_vocab(), *WORDS}
+    assert set(words.ids) == {*make_word_tokenizer([], CONTEXT).get_vocab(), *WORDS}
     assert max(len(example.prompt) for example in task.examples) == 12
     assert max(len(example.rows[0].targets) for example in task.examples) == task.max_new_tokens - 1 == 48
-    assert (task.metric, task.beside.metric) == (ANSWER_LOSS, EXACT_MATCH)
+    assert (task.metric, task.companion.metric) == (ANSWER_LOSS, EXACT_MATCH)
 
 
 def test_the_right_actions_are_marked_right(shared: Path) -> None:
-    tokenizer = word_tokenizer(WORDS, CONTEXT)
-    asked = load_task(str(TASKS / "scan_length_test.yaml"), Encoder(tokenizer, CONTEXT, None), {}).beside
+    tokenizer = make_word_tokenizer(WORDS, CONTEXT)
+    asked = load_task(str(TASKS / "scan_length_test.yaml"), Encoder(tokenizer, CONTEXT, None), {}).companion
     example = asked.examples[0]
     assert example.text == "run around left twice and run around right\nactions:"
     assert example.answer.startswith("TURN_LEFT RUN TURN_LEFT RUN")
     gold = [*example.rows[0].targets, EOS_ID]
-    assert asked.ended(gold)
+    assert asked.is_finished(gold)
     assert asked.marking.right(asked.answer_text(gold), example.answer)
     assert not asked.marking.right(asked.answer_text(gold[2:]), example.answer)
 

@@ -10,7 +10,7 @@ from conftest import word_tokenizer, write_lines
 from tapioca.errors import DataError
 from tapioca.evaluate import evaluate
 from tapioca.models.tiny import tiny
-from tapioca.records import Plan
+from tapioca.plan import Plan
 from tapioca.tasks.files import load_task
 from tapioca.tasks.generate import Generate
 from tapioca.tasks.text import Encoder
@@ -40,7 +40,7 @@ def test_texts_are_scored_by_the_function_from_text_and_row(tmp_path: Path) -> N
     assert task.notes[-1] == "rows.jsonl: texts are scored by my_score:score, whose code runs"
     other = read(tmp_path, "return row['worth'] > 0.5")
     assert scores(other) == [float(at > 5) for at in range(10)]
-    assert other.rules != task.rules
+    assert other.cache_key != task.cache_key
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from conftest import word_tokenizer, write_lines
 
 from tapioca.errors import DataError
-from tapioca.records import Answer, Example, Row
-from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, label_answer
+from tapioca.records import Example, ExampleScore, Request
+from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, score_choice
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
 
@@ -51,8 +51,8 @@ def test_no_text_in_the_list(tmp_path: Path) -> None:
     [([-3.0, -1.0, -2.0], 0.0, -2.0), ([-1.0, -3.0, -2.0], 1.0, -1.0), ([-2.0, -3.0, -1.0], 1.0, -1.0)],
 )
 def test_any_of_several_right_choices_counts(values: list[float], accuracy: float, likelihood: float) -> None:
-    row = Row(inputs=(3,), targets=())
+    row = Request(inputs=(3,), targets=())
     example = Example(id="a", group="a", rows=(row,), prompt=(3,), gold=0, also=(2,))
-    answers: list[Answer] = [label_answer(np.array(values), example, metric) for metric in (ACCURACY, GOLD_LOSS)]
+    answers: list[ExampleScore] = [score_choice(np.array(values), example, metric) for metric in (ACCURACY, GOLD_LOSS)]
     assert [answer.score for answer in answers] == [accuracy, likelihood]
-    assert {answer.likelihood for answer in answers} == {likelihood}
+    assert {answer.log_likelihood for answer in answers} == {likelihood}

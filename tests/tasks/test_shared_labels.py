@@ -11,7 +11,7 @@ from conftest import word_tokenizer, write_lines
 import tapioca
 from tapioca.errors import DataError
 from tapioca.flows.data import read_tasks
-from tapioca.models.load import Loaded
+from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
 from tapioca.records import PruneConfig
 from tapioca.tasks.base import Task
@@ -27,7 +27,7 @@ def read(folder: Path, labels: dict[str, list[str]], **options: object) -> dict[
     """The data sets of a run, each with labels of its own."""
     names = {"ood": "task", "id": "reference", "test": "test"}
     paths = {names[role]: str(write_lines(folder / f"{role}.jsonl", rows(role, labels[role]))) for role in labels}
-    loaded = Loaded(tiny("llama"), word_tokenizer())
+    loaded = LoadedModel(tiny("llama"), word_tokenizer())
     return read_tasks(PruneConfig(model="m", **paths, **options), loaded, {}, Clock(date(2026, 1, 31)))
 
 
@@ -48,7 +48,7 @@ def test_labels_are_those_of_all_data_sets(tmp_path: Path, labels: dict, togethe
     for role, task in tasks.items():
         assert type(task) is kind
         assert {example.choices for example in task.examples} == {together}
-        assert task.balance == dict.fromkeys(sorted(labels[role]), 4)
+        assert task.label_counts == dict.fromkeys(sorted(labels[role]), 4)
         assert task.examples[0].text.endswith("\nQueue:")
         note = f"{task.name}: labels of all data sets of the run together: {', '.join(together)}"
         assert (note in task.notes) == unlike
@@ -67,7 +67,7 @@ def test_labels_that_were_said_of_one_are_those_of_the_other(tmp_path: Path) -> 
 
 def test_one_label_in_a_file_is_no_order_of_choices(tmp_path: Path) -> None:
     tasks = read(tmp_path, {"ood": ["yes", "one two"], "id": ["yes"] * 3}, label=("yes", "one two"))
-    assert tasks["id"].balance == {"yes": 12}
+    assert tasks["id"].label_counts == {"yes": 12}
     assert not [note for task in tasks.values() for note in task.notes if "--shuffle-choices" in note]
 
 

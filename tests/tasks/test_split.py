@@ -14,7 +14,7 @@ from tapioca.errors import DataError
 from tapioca.records import Example
 from tapioca.tasks.choice import ACCURACY, Choice
 from tapioca.tasks.files import load_task
-from tapioca.tasks.split import limited, refuse_leak, refuse_same, search_groups, split
+from tapioca.tasks.split import limit_task, refuse_leak, refuse_same, search_groups, split
 from tapioca.tasks.text import Encoder
 
 
@@ -76,11 +76,11 @@ def test_too_few_groups() -> None:
 
 def test_a_limit_takes_whole_groups_from_all_over() -> None:
     task = task_of([example(str(at), f"g{at // 5}") for at in range(500)])
-    some = limited(task, 50, seed=0)
+    some = limit_task(task, 50, seed=0)
     assert len(some.examples) == 50
     assert len(set(some.groups)) == 10
     assert max(int(e.id) for e in some.examples) > 250
-    assert limited(task, None, 0) is task
+    assert limit_task(task, None, 0) is task
 
 
 def test_the_same_data_twice_is_refused() -> None:

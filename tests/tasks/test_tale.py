@@ -14,16 +14,17 @@ from test_catalog import ROWS
 
 import tapioca
 from tapioca.cli.main import main
+from tapioca.engine.decode import decode
 from tapioca.errors import DataError, UsageError
 from tapioca.evaluate import evaluate
-from tapioca.flows.prepare import prepare
-from tapioca.flows.watcher import Silent
-from tapioca.models.decode import decode
-from tapioca.models.load import Loaded
+from tapioca.flows.prepare import open_run
+from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
-from tapioca.records import CompareConfig, Plan, PruneConfig
+from tapioca.plan import Plan
+from tapioca.progress import NullProgress
+from tapioca.records import CompareConfig, PruneConfig
 from tapioca.tasks import tale
-from tapioca.tasks.catalog import CATALOG, variant
+from tapioca.tasks.catalog import CATALOG, find_variant
 from tapioca.tasks.files import load_task
 from tapioca.tasks.marking import Marking
 from tapioca.tasks.spec import read_spec
@@ -60,8 +61,8 @@ def encoder() -> Encoder:
     ],
 )
 def test_letters(gold: str, text: str, ours: bool, theirs: bool) -> None:
-    assert Marking(extract=r"\b[A-D]\b").right(text, gold) is ours
-    assert Marking("tale_letter", labels=LETTERS).right(text, gold) is theirs
+    assert Marking(extract=r"\b[A-D]\b").is_right(text, gold) is ours
+    assert Marking("tale_letter", labels=LETTERS).is_right(text, gold) is theirs
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,8 @@ def test_letters(gold: str, text: str, ours: bool, theirs: bool) -> None:
     ],
 )
 def test_numbers(gold: str, text: str, ours: bool, theirs: bool) -> None:
-    assert Marking("number").right(text, gold) is ours
-    assert Marking("tale_number").right(text, gold) is theirs
+    assert Marking("number").is_right(text, gold) is ours
+    assert Marking("tale_number").is_right(text, gold) is theirs
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_numbers(gold: str, text: str, ours: bool, theirs: bool) -> None:
 def test_gold_answers_are_read_as_wrongly_as_texts(gold: str, text: str) -> None:
     marking = Marking("tale_number")
     marking.check(gold, "f:1")
-    assert marking.right(text, gold)
+    assert marking.is_right(text, gold)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_gold_answers_are_read_as_wrongly_as_texts(gold: str, text: str) -> None
 )
 def test_booleans(gold: str, text: str, theirs: bool) -> None:
     _, spec = read_spec(CATALOG["tale/bbh_boolean_expressions"], {})
-    assert spec.marking.right(text, gold) is theirs
+    assert spec.marking.is_right(text, gold) is theirs
 
 
 SCIENCE = (
@@ -180,9 +181,9 @@ def test_prompts_are_those_of_tale(name: str, tmp_path: Path) -> None:
 
 def test_every_ready_task_has_a_variant() -> None:
     assert {name for name in CATALOG if "/" not in name} == set(ASKED)
-    assert {variant(name, "tale") for name in ASKED} == {name for name in CATALOG if "/" in name}
-    assert variant("tale/boolq", "tale") == "tale/boolq"
-    assert variant("anything", None) == "anything"
+    assert {find_variant(name, "tale") for name in ASKED} == {name for name in CATALOG if "/" in name}
+    assert find_variant("tale/boolq", "tale") == "tale/boolq"
+    assert find_variant("anything", None) == "anything"
 
 
 def test_chance_is_that_of_the_choices(tmp_path: Path) -> None:
@@ -245,7 +246,7 @@ def test_a_run_says_what_is_wrong_with_its_scores(tmp_path: Path, monkeypatch: p
     rows = [{**ROWS["arc_easy"][0], "id": f"q{at}", "question": "the cat " + "then " * at} for at in range(30)]
     task = as_tale("arc_easy", tmp_path, rows)
     texts = [task.answer_text(ids.tolist()) for ids in decode(model, [e.prompt for e in task.examples], 1, task.ended)]
-    golds = [tale.letter(text, LETTERS) for text in texts]
+    golds = [tale.find_letter(text, LETTERS) for text in texts]
     marked = [{**row, "answerKey": gold} for row, gold in zip(rows, golds, strict=True) if gold]
     task = as_tale("arc_easy", tmp_path, marked)
     assert not set(texts) & set(LETTERS)
@@ -253,8 +254,10 @@ def test_a_run_says_what_is_wrong_with_its_scores(tmp_path: Path, monkeypatch: p
     described = yaml.safe_load(CATALOG["tale/arc_easy"].read_text())
     (tmp_path / "arc.yaml").write_text(yaml.safe_dump({**described, "data": "data.parquet"}))
     monkeypatch.setitem(CATALOG, "tale/arc_easy", tmp_path / "arc.yaml")
-    job = prepare(
-        PruneConfig(model="m", task="arc_easy", compat="tale", out=tmp_path / "run"), Silent(), Loaded(model, tokenizer)
+    job = open_run(
+        PruneConfig(model="m", task="arc_easy", compat="tale", out=tmp_path / "run"),
+        NullProgress(),
+        LoadedModel(model, tokenizer),
     )
     assert job.search["ood"].digest != job.test["ood"].digest
     assert len(job.search["ood"].examples) + len(job.test["ood"].examples) == len(marked)

@@ -9,16 +9,16 @@ from fnmatch import fnmatchcase
 import torch
 from transformers import PreTrainedModel
 
-from tapioca.checkpoints.names import Kept
+from tapioca.checkpoints.names import KeptTensor
 from tapioca.errors import ExportError
-from tapioca.models.branches import find_branch, parts
-from tapioca.models.families import family_of, holds
+from tapioca.models.branches import find_branch, find_branch_modules
+from tapioca.models.families import find_family, is_condition_met
 from tapioca.models.find import find_layers
-from tapioca.records import BRANCHES, Plan
+from tapioca.plan import BRANCHES, Plan
 
 
 @dataclass(frozen=True)
-class Scaled:
+class ScaledBranch:
     """Weights of one branch of one layer that a plan scales.
 
     Attributes:
@@ -35,25 +35,25 @@ class Scaled:
     writers: tuple[str, ...]
     plus_one: bool
 
-    def matches(self, tensor: Kept) -> bool:
+    def matches(self, tensor: KeptTensor) -> bool:
         """Whether a tensor of the checkpoint is one of them."""
         return tensor.layer == self.layer and any(fnmatchcase(tensor.inside, pattern) for pattern in self.writers)
 
-    def of(self, weight: torch.Tensor) -> torch.Tensor:
+    def scale_weight(self, weight: torch.Tensor) -> torch.Tensor:
         """The scaled weight, rounded once to the dtype it has: a w, or a (1 + w) - 1."""
         wide = weight.double()
         return (self.scale * (wide + 1) - 1 if self.plus_one else self.scale * wide).to(weight.dtype)
 
 
-def rescaled(weight: torch.Tensor, tensor: Kept, scaled: Sequence[Scaled]) -> torch.Tensor:
+def rescale_tensor(weight: torch.Tensor, tensor: KeptTensor, scaled: Sequence[ScaledBranch]) -> torch.Tensor:
     """A weight as the new checkpoint holds it; the same object where the plan leaves it alone."""
     for change in scaled:
         if change.matches(tensor):
-            weight = change.of(weight)
+            weight = change.scale_weight(weight)
     return weight
 
 
-def check_writers(scaled: Sequence[Scaled], tensors: Iterable[Kept]) -> None:
+def check_writers(scaled: Sequence[ScaledBranch], tensors: Iterable[KeptTensor]) -> None:
     """Refuse a checkpoint in which a branch that is scaled has no weight to scale.
 
     Raises:
@@ -68,7 +68,7 @@ def check_writers(scaled: Sequence[Scaled], tensors: Iterable[Kept]) -> None:
             )
 
 
-def scaled_weights(plan: Plan, model: PreTrainedModel) -> list[Scaled]:
+def find_scaled_branches(plan: Plan, model: PreTrainedModel) -> list[ScaledBranch]:
     """Which weights of a checkpoint change under a plan.
 
     Args:
@@ -78,18 +78,18 @@ def scaled_weights(plan: Plan, model: PreTrainedModel) -> list[Scaled]:
     Raises:
         ExportError: the weights cannot carry the plan.
     """
-    said = in_branches(plan, model)
-    pairs = [(name, layer, scale) for name in BRANCHES for layer, scale in getattr(said, name)]
+    branch_plan = express_in_branches(plan, model)
+    pairs = [(name, layer, scale) for name in BRANCHES for layer, scale in getattr(branch_plan, name)]
     if pairs and getattr(model.config, "quantization_config", None):
         raise ExportError("the weights are quantised, so scales cannot be written into them; export the model itself")
-    blocks, found = find_layers(model).blocks, []
+    blocks, scaled_branches = find_layers(model).blocks, []
     for name, layer, scale in pairs:
         branch = find_branch(model, blocks[layer], name)
-        found.append(Scaled(layer, name, scale, branch.writers, branch.plus_one))
-    return found
+        scaled_branches.append(ScaledBranch(layer, name, scale, branch.writers, branch.plus_one))
+    return scaled_branches
 
 
-def in_branches(plan: Plan, model: PreTrainedModel) -> Plan:
+def express_in_branches(plan: Plan, model: PreTrainedModel) -> Plan:
     """The same plan with scales of whole layers said as scales of their branches.
 
     Raises:
@@ -97,26 +97,30 @@ def in_branches(plan: Plan, model: PreTrainedModel) -> Plan:
     """
     if not plan.scaled:
         return plan
-    if reason := no_layer_scales(model):
+    if reason := explain_no_layer_scales(model):
         raise ExportError(reason)
-    family = family_of(model)
+    family = find_family(model)
     blocks = find_layers(model).blocks
     drops = Plan.drop(plan.n_layers, plan.drops)
-    said = drops.model_copy(update={"attention": plan.attention, "mlp": plan.mlp})
+    branch_plan = drops.model_copy(update={"attention": plan.attention, "mlp": plan.mlp})
     for name in BRANCHES:
         branch = getattr(family, name)
-        scales = {layer: scale for layer, scale in plan.scaled.items() if branch and parts(blocks[layer], branch)}
-        said = said.compose(Plan.scale(plan.n_layers, scales, name))
-    return said
+        scales = {
+            layer: scale
+            for layer, scale in plan.scaled.items()
+            if branch and find_branch_modules(blocks[layer], branch)
+        }
+        branch_plan = branch_plan.compose(Plan.scale(plan.n_layers, scales, name))
+    return branch_plan
 
 
-def no_layer_scales(model: PreTrainedModel) -> str:
+def explain_no_layer_scales(model: PreTrainedModel) -> str:
     """Why the scale of a whole layer cannot be written into a model's weights, or nothing."""
-    family, config = family_of(model), model.config.get_text_config(decoder=True)
-    if holds(family.parallel, config):
+    family, config = find_family(model), model.config.get_text_config(decoder=True)
+    if is_condition_met(family.parallel, config):
         return ""
-    kind, instead = config.model_type, "use the plan live with tapioca apply"
-    if holds(family.post_norm, config):
+    kind, instead = config.model_type, "use the plan live with tapioca generate"
+    if is_condition_met(family.post_norm, config):
         return f"no weight of a {kind} layer carries its scale: it normalises after the update was added; {instead}"
     if family.attention is None:
         return f"which weights of a {kind} layer carry its scale is not known; {instead}"

@@ -13,7 +13,8 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils._validators import validate_repo_id
 
 from tapioca.models.load import PACKAGED
-from tapioca.records import Plan, RunInfo, ranges
+from tapioca.plan import Plan, format_layers
+from tapioca.records import RunInfo
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
 SNAPSHOT = re.compile(r"models--(?P<owner>.+?)(--(?P<name>.+))?")
@@ -23,7 +24,7 @@ OUTSIDE = re.compile(r"(~[^/\\]*|\.\.|[A-Za-z]:|)[/\\]")
 """How a path begins that leads out of the working folder."""
 
 
-def model_card(
+def render_model_card(
     model: str, plan: Plan, folder: Path, info: RunInfo | None = None, adapter: str = "", needs: str = ""
 ) -> str:
     """Base model, licence, what was changed, and the plan for other tools; with a run also its scores, verdict and command.
@@ -38,44 +39,44 @@ def model_card(
     """
     only_drops = Plan.drop(plan.n_layers, plan.drops)
     scales = plan.model_copy(update={"layers": tuple(plan.scaled.items())})
-    base = base_model(model, folder)
-    name = base or last_part(model)
+    base = find_base_model(model, folder)
+    name = base or last_path_part(model)
     card = ModelCard.from_template(
         ModelCardData(
             base_model=base,
             library_name="transformers",
             tags=["layer-pruning", *(["custom_code"] if needs.startswith("trust") else [])],
-            **licence(folder),
+            **read_licence(folder),
         ),
         template_path=str(TEMPLATE),
         name=name.rpartition("/")[2],
         plan=plan,
-        dropped=ranges(plan.drops),
+        dropped=format_layers(plan.drops),
         scales="" if plan == only_drops else str(scales),
         info=info,
-        command=portable(info.command) if info else "",
+        command=make_portable(info.command) if info else "",
         adapter=adapter,
         needs=needs,
         task=Path(info.task).name if info else "",
-        judgements=[found for found in info.judgements if found.plan == plan] if info else [],
-        mergekit=mergekit(name, plan).rstrip(),
+        judgements=[judgement for judgement in info.judgements if judgement.plan == plan] if info else [],
+        mergekit=render_mergekit(name, plan).rstrip(),
     )
     return str(card)
 
 
-def base_model(model: str, folder: Path) -> str | None:
+def find_base_model(model: str, folder: Path) -> str | None:
     """A model's id on the hub: as the user named it, as its place in the hub's cache says, or as its own card names its
     base; None where nothing says it. A folder's path is no id, though it may look like one."""
     for part in folder.parts:
-        if found := SNAPSHOT.fullmatch(part):
-            return "/".join(filter(None, (found["owner"], found["name"])))
-    if not Path(model).exists() and model not in PACKAGED and _is_id(model):
+        if match := SNAPSHOT.fullmatch(part):
+            return "/".join(filter(None, (match["owner"], match["name"])))
+    if not Path(model).exists() and model not in PACKAGED and _is_repo_id(model):
         return model
-    said = _own_card(folder).get("base_model")
-    return said if isinstance(said, str) and not Path(said).exists() and _is_id(said) else None
+    base_id = _read_own_card(folder).get("base_model")
+    return base_id if isinstance(base_id, str) and not Path(base_id).exists() and _is_repo_id(base_id) else None
 
 
-def _is_id(name: str) -> bool:
+def _is_repo_id(name: str) -> bool:
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -83,17 +84,17 @@ def _is_id(name: str) -> bool:
     return True
 
 
-def licence(folder: Path) -> dict[str, Any]:
+def read_licence(folder: Path) -> dict[str, Any]:
     """The licence of a model, as its own card says it; else the file that holds it."""
-    said = {name: _own_card(folder).get(name) for name in ("license", "license_name", "license_link")}
-    kept: dict[str, Any] = {name: value for name, value in said.items() if isinstance(value, str)}
+    card_fields = {name: _read_own_card(folder).get(name) for name in ("license", "license_name", "license_link")}
+    licence_fields: dict[str, Any] = {name: field for name, field in card_fields.items() if isinstance(field, str)}
     files = sorted(path.name for path in folder.glob("LICEN[CS]E*"))
-    if "license" not in kept and files:
+    if "license" not in licence_fields and files:
         return {"license": "other", "license_link": files[0]}
-    return kept
+    return licence_fields
 
 
-def _own_card(folder: Path) -> dict[str, Any]:
+def _read_own_card(folder: Path) -> dict[str, Any]:
     """The front matter of a model's README.md; nothing where there is none, or it cannot be read."""
     try:
         return ModelCard.load(folder / "README.md", ignore_metadata_errors=True).data.to_dict()
@@ -101,22 +102,22 @@ def _own_card(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def portable(command: str) -> str:
+def make_portable(command: str) -> str:
     """A command line without this machine's folders: of paths that lead out of the working folder the last part is kept."""
-    return shlex.join("=".join(map(_inside, word.split("="))) for word in shlex.split(command))
+    return shlex.join("=".join(map(_shorten_path, word.split("="))) for word in shlex.split(command))
 
 
-def _inside(word: str) -> str:
+def _shorten_path(word: str) -> str:
     """Of a path that leads out of the working folder its last part; any other word as it is."""
-    return last_part(word) if OUTSIDE.match(word) else word
+    return last_path_part(word) if OUTSIDE.match(word) else word
 
 
-def last_part(path: str) -> str:
+def last_path_part(path: str) -> str:
     """The last part of a path of any system."""
     return PureWindowsPath(path).name if "\\" in path else PurePosixPath(path).name
 
 
-def mergekit(model: str, plan: Plan) -> str:
+def render_mergekit(model: str, plan: Plan) -> str:
     """A passthrough configuration for mergekit that keeps the layers the plan keeps; ranges end before their last number."""
     starts = [layer for layer in plan.kept if layer - 1 not in plan.kept]
     ends = [layer + 1 for layer in plan.kept if layer + 1 not in plan.kept]

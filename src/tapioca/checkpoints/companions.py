@@ -14,12 +14,12 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 from transformers.dynamic_module_utils import get_relative_import_files
 
-from tapioca.checkpoints.older import tokenizer_of_both
+from tapioca.checkpoints.older import add_version_4_tokenizer_fields
 from tapioca.disk import write_text
 from tapioca.errors import ExportError
 
-COPIED = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "LICEN[CS]E*", "NOTICE*", "merges*", "vocab*")
-NOT_COPIED = (
+COPIED_PATTERNS = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "LICEN[CS]E*", "NOTICE*", "merges*", "vocab*")
+EXCLUDED_PATTERNS = (
     "config.json",
     "*index*.json",  # of weights, in this or another form
     "params.json",  # counts the layers of consolidated weights
@@ -28,7 +28,7 @@ NOT_COPIED = (
     "modules.json",  # copied with the folders it names
 )
 MODULES = "modules.json"
-MAP = "auto_map"
+AUTO_MAP = "auto_map"
 
 
 def copy_files(source: Path, paths: Iterable[Path], target: Path) -> None:
@@ -53,14 +53,20 @@ def copy_companions(source: Path, target: Path, code: bool) -> list[str]:
     Raises:
         ExportError: a file of settings is no JSON.
     """
-    copy_files(source, companions(source), target)
-    _edit(target / "tokenizer_config.json", tokenizer_of_both)
-    _edit(target / "generation_config.json", lambda said: {k: v for k, v in said.items() if k != "use_mtp"})
+    copy_files(source, companion_files(source), target)
+    _edit_settings(target / "tokenizer_config.json", add_version_4_tokenizer_fields)
+    _edit_settings(
+        target / "generation_config.json", lambda settings: {k: v for k, v in settings.items() if k != "use_mtp"}
+    )
     _copy_modules(source, target)
     if code:
         copy_files(source, code_files(source), target)
-    gone = [path.name for path in sorted(target.glob("*config.json")) if _edit(path, partial(_mapped, target, code))]
-    return [f"{MAP} of {', '.join(gone)}, which names code that is not in the checkpoint"] if gone else []
+    gone = [
+        path.name
+        for path in sorted(target.glob("*config.json"))
+        if _edit_settings(path, partial(_drop_missing_code, target, code))
+    ]
+    return [f"{AUTO_MAP} of {', '.join(gone)}, which names code that is not in the checkpoint"] if gone else []
 
 
 def write_settings(path: Path, settings: dict[str, Any]) -> None:
@@ -68,10 +74,10 @@ def write_settings(path: Path, settings: dict[str, Any]) -> None:
     write_text(path, json.dumps(settings, indent=2) + "\n")
 
 
-def companions(folder: Path) -> list[Path]:
+def companion_files(folder: Path) -> list[Path]:
     """The files of a model folder that go along as they are."""
-    paths = {path for pattern in COPIED for path in folder.glob(pattern) if path.is_file()}
-    return sorted(path for path in paths if not any(fnmatchcase(path.name, pattern) for pattern in NOT_COPIED))
+    paths = {path for pattern in COPIED_PATTERNS for path in folder.glob(pattern) if path.is_file()}
+    return sorted(path for path in paths if not any(fnmatchcase(path.name, pattern) for pattern in EXCLUDED_PATTERNS))
 
 
 def vocabulary_files(folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> list[Path]:
@@ -82,58 +88,64 @@ def vocabulary_files(folder: Path, tokenizer: PreTrainedTokenizerBase | None) ->
 
 def code_files(folder: Path) -> list[Path]:
     """The Python files that a model folder's settings name, and those they import from beside them."""
-    named = {place for path in folder.glob("*config.json") for place in _places(_read(path))}
-    first = [folder / f"{place.partition('.')[0]}.py" for place in named if "--" not in place]
-    files = {path for path in first if path.is_file()}
-    files |= {Path(other) for path in files for other in get_relative_import_files(path)}
+    class_paths = {
+        place for path in folder.glob("*config.json") for place in _iterate_code_classes(_read_settings(path))
+    }
+    named_files = [folder / f"{place.partition('.')[0]}.py" for place in class_paths if "--" not in place]
+    files = {path for path in named_files if path.is_file()}
+    files |= {Path(imported) for path in files for imported in get_relative_import_files(path)}
     inside = {path for path in files if Path(os.path.normpath(path)).is_relative_to(os.path.normpath(folder))}
     return sorted(path for path in inside if path.is_file())
 
 
-def _places(said: dict[str, Any]) -> Iterator[str]:
+def _iterate_code_classes(settings: dict[str, Any]) -> Iterator[str]:
     """The classes that settings take from the model's own code: `file.Class`, or `repository--file.Class`."""
-    entries = said.get(MAP) or {}
+    entries = settings.get(AUTO_MAP) or {}
     for entry in entries.values() if isinstance(entries, dict) else [entries]:
-        yield from _classes(entry)
+        yield from _split_entry(entry)
 
 
-def _classes(entry: object) -> list[str]:
+def _split_entry(entry: object) -> list[str]:
     """One class, or a slow and a fast tokenizer, of which one may be null."""
     return [str(place) for place in (entry if isinstance(entry, list) else [entry]) if place]
 
 
-def _mapped(folder: Path, code: bool, said: dict[str, Any]) -> dict[str, Any]:
+def _drop_missing_code(folder: Path, code: bool, settings: dict[str, Any]) -> dict[str, Any]:
     """Settings that name no code which is not there."""
 
     def is_there(entry: object) -> bool:
-        files = [folder / f"{place.partition('.')[0]}.py" for place in _classes(entry) if "--" not in place]
+        files = [folder / f"{place.partition('.')[0]}.py" for place in _split_entry(entry) if "--" not in place]
         return code and all(file.is_file() for file in files)
 
-    entries = said.get(MAP)
+    entries = settings.get(AUTO_MAP)
     if isinstance(entries, dict):
-        left: Any = {name: entry for name, entry in entries.items() if is_there(entry)}
+        present_entries: Any = {name: entry for name, entry in entries.items() if is_there(entry)}
     else:
-        left = entries if is_there(entries) else None
-    return {**said, MAP: left} if left else {name: value for name, value in said.items() if name != MAP}
+        present_entries = entries if is_there(entries) else None
+    return (
+        {**settings, AUTO_MAP: present_entries}
+        if present_entries
+        else {name: field for name, field in settings.items() if name != AUTO_MAP}
+    )
 
 
-def _edit(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
+def _edit_settings(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
     """Change settings in place; says whether anything changed, and leaves every other byte alone."""
     if not path.is_file():
         return False
-    before = _read(path)
+    before = _read_settings(path)
     after = change(before)
     if after != before:
         write_settings(path, after)
     return after != before
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_settings(path: Path) -> dict[str, Any]:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ExportError(f"cannot read {path.name}: {error}") from error
-    return said if isinstance(said, dict) else {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def _copy_modules(source: Path, target: Path) -> None:

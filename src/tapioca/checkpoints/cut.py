@@ -16,20 +16,20 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import PretrainedConfig, PreTrainedModel
 
-from tapioca.checkpoints.bake import Scaled, check_writers, rescaled, scaled_weights
+from tapioca.checkpoints.bake import ScaledBranch, check_writers, find_scaled_branches, rescale_tensor
 from tapioca.checkpoints.companions import copy_companions, write_settings
 from tapioca.checkpoints.guard import check_rebuild
-from tapioca.checkpoints.names import Kept, kept_tensors
-from tapioca.checkpoints.older import both_forms, newer_only
+from tapioca.checkpoints.names import KeptTensor, map_kept_tensors
+from tapioca.checkpoints.older import add_version_4_fields, newer_only
 from tapioca.disk import write_json
 from tapioca.errors import ExportError
 from tapioca.models.edit import cut_fields
-from tapioca.models.files import weight_files, weights_name
-from tapioca.models.prediction import is_prediction, prediction_counts, without_prediction
-from tapioca.records import Plan
+from tapioca.models.files import find_weight_files, find_weights_name
+from tapioca.models.prediction import find_prediction_counts, is_prediction_weight, remove_prediction_layers
+from tapioca.plan import Plan
 
-COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
-TEXT = "text_config"
+COUNT_FIELDS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+TEXT_FIELD = "text_config"
 
 
 def cut_checkpoint(
@@ -51,52 +51,52 @@ def cut_checkpoint(
         ExportError: weights cannot carry the plan, transformers would build other layers from the cut config, or the
             files do not hold exactly the plan's layers.
     """
-    scaled = scaled_weights(plan, model)
-    before = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    config = cut_config(before, plan, model.config)
+    scaled = find_scaled_branches(plan, model)
+    source_config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config = cut_config(source_config, plan, model.config)
     check_rebuild(model, plan, config)
-    files = {file: _names(file) for file in weight_files(source, before)}
-    names, counts = list(chain(*files.values())), _prediction_counts(before, model.config)
-    kept = kept_tensors(names, plan, counted=max(counts.values(), default=0))
-    check_writers(scaled, kept.values())
+    files = {file: _read_tensor_names(file) for file in find_weight_files(source, source_config)}
+    names, counts = list(chain(*files.values())), _count_prediction_layers(source_config, model.config)
+    tensors_by_name = map_kept_tensors(names, plan, counted=max(counts.values(), default=0))
+    check_writers(scaled, tensors_by_name.values())
     target.mkdir(parents=True)
     write_settings(target / "config.json", config)
     index: dict[str, str] = {}
     size = 0
-    for file, held in files.items():
-        here = {name: kept[name] for name in held if name in kept}
-        if here:
-            size += _copy_tensors(file, target / file.name, here, scaled)
-            index |= {tensor.new: file.name for tensor in here.values()}
-    if (name := weights_name(source, before)).endswith(".json"):
+    for file, names_in_file in files.items():
+        tensors_in_file = {name: tensors_by_name[name] for name in names_in_file if name in tensors_by_name}
+        if tensors_in_file:
+            size += _copy_tensors(file, target / file.name, tensors_in_file, scaled)
+            index |= {tensor.new: file.name for tensor in tensors_in_file.values()}
+    if (name := find_weights_name(source, source_config)).endswith(".json"):
         write_json(target / name, {"metadata": {"total_size": size}, "weight_map": index})
-    left_out = (*_prediction_left_out(names, plan, counts), *newer_only(config))
+    left_out = (*_describe_left_out(names, plan, counts), *newer_only(config))
     return *left_out, *copy_companions(source, target, code)
 
 
-def _prediction_counts(config: dict[str, Any], live: PretrainedConfig) -> dict[str, int]:
+def _count_prediction_layers(config: dict[str, Any], live: PretrainedConfig) -> dict[str, int]:
     """What the file, or the class's own default, counts of layers for multi-token prediction."""
-    parts = [part for whole in parts_of(config) for part in (whole, *_dicts(whole))]
-    derived = prediction_counts(vars(live.get_text_config(decoder=True)))
-    said = {name for part in parts for name in part}
-    counts = {name: count for name, count in derived.items() if name not in said}
+    parts = [part for section in config_parts(config) for part in (section, *_nested_configs(section))]
+    derived = find_prediction_counts(vars(live.get_text_config(decoder=True)))
+    field_names = {name for part in parts for name in part}
+    counts = {name: count for name, count in derived.items() if name not in field_names}
     for part in parts:
-        counts |= prediction_counts(part)
+        counts |= find_prediction_counts(part)
     return counts
 
 
-def _dicts(config: dict[str, Any]) -> list[dict[str, Any]]:
-    return [value for value in config.values() if isinstance(value, dict)]
+def _nested_configs(config: dict[str, Any]) -> list[dict[str, Any]]:
+    return [part for part in config.values() if isinstance(part, dict)]
 
 
-def _prediction_left_out(names: list[str], plan: Plan, counts: dict[str, int]) -> list[str]:
+def _describe_left_out(names: list[str], plan: Plan, counts: dict[str, int]) -> list[str]:
     """What to say of layers for multi-token prediction."""
-    tensors = [name for name in names if is_prediction(name, plan.n_layers, max(counts.values(), default=0))]
+    tensors = [name for name in names if is_prediction_weight(name, plan.n_layers, max(counts.values(), default=0))]
     if not (tensors or counts):
         return []
-    held = f"{len(tensors)} tensors ({tensors[0]}, ...)" if tensors else "no tensors"
+    left_out = f"{len(tensors)} tensors ({tensors[0]}, ...)" if tensors else "no tensors"
     fields = "".join(f", {name} is 0 instead of {count}" for name, count in counts.items())
-    return [f"layers for multi-token prediction: {held}{fields}"]
+    return [f"layers for multi-token prediction: {left_out}{fields}"]
 
 
 def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> dict[str, Any]:
@@ -112,48 +112,57 @@ def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> di
         ExportError: no field counts the plan's layers.
     """
     text = live.get_text_config(decoder=True)
-    counted = [part for part in parts_of(config) if any(part.get(name) == plan.n_layers for name in COUNTS)]
-    if not counted and text.num_hidden_layers != plan.n_layers:
-        raise ExportError(
-            f"config.json has no count of {plan.n_layers} layers ({', '.join(COUNTS)}); cannot export this model"
-        )
-    derived = {name: value for name, value in vars(text).items() if not name.startswith("_")}
-    cut = [
-        _cut_part(part, plan, derived) if part in (counted or parts_of(config)[-1:]) else part
-        for part in parts_of(config)
+    counting_parts = [
+        part for part in config_parts(config) if any(part.get(name) == plan.n_layers for name in COUNT_FIELDS)
     ]
-    cut = [without_prediction(part) for part in cut]
-    return both_forms(cut[0] if len(cut) == 1 else {**cut[0], TEXT: cut[1]})
+    if not counting_parts and text.num_hidden_layers != plan.n_layers:
+        raise ExportError(
+            f"config.json has no count of {plan.n_layers} layers ({', '.join(COUNT_FIELDS)}); cannot export this model"
+        )
+    derived = {name: attribute for name, attribute in vars(text).items() if not name.startswith("_")}
+    cut_parts = [
+        _cut_part(part, plan, derived) if part in (counting_parts or config_parts(config)[-1:]) else part
+        for part in config_parts(config)
+    ]
+    cut_parts = [remove_prediction_layers(part) for part in cut_parts]
+    return add_version_4_fields(cut_parts[0] if len(cut_parts) == 1 else {**cut_parts[0], TEXT_FIELD: cut_parts[1]})
 
 
-def parts_of(config: dict[str, Any]) -> list[dict[str, Any]]:
+def config_parts(config: dict[str, Any]) -> list[dict[str, Any]]:
     """A config.json, and its text part where it has one."""
-    return [config, config[TEXT]] if isinstance(config.get(TEXT), dict) else [config]
+    return [config, config[TEXT_FIELD]] if isinstance(config.get(TEXT_FIELD), dict) else [config]
 
 
 def _cut_part(part: dict[str, Any], plan: Plan, derived: dict[str, Any]) -> dict[str, Any]:
     """The part that counts the layers, cut; fields it leaves empty are derived, and cut as derived."""
-    behind = max(prediction_counts({**derived, **part}).values(), default=0)
-    said = {name: _own(value, plan.n_layers, behind) for name, value in part.items() if value not in (None, [])}
-    counts = [name for name in COUNTS if part.get(name) == plan.n_layers] or COUNTS[:1]
-    promised = prediction_counts(derived)  # some classes count one where the file says nothing
-    return {**promised, **part, **cut_fields({**derived, **said}, plan), **dict.fromkeys(counts, len(plan.kept))}
+    behind = max(find_prediction_counts({**derived, **part}).values(), default=0)
+    own_fields = {
+        name: _without_prediction_entries(field, plan.n_layers, behind)
+        for name, field in part.items()
+        if field not in (None, [])
+    }
+    counts = [name for name in COUNT_FIELDS if part.get(name) == plan.n_layers] or COUNT_FIELDS[:1]
+    promised = find_prediction_counts(derived)  # some classes count one where the file says nothing
+    return {**promised, **part, **cut_fields({**derived, **own_fields}, plan), **dict.fromkeys(counts, len(plan.kept))}
 
 
-def _own(value: Any, n_layers: int, behind: int) -> Any:
+def _without_prediction_entries(field: Any, n_layers: int, behind: int) -> Any:
     """A list by layer without what it says of the layers for multi-token prediction behind them."""
-    return value[:n_layers] if isinstance(value, list) and behind and len(value) == n_layers + behind else value
+    return field[:n_layers] if isinstance(field, list) and behind and len(field) == n_layers + behind else field
 
 
-def _names(file: Path) -> list[str]:
+def _read_tensor_names(file: Path) -> list[str]:
     with safe_open(file, framework="pt") as tensors:
         return list(tensors.keys())
 
 
-def _copy_tensors(file: Path, target: Path, kept: dict[str, Kept], scaled: list[Scaled]) -> int:
+def _copy_tensors(file: Path, target: Path, tensors_by_name: dict[str, KeptTensor], scaled: list[ScaledBranch]) -> int:
     """Copy some tensors of one file under new names, and return their size in bytes."""
     with safe_open(file, framework="pt") as tensors:
-        copies = {tensor.new: rescaled(tensors.get_tensor(name), tensor, scaled) for name, tensor in kept.items()}
+        copies = {
+            tensor.new: rescale_tensor(tensors.get_tensor(name), tensor, scaled)
+            for name, tensor in tensors_by_name.items()
+        }
         save_file(copies, target, metadata=tensors.metadata() or {"format": "pt"})
         shutil.copymode(target.with_name("config.json"), target)  # safetensors 0.8 lets only the owner read it
         return sum(copy.nbytes for copy in copies.values())

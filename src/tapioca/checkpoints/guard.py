@@ -14,9 +14,9 @@ from transformers import PretrainedConfig, PreTrainedModel
 from tapioca.checkpoints.companions import write_settings
 from tapioca.errors import ExportError
 from tapioca.models.find import find_layers
-from tapioca.records import Plan, ranges
+from tapioca.plan import Plan, format_layers
 
-PLAIN = (bool, int, float, str, tuple)
+PLAIN_TYPES = (bool, int, float, str, tuple)
 NOT_COMPARED = {"layer_idx", "layer_id", "block_id", "num_hidden_layers", "attention_layers", "training"}
 """The layer's own number and the number and kinds of all layers, which are meant to change, and the mode."""
 
@@ -30,21 +30,21 @@ def check_rebuild(model: PreTrainedModel, plan: Plan, cut: dict[str, Any]) -> No
     Raises:
         ExportError: they differ; the message names the first difference.
     """
-    other = _built(model, cut)
-    kept = [find_layers(model).blocks[layer] for layer in plan.kept]
-    built = list(find_layers(other).blocks)
-    if len(built) != len(kept):
+    rebuilt_model = _build_on_meta(model, cut)
+    kept_layers = [find_layers(model).blocks[layer] for layer in plan.kept]
+    built_layers = list(find_layers(rebuilt_model).blocks)
+    if len(built_layers) != len(kept_layers):
         raise ExportError(
-            f"the cut config builds {len(built)} layers, the plan keeps {len(kept)}; this model cannot be exported"
+            f"the cut config builds {len(built_layers)} layers, the plan keeps {len(kept_layers)}; this model cannot be exported"
         )
-    for layer, (mine, theirs) in zip(plan.kept, zip(kept, built, strict=True), strict=True):
-        if difference := _first_difference(mine, theirs):
+    for layer, (kept_layer, built_layer) in zip(plan.kept, zip(kept_layers, built_layers, strict=True), strict=True):
+        if difference := _find_first_difference(kept_layer, built_layer):
             raise ExportError(
-                f"a checkpoint without layers {ranges(plan.drops)} cannot keep layer {layer} as it is: {difference}"
+                f"a checkpoint without layers {format_layers(plan.drops)} cannot keep layer {layer} as it is: {difference}"
             )
 
 
-def _built(model: PreTrainedModel, cut: dict[str, Any]) -> PreTrainedModel:
+def _build_on_meta(model: PreTrainedModel, cut: dict[str, Any]) -> PreTrainedModel:
     """The model of the cut config, without weights."""
     with tempfile.TemporaryDirectory() as scratch:
         write_settings(Path(scratch) / "config.json", cut)
@@ -59,11 +59,11 @@ def _built(model: PreTrainedModel, cut: dict[str, Any]) -> PreTrainedModel:
             ) from error
 
 
-def _first_difference(mine: nn.Module, theirs: nn.Module) -> str:
+def _find_first_difference(kept_layer: nn.Module, built_layer: nn.Module) -> str:
     """The first way in which two layers differ, or nothing."""
-    pairs = [_described(layer) for layer in (mine, theirs)]
-    for name in pairs[0] | pairs[1]:
-        before, after = (described.get(name, "absent") for described in pairs)
+    descriptions = [_describe_layer(layer) for layer in (kept_layer, built_layer)]
+    for name in descriptions[0] | descriptions[1]:
+        before, after = (description.get(name, "absent") for description in descriptions)
         same = before == after or (
             isinstance(before, float) and isinstance(after, float) and math.isclose(before, after, rel_tol=1e-6)
         )
@@ -72,14 +72,16 @@ def _first_difference(mine: nn.Module, theirs: nn.Module) -> str:
     return ""
 
 
-def _described(layer: nn.Module) -> dict[str, Any]:
+def _describe_layer(layer: nn.Module) -> dict[str, Any]:
     """Module kinds, parameter shapes and plain attributes of a layer, by name."""
-    found: dict[str, Any] = {}
+    description: dict[str, Any] = {}
     for path, module in layer.named_modules():
-        found[f"the kind of {path or 'the layer'}"] = type(module).__name__
-        parameters = {name: tuple(value.shape) for name, value in module._parameters.items() if value is not None}
-        for name, value in {**vars(module), **parameters}.items():
-            plain = tuple(value) if isinstance(value, list) else value
-            if isinstance(plain, PLAIN) and name not in NOT_COMPARED and not name.startswith("_"):
-                found[f"{path}.{name}".removeprefix(".")] = plain
-    return found
+        description[f"the kind of {path or 'the layer'}"] = type(module).__name__
+        parameters = {
+            name: tuple(attribute.shape) for name, attribute in module._parameters.items() if attribute is not None
+        }
+        for name, attribute in {**vars(module), **parameters}.items():
+            plain = tuple(attribute) if isinstance(attribute, list) else attribute
+            if isinstance(plain, PLAIN_TYPES) and name not in NOT_COMPARED and not name.startswith("_"):
+                description[f"{path}.{name}".removeprefix(".")] = plain
+    return description

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tapioca.errors import ExportError
-from tapioca.models.families import LAYER
-from tapioca.models.prediction import is_prediction
-from tapioca.records import Plan
+from tapioca.models.families import LAYER_NAME
+from tapioca.models.prediction import is_prediction_weight
+from tapioca.plan import Plan
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptTensor:
     """A tensor that the new checkpoint holds too.
 
     Attributes:
@@ -27,7 +27,7 @@ class Kept:
     inside: str = ""
 
 
-def kept_tensors(names: Iterable[str], plan: Plan, counted: int = 0) -> dict[str, Kept]:
+def map_kept_tensors(names: Iterable[str], plan: Plan, counted: int = 0) -> dict[str, KeptTensor]:
     """The tensors that stay, by their names on disk, which are the source of truth.
 
     Args:
@@ -39,29 +39,33 @@ def kept_tensors(names: Iterable[str], plan: Plan, counted: int = 0) -> dict[str
     Raises:
         ExportError: no numbered list, or more than one, has exactly the plan's layers.
     """
-    names = [name for name in names if not is_prediction(name, plan.n_layers, counted)]
-    prefix = _layer_list(names, plan.n_layers)
-    number = {old: new for new, old in enumerate(plan.kept)}
-    kept: dict[str, Kept] = {}
+    names = [name for name in names if not is_prediction_weight(name, plan.n_layers, counted)]
+    prefix = _find_layer_prefix(names, plan.n_layers)
+    new_layers = {old: new for new, old in enumerate(plan.kept)}
+    tensors_by_name: dict[str, KeptTensor] = {}
     for name in names:
-        found = LAYER.match(name)
-        if not found or found["before"] != prefix:
-            kept[name] = Kept(name)
-        elif (old := int(found["layer"])) in number:
-            kept[name] = Kept(f"{prefix}{number[old]}{found['after']}", old, found["after"].removeprefix("."))
-    return kept
+        match = LAYER_NAME.match(name)
+        if not match or match["before"] != prefix:
+            tensors_by_name[name] = KeptTensor(name)
+        elif (old := int(match["layer"])) in new_layers:
+            tensors_by_name[name] = KeptTensor(
+                f"{prefix}{new_layers[old]}{match['after']}", old, match["after"].removeprefix(".")
+            )
+    return tensors_by_name
 
 
-def _layer_list(names: list[str], n_layers: int) -> str:
+def _find_layer_prefix(names: list[str], n_layers: int) -> str:
     """What stands before the number in the names of the layers."""
     lists: dict[str, set[int]] = defaultdict(set)
     for name in names:
-        if found := LAYER.match(name):
-            lists[found["before"]].add(int(found["layer"]))
-    fitting = [before for before, numbers in lists.items() if numbers == set(range(n_layers))]
-    if len(fitting) > 1:  # a picture or sound tower may have as many
-        fitting = [before for before in fitting if not any(other in before for other in ("vision", "visual", "audio"))]
-    if len(fitting) != 1:
-        seen = ", ".join(f"{name} ({len(numbers)})" for name, numbers in lists.items()) or "none"
-        raise ExportError(f"expected one list of {n_layers} layers in the checkpoint, saw: {seen}")
-    return fitting[0]
+        if match := LAYER_NAME.match(name):
+            lists[match["before"]].add(int(match["layer"]))
+    prefixes = [prefix for prefix, numbers in lists.items() if numbers == set(range(n_layers))]
+    if len(prefixes) > 1:  # a picture or sound tower may have as many
+        prefixes = [
+            prefix for prefix in prefixes if not any(tower in prefix for tower in ("vision", "visual", "audio"))
+        ]
+    if len(prefixes) != 1:
+        list_sizes = ", ".join(f"{name} ({len(numbers)})" for name, numbers in lists.items()) or "none"
+        raise ExportError(f"expected one list of {n_layers} layers in the checkpoint, saw: {list_sizes}")
+    return prefixes[0]

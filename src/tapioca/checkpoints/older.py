@@ -9,12 +9,12 @@ from typing import Any
 
 THETA, PART = "rope_theta", "partial_rotary_factor"
 _NEOX = {THETA: "rotary_emb_base", PART: "rotary_pct"}
-FLAT_NAMES = {"gpt_neox": _NEOX, "gpt_neox_japanese": _NEOX}
+VERSION_4_ROPE_FIELDS = {"gpt_neox": _NEOX, "gpt_neox_japanese": _NEOX}
 """What version 4 calls the two numbers of RoPE, by type, where that is not what version 5 does."""
 
 _LOCAL = {"full_attention": THETA, "sliding_attention": "rope_local_base_freq"}
 _MODERNBERT = {"full_attention": "global_rope_theta", "sliding_attention": "local_rope_theta"}
-LAYER_NAMES = {
+VERSION_4_BASE_FIELDS = {
     "gemma3_text": _LOCAL,
     "gemma3n_text": _LOCAL,
     "modernbert": _MODERNBERT,
@@ -32,18 +32,18 @@ SPACED = ("modernbert", "modernbert-decoder")
 SPACING = "global_attn_every_n_layers"
 
 
-def both_forms(config: dict[str, Any]) -> dict[str, Any]:
+def add_version_4_fields(config: dict[str, Any]) -> dict[str, Any]:
     """A config.json with the fields of version 4 beside those of version 5, which reads the same from it as before."""
     parts = {
-        name: both_forms(value)
-        for name, value in config.items()
-        if name.endswith("_config") and isinstance(value, dict)
+        name: add_version_4_fields(part)
+        for name, part in config.items()
+        if name.endswith("_config") and isinstance(part, dict)
     }
     renamed = {"dtype": "torch_dtype", **RENAMED.get(str(config.get("model_type")), {})}
     older = {old: config[new] for new, old in renamed.items() if config.get(new) is not None and old not in config}
-    numbers = {name: _plain(value) for name, value in config.items() if isinstance(value, (dict, list))}
+    numbers = {name: _plain(part) for name, part in config.items() if isinstance(part, (dict, list))}
     spacing = {SPACING: _spacing(config)} if _spacing(config) else {}
-    return {**config, **numbers, **parts, **older, **spacing, **_rope(config)}
+    return {**config, **numbers, **parts, **older, **spacing, **_version_4_rope(config)}
 
 
 def newer_only(config: dict[str, Any]) -> list[str]:
@@ -69,33 +69,37 @@ def _plain(value: Any) -> Any:
     return [_plain(part) for part in value] if isinstance(value, list) else value
 
 
-def _rope(config: dict[str, Any]) -> dict[str, Any]:
+def _version_4_rope(config: dict[str, Any]) -> dict[str, Any]:
     """What version 4 reads about RoPE."""
     rope, kind = config.get("rope_parameters"), str(config.get("model_type"))
-    if not isinstance(rope, dict) or config.keys() & {THETA, "rope_scaling", *FLAT_NAMES.get(kind, {}).values()}:
+    if not isinstance(rope, dict) or config.keys() & {
+        THETA,
+        "rope_scaling",
+        *VERSION_4_ROPE_FIELDS.get(kind, {}).values(),
+    }:
         return {}
-    names = LAYER_NAMES.get(kind, {})
+    names = VERSION_4_BASE_FIELDS.get(kind, {})
     layers = {name: rope[name] for name in names if isinstance(rope.get(name), dict)}
     if layers:
-        bases = {names[layer]: value[THETA] for layer, value in layers.items() if THETA in value}
-        return {**bases, **_scaling(layers.get("full_attention", {}))}
-    called = FLAT_NAMES.get(kind, {})
-    numbers = {called.get(name, name): rope[name] for name in (THETA, PART) if name in rope}
-    return {**numbers, **_scaling(rope)} if numbers else {}
+        bases = {names[layer]: layer_rope[THETA] for layer, layer_rope in layers.items() if THETA in layer_rope}
+        return {**bases, **_version_4_rope_scaling(layers.get("full_attention", {}))}
+    flat_names = VERSION_4_ROPE_FIELDS.get(kind, {})
+    numbers = {flat_names.get(name, name): rope[name] for name in (THETA, PART) if name in rope}
+    return {**numbers, **_version_4_rope_scaling(rope)} if numbers else {}
 
 
-def _scaling(rope: dict[str, Any]) -> dict[str, Any]:
+def _version_4_rope_scaling(rope: dict[str, Any]) -> dict[str, Any]:
     """The scaling alone, where there is one; null is what version 4 writes where there is none."""
-    scaling = {name: value for name, value in rope.items() if name not in (THETA, PART)}
+    scaling = {name: parameter for name, parameter in rope.items() if name not in (THETA, PART)}
     return {"rope_scaling": None if scaling in ({}, {"rope_type": "default"}) else scaling}
 
 
-def tokenizer_of_both(config: dict[str, Any]) -> dict[str, Any]:
+def add_version_4_tokenizer_fields(config: dict[str, Any]) -> dict[str, Any]:
     """A tokenizer_config.json that version 4 reads too: it has other names for a fast tokenizer of no special class,
     and for further special tokens."""
-    kept = dict(config)
-    if kept.get("tokenizer_class") == "TokenizersBackend":
-        kept["tokenizer_class"] = "PreTrainedTokenizerFast"
-    if isinstance(kept.get("extra_special_tokens"), list):
-        kept.setdefault("additional_special_tokens", kept.pop("extra_special_tokens"))
-    return kept
+    adapted = dict(config)
+    if adapted.get("tokenizer_class") == "TokenizersBackend":
+        adapted["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(adapted.get("extra_special_tokens"), list):
+        adapted.setdefault("additional_special_tokens", adapted.pop("extra_special_tokens"))
+    return adapted

@@ -15,11 +15,11 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModel, GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
-STEPS = 8
+N_GENERATED = 8
 """Tokens that are generated."""
 
 
-class Forced(LogitsProcessor):
+class ForcedTokens(LogitsProcessor):
     """Leaves only the given next tokens (row, token) possible."""
 
     def __init__(self, tokens: np.ndarray):
@@ -30,54 +30,63 @@ class Forced(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).scatter_(1, forced[:, None], 0.0)
 
 
-def answers(
-    model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: int, tokens: np.ndarray | None = None
+def compute_answers(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], logits_to_keep: int, tokens: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """What a model makes of a batch.
 
     Args:
         model: in evaluation mode.
         batch: keyword arguments of its forward.
-        keep: how many of the last outputs are kept.
+        logits_to_keep: how many of the last outputs are kept.
         tokens: (row, token) to follow while generating; by default the likeliest.
 
     Returns:
         `logits` (row, keep, output), float32; where the model can generate also `tokens`, and `steps`: the logits
         (token, row, output) of STEPS tokens generated with a KV cache.
     """
-    known = inspect.signature(model.forward).parameters
-    options = {name: value for name, value in (("logits_to_keep", keep), ("use_cache", False)) if name in known}
+    parameters = inspect.signature(model.forward).parameters
+    options = {
+        name: option
+        for name, option in (("logits_to_keep", logits_to_keep), ("use_cache", False))
+        if name in parameters
+    }
     with torch.inference_mode():
         outputs = model(**batch, **options)
-    found = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]
-    answered = {"logits": found[:, -keep:].float().cpu().numpy()}
+    output = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]
+    answered = {"logits": output[:, -logits_to_keep:].float().cpu().numpy()}
     if model.can_generate() and "input_ids" in batch:
-        answered |= _generated(model, batch, tokens)
+        answered |= _generate_with_cache(model, batch, tokens)
     return answered
 
 
-def _generated(model: Any, batch: dict[str, torch.Tensor], tokens: np.ndarray | None) -> dict[str, np.ndarray]:
-    prompt = {name: batch[name][:, :-STEPS] for name in ("input_ids", "attention_mask")}
+def _generate_with_cache(
+    model: Any, batch: dict[str, torch.Tensor], tokens: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    prompt = {name: batch[name][:, :-N_GENERATED] for name in ("input_ids", "attention_mask")}
     greedy = GenerationConfig(
-        max_new_tokens=STEPS,
+        max_new_tokens=N_GENERATED,
         do_sample=False,
         use_cache=True,
         pad_token_id=0,
         return_dict_in_generate=True,
         output_logits=True,
     )
-    own, model.generation_config = model.generation_config, greedy  # a checkpoint's may ask for beams or stop strings
+    original_config, model.generation_config = (
+        model.generation_config,
+        greedy,
+    )  # a checkpoint's may ask for beams or stop strings
     try:
-        made = _follow(model, prompt, tokens)
+        generated = _generate_following(model, prompt, tokens)
     finally:
-        model.generation_config = own
-    return {"tokens": made.sequences.cpu().numpy(), "steps": torch.stack(made.logits).float().cpu().numpy()}
+        model.generation_config = original_config
+    return {"tokens": generated.sequences.cpu().numpy(), "steps": torch.stack(generated.logits).float().cpu().numpy()}
 
 
-def _follow(model: Any, prompt: dict[str, torch.Tensor], tokens: np.ndarray | None) -> Any:
+def _generate_following(model: Any, prompt: dict[str, torch.Tensor], tokens: np.ndarray | None) -> Any:
     return model.generate(
         **prompt,
-        logits_processor=LogitsProcessorList([] if tokens is None else [Forced(tokens)]),
+        logits_processor=LogitsProcessorList([] if tokens is None else [ForcedTokens(tokens)]),
     )
 
 
@@ -88,22 +97,22 @@ def main(*folders: str) -> None:
         torch.set_num_threads(job["threads"])
         if job["own"]:
             import tapioca.models.learner  # noqa: F401  (makes its model type known)
-        model = loaded(job["checkpoint"], job["class"], job["layers"], job["dtype"], job["code"])
+        model = load_strictly(job["checkpoint"], job["class"], job["layers"], job["dtype"], job["code"])
         arrays = dict(np.load(Path(folder) / "batch.npz"))
         tokens = arrays.pop("tokens", None)
         batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        np.savez(Path(folder) / "found.npz", **answers(model, batch, job["keep"], tokens))  # type: ignore[arg-type]
+        np.savez(Path(folder) / "found.npz", **compute_answers(model, batch, job["keep"], tokens))  # type: ignore[arg-type]
 
 
-def loaded(checkpoint: str, kind: str, layers: int, dtype: str, code: bool) -> PreTrainedModel:
+def load_strictly(checkpoint: str, kind: str, layers: int, dtype: str, code: bool) -> PreTrainedModel:
     """The model, or the end of the process with one line about what does not fit."""
     config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=code)
     model, report = getattr(transformers, kind, AutoModel).from_pretrained(
         checkpoint, dtype=dtype, output_loading_info=True, use_safetensors=True, trust_remote_code=code
     )
-    wrong = {what: sorted(map(str, names)) for what, names in report.items() if names}
-    if wrong:
-        sys.exit(f"weights and architecture differ: {wrong}")
+    mismatches = {what: sorted(map(str, names)) for what, names in report.items() if names}
+    if mismatches:
+        sys.exit(f"weights and architecture differ: {mismatches}")
     count = config.get_text_config(decoder=True).num_hidden_layers
     if count != layers:
         sys.exit(f"{count} layers, expected {layers}")

@@ -17,18 +17,18 @@ from transformers import PreTrainedModel
 from tapioca.checkpoints import reload
 from tapioca.errors import ExportError
 from tapioca.models.edit import apply
-from tapioca.models.identity import brings_code
-from tapioca.models.inputs import collate, max_length
-from tapioca.models.load import load_tokenizer, reload_class
-from tapioca.records import Plan
+from tapioca.models.identity import has_own_code
+from tapioca.models.inputs import collate, find_max_length
+from tapioca.models.load import find_reload_class, load_tokenizer
+from tapioca.plan import Plan
 
-KEEP = 16
+N_COMPARED = 16
 """How many of the last outputs are compared."""
 
-LONGEST = 4096
+MAX_PROBE_TOKENS = 4096
 """Most tokens of a probe, however long a sliding window is."""
 
-SCRIPTS = "The cat's 12,345 + 6.7 = x²?\n\n\tÄpfel, Київ, 数字, العربية, 한국어 🙂  "
+TOKENIZER_PROBE = "The cat's 12,345 + 6.7 = x²?\n\n\tÄpfel, Київ, 数字, العربية, 한국어 🙂  "
 """What tokenizers are compared on."""
 
 ROUNDINGS, ROUNDINGS_STORED = 256, 4
@@ -37,7 +37,7 @@ most; and, where weights have fewer digits, of their dtype."""
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedAnswers:
     """What a checkpoint must answer; holds no model.
 
     Attributes:
@@ -66,7 +66,7 @@ class Expected:
         return len(self.answers.get("steps", ()))
 
 
-def expect(model: PreTrainedModel, plan: Plan, stored: torch.dtype | None = None) -> Expected:
+def compute_expected(model: PreTrainedModel, plan: Plan, stored: torch.dtype | None = None) -> ExpectedAnswers:
     """Run the live model under a plan on seeded inputs: outputs, and a short generation with KV cache.
 
     Args:
@@ -77,27 +77,27 @@ def expect(model: PreTrainedModel, plan: Plan, stored: torch.dtype | None = None
     Raises:
         ExportError: the live model gives NaN or infinity.
     """
-    batch = _probe(model)
+    batch = _make_probe(model)
     with apply(model, plan):
-        answers = reload.answers(model, batch, KEEP)
+        answers = reload.compute_answers(model, batch, N_COMPARED)
     largest = float(np.max([np.abs(answers[name]).max() for name in ("logits", "steps") if name in answers]))
     if not np.isfinite(largest):
         raise ExportError("the live model gives NaN or infinity, so nothing can be compared; check its weights")
     weights = torch.finfo(stored or model.dtype)
     rounding = ROUNDINGS * torch.finfo(torch.float32).eps + (ROUNDINGS_STORED * weights.eps if weights.bits < 32 else 0)
-    return Expected(
+    return ExpectedAnswers(
         batch={name: tensor.numpy() for name, tensor in batch.items()},
         answers=answers,
-        kind=reload_class(model),
+        kind=find_reload_class(model),
         layers=len(plan.kept),
         dtype=str(model.dtype).removeprefix("torch."),
         allowed=rounding * largest,
         own=type(model).__module__.startswith("tapioca."),
-        code=brings_code(model),
+        code=has_own_code(model),
     )
 
 
-def compare(checkpoints: Sequence[tuple[Path, Expected]]) -> list[float]:
+def compare_reloaded(checkpoints: Sequence[tuple[Path, ExpectedAnswers]]) -> list[float]:
     """Reload checkpoints in one fresh process and compare what they answer with what is expected.
 
     Generation follows the live model's tokens, so that a near tie cannot hide or make a difference.
@@ -109,27 +109,27 @@ def compare(checkpoints: Sequence[tuple[Path, Expected]]) -> list[float]:
         ExportError: one does not load cleanly, has another number of layers, or answers in another shape.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        folders = [Path(scratch) / str(at) for at in range(len(checkpoints))]
+        folders = [Path(scratch) / str(index) for index in range(len(checkpoints))]
         for folder, (checkpoint, expected) in zip(folders, checkpoints, strict=True):
             _write_job(folder, checkpoint, expected)
-        done = subprocess.run([sys.executable, reload.__file__, *map(str, folders)], capture_output=True, text=True)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        process = subprocess.run([sys.executable, reload.__file__, *map(str, folders)], capture_output=True, text=True)
+        if process.returncode:
+            reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
             raise ExportError(f"the exported checkpoint does not reload in a fresh process: {reason}")
         return [
-            _difference(dict(np.load(folder / "found.npz")), expected)
+            _measure_difference(dict(np.load(folder / "found.npz")), expected)
             for folder, (_, expected) in zip(folders, checkpoints, strict=True)
         ]
 
 
-def _write_job(folder: Path, checkpoint: Path, expected: Expected) -> None:
+def _write_job(folder: Path, checkpoint: Path, expected: ExpectedAnswers) -> None:
     folder.mkdir()
     job = {
         "checkpoint": str(checkpoint),
         "class": expected.kind,
         "layers": expected.layers,
         "dtype": expected.dtype,
-        "keep": KEEP,
+        "keep": N_COMPARED,
         "threads": torch.get_num_threads(),
         "own": expected.own,
         "code": expected.code,
@@ -139,19 +139,19 @@ def _write_job(folder: Path, checkpoint: Path, expected: Expected) -> None:
     np.savez(folder / "batch.npz", **expected.batch, **forced)  # type: ignore[arg-type]
 
 
-def _difference(found: dict[str, np.ndarray], expected: Expected) -> float:
+def _measure_difference(answers: dict[str, np.ndarray], expected: ExpectedAnswers) -> float:
     """The largest absolute difference of an answer."""
     differences = []
-    for name, wanted in expected.answers.items():
-        if found[name].shape != wanted.shape:
+    for name, live_answer in expected.answers.items():
+        if answers[name].shape != live_answer.shape:
             raise ExportError(
-                f"the exported checkpoint gives {name} of shape {found[name].shape}, the live plan {wanted.shape}"
+                f"the exported checkpoint gives {name} of shape {answers[name].shape}, the live plan {live_answer.shape}"
             )
-        differences.append(np.abs(found[name] - wanted).max())
+        differences.append(np.abs(answers[name] - live_answer).max())
     return float(np.max(differences))  # unlike max(), it lets no NaN pass
 
 
-def accept(difference: float, expected: Expected) -> None:
+def refuse_difference(difference: float, expected: ExpectedAnswers) -> None:
     """Refuse a difference that rounding does not explain.
 
     Raises:
@@ -173,16 +173,16 @@ def check_tokenizer(source: Path, written: Path, code: bool) -> None:
     before, after = (load_tokenizer(folder, trust_remote_code=code) for folder in (source, written))
     if before is None:
         return
-    text = " ".join([SCRIPTS, *before.all_special_tokens])
+    text = " ".join([TOKENIZER_PROBE, *before.all_special_tokens])
     if after is None or before(text)["input_ids"] != after(text)["input_ids"]:
         raise ExportError("the tokenizer of the exported checkpoint does not read as that of the model; not written")
 
 
-def _probe(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+def _make_probe(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     """Seeded inputs: two sequences, one longer than a sliding window and one that is padded; or two images."""
     rng, config = np.random.default_rng(0), model.config.get_text_config(decoder=True)
     window = getattr(config, "sliding_window", None) or 0
-    lengths = (min(max(24, window + 8), LONGEST, max_length(model)), 17)
+    lengths = (min(max(24, window + 8), MAX_PROBE_TOKENS, find_max_length(model)), 17)
     if model.main_input_name == "pixel_values":
         shape = (2, model.config.num_channels, model.config.image_size, model.config.image_size)
         return {"pixel_values": torch.from_numpy(rng.normal(size=shape).astype(np.float32)).to(model.dtype)}

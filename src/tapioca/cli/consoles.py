@@ -7,7 +7,7 @@ import sys
 import unicodedata
 from io import TextIOWrapper
 
-READABLE = "tapioca.readable"
+ASCII_ERRORS = "tapioca.readable"
 """Name of the error handler of text streams."""
 
 IN_ASCII = {
@@ -44,20 +44,20 @@ IN_ASCII = {
 def make_printable() -> None:
     """Let standard output and error show in ASCII what their encoding lacks; streams that are no text files stay as
     they are."""
-    codecs.register_error(READABLE, _in_ascii)
+    codecs.register_error(ASCII_ERRORS, _encode_in_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors=READABLE)
+            stream.reconfigure(errors=ASCII_ERRORS)
 
 
-def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+def _encode_in_ascii(error: UnicodeError) -> tuple[str, int]:
     """What stands for the characters that cannot be encoded, and where to go on."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(map(_plain, error.object[error.start : error.end])), error.end
+    return "".join(map(_character_in_ascii, error.object[error.start : error.end])), error.end
 
 
-def _plain(character: str) -> str:
+def _character_in_ascii(character: str) -> str:
     """A character in ASCII: by the table, else without its accent, else a question mark."""
     letters = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return IN_ASCII.get(character) or letters or "?"

@@ -18,7 +18,7 @@ def run(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo
     """Show the effect on a small trained in-context learner that ships with the package (under a minute)."""
     from tapioca.flows.demo import demo_config
     from tapioca.flows.prune import prune
-    from tapioca.report.screen import LiveScreen, show
+    from tapioca.report.screen import LiveScreen, show_run
 
     config, console = demo_config(out), Console()
     console.print("A small transformer has learned to continue polynomials from points in its prompt.", soft_wrap=True)
@@ -26,4 +26,4 @@ def run(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo
     console.print(f"[dim]$ {config.command()}", highlight=False, soft_wrap=True)
     with LiveScreen(console) as screen:
         info = prune(config, screen)
-    show(info, console)
+    show_run(info, console)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
-from tapioca.cli.options import from_record
+from tapioca.cli.options import command_from_record
 from tapioca.records import DiagnoseConfig
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("diagnose")(from_record(DiagnoseConfig, run, argument="model"))
+    app.command("diagnose")(command_from_record(DiagnoseConfig, run, argument="model"))
 
 
 def run(config: DiagnoseConfig) -> None:

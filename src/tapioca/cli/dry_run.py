@@ -7,72 +7,72 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from tapioca.report import words
+from tapioca.report import format as words
 
 if TYPE_CHECKING:
     from tapioca.flows.preview import Preview
 
-LONG = 400
+MAX_SHOWN_CHARACTERS = 400
 """Characters of a text that is shown whole."""
 
-SOON = 60
+SHORT_RUN_SECONDS = 60
 """Seconds of a run that needs no advice on how to shorten it."""
 
 
-def show_preview(found: Preview, console: Console) -> None:
+def show_preview(preview: Preview, console: Console) -> None:
     """Print the data, one prompt as text and as tokens, what the model writes, and the cost."""
-    for data, check in found.checks.items():
-        line = words.check_line(check, found.metric, data.upper(), found.sampled[data])
-        _print(console, f"data      {escape(line)}")
-        if balance := words.balance(check.labels):
-            _print(console, f"          search {escape(balance)}")
+    for domain, check in preview.checks.items():
+        line = words.describe_check(check, preview.metric, domain.upper(), preview.sampled[domain])
+        _print_line(console, f"data      {escape(line)}")
+        if balance := words.format_label_counts(check.labels):
+            _print_line(console, f"          search {escape(balance)}")
         if check.above_chance is False:
-            _print(
+            _print_line(
                 console,
                 "          [yellow]not above chance: accuracy cannot guide a search; use --score likelihood[/]",
             )
-    _print(console, f"prompt    {escape(_by_ends(found.prompt))}")
-    _show_tokens(found, console)
-    for written in found.written:
-        right = f" (right: {escape(_by_ends(written.gold))})" if written.gold else ""
-        _print(console, f"writes    {escape(_by_ends(written.text))}{right}")
-    _show_cost(found, console)
-    _print(console, "nothing of this is kept; without --dry-run the run begins")
+    _print_line(console, f"prompt    {escape(_quote_by_ends(preview.prompt))}")
+    _show_tokens(preview, console)
+    for written in preview.written:
+        right = f" (right: {escape(_quote_by_ends(written.gold))})" if written.gold else ""
+        _print_line(console, f"writes    {escape(_quote_by_ends(written.text))}{right}")
+    _show_cost(preview, console)
+    _print_line(console, "nothing of this is kept; without --dry-run the run begins")
 
 
-def _show_tokens(found: Preview, console: Console) -> None:
+def _show_tokens(preview: Preview, console: Console) -> None:
     """Print the first row as the model reads it, and what its outputs are compared with."""
-    read, scored = words.by_ends(found.read), words.by_ends(found.scored)
-    if found.head_labels is None:
-        _print(console, f"tokens    {escape(read)} [bold]‖ {escape(scored)}[/]")
-        _print(console, f"          {len(found.read)} tokens of prompt, {len(found.scored)} scored behind ‖")
+    read, scored = words.join_by_ends(preview.n_read), words.join_by_ends(preview.scored)
+    if preview.head_labels is None:
+        _print_line(console, f"tokens    {escape(read)} [bold]‖ {escape(scored)}[/]")
+        _print_line(console, f"          {len(preview.n_read)} tokens of prompt, {len(preview.scored)} scored behind ‖")
         return
-    _print(console, f"tokens    {escape(read)}")
-    what = f", one of the head's {found.head_labels} labels" if found.head_labels else ""
-    _print(console, f"          {len(found.read)} tokens of text; right answer: {escape(scored)}{what}")
+    _print_line(console, f"tokens    {escape(read)}")
+    head_text = f", one of the head's {preview.head_labels} labels" if preview.head_labels else ""
+    _print_line(console, f"          {len(preview.n_read)} tokens of text; right answer: {escape(scored)}{head_text}")
 
 
-def _show_cost(found: Preview, console: Console) -> None:
+def _show_cost(preview: Preview, console: Console) -> None:
     """Print how long the run would take, and what would shorten it most."""
-    work, duration = found.work, words.duration
-    _print(
+    work, duration = preview.work, words.format_duration
+    _print_line(
         console,
-        f"cost      {found.criterion}: first round about {duration(work.first_round)}, all rounds "
-        f"{'at most' if found.criterion == 'tale' else 'about'} {duration(work.all_rounds)} "
-        f"({words.flops(found.flops)}), judging at most {duration(work.judging)} "
-        f"({work.plans} plan{'s' if work.plans != 1 else ''} beside the full model); {found.memory / 2**30:.2f} GiB held now",
+        f"cost      {preview.criterion}: first round about {duration(work.first_round)}, all rounds "
+        f"{'at most' if preview.criterion == 'tale' else 'about'} {duration(work.all_rounds)} "
+        f"({words.flops(preview.flops)}), judging at most {duration(work.judging)} "
+        f"({work.plans} plan{'s' if work.plans != 1 else ''} beside the full model); {preview.peak_memory / 2**30:.2f} GiB held now",
     )
-    if found.shorter and work.total > SOON:
-        _print(
+    if preview.shorter and work.total > SHORT_RUN_SECONDS:
+        _print_line(
             console,
-            f"shorter   {found.shorter.option} helps most: {duration(found.shorter.total)} in all, not {duration(work.total)}",
+            f"shorter   {preview.shorter.option} helps most: {duration(preview.shorter.total)} in all, not {duration(work.total)}",
         )
 
 
-def _by_ends(text: str) -> str:
+def _quote_by_ends(text: str) -> str:
     """A text as one quoted line; a long one by its ends."""
-    return repr(words.shorten(text, LONG))
+    return repr(words.shorten_text(text, MAX_SHOWN_CHARACTERS))
 
 
-def _print(console: Console, line: str) -> None:
+def _print_line(console: Console, line: str) -> None:
     console.print(line, highlight=False, soft_wrap=True)

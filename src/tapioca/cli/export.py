@@ -5,20 +5,20 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
-from tapioca.cli.options import from_record
+from tapioca.cli.options import command_from_record
 from tapioca.records import ExportConfig
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("export")(from_record(ExportConfig, run, argument="run"))
+    app.command("export")(command_from_record(ExportConfig, run, argument="run"))
 
 
 def run(config: ExportConfig) -> None:
     """Write a run's plan as an ordinary checkpoint, checked against the live model before it is called done."""
     from tapioca.flows.export import export, read_plan
 
-    done = export(
+    exported = export(
         config.run,
         config.to,
         read_plan(config.plan) if config.plan else None,
@@ -27,12 +27,14 @@ def run(config: ExportConfig) -> None:
         trust_remote_code=config.trust_remote_code,
     )
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"wrote     {done.folder}: {len(done.plan.kept)} of {done.plan.n_layers} layers ({done.plan})")
-    steps = f", {done.steps} cached steps" if done.steps else ""
-    with_what = f"transformers with {done.needs}" if done.needs else "plain transformers"
+    console.print(
+        f"wrote     {exported.folder}: {len(exported.plan.kept)} of {exported.plan.n_layers} layers ({exported.plan})"
+    )
+    steps = f", {exported.steps} cached steps" if exported.steps else ""
+    with_what = f"transformers with {exported.needs}" if exported.needs else "plain transformers"
     console.print(
         f"checked   reloaded by {with_what} in a fresh process: one forward{steps}; "
-        f"largest difference {done.difference:.3g}"
+        f"largest difference {exported.difference:.3g}"
     )
-    for sentence in done.left_out:
+    for sentence in exported.left_out:
         console.print(f"left out  {sentence}", markup=False)

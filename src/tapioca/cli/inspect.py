@@ -21,23 +21,23 @@ def run(
     ] = False,
 ) -> None:
     """Say where a model's layers are and which can be dropped and exported, without loading its weights."""
-    from tapioca.flows.inspect import inspect
-    from tapioca.records import ranges
-    from tapioca.report.words import quantity
+    from tapioca.flows.inspect import inspect_by_name
+    from tapioca.plan import format_layers
+    from tapioca.report.format import format_quantity
 
-    found, console = inspect(model, revision, trust_remote_code), Console(highlight=False, soft_wrap=True)
-    share = found.layer_parameters / found.parameters
+    facts, console = inspect_by_name(model, revision, trust_remote_code), Console(highlight=False, soft_wrap=True)
+    share = facts.layer_parameters / facts.parameters
     console.print(
-        f"type      {found.model_type}, {quantity(found.parameters)} parameters, {share:.0%} of them in the layers"
+        f"type      {facts.model_type}, {format_quantity(facts.parameters)} parameters, {share:.0%} of them in the layers"
     )
-    console.print(f"layers    {found.n_layers} at {found.path} ({', '.join(found.kinds)})")
-    console.print(f"drop      {f'any of {ranges(found.droppable)}' if found.droppable else 'no whole layer'}")
-    branches, inside = " and ".join(found.branches), " and ".join(found.written)
+    console.print(f"layers    {facts.n_layers} at {facts.path} ({', '.join(facts.kinds)})")
+    console.print(f"drop      {f'any of {format_layers(facts.droppable)}' if facts.droppable else 'no whole layer'}")
+    branches, inside = " and ".join(facts.branches), " and ".join(facts.written)
     console.print(f"scale     every layer; {branches or 'no'} branches alone")
-    written = [inside and f"scales of {inside} branches", "" if found.no_layer_scales else "scales of layers"]
+    written = [inside and f"scales of {inside} branches", "" if facts.no_layer_scales else "scales of layers"]
     console.print(
-        f"export    checkpoints that drop {f'any of {ranges(found.exportable)}' if found.exportable else 'nothing'}; "
+        f"export    checkpoints that drop {f'any of {format_layers(facts.exportable)}' if facts.exportable else 'nothing'}; "
         f"{' and '.join(filter(None, written)) or 'no scales'}"
     )
-    for reason in filter(None, (*found.reasons, found.no_layer_scales)):
+    for reason in filter(None, (*facts.reasons, facts.no_layer_scales)):
         console.print(f"          {reason}", markup=False)

@@ -11,12 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from tapioca.cli.options import from_record
-from tapioca.errors import UsageError
+from tapioca.cli.options import command_from_record
 from tapioca.lab.config import TextConfig, TrainConfig, Training, TuneConfig
 
 if TYPE_CHECKING:
-    from tapioca.lab.loop import OnStep
+    from tapioca.lab.trainer import OnStep
 
 app = typer.Typer(help="The lab: small models to try things on, and shifts to try them with.", no_args_is_help=True)
 
@@ -25,7 +24,7 @@ def run_train(config: TrainConfig) -> None:
     """Train an in-context learner on polynomials; interrupted, the same command goes on."""
     from tapioca.lab.train import train
 
-    with _shown(config) as on_step:
+    with _show_training(config) as on_step:
         train(config, on_step)
 
 
@@ -33,21 +32,16 @@ def run_tune(config: TuneConfig) -> None:
     """Train an in-context learner on, on a shift or, as a control, on ID data; interrupted, the same command goes on."""
     from tapioca.lab.tune import tune
 
-    with _shown(config) as on_step:
+    with _show_training(config) as on_step:
         tune(config, on_step)
 
 
 def run_train_text(config: TextConfig) -> None:
     """Train a small language model on the questions of a task and their answers; interrupted, the same command goes on."""
-    from tapioca.lab.language import train_text
+    from tapioca.lab.train_text import train_text
 
-    with _shown(config) as on_step:
+    with _show_training(config) as on_step:
         train_text(config, on_step)
-
-
-def renamed_study() -> None:
-    """Say what `tapioca lab study` is called now."""
-    raise UsageError("`tapioca lab study` is called `tapioca study` now; give it the same file and flags")
 
 
 def run_shifts() -> None:
@@ -70,12 +64,12 @@ def run_shifts() -> None:
         )
         for name, kind in KINDS.items():
             if kind.family == family:
-                table.add_row(name, kind.summary, kind.scored, " ".join(f"{at:g}" for at in kind.strengths))
+                table.add_row(name, kind.summary, kind.scored, " ".join(f"{strength:g}" for strength in kind.strengths))
         console.print(table, "")
 
 
 @contextmanager
-def _shown(config: Training) -> Iterator[OnStep]:
+def _show_training(config: Training) -> Iterator[OnStep]:
     """A bar while a training runs, and where the model is when it is done."""
     console = Console()
     columns = (
@@ -92,9 +86,6 @@ def _shown(config: Training) -> Iterator[OnStep]:
 
 
 app.command("shifts")(run_shifts)
-app.command("train")(from_record(TrainConfig, run_train))
-app.command("tune")(from_record(TuneConfig, run_tune, argument="model"))
-app.command("train-text")(from_record(TextConfig, run_train_text, argument="task"))
-app.command("study", hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    renamed_study
-)
+app.command("train")(command_from_record(TrainConfig, run_train))
+app.command("tune")(command_from_record(TuneConfig, run_tune, argument="model"))
+app.command("train-text")(command_from_record(TextConfig, run_train_text, argument="task"))

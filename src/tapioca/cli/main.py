@@ -10,25 +10,26 @@ from rich.console import Console
 from rich.markup import escape
 
 from tapioca.cli import (
-    apply,
     compare,
     demo,
     diagnose,
+    enumerate,
     export,
+    generate,
+    geometry,
     inspect,
     lab,
-    profile,
     prune,
     report,
     scale,
-    space,
     study,
     tasks,
 )
 from tapioca.cli.consoles import make_printable
+from tapioca.cli.renamed import refuse_old_names
 from tapioca.errors import TapiocaError
 
-STOPPED = 130
+INTERRUPTED_CODE = 130
 """What typer returns after Ctrl-C, as shells expect."""
 
 app = typer.Typer(
@@ -38,7 +39,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (prune, compare, diagnose, profile, scale, space, study, tasks, report, export, apply, inspect, demo):
+for module in (
+    *(prune, compare, diagnose, geometry, enumerate, scale, study),
+    *(tasks, report, export, generate, inspect, demo),
+):
     module.add_to(app)
 app.add_typer(lab.app, name="lab")
 
@@ -51,9 +55,11 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("DATASETS_VERBOSITY", "error")
     make_printable()
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    arguments = argv if argv is not None else sys.argv[1:]
     try:
-        code = app(argv if argv is not None else sys.argv[1:], prog_name="tapioca", standalone_mode=False)
-        if code == STOPPED:
+        refuse_old_names(arguments)
+        code = app(arguments, prog_name="tapioca", standalone_mode=False)
+        if code == INTERRUPTED_CODE:
             errors.print("stopped; every finished batch is stored, and the same command goes on from there")
         return int(code or 0)
     except TapiocaError as error:

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 
-def from_record(
+def command_from_record(
     record: type[BaseModel],
     run: Callable[[Any], None],
     argument: str | None = None,
@@ -25,12 +25,15 @@ def from_record(
     """
 
     def command(**values: Any) -> None:
-        given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        run(record(**{name: value for name, value in given.items() if value is not None}))
+        field_values = {
+            name: tuple(field_value) if isinstance(field_value, list) else field_value
+            for name, field_value in values.items()
+        }
+        run(record(**{name: field_value for name, field_value in field_values.items() if field_value is not None}))
 
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
-            _parameter(name, field, positional=name == argument)
+            _parameter_from_field(name, field, positional=name == argument)
             for name, field in record.model_fields.items()
             if name not in without
         ]
@@ -39,7 +42,7 @@ def from_record(
     return command
 
 
-def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Parameter:
+def _parameter_from_field(name: str, field: FieldInfo, positional: bool) -> inspect.Parameter:
     """One field as a typer parameter."""
     kind: Any = field.annotation
     default: Any = ... if field.default is PydanticUndefined else field.default

@@ -5,30 +5,30 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
-from tapioca.cli.options import from_record
+from tapioca.cli.options import command_from_record
 from tapioca.records import PruneConfig
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("prune")(from_record(PruneConfig, run, argument="model"))
+    app.command("prune")(command_from_record(PruneConfig, run, argument="model"))
 
 
 def run(config: PruneConfig) -> None:
     """Find the layers a model is better without on OOD data, and judge the plan on held-out data."""
-    from tapioca.report.screen import LiveScreen, show
+    from tapioca.report.screen import LiveScreen, show_run
 
     console = Console()
     if config.dry_run:
         from tapioca.cli.dry_run import show_preview
-        from tapioca.flows.preview import preview
+        from tapioca.flows.preview import preview_run
 
         with LiveScreen(console) as screen:
-            found = preview(config, screen)
-        show_preview(found, console)
+            preview_info = preview_run(config, screen)
+        show_preview(preview_info, console)
         return
     from tapioca.flows.prune import prune
 
     with LiveScreen(console) as screen:
         info = prune(config, screen)
-    show(info, console)
+    show_run(info, console)

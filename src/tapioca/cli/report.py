@@ -18,7 +18,7 @@ def run(
     run: Annotated[
         Path,
         typer.Argument(
-            help="Run folder of `tapioca prune`, `compare`, `diagnose`, `profile`, `scale`, `space` or `study`."
+            help="Run folder of `tapioca prune`, `compare`, `diagnose`, `enumerate`, `geometry`, `scale` or `study`."
         ),
     ],
     json: Annotated[
@@ -31,7 +31,7 @@ def run(
     """Print a finished run and build its page again from what is stored; needs no torch."""
     from tapioca.report.save import FORMATS, save_charts
 
-    info, draw, write, show = _read(run)
+    info, draw, write, show = _read_any_record(run)
     charts = draw(info) if figures else {}
     if figures:
         save_charts(charts, figures)
@@ -46,23 +46,24 @@ def run(
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _read(run: Path) -> tuple[Any, Any, Any, Any]:
+def _read_any_record(run: Path) -> tuple[Any, Any, Any, Any]:
     """The record of a run of any kind, and what draws its charts, writes its page and prints it."""
-    from tapioca.records import CompareInfo, DiagnoseInfo, ProfileInfo, ScaleInfo, SpaceInfo
-    from tapioca.report import compare, diagnose, page, profile, scale, screen, space
-    from tapioca.runs.store import read_other, read_run
+    from tapioca.records import CompareInfo, DiagnoseInfo, EnumerateInfo, GeometryInfo, ScaleInfo
+    from tapioca.report import compare, diagnose, geometry, page, scale, screen
+    from tapioca.report import enumerate as enumeration
+    from tapioca.runs.store import read_command_record, read_run
     from tapioca.studies.page import page as study
     from tapioca.studies.results import StudyInfo
 
     others: tuple[tuple[Any, Any, Any, Any], ...] = (
         (CompareInfo, compare.draw_charts, compare.write_compare_page, compare.show_compare),
         (DiagnoseInfo, diagnose.draw_charts, diagnose.write_diagnose_page, diagnose.show_diagnosis),
-        (ProfileInfo, profile.draw_charts, profile.write_profile_page, profile.show_profile),
+        (GeometryInfo, geometry.draw_charts, geometry.write_geometry_page, geometry.show_geometry),
         (ScaleInfo, scale.draw_charts, scale.write_scale_page, scale.show_scale),
-        (SpaceInfo, space.draw_charts, space.write_space_page, space.show_space),
-        (StudyInfo, study.figures, study.write_study_page, study.show_study),
+        (EnumerateInfo, enumeration.draw_charts, enumeration.write_enumerate_page, enumeration.show_enumeration),
+        (StudyInfo, study.draw_study_charts, study.write_study_page, study.show_study),
     )
     for kind, *ways in others:
-        if info := read_other(kind, run):
+        if info := read_command_record(kind, run):
             return info, *ways
-    return read_run(run), page.draw_charts, page.write_page, screen.show
+    return read_run(run), page.draw_charts, page.write_run_page, screen.show_run

@@ -6,13 +6,13 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from tapioca.cli.options import from_record
+from tapioca.cli.options import command_from_record
 from tapioca.records import TasksConfig
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("tasks")(from_record(TasksConfig, run, argument="task", without=TasksConfig.without))
+    app.command("tasks")(command_from_record(TasksConfig, run, argument="task", without=TasksConfig.without))
 
 
 def run(config: TasksConfig) -> None:
@@ -23,14 +23,14 @@ def run(config: TasksConfig) -> None:
     if config.write and not config.task:
         raise UsageError("--write describes a data file; name one")
     if not config.task:
-        _list(console, f"{config.compat}/" if config.compat else "")
+        _list_tasks(console, f"{config.compat}/" if config.compat else "")
     elif not config.model:
         raise UsageError("a task is shown as a model reads it; say which with --model")
     else:
-        _show(console, config)
+        _show_task(console, config)
 
 
-def _list(console: Console, start: str) -> None:
+def _list_tasks(console: Console, start: str) -> None:
     """The names that begin so, and what they are; without a beginning also what else can be a task."""
     from tapioca.tasks.catalog import CATALOG
     from tapioca.tasks.spec import read_spec
@@ -39,8 +39,8 @@ def _list(console: Console, start: str) -> None:
     for name, path in CATALOG.items():
         if not name.startswith(start):
             continue
-        data, spec = read_spec(path, {})
-        table.add_row(name, spec.kind, str(data))
+        data_source, spec = read_spec(path, {})
+        table.add_row(name, spec.kind, str(data_source))
     console.print(table)
     if start:
         return
@@ -49,23 +49,25 @@ def _list(console: Console, start: str) -> None:
     )
 
 
-def _show(console: Console, config: TasksConfig) -> None:
+def _show_task(console: Console, config: TasksConfig) -> None:
     """The task, and its first examples token by token."""
     from rich.markup import escape
 
     from tapioca.flows.tasks import show_task
-    from tapioca.report import words
-    from tapioca.tasks.catalog import variant
+    from tapioca.report import format as words
+    from tapioca.tasks.catalog import find_variant
 
-    found = show_task(config)
-    name = variant(config.task, config.compat)
-    chance = "" if found.chance is None else f", chance {found.metric.format(found.chance)}"
-    console.print(f"{name}: {found.examples} examples, measured by {found.metric.name}{chance}", markup=False)
-    if balance := words.balance(found.labels):
+    task_sample = show_task(config)
+    name = find_variant(config.task, config.compat)
+    chance = "" if task_sample.chance is None else f", chance {task_sample.metric.format(task_sample.chance)}"
+    console.print(
+        f"{name}: {task_sample.examples} examples, measured by {task_sample.metric.name}{chance}", markup=False
+    )
+    if balance := words.format_label_counts(task_sample.labels):
         console.print(balance, markup=False)
-    for note in found.notes:
+    for note in task_sample.notes:
         console.print(note, markup=False)
-    for text, read, scored in found.shown:
+    for text, read, scored in task_sample.shown:
         console.rule(align="left")
         console.print(text, markup=False)
         console.print(f"[dim]read[/]   {escape(' '.join(read))}")

@@ -1,4 +1,4 @@
-"""Fitting a judge on cases whose truth labels have decided, and judging it on kinds of shift it was not fitted on."""
+"""Fitting a classifier on cases whose truth labels have decided, and judging it on kinds of shift it was not fitted on."""
 
 from __future__ import annotations
 
@@ -9,66 +9,77 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from tapioca.diagnosis.judge import above, likelier_of, verdict
-from tapioca.diagnosis.score import accuracy, confusion, expected, share
+from tapioca.diagnosis.classify import classify_by_weights, is_above_null, likelier_class
+from tapioca.diagnosis.score import count_confusion, measure_accuracy, share_or_none, summarise_gains
 from tapioca.errors import DataError
-from tapioca.records.diagnosis import UNTOLD, Case, Expected, Judge, Judged, Said, Shift, Weights
+from tapioca.records.diagnosis import (
+    CANNOT_TELL,
+    Case,
+    CrossValidation,
+    Diagnosis,
+    Expected,
+    Shift,
+    ShiftClassifier,
+    Weights,
+)
 
-GATE = ("norm_excess", "distance_excess")
+NULL_TEST = ("norm_excess", "distance_excess")
 THRESHOLD = 0.75
-"""Least probability of a class for it to be said; a choice made before any judge was fitted."""
+"""Least probability of a class for it to be said; a choice made before any classifier was fitted."""
 
-TOLD_APART: tuple[Shift, Shift] = ("misaligned", "distorted")
+FITTED_CLASSES: tuple[Shift, Shift] = ("misaligned", "distorted")
 """Above the gate; the second is the one whose log-odds the weights give."""
 
 
-def fit_rows(path: Path) -> Judge:
-    """Fit a judge on a JSON file that holds a list of cases; its `model_dump_json` is a file for `read_judge`.
+def fit_file(path: Path) -> ShiftClassifier:
+    """Fit a classifier on a JSON file that holds a list of cases; its `model_dump_json` is a file for `read_classifier`.
 
     Raises:
         DataError: the file cannot be read, or its cases decide nothing.
     """
     try:
-        rows = TypeAdapter(list[Case]).validate_json(path.read_bytes())
+        cases = TypeAdapter(list[Case]).validate_json(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}; expected a JSON list of cases") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise DataError(f"{path}: {place}: {first['msg']}; expected a JSON list of cases") from error
-    return fit(rows)
+    return fit_classifier(cases)
 
 
-def fit(rows: Sequence[Case], seed: int = 0) -> Judge:
-    """Fit a judge on all cases, and judge it on each kind of shift in turn, fitted without it.
+def fit_classifier(cases: Sequence[Case], seed: int = 0) -> ShiftClassifier:
+    """Fit a classifier on all cases, and judge it on each kind of shift in turn, fitted without it.
 
     Args:
-        rows: cases of any models and kinds; those without a truth are counted, and show what was gained.
+        cases: of any models and kinds; those without a truth are counted, and show what was gained.
         seed: of the resampling.
 
     Raises:
         DataError: there is no case of a truth above its null, or cases lack evidence others have.
     """
-    names = _names(rows)
-    weights = weigh(rows, names)
-    if set(TOLD_APART) <= set(weights.missing):
-        raise DataError(f"none of {len(rows)} cases above its null is distorted or misaligned; there is nothing to fit")
-    found, expect = judged(rows, seed)
-    return Judge(
-        gate=GATE,
+    names = _shared_evidence_names(cases)
+    weights = fit_weights(cases, names)
+    if set(FITTED_CLASSES) <= set(weights.missing):
+        raise DataError(
+            f"none of {len(cases)} cases above its null is distorted or misaligned; there is nothing to fit"
+        )
+    cross_validation, expected_gains = cross_validate(cases, seed)
+    return ShiftClassifier(
+        null_test=NULL_TEST,
         weights=weights,
         threshold=THRESHOLD,
-        cases=dict(Counter(row.truth for row in rows if row.truth)),
-        judged=found,
-        expect=expect,
+        cases=dict(Counter(case.truth for case in cases if case.truth)),
+        cross_validation=cross_validation,
+        expect=expected_gains,
     )
 
 
-def judged(rows: Sequence[Case], seed: int = 0) -> tuple[Judged, tuple[Expected, ...]]:
+def cross_validate(cases: Sequence[Case], seed: int = 0) -> tuple[CrossValidation, tuple[Expected, ...]]:
     """Leave one kind of shift out after the other, all models' cases of it together, fit on the others and judge it.
 
     Args:
-        rows, seed: as for `fit`.
+        cases, seed: as for `fit_classifier`.
 
     Returns:
         How often the verdicts are right, with intervals from 2,000 resamples of kinds and of models, and what pruning
@@ -77,36 +88,40 @@ def judged(rows: Sequence[Case], seed: int = 0) -> tuple[Judged, tuple[Expected,
     from sklearn.model_selection import LeaveOneGroupOut
 
     forced: dict[int, Shift] = {}
-    said: dict[int, Said] = {}
+    diagnosis_by_case: dict[int, Diagnosis] = {}
     notes = []
-    names, groups = _names(rows), [row.kind for row in rows]
-    for fitted, left_out in LeaveOneGroupOut().split(rows, groups=groups):
-        weights = weigh([rows[index] for index in fitted], names)
+    names, groups = _shared_evidence_names(cases), [case.kind for case in cases]
+    for fitted, left_out in LeaveOneGroupOut().split(cases, groups=groups):
+        weights = fit_weights([cases[index] for index in fitted], names)
         if weights.missing:
             notes.append(f"without {groups[left_out[0]]} there is no {' and no '.join(weights.missing)} case to fit")
         for index in left_out.tolist():
-            evidence = rows[index].evidence
-            said[index] = verdict(weights, GATE, THRESHOLD, evidence)
-            forced[index] = likelier_of(weights, evidence)[0] if above(GATE, evidence) else "in distribution"
-    decided = [at for at, row in enumerate(rows) if row.truth]
-    told = [at for at in decided if said[at].verdict != UNTOLD]
-    beyond = [at for at in decided if rows[at].truth in TOLD_APART and above(GATE, rows[at].evidence)]
-    answers = {at: one.verdict for at, one in said.items()}
-    found = Judged(
+            evidence = cases[index].evidence
+            diagnosis_by_case[index] = classify_by_weights(weights, NULL_TEST, THRESHOLD, evidence)
+            forced[index] = (
+                likelier_class(weights, evidence)[0] if is_above_null(NULL_TEST, evidence) else "in distribution"
+            )
+    decided = [at for at, case in enumerate(cases) if case.truth]
+    answered = [at for at in decided if diagnosis_by_case[at].verdict != CANNOT_TELL]
+    beyond = [
+        at for at in decided if cases[at].truth in FITTED_CLASSES and is_above_null(NULL_TEST, cases[at].evidence)
+    ]
+    answers = {at: diagnosis.verdict for at, diagnosis in diagnosis_by_case.items()}
+    cross_validation = CrossValidation(
         kinds=tuple(sorted(set(groups))),
-        models=tuple(sorted({row.model for row in rows})),
-        forced=accuracy(rows, forced, decided, seed),
-        answered=accuracy(rows, answers, told, seed),
-        beyond=accuracy(rows, forced, beyond, seed),
-        coverage=share(len(told), len(decided)),
-        confusion=confusion(rows, answers, decided),
-        undecided=len(rows) - len(decided),
+        models=tuple(sorted({case.model for case in cases})),
+        forced=measure_accuracy(cases, forced, decided, seed),
+        answered=measure_accuracy(cases, answers, answered, seed),
+        beyond=measure_accuracy(cases, forced, beyond, seed),
+        coverage=share_or_none(len(answered), len(decided)),
+        confusion=count_confusion(cases, answers, decided),
+        undecided=len(cases) - len(decided),
         notes=tuple(notes),
     )
-    return found, expected(rows, answers)
+    return cross_validation, summarise_gains(cases, answers)
 
 
-def weigh(rows: Iterable[Case], names: tuple[str, ...]) -> Weights:
+def fit_weights(cases: Iterable[Case], names: tuple[str, ...]) -> Weights:
     """Fit distorted against misaligned on the cases that are above the gate.
 
     Classes weigh the same whatever their numbers. Without cases of one of them the weights are 0 and the intercept is
@@ -114,17 +129,22 @@ def weigh(rows: Iterable[Case], names: tuple[str, ...]) -> Weights:
     """
     from sklearn.linear_model import LogisticRegression
 
-    used = [row for row in rows if row.truth in TOLD_APART and above(GATE, row.evidence)]
-    seen = np.array([[row.evidence[name] for name in names] for row in used]).reshape(len(used), len(names))
-    truth = np.array([row.truth == TOLD_APART[1] for row in used], dtype=bool)
-    missing = tuple(name for at, name in enumerate(TOLD_APART) if not (truth == bool(at)).any())
-    if not used:
-        seen = np.zeros((1, len(names)))
-    means, sds = seen.mean(axis=0), seen.std(axis=0)
+    used_cases = [case for case in cases if case.truth in FITTED_CLASSES and is_above_null(NULL_TEST, case.evidence)]
+    features = np.array([[case.evidence[name] for name in names] for case in used_cases]).reshape(
+        len(used_cases), len(names)
+    )
+    is_distorted = np.array([case.truth == FITTED_CLASSES[1] for case in used_cases], dtype=bool)
+    missing = tuple(name for index, name in enumerate(FITTED_CLASSES) if not (is_distorted == bool(index)).any())
+    if not used_cases:
+        features = np.zeros((1, len(names)))
+    means, sds = features.mean(axis=0), features.std(axis=0)
     sds[sds == 0] = 1.0
-    coefficients, intercept = np.zeros(len(names)), float(TOLD_APART[0] in missing) - float(TOLD_APART[1] in missing)
+    coefficients, intercept = (
+        np.zeros(len(names)),
+        float(FITTED_CLASSES[0] in missing) - float(FITTED_CLASSES[1] in missing),
+    )
     if not missing:
-        fitted = LogisticRegression(class_weight="balanced", max_iter=1_000).fit((seen - means) / sds, truth)
+        fitted = LogisticRegression(class_weight="balanced", max_iter=1_000).fit((features - means) / sds, is_distorted)
         coefficients, intercept = fitted.coef_[0], float(fitted.intercept_[0])
     return Weights(
         names=names,
@@ -132,25 +152,25 @@ def weigh(rows: Iterable[Case], names: tuple[str, ...]) -> Weights:
         sds=sds.tolist(),
         coefficients=coefficients.tolist(),
         intercept=intercept,
-        lows=seen.min(axis=0).tolist(),
-        highs=seen.max(axis=0).tolist(),
+        lows=features.min(axis=0).tolist(),
+        highs=features.max(axis=0).tolist(),
         missing=missing,
     )
 
 
-def _names(rows: Sequence[Case]) -> tuple[str, ...]:
+def _shared_evidence_names(cases: Sequence[Case]) -> tuple[str, ...]:
     """The evidence that all cases have.
 
     Raises:
         DataError: there are no cases, they differ in it, or the gate's is not there.
     """
-    if not rows:
+    if not cases:
         raise DataError("got no cases; expected at least one of each class on each of several kinds of shift")
-    names = tuple(rows[0].evidence)
-    for at, row in enumerate(rows):
-        if set(row.evidence) != set(names) or not set(GATE) <= set(names):
+    names = tuple(cases[0].evidence)
+    for index, case in enumerate(cases):
+        if set(case.evidence) != set(names) or not set(NULL_TEST) <= set(names):
             raise DataError(
-                f"case {at} ({row.model}, {row.kind}) has the evidence {', '.join(row.evidence) or 'of nothing'}; "
-                f"all need the same, {', '.join(GATE)} among it"
+                f"case {index} ({case.model}, {case.kind}) has the evidence {', '.join(case.evidence) or 'of nothing'}; "
+                f"all need the same, {', '.join(NULL_TEST)} among it"
             )
     return names

@@ -7,18 +7,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tapioca.records.diagnosis import Accuracy, Case, Diagnosis, Expected, Shift
-from tapioca.stats import redraws, resampled_interval, widened
+from tapioca.records.diagnosis import Accuracy, Case, DiagnosisLabel, Expected, Shift
+from tapioca.stats import bootstrap_counts, percentile_interval, widen
 
 RESAMPLES = 2_000
 
 
-def share(part: int, whole: int) -> float | None:
+def share_or_none(count: int, total: int) -> float | None:
     """A share; None of nothing."""
-    return part / whole if whole else None
+    return count / total if total else None
 
 
-def accuracy(rows: Sequence[Case], answers: Mapping[int, Diagnosis], at: Sequence[int], seed: int = 0) -> Accuracy:
+def measure_accuracy(
+    cases: Sequence[Case], answers: Mapping[int, DiagnosisLabel], indices: Sequence[int], seed: int = 0
+) -> Accuracy:
     """Balanced and plain accuracy of some answers.
 
     The interval resamples kinds of shift and models, both, and takes each case as often as its kind times its model was
@@ -27,68 +29,70 @@ def accuracy(rows: Sequence[Case], answers: Mapping[int, Diagnosis], at: Sequenc
     are left out.
 
     Args:
-        rows: all cases.
+        cases: all of them.
         answers: to cases, by their places.
-        at: the places of those that count; all have a truth.
+        indices: of those that count; all have a truth.
         seed: of the resampling.
     """
-    chosen = [rows[place] for place in at]
-    counts = Counter(row.truth for row in chosen if row.truth)
-    if not chosen:
+    chosen_cases = [cases[index] for index in indices]
+    counts = Counter(case.truth for case in chosen_cases if case.truth)
+    if not chosen_cases:
         return Accuracy(cases={}, balanced=None, ci95=None, plain=None, commonest=None)
-    right = np.array([answers[place] == rows[place].truth for place in at])
-    of = np.array([[row.truth == truth for row in chosen] for truth in counts], dtype=np.float64)
+    is_right = np.array([answers[index] == cases[index].truth for index in indices])
+    is_of_truth = np.array([[case.truth == truth for case in chosen_cases] for truth in counts], dtype=np.float64)
     rng = np.random.default_rng(seed)
-    kinds, models = [row.kind for row in chosen], [row.model for row in chosen]
-    weights = _drawn(kinds, rng) * _drawn(models, rng)
-    totals = weights @ of.T
-    whole = totals.all(axis=1)
-    balanced = ((weights[whole] * right) @ of.T / totals[whole]).mean(axis=1)
-    low, high = resampled_interval(widened(balanced, len(set(kinds)), len(set(models))))
+    kinds, models = [case.kind for case in chosen_cases], [case.model for case in chosen_cases]
+    weights = _case_counts(kinds, rng) * _case_counts(models, rng)
+    totals = weights @ is_of_truth.T
+    is_complete = totals.all(axis=1)
+    balanced = ((weights[is_complete] * is_right) @ is_of_truth.T / totals[is_complete]).mean(axis=1)
+    low, high = percentile_interval(widen(balanced, len(set(kinds)), len(set(models))))
     return Accuracy(
         cases=dict(counts),
         balanced=float(balanced[0]),
         ci95=(max(low, 0.0), min(high, 1.0)),
-        plain=float(right.mean()),
-        commonest=max(counts.values()) / len(chosen),
+        plain=float(is_right.mean()),
+        commonest=max(counts.values()) / len(chosen_cases),
     )
 
 
-def _drawn(labels: Sequence[str], rng: np.random.Generator) -> np.ndarray:
+def _case_counts(labels: Sequence[str], rng: np.random.Generator) -> np.ndarray:
     """How often each case's label counts, (1 + resample, case): once, then as often as it was drawn."""
     names, index = np.unique(np.asarray(labels), return_inverse=True)
-    return redraws(len(names), RESAMPLES, rng)[:, index]
+    return bootstrap_counts(len(names), RESAMPLES, rng)[:, index]
 
 
-def confusion(
-    rows: Sequence[Case], answers: Mapping[int, Diagnosis], at: Sequence[int]
-) -> dict[Shift, dict[Diagnosis, int]]:
+def count_confusion(
+    cases: Sequence[Case], answers: Mapping[int, DiagnosisLabel], indices: Sequence[int]
+) -> dict[Shift, dict[DiagnosisLabel, int]]:
     """By truth, how many of some cases were said to be what."""
-    found: dict[Shift, dict[Diagnosis, int]] = {}
-    for place in at:
-        if truth := rows[place].truth:
-            said = found.setdefault(truth, {})
-            said[answers[place]] = said.get(answers[place], 0) + 1
-    return found
+    counts_by_truth: dict[Shift, dict[DiagnosisLabel, int]] = {}
+    for index in indices:
+        if truth := cases[index].truth:
+            counts = counts_by_truth.setdefault(truth, {})
+            counts[answers[index]] = counts.get(answers[index], 0) + 1
+    return counts_by_truth
 
 
-def expected(rows: Sequence[Case], answers: Mapping[int, Diagnosis]) -> tuple[Expected, ...]:
+def summarise_gains(cases: Sequence[Case], answers: Mapping[int, DiagnosisLabel]) -> tuple[Expected, ...]:
     """What pruning came to by verdict, of the cases on which a plan was searched."""
-    found = []
+    expectations = []
     for verdict in sorted(set(answers.values())):
         for metric in ("accuracy", "error"):
-            cases = [row for at, row in enumerate(rows) if answers[at] == verdict and row.metric == metric]
-            gains = [row.gain for row in cases if row.gain is not None]
+            verdict_cases = [
+                case for index, case in enumerate(cases) if answers[index] == verdict and case.metric == metric
+            ]
+            gains = [case.gain for case in verdict_cases if case.gain is not None]
             if gains:
-                sure = sum(row.low is not None and row.low > 0 for row in cases if row.gain is not None)
+                n_sure = sum(case.low is not None and case.low > 0 for case in verdict_cases if case.gain is not None)
                 quartiles = tuple(np.percentile(gains, [25, 50, 75]).tolist())
-                found.append(
+                expectations.append(
                     Expected(
                         verdict=verdict,
                         metric=metric,
                         cases=len(gains),
-                        gained=sure / len(gains),
+                        gained=n_sure / len(gains),
                         quartiles=quartiles,
                     )
                 )
-    return tuple(found)
+    return tuple(expectations)

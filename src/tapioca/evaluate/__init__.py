@@ -1,7 +1,7 @@
 """Model + plans + task -> one score per plan and example."""
 
-from tapioca.evaluate.ask import Forgetful, Ledger
-from tapioca.evaluate.fits import check_task
-from tapioca.evaluate.scores import Stopping, evaluate
+from tapioca.evaluate.batch import NullCache, ResultCache
+from tapioca.evaluate.compatibility import check_task
+from tapioca.evaluate.evaluate import StoppingRule, evaluate
 
-__all__ = ["Forgetful", "Ledger", "Stopping", "check_task", "evaluate"]
+__all__ = ["NullCache", "ResultCache", "StoppingRule", "check_task", "evaluate"]

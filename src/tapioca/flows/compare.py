@@ -7,28 +7,29 @@ from pathlib import Path
 
 from tapioca.disk import write_text
 from tapioca.errors import UsageError
-from tapioca.flows.check import check, refuse_at_chance
-from tapioca.flows.criteria import Chooser, stand_ins
+from tapioca.flows.check import refuse_at_chance, run_preflight
+from tapioca.flows.criteria import CriteriaRunner, equivalent_criteria
 from tapioca.flows.gains import gain_of
-from tapioca.flows.prepare import Job, prepare
-from tapioca.flows.space import named, usable
-from tapioca.flows.watcher import Silent, Watcher
-from tapioca.models.cost import flops
+from tapioca.flows.prepare import RunContext, open_run
+from tapioca.flows.space import compatible_criteria, criteria_by_name
+from tapioca.models.cost import count_flops
 from tapioca.models.inputs import collate
-from tapioca.models.load import Loaded
-from tapioca.records import CompareConfig, CompareInfo, Gain, Pick, Plan, Scores
-from tapioca.records.results import Data
+from tapioca.models.load import LoadedModel
+from tapioca.plan import Plan
+from tapioca.progress import NullProgress, Progress
+from tapioca.records import CompareConfig, CompareInfo, Gain, Pick, Scores
+from tapioca.records.results import Domain
 from tapioca.report.compare import write_compare_page
-from tapioca.search.base import Picks, Space
-from tapioca.search.random import random_plans
-from tapioca.stats import effect, holm, paired_p
+from tapioca.search.base import Picks, SearchSpace
+from tapioca.search.random import draw_random_plans
+from tapioca.stats import correct_holm, measure_effect, paired_p
 from tapioca.tasks.base import Task
 
 
 def compare(
     config: CompareConfig,
-    watcher: Watcher | None = None,
-    loaded: Loaded | None = None,
+    watcher: Progress | None = None,
+    loaded: LoadedModel | None = None,
     tasks: dict[str, Task] | None = None,
 ) -> CompareInfo:
     """Let each criterion choose a plan for each number of drops on the search split, and judge them on the test split.
@@ -44,20 +45,20 @@ def compare(
     Raises:
         TapiocaError: one line about what is wrong with the request, the data or the model.
     """
-    chosen, sizes = named(config.criteria), config.sizes  # refused before anything is loaded
-    job = prepare(config, watcher or Silent(), loaded, tasks)
+    criteria, sizes = criteria_by_name(config.criteria), config.sizes  # refused before anything is loaded
+    job = open_run(config, watcher or NullProgress(), loaded, tasks)
     with job.store:
-        space = _sized(job, config)
-        chosen, notes = usable(chosen, space, config.criteria == "all")
-        notes += stand_ins(job, chosen)
+        space = _restrict_to_requested(job, config)
+        criteria, notes = compatible_criteria(criteria, space, config.criteria == "all")
+        notes += equivalent_criteria(job, criteria)
         for note in notes:
-            job.watcher.say(note)
-        checks = check(job)
+            job.watcher.note(note)
+        checks = run_preflight(job)
         refuse_at_chance(job, checks)
-        chooser = Chooser(job, space)
-        found = {name: chooser.choose(name, criterion) for name, criterion in chosen.items()}
-        rivals = {size: random_plans(space, {"layers": size}, config.random_plans) for size in sizes}
-        bench = Bench(job, {name: picks for name, (picks, _) in found.items()}, rivals)
+        chooser = CriteriaRunner(job, space)
+        choices_by_name = {name: chooser.choose(name, criterion) for name, criterion in criteria.items()}
+        random_by_size = {size: draw_random_plans(space, {"layers": size}, config.random_plans) for size in sizes}
+        bench = HeldOutJudge(job, {name: picks for name, (picks, _) in choices_by_name.items()}, random_by_size)
         info = CompareInfo(
             folder=job.store.folder,
             command=config.command(),
@@ -69,7 +70,7 @@ def compare(
             notes=(*job.notes, *notes),
             n_layers=job.n_layers,
             checks=checks,
-            searched=tuple(searched for _, searched in found.values()),
+            searched=tuple(searched for _, searched in choices_by_name.values()),
             picks=bench.picks(),
             random=bench.random,
         )
@@ -83,55 +84,58 @@ def write_compare(info: CompareInfo) -> None:
     write_compare_page(info)
 
 
-def _sized(job: Job, config: CompareConfig) -> Space:
+def _restrict_to_requested(job: RunContext, config: CompareConfig) -> SearchSpace:
     """What there is to choose from, for the numbers of drops asked for.
 
     Raises:
         UsageError: more layers are to be dropped than the model can do without.
     """
-    count, most = job.n_layers, job.space.most
+    count, most = job.n_layers, job.space.max_drops
     if max(config.sizes) > most:
         raise UsageError(f"--drops {config.drops}: at most {most} of this model's {count} layers can go; use 1:{most}")
     return replace(job.space, sizes=config.sizes)
 
 
-class Bench:
+class HeldOutJudge:
     """Judges every plan chosen, and random ones, on the test splits.
 
     Attributes:
         random: OOD gains of the random plans by number of drops.
     """
 
-    def __init__(self, job: Job, picks: dict[str, Picks], rivals: dict[int, tuple[Plan, ...]]):
+    def __init__(self, job: RunContext, picks: dict[str, Picks], random_by_size: dict[int, tuple[Plan, ...]]):
         self.job, self.chosen = job, picks
         self.full = Plan.full(job.n_layers)
-        self.plans = list(dict.fromkeys(plan for found in picks.values() for plan in found.values()))
-        extra = [plan for some in rivals.values() for plan in some]
+        self.plans = list(dict.fromkeys(plan for plan_by_size in picks.values() for plan in plan_by_size.values()))
+        extra = [plan for plans in random_by_size.values() for plan in plans]
         self.answers = {
-            data: self._answers(data, [*self.plans, *(extra if data == "ood" else ())]) for data in job.test
+            domain: self._answers(domain, [*self.plans, *(extra if domain == "ood" else ())]) for domain in job.test
         }
-        self.scores = {data: dict(zip(found.plans, found.values, strict=True)) for data, found in self.answers.items()}
-        self.gains = {data: self._gains(data) for data in job.test}
-        self.p = {data: self._p(data) for data in job.test}
-        self.flops = self._flops()
+        self.scores = {
+            domain: dict(zip(plan_by_size.plans, plan_by_size.values, strict=True))
+            for domain, plan_by_size in self.answers.items()
+        }
+        self.gains = {domain: self._measure_gains(domain) for domain in job.test}
+        self.p = {domain: self._corrected_p_values(domain) for domain in job.test}
+        self.flops = self._relative_flops()
         task, rows = job.test["ood"], self.scores["ood"]
         self.random = {
-            size: tuple(effect(rows[self.full], rows[plan], task.weights, task.metric) for plan in some)
-            for size, some in rivals.items()
+            size: tuple(measure_effect(rows[self.full], rows[plan], task.weights, task.metric) for plan in plans)
+            for size, plans in random_by_size.items()
         }
 
     def picks(self) -> tuple[Pick, ...]:
         """Every plan chosen, by number of drops; the best on OOD test data first."""
         table: dict[tuple[int, Plan], list[str]] = {}
-        for name, found in self.chosen.items():
-            for size, plan in found.items():
+        for name, plan_by_size in self.chosen.items():
+            for size, plan in plan_by_size.items():
                 table.setdefault((size, plan), []).append(name)
-        made = [self._pick(size, plan, tuple(names)) for (size, plan), names in table.items()]
-        return tuple(sorted(made, key=lambda pick: (pick.drops, -pick.ood.gain)))
+        picks = [self._pick(size, plan, tuple(names)) for (size, plan), names in table.items()]
+        return tuple(sorted(picks, key=lambda pick: (pick.drops, -pick.ood.gain)))
 
     def _pick(self, size: int, plan: Plan, names: tuple[str, ...]) -> Pick:
         gain = self.gains["ood"][plan]
-        first = next(iter(self.chosen.values())).get(size)
+        first_plan = next(iter(self.chosen.values())).get(size)
         return Pick(
             drops=size,
             plan=plan,
@@ -141,44 +145,44 @@ class Bench:
             p_ood=self.p["ood"][plan],
             id=self.gains["id"][plan] if "id" in self.gains else None,
             p_id=self.p["id"][plan] if "id" in self.p else None,
-            rival=None if first in (None, plan) else self._compare("ood", first, plan),
-            beaten=sum(gain.gain > other for other in self.random[size]),
-            front=self._on_front(plan),
+            rival=None if first_plan in (None, plan) else self._compare_plans("ood", first_plan, plan),
+            beaten=sum(gain.gain > random_gain for random_gain in self.random[size]),
+            front=self._is_on_front(plan),
         )
 
-    def _answers(self, data: Data, plans: list[Plan]) -> Scores:
+    def _answers(self, data: Domain, plans: list[Plan]) -> Scores:
         every = list(dict.fromkeys([self.full, *plans]))
         return self.job.evaluate(self.job.test[data], every, f"{len(every)} plans on {data.upper()} test data")
 
-    def _gains(self, data: Data) -> dict[Plan, Gain]:
-        self.job.watcher.stage(f"intervals on {data.upper()} test data", len(self.plans))
-        found = {}
+    def _measure_gains(self, domain: Domain) -> dict[Plan, Gain]:
+        self.job.watcher.stage(f"intervals on {domain.upper()} test data", len(self.plans))
+        gains = {}
         for plan in self.plans:
-            found[plan] = self._compare(data, self.full, plan)
+            gains[plan] = self._compare_plans(domain, self.full, plan)
             self.job.watcher.advance(1)
-        return found
+        return gains
 
-    def _compare(self, data: Data, first: Plan, second: Plan) -> Gain:
-        return gain_of(self.job.test[data], self.answers[data], first, second, self.job.config.seed)
+    def _compare_plans(self, domain: Domain, first: Plan, second: Plan) -> Gain:
+        return gain_of(self.job.test[domain], self.answers[domain], first, second, self.job.config.seed)
 
-    def _p(self, data: Data) -> dict[Plan, float]:
+    def _corrected_p_values(self, domain: Domain) -> dict[Plan, float]:
         """p-values against the full model, corrected for all plans judged."""
-        task, rows = self.job.test[data], self.scores[data]
-        raw = [paired_p(rows[self.full], rows[plan], task.weights, task.groups) for plan in self.plans]
-        return dict(zip(self.plans, holm(raw), strict=True))
+        task, rows = self.job.test[domain], self.scores[domain]
+        p_values = [paired_p(rows[self.full], rows[plan], task.weights, task.groups) for plan in self.plans]
+        return dict(zip(self.plans, correct_holm(p_values), strict=True))
 
-    def _flops(self) -> dict[Plan, float]:
+    def _relative_flops(self) -> dict[Plan, float]:
         """Share of the full model's operations left by each plan, counted on one prompt."""
         model = self.job.loaded.model
         batch = collate(model, [self.job.search["ood"].examples[0].prompt])
-        whole = flops(model, self.full, batch)
-        return {plan: flops(model, plan, batch) / whole for plan in [self.full, *self.plans]}
+        full_flops = count_flops(model, self.full, batch)
+        return {plan: count_flops(model, plan, batch) / full_flops for plan in [self.full, *self.plans]}
 
-    def _on_front(self, plan: Plan) -> bool:
+    def _is_on_front(self, plan: Plan) -> bool:
         """Whether no other plan is as good for fewer operations, or better for as few."""
-        gains = {self.full: 0.0, **{other: gain.gain for other, gain in self.gains["ood"].items()}}
-        mine = self.flops[plan], gains[plan]
-        return not any(_dominates((self.flops[other], gain), mine) for other, gain in gains.items())
+        gains = {self.full: 0.0, **{other_plan: gain.gain for other_plan, gain in self.gains["ood"].items()}}
+        flops_and_gain = self.flops[plan], gains[plan]
+        return not any(_dominates((self.flops[other_plan], gain), flops_and_gain) for other_plan, gain in gains.items())
 
 
 def _dominates(first: tuple[float, float], second: tuple[float, float]) -> bool:

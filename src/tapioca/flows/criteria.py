@@ -9,54 +9,57 @@ from dataclasses import replace
 import numpy as np
 
 from tapioca.disk import write_json
-from tapioca.flows.prepare import Job
-from tapioca.geometry.similarity import Similarity
-from tapioca.observe import similarity
-from tapioca.records import Example, Plan, Row, Searched
-from tapioca.records.tree import layers_computed
+from tapioca.flows.prepare import RunContext
+from tapioca.observe import measure_similarity
+from tapioca.plan import Plan
+from tapioca.plan.prefix_tree import count_layers_computed
+from tapioca.profiles.layer_importance import LayerImportance
+from tapioca.records import CriterionCost, Example, Request
 from tapioca.runs.folder import read_json
-from tapioca.search.base import Picks, Question, Search, Space
+from tapioca.search.base import Picks, ScoreRequest, Search, SearchSpace
 from tapioca.search.criteria import Criterion
 from tapioca.tasks.base import Task
-from tapioca.tasks.batches import batches
+from tapioca.tasks.batches import make_batches
 from tapioca.tasks.perplexity import Perplexity
 
-SIMILARITY = "similarity.json"
+SIMILARITY_FILE = "similarity.json"
 
 
-class Chooser:
+class CriteriaRunner:
     """Runs criteria on the OOD search split of one job; what one has scored, the others need not score again."""
 
-    def __init__(self, job: Job, space: Space):
+    def __init__(self, job: RunContext, space: SearchSpace):
         self.job, self.space = job, space
         task = job.search["ood"]
-        self.tasks = {"score": task, "likelihood": task, "text": prompt_tokens(task) or task}
+        self.tasks = {"score": task, "likelihood": task, "text": perplexity_task_from_prompts(task) or task}
         self._parts: dict[tuple[str, float], Task] = {}
-        self._similarity: tuple[Similarity, float] | None = None
+        self._similarity: tuple[LayerImportance, float] | None = None
 
-    def choose(self, name: str, criterion: Criterion) -> tuple[Picks, Searched]:
+    def choose(self, name: str, criterion: Criterion) -> tuple[Picks, CriterionCost]:
         """The plans of one criterion, and what it cost."""
         space, seconds, forwards = self.space, 0.0, 0.0
         if criterion.guide == "states":
-            measured, seconds = self._measured()
-            space = replace(space, similarity=measured)
+            state_similarity, seconds = self._load_similarity()
+            space = replace(space, similarity=state_similarity)
             forwards = float(space.n_layers * len(self.job.search["ood"].examples))
         search = Search(criterion.choose(space))
-        asked: dict[tuple[Plan, str], None] = {}
+        scored_batches: dict[tuple[Plan, str], None] = {}
         while question := search.ask():
-            task = self._part(criterion.guide, question.share)
-            scores = self.job.evaluate(task, list(question.plans), f"{name}: {_what(question)}")
-            table = scores.likelihoods if criterion.guide == "likelihood" else scores.values
+            task = self._sample_of_task(criterion.guide, question.share)
+            scores = self.job.evaluate(task, list(question.plans), f"{name}: {_describe_question(question)}")
+            table = scores.log_likelihoods if criterion.guide == "likelihood" else scores.values
             search.tell(np.average(table, axis=1, weights=task.weights).tolist())
-            cut = batches(task, self.job.config.batch_size)
-            rows = {batch.digest: sum(len(example.rows) for example in batch.examples) for batch in cut}
-            for digest, count in rows.items():
-                new = [plan for plan in question.plans if (plan, digest) not in asked]
-                forwards += layers_computed(tuple(new)) * count
-                asked |= dict.fromkeys((plan, digest) for plan in new)
-        seconds += sum(self.job.store.cost(plan, batch).seconds for plan, batch in asked)
-        tried = len({plan for plan, _ in asked})
-        return search.picks, Searched(
+            task_batches = make_batches(task, self.job.config.batch_size)
+            n_rows_by_digest = {
+                batch.digest: sum(len(example.rows) for example in batch.examples) for batch in task_batches
+            }
+            for digest, count in n_rows_by_digest.items():
+                new_plans = [plan for plan in question.plans if (plan, digest) not in scored_batches]
+                forwards += count_layers_computed(tuple(new_plans)) * count
+                scored_batches |= dict.fromkeys((plan, digest) for plan in new_plans)
+        seconds += sum(self.job.store.recall_cost(plan, batch).seconds for plan, batch in scored_batches)
+        tried = len({plan for plan, _ in scored_batches})
+        return search.picks, CriterionCost(
             name=name,
             about=criterion.about,
             source=criterion.source,
@@ -65,43 +68,45 @@ class Chooser:
             seconds=seconds,
         )
 
-    def _part(self, guide: str, share: float) -> Task:
+    def _sample_of_task(self, guide: str, share: float) -> Task:
         """A seeded share of a task, in whole batches, so that their answers serve the whole task too."""
         key = guide, share
         if share == 1.0:
             return self.tasks[guide]
         if key not in self._parts:
             task = self.tasks[guide]
-            cut = batches(task, self.job.config.batch_size)
-            order = np.random.default_rng(self.job.config.seed).permutation(len(cut))
-            some = [cut[at] for at in order[: max(1, round(share * len(cut)))]]
-            self._parts[key] = task.only(example for batch in some for example in batch.examples)
+            task_batches = make_batches(task, self.job.config.batch_size)
+            order = np.random.default_rng(self.job.config.seed).permutation(len(task_batches))
+            chosen_batches = [task_batches[index] for index in order[: max(1, round(share * len(task_batches)))]]
+            self._parts[key] = task.select_examples(example for batch in chosen_batches for example in batch.examples)
         return self._parts[key]
 
-    def _measured(self) -> tuple[Similarity, float]:
+    def _load_similarity(self) -> tuple[LayerImportance, float]:
         """The similarity of states and the seconds it took, from the run folder where it was measured before."""
         if self._similarity is None:
-            folder, data = self.job.store.folder, self.job.search["ood"].digest
-            if not (folder / SIMILARITY).exists() or read_json(folder, SIMILARITY).get("data") != data:
-                write_json(folder / SIMILARITY, {"data": data, **self._measure()})
-            found = read_json(folder, SIMILARITY)
-            arrays = {name: np.array(found[name]) for name in ("influence", "magnitude", "angles")}
-            self._similarity = Similarity(**arrays), float(found["seconds"])
+            folder, data_digest = self.job.store.folder, self.job.search["ood"].digest
+            if not (folder / SIMILARITY_FILE).exists() or read_json(folder, SIMILARITY_FILE).get("data") != data_digest:
+                write_json(folder / SIMILARITY_FILE, {"data": data_digest, **self._measure_similarity()})
+            record = read_json(folder, SIMILARITY_FILE)
+            arrays = {name: np.array(record[name]) for name in ("influence", "magnitude", "angles")}
+            self._similarity = LayerImportance(**arrays), float(record["seconds"])
         return self._similarity
 
-    def _measure(self) -> dict[str, object]:
+    def _measure_similarity(self) -> dict[str, object]:
         examples = self.job.search["ood"].examples
         self.job.watcher.stage("similarity of states", len(examples))
         start = time.perf_counter()
-        found = similarity(self.job.loaded.model, examples, self.job.config.batch_size, self.job.watcher.advance)
-        arrays = {name: value.tolist() for name, value in vars(found).items()}
+        state_similarity = measure_similarity(
+            self.job.loaded.model, examples, self.job.config.batch_size, self.job.watcher.advance
+        )
+        arrays = {name: array.tolist() for name, array in vars(state_similarity).items()}
         return {**arrays, "seconds": time.perf_counter() - start}
 
 
-def stand_ins(job: Job, chosen: Iterable[str]) -> list[str]:
+def equivalent_criteria(job: RunContext, chosen: Iterable[str]) -> list[str]:
     """Which criteria fall together on these data, and why."""
     notes = []
-    if "sleb" in chosen and prompt_tokens(job.search["ood"]) is None:
+    if "sleb" in chosen and perplexity_task_from_prompts(job.search["ood"]) is None:
         notes.append(
             f"sleb: the model predicts no tokens of a prompt, so {job.metric.name} stands in for their perplexity"
         )
@@ -110,16 +115,16 @@ def stand_ins(job: Job, chosen: Iterable[str]) -> list[str]:
     return notes
 
 
-def prompt_tokens(task: Task) -> Task | None:
+def perplexity_task_from_prompts(task: Task) -> Task | None:
     """A task's prompts as running text; None where they are numbers or single tokens, or a head answers that knows labels."""
-    if task.classifies or isinstance(task.examples[0].prompt, np.ndarray):
+    if task.is_sequence_classifier or isinstance(task.examples[0].prompt, np.ndarray):
         return None
     longer = [example for example in task.examples if len(example.prompt) > 1]
     examples = tuple(
         Example(
             id=example.id,
             group=example.group,
-            rows=(Row(inputs=example.prompt[:-1], targets=tuple(example.prompt[1:])),),
+            rows=(Request(inputs=example.prompt[:-1], targets=tuple(example.prompt[1:])),),
             prompt=example.prompt,
             weight=len(example.prompt) - 1,
         )
@@ -128,6 +133,6 @@ def prompt_tokens(task: Task) -> Task | None:
     return Perplexity(name=f"prompts of {task.name}", examples=examples) if examples else None
 
 
-def _what(question: Question) -> str:
+def _describe_question(question: ScoreRequest) -> str:
     count = len(question.plans)
     return f"{count} plan{'s' if count != 1 else ''}" + (f" on {question.share:.0%}" if question.share < 1 else "")

@@ -9,36 +9,36 @@ from typing import Any
 
 from tapioca.errors import DataError, ModelError, UsageError
 from tapioca.evaluate import check_task
-from tapioca.models.inputs import head_labels, max_length
-from tapioca.models.load import Loaded
+from tapioca.models.inputs import classifier_labels, find_max_length
+from tapioca.models.load import LoadedModel
 from tapioca.records import DataConfig
-from tapioca.records.results import Data
+from tapioca.records.results import Domain
 from tapioca.registry import Registry
 from tapioca.tasks.base import Task
-from tapioca.tasks.catalog import variant
+from tapioca.tasks.catalog import find_variant
 from tapioca.tasks.chat import Clock
 from tapioca.tasks.columns import in_order
 from tapioca.tasks.files import load_task
 from tapioca.tasks.limit import Limit
 from tapioca.tasks.rows import Source
-from tapioca.tasks.shots import deal_shots, part_of
-from tapioca.tasks.split import check_size, limited, refuse_leak, refuse_same, search_groups, split
+from tapioca.tasks.shots import deal_shots, select_part
+from tapioca.tasks.split import check_size, limit_task, refuse_leak, refuse_same, search_groups, split
 from tapioca.tasks.text import Encoder
 
-SOURCES = Registry(
+TASK_SOURCES = Registry(
     "task source",
     {
-        "lab": "tapioca.lab.tasks:load_lab",
+        "lab": "tapioca.lab.tasks:load_lab_task",
         "held-out": "tapioca.lab.corpus:load_held_out",
-        "harness": "tapioca.tasks.harness_docs:load_harness",
+        "harness": "tapioca.tasks.lm_eval.docs:load_lm_eval",
     },
 )
 
 
 def read_task(
     name: str,
-    loaded: Loaded,
-    given: dict[str, Any],
+    loaded: LoadedModel,
+    task_options: dict[str, Any],
     rows: list[Source] | None = None,
     clock: Clock | None = None,
     limit: Limit | None = None,
@@ -48,27 +48,27 @@ def read_task(
     Args:
         name: of the task.
         loaded: the model that is asked, and its tokenizer.
-        given: what the user said about files, under the names of `tasks.spec.TaskSpec`.
+        task_options: what the user said about files, under the names of `tasks.spec.TaskSpec`.
         rows: what to make the task of instead of reading a file.
         clock: what chat templates are told of the time; by default today.
         limit: how many examples are made of a file, or of rows; all by default, and of any other source.
     """
     encoder = encoder_of(loaded, clock)
     source, colon, _ = name.partition(":")
-    if rows is None and colon and source in SOURCES:
-        task: Task = SOURCES[source](name, encoder, given)
+    if rows is None and colon and source in TASK_SOURCES:
+        task: Task = TASK_SOURCES[source](name, encoder, task_options)
         return task
-    return load_task(name, encoder, given, rows, limit)
+    return load_task(name, encoder, task_options, rows, limit)
 
 
-def encoder_of(loaded: Loaded, clock: Clock | None = None) -> Encoder | None:
+def encoder_of(loaded: LoadedModel, clock: Clock | None = None) -> Encoder | None:
     """What makes a model's ids of text; None for one without a tokenizer.
 
     Raises:
         ModelError: the model reads text and answers nothing.
     """
     model, tokenizer = loaded
-    labels, longest = head_labels(model), max_length(model)
+    labels, longest = classifier_labels(model), find_max_length(model)
     if tokenizer and not labels and model.get_output_embeddings() is None:
         raise ModelError(
             f"this {model.config.model_type} model ({type(model).__name__}) has no classification head and no "
@@ -79,33 +79,33 @@ def encoder_of(loaded: Loaded, clock: Clock | None = None) -> Encoder | None:
     return Encoder(tokenizer, longest, labels, clock) if tokenizer else None
 
 
-def read_tasks(config: DataConfig, loaded: Loaded, live: dict[str, Task], clock: Clock) -> dict[str, Task]:
+def read_tasks(config: DataConfig, loaded: LoadedModel, live: dict[str, Task], clock: Clock) -> dict[str, Task]:
     """The data sets of a run by role: ood, and where given id and test.
 
     Raises:
         DataError: a file cannot be read, the model cannot read it, or the data sets are measured differently.
         UsageError: `config.compat` does not go with the tasks or with what is said about them.
     """
-    given = config.task_options()
-    check_compat(config.compat, [*given, *live])
+    task_options = config.task_options()
+    check_compat(config.compat, [*task_options, *live])
     limit = Limit(config.limit, config.seed) if config.limit else None
     names = {"ood": config.task, "id": config.reference, "test": config.test}
 
     def read(name: str, labels: tuple[str, ...] = ()) -> Task:
-        told = {"answers": "choice", **given, "labels": labels} if labels else given
-        return read_task(variant(name, config.compat), loaded, told, clock=clock, limit=limit)
+        told = {"answers": "choice", **task_options, "labels": labels} if labels else task_options
+        return read_task(find_variant(name, config.compat), loaded, told, clock=clock, limit=limit)
 
     named = {role: name for role, name in names.items() if name is not None}
-    found = {role: live[name] if name in live else read(name) for role, name in named.items()}
+    tasks_by_role = {role: live[name] if name in live else read(name) for role, name in named.items()}
     files = {role: name for role, name in named.items() if name not in live}
-    found |= _share_labels(found, files, read)
-    for task in found.values():
+    tasks_by_role |= _share_labels(tasks_by_role, files, read)
+    for task in tasks_by_role.values():
         check_task(loaded.model, task)
-        if task.metric != found["ood"].metric:
+        if task.metric != tasks_by_role["ood"].metric:
             raise DataError(
-                f"{task.name} is measured by {task.metric.name}, {config.task} by {found['ood'].metric.name}; use data of one kind"
+                f"{task.name} is measured by {task.metric.name}, {config.task} by {tasks_by_role['ood'].metric.name}; use data of one kind"
             )
-    return {role: limited(task, config.limit, config.seed) for role, task in found.items()}
+    return {role: limit_task(task, config.limit, config.seed) for role, task in tasks_by_role.items()}
 
 
 def _share_labels(tasks: dict[str, Task], files: dict[str, str], read: Callable[..., Task]) -> dict[str, Task]:
@@ -149,8 +149,8 @@ def check_compat(compat: str | None, more: Sequence[str]) -> None:
 
 
 def split_tasks(
-    config: DataConfig, whole: dict[str, Task]
-) -> tuple[dict[str, Task], dict[Data, Task], dict[Data, Task]]:
+    config: DataConfig, tasks_by_role: dict[str, Task]
+) -> tuple[dict[str, Task], dict[Domain, Task], dict[Domain, Task]]:
     """The data sets with worked examples in their prompts where some are asked for, and their search and test splits;
     groups shared by data sets land on one side.
 
@@ -158,33 +158,33 @@ def split_tasks(
         DataError: ID and OOD data are the same, a split is too small, or a test split holds what the search sees.
     """
     for role in ("ood", "test"):
-        if role in whole and "id" in whole:
-            refuse_same(whole[role], whole["id"])
-    groups = search_groups([task.examples for task in whole.values()], config.search_share, config.seed)
-    search: dict[Data, Task] = {}
-    test: dict[Data, Task] = {}
-    if "test" in whole:
-        groups |= set(whole["ood"].groups)
-        search["ood"], test["ood"] = whole["ood"], whole["test"]
+        if role in tasks_by_role and "id" in tasks_by_role:
+            refuse_same(tasks_by_role[role], tasks_by_role["id"])
+    groups = search_groups([task.examples for task in tasks_by_role.values()], config.search_share, config.seed)
+    search: dict[Domain, Task] = {}
+    test: dict[Domain, Task] = {}
+    if "test" in tasks_by_role:
+        groups |= set(tasks_by_role["ood"].groups)
+        search["ood"], test["ood"] = tasks_by_role["ood"], tasks_by_role["test"]
         check_size(search["ood"], "search")
         check_size(test["ood"], "test")
-    roles: tuple[Data, ...] = ("ood", "id")
-    for data in roles:
-        if data in whole and data not in search:
-            search[data], test[data] = split(whole[data], groups)
+    roles: tuple[Domain, ...] = ("ood", "id")
+    for domain in roles:
+        if domain in tasks_by_role and domain not in search:
+            search[domain], test[domain] = split(tasks_by_role[domain], groups)
     for task in test.values():
         refuse_leak(search["ood"], task)
-    return _with_shots(config, whole, search, test)
+    return _add_shots(config, tasks_by_role, search, test)
 
 
-def _with_shots(
-    config: DataConfig, whole: dict[str, Task], search: dict[Data, Task], test: dict[Data, Task]
-) -> tuple[dict[str, Task], dict[Data, Task], dict[Data, Task]]:
+def _add_shots(
+    config: DataConfig, tasks_by_role: dict[str, Task], search: dict[Domain, Task], test: dict[Domain, Task]
+) -> tuple[dict[str, Task], dict[Domain, Task], dict[Domain, Task]]:
     """The same with worked examples; those of a --test file are those of the search."""
-    shown = {role: search["id" if role == "id" else "ood"] for role in whole}
-    dealt = deal_shots(whole, shown, list(test.values()), config.seed)
-    homes: dict[Data, str] = {"ood": "ood", "id": "id"}
-    search = {data: part_of(dealt[homes[data]], part) for data, part in search.items()}
-    if "test" in whole:
+    shown = {role: search["id" if role == "id" else "ood"] for role in tasks_by_role}
+    dealt = deal_shots(tasks_by_role, shown, list(test.values()), config.seed)
+    homes: dict[Domain, str] = {"ood": "ood", "id": "id"}
+    search = {domain: select_part(dealt[homes[domain]], part) for domain, part in search.items()}
+    if "test" in tasks_by_role:
         homes["ood"] = "test"
-    return dealt, search, {data: part_of(dealt[homes[data]], part) for data, part in test.items()}
+    return dealt, search, {domain: select_part(dealt[homes[domain]], part) for domain, part in test.items()}

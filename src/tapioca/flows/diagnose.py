@@ -6,35 +6,36 @@ from pathlib import Path
 
 import numpy as np
 
-from tapioca.diagnosis.judge import above, pulls, read_judge, say
+from tapioca.diagnosis.classify import classify, contributions, is_above_null, read_classifier
 from tapioca.disk import write_text
-from tapioca.flows.folder import folder_of
-from tapioca.flows.geometry import profile_of, samples_of
-from tapioca.flows.prepare import Ground, gather
-from tapioca.flows.watcher import Silent, Watcher
-from tapioca.geometry.evidence import EVIDENCE, evidence, evidence_of_halves
-from tapioca.geometry.profiles import shape
+from tapioca.flows.folder import choose_run_folder
+from tapioca.flows.prepare import RunInputs, load_inputs
+from tapioca.flows.run_geometry import profile_from_geometry, sample_splits
 from tapioca.models.find import find_layers
-from tapioca.models.load import Loaded
-from tapioca.observe import stream_states
-from tapioca.records import DiagnoseConfig, DiagnoseInfo, Evidence, Judge, Plan, Profile
+from tapioca.models.load import LoadedModel
+from tapioca.observe import capture_stream_states
+from tapioca.plan import Plan
+from tapioca.profiles.evidence import EVIDENCE, measure_evidence, measure_evidence_of_halves
+from tapioca.profiles.profiles import state_geometry
+from tapioca.progress import NullProgress, Progress
+from tapioca.records import DiagnoseConfig, DiagnoseInfo, Evidence, Profile, ShiftClassifier
 from tapioca.report.diagnose import write_diagnose_page
 from tapioca.runs.fingerprint import fingerprint
-from tapioca.runs.folder import claim
+from tapioca.runs.folder import claim_folder
 from tapioca.tasks.base import Task
 
-HALVES = 20
+N_HALVES = 20
 
 
 def diagnose(
     config: DiagnoseConfig,
-    watcher: Watcher | None = None,
-    loaded: Loaded | None = None,
+    watcher: Progress | None = None,
+    loaded: LoadedModel | None = None,
     tasks: dict[str, Task] | None = None,
 ) -> DiagnoseInfo:
     """Say what to expect of pruning a model for some inputs, from their hidden states alone.
 
-    Observed are the samples `tapioca profile` observes for the same data and seed. Nothing is scored and no answer is
+    Observed are the samples `tapioca geometry` observes for the same data and seed. Nothing is scored and no answer is
     used, but that labels, where rows have them, deal the rows evenly to the halves of the data.
 
     Args:
@@ -44,18 +45,18 @@ def diagnose(
         tasks: live tasks by their name in `config`.
 
     Raises:
-        TapiocaError: one line about what is wrong with the request, the judge, the data or the model.
+        TapiocaError: one line about what is wrong with the request, the classifier, the data or the model.
     """
-    judge = read_judge(config.judge)
-    watcher = watcher or Silent()
-    ground = gather(config, watcher, loaded, tasks)
-    manifest = {**ground.manifest, "judge": fingerprint(judge.model_dump(mode="json"))}
-    folder = folder_of(config, manifest)
-    manifest = claim(folder, manifest)
-    reference, other, ood = _states(ground, config, watcher)
+    classifier = read_classifier(config.classifier)
+    watcher = watcher or NullProgress()
+    ground = load_inputs(config, watcher, loaded, tasks)
+    manifest = {**ground.manifest, "classifier": fingerprint(classifier.model_dump(mode="json"))}
+    folder = choose_run_folder(config, manifest)
+    manifest = claim_folder(folder, manifest)
+    reference_states, id_states, ood_states = _observe_states(ground, config, watcher)
     watcher.stage("evidence", 0)
-    found = evidence(ood, reference, other, config.seed)
-    usual = evidence_of_halves(reference, other, HALVES, config.seed)
+    ood_evidence = measure_evidence(ood_states, reference_states, id_states, config.seed)
+    half_evidence = measure_evidence_of_halves(reference_states, id_states, N_HALVES, config.seed)
     info = DiagnoseInfo(
         folder=folder,
         command=config.command(),
@@ -64,46 +65,55 @@ def diagnose(
         task=config.task,
         reference=config.reference,
         notes=ground.notes,
-        n=ood.shape[1],
-        said=say(judge, found),
-        evidence=_weighed(judge, found, usual),
-        halves=HALVES,
-        profiles=_profiles(other, ood, config.seed),
-        judge=judge,
+        n=ood_states.shape[1],
+        diagnosis=classify(classifier, ood_evidence),
+        evidence=_weigh_evidence(classifier, ood_evidence, half_evidence),
+        n_halves=N_HALVES,
+        profiles=_profile_samples(id_states, ood_states, config.seed),
+        classifier=classifier,
     )
     write_text(folder / "diagnose.json", info.model_dump_json(indent=2) + "\n")
     write_diagnose_page(info)
     return info
 
 
-def _states(ground: Ground, config: DiagnoseConfig, watcher: Watcher) -> list[np.ndarray]:
+def _observe_states(ground: RunInputs, config: DiagnoseConfig, watcher: Progress) -> list[np.ndarray]:
     """The streams of the ID reference, of other ID examples and of OOD examples under the full model."""
     model = ground.loaded.model
     full = Plan.full(len(find_layers(model)))
-    reference, samples = samples_of(ground.search, ground.test, config.seed)
+    reference, samples = sample_splits(ground.search, ground.test, config.seed)
     watcher.stage("hidden states", 3)
-    found = []
+    sampled_states = []
     for examples in (reference, samples["id"], samples["ood"]):
-        found.append(stream_states(model, full, examples, config.batch_size))
+        sampled_states.append(capture_stream_states(model, full, examples, config.batch_size))
         watcher.advance(1)
-    return found
+    return sampled_states
 
 
-def _weighed(judge: Judge, found: dict[str, float], usual: list[dict[str, float]]) -> tuple[Evidence, ...]:
+def _weigh_evidence(
+    classifier: ShiftClassifier, ood_evidence: dict[str, float], half_evidence: list[dict[str, float]]
+) -> tuple[Evidence, ...]:
     """The evidence beside that of ID halves, and what it adds to the verdict."""
-    weighs = above(judge.gate, found) and not judge.weights.missing
-    pull = dict(zip(judge.weights.names, pulls(judge.weights, found).tolist(), strict=True)) if weighs else {}
+    is_weighed = is_above_null(classifier.null_test, ood_evidence) and not classifier.weights.missing
+    pull_by_name = (
+        dict(zip(classifier.weights.names, contributions(classifier.weights, ood_evidence).tolist(), strict=True))
+        if is_weighed
+        else {}
+    )
     return tuple(
         Evidence(
             name=name,
-            value=found[name],
-            halves=(min(one[name] for one in usual), max(one[name] for one in usual)),
-            pull=pull.get(name),
+            value=ood_evidence[name],
+            id_range=(min(half[name] for half in half_evidence), max(half[name] for half in half_evidence)),
+            contribution=pull_by_name.get(name),
         )
         for name in EVIDENCE
     )
 
 
-def _profiles(other: np.ndarray, ood: np.ndarray, seed: int) -> tuple[Profile, ...]:
-    full = Plan.full(len(ood) - 1)
-    return (profile_of(shape(other[1:]), "id", full, seed), profile_of(shape(ood[1:]), "ood", full, seed))
+def _profile_samples(id_states: np.ndarray, ood_states: np.ndarray, seed: int) -> tuple[Profile, ...]:
+    full = Plan.full(len(ood_states) - 1)
+    return (
+        profile_from_geometry(state_geometry(id_states[1:]), "id", full, seed),
+        profile_from_geometry(state_geometry(ood_states[1:]), "ood", full, seed),
+    )

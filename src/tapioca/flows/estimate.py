@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tapioca.plan import Plan
+from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.records import PruneConfig
-from tapioca.records.plan import Plan
-from tapioca.records.tree import layers_computed
-from tapioca.search.base import Space
+from tapioca.search.base import SearchSpace
 from tapioca.search.criteria import Criterion
-from tapioca.search.random import rivals
+from tapioca.search.random import draw_matched_random_plans
 
 FEWER_EXAMPLES, FEWER_PLANS = 400, 5
 """What is suggested instead of more examples of a data set, and of more random plans."""
@@ -56,28 +56,28 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class Shorter:
+class ShorterRun:
     """An option, and the seconds that the run would take with it."""
 
     option: str
     total: float
 
 
-def judged_plans(criterion: Criterion, space: Space) -> tuple[float, int]:
+def estimate_judging(criterion: Criterion, space: SearchSpace) -> tuple[float, int]:
     """The most expensive judgement there can be: a plan and as many random ones of its size as asked for, or as exist.
 
     Returns:
         Passes of the full model over the test data, and how many plans are judged.
     """
-    found = []
+    costs = []
     for size in space.sizes:
-        plan = _some_plan(criterion, space, size)
-        plans = (Plan.full(space.n_layers), plan, *rivals(space, plan, space.repeats))
-        found.append((layers_computed(plans) / space.n_layers, len(plans) - 1))
-    return max(found)
+        plan = _example_plan(criterion, space, size)
+        plans = (Plan.full(space.n_layers), plan, *draw_matched_random_plans(space, plan, space.repeats))
+        costs.append((count_layers_computed(plans) / space.n_layers, len(plans) - 1))
+    return max(costs)
 
 
-def _some_plan(criterion: Criterion, space: Space, size: int) -> Plan:
+def _example_plan(criterion: Criterion, space: SearchSpace, size: int) -> Plan:
     """A plan of the kind that a criterion picks."""
     if not criterion.branches:
         return Plan.drop(space.n_layers, space.droppable[:size])
@@ -85,18 +85,20 @@ def _some_plan(criterion: Criterion, space: Space, size: int) -> Plan:
     return Plan.scale(space.n_layers, dict.fromkeys(space.branches[name][:size], 0.0), name)
 
 
-def shorten(config: PruneConfig, work: Workload, criterion: Criterion, space: Space) -> Shorter | None:
+def suggest_shorter_run(
+    config: PruneConfig, work: Workload, criterion: Criterion, space: SearchSpace
+) -> ShorterRun | None:
     """The option with which a run would be shortest; None where none of them helps."""
     options = []
     examples = max(work.search, work.test)
     if examples > FEWER_EXAMPLES:
         share = FEWER_EXAMPLES / (config.limit or (work.search + work.test))
-        less = replace(work, search=round(work.search * share), test=round(work.test * share))
-        options.append(Shorter(f"--limit {FEWER_EXAMPLES}", less.total))
+        smaller_work = replace(work, search=round(work.search * share), test=round(work.test * share))
+        options.append(ShorterRun(f"--limit {FEWER_EXAMPLES}", smaller_work.total))
     if config.random_plans > FEWER_PLANS and work.plans > 1 + FEWER_PLANS:
-        judged, plans = judged_plans(criterion, replace(space, repeats=FEWER_PLANS))
-        options.append(Shorter(f"--random-plans {FEWER_PLANS}", replace(work, judged=judged, plans=plans).total))
+        judged, plans = estimate_judging(criterion, replace(space, repeats=FEWER_PLANS))
+        options.append(ShorterRun(f"--random-plans {FEWER_PLANS}", replace(work, judged=judged, plans=plans).total))
     if len(space.sizes) > 4:
         most = len(space.sizes) // 4
-        options.append(Shorter(f"--max-drops {most}", replace(work, rounds=work.rounds[:most]).total))
+        options.append(ShorterRun(f"--max-drops {most}", replace(work, rounds=work.rounds[:most]).total))
     return min(options, key=lambda option: option.total, default=None)

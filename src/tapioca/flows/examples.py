@@ -10,7 +10,7 @@ import numpy as np
 
 from tapioca.disk import write_text
 from tapioca.records import Example, ExampleResult, PlanAnswer, Scores
-from tapioca.records.results import Data
+from tapioca.records.results import Domain
 from tapioca.tasks.base import Task
 from tapioca.tasks.regress import Regression
 
@@ -18,27 +18,27 @@ MOST_CHANGED = 10
 """Examples that a page shows of those that became better, and of those that became worse."""
 
 
-def results_of(task: Task, data: Data, scores: Scores, written: Scores | None) -> list[ExampleResult]:
+def collect_example_results(task: Task, domain: Domain, scores: Scores, written: Scores | None) -> list[ExampleResult]:
     """The results of all examples of a task, in its order.
 
     Args:
         task: what was asked.
-        data: what its examples are.
+        domain: what its examples are.
         scores: of the full model and the plan, in this order; more plans may follow.
         written: the same where the model wrote texts; None where it did not.
     """
     numbers = isinstance(task, Regression)
     results = []
     for column, example in enumerate(task.examples):
-        full, plan = (_answer_of(example, scores, written, plan, column, numbers) for plan in (0, 1))
+        full, plan = (_answer_from_scores(example, scores, written, plan, column, numbers) for plan in (0, 1))
         gold, *also = example.gold_texts or (None,)
-        result: dict[str, Any] = {"id": example.id, "data": data, "group": example.group, "gold": gold}
-        result["text"] = None if isinstance(example.prompt, np.ndarray) else example.text
-        results.append(ExampleResult(**result, full=full, plan=plan, **({"also": tuple(also)} if also else {})))
+        fields: dict[str, Any] = {"id": example.id, "data": domain, "group": example.group, "gold": gold}
+        fields["text"] = None if isinstance(example.prompt, np.ndarray) else example.text
+        results.append(ExampleResult(**fields, full=full, plan=plan, **({"also": tuple(also)} if also else {})))
     return results
 
 
-def _answer_of(
+def _answer_from_scores(
     example: Example, scores: Scores, written: Scores | None, plan: int, column: int, numbers: bool
 ) -> PlanAnswer:
     """One example under one plan, by their numbers in the scores."""
@@ -46,7 +46,7 @@ def _answer_of(
     answer: dict[str, Any] = {
         "score": float(scores.values[plan, column]),
         "answer": example.choices[predicted] if 0 <= predicted < len(example.choices) else None,
-        "log_likelihood": None if numbers else float(scores.likelihoods[plan, column]),
+        "log_likelihood": None if numbers else float(scores.log_likelihoods[plan, column]),
     }
     if written:
         answer |= {
@@ -57,16 +57,16 @@ def _answer_of(
     return PlanAnswer(**answer)
 
 
-def most_changed(results: Sequence[ExampleResult]) -> tuple[ExampleResult, ...]:
+def select_most_changed(results: Sequence[ExampleResult]) -> tuple[ExampleResult, ...]:
     """Those with the largest changes for the better and for the worse, from better to worse."""
-    changed = sorted((result for result in results if result.change != (0.0, 0.0)), key=lambda r: r.change)
-    better = [result for result in changed if result.change > (0.0, 0.0)][-MOST_CHANGED:]
-    worse = [result for result in changed if result.change < (0.0, 0.0)][:MOST_CHANGED]
+    changed = sorted((example for example in results if example.change != (0.0, 0.0)), key=lambda r: r.change)
+    better = [example for example in changed if example.change > (0.0, 0.0)][-MOST_CHANGED:]
+    worse = [example for example in changed if example.change < (0.0, 0.0)][:MOST_CHANGED]
     return tuple([*worse, *better][::-1])
 
 
 def write_examples(folder: Path, results: Sequence[ExampleResult]) -> None:
     """Write `examples.jsonl`, one example a line; what does not apply to a task is left out."""
     write_text(
-        folder / "examples.jsonl", "".join(f"{result.model_dump_json(exclude_unset=True)}\n" for result in results)
+        folder / "examples.jsonl", "".join(f"{example.model_dump_json(exclude_unset=True)}\n" for example in results)
     )

@@ -12,16 +12,23 @@ import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
-from tapioca.checkpoints.card import model_card
+from tapioca.checkpoints.card import render_model_card
 from tapioca.checkpoints.companions import copy_files, vocabulary_files
 from tapioca.checkpoints.cut import cut_checkpoint
-from tapioca.checkpoints.verify import Expected, accept, check_tokenizer, compare, expect
+from tapioca.checkpoints.verify import (
+    ExpectedAnswers,
+    check_tokenizer,
+    compare_reloaded,
+    compute_expected,
+    refuse_difference,
+)
 from tapioca.errors import ExportError, StoreError, UsageError
-from tapioca.flows.source import Source
+from tapioca.flows.source import ExportSource
 from tapioca.models.edit import check_fits
-from tapioca.models.identity import model_hash
-from tapioca.models.load import load, load_tokenizer, skeleton
-from tapioca.records import Plan, RunInfo
+from tapioca.models.identity import hash_model
+from tapioca.models.load import load, load_on_meta, load_tokenizer
+from tapioca.plan import Plan
+from tapioca.records import RunInfo
 from tapioca.runs.store import read_run
 
 
@@ -79,7 +86,7 @@ def export(
         raise UsageError(f"{target} is a file; choose a new folder for the checkpoint")
     if target.exists() and any(target.iterdir()):
         raise UsageError(f"{target} is not empty; choose a new folder for the checkpoint")
-    info = _run(source)
+    info = _read_source_run(source)
     chosen = plan or (info.plan if info else None)
     if chosen is None:
         raise UsageError(
@@ -87,22 +94,22 @@ def export(
         )
     if chosen.is_full:
         raise ExportError("the plan changes nothing, so there is nothing to export; use the model as it is")
-    origin = Source(
-        info.model if info else _model(source),
+    origin = ExportSource(
+        info.model if info else _refuse_other_source(source),
         revision or (info.revision if info else None),
         adapter or (info.adapter if info else None),
         trust_remote_code or bool(info and info.trust_remote_code),
     )
     with tempfile.TemporaryDirectory() as saved, tempfile.TemporaryDirectory() as merged:
-        folder = origin.folder(Path(saved))
+        folder = origin.find_folder(Path(saved))
         if info:
             _check_same_model(info, origin, folder)
         about = info if plan is None else None
-        card = partial(model_card, origin.name, chosen, folder, about, Path(origin.adapter or "").name)
-        return _write(origin, origin.merged(folder, Path(merged)), target, chosen, card)
+        card = partial(render_model_card, origin.name, chosen, folder, about, Path(origin.adapter or "").name)
+        return _write_checked(origin, origin.merge_into_folder(folder, Path(merged)), target, chosen, card)
 
 
-def _model(source: object) -> str | Path | PreTrainedModel:
+def _refuse_other_source(source: object) -> str | Path | PreTrainedModel:
     """What stands for a model, where the source is no run."""
     if isinstance(source, (str, Path, PreTrainedModel)):
         return source
@@ -112,7 +119,7 @@ def _model(source: object) -> str | Path | PreTrainedModel:
     )
 
 
-def _expected(folder: Path, plan: Plan, code: bool) -> Expected:
+def _compute_live_answers(folder: Path, plan: Plan, code: bool) -> ExpectedAnswers:
     """What the live model under the plan answers; the model is gone again afterwards.
 
     Where weights were scaled and stored with few digits, both sides compute in float32, so that the one rounding of
@@ -123,15 +130,15 @@ def _expected(folder: Path, plan: Plan, code: bool) -> Expected:
     if plan != Plan.drop(plan.n_layers, plan.drops) and torch.finfo(stored).bits < 32:
         del model
         model = load(folder, device="cpu", dtype="float32", trust_remote_code=code).model
-    return expect(model, plan, stored)
+    return compute_expected(model, plan, stored)
 
 
-def _check_same_model(info: RunInfo, origin: Source, folder: Path) -> None:
+def _check_same_model(info: RunInfo, origin: ExportSource, folder: Path) -> None:
     """Refuse to ship another model than the one the plan was found on, in the dtype it was found in."""
     searched = load(
         folder, device="cpu", dtype=info.dtype, adapter=origin.adapter, trust_remote_code=origin.trust_remote_code
     )
-    if model_hash(searched.model) != info.model_hash:
+    if hash_model(searched.model) != info.model_hash:
         raise ExportError(
             f"{info.model} is not the model the run searched (weights or configuration differ); give the model itself and the plan"
         )
@@ -154,39 +161,43 @@ def read_plan(source: str | Path) -> Plan:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _write(origin: Source, folder: Path, target: Path, plan: Plan, card: Callable[..., str]) -> Exported:
+def _write_checked(origin: ExportSource, folder: Path, target: Path, plan: Plan, card: Callable[..., str]) -> Exported:
     """Write, check, and only then put in place."""
-    code = origin.trusted
-    bones = skeleton(folder, trust_remote_code=code)
-    check_fits(bones, plan)
+    code = origin.runs_own_code
+    meta_model = load_on_meta(folder, trust_remote_code=code)
+    check_fits(meta_model, plan)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
-            made = Path(beside) / "checkpoint"
-            left_out = cut_checkpoint(folder, made, plan, bones, code)
-            copy_files(folder, vocabulary_files(folder, load_tokenizer(folder, trust_remote_code=code)), made)
-            expected = _expected(folder, plan, code)
-            needs = _needs(made, expected)
-            (made / "README.md").write_text(card(needs=needs), encoding="utf-8")
-            check_tokenizer(folder, made, code)
-            [difference] = compare([(made, expected)])
-            accept(difference, expected)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
+            checkpoint = Path(scratch) / "checkpoint"
+            left_out = cut_checkpoint(folder, checkpoint, plan, meta_model, code)
+            copy_files(folder, vocabulary_files(folder, load_tokenizer(folder, trust_remote_code=code)), checkpoint)
+            expected = _compute_live_answers(folder, plan, code)
+            needs = _loading_requirements(checkpoint, expected)
+            (checkpoint / "README.md").write_text(card(needs=needs), encoding="utf-8")
+            check_tokenizer(folder, checkpoint, code)
+            [difference] = compare_reloaded([(checkpoint, expected)])
+            refuse_difference(difference, expected)
             if target.exists():
                 target.rmdir()
-            made.rename(target)
+            checkpoint.rename(target)
     except (OSError, SafetensorError) as error:
         raise StoreError(f"cannot write {target}: {error}; free some space or choose another folder") from error
     return Exported(target, plan, difference, expected.steps, left_out, needs)
 
 
-def _needs(made: Path, expected: Expected) -> str:
+def _loading_requirements(checkpoint: Path, expected: ExpectedAnswers) -> str:
     """What loading a checkpoint takes beside plain transformers."""
     return (
-        "import tapioca.models.learner" if expected.own else "trust_remote_code=True" if any(made.glob("*.py")) else ""
+        "import tapioca.models.learner"
+        if expected.own
+        else "trust_remote_code=True"
+        if any(checkpoint.glob("*.py"))
+        else ""
     )
 
 
-def _run(source: object) -> RunInfo | None:
+def _read_source_run(source: object) -> RunInfo | None:
     """The record of a run, where the source is one."""
     if isinstance(source, RunInfo):
         return source

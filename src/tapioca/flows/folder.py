@@ -12,19 +12,19 @@ from tapioca.records import DataConfig
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.folder import read_manifest, without_amounts
 
-CHAT_DATE = "chat_date"
+CHAT_DATE_KEY = "chat_date"
 """Under which a manifest keeps the day that chat templates print; only where one does."""
 
-RUNS = Path("runs")
+RUNS_FOLDER = Path("runs")
 """Where run folders are made that nobody named."""
 
 
-def folder_of(config: DataConfig, manifest: dict[str, Any]) -> Path:
+def choose_run_folder(config: DataConfig, manifest: dict[str, Any]) -> Path:
     """The run folder asked for, else one named after model, task and manifest."""
-    return config.out or RUNS / f"{_stem(config)}-{fingerprint(manifest)[:8]}"
+    return config.out or RUNS_FOLDER / f"{_run_stem(config)}-{fingerprint(manifest)[:8]}"
 
 
-def chat_date(config: DataConfig, manifest: dict[str, Any]) -> date:
+def choose_chat_date(config: DataConfig, manifest: dict[str, Any]) -> date:
     """The day that chat templates print in a run: the one asked for, else the one that this run began with, else today.
 
     Args:
@@ -33,26 +33,28 @@ def chat_date(config: DataConfig, manifest: dict[str, Any]) -> date:
     """
     if config.chat_date:
         return config.chat_date
-    kept = [known[CHAT_DATE] for known in _earlier(config, manifest) if CHAT_DATE in known]
-    return date.fromisoformat(max(kept)) if kept else date.today()
+    recorded_days = [
+        earlier[CHAT_DATE_KEY] for earlier in _iterate_earlier_manifests(config, manifest) if CHAT_DATE_KEY in earlier
+    ]
+    return date.fromisoformat(max(recorded_days)) if recorded_days else date.today()
 
 
-def _earlier(config: DataConfig, manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _iterate_earlier_manifests(config: DataConfig, manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The manifests of runs that may be this one, begun before."""
     if config.out:
         folders = [config.out]
     else:
-        folders = [path for path in RUNS.glob("*") if path.name.rpartition("-")[0] == _stem(config)]
+        folders = [path for path in RUNS_FOLDER.glob("*") if path.name.rpartition("-")[0] == _run_stem(config)]
     for folder in folders:
         try:
-            known = read_manifest(folder)
+            earlier_manifest = read_manifest(folder)
         except StoreError:  # nothing there yet, or something else: said when the folder is opened
             continue
-        same = without_amounts({name: known.get(name) for name in manifest}) == without_amounts(manifest)
+        same = without_amounts({name: earlier_manifest.get(name) for name in manifest}) == without_amounts(manifest)
         if config.out or same:
-            yield known
+            yield earlier_manifest
 
 
-def _stem(config: DataConfig) -> str:
+def _run_stem(config: DataConfig) -> str:
     """Model and task as they stand in the names of run folders."""
     return f"{Path(config.model).name}-{Path(config.task).stem.replace(':', '-')[:80]}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tapioca.records import Gain, Plan, Scores, Written
-from tapioca.stats import compare
+from tapioca.plan import Plan
+from tapioca.records import Gain, Scores, Written
+from tapioca.stats import compare_paired_scores
 from tapioca.tasks.base import Task
 
 
@@ -18,8 +19,8 @@ def gain_of(task: Task, scores: Scores, first: Plan, second: Plan, seed: int) ->
     """
     rows = [scores.plans.index(plan) for plan in (first, second)]
     before, after = scores.values[rows]
-    gain = compare(before, after, task.weights, task.groups, task.metric, seed)
-    if not task.budget:
+    gain = compare_paired_scores(before, after, task.weights, task.groups, task.metric, seed)
+    if not task.max_new_tokens:
         return gain
     written = Written(
         unparsed=scores.unparsed[rows].sum(1).tolist(),

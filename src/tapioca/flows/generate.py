@@ -9,12 +9,13 @@ from transformers import TextStreamer
 
 from tapioca.errors import ModelError
 from tapioca.models.edit import apply
-from tapioca.models.inputs import check_ids, device_of
+from tapioca.models.inputs import check_ids, find_input_device
 from tapioca.models.load import load
-from tapioca.records import ApplyConfig, Plan
+from tapioca.plan import Plan
+from tapioca.records import GenerateConfig
 
 
-class _Teller(TextStreamer):
+class _CallbackStreamer(TextStreamer):
     """Hands over pieces of text as they are finished."""
 
     def __init__(self, tokenizer: object, tell: Callable[[str], None]):
@@ -25,7 +26,7 @@ class _Teller(TextStreamer):
         self.tell(text)
 
 
-def generate(config: ApplyConfig, plan: Plan, tell: Callable[[str], None]) -> None:
+def generate(config: GenerateConfig, plan: Plan, tell: Callable[[str], None]) -> None:
     """Continue a prompt greedily under a plan.
 
     Args:
@@ -47,9 +48,9 @@ def generate(config: ApplyConfig, plan: Plan, tell: Callable[[str], None]) -> No
     )
     if tokenizer is None or not model.can_generate():
         raise ModelError(f"'{config.model}' cannot write text; use a causal language model with its tokenizer")
-    inputs = tokenizer(config.prompt, return_tensors="pt", return_token_type_ids=False).to(device_of(model))
+    inputs = tokenizer(config.prompt, return_tensors="pt", return_token_type_ids=False).to(find_input_device(model))
     check_ids(model, int(inputs["input_ids"].max()), "the prompt")
     with apply(model, plan), torch.inference_mode():
         model.generate(  # type: ignore[operator]
-            **inputs, max_new_tokens=config.tokens, do_sample=False, streamer=_Teller(tokenizer, tell)
+            **inputs, max_new_tokens=config.tokens, do_sample=False, streamer=_CallbackStreamer(tokenizer, tell)
         )

@@ -1,104 +1,90 @@
-"""Profiles of ID and OOD data under the full model and under a plan, and how far they deviate."""
+"""The layerwise geometry of ID and OOD data, under the full model and under a plan."""
 
 from __future__ import annotations
 
-from tapioca.flows.prepare import Job
-from tapioca.geometry.alignment import bands, measure
-from tapioca.geometry.profiles import KINDS, Shape, shape
-from tapioca.observe import SAMPLE, sample, states
-from tapioca.records import Deviation, Example, Plan, Profile
-from tapioca.records.results import Data
+from pathlib import Path
+
+from tapioca.disk import write_text
+from tapioca.errors import UsageError
+from tapioca.flows.export import read_plan
+from tapioca.flows.folder import choose_run_folder
+from tapioca.flows.prepare import load_inputs
+from tapioca.flows.run_geometry import sample_splits
+from tapioca.flows.scene import GeometryMeasurement
+from tapioca.models.capture import list_branches
+from tapioca.models.edit import check_fits
+from tapioca.models.find import find_layers
+from tapioca.models.load import LoadedModel
+from tapioca.plan import Plan
+from tapioca.progress import NullProgress, Progress
+from tapioca.records import GeometryConfig, GeometryInfo
+from tapioca.report.geometry import write_geometry_page
+from tapioca.runs.folder import claim_folder
 from tapioca.tasks.base import Task
 
 
-def observe_run(job: Job, plan: Plan) -> tuple[tuple[Profile, ...], tuple[Deviation, ...]]:
-    """Measure the geometry of a run.
+def measure_geometry(
+    config: GeometryConfig,
+    watcher: Progress | None = None,
+    loaded: LoadedModel | None = None,
+    tasks: dict[str, Task] | None = None,
+    plan: Plan | None = None,
+) -> GeometryInfo:
+    """Measure the geometry of a model on ID and OOD data, before and after a plan.
 
-    The reference is a sample of the ID search split under the full model. Compared with it are equal
-    samples of the OOD and ID test splits, under the full model and under the plan, over the layers
-    the plan keeps (before a plan also over all layers, when it is the full model). The null is two
-    disjoint ID samples of the same size.
+    Observed are the samples `tapioca prune` observes for the same data and seed, so that no search has seen them: of
+    both test splits, and of the ID search split as the reference. Answers are not used.
 
     Args:
-        job: the run; without ID data there is no reference and nothing is measured.
-        plan: the plan to compare with the full model.
+        config: the request.
+        watcher: told about progress.
+        loaded: a live model to use instead of loading `config.model`.
+        tasks: live tasks by their name in `config`.
+        plan: to use instead of the file `config.plan`.
+
+    Raises:
+        TapiocaError: one line about what is wrong with the request, the data or the model.
     """
-    if "id" not in job.search:
-        return (), ()
-    full, seed = Plan.full(plan.n_layers), job.config.seed
-    reference, samples = samples_of(job.search, job.test, seed)
-    size = len(reference)
-    pool = (*reference, *samples["id"])
-    pool_shape = _shape(job, full, pool, "ID under the full model")
-    shapes: dict[tuple[Data, bool], Shape] = {
-        ("id", False): pool_shape.take(examples=range(size, 2 * size)),
-        ("ood", False): _shape(job, full, samples["ood"], "OOD under the full model"),
-    }
-    if not plan.is_full:
-        for data in samples:
-            shapes[data, True] = _shape(job, plan, samples[data], f"{data.upper()} under the plan")
-    profiles = (profile_of(seen, data, plan if planned else full, seed) for (data, planned), seen in shapes.items())
-    return tuple(profiles), _deviations(shapes, pool_shape, plan, size, seed)
-
-
-def samples_of(
-    search: dict[Data, Task], test: dict[Data, Task], seed: int
-) -> tuple[tuple[Example, ...], dict[Data, tuple[Example, ...]]]:
-    """Equal samples to observe: the reference, from the ID search split, and one of each test split."""
-    size = min(SAMPLE, *(len(set(task.groups)) for task in (search["id"], *test.values())))
-    return sample(search["id"].examples, size, seed), {data: sample(test[data].examples, size, seed) for data in test}
-
-
-def _shape(job: Job, plan: Plan, examples: tuple[Example, ...], what: str) -> Shape:
-    job.watcher.stage(f"geometry: {what}", 0)
-    return shape(states(job.loaded.model, plan, examples, job.config.batch_size))
-
-
-def profile_of(seen: Shape, data: Data, plan: Plan, seed: int) -> Profile:
-    """The profiles of a set of examples with their bands, measured under a plan."""
-    norm, distance = seen.profiles()
-    norm_band, distance_band = bands(seen, seed)
-    return Profile(
-        data=data,
-        planned=not plan.is_full,
-        layers=plan.kept,
-        n=seen.norms.shape[1],
-        norm=norm[0].tolist(),
-        norm_band=norm_band.tolist(),
-        distance=distance[0].tolist(),
-        distance_band=distance_band.tolist(),
-    )
-
-
-def _deviations(
-    shapes: dict[tuple[Data, bool], Shape], pool: Shape, plan: Plan, size: int, seed: int
-) -> tuple[Deviation, ...]:
-    """Every profile against the ID reference, over the layers the plan keeps."""
-    kept = pool.take(layers=plan.kept)
-    reference = kept.take(examples=range(size))
-    found = []
-    for (data, planned), seen in shapes.items():
-        same_layers = seen if planned else seen.take(layers=plan.kept)
-        found += deviations_of(same_layers, reference, kept, data, planned, plan.kept, seed)
-    return tuple(found)
-
-
-def deviations_of(
-    seen: Shape, reference: Shape, pool: Shape, data: Data, planned: bool, layers: tuple[int, ...], seed: int
-) -> list[Deviation]:
-    """Norm and distance deviation of one set of examples, see `geometry.alignment.measure`."""
-    return [
-        Deviation(
-            data=data,
-            planned=planned,
-            kind=kind,
-            layers=layers,
-            signed=measured.signed.tolist(),
-            effect=measured.effect.tolist(),
-            value=measured.value,
-            ci95=measured.ci95,
-            null_mean=measured.null_mean,
-            null_upper=measured.null_upper,
+    plan = plan or (read_plan(config.plan) if config.plan else None)
+    if plan is not None and plan.is_full:
+        raise UsageError(
+            f"{config.plan or 'the plan'} changes nothing; give a plan that drops or scales, or leave it out"
         )
-        for kind, measured in zip(KINDS, measure(seen, reference, pool, seed), strict=True)
-    ]
+    watcher = watcher or NullProgress()
+    ground = load_inputs(config, watcher, loaded, tasks)
+    model = ground.loaded.model
+    full = Plan.full(len(find_layers(model)))
+    check_fits(model, plan or full)
+    if config.branches:
+        list_branches(model)
+    manifest = {**ground.manifest, "plan": (plan or full).model_dump(mode="json")}
+    folder = choose_run_folder(config, manifest)
+    manifest = claim_folder(folder, manifest)
+    reference, samples = sample_splits(ground.search, ground.test, config.seed)
+    scene = GeometryMeasurement(model, full, plan, reference, samples, config, watcher)
+    info = GeometryInfo(
+        folder=folder,
+        command=config.model_copy(update={"plan": config.plan or (plan and str(folder / "plan.json"))}).command(),
+        model=str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
+        model_hash=manifest["model"],
+        task=config.task,
+        reference=config.reference,
+        notes=ground.notes,
+        plan=plan or full,
+        n=len(reference),
+        views=scene.measure_views(),
+        attributions=scene.measure_attributions(),
+        deviations=scene.test_all_layers(),
+        kept=scene.test_kept_layers(),
+        realigned=scene.measure_realigned(),
+    )
+    write_profile(info)
+    return info
+
+
+def write_profile(info: GeometryInfo) -> None:
+    """Write what was measured into its folder: geometry.json (everything), plan.json (if there is one), report.html."""
+    write_text(info.folder / "geometry.json", info.model_dump_json(indent=2) + "\n")
+    if not info.plan.is_full:
+        write_text(info.folder / "plan.json", info.plan.to_json() + "\n")
+    write_geometry_page(info)

@@ -9,19 +9,19 @@ from functools import partial
 
 from transformers import PreTrainedModel
 
-from tapioca.checkpoints.bake import no_layer_scales, scaled_weights
+from tapioca.checkpoints.bake import explain_no_layer_scales, find_scaled_branches
 from tapioca.checkpoints.cut import cut_config
 from tapioca.checkpoints.guard import check_rebuild
 from tapioca.errors import ExportError, ModelError
 from tapioca.models.branches import find_branch
 from tapioca.models.edit import check_fits
 from tapioca.models.find import find_layers
-from tapioca.models.load import skeleton
-from tapioca.records import BRANCHES, BranchName, Plan
+from tapioca.models.load import load_on_meta
+from tapioca.plan import BRANCHES, BranchName, Plan
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelFacts:
     """What is known of a model before its weights are touched.
 
     Attributes:
@@ -49,16 +49,16 @@ class Facts:
     no_layer_scales: str
 
 
-def inspect(name: str, revision: str | None = None, trust_remote_code: bool = False) -> Facts:
+def inspect_by_name(name: str, revision: str | None = None, trust_remote_code: bool = False) -> ModelFacts:
     """Find the layers of a model, and try every single drop on a copy without weights.
 
     Raises:
         ModelError: there is no such model, or its layers cannot be found.
     """
-    return facts(skeleton(name, revision, trust_remote_code))
+    return collect_model_facts(load_on_meta(name, revision, trust_remote_code))
 
 
-def facts(model: PreTrainedModel) -> Facts:
+def collect_model_facts(model: PreTrainedModel) -> ModelFacts:
     """The same for a model in memory; it may lie on the meta device."""
     layers = find_layers(model)
     blocks, tried = layers.blocks, range(len(layers))
@@ -81,7 +81,7 @@ def facts(model: PreTrainedModel) -> Facts:
     exportable = [layer for layer in droppable if works(partial(rebuilds, drops[layer]))]
     live = [name for name in BRANCHES if all(works(partial(find_branch, model, block, name)) for block in blocks)]
     half = {name: Plan.scale(len(blocks), dict.fromkeys(tried, 0.5), name) for name in live}
-    return Facts(
+    return ModelFacts(
         model_type=model.config.model_type,
         path=layers.path,
         n_layers=len(blocks),
@@ -91,7 +91,7 @@ def facts(model: PreTrainedModel) -> Facts:
         droppable=tuple(droppable),
         exportable=tuple(exportable),
         branches=tuple(live),
-        written=tuple(name for name in live if works(partial(scaled_weights, half[name], model))),
+        written=tuple(name for name in live if works(partial(find_scaled_branches, half[name], model))),
         reasons=tuple(reasons),
-        no_layer_scales=no_layer_scales(model),
+        no_layer_scales=explain_no_layer_scales(model),
     )

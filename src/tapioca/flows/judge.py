@@ -4,82 +4,87 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tapioca.flows.examples import results_of
+from tapioca.flows.examples import collect_example_results
 from tapioca.flows.gains import gain_of
-from tapioca.flows.prepare import Job
-from tapioca.records import ExampleResult, Judgement, Plan, Verdict
-from tapioca.records.results import Data
+from tapioca.flows.prepare import RunContext
+from tapioca.plan import Plan
+from tapioca.records import ExampleResult, HeldOutResult, Verdict
+from tapioca.records.results import Domain
 from tapioca.search.path import SearchPath
-from tapioca.search.random import rivals
-from tapioca.stats import decide, effect
+from tapioca.search.random import draw_matched_random_plans
+from tapioca.stats import decide_verdict, measure_effect
 
-Role = Literal["best", "most layers dropped", "mildest"]
+Role = Literal["best", "most layers dropped", "best non-empty"]
 
 
-def judge(job: Job, search: SearchPath) -> tuple[tuple[Judgement, ...], list[ExampleResult]]:
+def evaluate_held_out(job: RunContext, search: SearchPath) -> tuple[tuple[HeldOutResult, ...], list[ExampleResult]]:
     """Judge the search's plans on the test splits of every data set; the one shown, beside random plans and example by
     example."""
     judgements, results = [], []
-    for role, plan in chosen(search):
-        for data in job.test:
-            judgement, examples = _judge(job, data, role, plan, main=plan == shown(search))
+    for role, plan in plans_to_judge(search):
+        for domain in job.test:
+            judgement, examples = _judge_plan(job, domain, role, plan, main=plan == plan_to_show(search))
             judgements.append(judgement)
             results += examples
     return tuple(judgements), results
 
 
-def chosen(search: SearchPath) -> list[tuple[Role, Plan]]:
+def plans_to_judge(search: SearchPath) -> list[tuple[Role, Plan]]:
     """The plans to judge: the best, even if it is the full model; the one with most layers dropped; and where
     the best is the full model, the mildest drop."""
     best, most = search.best.plan, search.most_dropped.plan
     plans: list[tuple[Role, Plan]] = [("best", best)]
     if most != best:
         plans.append(("most layers dropped", most))
-    if best.is_full and search.mildest and search.mildest.plan != most:
-        plans.append(("mildest", search.mildest.plan))
+    if best.is_full and search.best_nonempty and search.best_nonempty.plan != most:
+        plans.append(("best non-empty", search.best_nonempty.plan))
     return plans
 
 
-def shown(search: SearchPath) -> Plan:
+def plan_to_show(search: SearchPath) -> Plan:
     """The plan whose geometry is measured: the best, or the mildest drop where the best is the full model."""
-    return search.mildest.plan if search.best.plan.is_full and search.mildest else search.best.plan
+    return search.best_nonempty.plan if search.best.plan.is_full and search.best_nonempty else search.best.plan
 
 
-def conclude(judgements: tuple[Judgement, ...]) -> Verdict:
+def decide_run_verdict(judgements: tuple[HeldOutResult, ...]) -> Verdict:
     """The verdict of a run: from the best plan alone, OOD first."""
-    best = {found.data: found for found in judgements if found.role == "best"}
+    best = {judgement.data: judgement for judgement in judgements if judgement.role == "best"}
     ood, reference = best["ood"], best.get("id")
-    verdict = decide(None if ood.plan.is_full else ood.result, reference.result if reference else None)
-    if ood.constant is None or max(ood.result.full, ood.result.planned) > ood.constant:
+    verdict = decide_verdict(None if ood.plan.is_full else ood.result, reference.result if reference else None)
+    if ood.baseline_score is None or max(ood.result.full, ood.result.planned) > ood.baseline_score:
         return verdict
     metric = ood.result.metric
-    useless = f"; either way the model is worse on OOD than always answering the mean ({metric.name} {metric.format(ood.constant)})"
+    useless = f"; either way the model is worse on OOD than always answering the mean ({metric.name} {metric.format(ood.baseline_score)})"
     return verdict.model_copy(update={"reason": verdict.reason + useless})
 
 
-def _judge(job: Job, data: Data, role: Role, plan: Plan, main: bool) -> tuple[Judgement, list[ExampleResult]]:
+def _judge_plan(
+    job: RunContext, domain: Domain, role: Role, plan: Plan, main: bool
+) -> tuple[HeldOutResult, list[ExampleResult]]:
     """One plan on one test split; the main one with random plans, with exact match or accuracy where the likelihood
     decides, and with every example's result."""
-    task, seed = job.test[data], job.config.seed
-    others = rivals(job.space, plan, job.space.repeats) if main else []
-    plans = [Plan.full(plan.n_layers), plan, *others]
-    found = job.evaluate(
-        task, plans, f"{plan} on {data.upper()} test data" + (f", and {len(others)} random plans" if others else "")
+    task, seed = job.test[domain], job.config.seed
+    random_plans = draw_matched_random_plans(job.space, plan, job.space.repeats) if main else []
+    plans = [Plan.full(plan.n_layers), plan, *random_plans]
+    plan_scores = job.evaluate(
+        task,
+        plans,
+        f"{plan} on {domain.upper()} test data" + (f", and {len(random_plans)} random plans" if random_plans else ""),
     )
-    scores, written = found.values, found if task.budget else None
-    beside = None
-    if main and (asked := task.beside):
-        marked = job.evaluate(asked, plans[:2], f"{asked.metric.name} on {data.upper()} test data")
-        beside = gain_of(asked, marked, plans[0], plan, seed)
-        written = marked if asked.budget else None
-    result = gain_of(task, found, plans[0], plan, seed)
-    judgement = Judgement(
-        data=data,
+    scores, written = plan_scores.values, plan_scores if task.max_new_tokens else None
+    companion_gain = None
+    if main and (companion := task.companion):
+        companion_scores = job.evaluate(companion, plans[:2], f"{companion.metric.name} on {domain.upper()} test data")
+        companion_gain = gain_of(companion, companion_scores, plans[0], plan, seed)
+        written = companion_scores if companion.max_new_tokens else None
+    result = gain_of(task, plan_scores, plans[0], plan, seed)
+    judgement = HeldOutResult(
+        data=domain,
         role=role,
         plan=plan,
         result=result.of_full_model() if plan.is_full else result,
-        constant=task.constant,
-        random=tuple(effect(scores[0], row, task.weights, task.metric) for row in scores[2:]),
-        beside=beside,
+        baseline_score=task.baseline_score,
+        random=tuple(measure_effect(scores[0], row, task.weights, task.metric) for row in scores[2:]),
+        companion=companion_gain,
     )
-    return judgement, results_of(task, data, found, written) if main else []
+    return judgement, collect_example_results(task, domain, plan_scores, written) if main else []

@@ -12,25 +12,26 @@ import psutil
 import torch
 import transformers
 
+from tapioca.engine.state_cache import StateCache
+from tapioca.engine.sweep import Schedule
 from tapioca.errors import UsageError
-from tapioca.evaluate import Stopping, evaluate
+from tapioca.evaluate import StoppingRule, evaluate
 from tapioca.flows.data import read_tasks, split_tasks
-from tapioca.flows.folder import CHAT_DATE, chat_date, folder_of
-from tapioca.flows.space import space_of
-from tapioca.flows.watcher import Watcher
-from tapioca.models.device import idle_gpu
+from tapioca.flows.folder import CHAT_DATE_KEY, choose_chat_date, choose_run_folder
+from tapioca.flows.space import space_from_model
+from tapioca.models.device import describe_idle_gpu
 from tapioca.models.find import find_layers
-from tapioca.models.identity import model_hash
-from tapioca.models.inputs import device_of
-from tapioca.models.known import Reuse
-from tapioca.models.load import Loaded, load
-from tapioca.models.sweep import Schedule
-from tapioca.records import DataConfig, Metric, Plan, RunConfig, Scores
-from tapioca.records.results import Data
+from tapioca.models.identity import hash_model
+from tapioca.models.inputs import find_input_device
+from tapioca.models.load import LoadedModel, load
+from tapioca.plan import Plan
+from tapioca.progress import Progress
+from tapioca.records import DataConfig, Metric, RunConfig, Scores
+from tapioca.records.results import Domain
 from tapioca.runs.store import Store
-from tapioca.search.base import Space
-from tapioca.tasks.base import Task, example_digest
-from tapioca.tasks.batches import batches
+from tapioca.search.base import SearchSpace
+from tapioca.tasks.base import Task, digest_example
+from tapioca.tasks.batches import make_batches
 from tapioca.tasks.chat import Clock
 
 NOT_IN_MANIFEST = {
@@ -42,14 +43,14 @@ NOT_IN_MANIFEST = {
     "out",
     "plan",
     "dry_run",
-    "judge",
+    "classifier",
     "answers",
     "skip_bad_rows",
     "shuffle_choices",
     "too_long",
     "num_fewshot",
     "device",
-    "memory",
+    "state_memory",
     "trust_remote_code",
     "trust_task_code",
     "adapter",
@@ -62,7 +63,7 @@ NOT_IN_MANIFEST = {
 
 
 @dataclass(eq=False)
-class Job:
+class RunContext:
     """Everything a run works with.
 
     Attributes:
@@ -73,13 +74,13 @@ class Job:
     """
 
     config: RunConfig
-    loaded: Loaded
-    space: Space
-    search: dict[Data, Task]
-    test: dict[Data, Task]
+    loaded: LoadedModel
+    space: SearchSpace
+    search: dict[Domain, Task]
+    test: dict[Domain, Task]
     notes: tuple[str, ...]
     store: Store
-    watcher: Watcher
+    watcher: Progress
     schedule: Schedule
 
     @property
@@ -92,7 +93,7 @@ class Job:
         """What scores of this run mean."""
         return self.search["ood"].metric
 
-    def evaluate(self, task: Task, plans: list[Plan], what: str, stopping: Stopping | None = None) -> Scores:
+    def evaluate(self, task: Task, plans: list[Plan], what: str, stopping: StoppingRule | None = None) -> Scores:
         """Score plans on a task, remembering every answer and showing progress; `stopping` may stop some of them."""
         self.watcher.stage(what, len(plans) * len(task.examples))
         return evaluate(
@@ -100,36 +101,36 @@ class Job:
             task,
             plans,
             batch_size=self.config.batch_size,
-            ledger=self.store,
+            result_cache=self.store,
             on_batch=lambda plan, done: self.watcher.advance(done),
             stopping=stopping,
             seed=self.config.order_seed,
-            schedule=self.schedule if task is self.search["ood"] else replace(self.schedule, reuse=None),
+            schedule=self.schedule if task is self.search["ood"] else replace(self.schedule, state_cache=None),
         )
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class RunInputs:
     """What every recipe starts from.
 
     Attributes:
         search, test: the splits of each data set; nothing found on `search` is a result.
         notes: what was guessed or noticed, to be said aloud.
         manifest: everything that could change an answer or a choice.
-        whole: the data sets before they were split, by role.
+        tasks_by_role: the data sets before they were split, by role.
     """
 
-    loaded: Loaded
-    search: dict[Data, Task]
-    test: dict[Data, Task]
+    loaded: LoadedModel
+    search: dict[Domain, Task]
+    test: dict[Domain, Task]
     notes: tuple[str, ...]
     manifest: dict[str, Any]
-    whole: dict[str, Task]
+    tasks_by_role: dict[str, Task]
 
 
-def gather(
-    config: DataConfig, watcher: Watcher, loaded: Loaded | None = None, tasks: dict[str, Task] | None = None
-) -> Ground:
+def load_inputs(
+    config: DataConfig, watcher: Progress, loaded: LoadedModel | None = None, tasks: dict[str, Task] | None = None
+) -> RunInputs:
     """Load the model, read the data and split them.
 
     Args:
@@ -143,29 +144,29 @@ def gather(
         raise UsageError(
             "a live model takes no adapter; merge it into the weights first, with peft's merge_and_unload()"
         )
-    loaded = loaded or load_as_asked(config)
+    loaded = loaded or load_configured_model(config)
     layers = find_layers(loaded.model)
     watcher.stage("reading the data", 0)
-    manifest = _manifest(config, loaded)
-    clock = Clock(chat_date(config, manifest))
-    whole = read_tasks(config, loaded, tasks or {}, clock)
-    whole, search, test = split_tasks(config, whole)
-    idle = idle_gpu(config.device) if device_of(loaded.model).type == "cpu" else ""
-    notes = _notes(whole, layers.path, len(layers), idle)
-    manifest["data"] = {role: task.digest for role, task in whole.items()}
-    if skipped := {role: dict(task.skipped) for role, task in whole.items() if task.skipped}:
+    manifest = _make_manifest(config, loaded)
+    clock = Clock(choose_chat_date(config, manifest))
+    tasks_by_role = read_tasks(config, loaded, tasks or {}, clock)
+    tasks_by_role, search, test = split_tasks(config, tasks_by_role)
+    idle = describe_idle_gpu(config.device) if find_input_device(loaded.model).type == "cpu" else ""
+    notes = _data_notes(tasks_by_role, layers.path, len(layers), idle)
+    manifest["data"] = {role: task.digest for role, task in tasks_by_role.items()}
+    if skipped := {role: dict(task.skipped) for role, task in tasks_by_role.items() if task.skipped}:
         manifest["skipped"] = skipped
-    if shots := {role: list(task.shots.per_prompt) for role, task in whole.items() if task.shots}:
+    if shots := {role: list(task.shots.per_prompt) for role, task in tasks_by_role.items() if task.shots}:
         manifest["num_fewshot"] = shots
-    if clock.asked:
-        manifest[CHAT_DATE] = clock.day.isoformat()
+    if clock.was_read:
+        manifest[CHAT_DATE_KEY] = clock.day.isoformat()
         notes = (*notes, f"the chat template prints the date; in this run it is {clock.day} on every day (--chat-date)")
     for note in notes:
-        watcher.say(note)
-    return Ground(loaded, search, test, notes, manifest, whole)
+        watcher.note(note)
+    return RunInputs(loaded, search, test, notes, manifest, tasks_by_role)
 
 
-def load_as_asked(config: DataConfig) -> Loaded:
+def load_configured_model(config: DataConfig) -> LoadedModel:
     """The model of a request, where and as it asks for it.
 
     Raises:
@@ -181,82 +182,82 @@ def load_as_asked(config: DataConfig) -> Loaded:
     )
 
 
-def prepare(
-    config: RunConfig, watcher: Watcher, loaded: Loaded | None = None, tasks: dict[str, Task] | None = None
-) -> Job:
-    """As `gather`, and open the run folder."""
-    ground = gather(config, watcher, loaded, tasks)
+def open_run(
+    config: RunConfig, watcher: Progress, loaded: LoadedModel | None = None, tasks: dict[str, Task] | None = None
+) -> RunContext:
+    """As `load_inputs`, and open the run folder."""
+    ground = load_inputs(config, watcher, loaded, tasks)
     notes = _scoring_notes(config, ground)
     for note in notes:
-        watcher.say(note)
-    examples = {role: example_digests(task) for role, task in ground.whole.items()}
-    store = Store(folder_of(config, ground.manifest), ground.manifest, examples)
-    return job_of(config, replace(ground, notes=(*ground.notes, *notes)), store, watcher)
+        watcher.note(note)
+    examples = {role: digest_examples(task) for role, task in ground.tasks_by_role.items()}
+    store = Store(choose_run_folder(config, ground.manifest), ground.manifest, examples)
+    return context_from_inputs(config, replace(ground, notes=(*ground.notes, *notes)), store, watcher)
 
 
-def job_of(config: RunConfig, ground: Ground, store: Store, watcher: Watcher) -> Job:
+def context_from_inputs(config: RunConfig, ground: RunInputs, store: Store, watcher: Progress) -> RunContext:
     """What a run works with, once its folder is open."""
-    cut = batches(ground.search["ood"], config.batch_size, config.order_seed)
-    reuse = Reuse(room(config, ground.loaded), len(cut))
-    return Job(
+    ood_batches = make_batches(ground.search["ood"], config.batch_size, config.order_seed)
+    reuse = StateCache(allowed_state_bytes(config, ground.loaded), len(ood_batches))
+    return RunContext(
         config=config,
         loaded=ground.loaded,
-        space=space_of(ground.loaded.model, config),
+        space=space_from_model(ground.loaded.model, config),
         search=ground.search,
         test=ground.test,
         notes=ground.notes,
         store=store,
         watcher=watcher,
-        schedule=Schedule(config.streams, config.memory_bytes, reuse),
+        schedule=Schedule(config.plan_batching, config.state_memory_bytes, reuse),
     )
 
 
-def example_digests(task: Task) -> np.ndarray:
+def digest_examples(task: Task) -> np.ndarray:
     """A number for each example, by all that changes its answers and its place in splits and averages; uint64."""
-    rules = f"{type(task).__name__} {task.metric.model_dump_json()} {task.rules}"
-    named = [f"{rules} {example.group} {example.weight} {example_digest(example)}" for example in task.examples]
-    return np.frombuffer(b"".join(hashlib.sha256(name.encode()).digest()[:8] for name in named), np.uint64)
+    rules = f"{type(task).__name__} {task.metric.model_dump_json()} {task.cache_key}"
+    example_keys = [f"{rules} {example.group} {example.weight} {digest_example(example)}" for example in task.examples]
+    return np.frombuffer(b"".join(hashlib.sha256(name.encode()).digest()[:8] for name in example_keys), np.uint64)
 
 
-def room(config: RunConfig, loaded: Loaded) -> int:
+def allowed_state_bytes(config: RunConfig, loaded: LoadedModel) -> int:
     """Bytes for hidden states: what the user allows, else a quarter of what is free."""
-    device = device_of(loaded.model)
+    device = find_input_device(loaded.model)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    return config.memory_bytes or free // 4
+    return config.state_memory_bytes or free // 4
 
 
-def _notes(whole: dict[str, Task], path: str, n_layers: int, idle: str) -> tuple[str, ...]:
+def _data_notes(tasks_by_role: dict[str, Task], path: str, n_layers: int, idle: str) -> tuple[str, ...]:
     """What was found or guessed, one line each."""
     notes = [f"{n_layers} layers at {path}", *filter(None, [idle])]
-    for task in whole.values():
+    for task in tasks_by_role.values():
         notes += [note for note in task.notes if note not in notes]
     return tuple(notes)
 
 
-def _scoring_notes(config: RunConfig, ground: Ground) -> list[str]:
+def _scoring_notes(config: RunConfig, ground: RunInputs) -> list[str]:
     """What a run that scores plans says beside."""
-    roles: dict[str, Task] = {str(data): task for data, task in ground.search.items()}
+    roles: dict[str, Task] = {str(domain): task for domain, task in ground.search.items()}
     if config.test:
         roles["test"] = ground.test["ood"]
     notes = [
-        f"all {role.upper()} prompts begin with {task.opening} tokens that are the same; read once a plan"
+        f"all {role.upper()} prompts begin with {task.shared_prefix_length} tokens that are the same; read once a plan"
         for role, task in roles.items()
-        if task.opening
+        if task.shared_prefix_length
     ]
     if "id" not in roles:
         notes.append("no --reference: what the plan does to ID data and to the geometry is not measured")
     return notes
 
 
-def _manifest(config: DataConfig, loaded: Loaded) -> dict[str, Any]:
+def _make_manifest(config: DataConfig, loaded: LoadedModel) -> dict[str, Any]:
     """Everything but the data that could change an answer or a choice."""
     model = loaded.model
     settings = config.model_dump(mode="json", exclude=NOT_IN_MANIFEST)
     return {
         "model_type": model.config.model_type,
-        "model": model_hash(model),
+        "model": hash_model(model),
         "dtype": str(model.dtype),
-        "device": device_of(model).type,
+        "device": find_input_device(model).type,
         "attention": model.config._attn_implementation,
         "settings": settings,
         "versions": {

@@ -10,31 +10,32 @@ from tempfile import TemporaryDirectory
 import psutil
 import torch
 
+from tapioca.engine.decode import decode
 from tapioca.errors import DataError
 from tapioca.evaluate import evaluate
-from tapioca.flows.check import check
-from tapioca.flows.estimate import Shorter, Workload, judged_plans, shorten
-from tapioca.flows.prepare import Ground, Job, gather, job_of
-from tapioca.flows.search import criterion_of, rehearse, sized
-from tapioca.flows.tokens import row_tokens
-from tapioca.flows.watcher import Silent, Watcher
-from tapioca.models.cost import flops
-from tapioca.models.decode import decode
+from tapioca.flows.check import run_preflight
+from tapioca.flows.estimate import ShorterRun, Workload, estimate_judging, suggest_shorter_run
+from tapioca.flows.prepare import RunContext, RunInputs, context_from_inputs, load_inputs
+from tapioca.flows.search import criterion_from_config, estimate_round_costs, restrict_sizes
+from tapioca.flows.tokens import split_first_row
+from tapioca.models.cost import count_flops
 from tapioca.models.inputs import collate
-from tapioca.models.load import Loaded
-from tapioca.observe import sample
-from tapioca.records import Check, Metric, Plan, PruneConfig
-from tapioca.records.results import Data
+from tapioca.models.load import LoadedModel
+from tapioca.observe import draw_sample
+from tapioca.plan import Plan
+from tapioca.progress import NullProgress, Progress
+from tapioca.records import Metric, Preflight, PruneConfig
+from tapioca.records.results import Domain
 from tapioca.runs.store import Store
 from tapioca.tasks.base import Task
-from tapioca.tasks.batches import batches
+from tapioca.tasks.batches import make_batches
 
 READ, RUN, WRITTEN = 512, 64, 2
 """Most examples of each data set that are read; of these, those that are scored; and answers that are written."""
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenAnswer:
     """What the full model writes after a prompt."""
 
     text: str
@@ -56,28 +57,28 @@ class Preview:
         work: what the run would go through, and how long it would take.
         shorter: what would shorten it most.
         flops: floating-point operations of all rounds.
-        memory: bytes this process (or the GPU) held at most.
+        peak_memory: bytes this process (or the GPU) held at most.
     """
 
     metric: Metric
-    checks: dict[Data, Check]
-    sampled: dict[Data, int]
+    checks: dict[Domain, Preflight]
+    sampled: dict[Domain, int]
     prompt: str
-    read: tuple[str, ...]
+    n_read: tuple[str, ...]
     scored: tuple[str, ...]
     head_labels: int | None
-    written: tuple[Written, ...]
+    written: tuple[WrittenAnswer, ...]
     criterion: str
     work: Workload
-    shorter: Shorter | None
+    shorter: ShorterRun | None
     flops: float
-    memory: int
+    peak_memory: int
 
 
-def preview(
+def preview_run(
     config: PruneConfig,
-    watcher: Watcher | None = None,
-    loaded: Loaded | None = None,
+    watcher: Progress | None = None,
+    loaded: LoadedModel | None = None,
     tasks: dict[str, Task] | None = None,
 ) -> Preview:
     """Tell what a search would do, without doing it. Nothing is kept, and no folder is made.
@@ -91,113 +92,122 @@ def preview(
     Raises:
         TapiocaError: one line about what is wrong with the request, the data or the model.
     """
-    criterion = criterion_of(config)  # refused before anything is loaded
-    watcher = watcher or Silent()
-    ground = _read(config, watcher, loaded, tasks)
+    criterion = criterion_from_config(config)  # refused before anything is loaded
+    watcher = watcher or NullProgress()
+    ground = _read_first_examples(config, watcher, loaded, tasks)
     with TemporaryDirectory() as scratch, Store(Path(scratch) / "run", ground.manifest) as store:
-        job = job_of(config, _sampled(ground, config), store, watcher)
-        space = sized(job, config)
+        job = context_from_inputs(config, _sample_search_examples(ground, config), store, watcher)
+        space = restrict_sizes(job, config)
         seconds, operations = _time_example(job)
-        checks = check(job)
-    sizes = _sizes(ground, config)
-    judged, plans = judged_plans(criterion, space)
+        checks = run_preflight(job)
+    sizes = _full_sizes(ground, config)
+    judged, plans = estimate_judging(criterion, space)
     work = Workload(
-        rounds=tuple(rehearse(criterion, space)),
+        rounds=tuple(estimate_round_costs(criterion, space)),
         judged=judged,
         plans=plans,
         search=sizes["ood"][0],
         test=sum(test for _, test in sizes.values()),
         seconds=seconds,
     )
-    first = job.search["ood"].examples[0]
-    read, scored = row_tokens(job.loaded, first)
+    first_example = job.search["ood"].examples[0]
+    read, scored = split_first_row(job.loaded, first_example)
     return Preview(
         metric=job.metric,
-        checks={data: _scaled(found, ground, data, sizes[data]) for data, found in checks.items()},
-        sampled={data: found.n_search for data, found in checks.items()},
-        prompt=first.text,
-        read=read,
+        checks={
+            domain: _rescale_check(sample_check, ground, domain, sizes[domain])
+            for domain, sample_check in checks.items()
+        },
+        sampled={domain: sample_check.n_search for domain, sample_check in checks.items()},
+        prompt=first_example.text,
+        n_read=read,
         scored=scored,
-        head_labels=len(first.choices) if job.search["ood"].classifies else None,
-        written=_written(job),
+        head_labels=len(first_example.choices) if job.search["ood"].is_sequence_classifier else None,
+        written=_write_answers(job),
         criterion=config.criterion,
         work=work,
-        shorter=shorten(config, work, criterion, space),
+        shorter=suggest_shorter_run(config, work, criterion, space),
         flops=sum(work.rounds) * operations * work.search,
-        memory=_memory(),
+        peak_memory=_peak_memory(),
     )
 
 
-def _read(config: PruneConfig, watcher: Watcher, loaded: Loaded | None, tasks: dict[str, Task] | None) -> Ground:
+def _read_first_examples(
+    config: PruneConfig, watcher: Progress, loaded: LoadedModel | None, tasks: dict[str, Task] | None
+) -> RunInputs:
     """The model and the first examples of each data set; all of them where those are of too few groups to be split."""
     if config.limit and config.limit <= READ:
-        return gather(config, watcher, loaded, tasks)
+        return load_inputs(config, watcher, loaded, tasks)
     try:
-        return gather(config.model_copy(update={"limit": READ}), watcher, loaded, tasks)
+        return load_inputs(config.model_copy(update={"limit": READ}), watcher, loaded, tasks)
     except DataError:  # or something is wrong with the data, which is then said of all of them
-        return gather(config, watcher, loaded, tasks)
+        return load_inputs(config, watcher, loaded, tasks)
 
 
-def _sampled(ground: Ground, config: PruneConfig) -> Ground:
+def _sample_search_examples(ground: RunInputs, config: PruneConfig) -> RunInputs:
     """The same with few search examples of each data set; of different groups where some are left out."""
     search = {
-        data: task if len(task.examples) <= RUN else task.only(sample(task.examples, RUN, config.seed))
-        for data, task in ground.search.items()
+        domain: task
+        if len(task.examples) <= RUN
+        else task.select_examples(draw_sample(task.examples, RUN, config.seed))
+        for domain, task in ground.search.items()
     }
     return replace(ground, search=search)
 
 
-def _sizes(ground: Ground, config: PruneConfig) -> dict[Data, tuple[int, int]]:
+def _full_sizes(ground: RunInputs, config: PruneConfig) -> dict[Domain, tuple[int, int]]:
     """Search and test examples of each data set as the run would have them, by the shares of what was read."""
-    sizes: dict[Data, tuple[int, int]] = {}
-    for data, task in ground.search.items():
-        whole = min(task.available, config.limit or task.available)
-        if data == "ood" and config.test:
+    sizes: dict[Domain, tuple[int, int]] = {}
+    for domain, task in ground.search.items():
+        n_examples = min(task.available, config.limit or task.available)
+        if domain == "ood" and config.test:
             test = ground.test["ood"].available
-            sizes[data] = whole, min(test, config.limit or test)
+            sizes[domain] = n_examples, min(test, config.limit or test)
         else:
-            parts = len(task.examples), len(ground.test[data].examples)
+            parts = len(task.examples), len(ground.test[domain].examples)
             share = parts[0] / sum(parts)
-            sizes[data] = round(share * whole), whole - round(share * whole)
+            sizes[domain] = round(share * n_examples), n_examples - round(share * n_examples)
     return sizes
 
 
-def _scaled(found: Check, ground: Ground, data: Data, sizes: tuple[int, int]) -> Check:
+def _rescale_check(sample_check: Preflight, ground: RunInputs, domain: Domain, sizes: tuple[int, int]) -> Preflight:
     """A check of a sample as one of the whole data; the error of a gain falls with the root of the test examples."""
     search, test = sizes
-    detectable = found.detectable * (len(ground.test[data].examples) / test) ** 0.5
-    return found.model_copy(update={"n_search": search, "n_test": test, "detectable": detectable})
+    detectable = sample_check.detectable * (len(ground.test[domain].examples) / test) ** 0.5
+    return sample_check.model_copy(update={"n_search": search, "n_test": test, "detectable": detectable})
 
 
-def _time_example(job: Job) -> tuple[float, float]:
+def _time_example(job: RunContext) -> tuple[float, float]:
     """Seconds and FLOPs of one example under the full model, from a batch of middling length."""
-    cut = batches(job.search["ood"], job.config.batch_size)
-    batch = cut[len(cut) // 2]
-    task, full = job.search["ood"].only(batch.examples), [Plan.full(job.n_layers)]
+    task_batches = make_batches(job.search["ood"], job.config.batch_size)
+    batch = task_batches[len(task_batches) // 2]
+    task, full = job.search["ood"].select_examples(batch.examples), [Plan.full(job.n_layers)]
     times = []
     for _ in range(3):
         start = time.perf_counter()
         evaluate(job.loaded.model, task, full, batch_size=len(batch.examples))
         times.append(time.perf_counter() - start)
     inputs = collate(job.loaded.model, [row.inputs for example in batch.examples for row in example.rows])
-    operations = flops(job.loaded.model, full[0], inputs)
+    operations = count_flops(job.loaded.model, full[0], inputs)
     return min(times) / len(batch.examples), operations / len(batch.examples)
 
 
-def _written(job: Job) -> tuple[Written, ...]:
+def _write_answers(job: RunContext) -> tuple[WrittenAnswer, ...]:
     """What the full model writes after the first prompts."""
     task, tokenizer = job.search["ood"], job.loaded.tokenizer
-    if not task.budget or tokenizer is None:
+    if not task.max_new_tokens or tokenizer is None:
         return ()
-    some = task.examples[:WRITTEN]
-    texts = decode(job.loaded.model, [example.prompt for example in some], task.budget, task.ended)
+    examples = task.examples[:WRITTEN]
+    answer_ids = decode(
+        job.loaded.model, [example.prompt for example in examples], task.max_new_tokens, task.is_finished
+    )
     return tuple(
-        Written(str(tokenizer.decode(ids.tolist(), skip_special_tokens=True)), example.answer)
-        for example, ids in zip(some, texts, strict=True)
+        WrittenAnswer(str(tokenizer.decode(ids.tolist(), skip_special_tokens=True)), example.answer)
+        for example, ids in zip(examples, answer_ids, strict=True)
     )
 
 
-def _memory() -> int:
+def _peak_memory() -> int:
     """Most bytes held so far: on the GPU where there is one, else now by this process."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())

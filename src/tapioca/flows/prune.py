@@ -5,28 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 from tapioca.disk import write_json, write_text
-from tapioca.flows.canary import sing
-from tapioca.flows.check import check, refuse_at_chance
-from tapioca.flows.criteria import stand_ins
-from tapioca.flows.examples import most_changed, write_examples
-from tapioca.flows.geometry import observe_run
-from tapioca.flows.judge import conclude, judge, shown
-from tapioca.flows.prepare import Job, prepare
-from tapioca.flows.search import criterion_of, run_search, sized
-from tapioca.flows.watcher import Silent, Watcher
-from tapioca.models.cost import flops, parameters
+from tapioca.flows.check import refuse_at_chance, run_preflight
+from tapioca.flows.criteria import equivalent_criteria
+from tapioca.flows.examples import select_most_changed, write_examples
+from tapioca.flows.fluency import check_fluency
+from tapioca.flows.judge import decide_run_verdict, evaluate_held_out, plan_to_show
+from tapioca.flows.prepare import RunContext, open_run
+from tapioca.flows.run_geometry import measure_run_geometry
+from tapioca.flows.search import criterion_from_config, restrict_sizes, run_search
+from tapioca.models.cost import count_flops, count_parameters
 from tapioca.models.inputs import collate
-from tapioca.models.load import Loaded
-from tapioca.records import Cost, Plan, PruneConfig, RunInfo
-from tapioca.report.page import write_page
+from tapioca.models.load import LoadedModel
+from tapioca.plan import Plan
+from tapioca.progress import NullProgress, Progress
+from tapioca.records import Cost, PruneConfig, RunInfo
+from tapioca.report.page import write_run_page
 from tapioca.search.path import SearchPath
 from tapioca.tasks.base import Task
 
 
 def prune(
     config: PruneConfig,
-    watcher: Watcher | None = None,
-    loaded: Loaded | None = None,
+    watcher: Progress | None = None,
+    loaded: LoadedModel | None = None,
     tasks: dict[str, Task] | None = None,
 ) -> RunInfo:
     """Search a plan on the search split and judge it on the test split.
@@ -42,17 +43,17 @@ def prune(
     Raises:
         TapiocaError: one line about what is wrong with the request, the data or the model.
     """
-    criterion = criterion_of(config)  # refused before anything is loaded
-    job = prepare(config, watcher or Silent(), loaded, tasks)
+    criterion = criterion_from_config(config)  # refused before anything is loaded
+    job = open_run(config, watcher or NullProgress(), loaded, tasks)
     with job.store:
-        space, notes = sized(job, config), stand_ins(job, [config.criterion])
+        space, notes = restrict_sizes(job, config), equivalent_criteria(job, [config.criterion])
         for note in notes:
-            job.watcher.say(note)
-        checks = check(job)
+            job.watcher.note(note)
+        checks = run_preflight(job)
         refuse_at_chance(job, checks)
         search = run_search(job, config, space)
-        judgements, results = judge(job, search)
-        profiles, deviations = observe_run(job, shown(search))
+        judgements, results = evaluate_held_out(job, search)
+        profiles, deviations = measure_run_geometry(job, plan_to_show(search))
         info = RunInfo(
             folder=job.store.folder,
             command=config.command(),
@@ -69,7 +70,7 @@ def prune(
             criterion=config.criterion,
             chosen_by=str(criterion),
             plan=search.best.plan,
-            shown=shown(search),
+            shown=plan_to_show(search),
             most_dropped=search.most_dropped.plan,
             rounds=tuple(search.rounds),
             epsilon=search.epsilon,
@@ -77,10 +78,10 @@ def prune(
             judgements=judgements,
             profiles=profiles,
             deviations=deviations,
-            verdict=conclude(judgements),
-            cost=_cost(job, search),
-            canary=sing(job, shown(search)),
-            changed=most_changed(results),
+            verdict=decide_run_verdict(judgements),
+            cost=_summarize_cost(job, search),
+            canary=check_fluency(job, plan_to_show(search)),
+            changed=select_most_changed(results),
         )
         write_examples(info.folder, results)
         write_run(info)
@@ -92,10 +93,10 @@ def write_run(info: RunInfo) -> None:
     write_text(info.folder / "run.json", info.model_dump_json(indent=2) + "\n")
     write_json(info.folder / "result.json", info.summary())
     write_text(info.folder / "plan.json", info.plan.to_json() + "\n")
-    write_page(info)
+    write_run_page(info)
 
 
-def _cost(job: Job, search: SearchPath) -> Cost:
+def _summarize_cost(job: RunContext, search: SearchPath) -> Cost:
     """What the run cost and what its best plan saves, counted on one batch."""
     model, plan, full = job.loaded.model, search.best.plan, Plan.full(job.n_layers)
     batch = collate(model, [example.prompt for example in job.search["ood"].examples[: job.config.batch_size]])
@@ -105,9 +106,9 @@ def _cost(job: Job, search: SearchPath) -> Cost:
         search_examples=len(job.search["ood"].examples),
         evaluations=evaluations,
         seconds=seconds,
-        parameters_full=parameters(model, full),
-        parameters_planned=parameters(model, plan),
-        flops_full=flops(model, full, batch),
-        flops_planned=flops(model, plan, batch),
-        difference=job.store.difference(),
+        parameters_full=count_parameters(model, full),
+        parameters_planned=count_parameters(model, plan),
+        flops_full=count_flops(model, full, batch),
+        flops_planned=count_flops(model, plan, batch),
+        difference=job.store.largest_difference(),
     )

@@ -6,24 +6,25 @@ from pathlib import Path
 
 from tapioca.disk import write_text
 from tapioca.errors import UsageError
-from tapioca.flows.curves import Bench
+from tapioca.flows.curves import DoseSweep
 from tapioca.flows.export import read_plan
-from tapioca.flows.prepare import Job, prepare
-from tapioca.flows.watcher import Silent, Watcher
+from tapioca.flows.prepare import RunContext, open_run
 from tapioca.models.edit import check_fits
-from tapioca.models.load import Loaded
-from tapioca.records import GRAINS, Plan, ScaleConfig, ScaleInfo
+from tapioca.models.load import LoadedModel
+from tapioca.plan import GRAINS, Plan
+from tapioca.progress import NullProgress, Progress
+from tapioca.records import ScaleConfig, ScaleInfo
 from tapioca.report.scale import write_scale_page
 from tapioca.runs.folder import read_manifest
-from tapioca.search.base import Space
-from tapioca.search.random import rivals
+from tapioca.search.base import SearchSpace
+from tapioca.search.random import draw_matched_random_plans
 from tapioca.tasks.base import Task
 
 
 def scale(
     config: ScaleConfig,
-    watcher: Watcher | None = None,
-    loaded: Loaded | None = None,
+    watcher: Progress | None = None,
+    loaded: LoadedModel | None = None,
     tasks: dict[str, Task] | None = None,
 ) -> ScaleInfo:
     """Scale the layers a plan drops, as many random layers, and all layers, and judge every scale on the test splits.
@@ -39,16 +40,18 @@ def scale(
     Raises:
         TapiocaError: one line about what is wrong with the request, the data or the model.
     """
-    alphas, plan = config.points, _drops(config.plan)
-    said = config.model_copy(update={"plan": plan.to_json()})  # the manifest names a plan, not a file that may change
-    job = prepare(said, watcher or Silent(), loaded, tasks)
+    alphas, plan = config.points, _read_drop_plan(config.plan)
+    recorded_config = config.model_copy(
+        update={"plan": plan.to_json()}
+    )  # the manifest names a plan, not a file that may change
+    job = open_run(recorded_config, watcher or NullProgress(), loaded, tasks)
     with job.store:
         check_fits(job.loaded.model, plan)
-        others = rivals(job.space, plan, config.draws)
-        notes = _notes(config, job, len(others))
+        random_sets = draw_matched_random_plans(job.space, plan, config.random_sets)
+        notes = _scale_notes(config, job, len(random_sets))
         for note in notes:
-            job.watcher.say(note)
-        bench = Bench(job, alphas, plan, _every(plan, job.space), others)
+            job.watcher.note(note)
+        bench = DoseSweep(job, alphas, plan, _plan_dropping_all(plan, job.space), random_sets)
         info = ScaleInfo(
             folder=job.store.folder,
             command=config.command(),
@@ -58,13 +61,13 @@ def scale(
             reference=config.reference,
             metric=job.metric,
             notes=(*job.notes, *notes),
-            alphas=alphas,
-            examples={data: len(task.examples) for data, task in job.test.items()},
+            scales=alphas,
+            examples={domain: len(task.examples) for domain, task in job.test.items()},
             observed=bench.geometry.size if bench.geometry else 0,
-            null=bench.geometry.null(plan.kept) if bench.geometry else {},
-            chosen=bench.curve(plan, bench.drawn),
-            every=bench.curve(bench.every, {}),
-            draws=tuple(bench.draw(drops) for drops in others),
+            null=bench.geometry.null_percentiles(plan.kept) if bench.geometry else {},
+            chosen=bench.measure_curve(plan, bench.random_responses),
+            every=bench.measure_curve(bench.drop_all, {}),
+            random_sets=tuple(bench.summarize_random_set(drops) for drops in random_sets),
         )
         write_scale(info)
     return info
@@ -76,7 +79,7 @@ def write_scale(info: ScaleInfo) -> None:
     write_scale_page(info)
 
 
-def _drops(text: str) -> Plan:
+def _read_drop_plan(text: str) -> Plan:
     """The plan whose drops are scaled.
 
     Raises:
@@ -94,30 +97,32 @@ def _drops(text: str) -> Plan:
     return plan
 
 
-def _every(plan: Plan, space: Space) -> Plan:
+def _plan_dropping_all(plan: Plan, space: SearchSpace) -> Plan:
     """The plan that drops all layers, or all branches of the kinds that a plan drops."""
     pools = {grain: range(space.n_layers) if grain == "layers" else space.pool(grain) for grain in GRAINS}
     scales = {grain: dict.fromkeys(pools[grain], 0.0) for grain, size in plan.sizes.items() if size}
     return Plan(n_layers=space.n_layers, **scales)
 
 
-def _notes(config: ScaleConfig, job: Job, drawn: int) -> list[str]:
+def _scale_notes(config: ScaleConfig, job: RunContext, n_random_sets: int) -> list[str]:
     """What is to be said of the plan and of the random sets.
 
     Raises:
         UsageError: the search for the plan has seen the examples it would be judged on.
     """
     notes = []
-    if drawn < config.draws:
-        notes.append(f"only {drawn} other sets of this size can be dropped; all of them are scaled")
-    folder, mine = Path(config.plan).parent, job.store.manifest
+    if n_random_sets < config.random_sets:
+        notes.append(f"only {n_random_sets} other sets of this size can be dropped; all of them are scaled")
+    folder, manifest = Path(config.plan).parent, job.store.manifest
     if config.plan.lstrip().startswith("{") or not (folder / "manifest.json").is_file():
         return [*notes, "the plan comes from no run folder: whether its search saw the test examples is not known"]
-    theirs = read_manifest(folder)
-    if theirs.get("data") != mine["data"]:
+    search_manifest = read_manifest(folder)
+    if search_manifest.get("data") != manifest["data"]:
         return [*notes, "the plan was searched on other data: whether its search saw the test examples is not known"]
     names = ("seed", "search_share")
-    made, now = ({name: found["settings"].get(name) for name in names} for found in (theirs, mine))
+    made, now = (
+        {name: run_manifest["settings"].get(name) for name in names} for run_manifest in (search_manifest, manifest)
+    )
     if made != now:
         flags = f"--seed {made['seed']} --search-share {made['search_share']}"
         raise UsageError(

@@ -9,39 +9,40 @@ from typing import Literal
 import numpy as np
 from transformers import PreTrainedModel
 
-from tapioca.flows.geometry import deviations_of, profile_of
-from tapioca.flows.space import droppable
-from tapioca.flows.watcher import Watcher
-from tapioca.geometry.alignment import realignment
-from tapioca.geometry.measures import spread
-from tapioca.geometry.nulls import Profiles, deviating, permutation, realigning
-from tapioca.geometry.profiles import KINDS, Shape, shape
-from tapioca.observe import attribution, states, updates
-from tapioca.records import Attribution, Example, Plan, ProfileConfig, Realigned, Tested, Updates, View
-from tapioca.records.results import Data
+from tapioca.flows.run_geometry import measure_profile_deviations, profile_from_geometry
+from tapioca.flows.space import find_droppable_layers
+from tapioca.observe import capture_states, measure_attribution, measure_updates
+from tapioca.plan import Plan
+from tapioca.profiles.deviation import measure_realignments
+from tapioca.profiles.permutation import Profiles, deviation_statistic, realignment_statistic, run_permutation_test
+from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, state_geometry
+from tapioca.profiles.summary import measure_representation
+from tapioca.progress import Progress
+from tapioca.records import Attribution, Example, GeometryConfig, Realignment, TestedDeviation, Updates, View
+from tapioca.records.results import Domain
 
-SETS: tuple[Data, ...] = ("id", "ood")
+DOMAINS: tuple[Domain, ...] = ("id", "ood")
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class StateSets:
     """The states of the three sets of examples under one plan, (kept layer, example, width)."""
 
     reference: np.ndarray
     id: np.ndarray
     ood: np.ndarray
 
-    def of(self, data: Data) -> np.ndarray:
+    def states_of_domain(self, domain: Domain) -> np.ndarray:
         """The states of one data set."""
-        return self.ood if data == "ood" else self.id
+        return self.ood if domain == "ood" else self.id
 
-    def after(self, layers: Sequence[int]) -> Seen:
+    def select_layers(self, layers: Sequence[int]) -> StateSets:
         """The states after some of the layers only."""
-        at = list(layers)
-        return Seen(self.reference[at], self.id[at], self.ood[at])
+        indices = list(layers)
+        return StateSets(self.reference[indices], self.id[indices], self.ood[indices])
 
 
-class Scene:
+class GeometryMeasurement:
     """A model, a plan and the examples they are observed on; states are observed once, when it is made."""
 
     def __init__(
@@ -50,29 +51,36 @@ class Scene:
         full: Plan,
         plan: Plan | None,
         reference: tuple[Example, ...],
-        samples: dict[Data, tuple[Example, ...]],
-        config: ProfileConfig,
-        watcher: Watcher,
+        samples: dict[Domain, tuple[Example, ...]],
+        config: GeometryConfig,
+        watcher: Progress,
     ):
         self.model, self.full, self.plan, self.config, self.watcher = model, full, plan, config, watcher
         self.reference, self.samples, self.n = reference, samples, len(reference)
         watcher.stage("hidden states", 6 if plan else 3)
-        self.before = self._see(full)
-        self.planned = self._see(plan) if plan else None
-        self.pool = shape(np.concatenate([self.before.reference, self.before.id], axis=1))
-        self.pairs = {data: self._pair(self.before.of(data), self.before.reference) for data in SETS}
+        self.before = self._observe_sets(full)
+        self.planned = self._observe_sets(plan) if plan else None
+        self.pool = state_geometry(np.concatenate([self.before.reference, self.before.id], axis=1))
+        self.pairs = {
+            domain: self._geometry_of_pair(self.before.states_of_domain(domain), self.before.reference)
+            for domain in DOMAINS
+        }
 
-    def views(self) -> tuple[View, ...]:
+    def measure_views(self) -> tuple[View, ...]:
         """Everything observed of ID and OOD data, under the full model and under the plan."""
-        seen = [(self.full, self.before)] + ([(self.plan, self.planned)] if self.plan and self.planned else [])
-        self.watcher.stage("updates of the residual stream", len(seen) * len(SETS))
-        return tuple(self._view(plan, states, data) for plan, states in seen for data in SETS)
+        states_by_plan = [(self.full, self.before)] + (
+            [(self.plan, self.planned)] if self.plan and self.planned else []
+        )
+        self.watcher.stage("updates of the residual stream", len(states_by_plan) * len(DOMAINS))
+        return tuple(
+            self._measure_view(plan, plan_states, domain) for plan, plan_states in states_by_plan for domain in DOMAINS
+        )
 
-    def attributions(self) -> tuple[Attribution, ...]:
+    def measure_attributions(self) -> tuple[Attribution, ...]:
         """Each layer's own share of the OOD deviation under the full model."""
-        layers = droppable(self.model)
+        layers = find_droppable_layers(self.model)
         self.watcher.stage("attribution: each layer dropped alone", len(layers))
-        return attribution(
+        return measure_attribution(
             self.model,
             self.samples["ood"],
             self.reference,
@@ -82,76 +90,92 @@ class Scene:
             on_layer=lambda: self.watcher.advance(1),
         )
 
-    def deviations(self) -> tuple[Tested, ...]:
+    def test_all_layers(self) -> tuple[TestedDeviation, ...]:
         """From the reference under the full model, over all layers."""
         self.watcher.stage("permutation tests", 0)
-        return tuple(self._tested(self.pairs, self.pool, self.full.kept, planned=False))
+        return tuple(self._test_deviations(self.pairs, self.pool, self.full.kept, planned=False))
 
-    def kept(self) -> tuple[Tested, ...]:
+    def test_kept_layers(self) -> tuple[TestedDeviation, ...]:
         """The same over the layers the plan keeps, under the full model and under the plan."""
         if self.plan is None or self.planned is None:
             return ()
-        reference, layers = self.before.after(self.plan.kept).reference, self.plan.kept
-        pool = self.pool.take(layers=layers)
-        before = {data: pair.take(layers=layers) for data, pair in self.pairs.items()}
-        after = {data: self._pair(self.planned.of(data), reference) for data in SETS}
-        return (*self._tested(before, pool, layers, planned=False), *self._tested(after, pool, layers, planned=True))
+        reference, layers = self.before.select_layers(self.plan.kept).reference, self.plan.kept
+        pool = self.pool.select(layers=layers)
+        before = {domain: pair.select(layers=layers) for domain, pair in self.pairs.items()}
+        after = {domain: self._geometry_of_pair(self.planned.states_of_domain(domain), reference) for domain in DOMAINS}
+        return (
+            *self._test_deviations(before, pool, layers, planned=False),
+            *self._test_deviations(after, pool, layers, planned=True),
+        )
 
-    def realigned(self) -> tuple[Realigned, ...]:
+    def measure_realigned(self) -> tuple[Realignment, ...]:
         """What the plan takes off the deviation of OOD data, and of ID data."""
         if self.plan is None or self.planned is None:
             return ()
-        first, seed = range(self.n), self.config.seed
-        reference = self.pool.take(self.plan.kept, first)
-        before = {data: pair.take(layers=self.plan.kept) for data, pair in self.pairs.items()}
-        after = {data: self._pair(self.planned.of(data), self.planned.reference) for data in SETS}
-        found = {
-            data: realignment(before[data].take(examples=first), after[data].take(examples=first), reference, seed)
-            for data in SETS
+        first_half, seed = range(self.n), self.config.seed
+        reference = self.pool.select(self.plan.kept, first_half)
+        before = {domain: pair.select(layers=self.plan.kept) for domain, pair in self.pairs.items()}
+        after = {
+            domain: self._geometry_of_pair(self.planned.states_of_domain(domain), self.planned.reference)
+            for domain in DOMAINS
         }
-        both = zip(_profiles(before["ood"]), _profiles(after["ood"]), strict=True)
-        tests = [permutation(realigning(*pair), self.n, self.n, seed) for pair in both]
+        realignments = {
+            domain: measure_realignments(
+                before[domain].select(examples=first_half), after[domain].select(examples=first_half), reference, seed
+            )
+            for domain in DOMAINS
+        }
+        profile_pairs = zip(_profile_functions(before["ood"]), _profile_functions(after["ood"]), strict=True)
+        tests = [run_permutation_test(realignment_statistic(*pair), self.n, self.n, seed) for pair in profile_pairs]
         return tuple(
-            Realigned(kind=kind, ood=found["ood"][at], id=found["id"][at], permuted=tests[at])
-            for at, kind in enumerate(KINDS)
+            Realignment(kind=kind, ood=realignments["ood"][index], id=realignments["id"][index], permuted=tests[index])
+            for index, kind in enumerate(PROFILE_KINDS)
         )
 
-    def _see(self, plan: Plan) -> Seen:
-        found = []
+    def _observe_sets(self, plan: Plan) -> StateSets:
+        sampled_states = []
         for examples in (self.reference, self.samples["id"], self.samples["ood"]):
-            found.append(states(self.model, plan, examples, self.config.batch_size))
+            sampled_states.append(capture_states(self.model, plan, examples, self.config.batch_size))
             self.watcher.advance(1)
-        return Seen(*found)
+        return StateSets(*sampled_states)
 
-    def _pair(self, seen: np.ndarray, reference: np.ndarray) -> Shape:
-        return shape(np.concatenate([seen, reference], axis=1))
+    def _geometry_of_pair(self, data_states: np.ndarray, reference: np.ndarray) -> StateGeometry:
+        return state_geometry(np.concatenate([data_states, reference], axis=1))
 
-    def _view(self, plan: Plan, seen: Seen, data: Data) -> View:
-        full = self.before.after(plan.kept)
-        same = None if plan.is_full else full.of(data)
-        found = View(
-            profile=profile_of(shape(seen.of(data)), data, plan, self.config.seed),
-            spread=spread(plan, seen.of(data), same, full.reference),
-            layers=self._updates(plan, data, "layer"),
-            branches=self._updates(plan, data, "branch") if self.config.branches else None,
+    def _measure_view(self, plan: Plan, plan_states: StateSets, domain: Domain) -> View:
+        full = self.before.select_layers(plan.kept)
+        same = None if plan.is_full else full.states_of_domain(domain)
+        view = View(
+            profile=profile_from_geometry(
+                state_geometry(plan_states.states_of_domain(domain)), domain, plan, self.config.seed
+            ),
+            measures=measure_representation(plan, plan_states.states_of_domain(domain), same, full.reference),
+            layers=self._measure_updates(plan, domain, "layer"),
+            branches=self._measure_updates(plan, domain, "branch") if self.config.branches else None,
         )
         self.watcher.advance(1)
-        return found
+        return view
 
-    def _updates(self, plan: Plan, data: Data, grain: Literal["layer", "branch"]) -> Updates:
-        return updates(self.model, plan, self.samples[data], grain, self.config.batch_size, self.config.seed)
+    def _measure_updates(self, plan: Plan, domain: Domain, grain: Literal["layer", "branch"]) -> Updates:
+        return measure_updates(self.model, plan, self.samples[domain], grain, self.config.batch_size, self.config.seed)
 
-    def _tested(self, pairs: dict[Data, Shape], pool: Shape, layers: Sequence[int], planned: bool) -> list[Tested]:
+    def _test_deviations(
+        self, pairs: dict[Domain, StateGeometry], pool: StateGeometry, layers: Sequence[int], planned: bool
+    ) -> list[TestedDeviation]:
         """Every data set against the reference, the second half of its pair and the first of the pool."""
-        n, seed, found = self.n, self.config.seed, []
-        for data, pair in pairs.items():
-            own, reference = pair.take(examples=range(n)), pool.take(examples=range(n))
-            deviations = deviations_of(own, reference, pool, data, planned, tuple(layers), seed)
-            tests = [permutation(deviating(profiles), n, n, seed) for profiles in _profiles(pair)]
-            found += [Tested(deviation=d, permuted=p) for d, p in zip(deviations, tests, strict=True)]
-        return found
+        n, seed, tested = self.n, self.config.seed, []
+        for domain, pair in pairs.items():
+            data_geometry, reference = pair.select(examples=range(n)), pool.select(examples=range(n))
+            deviations = measure_profile_deviations(
+                data_geometry, reference, pool, domain, planned, tuple(layers), seed
+            )
+            tests = [
+                run_permutation_test(deviation_statistic(profiles), n, n, seed) for profiles in _profile_functions(pair)
+            ]
+            tested += [TestedDeviation(deviation=d, permuted=p) for d, p in zip(deviations, tests, strict=True)]
+        return tested
 
 
-def _profiles(shape: Shape) -> tuple[Profiles, Profiles]:
-    """In the order of `KINDS`."""
+def _profile_functions(shape: StateGeometry) -> tuple[Profiles, Profiles]:
+    """In the order of `PROFILE_KINDS`."""
     return shape.norm_profile, shape.distance_profile

@@ -7,26 +7,27 @@ from dataclasses import replace
 import numpy as np
 
 from tapioca.errors import UsageError
-from tapioca.flows.check import probes
-from tapioca.flows.criteria import Chooser
-from tapioca.flows.meter import Meter
-from tapioca.flows.prepare import Job
-from tapioca.flows.space import misfit
-from tapioca.records import Plan, PruneConfig, Scores, Trial
-from tapioca.records.tree import layers_computed
-from tapioca.search.base import Search, Space
+from tapioca.flows.check import reference_drops
+from tapioca.flows.criteria import CriteriaRunner
+from tapioca.flows.meter import WorkMeter
+from tapioca.flows.prepare import RunContext
+from tapioca.flows.space import incompatibility
+from tapioca.plan import Plan
+from tapioca.plan.prefix_tree import count_layers_computed
+from tapioca.records import PruneConfig, Scores, Trial
+from tapioca.search.base import Search, SearchSpace
 from tapioca.search.criteria import CRITERIA, Criterion
 from tapioca.search.greedy import Greedy
 from tapioca.search.path import SearchPath
-from tapioca.search.race import DELTA, Race, cut
+from tapioca.search.race import DELTA, Race, choose_bound
 from tapioca.tasks.base import Task
-from tapioca.tasks.batches import chunks
+from tapioca.tasks.batches import make_chunks
 
-STOPS = "tale"
+SELF_STOPPING = "tale"
 """The criterion that ends by itself; the others choose a plan for each number of drops."""
 
 
-def criterion_of(config: PruneConfig) -> Criterion:
+def criterion_from_config(config: PruneConfig) -> Criterion:
     """The criterion a user names.
 
     Raises:
@@ -34,34 +35,36 @@ def criterion_of(config: PruneConfig) -> Criterion:
     """
     name = config.criterion
     criterion: Criterion = CRITERIA[name]
-    given = {"--epsilon": config.epsilon is not None, "--ties": config.ties != "index", "--race": config.race}
-    for flag, is_given in given.items():
-        if is_given and name != STOPS:
-            raise UsageError(f"{flag} belongs to --criterion {STOPS}, got {name}; leave it out")
+    flags = {"--epsilon": config.epsilon is not None, "--ties": config.ties != "index", "--race": config.race}
+    for flag, is_given in flags.items():
+        if is_given and name != SELF_STOPPING:
+            raise UsageError(f"{flag} belongs to --criterion {SELF_STOPPING}, got {name}; leave it out")
     if name == "random" and not config.random_plans:
         raise UsageError("--criterion random chooses among --random-plans plans, got 0; ask for at least 1")
     return criterion
 
 
-def sized(job: Job, config: PruneConfig) -> Space:
+def restrict_sizes(job: RunContext, config: PruneConfig) -> SearchSpace:
     """What there is to choose from, for each number of drops up to `max_drops`; by default all there can be where the
     search stops by itself, and half as many as there are layers where it does not.
 
     Raises:
         UsageError: the criterion cannot be used on this model.
     """
-    if reason := misfit(criterion_of(config), job.space):
+    if reason := incompatibility(criterion_from_config(config), job.space):
         raise UsageError(f"--criterion {config.criterion} cannot be used: {reason}; choose another")
-    most = config.max_drops or (job.n_layers if config.criterion == STOPS else max(1, job.n_layers // 2))
-    return replace(job.space, sizes=tuple(range(1, min(most, job.space.most) + 1)))
+    most = config.max_drops or (job.n_layers if config.criterion == SELF_STOPPING else max(1, job.n_layers // 2))
+    return replace(job.space, sizes=tuple(range(1, min(most, job.space.max_drops) + 1)))
 
 
-def run_search(job: Job, config: PruneConfig, space: Space) -> SearchPath:
+def run_search(job: RunContext, config: PruneConfig, space: SearchSpace) -> SearchPath:
     """Search on the OOD search split."""
-    return _greedy(job, config) if config.criterion == STOPS else _picked(job, config, space)
+    return (
+        _search_greedily(job, config) if config.criterion == SELF_STOPPING else _search_by_criterion(job, config, space)
+    )
 
 
-def rehearse(criterion: Criterion, space: Space) -> list[float]:
+def estimate_round_costs(criterion: Criterion, space: SearchSpace) -> list[float]:
     """What each round of a search would cost, in passes of the full model over the search data, found by letting all
     scores be equal; a search whose number of rounds hangs on the scores may make more.
 
@@ -73,48 +76,52 @@ def rehearse(criterion: Criterion, space: Space) -> list[float]:
     if criterion.guide not in ("states", "nothing"):
         search = Search(criterion.choose(space))
         while question := search.ask():
-            rounds.append(question.share * layers_computed(question.plans) / count)
+            rounds.append(question.share * count_layers_computed(question.plans) / count)
             search.tell([0.0] * len(question.plans))
     if criterion.guide not in ("score", "likelihood"):
         rounds.append(sum(count - size for size in space.sizes) / count)
     return rounds
 
 
-def _greedy(job: Job, config: PruneConfig) -> SearchPath:
+def _search_greedily(job: RunContext, config: PruneConfig) -> SearchPath:
     """TALE's search, stopped at its floor."""
     search = Greedy(job.n_layers, job.metric, config.epsilon, config.max_drops, config.ties, job.space.droppable)
-    meter, bound = Meter(job), _bound(job, config)
+    meter, bound = WorkMeter(job), _measure_race_bound(job, config)
     while plans := search.ask():
         first = not search.path
         what = "full model on OOD search data" if first else f"round {len(search.rounds) + 1}: {len(plans)} plans"
-        scores = job.evaluate(job.search["ood"], plans, what, None if first else _race(job, config, len(plans), bound))
-        search.tell(_trials(job, scores))
+        scores = job.evaluate(
+            job.search["ood"], plans, what, None if first else _make_race(job, config, len(plans), bound)
+        )
+        search.tell(_trials_from_scores(job, scores))
         if not first:
-            search.rounds[-1] = search.rounds[-1].model_copy(update={"work": meter.read(scores), "bound": bound})
+            search.rounds[-1] = search.rounds[-1].model_copy(
+                update={"work": meter.measure_work(scores), "bound": bound}
+            )
         _tell_best(job, search)
     return search
 
 
-def _bound(job: Job, config: PruneConfig) -> float | None:
+def _measure_race_bound(job: RunContext, config: PruneConfig) -> float | None:
     """What differences are cut to in a race over scores that have no bounds; None where there is no such race.
 
     The full model and the probes are known on all examples before any round: neither the order of the examples nor
     what a round finds plays a part.
     """
     task = job.search["ood"]
-    if not config.race or _bounded(task):
+    if not config.race or _has_bounded_scores(task):
         return None
-    scores = job.evaluate(task, [Plan.full(job.n_layers), *probes(job.space)], "bound of the race")
-    bound = cut(scores.values * task.weights / task.weights.mean())
+    scores = job.evaluate(task, [Plan.full(job.n_layers), *reference_drops(job.space)], "bound of the race")
+    bound = choose_bound(scores.values * task.weights / task.weights.mean())
     name = task.metric.name
     if not bound:
-        job.watcher.say(f"race: nearly all differences in {name} are 0 under the checked drops, so none is run")
+        job.watcher.note(f"race: nearly all differences in {name} are 0 under the checked drops, so none is run")
         return None
-    job.watcher.say(f"race: differences in {name} beyond {bound:.3g} are cut to {bound:.3g} when plans are stopped")
+    job.watcher.note(f"race: differences in {name} beyond {bound:.3g} are cut to {bound:.3g} when plans are stopped")
     return bound
 
 
-def _race(job: Job, config: PruneConfig, plans: int, bound: float | None) -> Race | None:
+def _make_race(job: RunContext, config: PruneConfig, plans: int, bound: float | None) -> Race | None:
     """What stops plans that cannot win, or with --race hardly; None where nothing does.
 
     Args:
@@ -122,38 +129,42 @@ def _race(job: Job, config: PruneConfig, plans: int, bound: float | None) -> Rac
     """
     task = job.search["ood"]
     if bound:
-        drawn = [one for chunk in chunks(task, config.batch_size, config.order_seed) for one in chunk.examples]
-        weights = np.array([example.weight for example in drawn])
-        return Race(plans, len(drawn), bound, DELTA, weights / weights.mean())
-    return Race(plans, len(task.examples), delta=DELTA if config.race else 0.0) if _bounded(task) else None
+        ordered_examples = [
+            chunk_example
+            for chunk in make_chunks(task, config.batch_size, config.order_seed)
+            for chunk_example in chunk.examples
+        ]
+        weights = np.array([example.weight for example in ordered_examples])
+        return Race(plans, len(ordered_examples), bound, DELTA, weights / weights.mean())
+    return Race(plans, len(task.examples), delta=DELTA if config.race else 0.0) if _has_bounded_scores(task) else None
 
 
-def _bounded(task: Task) -> bool:
+def _has_bounded_scores(task: Task) -> bool:
     """Whether scores are between 0 and 1 and weigh the same."""
     return task.metric.kind == "accuracy" and len(set(task.weights)) == 1
 
 
-def _picked(job: Job, config: PruneConfig, space: Space) -> SearchPath:
+def _search_by_criterion(job: RunContext, config: PruneConfig, space: SearchSpace) -> SearchPath:
     """The plans a criterion picks, whatever guided it, and the full model by the task's score."""
-    picks, searched = Chooser(job, space).choose(config.criterion, criterion_of(config))
+    picks, searched = CriteriaRunner(job, space).choose(config.criterion, criterion_from_config(config))
     plans = [Plan.full(job.n_layers), *(picks[size] for size in sorted(picks))]
     what = f"{len(picks)} plans chosen by {config.criterion}"
-    full, *trials = _trials(job, job.evaluate(job.search["ood"], plans, what))
-    search = SearchPath.through(full, trials, 1 + (searched.plans_tried or len(trials)))
+    full, *trials = _trials_from_scores(job, job.evaluate(job.search["ood"], plans, what))
+    search = SearchPath.from_picks(full, trials, 1 + (searched.plans_tried or len(trials)))
     _tell_best(job, search)
     return search
 
 
-def _trials(job: Job, scores: Scores) -> list[Trial]:
+def _trials_from_scores(job: RunContext, scores: Scores) -> list[Trial]:
     """Mean score and likelihood of each plan on the search examples it was asked."""
     weights, trials = job.search["ood"].weights, []
-    for plan, values, likelihoods in zip(scores.plans, scores.values, scores.likelihoods, strict=True):
-        asked = ~np.isnan(values)
-        score, likelihood = (np.average(row[asked], weights=weights[asked]) for row in (values, likelihoods))
-        stopped = None if asked.all() else int(asked.sum())
-        trials.append(Trial(plan=plan, score=float(score), likelihood=float(likelihood), examples=stopped))
+    for plan, values, likelihoods in zip(scores.plans, scores.values, scores.log_likelihoods, strict=True):
+        is_scored = ~np.isnan(values)
+        score, likelihood = (np.average(row[is_scored], weights=weights[is_scored]) for row in (values, likelihoods))
+        n_scored = None if is_scored.all() else int(is_scored.sum())
+        trials.append(Trial(plan=plan, score=float(score), log_likelihood=float(likelihood), n_scored=n_scored))
     return trials
 
 
-def _tell_best(job: Job, search: SearchPath) -> None:
+def _tell_best(job: RunContext, search: SearchPath) -> None:
     job.watcher.best(f"{search.best.plan}: {job.metric.name} {job.metric.format(search.best.score)}")

@@ -9,20 +9,20 @@ from pathlib import Path
 import huggingface_hub
 from transformers import PreTrainedModel
 
-from tapioca.checkpoints.companions import code_files, companions, copy_files, vocabulary_files, write_settings
+from tapioca.checkpoints.companions import code_files, companion_files, copy_files, vocabulary_files, write_settings
 from tapioca.errors import ExportError, UsageError
-from tapioca.hub import explain, without_bars
+from tapioca.hub import explain_hub_error, hide_progress_bars
 from tapioca.models.adapters import refuse_adapter
 from tapioca.models.edit import is_planned
-from tapioca.models.files import NAMED
-from tapioca.models.identity import brings_code, name_of
-from tapioca.models.load import has_tokenizer, load, local_name
+from tapioca.models.files import WEIGHTS_FIELD
+from tapioca.models.identity import describe_model, has_own_code
+from tapioca.models.load import has_tokenizer, load, resolve_model_name
 
-HEAVY = ["*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.msgpack", "*.h5"]
+IGNORED_WEIGHTS = ["*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.msgpack", "*.h5"]
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportSource:
     """A model to export.
 
     Attributes:
@@ -40,15 +40,15 @@ class Source:
     @property
     def name(self) -> str:
         """What the model is called where it came from."""
-        return name_of(self.model) if isinstance(self.model, PreTrainedModel) else str(self.model)
+        return describe_model(self.model) if isinstance(self.model, PreTrainedModel) else str(self.model)
 
     @property
-    def trusted(self) -> bool:
+    def runs_own_code(self) -> bool:
         """Whether the model's own code runs."""
-        live = isinstance(self.model, PreTrainedModel) and brings_code(self.model)
+        live = isinstance(self.model, PreTrainedModel) and has_own_code(self.model)
         return self.trust_remote_code or live
 
-    def folder(self, scratch: Path) -> Path:
+    def find_folder(self, scratch: Path) -> Path:
         """The model as it came: its folder, the hub's snapshot of it, or a live model saved to `scratch`.
 
         Raises:
@@ -56,11 +56,11 @@ class Source:
             UsageError: there is no such model, or the live one is under a plan or carries an adapter.
         """
         if isinstance(self.model, PreTrainedModel):
-            return _save(self.model, scratch)
-        folder = Path(local_name(str(self.model)))
-        return folder if folder.is_dir() else _snapshot(str(self.model), self.revision)
+            return _save_live_model(self.model, scratch)
+        folder = Path(resolve_model_name(str(self.model)))
+        return folder if folder.is_dir() else _download_snapshot(str(self.model), self.revision)
 
-    def merged(self, folder: Path, scratch: Path) -> Path:
+    def merge_into_folder(self, folder: Path, scratch: Path) -> Path:
         """The folder that is to be cut: the model's own, or where there is an adapter one with merged weights.
 
         Raises:
@@ -69,19 +69,21 @@ class Source:
         if not self.adapter:
             refuse_adapter(str(folder))
             return folder
-        model, tokenizer = load(folder, device="cpu", adapter=self.adapter, trust_remote_code=self.trusted)
-        with without_bars():
+        model, tokenizer = load(folder, device="cpu", adapter=self.adapter, trust_remote_code=self.runs_own_code)
+        with hide_progress_bars():
             model.save_pretrained(scratch)
-        said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        write_settings(scratch / "config.json", {name: value for name, value in said.items() if name != NAMED})
-        paths = companions(folder) + code_files(folder) + vocabulary_files(folder, tokenizer)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        write_settings(
+            scratch / "config.json", {name: field for name, field in config.items() if name != WEIGHTS_FIELD}
+        )
+        paths = companion_files(folder) + code_files(folder) + vocabulary_files(folder, tokenizer)
         copy_files(folder, paths, scratch)
         if has_tokenizer(Path(self.adapter)):
-            copy_files(Path(self.adapter), companions(Path(self.adapter)), scratch)
+            copy_files(Path(self.adapter), companion_files(Path(self.adapter)), scratch)
         return scratch
 
 
-def _save(model: PreTrainedModel, scratch: Path) -> Path:
+def _save_live_model(model: PreTrainedModel, scratch: Path) -> Path:
     if is_planned(model):
         raise UsageError("the model is under a plan; leave the with block, or compose the two plans into one")
     if getattr(model, "_hf_peft_config_loaded", False):
@@ -89,16 +91,16 @@ def _save(model: PreTrainedModel, scratch: Path) -> Path:
             "the model carries an adapter; merge it into the weights first, with peft's merge_and_unload()"
         )
     try:
-        with without_bars():
+        with hide_progress_bars():
             model.save_pretrained(scratch)
     except (ValueError, NotImplementedError) as error:  # some ways of quantising cannot be saved
         raise ExportError(f"transformers cannot save this live model: {str(error).splitlines()[0]}") from error
     return scratch
 
 
-def _snapshot(name: str, revision: str | None) -> Path:
+def _download_snapshot(name: str, revision: str | None) -> Path:
     try:
-        return Path(huggingface_hub.snapshot_download(name, revision=revision, ignore_patterns=HEAVY))
+        return Path(huggingface_hub.snapshot_download(name, revision=revision, ignore_patterns=IGNORED_WEIGHTS))
     except Exception as error:  # the hub's client lets those of its HTTP library through
-        reason = explain(error, "model", name, revision)
+        reason = explain_hub_error(error, "model", name, revision)
         raise UsageError(reason or f"no run and no model at '{name}': {error}") from error

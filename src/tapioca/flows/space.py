@@ -9,12 +9,13 @@ from tapioca.errors import ModelError, UsageError
 from tapioca.models.branches import find_branch
 from tapioca.models.edit import check_fits
 from tapioca.models.find import find_layers
-from tapioca.records import BRANCHES, BranchName, Plan, RunConfig
-from tapioca.search.base import Space
+from tapioca.plan import BRANCHES, BranchName, Plan
+from tapioca.records import RunConfig
+from tapioca.search.base import SearchSpace
 from tapioca.search.criteria import CRITERIA, Criterion
 
 
-def named(criteria: str) -> dict[str, Criterion]:
+def criteria_by_name(criteria: str) -> dict[str, Criterion]:
     """The criteria a user names, in that order.
 
     Raises:
@@ -24,21 +25,25 @@ def named(criteria: str) -> dict[str, Criterion]:
     return {name: CRITERIA[name] for name in names}
 
 
-def space_of(model: PreTrainedModel, config: RunConfig) -> Space:
+def space_from_model(model: PreTrainedModel, config: RunConfig) -> SearchSpace:
     """What there is to drop in a model; how many drops to choose plans for is not said yet."""
     blocks = find_layers(model).blocks
     count = len(blocks)
-    branches = {name: tuple(at for at in range(count) if _has(model, blocks[at], name)) for name in BRANCHES}
-    return Space(count, (), droppable(model), branches, config.seed, config.rivals)
+    branches = {
+        name: tuple(layer for layer in range(count) if _has_branch(model, blocks[layer], name)) for name in BRANCHES
+    }
+    return SearchSpace(count, (), find_droppable_layers(model), branches, config.seed, config.n_random_plans)
 
 
-def droppable(model: PreTrainedModel) -> tuple[int, ...]:
+def find_droppable_layers(model: PreTrainedModel) -> tuple[int, ...]:
     """The layers a model can do without, each alone."""
     count = len(find_layers(model))
-    return tuple(layer for layer in range(count) if _fits(model, Plan.drop(count, [layer])))
+    return tuple(layer for layer in range(count) if _plan_fits(model, Plan.drop(count, [layer])))
 
 
-def usable(chosen: dict[str, Criterion], space: Space, ask_all: bool) -> tuple[dict[str, Criterion], list[str]]:
+def compatible_criteria(
+    chosen: dict[str, Criterion], space: SearchSpace, ask_all: bool
+) -> tuple[dict[str, Criterion], list[str]]:
     """The criteria that fit the model, and why others do not.
 
     Args:
@@ -49,7 +54,7 @@ def usable(chosen: dict[str, Criterion], space: Space, ask_all: bool) -> tuple[d
     Raises:
         UsageError: a criterion asked for by name does not fit, or none does.
     """
-    reasons = {name: reason for name, criterion in chosen.items() if (reason := misfit(criterion, space))}
+    reasons = {name: reason for name, criterion in chosen.items() if (reason := incompatibility(criterion, space))}
     notes = [f"{name} is left out: {reason}" for name, reason in reasons.items()]
     fitting = {name: criterion for name, criterion in chosen.items() if name not in reasons}
     if (reasons and not ask_all) or not fitting:
@@ -57,7 +62,7 @@ def usable(chosen: dict[str, Criterion], space: Space, ask_all: bool) -> tuple[d
     return fitting, notes
 
 
-def misfit(criterion: Criterion, space: Space) -> str:
+def incompatibility(criterion: Criterion, space: SearchSpace) -> str:
     """Why a criterion cannot be used on a model; empty if it can."""
     if criterion.most_layers and space.n_layers > criterion.most_layers:
         return f"it is for at most {criterion.most_layers} layers, this model has {space.n_layers}"
@@ -69,7 +74,7 @@ def misfit(criterion: Criterion, space: Space) -> str:
     return ""
 
 
-def _fits(model: PreTrainedModel, plan: Plan) -> bool:
+def _plan_fits(model: PreTrainedModel, plan: Plan) -> bool:
     try:
         check_fits(model, plan)
     except ModelError:
@@ -77,7 +82,7 @@ def _fits(model: PreTrainedModel, plan: Plan) -> bool:
     return True
 
 
-def _has(model: PreTrainedModel, block: nn.Module, name: BranchName) -> bool:
+def _has_branch(model: PreTrainedModel, block: nn.Module, name: BranchName) -> bool:
     try:
         find_branch(model, block, name)
     except ModelError:

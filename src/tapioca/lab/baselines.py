@@ -16,10 +16,10 @@ Predictor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Context x and y of shape (prompt, context point) and one more x of shape (prompt,), to the y there."""
 
 
-def errors(prompts: Prompts, scored: int) -> dict[str, np.ndarray]:
+def measure_baseline_errors(prompts: Prompts, scored: int) -> dict[str, np.ndarray]:
     """The error of every baseline on every prompt.
 
-    - `ridge`: see `ridge`, with the degree of the prompts' law and the noise that `residual_noise` finds;
+    - `predict_ridge`: see `predict_ridge`, with the degree of the prompts' law and the noise that `estimate_residual_noise` finds;
     - `nearest neighbour`: the y read at the context point whose x is nearest;
     - `constant`: the mean of the training law, which is 0 for the lab's polynomials. It is not the mean of the answers
       at hand, as `Regression.constant` is: a shift that moves them makes it worse.
@@ -31,48 +31,51 @@ def errors(prompts: Prompts, scored: int) -> dict[str, np.ndarray]:
     Returns:
         Mean squared errors of shape (prompt,), by baseline.
     """
-    law, noise = prompts.law, residual_noise(prompts)
+    law, noise = prompts.law, estimate_residual_noise(prompts)
     predictors: dict[str, Predictor] = {
-        "ridge": lambda x, y, at: ridge(x, y, at, law, noise),
-        "nearest neighbour": nearest,
-        "constant": lambda x, y, at: np.full(len(at), law.mean),
+        "ridge": lambda x, y, query_x: predict_ridge(x, y, query_x, law, noise),
+        "nearest neighbour": predict_nearest,
+        "constant": lambda x, y, query_x: np.full(len(query_x), law.mean),
     }
-    return {name: _errors(prompts, scored, predictor) for name, predictor in predictors.items()}
+    return {name: _measure_errors(prompts, scored, predictor) for name, predictor in predictors.items()}
 
 
-def residual_noise(prompts: Prompts) -> float:
+def estimate_residual_noise(prompts: Prompts) -> float:
     """Standard deviation of what no polynomial of the law's degree can follow in the contexts.
 
     Taken from the residuals of a least-squares fit to each context, pooled over the prompts, so corrupted contexts and
     functions of another class count as noisy; at least the noise of the law, which is all where no context is longer
     than it has coefficients.
     """
-    x, seen = prompts.x[:, :-1], prompts.seen[:, :-1]
-    left, _, _, told = _decomposed(x, prompts.law.degree)
-    fitted = np.einsum("npk,nk,nqk,nq->np", left, told, left, seen, optimize=True)
-    free = x.size - int(told.sum())
-    return max(prompts.law.noise, float(np.sqrt(np.sum((seen - fitted) ** 2) / free)) if free else 0.0)
+    x, y = prompts.x[:, :-1], prompts.context_y[:, :-1]
+    left_vectors, _, _, is_nonzero = _decompose_powers(x, prompts.law.degree)
+    fitted = np.einsum("npk,nk,nqk,nq->np", left_vectors, is_nonzero, left_vectors, y, optimize=True)
+    degrees_of_freedom = x.size - int(is_nonzero.sum())
+    return max(
+        prompts.law.noise, float(np.sqrt(np.sum((y - fitted) ** 2) / degrees_of_freedom)) if degrees_of_freedom else 0.0
+    )
 
 
-def _decomposed(x: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _decompose_powers(x: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Singular value decomposition of the powers of x, and which of the singular values are not 0 but for rounding."""
     design = x[:, :, None] ** np.arange(degree + 1)
-    left, singular, right = np.linalg.svd(design, full_matrices=False)
-    tolerance = singular[:, :1] * max(design.shape[1:]) * np.finfo(np.float64).eps
-    return left, singular, right, singular > tolerance
+    left_vectors, singular_values, right_vectors = np.linalg.svd(design, full_matrices=False)
+    tolerance = singular_values[:, :1] * max(design.shape[1:]) * np.finfo(np.float64).eps
+    return left_vectors, singular_values, right_vectors, singular_values > tolerance
 
 
-def _errors(prompts: Prompts, scored: int, predict: Predictor) -> np.ndarray:
+def _measure_errors(prompts: Prompts, scored: int, predict: Predictor) -> np.ndarray:
     """Mean squared error of a predictor over the last points of each prompt."""
     points = prompts.x.shape[1]
     squares = [
-        (predict(prompts.x[:, :at], prompts.seen[:, :at], prompts.x[:, at]) - prompts.targets[:, at]) ** 2
-        for at in range(points - scored, points)
+        (predict(prompts.x[:, :point], prompts.context_y[:, :point], prompts.x[:, point]) - prompts.targets[:, point])
+        ** 2
+        for point in range(points - scored, points)
     ]
     return np.asarray(np.mean(squares, axis=0))
 
 
-def ridge(x: np.ndarray, y: np.ndarray, at: np.ndarray, law: Polynomials, noise: float) -> np.ndarray:
+def predict_ridge(x: np.ndarray, y: np.ndarray, query_x: np.ndarray, law: Polynomials, noise: float) -> np.ndarray:
     """Ridge regression on the powers of x, with the penalty that the law of the coefficients implies.
 
     For coefficients of mean m and variance v (1/3 where they are U(−1, 1)) and noise of variance σ², it shrinks towards m
@@ -82,7 +85,7 @@ def ridge(x: np.ndarray, y: np.ndarray, at: np.ndarray, law: Polynomials, noise:
 
     Args:
         x, y: the context, of shape (prompt, context point).
-        at: where to predict, of shape (prompt,).
+        query_x: where to predict, of shape (prompt,).
         law: the polynomials; of several degrees the highest is fitted.
         noise: σ, the standard deviation of the noise on y.
 
@@ -92,25 +95,25 @@ def ridge(x: np.ndarray, y: np.ndarray, at: np.ndarray, law: Polynomials, noise:
     mean = law.coefficients.moment(1)
     variance = law.coefficients.moment(2) - mean**2
     powers = np.arange(law.degree + 1)
-    left, singular, right, told = _decomposed(x, law.degree)
-    penalised = np.where(told & (variance > 0), singular**2 * variance + noise**2, np.inf)
-    residual = np.einsum("npk,np->nk", left, y - mean * (x[:, :, None] ** powers).sum(-1))
-    coefficients = mean + np.einsum("nkj,nk->nj", right, singular * variance / penalised * residual)
-    return np.asarray(np.einsum("nk,nk->n", at[:, None] ** powers, coefficients))
+    left_vectors, singular_values, right_vectors, is_nonzero = _decompose_powers(x, law.degree)
+    penalised = np.where(is_nonzero & (variance > 0), singular_values**2 * variance + noise**2, np.inf)
+    residual = np.einsum("npk,np->nk", left_vectors, y - mean * (x[:, :, None] ** powers).sum(-1))
+    coefficients = mean + np.einsum("nkj,nk->nj", right_vectors, singular_values * variance / penalised * residual)
+    return np.asarray(np.einsum("nk,nk->n", query_x[:, None] ** powers, coefficients))
 
 
-def nearest(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The y of the context point nearest in x; of several the first. Shapes as in `ridge`."""
-    found = np.abs(x - at[:, None]).argmin(axis=1)
-    return np.asarray(np.take_along_axis(y, found[:, None], axis=1)[:, 0])
+def predict_nearest(x: np.ndarray, y: np.ndarray, query_x: np.ndarray) -> np.ndarray:
+    """The y of the context point nearest in x; of several the first. Shapes as in `predict_ridge`."""
+    nearest_index = np.abs(x - query_x[:, None]).argmin(axis=1)
+    return np.asarray(np.take_along_axis(y, nearest_index[:, None], axis=1)[:, 0])
 
 
-def skill(error: np.ndarray, constant: np.ndarray) -> float:
+def compute_skill(error: np.ndarray, constant: np.ndarray) -> float:
     """1 − error / error of the constant, from means over prompts: 1 is perfect, 0 no better than the constant."""
     return 1.0 - float(np.mean(error) / np.mean(constant))
 
 
-def gap_closed(full: np.ndarray, pruned: np.ndarray, ridge: np.ndarray) -> float | None:
+def compute_gap_closed(full: np.ndarray, pruned: np.ndarray, ridge: np.ndarray) -> float | None:
     """Share of the full model's excess error over ridge that pruning removes, from errors per prompt.
 
     1 where the pruned model is as good as ridge, below 0 where it is worse than the full one; None where the full model is

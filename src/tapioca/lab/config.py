@@ -7,11 +7,11 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tapioca.lab.functions import MOST_DEGREE, MOST_POINTS, Polynomials
-from tapioca.records import Request
+from tapioca.lab.functions import MAX_DEGREE, MAX_POINTS, Polynomials
+from tapioca.records import BaseConfig
 
 
-class Training(Request):
+class Training(BaseConfig):
     """What every training is asked: given this record, what it names and one machine, the weights follow."""
 
     out: Path = Field(description="Folder for the model; an interrupted training there is continued.")
@@ -41,11 +41,11 @@ class NewModel(Training):
 class TrainConfig(NewModel):
     """The request behind `tapioca lab train`."""
 
-    degree: int = Field(default=3, ge=0, le=MOST_DEGREE, description="Highest degree of the polynomials.")
+    degree: int = Field(default=3, ge=0, le=MAX_DEGREE, description="Highest degree of the polynomials.")
     least_degree: int | None = Field(
         default=None, ge=0, description="Lowest degree, for a mixture: each prompt's is drawn between the two."
     )
-    points: int = Field(default=20, ge=2, le=MOST_POINTS, description="Points in a prompt.")
+    points: int = Field(default=20, ge=2, le=MAX_POINTS, description="Points in a prompt.")
     noise: float = Field(default=0.0, ge=0, description="Standard deviation of the noise on the y that is read.")
 
     @model_validator(mode="after")
@@ -89,7 +89,7 @@ class TuneConfig(Training):
 
     @field_validator("task")
     @classmethod
-    def _is_of_the_lab(cls, value: str) -> str:
-        if not value.startswith("lab:"):
+    def _is_of_the_lab(cls, task_name: str) -> str:
+        if not task_name.startswith("lab:"):
             raise ValueError("a learner is tuned on lab:id or lab:SHIFT=STRENGTH")
-        return value
+        return task_name

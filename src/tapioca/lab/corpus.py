@@ -10,7 +10,7 @@ from typing import Any
 
 from tapioca.errors import DataError, UsageError
 from tapioca.lab.config import TextConfig
-from tapioca.lab.words import EOS_ID, SPECIAL, UNK_ID, OpenVocabulary
+from tapioca.lab.tokenizer import EOS_ID, SPECIAL, UNK_ID, OpenVocabulary
 from tapioca.records import Example
 from tapioca.tasks.base import Task
 from tapioca.tasks.choice import Choice, Label
@@ -24,7 +24,7 @@ HELD_OUT = "held-out:"
 
 
 @dataclass(frozen=True)
-class Text:
+class TrainingText:
     """A prompt, its gold answer and EOS as token ids, and the place where the answer begins."""
 
     ids: tuple[int, ...]
@@ -42,8 +42,8 @@ class Corpus:
     """
 
     words: tuple[str, ...]
-    trained: tuple[Text, ...]
-    held_out: tuple[Text, ...]
+    trained: tuple[TrainingText, ...]
+    held_out: tuple[TrainingText, ...]
     digest: str
 
 
@@ -54,75 +54,81 @@ def read_corpus(config: TextConfig) -> Corpus:
         DataError: the task cannot be read, asks nothing that has an answer, has a row longer than the context, or is
             held out as a whole.
     """
-    words = OpenVocabulary(config.context - 1)  # a place is left for EOS
-    task, held = _asked(config, words)
-    texts = [_text(task, example) for example in task.examples]
-    counts = Counter(token for text, out in zip(texts, held, strict=True) if not out for token in text.ids)
+    vocabulary = OpenVocabulary(config.context - 1)  # a place is left for EOS
+    task, held_out_flags = _load_training_task(config, vocabulary)
+    texts = [_text_from_example(task, example) for example in task.examples]
+    counts = Counter(
+        token for text, is_held_out in zip(texts, held_out_flags, strict=True) if not is_held_out for token in text.ids
+    )
     if not counts:
         raise DataError(f"{config.task}: all {len(texts)} rows are held out; give more rows or a smaller --held-out")
-    kept = [token for token, _ in counts.most_common() if token >= len(SPECIAL)][: config.vocabulary]
-    known = {token: at for at, token in enumerate([*range(len(SPECIAL)), *kept])}
-    closed = [replace(text, ids=tuple(known.get(token, UNK_ID) for token in text.ids)) for text in texts]
-    names = list(words.ids)
+    kept_tokens = [token for token, _ in counts.most_common() if token >= len(SPECIAL)][: config.vocabulary]
+    new_id_by_token = {token: new_id for new_id, token in enumerate([*range(len(SPECIAL)), *kept_tokens])}
+    closed_texts = [
+        replace(text, ids=tuple(new_id_by_token.get(token, UNK_ID) for token in text.ids)) for text in texts
+    ]
+    all_words = list(vocabulary.ids)
     return Corpus(
-        words=tuple(names[token] for token in kept),
-        trained=tuple(text for text, out in zip(closed, held, strict=True) if not out),
-        held_out=tuple(text for text, out in zip(closed, held, strict=True) if out),
+        words=tuple(all_words[token] for token in kept_tokens),
+        trained=tuple(text for text, is_held_out in zip(closed_texts, held_out_flags, strict=True) if not is_held_out),
+        held_out=tuple(text for text, is_held_out in zip(closed_texts, held_out_flags, strict=True) if is_held_out),
         digest=task.digest,
     )
 
 
-def load_held_out(name: str, encoder: Encoder | None, given: dict[str, Any]) -> Task:
+def load_held_out(name: str, encoder: Encoder | None, task_options: dict[str, Any]) -> Task:
     """The rows that the training of a small language model left out, as a task: ID data that the model has never seen.
 
     Args:
         name: "held-out:FOLDER", the folder of a model of `train_text`. Its record says which task, share and seed; the
             path of the task is relative to where the training ran.
         encoder: the text encoder of the model that is asked.
-        given: what the user says about the task, as for a file.
+        task_options: what the user says about the task, as for a file.
 
     Raises:
         DataError: the folder has no record of such a training, or it held no rows out; or the task cannot be read,
             is no longer what was trained on, or is asked otherwise than row by row.
     """
-    config, digest = _trained(name)
+    config, digest = _read_training(name)
     try:
-        known, held = _asked(config, OpenVocabulary(config.context - 1))
-        whole = load_task(config.task, encoder, given)
+        trained_task, held_out_flags = _load_training_task(config, OpenVocabulary(config.context - 1))
+        task = load_task(config.task, encoder, task_options)
     except DataError as error:
         raise DataError(f"{name}: {error} (read again where its training ran)") from error
-    if known.digest != digest:
+    if trained_task.digest != digest:
         raise DataError(f"{name}: {config.task} is no longer what the model was trained on; restore the file")
-    if len(whole.examples) != len(held):
+    if len(task.examples) != len(held_out_flags):
         raise DataError(
-            f"{name}: {len(whole.examples)} examples of {len(held)} rows; ask one question a row, as trained"
+            f"{name}: {len(task.examples)} examples of {len(held_out_flags)} rows; ask one question a row, as trained"
         )
-    if not any(held):
+    if not any(held_out_flags):
         raise DataError(f"{name}: the training held no rows out; train with --held-out above 0")
-    kept = tuple(example for example, out in zip(whole.examples, held, strict=True) if out)
-    note = f"{name}: the {len(kept)} of {len(held)} rows of {config.task} that this model was not trained on"
-    return replace(whole, name=name, examples=kept, notes=(*whole.notes, note))
+    held_out_examples = tuple(
+        example for example, is_held_out in zip(task.examples, held_out_flags, strict=True) if is_held_out
+    )
+    note = f"{name}: the {len(held_out_examples)} of {len(held_out_flags)} rows of {config.task} that this model was not trained on"
+    return replace(task, name=name, examples=held_out_examples, notes=(*task.notes, note))
 
 
-def _trained(name: str) -> tuple[TextConfig, str]:
+def _read_training(name: str) -> tuple[TextConfig, str]:
     """The request of a training, and the digest of what it read."""
     folder = Path(name.removeprefix(HELD_OUT))
     try:
-        said = json.loads((folder / "training.json").read_text(encoding="utf-8"))["config"]
-        digest = said.pop("data")
-        return TextConfig(**said, out=folder), digest
+        settings = json.loads((folder / "training.json").read_text(encoding="utf-8"))["config"]
+        digest = settings.pop("data")
+        return TextConfig(**settings, out=folder), digest
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         raise DataError(
             f"{name}: {folder} is no model of tapioca lab train-text; expected a folder with its training.json"
         ) from error
 
 
-def _asked(config: TextConfig, words: OpenVocabulary) -> tuple[Task, list[bool]]:
+def _load_training_task(config: TextConfig, vocabulary: OpenVocabulary) -> tuple[Task, list[bool]]:
     """The task of a training, and which of its examples are held out; groups are never split.
 
     Where rows have no group, theirs depends on the ids of their words, so only a new vocabulary finds the same again.
     """
-    task = load_task(config.task, words, {})
+    task = load_task(config.task, vocabulary, {})
     if not isinstance(task, (Choice, Label, Generate)):
         raise DataError(f"{config.task} has no answers to learn; expected a task of kind choice, label or generate")
     if task.shots:
@@ -131,10 +137,10 @@ def _asked(config: TextConfig, words: OpenVocabulary) -> tuple[Task, list[bool]]
     return task, [example.group in groups for example in task.examples]
 
 
-def _text(task: Task, example: Example) -> Text:
+def _text_from_example(task: Task, example: Example) -> TrainingText:
     """What is learnt of an example: its prompt, its gold answer, EOS."""
     gold = example.gold or 0
     row = example.rows[gold if isinstance(task, Choice) else 0]
     targets = [row.targets[gold]] if isinstance(task, Label) else row.targets
     prompt = row.inputs[: len(row.inputs) + 1 - len(targets)]  # the last target is never an input
-    return Text((*map(int, prompt), *map(int, targets), EOS_ID), len(prompt))
+    return TrainingText((*map(int, prompt), *map(int, targets), EOS_ID), len(prompt))

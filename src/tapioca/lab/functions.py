@@ -14,12 +14,12 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import BaseModel, Field, model_validator
 
-Curves = Callable[[np.ndarray], np.ndarray]
+FunctionBatch = Callable[[np.ndarray], np.ndarray]
 """One function per prompt: inputs of shape (prompt, any number of points) to values of that shape."""
 
-MOST_POINTS = 64
+MAX_POINTS = 64
 """Points of the longest prompt: a learner reads 128 tokens."""
-MOST_DEGREE = 12
+MAX_DEGREE = 12
 
 
 class Distribution(BaseModel, frozen=True, extra="forbid"):
@@ -48,33 +48,33 @@ class Prompts:
 
     Attributes:
         x: inputs.
-        seen: what the learner reads as y.
-        targets: what it should have answered at each x; not `seen` where the context is corrupted or the rule changed.
+        context_y: what the learner reads as y.
+        targets: what it should have answered at each x; not `context_y` where the context is corrupted or the rule changed.
         law: what they were drawn from; a shift changes its degree alone, where polynomials get a higher one.
         curves: the function behind the context of each prompt, without noise.
     """
 
     x: np.ndarray
-    seen: np.ndarray
+    context_y: np.ndarray
     targets: np.ndarray
     law: Polynomials
-    curves: Curves
+    curves: FunctionBatch
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def asked_at(self, x: np.ndarray) -> Prompts:
+    def at_inputs(self, x: np.ndarray) -> Prompts:
         """The same functions at other inputs, of any number."""
         y = self.curves(x)
-        return replace(self, x=x, seen=y, targets=y)
+        return replace(self, x=x, context_y=y, targets=y)
 
-    def following(self, curves: Curves) -> Prompts:
+    def with_functions(self, curves: FunctionBatch) -> Prompts:
         """Other functions at the same inputs."""
-        return replace(self, curves=curves).asked_at(self.x)
+        return replace(self, curves=curves).at_inputs(self.x)
 
-    def noisy(self, deviation: float, rng: np.random.Generator) -> Prompts:
+    def with_noise(self, deviation: float, rng: np.random.Generator) -> Prompts:
         """The same prompts with normal noise on the y that is read; the targets stay clean."""
-        return replace(self, seen=self.seen + deviation * rng.standard_normal(self.seen.shape))
+        return replace(self, context_y=self.context_y + deviation * rng.standard_normal(self.context_y.shape))
 
 
 class Polynomials(BaseModel, frozen=True, extra="forbid"):
@@ -87,7 +87,7 @@ class Polynomials(BaseModel, frozen=True, extra="forbid"):
         noise: standard deviation of normal noise on the y that is read; targets have none.
     """
 
-    degree: int = Field(default=3, ge=0, le=MOST_DEGREE)
+    degree: int = Field(default=3, ge=0, le=MAX_DEGREE)
     least_degree: int | None = Field(default=None, ge=0)
     coefficients: Distribution = Distribution()
     inputs: Distribution = Distribution()
@@ -102,26 +102,26 @@ class Polynomials(BaseModel, frozen=True, extra="forbid"):
 
     def draw(self, n: int, rng: np.random.Generator) -> Prompts:
         """n prompts, each with its own polynomial and its own inputs."""
-        prompts = self.clean(n, rng)
-        return prompts.noisy(self.noise, rng) if self.noise else prompts
+        prompts = self.draw_clean(n, rng)
+        return prompts.with_noise(self.noise, rng) if self.noise else prompts
 
-    def clean(self, n: int, rng: np.random.Generator) -> Prompts:
+    def draw_clean(self, n: int, rng: np.random.Generator) -> Prompts:
         """n prompts whose y carry no noise: what shifts start from."""
         coefficients = self.coefficients.draw(rng, (n, self.degree + 1))
         x = self.inputs.draw(rng, (n, self.points))
         if self.least_degree is not None:
             degrees = rng.integers(self.least_degree, self.degree, n, endpoint=True)
             coefficients[np.arange(self.degree + 1) > degrees[:, None]] = 0.0
-        y = polynomials(coefficients)(x)
-        return Prompts(x=x, seen=y, targets=y, law=self, curves=polynomials(coefficients))
+        y = polynomials_from_coefficients(coefficients)(x)
+        return Prompts(x=x, context_y=y, targets=y, law=self, curves=polynomials_from_coefficients(coefficients))
 
     @property
     def mean(self) -> float:
         """Expected value of f(x)."""
-        return self._expected(lambda degree: self.coefficients.moment(1) * sum(self._input_moments(degree)))
+        return self._mean_over_degrees(lambda degree: self.coefficients.moment(1) * sum(self._input_moments(degree)))
 
     @property
-    def spread(self) -> float:
+    def standard_deviation(self) -> float:
         """Standard deviation of f(x) over functions and inputs."""
         first, second = self.coefficients.moment(1), self.coefficients.moment(2)
 
@@ -130,18 +130,18 @@ class Polynomials(BaseModel, frozen=True, extra="forbid"):
             crossed = sum(moments[j + k] for j in range(degree + 1) for k in range(degree + 1) if j != k)
             return second * sum(moments[::2]) + first**2 * crossed
 
-        return float(np.sqrt(self._expected(squared) - self.mean**2))
+        return float(np.sqrt(self._mean_over_degrees(squared) - self.mean**2))
 
     def _input_moments(self, highest: int) -> list[float]:
         return [self.inputs.moment(order) for order in range(highest + 1)]
 
-    def _expected(self, of_degree: Callable[[int], float]) -> float:
+    def _mean_over_degrees(self, of_degree: Callable[[int], float]) -> float:
         """Mean of a quantity over the degrees."""
         least = self.degree if self.least_degree is None else self.least_degree
         return float(np.mean([of_degree(degree) for degree in range(least, self.degree + 1)]))
 
 
-def polynomials(coefficients: np.ndarray, lowest: int = 0) -> Curves:
+def polynomials_from_coefficients(coefficients: np.ndarray, lowest: int = 0) -> FunctionBatch:
     """Polynomials from coefficients of shape (prompt, power), the first of them that of x^lowest."""
     powers = np.arange(lowest, lowest + coefficients.shape[1])
     return lambda x: np.einsum("npk,nk->np", x[:, :, None] ** powers, coefficients)

@@ -7,7 +7,7 @@ import torch
 
 from tapioca.lab.config import TrainConfig
 from tapioca.lab.functions import Prompts
-from tapioca.lab.loop import OnStep, claim, finish, fit
+from tapioca.lab.trainer import OnStep, claim_training_folder, run_training, save_training
 from tapioca.models.learner import Learner, learner_config
 from tapioca.tasks.regress import interleave
 
@@ -21,22 +21,22 @@ def train(config: TrainConfig, on_step: OnStep | None = None, checkpoint_every: 
         UsageError: the folder holds the training of another config, or something else.
         StoreError: the folder cannot be written.
     """
-    claim(config.out)
+    claim_training_folder(config.out)
     torch.manual_seed(config.seed)
     model = Learner(learner_config(config.layers, config.width, config.heads))
-    record = fit(config, model, lambda step: _loss(model, config, step), on_step, checkpoint_every)
-    finish(config, model, record)
+    record = run_training(config, model, lambda step: _loss(model, config, step), on_step, checkpoint_every)
+    save_training(config, model, record)
     return model
 
 
 def _loss(model: Learner, config: TrainConfig, step: int) -> torch.Tensor:
     """Mean squared error over all points of the prompts that belong to `step`."""
     prompts = config.functions.draw(config.batch, np.random.default_rng([config.seed, step]))
-    return squared_error(model, prompts, config.points)
+    return compute_squared_error(model, prompts, config.points)
 
 
-def squared_error(model: Learner, prompts: Prompts, scored: int) -> torch.Tensor:
+def compute_squared_error(model: Learner, prompts: Prompts, scored: int) -> torch.Tensor:
     """Mean squared error over the last `scored` points of some prompts, as a scalar to learn from."""
-    predicted = model(torch.from_numpy(interleave(prompts.x, prompts.seen))).logits[:, 0::2, 0]  # (prompt, point)
+    predicted = model(torch.from_numpy(interleave(prompts.x, prompts.context_y))).logits[:, 0::2, 0]  # (prompt, point)
     targets = torch.from_numpy(prompts.targets).float()
     return torch.nn.functional.mse_loss(predicted[:, -scored:], targets[:, -scored:])

@@ -6,10 +6,10 @@ import torch
 
 from tapioca.errors import ModelError
 from tapioca.lab.config import TuneConfig
-from tapioca.lab.loop import OnStep, claim, finish, fit
-from tapioca.lab.tasks import draw_batch
-from tapioca.lab.train import squared_error
-from tapioca.models.identity import model_hash
+from tapioca.lab.tasks import draw_lab_batch
+from tapioca.lab.train import compute_squared_error
+from tapioca.lab.trainer import OnStep, claim_training_folder, run_training, save_training
+from tapioca.models.identity import hash_model
 from tapioca.models.learner import Learner
 from tapioca.models.load import load
 
@@ -26,26 +26,26 @@ def tune(config: TuneConfig, on_step: OnStep | None = None, checkpoint_every: in
             another model, or something else.
         StoreError: the folder cannot be written.
     """
-    draw_batch(config.task, 1, config.seed, 0)  # a name that is none must not leave a folder behind
+    draw_lab_batch(config.task, 1, config.seed, 0)  # a name that is none must not leave a folder behind
     model = load(config.model, device="cpu", dtype="float32").model
     if not isinstance(model, Learner):
         raise ModelError(
             f"{config.model} is a {type(model).__name__}; expected an in-context learner, such as `learner` or one of tapioca lab train"
         )
-    claim(config.out)
-    record = fit(
+    claim_training_folder(config.out)
+    record = run_training(
         config,
         model,
         lambda step: _loss(model, config, step),
         on_step,
         checkpoint_every,
-        model_hash=model_hash(model),
+        model_hash=hash_model(model),
     )
-    finish(config, model, record)
+    save_training(config, model, record)
     return model
 
 
 def _loss(model: Learner, config: TuneConfig, step: int) -> torch.Tensor:
     """Mean squared error over the scored points of the prompts that belong to `step`."""
-    batch = draw_batch(config.task, config.batch, config.seed, step)
-    return squared_error(model, batch.prompts, batch.scored)
+    batch = draw_lab_batch(config.task, config.batch, config.seed, step)
+    return compute_squared_error(model, batch.prompts, batch.scored)

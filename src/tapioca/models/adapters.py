@@ -39,18 +39,18 @@ def refuse_adapter(source: str, revision: str | None = None) -> None:
         ModelError: the folder or hub repository holds an adapter, with or without base weights beside it.
     """
     try:
-        place = find_adapter_config_file(source, revision=revision)
+        config_path = find_adapter_config_file(source, revision=revision)
     except Exception:  # no such model, or no hub; what reads its configuration says so
         return
-    if place is None:
+    if config_path is None:
         return
     if not Path(source).is_dir():
         raise ModelError(
-            f"'{source}' holds an adapter ({CONFIG}); download it to a folder, and give its base ({_base(Path(place))}) with --adapter FOLDER"
+            f"'{source}' holds an adapter ({CONFIG}); download it to a folder, and give its base ({_read_base_name(Path(config_path))}) with --adapter FOLDER"
         )
     if not (Path(source) / "config.json").is_file():
         raise ModelError(
-            f"{source} is an adapter, not a model; give its base ({_base(Path(place))}) with --adapter {source}"
+            f"{source} is an adapter, not a model; give its base ({_read_base_name(Path(config_path))}) with --adapter {source}"
         )
     if not (Path(source) / WEIGHTS).is_file():
         raise ModelError(f"{source} holds {CONFIG} without {WEIGHTS}; remove the file to use the model as it is")
@@ -60,19 +60,19 @@ def refuse_adapter(source: str, revision: str | None = None) -> None:
     )
 
 
-def _base(config: Path) -> str:
+def _read_base_name(config: Path) -> str:
     """What an adapter says it was trained on."""
-    return str(_read(config).get("base_model_name_or_path") or "the model it was trained on")
+    return str(_read_adapter_config(config).get("base_model_name_or_path") or "the model it was trained on")
 
 
-def _read(config: Path) -> dict[str, Any]:
+def _read_adapter_config(config: Path) -> dict[str, Any]:
     try:
-        said = json.loads(config.read_text(encoding="utf-8"))
+        settings = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot read {config}: {error}") from error
-    if not isinstance(said, dict):
+    if not isinstance(settings, dict):
         raise ModelError(f"{config} holds no adapter configuration, which is a JSON object")
-    return said
+    return settings
 
 
 def check_adapter(folder: Path) -> None:
@@ -83,22 +83,22 @@ def check_adapter(folder: Path) -> None:
     """
     if not (folder / CONFIG).is_file():
         raise ModelError(f"no adapter at {folder}: expected a folder with {CONFIG} and {WEIGHTS}")
-    said = _read(folder / CONFIG)
+    settings = _read_adapter_config(folder / CONFIG)
     if not (folder / WEIGHTS).is_file():
         pickled = (folder / "adapter_model.bin").is_file()
-        found = "only adapter_model.bin, which may run code when read" if pickled else "no weights"
-        raise ModelError(f"{folder} has {found}; save the adapter as {WEIGHTS}")
-    kind = str(said.get("peft_type")).upper()
-    cure = "merge it with peft, compare, and give the merged model"
+        problem = "only adapter_model.bin, which may run code when read" if pickled else "no weights"
+        raise ModelError(f"{folder} has {problem}; save the adapter as {WEIGHTS}")
+    kind = str(settings.get("peft_type")).upper()
+    advice = "merge it with peft, compare, and give the merged model"
     if kind != "LORA":
-        raise ModelError(f"{folder} is an adapter of type {kind}; only plain LoRA is merged exactly; {cure}")
+        raise ModelError(f"{folder} is an adapter of type {kind}; only plain LoRA is merged exactly; {advice}")
     for field, reason in NOT_MERGED.items():
-        if said.get(field):
-            raise ModelError(f"{folder} is no plain LoRA ({field}: {reason}), so it is not merged exactly; {cure}")
+        if settings.get(field):
+            raise ModelError(f"{folder} is no plain LoRA ({field}: {reason}), so it is not merged exactly; {advice}")
 
 
 @contextmanager
-def without_adapter(source: str) -> Iterator[str]:
+def hide_adapter(source: str) -> Iterator[str]:
     """A model folder as transformers should read it: without the adapter in it, where it holds one."""
     folder = Path(source)
     if not (folder / CONFIG).is_file():
@@ -131,10 +131,12 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
         from peft.utils import load_peft_weights
     except ImportError as error:
         raise ModelError("--adapter needs peft; pip install 'tapioca-prune[heal]'") from error
-    trained = (_read(folder / CONFIG).get("auto_mapping") or {}).get("base_model_class", type(model).__name__)
-    if trained != type(model).__name__:
+    base_class = (_read_adapter_config(folder / CONFIG).get("auto_mapping") or {}).get(
+        "base_model_class", type(model).__name__
+    )
+    if base_class != type(model).__name__:
         raise ModelError(
-            f"{folder} was trained on a {trained}, this model is a {type(model).__name__}; give its own base"
+            f"{folder} was trained on a {base_class}, this model is a {type(model).__name__}; give its own base"
         )
     if getattr(model.config, "quantization_config", None):
         raise ModelError(
@@ -145,13 +147,13 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
             wrapped = PeftModel(model, PeftConfig.from_pretrained(str(folder)))
             loaded = set_peft_model_state_dict(wrapped, load_peft_weights(str(folder), device="cpu"))
             _refuse_another_base(folder, loaded)
-            _refuse_tied(folder, model, [_is_changed(module) for module in _ends(model)])
+            _refuse_tied(folder, model, [_is_changed(module) for module in _find_embeddings(model)])
             merged: PreTrainedModel = wrapped.merge_and_unload()  # safe_merge rounds the update before it is added
-            _refuse_tied(folder, merged, [id(module.weight) for module in _ends(merged)])
+            _refuse_tied(folder, merged, [id(module.weight) for module in _find_embeddings(merged)])
     except ModelError:
         raise
     except Exception as error:  # peft raises anything over an adapter that does not fit
-        raise ModelError(f"cannot merge {folder} into {model.name_or_path}: {_first(error)}") from error
+        raise ModelError(f"cannot merge {folder} into {model.name_or_path}: {_first_line(error)}") from error
     broken = next((name for name, weight in merged.named_parameters() if not weight.isfinite().all()), None)
     if broken:
         raise ModelError(f"{folder} merged into {model.name_or_path} makes NaN or infinity of {broken}; train it anew")
@@ -177,7 +179,7 @@ def _refuse_tied(folder: Path, model: PreTrainedModel, ends: list[Any]) -> None:
         )
 
 
-def _ends(model: PreTrainedModel) -> list[Any]:
+def _find_embeddings(model: PreTrainedModel) -> list[Any]:
     """A model's input and output embeddings, where it has them."""
     return [module for module in (model.get_input_embeddings(), model.get_output_embeddings()) if module is not None]
 
@@ -186,7 +188,7 @@ def _is_changed(module: Any) -> bool:
     return hasattr(module, "base_layer")
 
 
-def _first(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """The first line of an error that says something; torch heads a list of shapes that differ with a line of its own."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return next((line for line in lines if not line.endswith(":")), type(error).__name__)

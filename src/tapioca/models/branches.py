@@ -12,14 +12,14 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.errors import ModelError
-from tapioca.models.families import Branch, family_of, holds
-from tapioca.records import BranchName
+from tapioca.models.families import Branch, find_family, is_condition_met
+from tapioca.plan import BranchName
 
-CACHES = ("past_key_values", "layer_past", "cache_params")
+CACHE_ARGUMENTS = ("past_key_values", "layer_past", "cache_params")
 """What modules call the KV cache they are handed."""
 
 
-def parts(block: nn.Module, branch: Branch) -> dict[str, int]:
+def find_branch_modules(block: nn.Module, branch: Branch) -> dict[str, int]:
     """The modules of a branch that this layer has, and how many values each returns."""
     present = {name for name, _ in block.named_modules()}
     return {path: returns for path, returns in branch.modules.items() if path in present}
@@ -31,14 +31,14 @@ def find_branch(model: PreTrainedModel, block: nn.Module, name: BranchName) -> B
     Raises:
         ModelError: branches of this model cannot be scaled alone, or are not known, or this layer has not got it.
     """
-    found = layer_branches(model, block)
-    if name not in found:
-        inside = ", ".join(child for child, _ in block.named_children())
+    branches = layer_branches(model, block)
+    if name not in branches:
+        child_names = ", ".join(child for child, _ in block.named_children())
         raise ModelError(
-            f"this {model.config.model_type} layer has no {name} branch, it is made of: {inside}; "
+            f"this {model.config.model_type} layer has no {name} branch, it is made of: {child_names}; "
             "drop or scale whole layers"
         )
-    return found[name]
+    return branches[name]
 
 
 def layer_branches(model: PreTrainedModel, block: nn.Module) -> dict[BranchName, Branch]:
@@ -47,8 +47,8 @@ def layer_branches(model: PreTrainedModel, block: nn.Module) -> dict[BranchName,
     Raises:
         ModelError: branches of this model cannot be told apart, or are not known.
     """
-    family, kind = family_of(model), model.config.model_type
-    if holds(family.post_norm, model.config.get_text_config(decoder=True)):
+    family, kind = find_family(model), model.config.model_type
+    if is_condition_met(family.post_norm, model.config.get_text_config(decoder=True)):
         raise ModelError(
             f"no branch of this {kind} model can be scaled alone: its layers normalise after the update was added; "
             "drop or scale whole layers"
@@ -56,11 +56,11 @@ def layer_branches(model: PreTrainedModel, block: nn.Module) -> dict[BranchName,
     if family.attention is None:
         raise ModelError(f"where the branches of a {kind} layer are is not known; drop or scale whole layers")
     known: dict[BranchName, Branch | None] = {"attention": family.attention, "mlp": family.mlp}
-    return {name: branch for name, branch in known.items() if branch is not None and parts(block, branch)}
+    return {name: branch for name, branch in known.items() if branch is not None and find_branch_modules(block, branch)}
 
 
 @contextmanager
-def scaled_branch(block: nn.Module, branch: Branch, scale: float, config: PretrainedConfig) -> Iterator[None]:
+def scale_branch(block: nn.Module, branch: Branch, scale: float, config: PretrainedConfig) -> Iterator[None]:
     """Multiply what a branch adds to the residual stream by `scale`; at 0 the branch is not computed.
 
     With a KV cache, all but full attention after the first is computed and its output discarded: the model reads the
@@ -72,21 +72,21 @@ def scaled_branch(block: nn.Module, branch: Branch, scale: float, config: Pretra
         scale: factor of the update, at least 0.
         config: of the running model; its `layer_types` say which attention comes first.
     """
-    found = parts(block, branch)
-    ends = {branch.end: 1} if branch.end else found
+    branch_modules = find_branch_modules(block, branch)
+    update_modules = {branch.end: 1} if branch.end else branch_modules
     with ExitStack() as stack:
         if scale == 0 and not branch.feeds:
-            for path, returns in (found | ends).items():
+            for path, returns in (branch_modules | update_modules).items():
                 module = block.get_submodule(path)
-                stack.enter_context(replaced_forward(module, _Skipped(module, returns, config)))
+                stack.enter_context(replace_forward(module, _SkippedForward(module, returns, config)))
         else:
-            for path in ends:
-                stack.enter_context(scaled_module(block.get_submodule(path), scale, start="residual"))
+            for path in update_modules:
+                stack.enter_context(scale_module(block.get_submodule(path), scale, start="residual"))
         yield
 
 
 @contextmanager
-def scaled_module(module: nn.Module, scale: float, start: str | None = None) -> Iterator[None]:
+def scale_module(module: nn.Module, scale: float, start: str | None = None) -> Iterator[None]:
     """Let a module return start + scale * (output - start).
 
     Not a forward hook: a model that was compiled before would not see one.
@@ -97,29 +97,29 @@ def scaled_module(module: nn.Module, scale: float, start: str | None = None) -> 
         start: name of the argument from which the module starts, zero for modules without it; None means its first
             argument, whatever its name.
     """
-    with replaced_forward(module, _Scaled(module, scale, start)):
+    with replace_forward(module, _ScaledForward(module, scale, start)):
         yield
 
 
-class _Scaled:
+class _ScaledForward:
     """In place of a module's forward: the same, with its update scaled."""
 
     def __init__(self, module: nn.Module, scale: float, start: str | None):
         self.names, self.scale, self.start, self.forward = argument_names(module), scale, start, module.forward
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        named = dict(zip(self.names, args, strict=False)) | kwargs
-        start = named.get(self.start or self.names[0])
+        arguments = dict(zip(self.names, args, strict=False)) | kwargs
+        start = arguments.get(self.start or self.names[0])
         output = self.forward(*args, **kwargs)
-        after = output[0] if isinstance(output, (tuple, list)) else output
-        scaled = self.scale * after
+        states = output[0] if isinstance(output, (tuple, list)) else output
+        scaled = self.scale * states
         if start is not None:
-            start = start.to(after.device)
-            scaled = start + self.scale * (after - start)
+            start = start.to(states.device)
+            scaled = start + self.scale * (states - start)
         return type(output)((scaled, *output[1:])) if isinstance(output, (tuple, list)) else scaled
 
 
-class _Skipped:
+class _SkippedForward:
     """In place of a module's forward: an update of zero in the shape the layer expects."""
 
     def __init__(self, module: nn.Module, returns: int, config: PretrainedConfig):
@@ -127,20 +127,22 @@ class _Skipped:
         self.module, self.config = module, config
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        named = dict(zip(self.names, args, strict=False)) | kwargs
-        if any(named.get(name) is not None for name in CACHES) and self._needed_by_cache():
+        arguments = dict(zip(self.names, args, strict=False)) | kwargs
+        if any(arguments.get(name) is not None for name in CACHE_ARGUMENTS) and self._needed_by_cache():
             self.forward(*args, **kwargs)
-        residual = named.get("residual")
-        update = torch.zeros_like(named[self.names[0]]) if residual is None else residual
+        residual = arguments.get("residual")
+        update = torch.zeros_like(arguments[self.names[0]]) if residual is None else residual
         return update if self.returns == 1 else (update, *[None] * (self.returns - 1))
 
     def _needed_by_cache(self) -> bool:
         """Whether this module's place in the cache is read or moved on by others: all but full attention after the first."""
-        place = getattr(self.module, "layer_idx", 0)
-        types = getattr(self.config, "layer_types", None)
-        if not types:
-            return self.returns == 1 or place == 0 or bool(getattr(self.config, "sliding_window", None))
-        return types[place] != "full_attention" or types.index(types[place]) == place
+        layer_index = getattr(self.module, "layer_idx", 0)
+        layer_types = getattr(self.config, "layer_types", None)
+        if not layer_types:
+            return self.returns == 1 or layer_index == 0 or bool(getattr(self.config, "sliding_window", None))
+        return (
+            layer_types[layer_index] != "full_attention" or layer_types.index(layer_types[layer_index]) == layer_index
+        )
 
 
 def argument_names(module: nn.Module) -> list[str]:
@@ -149,14 +151,14 @@ def argument_names(module: nn.Module) -> list[str]:
 
 
 @contextmanager
-def replaced_forward(module: nn.Module, forward: Any) -> Iterator[None]:
+def replace_forward(module: nn.Module, forward: Any) -> Iterator[None]:
     """Give one module another forward, and take it away again."""
-    before = vars(module).get("forward")
+    original = vars(module).get("forward")
     module.forward = forward
     try:
         yield
     finally:
-        if before is None:
+        if original is None:
             del module.forward
         else:
-            module.forward = before
+            module.forward = original

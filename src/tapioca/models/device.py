@@ -6,7 +6,7 @@ import torch
 
 from tapioca.errors import ModelError
 
-KNOWN = "cpu, cuda, cuda:N, mps or auto"
+DEVICES = "cpu, cuda, cuda:N, mps or auto"
 
 
 def choose_device(device: str | None) -> str:
@@ -18,17 +18,17 @@ def choose_device(device: str | None) -> str:
     if device == "auto":
         return device
     if device == "meta":
-        raise ModelError(f"device 'meta' holds no numbers; use {KNOWN}")
+        raise ModelError(f"device 'meta' holds no numbers; use {DEVICES}")
     target = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=target)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"cannot use device '{device}': {reason}; use {KNOWN}") from error
+        raise ModelError(f"cannot use device '{device}': {reason}; use {DEVICES}") from error
     return target
 
 
-def idle_gpu(device: str | None) -> str:
+def describe_idle_gpu(device: str | None) -> str:
     """What to say of a GPU that nobody asked for; nothing where there is none, or it is used anyway.
 
     An Apple GPU has no float64 and rounds in its own way, so scores on it differ a little: it is used when asked for.

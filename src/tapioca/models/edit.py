@@ -18,11 +18,11 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.errors import ModelError
-from tapioca.models.branches import find_branch, scaled_branch, scaled_module
-from tapioca.models.families import INDEX_LISTS, LEADING_COUNTS, NOT_PER_LAYER, Family, family_of
+from tapioca.models.branches import find_branch, scale_branch, scale_module
+from tapioca.models.families import INDEX_LISTS, LEADING_COUNTS, NOT_PER_LAYER, Family, find_family
 from tapioca.models.find import Layers, find_layers
-from tapioca.records import BRANCHES, Plan
-from tapioca.records.tree import Step, steps
+from tapioca.plan import BRANCHES, Plan
+from tapioca.plan.prefix_tree import Step, list_steps
 
 _CLAIMING = Lock()
 
@@ -48,27 +48,27 @@ def apply(model: PreTrainedModel, plan: Plan) -> Iterator[PreTrainedModel]:
             the model is under a plan in another thread.
     """
     with ExitStack() as stack:
-        stack.enter_context(_claimed(model))
+        stack.enter_context(_claim_model(model))
         check_fits(model, plan)
         layers = find_layers(model)
-        for layer, step in enumerate(steps(plan)):
+        for layer, step in enumerate(list_steps(plan)):
             if not step.dropped:
-                stack.enter_context(stepped(model, layers.blocks[layer], step))
+                stack.enter_context(apply_step(model, layers.blocks[layer], step))
         if plan.drops:
-            stack.enter_context(_without(layers, plan))
+            stack.enter_context(_remove_layers(layers, plan))
         yield model
 
 
 @contextmanager
-def stepped(model: PreTrainedModel, block: nn.Module, step: Step) -> Iterator[None]:
+def apply_step(model: PreTrainedModel, block: nn.Module, step: Step) -> Iterator[None]:
     """Scale one layer and its branches as a step of a plan says."""
     with ExitStack() as stack:
         if step.layer != 1.0:
-            stack.enter_context(scaled_module(block, step.layer))
+            stack.enter_context(scale_module(block, step.layer))
         for name in BRANCHES:
             if (scale := getattr(step, name)) != 1.0:
                 branch = find_branch(model, block, name)
-                stack.enter_context(scaled_branch(block, branch, scale, model.config.get_text_config(decoder=True)))
+                stack.enter_context(scale_branch(block, branch, scale, model.config.get_text_config(decoder=True)))
         yield
 
 
@@ -79,7 +79,7 @@ def check_fits(model: PreTrainedModel, *plans: Plan) -> None:
         ModelError: the number of layers differs, no layer is left, the family cannot do without a layer, or a branch
             that is scaled is not there or not known.
     """
-    layers, family = find_layers(model), family_of(model)
+    layers, family = find_layers(model), find_family(model)
     for plan in plans:
         _check_fits(plan, model, layers, family)
 
@@ -101,21 +101,23 @@ def _check_fits(plan: Plan, model: PreTrainedModel, layers: Layers, family: Fami
 
 
 @contextmanager
-def _without(layers: Layers, plan: Plan) -> Iterator[None]:
+def _remove_layers(layers: Layers, plan: Plan) -> Iterator[None]:
     """Take the dropped layers out of the list, renumber the rest, and put everything back."""
-    original, kept = layers.blocks, plan.kept
+    original, kept_layers = layers.blocks, plan.kept
     with ExitStack() as stack:
-        for new, old in enumerate(kept):
+        for new, old in enumerate(kept_layers):
             for module in original[old].modules():
                 if getattr(module, "layer_idx", None) == old:
-                    stack.enter_context(_attribute(module, "layer_idx", new))
-        for name, value in shortened(layers.config, plan).items():
-            stack.enter_context(_attribute(layers.config, name, value))
-        stack.enter_context(_attribute(layers.parent, layers.name, nn.ModuleList(original[old] for old in kept)))
+                    stack.enter_context(_set_attribute(module, "layer_idx", new))
+        for name, field_value in shorten_config(layers.config, plan).items():
+            stack.enter_context(_set_attribute(layers.config, name, field_value))
+        stack.enter_context(
+            _set_attribute(layers.parent, layers.name, nn.ModuleList(original[old] for old in kept_layers))
+        )
         yield
 
 
-def shortened(config: PretrainedConfig, plan: Plan) -> dict[str, Any]:
+def shorten_config(config: PretrainedConfig, plan: Plan) -> dict[str, Any]:
     """The configuration fields that a drop changes: the layer count, and whatever is said layer by layer."""
     return {**cut_fields(vars(config), plan), "num_hidden_layers": len(plan.kept)}
 
@@ -123,20 +125,20 @@ def shortened(config: PretrainedConfig, plan: Plan) -> dict[str, Any]:
 def cut_fields(fields: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     """The fields of a config that say something by layer, cut to the layers kept: one entry per layer, layer numbers,
     counts of leading layers, and every how many layers a mixture of experts stands."""
-    number = {old: new for new, old in enumerate(plan.kept)}
+    new_by_old = {old: new for new, old in enumerate(plan.kept)}
     cut: dict[str, Any] = {}
-    for name, value in fields.items():
-        if name in INDEX_LISTS and isinstance(value, list):
-            cut[name] = [number[layer] for layer in value if layer in number]
-        elif isinstance(value, (list, tuple)) and len(value) == plan.n_layers and name not in NOT_PER_LAYER:
-            cut[name] = type(value)(value[layer] for layer in plan.kept)
-        elif name in LEADING_COUNTS and isinstance(value, int):
-            cut[name] = value - sum(layer < value for layer in plan.drops)
+    for name, field_value in fields.items():
+        if name in INDEX_LISTS and isinstance(field_value, list):
+            cut[name] = [new_by_old[layer] for layer in field_value if layer in new_by_old]
+        elif isinstance(field_value, (list, tuple)) and len(field_value) == plan.n_layers and name not in NOT_PER_LAYER:
+            cut[name] = type(field_value)(field_value[layer] for layer in plan.kept)
+        elif name in LEADING_COUNTS and isinstance(field_value, int):
+            cut[name] = field_value - sum(layer < field_value for layer in plan.drops)
     step = fields.get("decoder_sparse_step")
     if isinstance(step, int) and step > 1:
-        named = fields.get("mlp_only_layers") or []
-        dense = [layer for layer in plan.kept if layer in named or (layer + 1) % step]
-        cut |= {"decoder_sparse_step": 1, "mlp_only_layers": [number[layer] for layer in dense]}
+        mlp_only = fields.get("mlp_only_layers") or []
+        dense = [layer for layer in plan.kept if layer in mlp_only or (layer + 1) % step]
+        cut |= {"decoder_sparse_step": 1, "mlp_only_layers": [new_by_old[layer] for layer in dense]}
     return cut
 
 
@@ -155,7 +157,7 @@ class _Owner:
 
 
 @contextmanager
-def _claimed(model: PreTrainedModel) -> Iterator[None]:
+def _claim_model(model: PreTrainedModel) -> Iterator[None]:
     """Keep other threads off the model."""
     with _CLAIMING:
         for hook in model._forward_pre_hooks.values():
@@ -176,11 +178,11 @@ def is_planned(model: PreTrainedModel) -> bool:
 
 
 @contextmanager
-def _attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
+def _set_attribute(owner: Any, name: str, new_value: Any) -> Iterator[None]:
     """Set an attribute and restore it."""
-    before = getattr(owner, name)
-    setattr(owner, name, value)
+    old_value = getattr(owner, name)
+    setattr(owner, name, new_value)
     try:
         yield
     finally:
-        setattr(owner, name, before)
+        setattr(owner, name, old_value)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from transformers import PretrainedConfig, PreTrainedModel
 
-When = bool | Mapping[str, bool]
+FieldCondition = bool | Mapping[str, bool]
 """Whether something holds: always, never, or where any of these fields of the config has this value."""
 
 
@@ -53,8 +53,8 @@ class Family:
     layers: str | None = None
     attention: Branch | None = None
     mlp: Branch | None = None
-    parallel: When = False
-    post_norm: When = False
+    parallel: FieldCondition = False
+    post_norm: FieldCondition = False
     no_drops: str = ""
     first_stays: str = ""
 
@@ -184,17 +184,17 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def family_of(model: PreTrainedModel) -> Family:
+def find_family(model: PreTrainedModel) -> Family:
     """The row of a model's type (or of its text part's), or one that says nothing."""
     types = (model.config.model_type, model.config.get_text_config(decoder=True).model_type)
     return next((FAMILIES[name] for name in types if name in FAMILIES), Family())
 
 
-def holds(when: When, config: PretrainedConfig) -> bool:
+def is_condition_met(when: FieldCondition, config: PretrainedConfig) -> bool:
     """Whether a condition on the configuration holds."""
     if isinstance(when, bool):
         return when
-    return any(getattr(config, name, None) == value for name, value in when.items())
+    return any(getattr(config, name, None) == expected for name, expected in when.items())
 
 
 INDEX_LISTS = frozenset({"mlp_only_layers", "moe_layers", "attn_layer_indices", "full_attn_idxs", "local_layer_ids"})
@@ -203,7 +203,7 @@ INDEX_LISTS = frozenset({"mlp_only_layers", "moe_layers", "attn_layer_indices", 
 LEADING_COUNTS = frozenset({"first_k_dense_replace", "num_dense_layers", "moe_layer_start_index"})
 """Numbers in a config that count how many of the first layers are of a kind: less the ones dropped."""
 
-LAYER = re.compile(r"^(?P<before>(?:\w+\.)*?(?:layers|h|blocks|block|layer)\.)(?P<layer>\d+)(?P<after>\..+)$")
+LAYER_NAME = re.compile(r"^(?P<before>(?:\w+\.)*?(?:layers|h|blocks|block|layer)\.)(?P<layer>\d+)(?P<after>\..+)$")
 """The name of a layer's tensor in a checkpoint; anchored at the first numbered list, since experts follow inside it."""
 
 NOT_PER_LAYER = frozenset({"architectures", "eos_token_id", "pad_token_id", "bad_words_ids", "suppress_tokens"})

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.errors import ModelError
-from tapioca.models.families import family_of
+from tapioca.models.families import find_family
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,17 @@ def find_layers(model: PreTrainedModel) -> Layers:
     """
     config = model.config.get_text_config(decoder=True)
     count = getattr(config, "num_hidden_layers", None)
-    lists = {name: len(module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
-    attempts = ([path for path in tried if lists.get(path) == count] for tried in (*_candidates(model), lists))
+    length_by_path = {name: len(module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
+    attempts = (
+        [path for path in candidate_paths if length_by_path.get(path) == count]
+        for candidate_paths in (*_candidates(model), length_by_path)
+    )
     fitting: list[str] = next(filter(None, attempts), [])
     if len(fitting) != 1:
-        seen = ", ".join(f"{path} ({length})" for path, length in lists.items()) or "none"
+        candidates = ", ".join(f"{path} ({length})" for path, length in length_by_path.items()) or "none"
         raise ModelError(
             f"cannot tell which modules are the {count} layers of this {model.config.model_type} model; "
-            f"expected one list of that length, saw: {seen}"
+            f"expected one list of that length, saw: {candidates}"
         )
     path = fitting[0]
     parent, _, name = path.rpartition(".")
@@ -63,7 +66,7 @@ def find_layers(model: PreTrainedModel) -> Layers:
 
 def _candidates(model: PreTrainedModel) -> Iterator[list[str]]:
     """Paths to try, the surest first: the table's, then every list inside the decoder."""
-    prefix, layers = model.base_model_prefix, family_of(model).layers
+    prefix, layers = model.base_model_prefix, find_family(model).layers
     if layers:
         yield [f"{prefix}.{layers}" if hasattr(model, prefix) else layers]
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else model

@@ -20,17 +20,17 @@ NOT_IN_HASH = {"_name_or_path", "architectures", "dtype", "transformers_version"
 """Fields of a configuration that do not change what a model computes; the dtype is hashed with the weights."""
 
 
-def name_of(model: PreTrainedModel) -> str:
+def describe_model(model: PreTrainedModel) -> str:
     """What to call a live model: where it came from, else its type."""
     return model.name_or_path or model.config.model_type
 
 
-def brings_code(model: PreTrainedModel) -> bool:
+def has_own_code(model: PreTrainedModel) -> bool:
     """Whether a model's class is none of transformers' or this package's, but came with the model's files."""
     return type(model).__module__.partition(".")[0] == "transformers_modules"
 
 
-def model_hash(model: PreTrainedModel) -> str:
+def hash_model(model: PreTrainedModel) -> str:
     """Sixteen hexadecimal digits that name a model by its configuration, weights and dtype: equal models give equal digits.
 
     Weights are read where they are, module by module, so that an offloaded model is never in memory as a whole.
@@ -38,41 +38,44 @@ def model_hash(model: PreTrainedModel) -> str:
     Raises:
         ModelError: a weight is on the meta device and no accelerate hook can bring it.
     """
-    said = _said(json.loads(model.config.to_json_string(use_diff=False)))
-    if brings_code(model):
-        said = {**said, "auto_map": _code(model)}  # which names the same files in more than one way
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-    for line in sorted(_weights(model)):
+    settings = _select_hashed_settings(json.loads(model.config.to_json_string(use_diff=False)))
+    if has_own_code(model):
+        settings = {**settings, "auto_map": _hash_code(model)}  # which names the same files in more than one way
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for line in sorted(_hash_weights(model)):
         digest.update(line.encode())
     return digest.hexdigest()[:16]
 
 
-def _said(config: dict[str, Any]) -> dict[str, Any]:
+def _select_hashed_settings(config: dict[str, Any]) -> dict[str, Any]:
     """What a configuration says about the computation, that of its parts included."""
-    kept = {name: value for name, value in config.items() if name not in NOT_IN_HASH}
-    return {name: _said(value) if isinstance(value, dict) else value for name, value in kept.items()}
+    hashed_fields = {name: field_value for name, field_value in config.items() if name not in NOT_IN_HASH}
+    return {
+        name: _select_hashed_settings(field_value) if isinstance(field_value, dict) else field_value
+        for name, field_value in hashed_fields.items()
+    }
 
 
-def _code(model: PreTrainedModel) -> list[str]:
+def _hash_code(model: PreTrainedModel) -> list[str]:
     """Hashes of the Python files a model's class comes from."""
     first = inspect.getfile(type(model))
     files = {first, *get_relative_import_files(first)}
     return sorted(hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files)
 
 
-def _weights(model: PreTrainedModel) -> Iterator[str]:
+def _hash_weights(model: PreTrainedModel) -> Iterator[str]:
     """One line for each saved tensor: name, dtype, shape and hash."""
     for path, module in model.named_modules():
         with align_module_device(module):
             saved = {**module._parameters, **module._buffers}
             for name, tensor in saved.items():
                 if tensor is not None and name not in module._non_persistent_buffers_set:
-                    yield f"{path}.{name} {tensor.dtype} {tuple(tensor.shape)} {_digest(tensor.detach())}"
+                    yield f"{path}.{name} {tensor.dtype} {tuple(tensor.shape)} {_hash_tensor(tensor.detach())}"
 
 
-def _digest(tensor: torch.Tensor) -> str:
+def _hash_tensor(tensor: torch.Tensor) -> str:
     if tensor.is_meta:
         raise ModelError("some weights of this model are on the meta device and cannot be read; load it with weights")
     if hasattr(tensor, "__tensor_flatten__"):  # quantised tensors are made of plain ones
-        return "+".join(_digest(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
+        return "+".join(_hash_tensor(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
     return hashlib.sha256(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data).hexdigest()

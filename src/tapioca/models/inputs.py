@@ -33,53 +33,53 @@ def collate(model: PreTrainedModel, sequences: Sequence[Inputs]) -> dict[str, to
     Raises:
         ModelError: a classification head without a padding token.
     """
-    headed = has_head(model)
+    is_classifier = is_sequence_classifier(model)
     longest = max(len(sequence) for sequence in sequences)
     first = np.asarray(sequences[0])
-    fill = _padding(model) if headed else 0
-    padded = np.full((len(sequences), longest, *first.shape[1:]), fill, dtype=first.dtype)
+    padding_token = _find_padding_token(model) if is_classifier else 0
+    padded = np.full((len(sequences), longest, *first.shape[1:]), padding_token, dtype=first.dtype)
     mask = np.zeros((len(sequences), longest), dtype=np.int64)
-    for at, sequence in enumerate(sequences):
-        place = slice(len(sequence)) if headed else slice(longest - len(sequence), None)
-        padded[at, place] = sequence
-        mask[at, place] = 1
+    for index, sequence in enumerate(sequences):
+        columns = slice(len(sequence)) if is_classifier else slice(longest - len(sequence), None)
+        padded[index, columns] = sequence
+        mask[index, columns] = 1
     batch = {model.main_input_name: padded, "attention_mask": mask}
-    known = inspect.signature(model.forward).parameters
-    if not headed and "position_ids" in known:
+    parameters = inspect.signature(model.forward).parameters
+    if not is_classifier and "position_ids" in parameters:
         batch["position_ids"] = (mask.cumsum(1) - 1).clip(0)
-    if _reads_segments(model) and any(isinstance(sequence, TextPair) for sequence in sequences):
+    if _has_segments(model) and any(isinstance(sequence, TextPair) for sequence in sequences):
         batch["token_type_ids"] = segments = np.zeros_like(mask)
         for row, sequence in enumerate(sequences):
             if isinstance(sequence, TextPair):
-                place = slice(len(sequence)) if headed else slice(longest - len(sequence), None)
-                segments[row, place] = sequence.segments
-    return {name: torch.from_numpy(array).to(device_of(model)) for name, array in batch.items()}
+                columns = slice(len(sequence)) if is_classifier else slice(longest - len(sequence), None)
+                segments[row, columns] = sequence.segments
+    return {name: torch.from_numpy(array).to(find_input_device(model)) for name, array in batch.items()}
 
 
-def last_tokens(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+def find_last_tokens(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """The position of each sequence's last token in a batch of `collate`: int64 of shape (batch,)."""
     mask = batch["attention_mask"]
     return mask.shape[1] - 1 - mask.flip(1).argmax(1)
 
 
-def has_head(model: PreTrainedModel) -> bool:
+def is_sequence_classifier(model: PreTrainedModel) -> bool:
     """Whether a model ends in a classification head over whole texts, by the name of its class."""
     return type(model).__name__.endswith("ForSequenceClassification")
 
 
-def head_labels(model: PreTrainedModel) -> tuple[str, ...] | None:
+def classifier_labels(model: PreTrainedModel) -> tuple[str, ...] | None:
     """The names of a classification head's outputs, in order; None where the model has no such head."""
-    names: dict[int, str] = model.config.id2label if has_head(model) else {}  # type: ignore[assignment]
-    return tuple(names[at] for at in sorted(names)) or None
+    names: dict[int, str] = model.config.id2label if is_sequence_classifier(model) else {}  # type: ignore[assignment]
+    return tuple(names[index] for index in sorted(names)) or None
 
 
-def _reads_segments(model: PreTrainedModel) -> bool:
+def _has_segments(model: PreTrainedModel) -> bool:
     """Whether a model tells the tokens of two texts apart; RoBERTa and DeBERTa take the argument and do not."""
     kinds = getattr(model.config, "type_vocab_size", None)
     return "token_type_ids" in inspect.signature(model.forward).parameters and (kinds is None or kinds > 1)
 
 
-def _padding(model: PreTrainedModel) -> int:
+def _find_padding_token(model: PreTrainedModel) -> int:
     """The token that a classification head takes for padding."""
     token = model.config.get_text_config().pad_token_id
     if not isinstance(token, int):
@@ -110,20 +110,22 @@ def check_ids(model: PreTrainedModel, largest: int, where: str) -> None:
         )
 
 
-def device_of(model: PreTrainedModel) -> torch.device:
+def find_input_device(model: PreTrainedModel) -> torch.device:
     """Where a model takes its inputs: the device accelerate computes on, where it places the weights; else its own."""
     hooks = (getattr(module, "_hf_hook", None) for module in model.modules())
-    placed = next((device for hook in hooks if (device := getattr(hook, "execution_device", None)) is not None), None)
-    return model.device if placed is None else torch.device(placed)
+    execution_device = next(
+        (device for hook in hooks if (device := getattr(hook, "execution_device", None)) is not None), None
+    )
+    return model.device if execution_device is None else torch.device(execution_device)
 
 
-def max_length(model: PreTrainedModel) -> int:
+def find_max_length(model: PreTrainedModel) -> int:
     """Most tokens the model can read; practically unbounded where its config says nothing."""
     length = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     return length if isinstance(length, int) and length > 0 else 1_000_000
 
 
-def forward(model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: int) -> torch.Tensor:
+def run_forward(model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: int) -> torch.Tensor:
     """The model's own outputs at the last `keep` positions: (batch, keep, output), float32.
 
     Outputs are logits, or the last hidden states of a model without a head. A classification head has one set of
@@ -134,12 +136,14 @@ def forward(model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: int) -
     """
     if model.training:
         raise ModelError("the model is in training mode; call model.eval() first")
-    known = inspect.signature(model.forward).parameters
-    options = {name: value for name, value in (("logits_to_keep", keep), ("use_cache", False)) if name in known}
+    parameters = inspect.signature(model.forward).parameters
+    options = {
+        name: argument for name, argument in (("logits_to_keep", keep), ("use_cache", False)) if name in parameters
+    }
     with torch.inference_mode():
         outputs = model(**batch, **options)
-    found: torch.Tensor = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]
-    return (found if found.dim() > 2 else found[:, None])[:, -keep:].float()
+    raw_outputs: torch.Tensor = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]
+    return (raw_outputs if raw_outputs.dim() > 2 else raw_outputs[:, None])[:, -keep:].float()
 
 
 def is_causal(model: PreTrainedModel, sequence: np.ndarray) -> bool:
@@ -148,5 +152,5 @@ def is_causal(model: PreTrainedModel, sequence: np.ndarray) -> bool:
         return True
     changed = sequence.copy()
     changed[-1] = changed[0]
-    first, second = forward(model, collate(model, [sequence, changed]), keep=len(sequence))[:, :-1]
+    first, second = run_forward(model, collate(model, [sequence, changed]), keep=len(sequence))[:, :-1]
     return bool(torch.allclose(first, second, rtol=1e-2, atol=1e-2 * float(first.abs().max()), equal_nan=True))

@@ -20,7 +20,7 @@ class LearnerConfig(LlamaConfig):
     model_type = "tapioca_learner"
 
 
-def llama_shape(layers: int, width: int, heads: int, max_tokens: int) -> dict[str, Any]:
+def llama_fields(layers: int, width: int, heads: int, max_tokens: int) -> dict[str, Any]:
     """What LlamaConfig is told of the layers of a small model for up to `max_tokens` tokens."""
     return {
         "hidden_size": width,
@@ -35,7 +35,7 @@ def llama_shape(layers: int, width: int, heads: int, max_tokens: int) -> dict[st
 
 def learner_config(layers: int = 8, width: int = 64, heads: int = 4, max_tokens: int = 128) -> LearnerConfig:
     """The configuration of a learner with `layers` layers of `width` units, for prompts up to `max_tokens` tokens."""
-    shape = llama_shape(layers, width, heads, max_tokens)
+    shape = llama_fields(layers, width, heads, max_tokens)
     return LearnerConfig(vocab_size=1, bos_token_id=None, eos_token_id=None, use_cache=False, **shape)
 
 

@@ -19,14 +19,14 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_MAPPING
 
 from tapioca.errors import ModelError
-from tapioca.hub import explain, without_bars
+from tapioca.hub import explain_hub_error, hide_progress_bars
 from tapioca.models import learner  # noqa: F401  (makes its model type known)
-from tapioca.models.adapters import check_adapter, merge_adapter, refuse_adapter, without_adapter
+from tapioca.models.adapters import check_adapter, hide_adapter, merge_adapter, refuse_adapter
 from tapioca.models.device import choose_device
-from tapioca.models.families import LAYER
-from tapioca.models.files import weight_files
-from tapioca.models.identity import brings_code
-from tapioca.models.prediction import is_prediction, prediction_counts
+from tapioca.models.families import LAYER_NAME
+from tapioca.models.files import find_weight_files
+from tapioca.models.identity import has_own_code
+from tapioca.models.prediction import find_prediction_counts, is_prediction_weight
 
 PACKAGED = {"learner": Path(__file__).parents[1] / "data" / "learner"}
 """Models that ship with this package, by the name a user types."""
@@ -46,7 +46,7 @@ HEADS = ("cls", "lm_head", "classifier", "score", "generator_lm_head", "generato
 """What the weights of heads are called."""
 
 
-class Loaded(NamedTuple):
+class LoadedModel(NamedTuple):
     """A model ready for use, and its tokenizer (None for models that read numbers)."""
 
     model: PreTrainedModel
@@ -61,7 +61,7 @@ def load(
     revision: str | None = None,
     trust_remote_code: bool = False,
     adapter: str | Path | None = None,
-) -> Loaded:
+) -> LoadedModel:
     """Load a model and its tokenizer for inference.
 
     Args:
@@ -77,7 +77,7 @@ def load(
         ModelError: no such model, no safetensors weights, weights that do not match the architecture, an adapter that
             was not asked for or cannot be merged exactly, or an unknown dtype.
     """
-    source = local_name(name)
+    source = resolve_model_name(name)
     if dtype not in DTYPES:
         raise ModelError(f"unknown dtype '{dtype}'; use {', '.join(DTYPES)}")
     target = choose_device(device)
@@ -85,11 +85,11 @@ def load(
         check_adapter(Path(adapter))
     else:
         refuse_adapter(source, revision)
-    config = _config(source, revision, trust_remote_code)
-    kind = (trust_remote_code and foreign_class(config)) or _class_of(config)
+    config = _load_config(source, revision, trust_remote_code)
+    model_class = (trust_remote_code and find_foreign_class(config)) or _find_model_class(config)
     try:
-        with without_bars(), without_adapter(source) as base:
-            model, report = kind.from_pretrained(
+        with hide_progress_bars(), hide_adapter(source) as base:
+            model, report = model_class.from_pretrained(
                 base,
                 config=config,
                 dtype=dtype,
@@ -101,32 +101,32 @@ def load(
                 ignore_mismatched_sizes=True,
             )
     except Exception as error:  # transformers and safetensors raise anything over a broken folder
-        raise ModelError(_reason(error, f"the weights of '{source}'", source, revision)) from error
+        raise ModelError(_explain_failure(error, f"the weights of '{source}'", source, revision)) from error
     _refuse_partial(source, report, config)
     model.name_or_path = model.config._name_or_path = source
-    tokenizer = _tokenizer(source, revision, trust_remote_code)
+    tokenizer = _load_tokenizer(source, revision, trust_remote_code)
     if adapter:
         model = merge_adapter(model, Path(adapter))
-        tokenizer = _tokenizer(str(adapter), None, trust_remote_code) or tokenizer
-    return Loaded(model.eval(), tokenizer)
+        tokenizer = _load_tokenizer(str(adapter), None, trust_remote_code) or tokenizer
+    return LoadedModel(model.eval(), tokenizer)
 
 
-def skeleton(name: str | Path, revision: str | None = None, trust_remote_code: bool = False) -> PreTrainedModel:
+def load_on_meta(name: str | Path, revision: str | None = None, trust_remote_code: bool = False) -> PreTrainedModel:
     """A model as its configuration describes it, on the meta device: no weight is read or made.
 
     Raises:
         ModelError: there is no such model.
     """
-    source = local_name(name)
-    config = _config(source, revision, trust_remote_code, weights=False)
-    kind: Any = (trust_remote_code and foreign_class(config)) or _class_of(config)
+    source = resolve_model_name(name)
+    config = _load_config(source, revision, trust_remote_code, weights=False)
+    model_class: Any = (trust_remote_code and find_foreign_class(config)) or _find_model_class(config)
     with torch.device("meta"):
-        if hasattr(kind, "from_config"):
-            return kind.from_config(config, trust_remote_code=trust_remote_code)
-        return kind._from_config(config)
+        if hasattr(model_class, "from_config"):
+            return model_class.from_config(config, trust_remote_code=trust_remote_code)
+        return model_class._from_config(config)
 
 
-def local_name(name: str | Path) -> str:
+def resolve_model_name(name: str | Path) -> str:
     """A model's name as transformers understands it: the folder of a packaged model, anything else as it is."""
     packaged = PACKAGED.get(str(name))
     return str(packaged) if packaged and not Path(name).exists() else str(name)
@@ -140,7 +140,7 @@ def load_tokenizer(
     Raises:
         ModelError: it cannot be loaded.
     """
-    return _tokenizer(local_name(name), revision, trust_remote_code)
+    return _load_tokenizer(resolve_model_name(name), revision, trust_remote_code)
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -148,63 +148,71 @@ def has_tokenizer(folder: Path) -> bool:
     return any(folder.glob("tokenizer*")) or any(folder.glob("vocab*")) or any(folder.glob("*.tiktoken"))
 
 
-def reload_class(model: PreTrainedModel) -> str:
+def find_reload_class(model: PreTrainedModel) -> str:
     """Name of the class of transformers that loads such a model: its own, or the automatic one that finds its code."""
-    return type(model).__name__ if not brings_code(model) else foreign_class(model.config).__name__
+    return type(model).__name__ if not has_own_code(model) else find_foreign_class(model.config).__name__
 
 
-def _config(source: str, revision: str | None, trust_remote_code: bool, weights: bool = True) -> PretrainedConfig:
+def _load_config(source: str, revision: str | None, trust_remote_code: bool, weights: bool = True) -> PretrainedConfig:
     """The model's configuration, with a clear word about what is missing."""
     folder = Path(source)
     if folder.is_dir() and not (folder / "config.json").is_file():
         refuse_adapter(source)
         raise ModelError(f"{source} is a folder without config.json; expected a Hugging Face model folder")
     try:
-        with without_bars():
+        with hide_progress_bars():
             config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # a configuration with wrong values can raise anything
         what = str(folder / "config.json") if folder.is_dir() else f"'{source}'"
-        raise ModelError(_reason(error, what, source, revision)) from error
+        raise ModelError(_explain_failure(error, what, source, revision)) from error
     if weights and folder.is_dir():
-        weight_files(folder, vars(config))
+        find_weight_files(folder, vars(config))
     return config
 
 
-def foreign_class(config: PretrainedConfig) -> Any:
+def find_foreign_class(config: PretrainedConfig) -> Any:
     """The automatic class for a model that brings its own code; None where it brings none."""
-    brought = {name: str(place) for name, place in (getattr(config, "auto_map", None) or {}).items()}
-    saved = (config.architectures or [""])[0]
-    named = [name for name, place in brought.items() if name in AUTO_CLASSES and place.rpartition(".")[2] == saved]
-    return next((getattr(transformers, name) for name in (*named, *AUTO_CLASSES) if name in brought), None)
+    code_by_auto_class = {name: str(code_path) for name, code_path in (getattr(config, "auto_map", None) or {}).items()}
+    architecture = (config.architectures or [""])[0]
+    matching = [
+        name
+        for name, code_path in code_by_auto_class.items()
+        if name in AUTO_CLASSES and code_path.rpartition(".")[2] == architecture
+    ]
+    return next(
+        (getattr(transformers, name) for name in (*matching, *AUTO_CLASSES) if name in code_by_auto_class), None
+    )
 
 
-def _class_of(config: PretrainedConfig) -> Any:
+def _find_model_class(config: PretrainedConfig) -> Any:
     """The class the checkpoint was saved from; a bare decoder is loaded with its language-model head.
 
     Raises:
         ModelError: it is a whole encoder-decoder.
     """
-    saved = getattr(transformers, (config.architectures or [""])[0], None)
-    causal = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-    bare = saved is MODEL_MAPPING.get(type(config), None) and "For" not in (config.architectures or [""])[0]
-    if causal and (saved is None or bare):
+    saved_class = getattr(transformers, (config.architectures or [""])[0], None)
+    causal_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    is_bare_decoder = (
+        saved_class is MODEL_MAPPING.get(type(config), None) and "For" not in (config.architectures or [""])[0]
+    )
+    if causal_class and (saved_class is None or is_bare_decoder):
         return AutoModelForCausalLM
     if config.is_encoder_decoder and "Encoder" not in (config.architectures or [""])[0]:
         raise ModelError(
             f"this checkpoint is an encoder-decoder ({config.model_type}); use a decoder or an encoder alone"
         )
-    return saved or AutoModel
+    return saved_class or AutoModel
 
 
-def _tokenizer(source: str, revision: str | None, trust_remote_code: bool) -> PreTrainedTokenizerBase | None:
+def _load_tokenizer(source: str, revision: str | None, trust_remote_code: bool) -> PreTrainedTokenizerBase | None:
     """The tokenizer, or None where the model has none."""
     if Path(source).is_dir() and not has_tokenizer(Path(source)):
         return None
     try:
-        with without_bars():
+        with hide_progress_bars():
             return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # so can a broken tokenizer file, or code that comes with it
-        raise ModelError(_reason(error, f"the tokenizer of '{source}'", source, revision)) from error
+        raise ModelError(_explain_failure(error, f"the tokenizer of '{source}'", source, revision)) from error
 
 
 def _refuse_partial(source: str, report: dict[str, object], config: PretrainedConfig) -> None:
@@ -216,13 +224,17 @@ def _refuse_partial(source: str, report: dict[str, object], config: PretrainedCo
                 f"{source}: {len(names)} weights do not match the architecture ({what.replace('_', ' ')}: {names[0]}, ...); "
                 f"they would be random numbers{_headless(names)}"
             )
-    extra = sorted(str(name) for name in report.get("unexpected_keys") or () if LAYER.match(str(name)))  # type: ignore[attr-defined]
-    text = config.get_text_config(decoder=True)
-    behind = max(prediction_counts(vars(text)).values(), default=0)
-    extra = [name for name in extra if not is_prediction(name, text.num_hidden_layers, behind)]
-    if extra:
+    extra_names = sorted(str(name) for name in report.get("unexpected_keys") or () if LAYER_NAME.match(str(name)))  # type: ignore[attr-defined]
+    text_config = config.get_text_config(decoder=True)
+    n_prediction_layers = max(find_prediction_counts(vars(text_config)).values(), default=0)
+    extra_names = [
+        name
+        for name in extra_names
+        if not is_prediction_weight(name, text_config.num_hidden_layers, n_prediction_layers)
+    ]
+    if extra_names:
         raise ModelError(
-            f"{source}: the files hold layers the configuration does not count ({extra[0]}, ...); set num_hidden_layers to what they hold"
+            f"{source}: the files hold layers the configuration does not count ({extra_names[0]}, ...); set num_hidden_layers to what they hold"
         )
 
 
@@ -236,12 +248,12 @@ def _headless(names: list[str]) -> str:
     )
 
 
-def _reason(error: Exception, what: str, source: str, revision: str | None) -> str:
+def _explain_failure(error: Exception, what: str, source: str, revision: str | None) -> str:
     """Why something of a model could not be loaded: code nobody allowed, what the hub says, or the error's first line."""
     if "trust_remote_code" in str(error):
         return f"'{source}' needs code that comes with it; read the code, then add --trust-remote-code"
-    said = None if Path(source).is_dir() else explain(error, "model", source, revision)
-    return said or f"cannot load {what}: {_first_line(error)}"
+    hub_reason = None if Path(source).is_dir() else explain_hub_error(error, "model", source, revision)
+    return hub_reason or f"cannot load {what}: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:

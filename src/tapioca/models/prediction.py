@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tapioca.models.families import LAYER
+from tapioca.models.families import LAYER_NAME
 
 _NAMED = re.compile(r"(^|\.)(mtp|nextn)\w*\.")
 _FIELD = re.compile(r"mtp|nextn")
 _COUNTS = re.compile(r"(^|_)(num|n|layers|modules|depth)(_|$)")
 
 
-def is_prediction(name: str, n_layers: int, counted: int) -> bool:
+def is_prediction_weight(name: str, n_layers: int, counted: int) -> bool:
     """Whether a tensor belongs to such a layer: by a word of its name, or by a number behind the model's own layers.
 
     Args:
@@ -21,29 +21,39 @@ def is_prediction(name: str, n_layers: int, counted: int) -> bool:
         n_layers: the model's own.
         counted: how many the configuration counts behind them.
     """
-    place = LAYER.match(name)
-    return bool(_NAMED.search(name)) or bool(place and n_layers <= int(place["layer"]) < n_layers + counted)
+    match = LAYER_NAME.match(name)
+    return bool(_NAMED.search(name)) or bool(match and n_layers <= int(match["layer"]) < n_layers + counted)
 
 
-def prediction_counts(config: Mapping[str, Any]) -> dict[str, int]:
+def find_prediction_counts(config: Mapping[str, Any]) -> dict[str, int]:
     """The fields of a configuration that count such layers, and what they say: num_nextn_predict_layers,
     mtp_num_hidden_layers, num_mtp_modules, ..., where that is above 0."""
     return {
-        name: value
-        for name, value in config.items()
-        if _FIELD.search(name) and _COUNTS.search(name) and isinstance(value, int) and value > 0 and value is not True
+        name: field_value
+        for name, field_value in config.items()
+        if _FIELD.search(name)
+        and _COUNTS.search(name)
+        and isinstance(field_value, int)
+        and field_value > 0
+        and field_value is not True
     }
 
 
-def without_prediction(config: Mapping[str, Any]) -> dict[str, Any]:
+def remove_prediction_layers(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration that counts no such layers and lists nothing by them."""
-    zeros = dict.fromkeys(prediction_counts(config), 0)
-    about = {name: value for name, value in config.items() if _FIELD.search(name)}
-    lists: dict[str, Any] = {name: [] for name, value in about.items() if isinstance(value, list)}
-    parts = {name: without_prediction(_counting(value)) for name, value in about.items() if isinstance(value, dict)}
+    zeros = dict.fromkeys(find_prediction_counts(config), 0)
+    prediction_fields = {name: field_value for name, field_value in config.items() if _FIELD.search(name)}
+    lists: dict[str, Any] = {
+        name: [] for name, field_value in prediction_fields.items() if isinstance(field_value, list)
+    }
+    parts = {
+        name: remove_prediction_layers(_zero_layer_counts(field_value))
+        for name, field_value in prediction_fields.items()
+        if isinstance(field_value, dict)
+    }
     return {**config, **zeros, **lists, **parts}
 
 
-def _counting(part: dict[str, Any]) -> dict[str, Any]:
+def _zero_layer_counts(part: dict[str, Any]) -> dict[str, Any]:
     """A part that is about nothing else, whose counts may be called as those of a model are."""
     return {**part, **{name: 0 for name in ("num_hidden_layers", "num_layers") if isinstance(part.get(name), int)}}

@@ -7,10 +7,10 @@ from pathlib import Path
 from pydantic import Field
 
 from tapioca.errors import UsageError
+from tapioca.plan import Plan
 from tapioca.records.config import ChoosingConfig
 from tapioca.records.examples import Metric
-from tapioca.records.plan import Plan
-from tapioca.records.results import Check, Data, Gain, Record
+from tapioca.records.results import Domain, Gain, Preflight, Record
 
 
 class CompareConfig(ChoosingConfig):
@@ -37,13 +37,13 @@ class CompareConfig(ChoosingConfig):
             UsageError: the range is empty.
         """
         first, _, last = self.drops.partition(":")
-        found = tuple(range(int(first), int(last or first) + 1))
-        if not found:
+        drop_counts = tuple(range(int(first), int(last or first) + 1))
+        if not drop_counts:
             raise UsageError(f"--drops {self.drops} is empty; write the smaller number first, for instance 1:8")
-        return found
+        return drop_counts
 
 
-class Searched(Record):
+class CriterionCost(Record):
     """One criterion and what choosing by it costs alone, without the answers it shares with others."""
 
     name: str
@@ -94,8 +94,8 @@ class CompareInfo(Record, protected_namespaces=()):
     metric: Metric
     notes: tuple[str, ...]
     n_layers: int
-    checks: dict[Data, Check]
-    searched: tuple[Searched, ...]
+    checks: dict[Domain, Preflight]
+    searched: tuple[CriterionCost, ...]
     picks: tuple[Pick, ...]
     random: dict[int, tuple[float, ...]] = Field(description="OOD gains of the random plans by number of drops.")
 
@@ -109,10 +109,10 @@ class CompareInfo(Record, protected_namespaces=()):
         """The criterion the others are compared with."""
         return self.searched[0].name
 
-    def picked(self, criterion: str, drops: int) -> Pick | None:
+    def find_pick(self, criterion: str, drops: int) -> Pick | None:
         """The plan of a criterion for a number of drops; None where it has none."""
         return next((pick for pick in self.picks if pick.drops == drops and criterion in pick.criteria), None)
 
-    def sizes(self) -> tuple[int, ...]:
+    def list_sizes(self) -> tuple[int, ...]:
         """The numbers of drops compared, ascending."""
         return tuple(dict.fromkeys(pick.drops for pick in self.picks))

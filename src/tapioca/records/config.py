@@ -17,7 +17,7 @@ TALE_EPSILON = 0.08
 """How far below the full model TALE's code lets its search go (github.com/omyokun/tale)."""
 
 
-class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()):
+class BaseConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()):
     """Base of requests: a wrong value is a UsageError of one line."""
 
     def __init__(self, **fields: Any):
@@ -30,7 +30,7 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, prote
             raise UsageError(f"{flag}{message}, got {first['input']!r:.60}") from error
 
 
-def chat_template_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
+def parse_chat_options(pairs: Sequence[str]) -> dict[str, Any]:
     """Options of a chat template from name=value; a value that is JSON (false, 2, a list) is read as such.
 
     Raises:
@@ -38,22 +38,22 @@ def chat_template_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
     """
     options: dict[str, Any] = {}
     for pair in pairs:
-        name, _, value = pair.partition("=")
-        if not (name and value):
+        name, _, text = pair.partition("=")
+        if not (name and text):
             raise UsageError(f"--chat-option {pair} is not of the form name=value, for instance enable_thinking=false")
         try:
-            options[name] = json.loads(value.lower() if value in ("True", "False") else value)
+            options[name] = json.loads(text.lower() if text in ("True", "False") else text)
         except ValueError:
-            options[name] = value
+            options[name] = text
     return options
 
 
-def _bytes(text: str) -> int:
+def _parse_bytes(text: str) -> int:
     """A size as people write it, in bytes."""
     return int(TypeAdapter(ByteSize).validate_python(text))
 
 
-class DataConfig(Request):
+class DataConfig(BaseConfig):
     """What every recipe is asked that runs a model on data: which model, which data, and how they are read and split."""
 
     verb: ClassVar[str]
@@ -157,7 +157,7 @@ class DataConfig(Request):
         fields: dict[str, tuple[str, ...]] = {}
         for name, _, column in (pair.partition("=") for pair in self.field):
             fields[name] = (*fields.get(name, ()), column)
-        said = {
+        options = {
             "kind": self.kind,
             "include_path": self.include_path,
             "fields": {name: columns[0] if len(columns) == 1 else columns for name, columns in fields.items()},
@@ -173,20 +173,22 @@ class DataConfig(Request):
             "num_fewshot": self.num_fewshot,
             "chat": self.chat or None,
             "system": self.system,
-            "chat_template_kwargs": chat_template_kwargs(self.chat_option),
+            "chat_template_kwargs": parse_chat_options(self.chat_option),
         }
-        return {name: value for name, value in said.items() if value is not None and value != {} and value != ()}
+        return {
+            name: option for name, option in options.items() if option is not None and option != {} and option != ()
+        }
 
     def command(self) -> str:
         """The command line that makes this request."""
         words = ["tapioca", self.verb, self.model]
         for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            if name == "model" or value == field.default:
+            setting = getattr(self, name)
+            if name == "model" or setting == field.default:
                 continue
             flag = "--" + name.replace("_", "-")
-            for one in value if isinstance(value, tuple) else (value,):
-                words += [flag] if one is True else [flag, str(one)]
+            for argument in setting if isinstance(setting, tuple) else (setting,):
+                words += [flag] if argument is True else [flag, str(argument)]
         return shlex.join(words)
 
 
@@ -197,26 +199,26 @@ class RunConfig(DataConfig):
         default="accuracy",
         description="What drives search and verdict where answers are right or wrong: accuracy, or the gold answer's likelihood.",
     )
-    streams: Literal["auto", "single", "stacked"] = Field(
+    plan_batching: Literal["auto", "single", "stacked"] = Field(
         default="auto",
         description="Plans go through a layer one after the other, or stacked on the batch axis; auto stacks on GPUs and where weights are offloaded.",
     )
-    memory: str | None = Field(
+    state_memory: str | None = Field(
         default=None,
         description="Most memory for the hidden states of plans that run together, for instance 8GiB; changes no answer, but stacked ones by rounding.",
     )
 
-    @field_validator("memory")
+    @field_validator("state_memory")
     @classmethod
-    def _is_a_size(cls, value: str | None) -> str | None:
-        if value is not None and _bytes(value) < 1:
+    def _is_a_size(cls, size: str | None) -> str | None:
+        if size is not None and _parse_bytes(size) < 1:
             raise ValueError("a size is a number of bytes above 0 with or without a unit, for instance 8GiB")
-        return value
+        return size
 
     @property
-    def memory_bytes(self) -> int | None:
-        """`memory` as a number of bytes."""
-        return None if self.memory is None else _bytes(self.memory)
+    def state_memory_bytes(self) -> int | None:
+        """`state_memory` as a number of bytes."""
+        return None if self.state_memory is None else _parse_bytes(self.state_memory)
 
     @property
     def order_seed(self) -> int | None:
@@ -224,7 +226,7 @@ class RunConfig(DataConfig):
         return None
 
     @property
-    def rivals(self) -> int:
+    def n_random_plans(self) -> int:
         """How many random plans there are for each number of drops."""
         return 0
 
@@ -239,7 +241,7 @@ class ChoosingConfig(RunConfig):
     random_plans: int = Field(default=20, ge=0, description="Random plans of equal size judged beside the chosen one.")
 
     @property
-    def rivals(self) -> int:
+    def n_random_plans(self) -> int:
         return self.random_plans
 
 
@@ -285,7 +287,7 @@ class PruneConfig(ChoosingConfig):
         return self.seed if self.race else None
 
 
-class ExportConfig(Request):
+class ExportConfig(BaseConfig):
     """The request behind `tapioca export`."""
 
     run: Path = Field(description="Run folder of `tapioca prune`; with --plan also a model, as a folder or hub id.")
@@ -304,8 +306,8 @@ class ExportConfig(Request):
     )
 
 
-class ApplyConfig(Request):
-    """The request behind `tapioca apply`."""
+class GenerateConfig(BaseConfig):
+    """The request behind `tapioca generate`."""
 
     model: str = Field(min_length=1, description="Model: a folder, or a hub id.")
     plan: str = Field(min_length=1, description="Plan file, for instance runs/first/plan.json, or its JSON.")

@@ -11,8 +11,8 @@ from tapioca.records.config import DataConfig
 from tapioca.records.results import Interval, Profile, Record
 
 Shift = Literal["in distribution", "distorted", "misaligned"]
-Diagnosis = Literal["in distribution", "distorted", "misaligned", "cannot tell without labels"]
-UNTOLD: Diagnosis = "cannot tell without labels"
+DiagnosisLabel = Literal["in distribution", "distorted", "misaligned", "cannot tell without labels"]
+CANNOT_TELL: DiagnosisLabel = "cannot tell without labels"
 
 
 class DiagnoseConfig(DataConfig):
@@ -21,8 +21,8 @@ class DiagnoseConfig(DataConfig):
     verb = "diagnose"
 
     reference: str = Field(min_length=1, description="ID data, of the same form: what the model is adapted to.")
-    judge: Path | None = Field(
-        default=None, description="Judge fitted on other data, a file like the packaged data/diagnosis.json."
+    classifier: Path | None = Field(
+        default=None, description="Classifier fitted on other data, a file like the packaged data/diagnosis.json."
     )
 
 
@@ -31,9 +31,9 @@ class Case(Record):
 
     Attributes:
         size: parameters of the model.
-        kind: of shift; all cases of a kind are left out together when the judge is judged.
+        kind: of shift; all cases of a kind are left out together when the classifier is judged.
         strength: on the dial of the kind.
-        evidence: by name (geometry/evidence.py).
+        evidence: by name (profiles/evidence.py).
         truth: with labels; None where they do not decide either.
         gain: held-out gain of the plan searched on the shifted data, `low` its lower 95 % bound; None where no plan
             was searched.
@@ -93,11 +93,11 @@ class Accuracy(Record):
         return 1 / len(self.cases) if self.cases else None
 
 
-class Judged(Record):
+class CrossValidation(Record):
     """Verdicts on kinds of shift that were left out of the fitting, one kind after the other.
 
     Attributes:
-        forced: all decided cases, the likelier class taken where the judge would rather not tell.
+        forced: all decided cases, the likelier class taken where the classifier would rather not tell.
         answered: those on which it tells.
         beyond: forced, distorted against misaligned alone, among cases whose deviation is above its null: the gate has
             no part in it.
@@ -113,7 +113,7 @@ class Judged(Record):
     answered: Accuracy
     beyond: Accuracy
     coverage: float | None
-    confusion: dict[Shift, dict[Diagnosis, int]]
+    confusion: dict[Shift, dict[DiagnosisLabel, int]]
     undecided: int
     notes: tuple[str, ...] = ()
 
@@ -126,41 +126,41 @@ class Expected(Record):
         quartiles: lower quartile, median and upper quartile of the held-out gains.
     """
 
-    verdict: Diagnosis
+    verdict: DiagnosisLabel
     metric: Literal["accuracy", "error"]
     cases: int
     gained: float
     quartiles: tuple[float, float, float]
 
 
-class Judge(Record):
+class ShiftClassifier(Record):
     """What gives a verdict on evidence, with where it comes from and how well it does.
 
     Attributes:
-        gate: names of the evidence that is above 0 where a deviation is above its null; where none is, the verdict is
+        null_test: names of the evidence that is above 0 where a deviation is above its null; where none is, the verdict is
             "in distribution", by definition and not by weights.
         threshold: least probability of a class for it to be said.
         cases: how many it was fitted on, of each class.
     """
 
-    gate: tuple[str, ...]
+    null_test: tuple[str, ...]
     weights: Weights
     threshold: float = Field(gt=0.5, lt=1)
     cases: dict[Shift, int]
-    judged: Judged
+    cross_validation: CrossValidation
     expect: tuple[Expected, ...]
 
 
-class Said(Record):
+class Diagnosis(Record):
     """A verdict.
 
     Attributes:
         probability: of the class said, or where none is, of the likelier one; None where there is nothing to weigh.
-        outside: names of the evidence that lies outside what the judge has seen.
+        outside: names of the evidence that lies outside what the classifier has seen.
         reason: why, in words.
     """
 
-    verdict: Diagnosis
+    verdict: DiagnosisLabel
     probability: float | None
     outside: tuple[str, ...] = ()
     reason: str
@@ -170,14 +170,14 @@ class Evidence(Record):
     """One number of the evidence.
 
     Attributes:
-        halves: lowest and highest of the same number between random halves of the ID samples.
-        pull: what it adds to the log-odds of distorted against misaligned; None where the gate decides.
+        id_range: lowest and highest of the same number between random halves of the ID samples.
+        contribution: what it adds to the log-odds of distorted against misaligned; None where the gate decides.
     """
 
     name: str
     value: float
-    halves: Interval
-    pull: float | None
+    id_range: Interval
+    contribution: float | None
 
 
 class DiagnoseInfo(Record, protected_namespaces=()):
@@ -185,7 +185,7 @@ class DiagnoseInfo(Record, protected_namespaces=()):
 
     Attributes:
         n: examples in each of the three sets: ID reference, ID and OOD.
-        halves: how many random halves of the ID samples the evidence stands beside.
+        n_halves: how many random halves of the ID samples the evidence stands beside.
         profiles: of ID and OOD data under the full model.
     """
 
@@ -197,8 +197,8 @@ class DiagnoseInfo(Record, protected_namespaces=()):
     reference: str
     notes: tuple[str, ...]
     n: int
-    said: Said
+    diagnosis: Diagnosis
     evidence: tuple[Evidence, ...]
-    halves: int
+    n_halves: int
     profiles: tuple[Profile, ...]
-    judge: Judge
+    classifier: ShiftClassifier

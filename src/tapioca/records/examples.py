@@ -32,19 +32,19 @@ class TextPair(tuple[int, ...]):
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class Request:
     """One sequence the model reads, and what is read off its end.
 
     Attributes:
         inputs: token ids or numbers.
         targets: what the task compares the last outputs with: the continuation's token ids, the ids of
             the labels, or the numbers to predict.
-        length: what a log-likelihood is divided by (1, or a number of tokens, characters or bytes).
+        normalizer: what a log-likelihood is divided by (1, or a number of tokens, characters or bytes).
     """
 
     inputs: Inputs
     targets: tuple[float, ...]
-    length: float = 1.0
+    normalizer: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class Example:
 
     id: str
     group: str
-    rows: tuple[Row, ...]
+    rows: tuple[Request, ...]
     prompt: Inputs
     gold: int | None = None
     answer: str = ""
@@ -105,12 +105,12 @@ NO_CHOICE = -1
 """Stands for the index of a choice where none was taken: free text, running text, numbers."""
 
 
-class Answer(NamedTuple):
+class ExampleScore(NamedTuple):
     """How one example went. All of it are numbers, so that a store can keep it as one row of float64.
 
     Attributes:
         score: higher is better.
-        likelihood: log-likelihood of the gold answer, as the task divides it.
+        log_likelihood: log-likelihood of the gold answer, as the task divides it.
         truncated: whether the text the model wrote broke off at its token budget.
         tied: whether the two likeliest choices were equally likely, so that rounding decided.
         predicted: index of the choice or label the model took, also where its likelihood is the score; `NO_CHOICE`
@@ -120,7 +120,7 @@ class Answer(NamedTuple):
     """
 
     score: float
-    likelihood: float
+    log_likelihood: float
     truncated: bool = False
     tied: bool = False
     predicted: int = NO_CHOICE
@@ -128,7 +128,7 @@ class Answer(NamedTuple):
     length: int = 0
 
 
-class Spent(NamedTuple):
+class ComputeCost(NamedTuple):
     """What answers cost.
 
     Attributes:
@@ -160,7 +160,7 @@ class Metric(BaseModel, frozen=True, extra="forbid"):
         """The change held to be nothing: 1 point of accuracy, 2 % of error."""
         return 0.01 if self.kind == "accuracy" else 0.02
 
-    def shown(self, score: float) -> float:
+    def to_display(self, score: float) -> float:
         """The number people read: the accuracy itself, the error without its minus sign."""
         return score if self.kind == "accuracy" else -score
 

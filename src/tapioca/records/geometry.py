@@ -1,93 +1,127 @@
-"""What the geometry of hidden states comes to beside profiles and deviations; goes to JSON and back."""
+"""The geometry of a model on ID and OOD data, before and after a plan: what a user asks for, and what was found."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
-from tapioca.records.plan import BranchName, Plan
-from tapioca.records.results import Interval, Record
+from tapioca.plan import Plan
+from tapioca.records.config import DataConfig
+from tapioca.records.measures import Attribution, Estimate, PermutationTest, RepresentationMeasures, Updates
+from tapioca.records.results import Deviation, Domain, Profile, Record
+
+Kind = Literal["norm", "distance"]
 
 
-class Estimate(Record):
-    """A number with its 95 % interval over examples."""
+class GeometryConfig(DataConfig):
+    """The request behind `tapioca geometry`."""
 
-    value: float
-    ci95: Interval
+    verb = "geometry"
 
-
-class Permuted(Record):
-    """A permutation test between ID and OOD examples.
-
-    Attributes:
-        value: the statistic of the examples as they are.
-        p: share of the permutations with a statistic at least as large, the observed one counted among them:
-            (b + 1) / (m + 1) for b of m random permutations.
-        null_mean, null_upper: mean and 95th percentile of the statistic over the permutations.
-    """
-
-    value: float
-    p: float
-    null_mean: float
-    null_upper: float
+    reference: str = Field(min_length=1, description="ID data, of the same form: what the model is adapted to.")
+    plan: str | None = Field(
+        default=None, min_length=1, description="Plan file, or its JSON: measure the geometry under this plan as well."
+    )
+    branches: bool = Field(
+        default=False, description="Observe what every attention and MLP branch adds, not only whole layers."
+    )
 
 
-class Attribution(Record):
-    """Each layer's own share of the deviation of OOD from ID data, in two ways that differ (docs/geometry.md).
+class View(Record):
+    """Everything observed of one set of examples under one plan.
 
     Attributes:
-        kind: the profile that deviates.
-        before: the deviation before the first layer.
-        along: what the deviation grows by from before a layer to after it, along the unpruned stream; with `before`
-            they sum to the deviation after the last layer.
-        removal: what the mean deviation over the other layers falls by when the layer is dropped; None where the layer
-            cannot be dropped.
+        profile: norm and pairwise distance after each kept layer; says which data, and whether under the plan.
+        measures: the field's measures; `alignment` is with the ID reference, `cka` with the same examples under the full
+            model.
+        layers: what each layer adds to the residual stream.
+        branches: what each branch adds; None where it was not asked for.
     """
 
-    kind: Literal["norm", "distance"]
-    before: float
-    along: tuple[Estimate, ...]
-    removal: tuple[Estimate | None, ...]
+    profile: Profile
+    measures: RepresentationMeasures
+    layers: Updates
+    branches: Updates | None = None
 
 
-class Spread(Record):
-    """How the hidden states of a set of examples fill space after each kept layer.
+class TestedDeviation(Record):
+    """A deviation from the ID reference, and a permutation test of it.
 
     Attributes:
-        cka: linear CKA to the full model's states of the same examples; None under the full model.
-        alignment: cosine between their covariance and that of the reference examples; None without them.
+        permuted: with examples that change places with those of the reference. Of one data set under the plan it asks
+            whether its states are those of the reference under the full model, which a plan that changes anything denies.
     """
 
+    deviation: Deviation
+    permuted: PermutationTest
+
+    @property
+    def mean_abs_effect(self) -> float:
+        """Mean over the layers of |Cohen's d|."""
+        return float(np.abs(self.deviation.effect).mean())
+
+
+class Realignment(Record):
+    """The deviation that a plan removes, over the layers it keeps; negative where it adds.
+
+    Attributes:
+        ood: of the OOD examples.
+        id: of ID examples other than the reference: what the plan does to data that was not shifted.
+        permuted: of `ood`, with OOD and reference examples that change places.
+    """
+
+    kind: Kind
+    ood: Estimate
+    id: Estimate
+    permuted: PermutationTest
+
+
+class GeometryInfo(Record, protected_namespaces=()):
+    """One finished profile: what `tapioca geometry` returns and `geometry.json` holds.
+
+    Attributes:
+        plan: the full model where none was given.
+        n: examples in each of the three sets: ID reference, ID and OOD.
+        views: ID and OOD under the full model, then under the plan.
+        deviations: under the full model, over all layers: ID and OOD, norm and distance.
+        kept: over the layers the plan keeps, under the full model and under the plan; empty without one.
+        realigned: norm and distance; empty without a plan.
+        attributions: of the OOD deviation under the full model to its layers, norm and distance.
+    """
+
+    folder: Path
+    command: str
+    model: str
+    model_hash: str = Field(description="Names the model by configuration, weights and dtype.")
+    task: str
+    reference: str
+    notes: tuple[str, ...]
     plan: Plan
     n: int
-    cosine_spread: tuple[float, ...]
-    effective_rank: tuple[float, ...]
-    intrinsic_dimension: tuple[float, ...]
-    cka: tuple[float, ...] | None = None
-    alignment: tuple[float, ...] | None = None
+    views: tuple[View, ...]
+    deviations: tuple[TestedDeviation, ...]
+    kept: tuple[TestedDeviation, ...]
+    realigned: tuple[Realignment, ...]
+    attributions: tuple[Attribution, ...]
 
+    def find_view(self, domain: Domain, planned: bool = False) -> View:
+        """What was observed of one data set.
 
-class Update(Record):
-    """What one layer, or one branch of it, adds to the residual stream at the last prompt token.
+        Raises:
+            KeyError: nothing was observed under a plan.
+        """
+        matching_views = (view for view in self.views if (view.profile.data, view.profile.planned) == (domain, planned))
+        if view := next(matching_views, None):
+            return view
+        raise KeyError(f"{domain} under {'a plan' if planned else 'the full model'} was not observed")
 
-    Attributes:
-        norm: mean Euclidean norm.
-        angle: mean angle to the stream it is added to, over pi: 0 along it, 0.5 at a right angle, 1 against it.
-        share: mean share of the final state.
-    """
+    def find_deviation(self, kind: Kind, domain: Domain = "ood") -> TestedDeviation:
+        """The deviation under the full model, over all layers."""
+        return next(test for test in self.deviations if (test.deviation.kind, test.deviation.data) == (kind, domain))
 
-    layer: int
-    branch: BranchName | None = Field(description="None for the whole layer.")
-    norm: Estimate
-    angle: Estimate
-    share: Estimate
-
-
-class Updates(Record):
-    """All updates of a plan, in the order they are added; the shares and that of the first state sum to 1."""
-
-    plan: Plan
-    n: int
-    first_share: Estimate = Field(description="Share of the state before the first layer.")
-    updates: tuple[Update, ...]
+    def find_attribution(self, kind: Kind) -> Attribution:
+        """Each layer's share of the OOD deviation under the full model."""
+        return next(attribution for attribution in self.attributions if attribution.kind == kind)

@@ -9,11 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, Field, model_validator
 
+from tapioca.plan import Plan
 from tapioca.records.examples import ExampleResult, Metric
 from tapioca.records.numbers import signed_interval
-from tapioca.records.plan import Plan
 
-Data = Literal["ood", "id"]
+Domain = Literal["ood", "id"]
 Interval = tuple[float, float]
 DIFFERENCE = (
     "Largest difference found between a layer's states for stacked streams and for one of them alone, as a share of the "
@@ -33,21 +33,21 @@ class Scores:
         plans: the plans, one per row.
         ids: the examples, one per column.
         values: scores, float64 of shape (plan, example), higher is better.
-        likelihoods: log-likelihoods of the gold answers, same shape.
+        log_likelihoods: log-likelihoods of the gold answers, same shape.
         truncated: whether the text the model wrote broke off at its token budget, bool of the same shape.
         tied: whether the two likeliest choices were equally likely, so that rounding decided, bool of the same shape.
         predicted: index of the choice or label that was taken, int64 of the same shape; `NO_CHOICE` where there is none.
         unparsed: whether a written text holds no answer, bool of the same shape.
         lengths: tokens written, int64 of the same shape; 0 where nothing is written.
 
-    What a stopped plan was not asked any more is NaN in `values` and `likelihoods`, and False, `NO_CHOICE` or 0 in the
+    What a stopped plan was not asked any more is NaN in `values` and `compute_log_likelihoods`, and False, `NO_CHOICE` or 0 in the
     others.
     """
 
     plans: tuple[Plan, ...]
     ids: tuple[str, ...]
     values: np.ndarray
-    likelihoods: np.ndarray
+    log_likelihoods: np.ndarray
     truncated: np.ndarray
     tied: np.ndarray
     predicted: np.ndarray
@@ -60,8 +60,8 @@ class Trial(Record):
 
     plan: Plan
     score: float
-    likelihood: float
-    examples: int | None = Field(
+    log_likelihood: float
+    n_scored: int | None = Field(
         default=None, description="Search examples it was scored on before it was stopped; None means all."
     )
 
@@ -92,12 +92,12 @@ class Round(Record):
     )
 
     @property
-    def stopped(self) -> int:
+    def n_stopped_early(self) -> int:
         """Candidates that were stopped before they had seen all examples."""
-        return sum(trial.examples is not None for trial in self.trials)
+        return sum(trial.n_scored is not None for trial in self.trials)
 
 
-class Check(Record):
+class Preflight(Record):
     """What the data can show, found before the search."""
 
     n_search: int
@@ -106,8 +106,8 @@ class Check(Record):
     ci95: Interval
     chance: float | None
     above_chance: bool | None = Field(description="None where chance means nothing.")
-    constant: float | None = Field(description="Score of always answering the mean target; regression only.")
-    probe: Plan
+    baseline_score: float | None = Field(description="Score of always answering the mean target; regression only.")
+    reference_drop: Plan
     detectable: float = Field(description="Gain found with 80 % power if a plan changes as many answers as the probe.")
     truncated: int = Field(
         default=0, description="Search answers of the full model that broke off at the token budget."
@@ -168,29 +168,29 @@ class Gain(Record):
         return f"error × {1 - self.gain:#.3g} [{1 - high:#.3g}, {1 - low:#.3g}]"
 
 
-class Judgement(Record):
+class HeldOutResult(Record):
     """A plan judged on one held-out data set, beside random plans that drop as many layers."""
 
-    data: Data
-    role: Literal["best", "most layers dropped", "mildest"]
+    data: Domain
+    role: Literal["best", "most layers dropped", "best non-empty"]
     plan: Plan
     result: Gain
-    constant: float | None = Field(description="Score of always answering the mean target; regression only.")
+    baseline_score: float | None = Field(description="Score of always answering the mean target; regression only.")
     random: tuple[float, ...] = Field(description="Gains of the random plans.")
-    beside: Gain | None = Field(
+    companion: Gain | None = Field(
         default=None, description="Exact match or accuracy, where the gold answer's likelihood decides."
     )
 
     @property
     def written(self) -> Written | None:
         """How the texts ended, whether they decide or stand beside; None where the model wrote none."""
-        return (self.beside or self.result).written
+        return (self.companion or self.result).written
 
 
 class Profile(Record):
     """Norm and pairwise distance of the hidden states after each kept layer, with 95 % bands."""
 
-    data: Data
+    data: Domain
     planned: bool
     layers: tuple[int, ...]
     n: int
@@ -210,7 +210,7 @@ class Deviation(Record):
         null_mean, null_upper: mean and 95th percentile of `value` between two ID samples of the same sizes.
     """
 
-    data: Data
+    data: Domain
     planned: bool
     kind: Literal["norm", "distance"]
     layers: tuple[int, ...]
@@ -308,8 +308,8 @@ class RunInfo(Record, protected_namespaces=()):
     most_dropped: Plan = Field(description="TALE's BSBA: most layers dropped at or above the full model's score.")
     rounds: tuple[Round, ...]
     epsilon: float | None = Field(description="Of the floor; None where the criterion has none.")
-    checks: dict[Data, Check]
-    judgements: tuple[Judgement, ...]
+    checks: dict[Domain, Preflight]
+    judgements: tuple[HeldOutResult, ...]
     profiles: tuple[Profile, ...]
     deviations: tuple[Deviation, ...]
     verdict: Verdict
@@ -321,37 +321,39 @@ class RunInfo(Record, protected_namespaces=()):
 
     @model_validator(mode="after")
     def _whole(self) -> RunInfo:
-        if "ood" not in self.checks or not self.judged("ood") or not self.rounds:
+        if "ood" not in self.checks or not self.find_result("ood") or not self.rounds:
             raise ValueError("a run has a check, a search and a judgement of the OOD data")
         return self
 
-    def judged(self, data: Data, role: str = "best") -> Judgement | None:
+    def find_result(self, domain: Domain, role: str = "best") -> HeldOutResult | None:
         """The judgement of one plan on one data set; None where it was not made."""
-        return next((j for j in self.judgements if j.data == data and j.role == role), None)
+        return next(
+            (judgement for judgement in self.judgements if judgement.data == domain and judgement.role == role), None
+        )
 
     def summary(self) -> dict[str, Any]:
         """What the screen says, for scripts: plan, criterion, verdict, cost, and the best plan's result on each data set.
 
         Accuracies and errors stand as people read them; `gain` and `ci95` are above 0 where the plan is better.
         """
-        found: dict[str, Any] = {
+        summary: dict[str, Any] = {
             "plan": self.plan.model_dump(),
             "criterion": self.criterion,
             "verdict": self.verdict.model_dump(),
             "cost": self.cost.model_dump(),
         }
-        for judged in self.judgements:
-            if judged.plan == self.plan:
-                result, metric = judged.result, judged.result.metric
-                found[judged.data] = {
+        for judgement in self.judgements:
+            if judgement.plan == self.plan:
+                gain, metric = judgement.result, judgement.result.metric
+                summary[judgement.data] = {
                     "metric": metric.name,
-                    "n": result.n,
-                    "full": metric.shown(result.full),
-                    "planned": metric.shown(result.planned),
-                    "gain": result.gain,
-                    "ci95": result.ci95,
-                    "p": result.p,
+                    "n": gain.n,
+                    "full": metric.to_display(gain.full),
+                    "planned": metric.to_display(gain.planned),
+                    "gain": gain.gain,
+                    "ci95": gain.ci95,
+                    "p": gain.p,
                 }
-                if judged.written:
-                    found[judged.data]["written"] = judged.written.model_dump()
-        return found
+                if judgement.written:
+                    summary[judgement.data]["written"] = judgement.written.model_dump()
+        return summary

@@ -9,11 +9,11 @@ from typing import Literal
 from pydantic import Field
 
 from tapioca.errors import UsageError
+from tapioca.plan import Plan
 from tapioca.records.config import RunConfig
 from tapioca.records.examples import Metric
-from tapioca.records.geometry import Estimate
-from tapioca.records.plan import Plan
-from tapioca.records.results import Data, Gain, Interval, Record
+from tapioca.records.measures import Estimate
+from tapioca.records.results import Domain, Gain, Interval, Record
 
 Outcome = Literal["score", "norm", "distance"]
 """What answers to a scale: the OOD score, or one of the two deviations from ID."""
@@ -31,12 +31,12 @@ class ScaleConfig(RunConfig):
         min_length=1,
         description="Plan file that `tapioca prune` wrote, or its JSON; what it drops is scaled instead.",
     )
-    alphas: str = Field(
+    scales: str = Field(
         default="0:2:0.1",
         min_length=1,
         description="Scales: FIRST:LAST:STEP, or values with commas between; 0 is the plan, and 1, the full model, must be among them.",
     )
-    draws: int = Field(
+    random_sets: int = Field(
         default=10, ge=0, description="Random sets of equally many layers, scaled in the same way as a control."
     )
 
@@ -47,23 +47,23 @@ class ScaleConfig(RunConfig):
         Raises:
             UsageError: they cannot be read, are too few or too many, below 0, or leave out 1.
         """
-        said = f"--alphas {self.alphas}"
+        flag = f"--scales {self.scales}"
         try:
-            found = sorted(set(_numbers(self.alphas)))
+            scales = sorted(set(_parse_numbers(self.scales)))
         except (InvalidOperation, ValueError) as error:
-            raise UsageError(f"{said}: expected FIRST:LAST:STEP or values with commas, for instance 0:2:0.1") from error
-        if not FEWEST <= len(found) <= MOST:
-            raise UsageError(f"{said}: expected {FEWEST} to {MOST} different values, got {len(found)}")
-        if found[0] < 0:
-            raise UsageError(f"{said}: a scale is a number >= 0, got {float(found[0]):g}; begin at 0 or above")
-        if 1 not in found:
+            raise UsageError(f"{flag}: expected FIRST:LAST:STEP or values with commas, for instance 0:2:0.1") from error
+        if not FEWEST <= len(scales) <= MOST:
+            raise UsageError(f"{flag}: expected {FEWEST} to {MOST} different values, got {len(scales)}")
+        if scales[0] < 0:
+            raise UsageError(f"{flag}: a scale is a number >= 0, got {float(scales[0]):g}; begin at 0 or above")
+        if 1 not in scales:
             raise UsageError(
-                f"{said}: 1, the full model, with which the others are compared, is not among them; add it"
+                f"{flag}: 1, the full model, with which the others are compared, is not among them; add it"
             )
-        return tuple(map(float, found))
+        return tuple(map(float, scales))
 
 
-def _numbers(text: str) -> list[Decimal]:
+def _parse_numbers(text: str) -> list[Decimal]:
     """The numbers of a list or of a range with both ends; as decimals, so that 0, 0.1, 0.2, ... meet 1.
 
     Raises:
@@ -78,14 +78,14 @@ def _numbers(text: str) -> list[Decimal]:
     first, last, step = numbers
     if step <= 0 or "," in text:
         raise ValueError("no range")
-    return [first + at * step for at in range(min(int((last - first) / step) + 1, MOST + 1))]
+    return [first + index * step for index in range(min(int((last - first) / step) + 1, MOST + 1))]
 
 
 class Dose(Record):
     """One scale of one set of layers, on held-out data.
 
     Attributes:
-        alpha: the scale; at 0 the layers are dropped, at 1 the model is as it came.
+        scale: the scale; at 0 the layers are dropped, at 1 the model is as it came.
         plan: what that makes of the model.
         score: mean OOD score, higher is better, with its interval over groups.
         gain: on OOD data, paired with the full model.
@@ -93,7 +93,7 @@ class Dose(Record):
         norm, distance: deviations of OOD data under the plan from ID data under the full model; None without ID data.
     """
 
-    alpha: float
+    scale: float
     plan: Plan
     score: Estimate
     gain: Gain
@@ -157,17 +157,17 @@ class Curve(Record):
     changes: tuple[Change, ...]
 
     @property
-    def what(self) -> str:
+    def description(self) -> str:
         """The layers, or branches, as people write them: 'layers 2, 4–5', or 'attention 3'."""
-        said = str(self.drops).replace("drop ", "")
-        return f"layer{'s' if len(self.drops.drops) > 1 else ''} {said}" if self.drops.drops else said
+        dropped = str(self.drops).replace("drop ", "")
+        return f"layer{'s' if len(self.drops.drops) > 1 else ''} {dropped}" if self.drops.drops else dropped
 
-    def trend(self, x: str, y: str, last: float) -> Trend | None:
+    def find_trend(self, x: str, y: str, last: float) -> Trend | None:
         """The trend of two columns up to a scale; None where there is none."""
         return next((t for t in self.trends if (t.x, t.y, t.last) == (x, y, last)), None)
 
 
-class Draw(Record):
+class RandomSet(Record):
     """A random set of layers: its OOD score and its deviations at every scale of the request."""
 
     drops: Plan
@@ -187,15 +187,15 @@ class ScaleInfo(Record, protected_namespaces=()):
     reference: str | None
     metric: Metric
     notes: tuple[str, ...]
-    alphas: tuple[float, ...]
-    examples: dict[Data, int] = Field(description="Held-out examples the scores are of.")
+    scales: tuple[float, ...]
+    examples: dict[Domain, int] = Field(description="Held-out examples the scores are of.")
     observed: int = Field(description="OOD and as many ID examples the deviations are of; 0 without ID data.")
     null: dict[Outcome, float] = Field(
         description="95th percentile of each deviation between two ID samples of the same size, over the chosen curve's layers."
     )
     chosen: Curve
     every: Curve = Field(description="All layers of the model, or all branches of the kind.")
-    draws: tuple[Draw, ...]
+    random_sets: tuple[RandomSet, ...]
 
     @property
     def all_of(self) -> str:

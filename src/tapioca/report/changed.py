@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tapioca.records import ExampleResult, Metric, RunInfo
-from tapioca.report.words import shorten
+from tapioca.report.format import shorten_text
 
-LONG = 300
+MAX_CELL_CHARACTERS = 300
 """Characters of a prompt or an answer that are shown."""
 
 TEXTS = ("id", "prompt", "right", "answer")
 """Columns whose cells are texts of any length."""
 
 
-class Table(NamedTuple):
+class ExampleTable(NamedTuple):
     """A table: what its rows are, the heads of its columns, and the text of its cells."""
 
     title: str
@@ -23,37 +23,45 @@ class Table(NamedTuple):
     rows: tuple[tuple[str, ...], ...]
 
 
-def changed_tables(info: RunInfo) -> list[Table]:
+def tabulate_changed(info: RunInfo) -> list[ExampleTable]:
     """The examples that became better, the most changed first, and those that became worse; columns in which nothing
     stands are left out."""
-    better = [result for result in info.changed if result.change > (0.0, 0.0)]
-    worse = [result for result in reversed(info.changed) if result.change < (0.0, 0.0)]
-    return [_table(title, results, info.metric) for title, results in (("Better", better), ("Worse", worse)) if results]
+    better = [example for example in info.changed if example.change > (0.0, 0.0)]
+    worse = [example for example in reversed(info.changed) if example.change < (0.0, 0.0)]
+    return [
+        _tabulate_examples(title, results, info.metric)
+        for title, results in (("Better", better), ("Worse", worse))
+        if results
+    ]
 
 
-def _table(title: str, results: list[ExampleResult], metric: Metric) -> Table:
+def _tabulate_examples(title: str, results: list[ExampleResult], metric: Metric) -> ExampleTable:
     """One direction of change; the full model stands before the arrow, the plan behind it."""
     cells: dict[str, Callable[[ExampleResult], str]] = {
-        "data": lambda result: result.data.upper(),
-        "id": lambda result: shorten(result.id, LONG // 4),
-        "prompt": lambda result: shorten(result.text or "", LONG),
-        "right": lambda result: shorten(" or ".join(filter(None, (result.gold, *result.also))), LONG // 2),
-        "answer": lambda result: _arrow(result.full.answer, result.plan.answer),
-        metric.name: lambda result: _arrow(metric.format(result.full.score), metric.format(result.plan.score)),
-        "log-likelihood of the right answer": lambda result: _arrow(
+        "data": lambda example: example.data.upper(),
+        "id": lambda example: shorten_text(example.id, MAX_CELL_CHARACTERS // 4),
+        "prompt": lambda example: shorten_text(example.text or "", MAX_CELL_CHARACTERS),
+        "right": lambda example: shorten_text(
+            " or ".join(filter(None, (example.gold, *example.also))), MAX_CELL_CHARACTERS // 2
+        ),
+        "answer": lambda example: _format_arrow(example.full.answer, example.plan.answer),
+        metric.name: lambda example: _format_arrow(
+            metric.format(example.full.score), metric.format(example.plan.score)
+        ),
+        "log-likelihood of the right answer": lambda example: _format_arrow(
             *(
-                None if value is None else f"{value:.3f}".replace("-", "−")
-                for value in (result.full.log_likelihood, result.plan.log_likelihood)
+                None if log_likelihood is None else f"{log_likelihood:.3f}".replace("-", "−")
+                for log_likelihood in (example.full.log_likelihood, example.plan.log_likelihood)
             )
         ),
     }
     columns = {name: tuple(map(cell, results)) for name, cell in cells.items()}
-    shown = {name: column for name, column in columns.items() if any(column)}
-    return Table(title, tuple(shown), tuple(zip(*shown.values(), strict=True)))
+    filled_columns = {name: column for name, column in columns.items() if any(column)}
+    return ExampleTable(title, tuple(filled_columns), tuple(zip(*filled_columns.values(), strict=True)))
 
 
-def _arrow(full: str | None, plan: str | None) -> str:
+def _format_arrow(full: str | None, plan: str | None) -> str:
     """Before → after; empty where neither is known."""
     if full is None and plan is None:
         return ""
-    return " → ".join("–" if text is None else shorten(text, LONG // 2) for text in (full, plan))
+    return " → ".join("–" if text is None else shorten_text(text, MAX_CELL_CHARACTERS // 2) for text in (full, plan))

@@ -10,44 +10,44 @@ from rich.console import Console
 from rich.table import Table
 
 from tapioca.records import CompareInfo, Gain, Pick, signed_interval
-from tapioca.report import words
+from tapioca.report import format as words
 from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH
 from tapioca.report.screen import show_data
-from tapioca.report.template import rendered, write_report
-from tapioca.report.written import Judged, show_written, written_rows
+from tapioca.report.template import render_record, write_report
+from tapioca.report.written import HeldOutGains, show_written, written_rows
 
 RANDOM = "random plans"
 
 
 def write_compare_page(info: CompareInfo) -> Path:
     """Write `report.html` into the folder of a comparison and return its path."""
-    return write_report(info.folder, render(info))
+    return write_report(info.folder, render_comparison(info))
 
 
 def draw_charts(info: CompareInfo) -> dict[str, alt.TopLevelMixin]:
     """The charts of the page by name."""
-    return {"criteria": criteria_chart(info), "front": front_chart(info)}
+    return {"criteria": draw_criteria(info), "front": draw_front(info)}
 
 
-def render(info: CompareInfo) -> str:
+def render_comparison(info: CompareInfo) -> str:
     """The page as text."""
-    return rendered(
+    return render_record(
         "compare.html.j2",
         info,
         draw_charts(info),
         words=words,
-        effect=effect,
+        effect=format_effect,
         written=written_rows(judged_plans(info)),
     )
 
 
-def effect(gain: Gain | None) -> str:
+def format_effect(gain: Gain | None) -> str:
     """A change with its interval, short: '0.554 [0.523, 0.589]' as a multiple of the error, or '+2.1 [+0.4, +3.8]' in points."""
     if gain is None:
         return "–"
     if gain.metric.kind == "error":
-        shown = [f"{value:#.3g}".rstrip(".") for value in _ends(gain)]
-        return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+        ratio_texts = [f"{ratio:#.3g}".rstrip(".") for ratio in _effect_and_ends(gain)]
+        return f"{ratio_texts[0]} [{ratio_texts[1]}, {ratio_texts[2]}]"
     return signed_interval(100 * gain.gain, (100 * gain.ci95[0], 100 * gain.ci95[1]), 1)
 
 
@@ -56,27 +56,31 @@ def show_compare(info: CompareInfo, console: Console) -> None:
     show_data(info.task, info.reference, console)
     unit = "error ×" if info.metric.kind == "error" else "points"
     table = plain_table("plan, chosen by", f"OOD {unit} [95 %]", "p", f"ID {unit} [95 %]", f"vs {info.first}")
-    for drops in info.sizes():
+    for drops in info.list_sizes():
         table.add_row(f"[dim]{drops} drop{'s' if drops > 1 else ''}")
         for pick in info.picks:
             if pick.drops == drops:
                 who = f"{pick.plan}\n[dim]{', '.join(pick.criteria)}[/]"
                 table.add_row(
-                    who, effect(pick.ood), words.p_value(pick.p_ood), effect(pick.id), against(pick, info.first)
+                    who,
+                    format_effect(pick.ood),
+                    words.p_value(pick.p_ood),
+                    format_effect(pick.id),
+                    compare_with_first(pick, info.first),
                 )
     console.print(table, highlight=False)
-    console.print(f"[dim]{reading(info)}\n", highlight=False, soft_wrap=True)
+    console.print(f"[dim]{explain_comparison(info)}\n", highlight=False, soft_wrap=True)
     show_written(judged_plans(info), console)
     costs = plain_table("criterion", "plans tried", "layer-forwards", "model time")
-    for one in info.searched:
-        spent = words.quantity(one.layer_forwards), words.duration(one.seconds)
-        costs.add_row(one.name, str(one.plans_tried), *spent)
+    for searched in info.searched:
+        spent = words.format_quantity(searched.layer_forwards), words.format_duration(searched.seconds)
+        costs.add_row(searched.name, str(searched.plans_tried), *spent)
     console.print(costs, highlight=False)
     console.print("[dim]A layer-forward is one layer computed for one sequence.", highlight=False, soft_wrap=True)
     console.print(f"\nreport    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-def judged_plans(info: CompareInfo) -> Judged:
+def judged_plans(info: CompareInfo) -> HeldOutGains:
     """Every plan chosen with what it changes."""
     return [(pick.plan, *result) for pick in info.picks for result in (("ood", pick.ood), ("id", pick.id))]
 
@@ -90,7 +94,7 @@ def plain_table(first: str, *others: str) -> Table:
     return table
 
 
-def against(pick: Pick, first: str) -> str:
+def compare_with_first(pick: Pick, first: str) -> str:
     """What the interval says of a plan against the first criterion's: better, worse, unclear, or the same plan."""
     if pick.rival is None:
         return "same" if first in pick.criteria else "–"
@@ -98,7 +102,7 @@ def against(pick: Pick, first: str) -> str:
     return "better" if low > 0 else "worse" if high < 0 else "unclear"
 
 
-def reading(info: CompareInfo) -> str:
+def explain_comparison(info: CompareInfo) -> str:
     """How to read the table of plans."""
     judged = info.picks[0]
     held = f"{judged.ood.n} OOD" + (f" and {judged.id.n} ID" if judged.id else "")
@@ -110,24 +114,30 @@ def reading(info: CompareInfo) -> str:
     )
 
 
-def criteria_chart(info: CompareInfo) -> alt.TopLevelMixin:
+def draw_criteria(info: CompareInfo) -> alt.TopLevelMixin:
     """Held-out OOD effect of every criterion's plan, one panel for each number of drops; ticks are random plans."""
-    panels = [_panel(info, drops) for drops in info.sizes()]
+    panels = [_draw_size_panel(info, drops) for drops in info.list_sizes()]
     return alt.concat(*panels, columns=2).resolve_scale(x="shared")
 
 
-def _panel(info: CompareInfo, drops: int) -> Any:
+def _draw_size_panel(info: CompareInfo, drops: int) -> Any:
     error = info.metric.kind == "error"
     rows = [
-        {"name": one.name, "effect": ends[0], "low": ends[1], "high": ends[2], "first": one.name == info.first}
-        for one in info.searched
-        if (pick := info.picked(one.name, drops)) and (ends := _ends(pick.ood))
+        {
+            "name": searched.name,
+            "effect": ends[0],
+            "low": ends[1],
+            "high": ends[2],
+            "first": searched.name == info.first,
+        }
+        for searched in info.searched
+        if (pick := info.find_pick(searched.name, drops)) and (ends := _effect_and_ends(pick.ood))
     ]
     ticks = [{"name": RANDOM, "effect": 1 - gain if error else gain} for gain in info.random.get(drops, ())]
     title = "OOD error, as a multiple of the full model's" if error else "OOD gain over the full model"
     scale = alt.Scale(type="log", nice=False, padding=12) if error else alt.Scale(padding=12)
     axis = alt.Axis(format="~g", tickCount=5) if error else alt.Axis(format="+.0%")
-    names = [*(one.name for one in info.searched), *([RANDOM] if ticks else [])]
+    names = [*(searched.name for searched in info.searched), *([RANDOM] if ticks else [])]
     y = alt.Y("name:N", title=None, sort=None, scale=alt.Scale(domain=names))
     x = alt.X("effect:Q", title=title, scale=scale, axis=axis)
     colour = alt.condition("datum.first", alt.value(COLOURS["OOD"]), alt.value(COLOURS["ID"]))
@@ -142,18 +152,18 @@ def _panel(info: CompareInfo, drops: int) -> Any:
     return alt.layer(none, random, interval, point).properties(width=WIDTH, height=16 * len(names), title=drop)
 
 
-def front_chart(info: CompareInfo) -> alt.TopLevelMixin:
+def draw_front(info: CompareInfo) -> alt.TopLevelMixin:
     """OOD score against the operations left; the line is the Pareto front, coloured points are the first criterion's."""
     metric = info.metric
-    full = metric.shown(info.picks[0].ood.full)
+    full = metric.to_display(info.picks[0].ood.full)
     rows: list[dict[str, Any]] = [
         {"flops": 1.0, "value": full, "label": "full model", "first": False, "front": info.full_on_front}
     ]
     rows += [
         {
             "flops": pick.flops,
-            "value": metric.shown(pick.ood.planned),
-            "label": _short(pick),
+            "value": metric.to_display(pick.ood.planned),
+            "label": _label_pick(pick),
             "first": info.first in pick.criteria,
             "front": pick.front,
         }
@@ -183,14 +193,14 @@ def front_chart(info: CompareInfo) -> alt.TopLevelMixin:
     return alt.layer(points, line, ring, labels).properties(width=FULL_WIDTH, height=HEIGHT + 70)
 
 
-def _ends(gain: Gain) -> tuple[float, float, float]:
+def _effect_and_ends(gain: Gain) -> tuple[float, float, float]:
     """The effect and the ends of its interval as they are drawn."""
     if gain.metric.kind == "error":
         return 1 - gain.gain, 1 - gain.ci95[1], 1 - gain.ci95[0]
     return gain.gain, *gain.ci95
 
 
-def _short(pick: Pick) -> str:
+def _label_pick(pick: Pick) -> str:
     """Who chose a plan, in the space of a label."""
     others = len(pick.criteria) - 1
     return f"{pick.drops}: {pick.criteria[0]}{f' + {others}' if others else ''}"

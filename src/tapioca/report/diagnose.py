@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from tapioca.records import DiagnoseInfo, signed
-from tapioca.records.diagnosis import UNTOLD, Accuracy, Diagnosis, Expected, Judged
+from tapioca.records.diagnosis import CANNOT_TELL, Accuracy, CrossValidation, DiagnosisLabel, Expected
 from tapioca.report import figures
-from tapioca.report.geometry import Block
-from tapioca.report.profile import block_table
+from tapioca.report.geometry import rich_table_from_block
+from tapioca.report.geometry_tables import TableBlock
 from tapioca.report.screen import show_data
-from tapioca.report.template import rendered, write_report
+from tapioca.report.template import render_record, write_report
 
 MEANINGS = {
     "norm_excess": "norm deviation over its null, log10; above 0 it is above",
@@ -35,131 +35,143 @@ LEGEND = (
     "ID halves: what no shift looks like; a number outside its range is a sign of a shift, and none is good or bad by itself",
     "pull: what it adds to the log-odds, above 0 for distorted (some plan gained), below 0 for misaligned (none did)",
 )
-COLOURS: dict[Diagnosis, str] = {"in distribution": "green", "distorted": "yellow", "misaligned": "red", UNTOLD: "blue"}
+COLOURS: dict[DiagnosisLabel, str] = {
+    "in distribution": "green",
+    "distorted": "yellow",
+    "misaligned": "red",
+    CANNOT_TELL: "blue",
+}
 RULE = "a changed labelling rule leaves inputs as they are, and no unlabelled input could show it"
-ADVICE: dict[Diagnosis, str] = {
+ADVICE: dict[DiagnosisLabel, str] = {
     "in distribution": f"to this model these inputs look like ID inputs, so do not expect pruning to help; but {RULE}",
     "distorted": "the states deviate as they do on shifts where a searched plan gained; a search is worth its cost, and "
     "its held-out gain decides",
     "misaligned": "the states deviate as they do on shifts where no plan gained; do not expect pruning to help",
-    UNTOLD: "label some of these inputs and let `tapioca prune` search on them; its held-out gain decides",
+    CANNOT_TELL: "label some of these inputs and let `tapioca prune` search on them; its held-out gain decides",
 }
 
 
 def write_diagnose_page(info: DiagnoseInfo) -> Path:
     """Write `report.html` into the folder of a diagnosis and return its path."""
-    return write_report(info.folder, render(info))
+    return write_report(info.folder, render_diagnosis(info))
 
 
 def draw_charts(info: DiagnoseInfo) -> dict[str, alt.TopLevelMixin]:
     """The charts of the page by name."""
-    return {"profiles": figures.profiles(info.profiles)}
+    return {"profiles": figures.draw_profiles(info.profiles)}
 
 
-def render(info: DiagnoseInfo) -> str:
+def render_diagnosis(info: DiagnoseInfo) -> str:
     """The page as text."""
-    return rendered(
+    return render_record(
         "diagnose.html.j2",
         info,
         draw_charts(info),
-        reading=reading(info),
+        reading=explain_diagnosis(info),
         blocks={
-            "evidence": evidence_of(info, explained=True),
-            "expect": expect_of(info),
-            "confusion": confusion_of(info.judge.judged),
+            "evidence": tabulate_evidence(info, explained=True),
+            "expect": tabulate_expected_gains(info),
+            "confusion": tabulate_verdict_confusion(info.classifier.cross_validation),
         },
-        judged=judged_of(info.judge.judged),
+        judged=explain_cross_validation(info.classifier.cross_validation),
     )
 
 
 def show_diagnosis(info: DiagnoseInfo, console: Console) -> None:
-    """Print a diagnosis: the verdict, the evidence, and how well the judge does."""
+    """Print a diagnosis: the verdict, the evidence, and how well the classifier does."""
     show_data(info.task, info.reference, console)
-    verdict = info.said.verdict
+    verdict = info.diagnosis.verdict
     console.print(f"[bold {COLOURS[verdict]}]{verdict.upper()}", highlight=False)
-    for line in reading(info):
+    for line in explain_diagnosis(info):
         console.print(f"· {escape(line)}.", highlight=False, soft_wrap=True)
-    block = evidence_of(info)
+    block = tabulate_evidence(info)
     console.print(f"\n[bold]{escape(block.title)}", highlight=False, soft_wrap=True)
-    console.print(block_table(block), highlight=False)
+    console.print(rich_table_from_block(block), highlight=False)
     console.print()
-    for line in (*LEGEND, *judged_of(info.judge.judged)):
+    for line in (*LEGEND, *explain_cross_validation(info.classifier.cross_validation)):
         console.print(f"· {escape(line)}.", style="dim", highlight=False, soft_wrap=True)
     console.print(f"report    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-def reading(info: DiagnoseInfo) -> list[str]:
+def explain_diagnosis(info: DiagnoseInfo) -> list[str]:
     """The verdict in words: why, what it means, and what pruning came to elsewhere."""
-    found = [one for one in info.judge.expect if one.verdict == info.said.verdict]
-    lines = [info.said.reason, ADVICE[info.said.verdict]]
-    called = "could not tell" if info.said.verdict == UNTOLD else f"called {info.said.verdict}"
+    expectations = [expected for expected in info.classifier.expect if expected.verdict == info.diagnosis.verdict]
+    lines = [info.diagnosis.reason, ADVICE[info.diagnosis.verdict]]
+    called = "could not tell" if info.diagnosis.verdict == CANNOT_TELL else f"called {info.diagnosis.verdict}"
     lines += [
-        f"of {one.cases} cases of kinds of shift that the judge had not seen and {called}, {one.gained:.0%} gained "
-        f"from a searched plan (held-out lower 95 % bound above 0); median {_gained(one, 1)}"
-        for one in found
+        f"of {expected.cases} cases of kinds of shift that the classifier had not seen and {called}, {expected.gained:.0%} gained "
+        f"from a searched plan (held-out lower 95 % bound above 0); median {_format_quartile(expected, 1)}"
+        for expected in expectations
     ]
-    return lines if found else [*lines, f"the judge has no case that it {called} on which a plan was searched"]
+    return (
+        lines if expectations else [*lines, f"the classifier has no case that it {called} on which a plan was searched"]
+    )
 
 
-def evidence_of(info: DiagnoseInfo, explained: bool = False) -> Block:
+def tabulate_evidence(info: DiagnoseInfo, explained: bool = False) -> TableBlock:
     """Every number beside what ID halves give, and what it adds to the verdict."""
     rows = tuple(
         (
-            one.name,
-            signed(one.value, 3),
-            f"{signed(one.halves[0], 3)} to {signed(one.halves[1], 3)}",
-            "–" if one.pull is None else signed(one.pull, 2),
-            *([MEANINGS[one.name]] if explained else []),
+            evidence.name,
+            signed(evidence.value, 3),
+            f"{signed(evidence.id_range[0], 3)} to {signed(evidence.id_range[1], 3)}",
+            "–" if evidence.contribution is None else signed(evidence.contribution, 2),
+            *([MEANINGS[evidence.name]] if explained else []),
         )
-        for one in info.evidence
+        for evidence in info.evidence
     )
-    head = ("evidence", "OOD", "ID halves", "pull", *(["what it is"] if explained else []))
-    return Block(f"evidence, beside the range of {info.halves} random halves of the ID samples", head, rows)
+    head = ("evidence", "OOD", "ID halves", "contribution", *(["what it is"] if explained else []))
+    return TableBlock(f"evidence, beside the range of {info.n_halves} random halves of the ID samples", head, rows)
 
 
-def expect_of(info: DiagnoseInfo) -> Block:
+def tabulate_expected_gains(info: DiagnoseInfo) -> TableBlock:
     """What pruning came to by verdict."""
     rows = tuple(
-        (one.verdict, str(one.cases), f"{one.gained:.0%}", *(_gained(one, at) for at in range(3)))
-        for one in info.judge.expect
+        (
+            expected.verdict,
+            str(expected.cases),
+            f"{expected.gained:.0%}",
+            *(_format_quartile(expected, quartile) for quartile in range(3)),
+        )
+        for expected in info.classifier.expect
     )
-    head = ("said", "cases", "with a gain", "lower quartile", "median", "upper quartile")
-    return Block("held-out gain of the searched plan, on kinds of shift left out of the fitting", head, rows)
+    head = ("verdict", "cases", "with a gain", "lower quartile", "median", "upper quartile")
+    return TableBlock("held-out gain of the searched plan, on kinds of shift left out of the fitting", head, rows)
 
 
-def confusion_of(judged: Judged) -> Block:
+def tabulate_verdict_confusion(judged: CrossValidation) -> TableBlock:
     """By truth, how often what was said."""
-    said = sorted({verdict for row in judged.confusion.values() for verdict in row})
-    rows = tuple((truth, *(str(row.get(one, 0)) for one in said)) for truth, row in judged.confusion.items())
-    return Block("cases by truth, and what was said of them", ("truth", *said), rows)
+    verdicts = sorted({verdict for row in judged.confusion.values() for verdict in row})
+    rows = tuple((truth, *(str(row.get(column, 0)) for column in verdicts)) for truth, row in judged.confusion.items())
+    return TableBlock("cases by truth, and what was said of them", ("truth", *verdicts), rows)
 
 
-def judged_of(judged: Judged) -> list[str]:
-    """How well the judge does on kinds of shift that it was not fitted on."""
+def explain_cross_validation(judged: CrossValidation) -> list[str]:
+    """How well the classifier does on kinds of shift that it was not fitted on."""
     cases = sum(judged.forced.cases.values())
     lines = [
         f"judged on one kind of shift after the other, fitted on the rest ({len(judged.kinds)} kinds, "
         f"{len(judged.models)} models, {cases} decided cases; {judged.undecided} that labels leave undecided are not counted)",
-        f"made to choose: {_accuracy(judged.forced)}",
-        f"distorted against misaligned alone: {_accuracy(judged.beyond)}",
+        f"made to choose: {_format_accuracy(judged.forced)}",
+        f"distorted against misaligned alone: {_format_accuracy(judged.beyond)}",
     ]
     if judged.coverage is not None:
-        lines.append(f"it tells {judged.coverage:.0%} of the cases; of these: {_accuracy(judged.answered)}")
+        lines.append(f"it tells {judged.coverage:.0%} of the cases; of these: {_format_accuracy(judged.answered)}")
     return [*lines, *judged.notes]
 
 
-def _accuracy(found: Accuracy) -> str:
-    if found.balanced is None or found.chance is None:
+def _format_accuracy(accuracy: Accuracy) -> str:
+    if accuracy.balanced is None or accuracy.chance is None:
         return "no cases"
-    interval = f" [{found.ci95[0]:.2f}, {found.ci95[1]:.2f}]" if found.ci95 else ""
-    of = ", ".join(f"{count} {truth}" for truth, count in found.cases.items())
+    interval = f" [{accuracy.ci95[0]:.2f}, {accuracy.ci95[1]:.2f}]" if accuracy.ci95 else ""
+    case_counts = ", ".join(f"{count} {truth}" for truth, count in accuracy.cases.items())
     return (
-        f"balanced accuracy {found.balanced:.2f}{interval} over {of}; always the commonest answer {found.chance:.2f} "
-        f"(plain accuracy {found.plain:.2f}, commonest {found.commonest:.2f})"
+        f"balanced accuracy {accuracy.balanced:.2f}{interval} over {case_counts}; always the commonest answer {accuracy.chance:.2f} "
+        f"(plain accuracy {accuracy.plain:.2f}, commonest {accuracy.commonest:.2f})"
     )
 
 
-def _gained(one: Expected, quartile: int) -> str:
+def _format_quartile(expected: Expected, quartile: int) -> str:
     """A gain in its own units."""
-    gain = one.quartiles[quartile]
-    return f"{signed(100 * gain, 1)} points" if one.metric == "accuracy" else f"error × {1 - gain:.3f}"
+    gain = expected.quartiles[quartile]
+    return f"{signed(100 * gain, 1)} points" if expected.metric == "accuracy" else f"error × {1 - gain:.3f}"

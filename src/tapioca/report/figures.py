@@ -7,7 +7,8 @@ from typing import Any
 
 import altair as alt
 
-from tapioca.records import GRAINS, Deviation, Judgement, Metric, Plan, Profile, RunInfo
+from tapioca.plan import GRAINS, Plan
+from tapioca.records import Deviation, HeldOutResult, Metric, Profile, RunInfo
 
 COLOURS = {"ID": "#0072B2", "ID under the plan": "#56B4E9", "OOD": "#D55E00", "OOD under the plan": "#E69F00"}
 DASHES = {"ID": [1, 0], "ID under the plan": [6, 3], "OOD": [1, 0], "OOD under the plan": [6, 3]}
@@ -16,47 +17,55 @@ WIDTH, HEIGHT = 330, 230  # of one of two panels side by side
 FULL_WIDTH = 640
 
 
-def svg(chart: Any) -> str:
+def chart_to_svg(chart: Any) -> str:
     """A chart as SVG text, made without a browser or a network."""
     import vl_convert
 
-    return vl_convert.vegalite_to_svg(finished(chart).to_json())
+    return vl_convert.vegalite_to_svg(apply_common_style(chart).to_json())
 
 
-def finished(chart: Any) -> Any:
+def apply_common_style(chart: Any) -> Any:
     """A chart with the sizes and colours that all charts have in common."""
     looks = chart.configure_axis(labelFontSize=12, titleFontSize=12, grid=True, gridColor="#eeeeee")
     looks = looks.configure_legend(labelFontSize=12, titleFontSize=12, labelLimit=260).configure_view(stroke=None)
     return looks.configure_title(fontSize=13, anchor="start", offset=8)
 
 
-def series(data: str, planned: bool) -> str:
+def series_name(domain: str, planned: bool) -> str:
     """The name of a line: which data, under which model."""
-    return data.upper() + (" under the plan" if planned else "")
+    return domain.upper() + (" under the plan" if planned else "")
 
 
-def search_path(info: RunInfo) -> alt.TopLevelMixin:
+def draw_search_path(info: RunInfo) -> alt.TopLevelMixin:
     """Every plan not stopped early, by layers dropped; the line is the path taken, the rule its floor where it has one."""
     metric = info.metric
     baseline = info.checks["ood"].full
-    path = [{"dropped": 0, "value": metric.shown(baseline), "label": "full model"}]
+    path = [{"dropped": 0, "value": metric.to_display(baseline), "label": "full model"}]
     tried: list[dict[str, Any]] = []
     before = Plan.full(info.plan.n_layers)
-    for found in info.rounds:
-        winner = found.winner.plan
+    for search_round in info.rounds:
+        winner = search_round.winner.plan
         tried += [
-            {"dropped": t.plan.size, "value": metric.shown(t.score), "plan": str(t.plan)}
-            for t in found.trials
-            if t.examples is None
+            {"dropped": trial.plan.size, "value": metric.to_display(trial.score), "plan": str(trial.plan)}
+            for trial in search_round.trials
+            if trial.n_scored is None
         ]
-        if found.accepted:
+        if search_round.accepted:
             path.append(
-                {"dropped": winner.size, "value": metric.shown(found.winner.score), "label": _step(before, winner)}
+                {
+                    "dropped": winner.size,
+                    "value": metric.to_display(search_round.winner.score),
+                    "label": _label_step(before, winner),
+                }
             )
             before = winner
-    title = "layers dropped" if all(found.winner.plan.drops for found in info.rounds) else "branches dropped"
-    x = alt.X("dropped:Q", title=title, axis=_whole(range(len(info.rounds) + 1)))
-    y = alt.Y("value:Q", title=f"{metric.name}, search split", scale=_scale(metric.kind), axis=_axis(metric.kind))
+    title = (
+        "layers dropped" if all(search_round.winner.plan.drops for search_round in info.rounds) else "branches dropped"
+    )
+    x = alt.X("dropped:Q", title=title, axis=_integer_axis(range(len(info.rounds) + 1)))
+    y = alt.Y(
+        "value:Q", title=f"{metric.name}, search split", scale=_score_scale(metric.kind), axis=_score_axis(metric.kind)
+    )
     points = alt.Chart(alt.Data(values=tried)).mark_point(color=GREY, size=22, opacity=0.8).encode(x=x, y=y)
     line = (
         alt.Chart(alt.Data(values=path))
@@ -64,42 +73,42 @@ def search_path(info: RunInfo) -> alt.TopLevelMixin:
         .encode(x=x, y=y)
     )
     labels = line.mark_text(dx=7, dy=-8, align="left", fontSize=11, color=DARK).encode(text="label:N")
-    floor = [] if info.epsilon is None else [_floor(metric, baseline, info.epsilon)]
+    floor = [] if info.epsilon is None else [_score_floor(metric, baseline, info.epsilon)]
     rule = (
-        alt.Chart(alt.Data(values=[{"value": metric.shown(score)} for score in floor]))
+        alt.Chart(alt.Data(values=[{"value": metric.to_display(score)} for score in floor]))
         .mark_rule(color="#CC79A7", strokeDash=[4, 3])
         .encode(y=y)
     )
     return alt.layer(points, rule, line, labels).properties(width=FULL_WIDTH, height=HEIGHT)
 
 
-def _floor(metric: Metric, baseline: float, epsilon: float) -> float:
+def _score_floor(metric: Metric, baseline: float, epsilon: float) -> float:
     """The lowest score a path may have."""
     return baseline - epsilon * (1 if metric.kind == "accuracy" else abs(baseline))
 
 
-def _step(before: Plan, after: Plan) -> str:
+def _label_step(before: Plan, after: Plan) -> str:
     """What a plan drops beyond the one before it; the whole plan where the two differ by more than one drop."""
-    new = [(grain, at) for grain in GRAINS for at in set(after.dropped(grain)) - set(before.dropped(grain))]
+    new = [(grain, layer) for grain in GRAINS for layer in set(after.dropped(grain)) - set(before.dropped(grain))]
     if len(new) != 1 or after.size != before.size + 1:
         return str(after)
-    grain, at = new[0]
-    return f"−{at}" if grain == "layers" else f"−{grain} {at}"
+    grain, layer = new[0]
+    return f"−{layer}" if grain == "layers" else f"−{grain} {layer}"
 
 
-def gains(info: RunInfo) -> alt.TopLevelMixin:
+def draw_gains(info: RunInfo) -> alt.TopLevelMixin:
     """Held-out effect of every judged plan with its interval; the ticks are random plans of equal size.
 
     Accuracies: difference to the full model, 0 is no change. Errors: multiple of the full model's
     error on a logarithmic scale, 1 is no change.
     """
     error = info.metric.kind == "error"
-    judged = [found for found in info.judgements if not found.plan.is_full]
-    rows = [_effect_row(found, error) for found in judged]
+    judged = [judgement for judgement in info.judgements if not judgement.plan.is_full]
+    rows = [_effect_row(judgement, error) for judgement in judged]
     ticks = [
-        {**row, "random": _as_shown(value, error)}
-        for row, found in zip(rows, judged, strict=True)
-        for value in found.random
+        {**row, "random": _displayed_effect(random_gain, error)}
+        for row, judgement in zip(rows, judged, strict=True)
+        for random_gain in judgement.random
     ]
     scale = alt.Scale(type="log", nice=False, padding=12) if error else alt.Scale(padding=12)
     title = "error, as a multiple of the full model's" if error else "gain over the full model"
@@ -117,27 +126,30 @@ def gains(info: RunInfo) -> alt.TopLevelMixin:
     return alt.layer(random, none, interval, point).properties(width=FULL_WIDTH - 60, height=34 * max(1, len(rows)))
 
 
-def profiles(found: tuple[Profile, ...]) -> alt.TopLevelMixin:
+def draw_profiles(measured_profiles: tuple[Profile, ...]) -> alt.TopLevelMixin:
     """Norm and pairwise-distance profiles, side by side, with 95 % bands."""
     return alt.hconcat(
-        *[_profile(found, *kind) for kind in (("norm", "mean norm"), ("distance", "mean pairwise distance"))]
+        *[
+            _draw_profile(measured_profiles, *kind)
+            for kind in (("norm", "mean norm"), ("distance", "mean pairwise distance"))
+        ]
     )
 
 
-def deviations(found: tuple[Deviation, ...]) -> alt.TopLevelMixin:
+def draw_deviations(measured_deviations: tuple[Deviation, ...]) -> alt.TopLevelMixin:
     """Deviation from the ID reference with intervals; the black tick is the 95th percentile of the ID-vs-ID null."""
     panels = []
     for kind, title in (("norm", "norm profile"), ("distance", "pairwise-distance profile")):
         rows = [
             {
-                "name": series(d.data, d.planned),
-                "value": d.value,
-                "low": d.ci95[0],
-                "high": d.ci95[1],
-                "null": d.null_upper,
+                "name": series_name(deviation.data, deviation.planned),
+                "value": deviation.value,
+                "low": deviation.ci95[0],
+                "high": deviation.ci95[1],
+                "null": deviation.null_upper,
             }
-            for d in found
-            if d.kind == kind
+            for deviation in measured_deviations
+            if deviation.kind == kind
         ]
         y = alt.Y("name:N", title=None, sort=list(COLOURS), axis=alt.Axis(labelLimit=200))
         base = alt.Chart(alt.Data(values=rows)).encode(y=y)
@@ -152,29 +164,29 @@ def deviations(found: tuple[Deviation, ...]) -> alt.TopLevelMixin:
     return alt.hconcat(*panels)
 
 
-def _profile(found: tuple[Profile, ...], kind: str, title: str) -> alt.LayerChart | alt.FacetChart:
+def _draw_profile(measured_profiles: tuple[Profile, ...], kind: str, title: str) -> alt.LayerChart | alt.FacetChart:
     rows = [
         {
             "layer": layer,
-            "value": value,
+            "value": layer_mean,
             "low": band[0],
             "high": band[1],
-            "series": series(profile.data, profile.planned),
+            "series": series_name(profile.data, profile.planned),
         }
-        for profile in found
-        for layer, value, band in zip(
+        for profile in measured_profiles
+        for layer, layer_mean, band in zip(
             profile.layers, getattr(profile, kind), getattr(profile, f"{kind}_band"), strict=True
         )
     ]
-    x = alt.X("layer:Q", title="after layer", axis=_whole(found[0].layers))
+    x = alt.X("layer:Q", title="after layer", axis=_integer_axis(measured_profiles[0].layers))
     scale = alt.Scale(type="log", nice=False)
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, **styled(str(row["series"]) for row in rows))
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, **encode_by_series(str(row["series"]) for row in rows))
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", scale=scale, title=None), y2="high:Q")
     line = base.mark_line(point=alt.OverlayMarkDef(size=28)).encode(y=alt.Y("value:Q", scale=scale, title=None))
     return alt.layer(band, line).properties(width=WIDTH, height=HEIGHT, title=title)
 
 
-def styled(shown: Iterable[str]) -> dict[str, Any]:
+def encode_by_series(shown: Iterable[str]) -> dict[str, Any]:
     """Colour and dash of the series shown in a chart of lines, with one legend for both."""
     present = set(shown)
     names = [name for name in COLOURS if name in present]
@@ -187,13 +199,13 @@ def styled(shown: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _effect_row(found: Judgement, error: bool) -> dict[str, Any]:
-    ends = [_as_shown(bound, error) for bound in (found.result.gain, *found.result.ci95)]
-    name = f"{found.data.upper()}: {found.plan}" + ("" if found.role == "best" else f" ({found.role})")
-    return {"name": name, "data": found.data.upper(), "effect": ends[0], "low": ends[1], "high": ends[2]}
+def _effect_row(judgement: HeldOutResult, error: bool) -> dict[str, Any]:
+    ends = [_displayed_effect(bound, error) for bound in (judgement.result.gain, *judgement.result.ci95)]
+    name = f"{judgement.data.upper()}: {judgement.plan}" + ("" if judgement.role == "best" else f" ({judgement.role})")
+    return {"name": name, "data": judgement.data.upper(), "effect": ends[0], "low": ends[1], "high": ends[2]}
 
 
-def _as_shown(gain: float, error: bool) -> float:
+def _displayed_effect(gain: float, error: bool) -> float:
     """A gain as it is drawn: itself, or the multiple of the error it stands for."""
     return 1 - gain if error else gain
 
@@ -209,15 +221,15 @@ def _series_colour(field: str) -> alt.Color:
     return alt.Color(f"{field}:N", scale=scale, legend=None)
 
 
-def _whole(numbers: Iterable[int]) -> alt.Axis:
+def _integer_axis(numbers: Iterable[int]) -> alt.Axis:
     """An axis with ticks at whole numbers only, thinned where there are many."""
     ticks = list(numbers)
     return alt.Axis(values=ticks[:: 1 + len(ticks) // 17], format="d")
 
 
-def _scale(kind: str) -> alt.Scale:
+def _score_scale(kind: str) -> alt.Scale:
     return alt.Scale(zero=False) if kind == "accuracy" else alt.Scale(type="log", nice=False)
 
 
-def _axis(kind: str) -> alt.Axis:
+def _score_axis(kind: str) -> alt.Axis:
     return alt.Axis(format=".0%") if kind == "accuracy" else alt.Axis(format="~g")

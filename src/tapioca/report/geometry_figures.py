@@ -7,9 +7,9 @@ from typing import Any
 
 import altair as alt
 
-from tapioca.records import Attribution, Deviation, Estimate, ProfileInfo, Updates
-from tapioca.records.profile import Kind
-from tapioca.report.figures import DARK, HEIGHT, WIDTH, series, styled
+from tapioca.records import Attribution, Deviation, Estimate, GeometryInfo, Updates
+from tapioca.records.geometry import Kind
+from tapioca.report.figures import DARK, HEIGHT, WIDTH, encode_by_series, series_name
 
 FILLS = {"along the stream": "#00664b", "by removal": "#f3d3e4"}
 """The two ways of attribution: one dark and one light, told apart in print."""
@@ -17,13 +17,15 @@ SMALL_WIDTH, SMALL_HEIGHT = 190, 140  # of one of three panels side by side
 TITLES: dict[Kind, str] = {"norm": "norm profile", "distance": "pairwise-distance profile"}
 
 
-def ratios(info: ProfileInfo) -> alt.TopLevelMixin:
+def draw_ratios(info: GeometryInfo) -> alt.TopLevelMixin:
     """Log ratio to the ID reference layer by layer, and below it each layer's share of the OOD deviation."""
-    columns = [alt.vconcat(_ratio(info, kind), *[_shares(info, kind, way) for way in FILLS]) for kind in TITLES]
+    columns = [
+        alt.vconcat(_draw_ratio(info, kind), *[_draw_shares(info, kind, way) for way in FILLS]) for kind in TITLES
+    ]
     return alt.hconcat(*columns)
 
 
-def measures(info: ProfileInfo) -> alt.TopLevelMixin:
+def draw_measures(info: GeometryInfo) -> alt.TopLevelMixin:
     """The field's measures layer by layer, one panel each."""
     panels = {
         "effective rank": "effective_rank",
@@ -34,63 +36,67 @@ def measures(info: ProfileInfo) -> alt.TopLevelMixin:
     if info.realigned:
         panels["linear CKA to the full model"] = "cka"
     ratios = ("alignment", "cka")  # near 1, where a scale from 0 shows nothing
-    found = [_lines(_measured(info, name), title, zero=name not in ratios) for title, name in panels.items()]
-    return alt.concat(*found, columns=3)
+    charts = [_draw_lines(_measure_rows(info, name), title, zero=name not in ratios) for title, name in panels.items()]
+    return alt.concat(*charts, columns=3)
 
 
-def updates(info: ProfileInfo, branches: bool) -> alt.TopLevelMixin:
+def draw_updates(info: GeometryInfo, branches: bool) -> alt.TopLevelMixin:
     """Length, angle and share of what is added to the stream: a row of panels for layers, or one for each branch."""
     rows = []
     for branch in ("attention", "mlp") if branches else (None,):
         what = {None: "", "attention": "attention ", "mlp": "MLP "}[branch]
         titles = {"norm": "norm of the update", "angle": "angle to the stream / π", "share": "share of the final state"}
-        found = {name: _added(info, branch, name) for name in titles}
-        if found["norm"]:
-            rows.append(alt.hconcat(*[_lines(found[name], what + title) for name, title in titles.items()]))
+        rows_by_measure = {name: _update_rows(info, branch, name) for name in titles}
+        if rows_by_measure["norm"]:
+            rows.append(
+                alt.hconcat(*[_draw_lines(rows_by_measure[name], what + title) for name, title in titles.items()])
+            )
     return alt.vconcat(*rows)
 
 
-def _ratio(info: ProfileInfo, kind: Kind) -> Any:
-    shown = [one.deviation for one in (*info.deviations, *info.kept) if one.deviation.kind == kind]
-    rows = [row for found in shown if _is_new(found, info) for row in _signed(found)]
+def _draw_ratio(info: GeometryInfo, kind: Kind) -> Any:
+    kind_deviations = [tested.deviation for tested in (*info.deviations, *info.kept) if tested.deviation.kind == kind]
+    rows = [row for deviation in kind_deviations if _is_shown(deviation, info) for row in _log_ratio_rows(deviation)]
     title = f"{TITLES[kind]}: log ratio to ID"
-    return _layered(rows, title, info.plan.n_layers).properties(width=WIDTH, height=HEIGHT - 60)
+    return _draw_by_layer(rows, title, info.plan.n_layers).properties(width=WIDTH, height=HEIGHT - 60)
 
 
-def _is_new(found: Deviation, info: ProfileInfo) -> bool:
+def _is_shown(deviation: Deviation, info: GeometryInfo) -> bool:
     """Under the full model the kept layers are among all layers, which are shown."""
-    return found.planned or len(found.layers) == info.plan.n_layers
+    return deviation.planned or len(deviation.layers) == info.plan.n_layers
 
 
-def _signed(found: Deviation) -> list[dict[str, Any]]:
-    name = series(found.data, found.planned)
+def _log_ratio_rows(deviation: Deviation) -> list[dict[str, Any]]:
+    name = series_name(deviation.data, deviation.planned)
     return [
-        {"layer": layer, "value": value, "series": name}
-        for layer, value in zip(found.layers, found.signed, strict=True)
+        {"layer": layer, "value": log_ratio, "series": name}
+        for layer, log_ratio in zip(deviation.layers, deviation.signed, strict=True)
     ]
 
 
-def _layered(rows: list[dict[str, Any]], title: str, n_layers: int) -> Any:
+def _draw_by_layer(rows: list[dict[str, Any]], title: str, n_layers: int) -> Any:
     base = alt.Chart(alt.Data(values=rows), title=title).encode(
-        x=alt.X("layer:O", title=None, axis=_ordinal(n_layers)), **styled(row["series"] for row in rows)
+        x=alt.X("layer:O", title=None, axis=_layer_axis(n_layers)), **encode_by_series(row["series"] for row in rows)
     )
     zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=DARK).encode(y="zero:Q")
     line = base.mark_line(point=alt.OverlayMarkDef(size=28)).encode(y=alt.Y("value:Q", title=None))
     return alt.layer(zero, line)
 
 
-def _shares(info: ProfileInfo, kind: Kind, way: str) -> Any:
+def _draw_shares(info: GeometryInfo, kind: Kind, way: str) -> Any:
     """Bars on a scale of their own: shares by removal are often many times those along the stream."""
     last = way == list(FILLS)[-1]
-    base = alt.Chart(alt.Data(values=_shared(info.attribution(kind), way)), title=f"share of the OOD deviation {way}")
-    base = base.encode(x=alt.X("layer:O", title="layer" if last else None, axis=_ordinal(info.plan.n_layers)))
+    base = alt.Chart(
+        alt.Data(values=_share_rows(info.find_attribution(kind), way)), title=f"share of the OOD deviation {way}"
+    )
+    base = base.encode(x=alt.X("layer:O", title="layer" if last else None, axis=_layer_axis(info.plan.n_layers)))
     bar = base.mark_bar(fill=FILLS[way], stroke=DARK, strokeWidth=0.6).encode(y=alt.Y("value:Q", title=None))
     interval = base.mark_rule(color=DARK, strokeWidth=1.2).encode(y=alt.Y("low:Q"), y2="high:Q")
     return alt.layer(bar, interval).properties(width=WIDTH, height=SMALL_HEIGHT - 40)
 
 
-def _shared(found: Attribution, way: str) -> list[dict[str, Any]]:
-    shares = dict(zip(FILLS, (found.along, found.removal), strict=True))[way]
+def _share_rows(attribution: Attribution, way: str) -> list[dict[str, Any]]:
+    shares = dict(zip(FILLS, (attribution.along, attribution.removal), strict=True))[way]
     return [
         {"layer": layer, "value": share.value, "low": share.ci95[0], "high": share.ci95[1]}
         for layer, share in enumerate(shares)
@@ -98,37 +104,37 @@ def _shared(found: Attribution, way: str) -> list[dict[str, Any]]:
     ]
 
 
-def _measured(info: ProfileInfo, name: str) -> list[dict[str, Any]]:
+def _measure_rows(info: GeometryInfo, name: str) -> list[dict[str, Any]]:
     return [
-        {"layer": layer, "value": value, "series": series(view.profile.data, view.profile.planned)}
+        {"layer": layer, "value": layer_value, "series": series_name(view.profile.data, view.profile.planned)}
         for view in info.views
-        for layer, value in zip(view.profile.layers, getattr(view.spread, name) or (), strict=False)
+        for layer, layer_value in zip(view.profile.layers, getattr(view.measures, name) or (), strict=False)
     ]
 
 
-def _added(info: ProfileInfo, branch: str | None, name: str) -> list[dict[str, Any]]:
+def _update_rows(info: GeometryInfo, branch: str | None, name: str) -> list[dict[str, Any]]:
     rows = []
     for view in info.views:
-        found: Updates | None = view.branches if branch else view.layers
-        for update in found.updates if found else ():
-            value: Estimate = getattr(update, name)
+        view_updates: Updates | None = view.branches if branch else view.layers
+        for update in view_updates.updates if view_updates else ():
+            estimate: Estimate = getattr(update, name)
             if update.branch == branch:
                 rows.append(
                     {
                         "layer": update.layer,
-                        "value": value.value,
-                        "low": value.ci95[0],
-                        "high": value.ci95[1],
-                        "series": series(view.profile.data, view.profile.planned),
+                        "value": estimate.value,
+                        "low": estimate.ci95[0],
+                        "high": estimate.ci95[1],
+                        "series": series_name(view.profile.data, view.profile.planned),
                     }
                 )
     return rows
 
 
-def _lines(rows: list[dict[str, Any]], title: str, zero: bool = True) -> Any:
+def _draw_lines(rows: list[dict[str, Any]], title: str, zero: bool = True) -> Any:
     """A small panel: one line a series, with its band where the rows have one."""
-    x = alt.X("layer:Q", title="layer", axis=_whole(row["layer"] for row in rows))
-    base = alt.Chart(alt.Data(values=rows), title=title).encode(x=x, **styled(row["series"] for row in rows))
+    x = alt.X("layer:Q", title="layer", axis=_thinned_axis(row["layer"] for row in rows))
+    base = alt.Chart(alt.Data(values=rows), title=title).encode(x=x, **encode_by_series(row["series"] for row in rows))
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=zero))
     line = base.mark_line(point=alt.OverlayMarkDef(size=18)).encode(y=y)
     layers = [line]
@@ -137,11 +143,11 @@ def _lines(rows: list[dict[str, Any]], title: str, zero: bool = True) -> Any:
     return alt.layer(*layers).properties(width=SMALL_WIDTH, height=SMALL_HEIGHT)
 
 
-def _ordinal(count: int) -> alt.Axis:
+def _layer_axis(count: int) -> alt.Axis:
     """Labels at some of many layers, so that none overlaps."""
     return alt.Axis(values=list(range(count))[:: 1 + count // 17], labelAngle=0, format="d")
 
 
-def _whole(layers: Iterable[int]) -> alt.Axis:
+def _thinned_axis(layers: Iterable[int]) -> alt.Axis:
     ticks = sorted(set(layers))
     return alt.Axis(values=ticks[:: 1 + len(ticks) // 12], format="d")

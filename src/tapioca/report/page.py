@@ -7,31 +7,35 @@ from pathlib import Path
 import altair as alt
 
 from tapioca.records import RunInfo
-from tapioca.report import figures, words
-from tapioca.report.changed import TEXTS, changed_tables
-from tapioca.report.template import rendered, write_report
+from tapioca.report import figures
+from tapioca.report import format as words
+from tapioca.report.changed import TEXTS, tabulate_changed
+from tapioca.report.template import render_record, write_report
 
 
-def write_page(info: RunInfo, folder: Path | None = None) -> Path:
+def write_run_page(info: RunInfo, folder: Path | None = None) -> Path:
     """Write `report.html` into the run's folder, or another, and return its path."""
-    return write_report(folder or info.folder, render(info))
+    return write_report(folder or info.folder, render_run(info))
 
 
 def draw_charts(info: RunInfo) -> dict[str, alt.TopLevelMixin]:
     """The charts of the page by name."""
-    charts = {"search": figures.search_path(info), "gains": figures.gains(info)}
+    charts = {"search": figures.draw_search_path(info), "gains": figures.draw_gains(info)}
     if info.profiles:
-        charts |= {"profiles": figures.profiles(info.profiles), "deviations": figures.deviations(info.deviations)}
+        charts |= {
+            "profiles": figures.draw_profiles(info.profiles),
+            "deviations": figures.draw_deviations(info.deviations),
+        }
     return charts
 
 
-def render(info: RunInfo) -> str:
+def render_run(info: RunInfo) -> str:
     """The page as text."""
-    return rendered(
+    return render_record(
         "page.html.j2",
         info,
         draw_charts(info),
         words=words,
-        changed=changed_tables(info),
+        changed=tabulate_changed(info),
         texts=TEXTS,
     )

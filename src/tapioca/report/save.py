@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tapioca.disk import make_folder, replacing
-from tapioca.report.figures import finished
+from tapioca.disk import make_folder, replace_atomically
+from tapioca.report.figures import apply_common_style
 
 FORMATS = ("svg", "png", "pdf")
 
@@ -30,15 +30,15 @@ def save_charts(charts: Mapping[str, Any], folder: Path) -> list[Path]:
     make_folder(folder)
     paths = []
     for name, chart in charts.items():
-        spec = finished(chart).to_json()
-        drawn: dict[str, bytes] = {
+        spec = apply_common_style(chart).to_json()
+        bytes_by_format: dict[str, bytes] = {
             "svg": vl_convert.vegalite_to_svg(spec).encode(),
             "png": vl_convert.vegalite_to_png(spec, scale=SCALE),
             "pdf": vl_convert.vegalite_to_pdf(spec),
         }
         for kind in FORMATS:
             path = folder / f"{name}.{kind}"
-            with replacing(path) as temporary:
-                temporary.write_bytes(drawn[kind])
+            with replace_atomically(path) as temporary:
+                temporary.write_bytes(bytes_by_format[kind])
             paths.append(path)
     return paths

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tapioca.records import Change, Curve, Estimate, Metric, ScaleInfo, Trend, signed_interval
-from tapioca.report.curves import response_chart, together_chart
+from tapioca.report.curves import draw_responses, draw_score_by_deviation
 from tapioca.report.screen import show_data
-from tapioca.report.template import rendered, write_report
-from tapioca.report.written import Judged, show_written, written_rows
+from tapioca.report.template import render_record, write_report
+from tapioca.report.written import HeldOutGains, show_written, written_rows
 
 AS_STRONG = (
     "random as strong: share of the random sets, with the chosen one among them, whose correlation or change has the same "
@@ -23,71 +23,71 @@ DEVIATIONS = {"norm": "norm deviation", "distance": "distance deviation"}
 
 def write_scale_page(info: ScaleInfo) -> Path:
     """Write `report.html` into the folder of a sweep of scales and return its path."""
-    return write_report(info.folder, render(info))
+    return write_report(info.folder, render_scale(info))
 
 
 def draw_charts(info: ScaleInfo) -> dict[str, alt.TopLevelMixin]:
     """The charts of the page by name."""
-    return {"response": response_chart(info)} | ({"together": together_chart(info)} if info.observed else {})
+    return {"response": draw_responses(info)} | ({"together": draw_score_by_deviation(info)} if info.observed else {})
 
 
-def render(info: ScaleInfo) -> str:
+def render_scale(info: ScaleInfo) -> str:
     """The page as text."""
-    return rendered(
+    return render_record(
         "scale.html.j2",
         info,
         draw_charts(info),
-        column=column,
-        deviation=deviation,
-        pair=pair,
-        rho=rho,
-        moved=moved,
-        share=share,
+        column=format_score,
+        deviation=format_deviation,
+        pair=name_trend_pair,
+        rho=format_rho,
+        moved=describe_change,
+        share=format_share,
         written=written_rows(judged_plans(info)),
     )
 
 
-def judged_plans(info: ScaleInfo) -> Judged:
+def judged_plans(info: ScaleInfo) -> HeldOutGains:
     """Every scale of the chosen layers, and of all, with what it changes."""
     doses = [dose for curve in (info.chosen, info.every) for dose in curve.doses]
     return [(dose.plan, *result) for dose in doses for result in (("ood", dose.gain), ("id", dose.id_gain))]
 
 
-def column(metric: Metric, found: Estimate | None) -> str:
+def format_score(metric: Metric, score: Estimate | None) -> str:
     """A mean score with its interval: '41.2 % [39.0, 43.5]', or '0.0344 [0.0321, 0.0367]'."""
-    if found is None:
+    if score is None:
         return "–"
-    low, high = sorted(metric.shown(end) for end in found.ci95)
+    low, high = sorted(metric.to_display(end) for end in score.ci95)
     if metric.kind == "accuracy":
-        return f"{100 * found.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-    return f"{metric.shown(found.value):#.3g} [{low:#.3g}, {high:#.3g}]"
+        return f"{100 * score.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{metric.to_display(score.value):#.3g} [{low:#.3g}, {high:#.3g}]"
 
 
-def deviation(found: Estimate | None) -> str:
+def format_deviation(estimate: Estimate | None) -> str:
     """A deviation with its interval."""
-    return "–" if found is None else f"{found.value:.3f} [{found.ci95[0]:.3f}, {found.ci95[1]:.3f}]"
+    return "–" if estimate is None else f"{estimate.value:.3f} [{estimate.ci95[0]:.3f}, {estimate.ci95[1]:.3f}]"
 
 
-def pair(info: ScaleInfo, found: Trend) -> str:
+def name_trend_pair(info: ScaleInfo, trend: Trend) -> str:
     """Which two columns a trend is of."""
-    first = "α" if found.x == "alpha" else _score(info)
-    return f"{first} and {DEVIATIONS.get(found.y, _score(info))}"
+    first = "α" if trend.x == "alpha" else _score_name(info)
+    return f"{first} and {DEVIATIONS.get(trend.y, _score_name(info))}"
 
 
-def rho(found: Trend) -> str:
+def format_rho(trend: Trend) -> str:
     """A rank correlation with its interval."""
-    return signed_interval(found.rho, found.ci95, 2)
+    return signed_interval(trend.rho, trend.ci95, 2)
 
 
-def moved(info: ScaleInfo, found: Change) -> str:
+def describe_change(info: ScaleInfo, change: Change) -> str:
     """What an outcome changes by at the smallest scale: 'OOD accuracy +2.1 points [+0.4, +3.8]'."""
-    if found.y != "score":
-        return f"{DEVIATIONS[found.y]} {signed_interval(found.value, found.ci95, 3)}"
+    if change.y != "score":
+        return f"{DEVIATIONS[change.y]} {signed_interval(change.value, change.ci95, 3)}"
     first = info.chosen.doses[0]
     return f"OOD {info.metric.name} {first.gain}"
 
 
-def share(as_strong: float | None) -> str:
+def format_share(as_strong: float | None) -> str:
     """How often random sets are as strong, as a p-value."""
     return "–" if as_strong is None else f"{as_strong:#.2g}"
 
@@ -95,56 +95,64 @@ def share(as_strong: float | None) -> str:
 def show_scale(info: ScaleInfo, console: Console) -> None:
     """Print a dose-response: every scale of the chosen layers, then trends beside those of random layers."""
     show_data(info.task, info.reference, console)
-    console.print(f"[bold]{info.chosen.what}[/]: at 0 {info.chosen.drops}, at 1 the full model", highlight=False)
-    console.print(_doses(info, info.chosen), highlight=False)
-    console.print(f"[dim]{reading(info)}\n", highlight=False, soft_wrap=True)
+    console.print(f"[bold]{info.chosen.description}[/]: at 0 {info.chosen.drops}, at 1 the full model", highlight=False)
+    console.print(_tabulate_doses(info, info.chosen), highlight=False)
+    console.print(f"[dim]{explain_scale(info)}\n", highlight=False, soft_wrap=True)
     show_written(judged_plans(info), console)
-    table = _table("rank correlation of", "for α", "ρ [95 %]", "p", "random as strong")
-    for found in info.chosen.trends:
-        p = "<0.01" if found.p < 0.01 else f"{found.p:.2f}"
-        table.add_row(pair(info, found), f"{found.first:g}–{found.last:g}", rho(found), p, share(found.as_strong))
+    table = _plain_dose_table("rank correlation of", "for α", "ρ [95 %]", "p", "random as strong")
+    for trend in info.chosen.trends:
+        p = "<0.01" if trend.p < 0.01 else f"{trend.p:.2f}"
+        table.add_row(
+            name_trend_pair(info, trend),
+            f"{trend.first:g}–{trend.last:g}",
+            format_rho(trend),
+            p,
+            format_share(trend.as_strong),
+        )
     console.print(table, highlight=False)
     console.print(f"[dim]{AS_STRONG}", highlight=False, soft_wrap=True)
     for change in info.chosen.changes:
-        beside = f"; random as strong {share(change.as_strong)}" if change.as_strong is not None else ""
-        low = info.alphas[0]
-        console.print(f"[dim]from α = 1 to {low:g}: {moved(info, change)}{beside}", highlight=False, soft_wrap=True)
+        random_note = f"; random as strong {format_share(change.as_strong)}" if change.as_strong is not None else ""
+        low = info.scales[0]
+        console.print(
+            f"[dim]from α = 1 to {low:g}: {describe_change(info, change)}{random_note}", highlight=False, soft_wrap=True
+        )
     console.print(f"\nreport    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-def reading(info: ScaleInfo) -> str:
+def explain_scale(info: ScaleInfo) -> str:
     """How to read the table of scales."""
     held = f"{info.examples['ood']} OOD" + (f" and {info.examples['id']} ID" if "id" in info.examples else "")
     better = "higher" if info.metric.kind == "accuracy" else "lower"
     text = f"{info.metric.name} on {held} test examples, {better} is better; intervals resample groups."
     if not info.observed:
         return f"{text} No --reference, so no deviations."
-    nulls = ", ".join(f"{DEVIATIONS[kind]} {value:.3f}" for kind, value in info.null.items())
+    nulls = ", ".join(f"{DEVIATIONS[kind]} {percentile:.3f}" for kind, percentile in info.null.items())
     return (
         f"{text} Deviations: {info.observed} OOD prompts under the plan against {info.observed} ID prompts under the full "
         f"model, after the layers kept at 0; 0 is as on ID data, between two ID samples 95 % are below: {nulls}."
     )
 
 
-def _score(info: ScaleInfo) -> str:
+def _score_name(info: ScaleInfo) -> str:
     """The score of trends, which is higher where it is better."""
     return f"OOD {info.metric.name}" if info.metric.kind == "accuracy" else f"−OOD {info.metric.name}"
 
 
-def _doses(info: ScaleInfo, curve: Curve) -> Table:
+def _tabulate_doses(info: ScaleInfo, curve: Curve) -> Table:
     name = info.metric.name
     columns = [f"OOD {name} [95 %]", *([f"ID {name}"] if "id" in info.examples else [])]
-    table = _table("α", *columns, *(("norm dev.", "distance dev.") if info.observed else ()))
+    table = _plain_dose_table("α", *columns, *(("norm dev.", "distance dev.") if info.observed else ()))
     table.columns[0].no_wrap = True
     for dose in curve.doses:
-        cells = [column(info.metric, dose.score)]
+        cells = [format_score(info.metric, dose.score)]
         cells += [info.metric.format(dose.id_score.value)] if dose.id_score else []
-        cells += [f"{found.value:.3f}" for found in (dose.norm, dose.distance) if found]
-        table.add_row(f"{dose.alpha:g}", *cells, style="bold" if dose.alpha == 1 else None)
+        cells += [f"{estimate.value:.3f}" for estimate in (dose.norm, dose.distance) if estimate]
+        table.add_row(f"{dose.scale:g}", *cells, style="bold" if dose.scale == 1 else None)
     return table
 
 
-def _table(first: str, *others: str) -> Table:
+def _plain_dose_table(first: str, *others: str) -> Table:
     """A table without lines."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in (first, *others):

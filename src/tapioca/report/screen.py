@@ -17,14 +17,14 @@ from rich.progress import (
 from rich.table import Table
 
 from tapioca.records import RunInfo
-from tapioca.report import words
+from tapioca.report import format as words
 
-COLOUR = {"prune": "green", "prune OOD traffic only": "yellow", "keep the full model": "blue"}
+ACTION_COLOURS = {"prune": "green", "prune OOD traffic only": "yellow", "keep the full model": "blue"}
 
 
-ROLES = {
+ROLE_NOTES = {
     "most layers dropped": "most layers dropped at or above the full model's search score",
-    "mildest": "the best plan that drops anything; shown for comparison",
+    "best non-empty": "the best plan that drops anything; shown for comparison",
 }
 
 
@@ -71,7 +71,7 @@ class LiveScreen:
         """Keep the best result beside the bar."""
         self._best = f"best so far: {text}"
 
-    def say(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """Print a line above the bar."""
         self.console.print(f"[dim]· {escape(text)}", highlight=False, soft_wrap=True)
 
@@ -81,7 +81,7 @@ def show_data(task: str, reference: str | None, console: Console) -> None:
     console.print(f"[dim]· {escape(words.data_names(task, reference))}", highlight=False, soft_wrap=True)
 
 
-def show(info: RunInfo, console: Console) -> None:
+def show_run(info: RunInfo, console: Console) -> None:
     """Print a finished run on one screen."""
     show_data(info.task, info.reference, console)
     verdict = info.verdict
@@ -91,40 +91,44 @@ def show(info: RunInfo, console: Console) -> None:
             escape(verdict.reason[:1].upper() + verdict.reason[1:]) + ".",
             title=title,
             title_align="left",
-            border_style=COLOUR[verdict.action],
+            border_style=ACTION_COLOURS[verdict.action],
         )
     )
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("data", "plan", info.metric.name, "change [95 % interval]", "random worse"):
         table.add_column(column, no_wrap=column.startswith("change"))
-    for judged in info.judgements:
+    for judgement in info.judgements:
         table.add_row(
-            judged.data.upper(), str(judged.plan), words.change(judged), words.effect(judged), words.beaten(judged)
+            judgement.data.upper(),
+            str(judgement.plan),
+            words.format_scores(judgement),
+            words.format_judged_effect(judgement),
+            words.format_beaten(judgement),
         )
     console.print(table, highlight=False)
-    for line in words.asides(info):
+    for line in words.describe_companions(info):
         console.print(f"[dim]{escape(line)}", highlight=False, soft_wrap=True)
-    others = {found.role: found.plan for found in info.judgements if found.role != "best"}
+    others = {entry.role: entry.plan for entry in info.judgements if entry.role != "best"}
     for role, plan in others.items():
-        console.print(f"[dim]{plan}: {ROLES[role]}", highlight=False)
+        console.print(f"[dim]{plan}: {ROLE_NOTES[role]}", highlight=False)
     console.print(
         f"\nplan      {info.plan}" + ("" if info.plan.is_full else " (layers are numbered from 0)"), highlight=False
     )
     if not info.plan.is_full:
-        console.print(f"saves     {words.saved(info.cost, info.plan)}", highlight=False)
-    tied = sum(found.ties > 1 for found in info.rounds)
+        console.print(f"saves     {words.describe_savings(info.cost, info.plan)}", highlight=False)
+    tied = sum(entry.ties > 1 for entry in info.rounds)
     ties = f"; equal scores decided {tied} of {len(info.rounds)} rounds" if tied else ""
-    tested = " + ".join(f"{found.result.n} {found.data.upper()}" for found in info.judgements if found.role == "best")
+    tested = " + ".join(f"{entry.result.n} {entry.data.upper()}" for entry in info.judgements if entry.role == "best")
     console.print(
         f"search    {info.criterion}: {info.cost.plans_tried} plans on {info.cost.search_examples} search examples{ties}; judged on {tested} held out",
         highlight=False,
         soft_wrap=True,
     )
-    if line := words.raced(info):
+    if line := words.describe_race_bound(info):
         console.print(f"          {line}", highlight=False, soft_wrap=True)
-    if stacking := words.stacking(info.cost):
+    if stacking := words.describe_stacking(info.cost):
         console.print(f"          {stacking}", highlight=False, soft_wrap=True)
-    for line in _geometry(info):
+    for line in _describe_geometry(info):
         console.print(line, highlight=False)
     if (examples := info.folder / "examples.jsonl").is_file():
         console.print(
@@ -135,18 +139,22 @@ def show(info: RunInfo, console: Console) -> None:
     console.print(f"report    {info.folder / 'report.html'}", highlight=False)
 
 
-def _geometry(info: RunInfo) -> list[str]:
+def _describe_geometry(info: RunInfo) -> list[str]:
     """Deviation of the OOD data before and after the plan, against the null, and how to read it."""
     lines = []
     for kind in ("norm", "distance"):
-        found = {d.planned: d for d in info.deviations if d.kind == kind and d.data == "ood"}
-        if not found:
+        deviation_by_planned = {
+            deviation.planned: deviation
+            for deviation in info.deviations
+            if deviation.kind == kind and deviation.data == "ood"
+        }
+        if not deviation_by_planned:
             continue
-        text = f"{found[False].value:.3f}"
-        if True in found:
-            text += f" → {found[True].value:.3f} under {info.shown}"
+        text = f"{deviation_by_planned[False].value:.3f}"
+        if True in deviation_by_planned:
+            text += f" → {deviation_by_planned[True].value:.3f} under {info.shown}"
         label = "geometry  OOD norm deviation" if kind == "norm" else "          OOD distance deviation"
-        lines.append(f"{label} {text} (null {found[False].null_upper:.3f})")
+        lines.append(f"{label} {text} (null {deviation_by_planned[False].null_upper:.3f})")
     if lines:
         lines.append("          0 is as on ID data; null: two ID samples deviate less in 95 % of cases")
     return lines

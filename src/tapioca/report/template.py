@@ -11,11 +11,11 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader
 from markupsafe import Markup
 
 from tapioca.disk import write_text
-from tapioca.report.figures import svg
-from tapioca.report.words import data_names
+from tapioca.report.figures import chart_to_svg
+from tapioca.report.format import data_names
 
 
-def rendered(template: str, info: Any, charts: Mapping[str, Any], **names: Any) -> str:
+def render_record(template: str, info: Any, charts: Mapping[str, Any], **names: Any) -> str:
     """The page of a run as text.
 
     Args:
@@ -24,7 +24,7 @@ def rendered(template: str, info: Any, charts: Mapping[str, Any], **names: Any) 
         charts: altair charts by the names that the template calls them.
         names: what else the template uses.
     """
-    return page(
+    return render_template(
         template,
         charts,
         info=info,
@@ -35,24 +35,24 @@ def rendered(template: str, info: Any, charts: Mapping[str, Any], **names: Any) 
     )
 
 
-def page(template: str, charts: Mapping[str, Any], package: str = "tapioca.report", **names: Any) -> str:
+def render_template(template: str, charts: Mapping[str, Any], package: str = "tapioca.report", **names: Any) -> str:
     """Any page as text: a template of this folder or of another package, charts by name, and what else it uses."""
     folders = [PackageLoader(name, ".") for name in dict.fromkeys((package, "tapioca.report"))]
     pages = Environment(loader=ChoiceLoader(folders), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    pages.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    pages.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     pages.filters["minus"] = lambda number: number.replace("-", "−")
     pages.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
-    pages.filters["unbroken"] = _unbroken
-    drawn = {name: Markup(_with_own_ids(svg(chart), name)) for name, chart in charts.items()}
-    return pages.get_template(template).render(charts=drawn, **names)
+    pages.filters["unbroken"] = _keep_together
+    drawings = {name: Markup(_prefix_ids(chart_to_svg(chart), name)) for name, chart in charts.items()}
+    return pages.get_template(template).render(charts=drawings, **names)
 
 
-def _unbroken(text: str) -> str:
+def _keep_together(text: str) -> str:
     """Text that no line ends in within an interval or before an error ratio."""
-    return re.sub(r"\[[^\]]*\]|error ratio ", lambda found: found[0].replace(" ", "\u00a0"), text)
+    return re.sub(r"\[[^\]]*\]|error ratio ", lambda match: match[0].replace(" ", "\u00a0"), text)
 
 
-def _with_own_ids(drawing: str, name: str) -> str:
+def _prefix_ids(drawing: str, name: str) -> str:
     """A drawing whose clips and gradients no other drawing of the page shares a name with."""
     return re.sub(r'(\bid="|url\(#)', rf"\g<1>{name}-", drawing)
 

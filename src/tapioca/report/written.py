@@ -7,16 +7,17 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from tapioca.records import Gain, Plan
-from tapioca.records.results import Data
+from tapioca.plan import Plan
+from tapioca.records import Gain
+from tapioca.records.results import Domain
 
 HEADER = ("written answers", "data", "no answer in", "broke off", "mean tokens")
 
-Judged = Iterable[tuple[Plan, Data, Gain | None]]
+HeldOutGains = Iterable[tuple[Plan, Domain, Gain | None]]
 """Plans, the data they were judged on, and what they change over the full model there; None where nothing is known."""
 
 
-def written_rows(judged: Judged) -> list[tuple[str, ...]]:
+def written_rows(judged: HeldOutGains) -> list[tuple[str, ...]]:
     """A row for the full model and for each plan that wrote, as in `HEADER`: OOD data first."""
     rows: dict[tuple[str, str], tuple[str, ...]] = {}
     for plan, data, gain in judged:
@@ -30,7 +31,7 @@ def written_rows(judged: Judged) -> list[tuple[str, ...]]:
     return sorted(rows.values(), key=lambda row: row[1] != "OOD")
 
 
-def show_written(judged: Judged, console: Console) -> None:
+def show_written(judged: HeldOutGains, console: Console) -> None:
     """Print these rows as a table; nothing where no texts were written."""
     rows = written_rows(judged)
     if not rows:

@@ -13,44 +13,44 @@ from tapioca.runs.fingerprint import fingerprint
 
 MANIFEST = "manifest.json"
 
-AMOUNTS = {"limit", "max_drops", "random_plans", "drops", "criteria", "alphas", "draws"}
+AMOUNT_SETTINGS = {"limit", "max_drops", "random_plans", "drops", "criteria", "scales", "random_sets"}
 """Settings that say how many examples and plans a request takes. No answer hangs on them, only how many are needed and
 what is made of them: requests that differ in these alone can share a folder that keeps answers."""
 
 
-def claim(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+def claim_folder(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """Make a folder this run's, or check that it is; returns the manifest with its fingerprint.
 
     Raises:
         StoreError: the folder belongs to another run, is no run folder, or cannot be written.
     """
-    manifest = sign(manifest)
-    if found := manifest_of(folder):
-        refuse_differing(folder, found, manifest)
+    manifest = add_fingerprint(manifest)
+    if existing := open_manifest(folder):
+        refuse_differing(folder, existing, manifest)
     else:
         write_json(folder / MANIFEST, manifest)
     return manifest
 
 
-def sign(manifest: dict[str, Any]) -> dict[str, Any]:
+def add_fingerprint(manifest: dict[str, Any]) -> dict[str, Any]:
     """A manifest with its fingerprint."""
     return {**manifest, "fingerprint": fingerprint(manifest)}
 
 
 def without_amounts(manifest: dict[str, Any]) -> dict[str, Any]:
     """What stays the same where a run grows, and the digests of its data, which may."""
-    settings = {name: value for name, value in manifest.get("settings", {}).items() if name not in AMOUNTS}
+    settings = {name: setting for name, setting in manifest.get("settings", {}).items() if name not in AMOUNT_SETTINGS}
     return {**manifest, "settings": settings}
 
 
-def manifest_of(folder: Path) -> dict[str, Any] | None:
+def open_manifest(folder: Path) -> dict[str, Any] | None:
     """Make a folder if it is not there, and read whose it is; None where it is empty.
 
     Raises:
         StoreError: it holds something else than a run, or cannot be used.
     """
     make_folder(folder)
-    if not _foreign(folder):
+    if not _list_contents(folder):
         return None
     if not (folder / MANIFEST).is_file():
         raise StoreError(f"{folder} holds something else than a run; choose another folder with --out")
@@ -58,15 +58,15 @@ def manifest_of(folder: Path) -> dict[str, Any] | None:
 
 
 def refuse_differing(
-    folder: Path, found: dict[str, Any], manifest: dict[str, Any], may_differ: Collection[str] = ()
+    folder: Path, existing: dict[str, Any], manifest: dict[str, Any], may_differ: Collection[str] = ()
 ) -> None:
     """Refuse a folder whose manifest is another one.
 
     Raises:
         StoreError: it differs in more than it may; the message names all keys that differ.
     """
-    keys = (found.keys() | manifest.keys()) - {"fingerprint"}
-    differing = {key for key in keys if found.get(key) != manifest.get(key)}
+    keys = (existing.keys() | manifest.keys()) - {"fingerprint"}
+    differing = {key for key in keys if existing.get(key) != manifest.get(key)}
     if differing - set(may_differ):
         raise StoreError(
             f"{folder} belongs to another run (differs in: {', '.join(sorted(differing))}); choose another folder with --out"
@@ -99,7 +99,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def _foreign(folder: Path) -> list[str]:
+def _list_contents(folder: Path) -> list[str]:
     """What lies in a folder, but for temporary files a killed process may have left."""
     try:
         return [path.name for path in folder.iterdir() if not (path.name.startswith(".") and path.suffix == ".tmp")]

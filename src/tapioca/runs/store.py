@@ -19,18 +19,19 @@ from pydantic import ValidationError
 
 from tapioca.disk import write_json
 from tapioca.errors import StoreError
-from tapioca.records import Answer, Plan, RunInfo, Spent
+from tapioca.plan import Plan
+from tapioca.records import ComputeCost, ExampleScore, RunInfo
 from tapioca.records.results import Record
-from tapioca.runs.folder import MANIFEST, manifest_of, read_json, refuse_differing, sign, without_amounts
+from tapioca.runs.folder import MANIFEST, add_fingerprint, open_manifest, read_json, refuse_differing, without_amounts
 
 Info = TypeVar("Info", bound=Record)
 
-OTHERS = {
+COMMAND_BY_RECORD = {
     "CompareInfo": "compare",
     "DiagnoseInfo": "diagnose",
-    "ProfileInfo": "profile",
+    "GeometryInfo": "geometry",
     "ScaleInfo": "scale",
-    "SpaceInfo": "space",
+    "EnumerateInfo": "enumerate",
     "StudyInfo": "study",
 }
 """The command that leaves each record, by the name of its class; it names the record's file."""
@@ -40,7 +41,7 @@ CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
     plan TEXT NOT NULL REFERENCES plans (digest),
     batch TEXT NOT NULL,
-    answers BLOB NOT NULL,  -- float64 in the order of the fields of `Answer`, one such row per example of the batch
+    answers BLOB NOT NULL,  -- float64 in the order of the fields of `ExampleScore`, one such row per example of the batch
     seconds REAL NOT NULL,
     layers REAL NOT NULL,  -- times rows, computed for this batch; what plans share is divided among them
     tokens REAL NOT NULL,  -- the same times tokens
@@ -50,7 +51,7 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE TABLE IF NOT EXISTS data (role TEXT PRIMARY KEY, examples BLOB NOT NULL);  -- uint64, a digest of each example
 """
 
-LAYOUT = 3
+SCHEMA_VERSION = 3
 """Number of this schema; a store of another one is refused."""
 
 
@@ -61,7 +62,7 @@ class Store:
     Args:
         folder: the run folder; made if it is not there.
         manifest: everything that could change an answer or a choice. A folder belongs to one run for good, which may
-            only grow: its settings may differ in `AMOUNTS`, and its data sets may have more examples.
+            only grow: its settings may differ in `AMOUNT_SETTINGS`, and its data sets may have more examples.
         examples: a digest of each example by data set, uint64; those of before must be among them.
 
     Raises:
@@ -69,25 +70,28 @@ class Store:
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any], examples: Mapping[str, np.ndarray] | None = None):
-        self.folder, self.manifest, self.examples = folder, sign(manifest), dict(examples or {})
-        if before := manifest_of(folder):
-            both = without_amounts(before), without_amounts(self.manifest)
-            refuse_differing(folder, *both, may_differ={"data"})
+        self.folder, self.manifest, self.examples = folder, add_fingerprint(manifest), dict(examples or {})
+        if before := open_manifest(folder):
+            comparable_manifests = without_amounts(before), without_amounts(self.manifest)
+            refuse_differing(folder, *comparable_manifests, may_differ={"data"})
         else:
             write_json(folder / MANIFEST, self.manifest)
-        with _errors(folder):
+        with _translate_sqlite_errors(folder):
             self._db = sqlite3.connect(folder / "run.sqlite", isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
-            if self._db.execute("SELECT 1 FROM sqlite_master").fetchone() and self._layout() != LAYOUT:
+            if (
+                self._db.execute("SELECT 1 FROM sqlite_master").fetchone()
+                and self._read_schema_version() != SCHEMA_VERSION
+            ):
                 raise StoreError(
                     f"{folder} was begun by another version of this program; choose another folder with --out"
                 )
-            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;")
+            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
             self._known_plans = {row[0] for row in self._db.execute("SELECT digest FROM plans")}
             if before is None:
                 self._keep_examples()
             elif not self._holds_examples():
-                refuse_differing(folder, *both)
+                refuse_differing(folder, *comparable_manifests)
 
     def __enter__(self) -> Store:
         return self
@@ -95,7 +99,7 @@ class Store:
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         try:
             if kind is None:
-                with _errors(self.folder):
+                with _translate_sqlite_errors(self.folder):
                     self._keep_examples()
                 write_json(self.folder / MANIFEST, self.manifest)
         finally:
@@ -113,25 +117,25 @@ class Store:
             bool(np.isin(digests, self.examples[role]).all()) for role, digests in before.items()
         )
 
-    def _layout(self) -> int:
+    def _read_schema_version(self) -> int:
         """The number of the schema that the store was made with."""
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
-    def recall(self, plan: Plan, batch: str) -> list[Answer] | None:
+    def recall(self, plan: Plan, batch: str) -> list[ExampleScore] | None:
         """The answers of a plan to a batch, or None if they are not known."""
-        with _errors(self.folder):
+        with _translate_sqlite_errors(self.folder):
             row = self._db.execute(
                 "SELECT answers FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)
             ).fetchone()
         if row is None:
             return None
-        table = np.frombuffer(row[0]).reshape(-1, len(Answer._fields)).tolist()
-        return [_answer(*fields) for fields in table]
+        table = np.frombuffer(row[0]).reshape(-1, len(ExampleScore._fields)).tolist()
+        return [_answer_from_row(*fields) for fields in table]
 
-    def record(self, plan: Plan, batch: str, answers: list[Answer], spent: Spent) -> None:
+    def record(self, plan: Plan, batch: str, answers: list[ExampleScore], spent: ComputeCost) -> None:
         """Keep the answers of a plan to a batch, and what they cost, in one transaction."""
         blob = np.array(answers, dtype=np.float64).tobytes()
-        with _errors(self.folder):
+        with _translate_sqlite_errors(self.folder):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 if plan.digest not in self._known_plans:
@@ -147,33 +151,33 @@ class Store:
                 raise
         self._known_plans.add(plan.digest)
 
-    def cost(self, plan: Plan, batch: str) -> Spent:
+    def recall_cost(self, plan: Plan, batch: str) -> ComputeCost:
         """A plan's share of what a batch cost when it was run; nothing if it was not."""
-        with _errors(self.folder):
+        with _translate_sqlite_errors(self.folder):
             row = self._db.execute(
                 "SELECT seconds, layers, tokens, difference FROM answers WHERE plan = ? AND batch = ?",
                 (plan.digest, batch),
             ).fetchone()
-        return Spent(*row) if row else Spent()
+        return ComputeCost(*row) if row else ComputeCost()
 
-    def difference(self) -> float | None:
+    def largest_difference(self) -> float | None:
         """The largest difference between stacked streams and one alone, over all answers; None where none were
         stacked."""
-        with _errors(self.folder):
+        with _translate_sqlite_errors(self.folder):
             row = self._db.execute("SELECT max(difference) FROM answers").fetchone()
         return None if row[0] is None else float(row[0])
 
     def totals(self) -> tuple[int, int, float]:
         """Plans, plan-example evaluations and seconds in this run so far."""
-        with _errors(self.folder):
+        with _translate_sqlite_errors(self.folder):
             row = self._db.execute(
                 "SELECT count(DISTINCT plan), total(length(answers)) / ?, total(seconds) FROM answers",
-                (8 * len(Answer._fields),),
+                (8 * len(ExampleScore._fields),),
             ).fetchone()
         return int(row[0]), int(row[1]), float(row[2])
 
 
-def _answer(
+def _answer_from_row(
     score: float,
     likelihood: float,
     truncated: float,
@@ -181,9 +185,9 @@ def _answer(
     predicted: float,
     unparsed: float,
     length: float,
-) -> Answer:
+) -> ExampleScore:
     """An answer from the numbers a store keeps of it."""
-    return Answer(score, likelihood, bool(truncated), bool(tied), int(predicted), bool(unparsed), int(length))
+    return ExampleScore(score, likelihood, bool(truncated), bool(tied), int(predicted), bool(unparsed), int(length))
 
 
 def read_run(folder: Path) -> RunInfo:
@@ -195,17 +199,17 @@ def read_run(folder: Path) -> RunInfo:
     return _read_record(RunInfo, folder, "run.json", "tapioca prune")
 
 
-def read_other(kind: type[Info], folder: Path) -> Info | None:
+def read_command_record(kind: type[Info], folder: Path) -> Info | None:
     """The record of another finished command; None where the folder holds none.
 
     Args:
-        kind: one of `OTHERS`.
+        kind: one of `COMMAND_BY_RECORD`.
         folder: the run folder.
 
     Raises:
         StoreError: it holds one that this version cannot read.
     """
-    verb = OTHERS[kind.__name__]
+    verb = COMMAND_BY_RECORD[kind.__name__]
     if not (folder / f"{verb}.json").is_file():
         return None
     return _read_record(kind, folder, f"{verb}.json", f"tapioca {verb}")
@@ -220,7 +224,7 @@ def _read_record(kind: type[Info], folder: Path, name: str, command: str) -> Inf
 
 
 @contextmanager
-def _errors(folder: Path) -> Iterator[None]:
+def _translate_sqlite_errors(folder: Path) -> Iterator[None]:
     """Turn what SQLite says about the disk into one line."""
     try:
         yield

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapioca.errors import NonFiniteError, UsageError
-from tapioca.geometry.similarity import Similarity
-from tapioca.records import BranchName, Grain, Plan
+from tapioca.plan import BranchName, Grain, Plan
+from tapioca.profiles.layer_importance import LayerImportance
 
 
 @dataclass(frozen=True)
-class Space:
+class SearchSpace:
     """What a search may choose from.
 
     Attributes:
@@ -32,20 +32,20 @@ class Space:
     branches: dict[BranchName, tuple[int, ...]]
     seed: int = 0
     repeats: int = 20
-    similarity: Similarity | None = None
+    similarity: LayerImportance | None = None
 
     def pool(self, grain: Grain) -> tuple[int, ...]:
         """The layers that can be dropped whole, or lose one branch."""
         return self.droppable if grain == "layers" else self.branches.get(grain, ())
 
     @property
-    def most(self) -> int:
+    def max_drops(self) -> int:
         """The most drops there can be; one layer always stays."""
         return min(self.n_layers - 1, max(len(self.droppable), *map(len, self.branches.values())))
 
 
 @dataclass(frozen=True)
-class Question:
+class ScoreRequest:
     """Plans to score, on all search examples or on a share of them (the same share is the same examples)."""
 
     plans: tuple[Plan, ...]
@@ -55,10 +55,10 @@ class Question:
 Picks = dict[int, Plan]
 """The plan chosen for each number of drops; a number that cannot be had is missing."""
 
-Steps = Generator[Question, Sequence[float], Picks]
+SearchSteps = Generator[ScoreRequest, Sequence[float], Picks]
 """A search: it yields questions, is sent one score for each plan asked for, and returns its picks."""
 
-Choose = Callable[[Space], Steps]
+PlanSearch = Callable[[SearchSpace], SearchSteps]
 
 
 class Search:
@@ -70,13 +70,13 @@ class Search:
     search.picks
     """
 
-    def __init__(self, steps: Steps):
+    def __init__(self, steps: SearchSteps):
         self._steps = steps
-        self._question: Question | None = None
+        self._question: ScoreRequest | None = None
         self.picks: Picks = {}
-        self._go(None)
+        self._advance(None)
 
-    def ask(self) -> Question | None:
+    def ask(self) -> ScoreRequest | None:
         """What to score next; None when the search is finished."""
         return self._question
 
@@ -93,16 +93,16 @@ class Search:
         for plan, score in zip(plans, scores, strict=True):
             if not np.isfinite(score):
                 raise NonFiniteError(f"the score of plan '{plan}' is {score}; nothing is ranked on it")
-        self._go(scores)
+        self._advance(scores)
 
-    def _go(self, scores: Sequence[float] | None) -> None:
+    def _advance(self, scores: Sequence[float] | None) -> None:
         try:
             self._question = next(self._steps) if scores is None else self._steps.send(scores)
         except StopIteration as done:
             self._question, self.picks = None, done.value
 
 
-def ranked(plans: Sequence[Plan], scores: Sequence[float]) -> list[Plan]:
+def rank_plans(plans: Sequence[Plan], scores: Sequence[float]) -> list[Plan]:
     """Plans from the best score to the worst; equal scores stay in the order asked."""
-    order = sorted(range(len(plans)), key=lambda at: -scores[at])
-    return [plans[at] for at in order]
+    order = sorted(range(len(plans)), key=lambda index: -scores[index])
+    return [plans[index] for index in order]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tapioca.records import BranchName
+from tapioca.plan import BranchName
 from tapioca.registry import Registry
-from tapioca.search.base import Choose
-from tapioca.search.one_shot import contiguous, last, lowest
-from tapioca.search.population import MOST_LAYERS, evolution, exhaustive, random
-from tapioca.search.stepwise import beam, branch_drops, greedy, swap
+from tapioca.search.base import PlanSearch
+from tapioca.search.one_shot import drop_contiguous, drop_last, drop_lowest
+from tapioca.search.population import MAX_LAYERS, search_by_evolution, search_exhaustively, search_randomly
+from tapioca.search.stepwise import beam, greedy, greedy_with_swaps, list_branch_drops
 
 Guide = Literal["score", "likelihood", "text", "states", "nothing"]
 """What guides a choice: the task's score, the gold answers' likelihood, the likelihood of the prompts' own tokens,
@@ -33,7 +33,7 @@ class Criterion:
     about: str
     source: str
     guide: Guide
-    choose: Choose
+    choose: PlanSearch
     branches: tuple[BranchName, ...] = ()
     most_layers: int | None = None
 
@@ -69,23 +69,25 @@ CRITERIA = Registry(
 TALE = Criterion("greedy by the task's score", "TALE, arXiv 2510.22767", "score", greedy())
 LIKELIHOOD = Criterion("greedy by the gold answers' likelihood", "", "likelihood", greedy())
 SLEB = Criterion("greedy by the perplexity of the prompts' tokens", "SLEB, arXiv 2402.09025", "text", greedy())
-SWAP = Criterion("tale, then swaps of dropped with kept layers", "", "score", swap)
+SWAP = Criterion("tale, then swaps of dropped with kept layers", "", "score", greedy_with_swaps)
 BEAM = Criterion("tale with the 4 best plans kept", "", "score", beam())
-EVOLUTION = Criterion("swap mutations, selection in two steps", "EvoPress, arXiv 2410.14649", "score", evolution)
-EXHAUSTIVE = Criterion("the best of all plans", "", "score", exhaustive, most_layers=MOST_LAYERS)
-RANDOM = Criterion("the best of some random plans", "", "score", random)
-ATTENTION = Criterion(
-    "greedy over attention branches", "", "score", greedy(branch_drops("attention")), branches=("attention",)
+EVOLUTION = Criterion(
+    "swap mutations, selection in two steps", "EvoPress, arXiv 2410.14649", "score", search_by_evolution
 )
-MLP = Criterion("greedy over MLP branches", "", "score", greedy(branch_drops("mlp")), branches=("mlp",))
+EXHAUSTIVE = Criterion("the best of all plans", "", "score", search_exhaustively, most_layers=MAX_LAYERS)
+RANDOM = Criterion("the best of some random plans", "", "score", search_randomly)
+ATTENTION = Criterion(
+    "greedy over attention branches", "", "score", greedy(list_branch_drops("attention")), branches=("attention",)
+)
+MLP = Criterion("greedy over MLP branches", "", "score", greedy(list_branch_drops("mlp")), branches=("mlp",))
 MIXED = Criterion(
     "greedy over both kinds of branches",
     "",
     "score",
-    greedy(branch_drops("attention", "mlp")),
+    greedy(list_branch_drops("attention", "mlp")),
     branches=("attention", "mlp"),
 )
-SHORTGPT = Criterion("lowest block influence", "ShortGPT, arXiv 2403.03853", "states", lowest("influence"))
-ANGULAR = Criterion("block of smallest angular distance", "Gromov et al., arXiv 2403.17887", "states", contiguous)
-MAGNITUDE = Criterion("lowest relative magnitude", "arXiv 2312.09299", "states", lowest("magnitude"))
-LAST = Criterion("the last layers", "", "nothing", last)
+SHORTGPT = Criterion("lowest block influence", "ShortGPT, arXiv 2403.03853", "states", drop_lowest("influence"))
+ANGULAR = Criterion("block of smallest angular distance", "Gromov et al., arXiv 2403.17887", "states", drop_contiguous)
+MAGNITUDE = Criterion("lowest relative magnitude", "arXiv 2312.09299", "states", drop_lowest("magnitude"))
+LAST = Criterion("the last layers", "", "nothing", drop_last)

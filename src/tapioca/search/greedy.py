@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 from tapioca.errors import UsageError
-from tapioca.records import Metric, Plan, Round, Trial
+from tapioca.plan import Plan
+from tapioca.records import Metric, Round, Trial
 from tapioca.search.path import SearchPath
 
 EPSILON = 0.01
-ROUNDING = 1e-12
+EPSILON_ROUNDING = 1e-12
 """So that a score exactly epsilon below the full model's is not lost to floating point."""
 
 
@@ -51,13 +52,13 @@ class Greedy(SearchPath):
         super().__init__(epsilon=EPSILON if epsilon is None else epsilon)
         self.metric, self.ties = metric, ties
         self.droppable = range(n_layers) if droppable is None else droppable
-        self.most = min(max_drops or n_layers - 1, n_layers - 1, len(self.droppable))
+        self.max_drops = min(max_drops or n_layers - 1, n_layers - 1, len(self.droppable))
         self.full = Plan.full(n_layers)
 
     @property
     def finished(self) -> bool:
         """Whether the last round fell below the floor, or no further drop is allowed."""
-        return bool(self.rounds and not self.rounds[-1].accepted) or len(self.rounds) >= self.most
+        return bool(self.rounds and not self.rounds[-1].accepted) or len(self.rounds) >= self.max_drops
 
     @property
     def floor(self) -> float:
@@ -72,8 +73,8 @@ class Greedy(SearchPath):
         if self.finished:
             return []
         current = self.path[-1].plan
-        further = [layer for layer in self.droppable if layer in current.kept]
-        return [Plan.drop(current.n_layers, (*current.drops, layer)) for layer in further]
+        candidate_layers = [layer for layer in self.droppable if layer in current.kept]
+        return [Plan.drop(current.n_layers, (*current.drops, layer)) for layer in candidate_layers]
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Take the scores of all plans last asked for; plans that were stopped on the way cannot win.
@@ -81,21 +82,21 @@ class Greedy(SearchPath):
         Raises:
             UsageError: other plans are told than were asked.
         """
-        asked = self.ask()
-        if {trial.plan for trial in trials} != set(asked):
-            raise UsageError(f"expected scores of the {len(asked)} plans asked for, got {len(trials)} of others")
+        asked_plans = self.ask()
+        if {trial.plan for trial in trials} != set(asked_plans):
+            raise UsageError(f"expected scores of the {len(asked_plans)} plans asked for, got {len(trials)} of others")
         self.tried += len(trials)
         if not self.path:
             self.path.append(trials[0])
             return
-        order = {plan: at for at, plan in enumerate(asked)}
-        finished = [trial for trial in trials if trial.examples is None]
-        winner = max(finished, key=lambda trial: (*self._merit(trial), -order[trial.plan]))
-        accepted = winner.score >= self.floor - ROUNDING
-        ties = sum(self._merit(trial) == self._merit(winner) for trial in finished)
+        position_by_plan = {plan: position for position, plan in enumerate(asked_plans)}
+        finished_trials = [trial for trial in trials if trial.n_scored is None]
+        winner = max(finished_trials, key=lambda trial: (*self._rank_key(trial), -position_by_plan[trial.plan]))
+        accepted = winner.score >= self.floor - EPSILON_ROUNDING
+        ties = sum(self._rank_key(trial) == self._rank_key(winner) for trial in finished_trials)
         self.rounds.append(Round(trials=tuple(trials), winner=winner, ties=ties, accepted=accepted))
         if accepted:
             self.path.append(winner)
 
-    def _merit(self, trial: Trial) -> tuple[float, ...]:
-        return (trial.score, trial.likelihood) if self.ties == "likelihood" else (trial.score,)
+    def _rank_key(self, trial: Trial) -> tuple[float, ...]:
+        return (trial.score, trial.log_likelihood) if self.ties == "likelihood" else (trial.score,)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapioca.geometry.similarity import Similarity
-from tapioca.records import Plan
-from tapioca.search.base import Choose, Space, Steps
+from tapioca.plan import Plan
+from tapioca.profiles.layer_importance import LayerImportance
+from tapioca.search.base import PlanSearch, SearchSpace, SearchSteps
 
 
-def lowest(measure: str) -> Choose:
-    """Drop the layers of lowest `measure`, a field of `Similarity` with one number per layer."""
+def drop_lowest(measure: str) -> PlanSearch:
+    """Drop the layers of lowest `measure`, a field of `LayerImportance` with one number per layer."""
 
-    def steps(space: Space) -> Steps:
+    def steps(space: SearchSpace) -> SearchSteps:
         yield from ()  # nothing is scored
         values: np.ndarray = getattr(_similarity(space), measure)
         order = sorted(space.droppable, key=lambda layer: values[layer])
@@ -21,24 +21,24 @@ def lowest(measure: str) -> Choose:
     return steps
 
 
-def contiguous(space: Space) -> Steps:
+def drop_contiguous(space: SearchSpace) -> SearchSteps:
     """Drop the block of neighbouring layers whose input and output have the smallest angular distance."""
     yield from ()  # nothing is scored
-    angles, found = _similarity(space).angles, {}
+    angles, picks = _similarity(space).angles, {}
     for size in space.sizes:
-        starts = [at for at in space.droppable if set(range(at, at + size)) <= set(space.droppable)]
+        starts = [start for start in space.droppable if set(range(start, start + size)) <= set(space.droppable)]
         if starts:
-            first = min(starts, key=lambda at: angles[at, at + size])
-            found[size] = Plan.drop(space.n_layers, range(first, first + size))
-    return found
+            first = min(starts, key=lambda start: angles[start, start + size])
+            picks[size] = Plan.drop(space.n_layers, range(first, first + size))
+    return picks
 
 
-def last(space: Space) -> Steps:
+def drop_last(space: SearchSpace) -> SearchSteps:
     """Drop the last layers."""
     yield from ()  # nothing is scored
     return {size: Plan.drop(space.n_layers, space.droppable[-size:]) for size in space.sizes}
 
 
-def _similarity(space: Space) -> Similarity:
+def _similarity(space: SearchSpace) -> LayerImportance:
     assert space.similarity is not None, "measured before any criterion that needs it"
     return space.similarity

@@ -25,7 +25,7 @@ class SearchPath:
     tried: int = 0
 
     @classmethod
-    def through(cls, full: Trial, picks: Sequence[Trial], tried: int) -> SearchPath:
+    def from_picks(cls, full: Trial, picks: Sequence[Trial], tried: int) -> SearchPath:
         """The path of a criterion that picks one plan for each number of drops."""
         rounds = [Round(trials=(pick,), winner=pick, ties=1, accepted=True) for pick in picks]
         return cls([full, *picks], rounds, None, tried)
@@ -41,7 +41,7 @@ class SearchPath:
         return [trial for trial in self.path if trial.score >= self.path[0].score][-1]
 
     @property
-    def mildest(self) -> Trial | None:
+    def best_nonempty(self) -> Trial | None:
         """The best plan that drops something, even if the full model scores higher; None before any round."""
-        winners = [found.winner for found in self.rounds]
+        winners = [search_round.winner for search_round in self.rounds]
         return max(winners, key=lambda trial: (trial.score, -trial.plan.size), default=None)

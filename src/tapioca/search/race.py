@@ -7,13 +7,13 @@ import numpy as np
 DELTA = 0.05
 """Probability that a round's best plan is stopped, where a race is asked for."""
 
-STAKE = 0.75
+MAX_STAKE = 0.75
 """Largest share of its capital that a bet may lose."""
 
-ROUNDING = 1e-9
+SUM_ROUNDING = 1e-9
 """So that sums which rounding alone keeps apart are equal; a share of the largest sum there can be."""
 
-SHARE = 0.99
+UNCUT_SHARE = 0.99
 """Share of the differences between plans known beforehand that are not cut, where scores have no bounds."""
 
 
@@ -69,19 +69,19 @@ class Race:
         Returns:
             Numbers of the plans still running, ascending. At least one always is.
         """
-        at = np.ix_(self.running, self.running)
-        lead, squares = self._lead[at], self._squares[at]
-        for drawn in scores.T:
-            apart = self.weights[self._seen] * (drawn[:, None] - drawn[None, :])
-            difference = np.clip(apart, -self.bound, self.bound)
+        running_pairs = np.ix_(self.running, self.running)
+        lead, squares = self._lead[running_pairs], self._squares[running_pairs]
+        for example_scores in scores.T:
+            weighted_difference = self.weights[self._seen] * (example_scores[:, None] - example_scores[None, :])
+            difference = np.clip(weighted_difference, -self.bound, self.bound)
             if self.delta and len(lead) > 1:
                 self._capital[self.running] += self._growth(lead, squares, difference)
             lead += difference
             squares += difference**2
             self._seen += 1
-        self._lead[at], self._squares[at] = lead, squares
-        reach = self.bound * (self.examples - self._seen + ROUNDING * self.examples)
-        beaten: np.ndarray = np.any(lead > reach, axis=0)
+        self._lead[running_pairs], self._squares[running_pairs] = lead, squares
+        largest_gain = self.bound * (self.examples - self._seen + SUM_ROUNDING * self.examples)
+        beaten: np.ndarray = np.any(lead > largest_gain, axis=0)
         if self.delta:
             beaten |= self._capital[self.running] >= -np.log(self.delta)
         beaten[lead.sum(1).argmax()] = False  # the best so far always stays, so that two plans cannot stop each other
@@ -96,20 +96,20 @@ class Race:
         """
         plans = np.arange(len(lead))
         rival = np.where(np.eye(len(lead), dtype=bool), -np.inf, lead).argmax(0)
-        ahead, drawn = lead[rival, plans], self._seen + 1
-        fair = -ahead / (self.examples - self._seen)
-        mean, square = ahead / drawn, (squares[rival, plans] + self.bound**2 / 4) / drawn
+        rival_lead, n_drawn = lead[rival, plans], self._seen + 1
+        fair = -rival_lead / (self.examples - self._seen)
+        mean, square = rival_lead / n_drawn, (squares[rival, plans] + self.bound**2 / 4) / n_drawn
         stake = (mean - fair) / (square - 2 * mean * fair + fair**2)
-        most = STAKE / np.maximum(fair + self.bound, 1e-9 * self.bound)
-        return np.log1p(np.clip(stake, 0, most) * (difference[rival, plans] - fair))
+        max_stake = MAX_STAKE / np.maximum(fair + self.bound, 1e-9 * self.bound)
+        return np.log1p(np.clip(stake, 0, max_stake) * (difference[rival, plans] - fair))
 
 
-def cut(scores: np.ndarray) -> float:
-    """A bound for differences of scores that have none: the `SHARE` quantile of those between some plans.
+def choose_bound(scores: np.ndarray) -> float:
+    """A bound for differences of scores that have none: the `UNCUT_SHARE` quantile of those between some plans.
 
     Args:
         scores: of some plans on all examples, so that nothing tells in which order those are drawn: float64 of shape
             (plan, example), multiplied by the examples' weights.
     """
     first, second = np.triu_indices(len(scores), 1)
-    return float(np.quantile(np.abs(scores[first] - scores[second]), SHARE))
+    return float(np.quantile(np.abs(scores[first] - scores[second]), UNCUT_SHARE))

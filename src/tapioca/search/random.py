@@ -7,11 +7,11 @@ from math import comb, prod
 
 import numpy as np
 
-from tapioca.records import Grain, Plan
-from tapioca.search.base import Space
+from tapioca.plan import Grain, Plan
+from tapioca.search.base import SearchSpace
 
 
-def random_plans(space: Space, sizes: Mapping[Grain, int], count: int) -> tuple[Plan, ...]:
+def draw_random_plans(space: SearchSpace, sizes: Mapping[Grain, int], count: int) -> tuple[Plan, ...]:
     """`count` different random plans that drop so many whole layers and branches, or all where fewer exist.
 
     Only what the model can do without is dropped. The seed of the space decides; more plans begin with fewer.
@@ -22,17 +22,21 @@ def random_plans(space: Space, sizes: Mapping[Grain, int], count: int) -> tuple[
             much, so that only the choice of layers differs.
         count: how many plans.
     """
-    wanted = {grain: size for grain, size in sizes.items() if size}
-    rng = np.random.default_rng([space.seed, sum(wanted.values())])
-    exist = prod(comb(len(space.pool(grain)), size) for grain, size in wanted.items())
-    found: dict[Plan, None] = {}
-    while len(found) < min(count, exist):
-        drawn = {grain: rng.choice(space.pool(grain), size, replace=False) for grain, size in wanted.items()}
-        scales = {grain: dict.fromkeys(map(int, layers), 0.0) for grain, layers in drawn.items()}
-        found[Plan(n_layers=space.n_layers, **scales)] = None
-    return tuple(found)
+    size_by_grain = {grain: size for grain, size in sizes.items() if size}
+    rng = np.random.default_rng([space.seed, sum(size_by_grain.values())])
+    n_possible = prod(comb(len(space.pool(grain)), size) for grain, size in size_by_grain.items())
+    plans: dict[Plan, None] = {}
+    while len(plans) < min(count, n_possible):
+        layers_by_grain = {
+            grain: rng.choice(space.pool(grain), size, replace=False) for grain, size in size_by_grain.items()
+        }
+        scales = {grain: dict.fromkeys(map(int, layers), 0.0) for grain, layers in layers_by_grain.items()}
+        plans[Plan(n_layers=space.n_layers, **scales)] = None
+    return tuple(plans)
 
 
-def rivals(space: Space, plan: Plan, count: int) -> list[Plan]:
+def draw_matched_random_plans(space: SearchSpace, plan: Plan, count: int) -> list[Plan]:
     """Random plans that drop as many layers and branches, and are not the plan; fewer where fewer exist."""
-    return [other for other in random_plans(space, plan.sizes, count + 1) if other != plan][:count]
+    return [random_plan for random_plan in draw_random_plans(space, plan.sizes, count + 1) if random_plan != plan][
+        :count
+    ]

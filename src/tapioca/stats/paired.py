@@ -13,18 +13,18 @@ from scipy import stats as scipy_stats
 
 from tapioca.errors import NonFiniteError
 from tapioca.records import Gain, Metric
-from tapioca.stats.resampling import LEVEL, ratio_interval, redraws
+from tapioca.stats.resampling import CONFIDENCE_LEVEL, bootstrap_counts, ratio_interval
 
 
-def effect(full: np.ndarray, planned: np.ndarray, weights: np.ndarray, metric: Metric) -> float:
+def measure_effect(full: np.ndarray, planned: np.ndarray, weights: np.ndarray, metric: Metric) -> float:
     """Effect of a plan on one metric, from per-example scores of shape (example,)."""
-    top, bottom = _parts(full, planned, weights, metric)
-    return float(top.sum() / bottom.sum())
+    numerators, denominators = _ratio_parts(full, planned, weights, metric)
+    return float(numerators.sum() / denominators.sum())
 
 
-def effects(
+def resample_effects(
     full: np.ndarray,
-    rows: np.ndarray,
+    planned: np.ndarray,
     weights: np.ndarray,
     groups: Sequence[str],
     metric: Metric,
@@ -35,23 +35,25 @@ def effects(
 
     Args:
         full: per-example scores of the full model, (example,).
-        rows: of the plans, (plan, example).
-        weights, groups, metric: as for `compare`.
+        planned: of the plans, (plan, example).
+        weights, groups, metric: as for `compare_paired_scores`.
         draws: resamples of whole groups.
         seed: of the resamples.
 
     Returns:
         float64 of shape (1 + draw, plan); at 0 stand the effects on the examples as they are.
     """
-    top, bottom = _parts(full, rows, weights, metric)
+    numerators, denominators = _ratio_parts(full, planned, weights, metric)
     _, index = np.unique(np.asarray(groups), return_inverse=True)
-    counts = redraws(int(index.max()) + 1, draws, np.random.default_rng(seed))
-    tops = np.stack([np.bincount(index, weights=row) for row in top])
-    found: np.ndarray = counts @ tops.T / (counts @ np.bincount(index, weights=bottom))[:, None]
-    return found
+    counts = bootstrap_counts(int(index.max()) + 1, draws, np.random.default_rng(seed))
+    group_numerators = np.stack([np.bincount(index, weights=row) for row in numerators])
+    effect_draws: np.ndarray = (
+        counts @ group_numerators.T / (counts @ np.bincount(index, weights=denominators))[:, None]
+    )
+    return effect_draws
 
 
-def compare(
+def compare_paired_scores(
     full: np.ndarray,
     planned: np.ndarray,
     weights: np.ndarray,
@@ -78,10 +80,10 @@ def compare(
     """
     if not (np.isfinite(full).all() and np.isfinite(planned).all()):
         raise NonFiniteError("a score is NaN or infinite; nothing can be judged on it")
-    top, bottom = _parts(full, planned, weights, metric)
+    numerators, denominators = _ratio_parts(full, planned, weights, metric)
     improved, worsened = float(np.mean(planned > full)), float(np.mean(planned < full))
-    gain = float(top.sum() / bottom.sum())
-    test, p = _test(full, planned, metric)
+    gain = float(numerators.sum() / denominators.sum())
+    test, p = _run_test(full, planned, metric)
     return Gain(
         metric=metric,
         n=len(full),
@@ -89,7 +91,7 @@ def compare(
         full=float(np.average(full, weights=weights)),
         planned=float(np.average(planned, weights=weights)),
         gain=gain,
-        ci95=ratio_interval(*_guarded(top, bottom, groups, metric), seed),
+        ci95=ratio_interval(*_add_pseudo_observations(numerators, denominators, groups, metric), seed),
         p=p,
         test=test,
         improved=improved,
@@ -98,21 +100,23 @@ def compare(
     )
 
 
-def detectable(gain: Gain, n_test_groups: int, power: float = 0.8) -> float:
+def smallest_detectable_effect(gain: Gain, n_test_groups: int, power: float = 0.8) -> float:
     """Smallest true effect found with the given power on `n_test_groups` groups, given the spread seen in `gain`."""
-    quantiles = np.asarray(scipy_stats.norm.ppf([0.5 + LEVEL / 2, power]))
+    quantiles = np.asarray(scipy_stats.norm.ppf([0.5 + CONFIDENCE_LEVEL / 2, power]))
     standard_error = (gain.ci95[1] - gain.ci95[0]) / 2 / quantiles[0]
     return float(quantiles.sum() * standard_error * np.sqrt(gain.groups / n_test_groups))
 
 
-def _parts(full: np.ndarray, planned: np.ndarray, weights: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+def _ratio_parts(
+    full: np.ndarray, planned: np.ndarray, weights: np.ndarray, metric: Metric
+) -> tuple[np.ndarray, np.ndarray]:
     """Per-example numerators and denominators whose sums' ratio is the effect."""
     difference = (planned - full) * weights
     return difference, (weights if metric.kind == "accuracy" else -full * weights)
 
 
-def _guarded(
-    top: np.ndarray, bottom: np.ndarray, groups: Sequence[str], metric: Metric
+def _add_pseudo_observations(
+    numerators: np.ndarray, denominators: np.ndarray, groups: Sequence[str], metric: Metric
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """For accuracies, one imagined win and one imagined loss more, each a group of its own.
 
@@ -120,11 +124,15 @@ def _guarded(
     are what Agresti and Min (2005, Statistics in Medicine 24) add to paired proportions for that reason.
     """
     if metric.kind == "error":
-        return top, bottom, list(groups)
-    return np.append(top, [1.0, -1.0]), np.append(bottom, [1.0, 1.0]), [*groups, "imagined win", "imagined loss"]
+        return numerators, denominators, list(groups)
+    return (
+        np.append(numerators, [1.0, -1.0]),
+        np.append(denominators, [1.0, 1.0]),
+        [*groups, "imagined win", "imagined loss"],
+    )
 
 
-def _test(full: np.ndarray, planned: np.ndarray, metric: Metric) -> tuple[str, float]:
+def _run_test(full: np.ndarray, planned: np.ndarray, metric: Metric) -> tuple[str, float]:
     """Name and p-value of the describing test; 1 where no example changed."""
     wins, losses = int((planned > full).sum()), int((planned < full).sum())
     if metric.kind == "accuracy":

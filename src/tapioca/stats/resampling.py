@@ -8,28 +8,28 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 RESAMPLES = 9_999
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 """Of every interval."""
 
 
-def redraws(size: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+def bootstrap_counts(size: int, draws: int, rng: np.random.Generator) -> np.ndarray:
     """How often each of `size` things counts: once in the first row, then as often as it was drawn, (1 + draws, size)."""
     return np.concatenate([np.ones((1, size)), rng.multinomial(size, np.full(size, 1 / size), size=draws)])
 
 
-def widened(values: np.ndarray, *counts: int) -> np.ndarray:
+def widen(values: np.ndarray, *counts: int) -> np.ndarray:
     """Resamples moved away from the estimate they belong to, as few independent things require.
 
     Args:
         values: the estimate, then its resamples.
         counts: of the things resampled, each kind of them on its own; the smallest above 1 decides.
     """
-    few = min((count for count in counts if count > 1), default=0)
-    moved: np.ndarray = values[0] + (values - values[0]) * stretch(few)
+    smallest_count = min((count for count in counts if count > 1), default=0)
+    moved: np.ndarray = values[0] + (values - values[0]) * small_sample_factor(smallest_count)
     return moved
 
 
-def stretch(count: int) -> float:
+def small_sample_factor(count: int) -> float:
     """How much wider an interval from a bootstrap of so many independent things must be; 1 of none or one, which are not
     resampled.
 
@@ -39,29 +39,37 @@ def stretch(count: int) -> float:
     """
     if count < 2:
         return 1.0
-    quantiles = scipy_stats.t.ppf(0.5 + LEVEL / 2, count - 1), scipy_stats.norm.ppf(0.5 + LEVEL / 2)
+    quantiles = (
+        scipy_stats.t.ppf(0.5 + CONFIDENCE_LEVEL / 2, count - 1),
+        scipy_stats.norm.ppf(0.5 + CONFIDENCE_LEVEL / 2),
+    )
     return float(np.sqrt(count / (count - 1)) * quantiles[0] / quantiles[1])
 
 
-def ratio_interval(top: np.ndarray, bottom: np.ndarray, groups: Sequence[str], seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of sum(top) / sum(bottom), resampling whole groups."""
+def ratio_interval(
+    numerators: np.ndarray, denominators: np.ndarray, groups: Sequence[str], seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of sum(numerators) / sum(denominators), resampling whole groups."""
     _, index = np.unique(np.asarray(groups), return_inverse=True)
-    tops, bottoms = np.bincount(index, weights=top), np.bincount(index, weights=bottom)
-    if len(tops) < 2 or np.ptp(tops) == 0 == np.ptp(bottoms):
-        point = float(top.sum() / bottom.sum())
+    group_numerators, group_denominators = (
+        np.bincount(index, weights=numerators),
+        np.bincount(index, weights=denominators),
+    )
+    if len(group_numerators) < 2 or np.ptp(group_numerators) == 0 == np.ptp(group_denominators):
+        point = float(numerators.sum() / denominators.sum())
         return point, point
-    found = scipy_stats.bootstrap(
-        (tops, bottoms),
+    bounds = scipy_stats.bootstrap(
+        (group_numerators, group_denominators),
         lambda t, b, axis: t.sum(axis) / b.sum(axis),
         paired=True,
         vectorized=True,
         n_resamples=RESAMPLES,
-        batch=max(1, 20_000_000 // len(tops)),
-        confidence_level=LEVEL,
+        batch=max(1, 20_000_000 // len(group_numerators)),
+        confidence_level=CONFIDENCE_LEVEL,
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(bounds.low), float(bounds.high)
 
 
 def mean_interval(values: np.ndarray, weights: np.ndarray, groups: Sequence[str], seed: int = 0) -> tuple[float, float]:
@@ -69,7 +77,7 @@ def mean_interval(values: np.ndarray, weights: np.ndarray, groups: Sequence[str]
     return ratio_interval(values * weights, weights, groups, seed)
 
 
-def resampled_means(
+def resample_means(
     values: np.ndarray, weights: np.ndarray, groups: Sequence[str], draws: int, seed: int = 0
 ) -> np.ndarray:
     """Weighted means of several rows of scores, and the same of resampled groups: the same groups for every row.
@@ -87,22 +95,22 @@ def resampled_means(
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     totals = np.bincount(index, weights=weights)
     sums = np.stack([np.bincount(index, weights=row * weights) for row in values], axis=1)
-    counts = redraws(len(totals), draws, np.random.default_rng(seed))
+    counts = bootstrap_counts(len(totals), draws, np.random.default_rng(seed))
     return (counts @ sums) / (counts @ totals)[:, None]
 
 
-def resampled_interval(values: np.ndarray) -> tuple[float, float]:
+def percentile_interval(values: np.ndarray) -> tuple[float, float]:
     """95 % percentile interval from values of which the first is the estimate, the others are of resamples.
 
     It reaches the estimate even where all resamples fall short of it, as those of a correlation of 1 do.
     """
-    tail = 50 * (1 - LEVEL)
+    tail = 50 * (1 - CONFIDENCE_LEVEL)
     low, high = np.percentile(values[1:], [tail, 100 - tail])
     return min(float(low), float(values[0])), max(float(high), float(values[0]))
 
 
-def resampled_p(values: np.ndarray) -> float:
+def bootstrap_p(values: np.ndarray) -> float:
     """Two-sided bootstrap p-value that the estimate is 0: twice the share of resamples on the other side of it, the
     estimate counted among them."""
-    fewer = min(int((values[1:] <= 0).sum()), int((values[1:] >= 0).sum()))
-    return min(1.0, 2 * (fewer + 1) / len(values))
+    n_opposite = min(int((values[1:] <= 0).sum()), int((values[1:] >= 0).sum()))
+    return min(1.0, 2 * (n_opposite + 1) / len(values))

@@ -16,11 +16,11 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         return np.nan_to_num(scipy_stats.spearmanrho(first, second, axis=-1).statistic)
 
 
-def as_strong(value: float, others: Sequence[float]) -> float | None:
-    """Share of values that have the sign of `value` and are at least as large, it counted among them: (b + 1) / (m + 1);
-    None where there are no others."""
-    sign = -1.0 if value < 0 else 1.0
-    return (sum(sign * other >= abs(value) for other in others) + 1) / (len(others) + 1) if others else None
+def share_as_strong(observed: float, peers: Sequence[float]) -> float | None:
+    """Share of values that have the sign of `observed` and are at least as large, it counted among them: (b + 1) /
+    (m + 1); None where there are no peers."""
+    sign = -1.0 if observed < 0 else 1.0
+    return (sum(sign * peer >= abs(observed) for peer in peers) + 1) / (len(peers) + 1) if peers else None
 
 
 def paired_p(full: np.ndarray, planned: np.ndarray, weights: np.ndarray, groups: Sequence[str]) -> float:
@@ -35,7 +35,7 @@ def paired_p(full: np.ndarray, planned: np.ndarray, weights: np.ndarray, groups:
     return float(scipy_stats.ttest_1samp(sums, 0.0).pvalue)
 
 
-def holm(p: Sequence[float]) -> list[float]:
+def correct_holm(p: Sequence[float]) -> list[float]:
     """p-values corrected for being many by Holm's step-down method (1979), in the order given."""
     order = np.argsort(p, kind="stable")
     steps = np.asarray(p, dtype=np.float64)[order] * np.arange(len(p), 0, -1)

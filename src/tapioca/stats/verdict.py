@@ -5,7 +5,7 @@ from __future__ import annotations
 from tapioca.records import Gain, Verdict
 
 
-def decide(ood: Gain | None, reference: Gain | None) -> Verdict:
+def decide_verdict(ood: Gain | None, reference: Gain | None) -> Verdict:
     """The verdict the held-out intervals allow.
 
     Args:
@@ -16,20 +16,20 @@ def decide(ood: Gain | None, reference: Gain | None) -> Verdict:
         return Verdict(
             action="keep the full model", reason="the search found no plan that scores higher than the full model"
         )
-    tail = ood.tail_only
-    note = " (tail only: the mean improves, most examples do not)" if tail else ""
+    is_tail_only = ood.tail_only
+    note = " (tail only: the mean improves, most examples do not)" if is_tail_only else ""
     if ood.ci95[0] <= 0:
-        shown = "makes OOD worse" if ood.ci95[1] < 0 else "shows no OOD gain"
-        reason = f"on held-out data the plan {shown}: {ood}"
-        return Verdict(action="keep the full model", reason=reason, tail_only=tail)
-    gained = f"OOD gains on held-out data, {ood}{note}"
+        outcome = "makes OOD worse" if ood.ci95[1] < 0 else "shows no OOD gain"
+        reason = f"on held-out data the plan {outcome}: {ood}"
+        return Verdict(action="keep the full model", reason=reason, tail_only=is_tail_only)
+    gain_text = f"OOD gains on held-out data, {ood}{note}"
     if reference is None:
-        reason = f"{gained}; ID was not measured (no reference data)"
-        return Verdict(action="prune OOD traffic only", reason=reason, tail_only=tail)
+        reason = f"{gain_text}; ID was not measured (no reference data)"
+        return Verdict(action="prune OOD traffic only", reason=reason, tail_only=is_tail_only)
     margin = f"{100 * ood.metric.margin:g} {'point' if ood.metric.kind == 'accuracy' else '%'}"
     if reference.ci95[0] < -ood.metric.margin:
-        harm = "is harmed" if reference.ci95[1] < 0 else f"may lose more than {margin}"
-        reason = f"{gained}, but ID {harm}, {reference}"
-        return Verdict(action="prune OOD traffic only", reason=reason, tail_only=tail)
-    reason = f"{gained}, and ID loses less than {margin}, {reference}"
-    return Verdict(action="prune", reason=reason, tail_only=tail)
+        harm_text = "is harmed" if reference.ci95[1] < 0 else f"may lose more than {margin}"
+        reason = f"{gain_text}, but ID {harm_text}, {reference}"
+        return Verdict(action="prune OOD traffic only", reason=reason, tail_only=is_tail_only)
+    reason = f"{gain_text}, and ID loses less than {margin}, {reference}"
+    return Verdict(action="prune", reason=reason, tail_only=is_tail_only)

@@ -14,12 +14,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from tapioca.disk import replacing
+from tapioca.disk import replace_atomically
 from tapioca.errors import StoreError
 
 
 @dataclass(frozen=True)
-class Where:
+class CellKey:
     """What was measured.
 
     Attributes:
@@ -49,12 +49,12 @@ class Where:
 
 
 @dataclass(frozen=True, eq=False)
-class Saved:
+class SavedArrays:
     """A header and arrays that are one file."""
 
     form: ClassVar[str]
 
-    where: Where
+    where: CellKey
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all.
@@ -64,7 +64,7 @@ class Saved:
         """
         header = json.dumps({"form": self.form, "where": asdict(self.where)})
         arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "where"}
-        with replacing(path) as part, part.open("wb") as file:
+        with replace_atomically(path) as partial_path, partial_path.open("wb") as file:
             np.savez(file, header=np.array(header), **arrays)
 
     @classmethod
@@ -75,18 +75,18 @@ class Saved:
             StoreError: it is broken, or holds something else.
         """
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-                header: dict[str, Any] = json.loads(str(found["header"]))
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                header: dict[str, Any] = json.loads(str(archive["header"]))
                 if header["form"] != cls.form:
                     raise ValueError(f"it holds a {header['form']}, expected a {cls.form}")
-                arrays = {field.name: found[field.name] for field in fields(cls) if field.name != "where"}
-            return cls(where=Where(**header["where"]), **arrays)
+                arrays = {field.name: archive[field.name] for field in fields(cls) if field.name != "where"}
+            return cls(where=CellKey(**header["where"]), **arrays)
         except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise StoreError(f"{path} cannot be read ({error}); delete it, and it is measured anew") from error
 
 
 @dataclass(frozen=True, eq=False)
-class Cell(Saved):
+class Cell(SavedArrays):
     """All plans of one model on one task: what they score, and how they move the geometry.
 
     Geometry is of the search examples, so that gains are of others; the reference are ID search examples under the full
@@ -99,14 +99,14 @@ class Cell(Saved):
         test: (plan, test example).
         weights: (test example,).
         groups: int of shape (test example,), what is resampled as one.
-        beside: accuracy, 0 or 1, under the full model and under greedy's plan, (2, test example); of shape (2, 0) where
+        companion: accuracy, 0 or 1, under the full model and under greedy's plan, (2, test example); of shape (2, 0) where
             the score stands in for none.
-        chance: of `beside`; NaN where there is none.
+        chance: of `companion`; NaN where there is none.
         signed: log ratio to the reference under the full model, (kind, layer).
         deviation: its mean absolute value and then resamples of it, (kind, 1 + draw).
         null_mean, null_upper: mean and 95th percentile between two ID samples of the same size, (kind,).
         realigned: deviation removed by each plan over the layers it keeps, (kind, plan); 0 for the full model.
-        along, removal: each layer's share of the deviation in the two ways of geometry/attribution.py, (kind, layer).
+        along, removal: each layer's share of the deviation in the two ways of profiles/attribution.py, (kind, layer).
         evidence: in the order of `geometry.evidence.EVIDENCE`, (evidence,).
         baselines: errors of ridge, nearest neighbour and constant, (3, test example); (3, 0) outside of the lab.
     """
@@ -119,7 +119,7 @@ class Cell(Saved):
     test: np.ndarray
     weights: np.ndarray
     groups: np.ndarray
-    beside: np.ndarray
+    companion: np.ndarray
     chance: np.ndarray
     signed: np.ndarray
     deviation: np.ndarray
@@ -133,14 +133,14 @@ class Cell(Saved):
 
 
 @dataclass(frozen=True, eq=False)
-class Dose(Saved):
+class DoseResponse(SavedArrays):
     """Layers at every scale.
 
     Sets of layers: those of greedy's plan at this strength (of the best plan that drops something where that is empty), then
     random ones of the same number, all layers last.
 
     Attributes:
-        alphas: (scale,), ascending, 1 among them.
+        scales: (scale,), ascending, 1 among them.
         layers: bool of shape (set, layer).
         test: (set, scale, test example); NaN where a scale leaves no layer.
         weights: (test example,).
@@ -150,7 +150,7 @@ class Dose(Saved):
 
     form = "dose"
 
-    alphas: np.ndarray
+    scales: np.ndarray
     layers: np.ndarray
     test: np.ndarray
     weights: np.ndarray

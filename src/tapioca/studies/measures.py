@@ -15,12 +15,12 @@ Unit = Literal[
 plans in shares."""
 LOG_RATIO: Unit = "log ratio of errors"
 DEVIATION: Unit = "mean |log ratio|"
-RANKS: Unit = "rank correlation"
+RANK_CORRELATION: Unit = "rank correlation"
 SLOPE: Unit = "log ratio per e-fold of size"
-LIMITS: dict[Unit, tuple[float, float]] = {
+UNIT_RANGES: dict[Unit, tuple[float, float]] = {
     LOG_RATIO: (-inf, inf),
     DEVIATION: (-inf, inf),
-    RANKS: (-1.0, 1.0),
+    RANK_CORRELATION: (-1.0, 1.0),
     SLOPE: (-inf, inf),
     "share": (0.0, 1.0),
     "accuracy": (0.0, 1.0),
@@ -55,10 +55,10 @@ class MeasureSpec:
     @property
     def range(self) -> tuple[float, float]:
         """What its values cannot leave."""
-        return self.limits or LIMITS[self.unit]
+        return self.limits or UNIT_RANGES[self.unit]
 
 
-def _of_profiles(
+def _specs_of_both_profiles(
     name: str, label: str, unit: Unit, meaning: str, limits: tuple[float, float] | None = None
 ) -> dict[str, MeasureSpec]:
     """The same of the norm and of the pairwise-distance profile; {} stands for which."""
@@ -84,42 +84,46 @@ MEASURES: dict[str, MeasureSpec] = {
     ),
     "accuracy": MeasureSpec("accuracy of the full model", "accuracy", "on OOD test prompts", optional=True),
     "accuracy_of_plan": MeasureSpec("accuracy under that plan", "accuracy", "on OOD test prompts", optional=True),
-    **_of_profiles(
+    **_specs_of_both_profiles(
         "{}_excess",
         "{} deviation less its null",
         DEVIATION,
         "of the OOD {} profile from the ID one, less the mean of its size-matched ID-against-ID null",
     ),
-    **_of_profiles(
+    **_specs_of_both_profiles(
         "{}_realignment",
         "{} realignment by greedy's plan",
         DEVIATION,
         "deviation of the {} profile before minus after, over the layers kept, where the plan drops something",
     ),
-    **_of_profiles(
+    **_specs_of_both_profiles(
         "{}_realignment_with_log_ratio",
         "{} realignment with log ratio over all plans of its size",
-        RANKS,
+        RANK_CORRELATION,
         "over plans, of what each takes from the deviation of the {} profile with its log ratio",
     ),
-    **_of_profiles(
+    **_specs_of_both_profiles(
         "{}_share_along_stream",
         "{} share along the stream with log ratio over layers",
-        RANKS,
+        RANK_CORRELATION,
         "over layers, of what the deviation of the {} profile grows by inside each, in the unpruned stream, with the log "
         "ratio of dropping it alone",
     ),
-    **_of_profiles(
+    **_specs_of_both_profiles(
         "{}_share_by_removal",
         "{} share by removal with log ratio over layers",
-        RANKS,
+        RANK_CORRELATION,
         "the same, a layer's share being what the deviation of the {} profile loses without it",
     ),
     "log_ratio_with_strength": MeasureSpec(
-        "log ratio of a plan searched anew with strength", RANKS, "over strengths, ID data among them as strength 0"
+        "log ratio of a plan searched anew with strength",
+        RANK_CORRELATION,
+        "over strengths, ID data among them as strength 0",
     ),
-    **_of_profiles("{}_deviation_with_strength", "{} deviation with strength", RANKS, "the same for the {} profile"),
-    "fixed_log_ratio_with_strength": MeasureSpec("log ratio of the fixed plan with strength", RANKS),
+    **_specs_of_both_profiles(
+        "{}_deviation_with_strength", "{} deviation with strength", RANK_CORRELATION, "the same for the {} profile"
+    ),
+    "fixed_log_ratio_with_strength": MeasureSpec("log ratio of the fixed plan with strength", RANK_CORRELATION),
     "fixed_log_ratio": MeasureSpec(
         "log ratio of the fixed plan", LOG_RATIO, "that was searched at one strength and is used at all"
     ),
@@ -131,26 +135,28 @@ MEASURES: dict[str, MeasureSpec] = {
     ),
     "control_less_tuned_log_ratio": MeasureSpec("log ratio of the control less that after tuning", LOG_RATIO),
     "former_id_log_ratio": MeasureSpec("log ratio on former ID data after tuning on shifted data", LOG_RATIO),
-    **_of_profiles(
+    **_specs_of_both_profiles(
         "former_{}_excess",
         "{} deviation of former ID data less its null",
         DEVIATION,
         "in the {} profile of models tuned on shifted data",
     ),
-    **_of_profiles(
+    **_specs_of_both_profiles(
         "error_with_{}_over_scales",
         "error with {} deviation over scales",
-        RANKS,
+        RANK_CORRELATION,
         "over scales from 0 to 1 of the layers of greedy's plan, of the error with the deviation of the {} profile",
     ),
-    **_of_profiles(
+    **_specs_of_both_profiles(
         "error_with_{}_less_random",
         "the same for {} less that of random sets",
-        RANKS,
+        RANK_CORRELATION,
         "sets of as many layers, the {} profile",
         limits=(-2.0, 2.0),
     ),
-    **_of_profiles("error_with_{}_of_random", "the same for {} of random sets", RANKS, "the {} profile"),
+    **_specs_of_both_profiles(
+        "error_with_{}_of_random", "the same for {} of random sets", RANK_CORRELATION, "the {} profile"
+    ),
     "line_at_smallest": MeasureSpec(
         "regression line of the log ratio at the smallest size",
         LOG_RATIO,

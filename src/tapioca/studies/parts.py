@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tapioca.records.geometry import Estimate
+from tapioca.records.measures import Estimate
 from tapioca.records.results import Interval, Record
 
 Truth = Literal["in distribution", "distorted", "misaligned", "undecided"]
@@ -56,7 +56,7 @@ class KindSummary(Record):
     truths: dict[Truth, int]
 
 
-class Computed(Record):
+class SearchCost(Record):
     """Q2: what a search computes, in layers for one prompt, as a mean over cells.
 
     Attributes:
@@ -70,7 +70,7 @@ class Computed(Record):
     scratch: float
 
 
-class Labelled(Record):
+class LabelledSearch(Record):
     """Q2: what a search with so many labelled prompts brings.
 
     Attributes:

@@ -21,36 +21,36 @@ def read_study(path: Path) -> StudyFile:
     Raises:
         UsageError: it cannot be read, or asks for what there is not.
     """
-    content, claims_path = _read(path), path
+    content, claims_path = _read_yaml(path), path
     if isinstance(content.get("claims"), str):
         claims_path = path.parent / content["claims"]
-        content["claims"] = _read(claims_path).get("claims")
+        content["claims"] = _read_yaml(claims_path).get("claims")
     try:
         return StudyFile.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        location = _location(first)
+        location = _locate_error(first)
         source = claims_path if location[:1] == ("claims",) else path
-        raise UsageError(f"{source}, line {line_of(source, location)}: {_message(first, location)}") from error
+        raise UsageError(f"{source}, line {find_line(source, location)}: {_describe_error(first, location)}") from error
 
 
-def line_of(path: Path, location: Location) -> int:
+def find_line(path: Path, location: Location) -> int:
     """The line, from 1, on which an entry of a YAML file stands, or the nearest entry that it would stand in."""
     node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     for key in location:
         if isinstance(node, yaml.MappingNode):
-            inner = next((value for name, value in node.value if name.value == str(key)), None)
+            child = next((value_node for key_node, value_node in node.value if key_node.value == str(key)), None)
         elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-            inner = node.value[key]
+            child = node.value[key]
         else:
-            inner = None
-        if inner is None:
+            child = None
+        if child is None:
             break
-        node = inner
+        node = child
     return int(node.start_mark.line) + 1 if node else 1
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> dict[str, Any]:
     """What a YAML file holds."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -64,14 +64,14 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _location(error: ErrorDetails) -> Location:
+def _locate_error(error: ErrorDetails) -> Location:
     """Where in the file a mistake stands; an unknown key is named by the error of the entry it stands in."""
     context = error.get("ctx", {}).get("error")
     key = getattr(context, "key", None)
     return error["loc"] if key is None else (*error["loc"], key)
 
 
-def _message(error: ErrorDetails, location: Location) -> str:
+def _describe_error(error: ErrorDetails, location: Location) -> str:
     """What is wrong, and where."""
     where = ".".join(map(str, location))
     message = error["msg"].removeprefix("Value error, ")

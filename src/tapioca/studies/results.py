@@ -13,18 +13,18 @@ from typing import Literal, TypeVar
 from pydantic import Field
 
 from tapioca.errors import UsageError, did_you_mean
-from tapioca.records.diagnosis import Judged
-from tapioca.records.geometry import Estimate
+from tapioca.records.diagnosis import CrossValidation
+from tapioca.records.measures import Estimate
 from tapioca.records.results import Record
 from tapioca.studies.measures import Unit
-from tapioca.studies.parts import Charts, Computed, KindSkill, KindSummary, Labelled, Pooled
+from tapioca.studies.parts import Charts, KindSkill, KindSummary, LabelledSearch, Pooled, SearchCost
 from tapioca.studies.rules import Decision, Margins, Rule
 from tapioca.studies.spec import Claim
 
 T = TypeVar("T")
 
 
-class OfKind(Record):
+class KindEstimate(Record):
     """A number of one kind of shift.
 
     Attributes:
@@ -37,7 +37,7 @@ class OfKind(Record):
     p_holm: float | None = None
 
 
-class OfSize(Record):
+class SizeEstimate(Record):
     """A number of one model size, for one kind of shift or for all; with so few models only its sign is told."""
 
     parameters: int
@@ -70,10 +70,10 @@ class Finding(Record):
     unit: Unit
     decides: bool
     pooled: Pooled | None
-    kinds: tuple[OfKind, ...] = ()
-    controls: tuple[OfKind, ...] = ()
-    sizes: tuple[OfSize, ...] = ()
-    kind_sizes: tuple[OfSize, ...] = ()
+    kinds: tuple[KindEstimate, ...] = ()
+    controls: tuple[KindEstimate, ...] = ()
+    sizes: tuple[SizeEstimate, ...] = ()
+    kind_sizes: tuple[SizeEstimate, ...] = ()
     left_out: int = 0
 
 
@@ -90,7 +90,7 @@ class KindDecision(Record):
     p_holm: float | None = None
 
 
-class ClaimFound(Record):
+class ClaimResult(Record):
     """A claim judged in one setting.
 
     Attributes:
@@ -113,7 +113,7 @@ class ClaimFound(Record):
         Raises:
             UsageError: there is none.
         """
-        return _named(name, {finding.name: finding for finding in self.findings}, "finding")
+        return _find_named(name, {finding.name: finding for finding in self.findings}, "finding")
 
 
 class StudiedModel(Record):
@@ -129,7 +129,7 @@ class StudiedModel(Record):
     complete: int
 
 
-class SettingFound(Record):
+class SettingResult(Record):
     """What one setting showed.
 
     Attributes:
@@ -143,7 +143,7 @@ class SettingFound(Record):
         accuracy: of the full model on OOD data, where the score stands in for it; `chance` of guessing, where known.
         computed, labels: Q2.
         skills: lab only.
-        judged: how well a judge without labels told the truths apart (Q3), where one was fitted.
+        judged: how well a classifier without labels told the truths apart (Q3), where one was fitted.
     """
 
     name: str
@@ -163,21 +163,21 @@ class SettingFound(Record):
     unjudged: str = ""
     accuracy: Pooled | None = None
     chance: float | None = None
-    claims: tuple[ClaimFound, ...]
+    claims: tuple[ClaimResult, ...]
     summaries: tuple[KindSummary, ...] = ()
-    computed: tuple[Computed, ...] = ()
-    labels: tuple[Labelled, ...] = ()
+    computed: tuple[SearchCost, ...] = ()
+    labels: tuple[LabelledSearch, ...] = ()
     skills: tuple[KindSkill, ...] = ()
-    judged: Judged | None = None
+    judged: CrossValidation | None = None
     charts: Charts = Charts()
 
-    def claim(self, name: Claim) -> ClaimFound:
+    def claim(self, name: Claim) -> ClaimResult:
         """One claim in this setting.
 
         Raises:
             UsageError: it was not asked.
         """
-        return _named(name, {found.claim: found for found in self.claims}, "claim")
+        return _find_named(name, {claim.claim: claim for claim in self.claims}, "claim")
 
 
 class StudyInfo(Record, protected_namespaces=()):
@@ -197,13 +197,13 @@ class StudyInfo(Record, protected_namespaces=()):
     title: str
     command: str = ""
     seed: int
-    draws: int
+    n_resamples: int
     margins: Margins
     min_models: int
     ceiling: float
     rules: dict[Claim, Rule]
     amended: tuple[str, ...] = ()
-    settings: tuple[SettingFound, ...]
+    settings: tuple[SettingResult, ...]
     answers: dict[Claim, str]
     seconds: float | None = None
     folder: Path = Field(default=Path(), exclude=True)
@@ -218,16 +218,16 @@ class StudyInfo(Record, protected_namespaces=()):
         """Cells not measured yet."""
         return sum(setting.missing for setting in self.settings)
 
-    def setting(self, name: str) -> SettingFound:
+    def setting(self, name: str) -> SettingResult:
         """The setting of one name.
 
         Raises:
             UsageError: there is none.
         """
-        return _named(name, {setting.name: setting for setting in self.settings}, "setting")
+        return _find_named(name, {setting.name: setting for setting in self.settings}, "setting")
 
 
-def _named(name: str, known: Mapping[str, T], what: str) -> T:
+def _find_named(name: str, known: Mapping[str, T], what: str) -> T:
     if name not in known:
         raise UsageError(f"unknown {what} '{name}'; {did_you_mean(name, known)}")
     return known[name]

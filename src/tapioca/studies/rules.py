@@ -25,7 +25,7 @@ class Entry(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, protect
 
     @model_validator(mode="before")
     @classmethod
-    def _known_keys(cls, values: Any) -> Any:
+    def _check_keys(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
         for key in values:
@@ -45,38 +45,38 @@ class Margins(Entry):
         """The change of error held to be nothing, as a log ratio."""
         return -log(1 - self.error)
 
-    def value(self, bound: float | str) -> float:
+    def resolve_bound(self, bound: float | str) -> float:
         """The number that a bound stands for."""
         if not isinstance(bound, str):
             return bound
-        size = {"error": self.log_ratio, "deviation": self.deviation}[bound.removeprefix("-")]
-        return -size if bound.startswith("-") else size
+        margin = {"error": self.log_ratio, "deviation": self.deviation}[bound.removeprefix("-")]
+        return -margin if bound.startswith("-") else margin
 
-    def text(self, bound: float | str) -> str:
+    def format_bound(self, bound: float | str) -> str:
         """The same to be read: '0', or '0.0202 (the margin of error)'."""
-        number = f"{self.value(bound):.3g}"
+        number = f"{self.resolve_bound(bound):.3g}"
         if not isinstance(bound, str):
             return number
         sign = "minus " if bound.startswith("-") else ""
         return f"{number} ({sign}the margin of {bound.removeprefix('-')})"
 
 
-def _known_measure(name: Any) -> Any:
+def _check_measure(name: Any) -> Any:
     if isinstance(name, str):
         measure_spec(name)
     return name
 
 
-def _known_bound(bound: Any) -> Any:
+def _check_bound(bound: Any) -> Any:
     if isinstance(bound, bool) or not isinstance(bound, int | float | str):
         raise ValueError("a bound is a number or the name of a margin")
     if isinstance(bound, str) and bound.removeprefix("-") not in Margins.model_fields:
-        known = did_you_mean(bound.removeprefix("-"), Margins.model_fields)
-        raise ValueError(f"unknown margin '{bound}'; expected a number, or a margin: {known}")
+        suggestion = did_you_mean(bound.removeprefix("-"), Margins.model_fields)
+        raise ValueError(f"unknown margin '{bound}'; expected a number, or a margin: {suggestion}")
     return bound
 
 
-MeasureName = Annotated[str, BeforeValidator(_known_measure)]
+MeasureName = Annotated[str, BeforeValidator(_check_measure)]
 Decision = Literal["supported", "not supported", "inconclusive"]
 
 
@@ -85,16 +85,16 @@ class Condition(Entry):
 
     measure: MeasureName = Field(description="One of `tapioca.studies.measures.MEASURES`.")
     side: Literal["above", "below"]
-    bound: Annotated[float | str, BeforeValidator(_known_bound)] = Field(description="A number, or a margin's name.")
+    bound: Annotated[float | str, BeforeValidator(_check_bound)] = Field(description="A number, or a margin's name.")
     at: Literal["pooled", "every size"] = Field(default="pooled", description="The interval, or the mean of each size.")
 
-    def sentence(self, margins: Margins) -> str:
+    def to_sentence(self, margins: Margins) -> str:
         """The condition in words."""
-        asked = f"{self.side} {margins.text(self.bound)}"
+        requirement = f"{self.side} {margins.format_bound(self.bound)}"
         label = measure_spec(self.measure).label
         if self.at == "every size":
-            return f"{label}: mean {asked} at every model size, of at least two"
-        return f"{label}: 95 % interval {asked}"
+            return f"{label}: mean {requirement} at every model size, of at least two"
+        return f"{label}: 95 % interval {requirement}"
 
 
 class Rule(Entry):
@@ -110,10 +110,13 @@ class Rule(Entry):
         """Names of the measures that decide, in order."""
         return tuple(dict.fromkeys(condition.measure for condition in (*self.supported, *self.not_supported)))
 
-    def sentences(self, margins: Margins) -> dict[Decision, tuple[str, ...]]:
+    def to_sentences(self, margins: Margins) -> dict[Decision, tuple[str, ...]]:
         """The conditions of both sides in words."""
         sides: dict[Decision, tuple[Condition, ...]] = {
             "supported": self.supported,
             "not supported": self.not_supported,
         }
-        return {side: tuple(condition.sentence(margins) for condition in some) for side, some in sides.items()}
+        return {
+            side: tuple(condition.to_sentence(margins) for condition in conditions)
+            for side, conditions in sides.items()
+        }

@@ -12,24 +12,24 @@ from threading import Event
 
 import torch
 
-from tapioca.diagnosis.fit import fit
+from tapioca.diagnosis.fit import fit_classifier
 from tapioca.disk import make_folder, write_text
 from tapioca.errors import DataError, StoreError
-from tapioca.flows.watcher import Silent, Watcher
+from tapioca.progress import NullProgress, Progress
 from tapioca.studies.analyse.questions import shift_cases
 from tapioca.studies.analyse.setting import SettingAnalysis, join_settings
-from tapioca.studies.cell import Cell, Dose, Saved
-from tapioca.studies.measure.work import Part
+from tapioca.studies.cell import Cell, DoseResponse, SavedArrays
+from tapioca.studies.measure.work import ModelWork
 from tapioca.studies.page.page import write_study_page
 from tapioca.studies.read import read_study
-from tapioca.studies.results import SettingFound, StudyInfo
+from tapioca.studies.results import SettingResult, StudyInfo
 from tapioca.studies.spec import StudyConfig, StudyFile
 
-LEAST_KINDS = 3
-"""Kinds of shift a judge is judged on; with fewer, leaving one out leaves one or none."""
+MIN_KINDS = 3
+"""Kinds of shift a classifier is judged on; with fewer, leaving one out leaves one or none."""
 
 
-def study(config: StudyConfig, watcher: Watcher | None = None) -> StudyInfo:
+def run_study(config: StudyConfig, watcher: Progress | None = None) -> StudyInfo:
     """Measure what a study asks for and judge its claims.
 
     Called again with the same file it goes on where it was. Models whose folder or data are not there are left out, and
@@ -42,61 +42,65 @@ def study(config: StudyConfig, watcher: Watcher | None = None) -> StudyInfo:
     Raises:
         TapiocaError: one line about what is wrong with the file, a model or the data.
     """
-    watcher = watcher or Silent()
-    asked = read_study(config.file)
+    watcher = watcher or NullProgress()
+    study_file = read_study(config.file)
     out = config.out or Path("runs") / f"study-{config.file.stem}"
-    parts = _parts(asked, config.file.parent, out, watcher)
-    _measure(parts, config.workers or os.cpu_count() or 1, watcher)
+    parts = _list_parts(study_file, config.file.parent, out, watcher)
+    _measure_parts(parts, config.workers or os.cpu_count() or 1, watcher)
     watcher.stage("judging the claims", 0)
-    found = [form.load(path) for part in parts for path, form in part.files.items()]
-    return conclude(asked, found, out, config.command())
+    measurements = [file_type.load(path) for part in parts for path, file_type in part.files.items()]
+    return analyse_and_write(study_file, measurements, out, config.command())
 
 
-def conclude(asked: StudyFile, found: list[Saved], out: Path, command: str) -> StudyInfo:
-    """Judge what was measured, and write study.json, report.html, and for each setting that can have one its judge."""
-    cells = [one for one in found if isinstance(one, Cell)]
-    doses = [one for one in found if isinstance(one, Dose)]
-    analyses = [SettingAnalysis(asked, setting, cells, doses) for setting in asked.settings]
-    settings = tuple(_with_judge(analysis, asked.seed, out) for analysis in analyses)
-    seconds = sum(one.where.seconds for one in found)
-    info = join_settings(asked, settings).model_copy(update={"command": command, "seconds": seconds, "folder": out})
+def analyse_and_write(study_file: StudyFile, measurements: list[SavedArrays], out: Path, command: str) -> StudyInfo:
+    """Judge what was measured, and write study.json, report.html, and for each setting that can have one its classifier."""
+    cells = [measurement for measurement in measurements if isinstance(measurement, Cell)]
+    doses = [measurement for measurement in measurements if isinstance(measurement, DoseResponse)]
+    analyses = [SettingAnalysis(study_file, setting, cells, doses) for setting in study_file.settings]
+    settings = tuple(_add_judge(analysis, study_file.seed, out) for analysis in analyses)
+    seconds = sum(measurement.where.seconds for measurement in measurements)
+    info = join_settings(study_file, settings).model_copy(
+        update={"command": command, "seconds": seconds, "folder": out}
+    )
     write_text(out / "study.json", info.model_dump_json(indent=1) + "\n")
     write_study_page(info)
     return info
 
 
-def _with_judge(analysis: SettingAnalysis, seed: int, out: Path) -> SettingFound:
-    """A setting with how well a judge that needs no labels does in it; the judge goes into a file of its own.
+def _add_judge(analysis: SettingAnalysis, seed: int, out: Path) -> SettingResult:
+    """A setting with how well a classifier that needs no labels does in it; the classifier goes into a file of its own.
 
     Nothing is judged where the setting has too few models, or too few kinds of shift to leave one out.
     """
-    info = analysis.found()
-    path = out / f"judge-{info.name}.json"
+    setting_found = analysis.to_result()
+    path = out / f"classifier-{setting_found.name}.json"
     path.unlink(missing_ok=True)
-    cases = [] if info.unjudged else shift_cases(analysis.statistics)
-    if len({case.kind for case in cases}) < LEAST_KINDS:
-        return info
+    cases = [] if setting_found.unjudged else shift_cases(analysis.statistics)
+    if len({case.kind for case in cases}) < MIN_KINDS:
+        return setting_found
     try:
-        judge = fit(cases, seed)
+        classifier = fit_classifier(cases, seed)
     except DataError:  # no cell is distorted or misaligned
-        return info
-    write_text(path, judge.model_dump_json(indent=1) + "\n")
-    return info.model_copy(update={"judged": judge.judged})
+        return setting_found
+    write_text(path, classifier.model_dump_json(indent=1) + "\n")
+    return setting_found.model_copy(update={"judged": classifier.cross_validation})
 
 
-def _parts(asked: StudyFile, base: Path, out: Path, watcher: Watcher) -> list[Part]:
+def _list_parts(study_file: StudyFile, base: Path, out: Path, watcher: Progress) -> list[ModelWork]:
     """Every model there is to measure."""
     make_folder(out)
     parts = [
-        Part(asked, setting, place, base, out) for setting in asked.settings for place in range(len(setting.models))
+        ModelWork(study_file, setting, model_index, base, out)
+        for setting in study_file.settings
+        for model_index in range(len(setting.models))
     ]
     for part in parts:
         if part.missing:
-            watcher.say(f"{part.setting.name}: {part.model.name} is left out, there is no {part.missing}")
+            watcher.note(f"{part.setting.name}: {part.model.name} is left out, there is no {part.missing}")
     return [part for part in parts if not part.missing]
 
 
-def _measure(parts: list[Part], workers: int, watcher: Watcher) -> None:
+def _measure_parts(parts: list[ModelWork], workers: int, watcher: Progress) -> None:
     """Measure all models, several at once, each in a process with its share of the threads."""
     watcher.stage("measuring", sum(len(part.files) for part in parts))
     if not parts:
@@ -107,10 +111,10 @@ def _measure(parts: list[Part], workers: int, watcher: Watcher) -> None:
         Manager() as manager,
         ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool,
     ):
-        done, stop = manager.Queue(), manager.Event()
-        running = [pool.submit(_measure_part, part, done, stop) for part in parts]
+        done_queue, stop = manager.Queue(), manager.Event()
+        futures = [pool.submit(_measure_part, part, done_queue, stop) for part in parts]
         try:
-            _watch(running, done, watcher)
+            _report_progress(futures, done_queue, watcher)
         except BrokenProcessPool as error:
             raise StoreError(
                 "a process that measured was killed (out of memory?); call again with fewer --workers"
@@ -119,28 +123,28 @@ def _measure(parts: list[Part], workers: int, watcher: Watcher) -> None:
             stop.set()
 
 
-def _measure_part(part: Part, done: Queue[str], stop: Event) -> None:
+def _measure_part(part: ModelWork, done_queue: Queue[str], stop: Event) -> None:
     """In a process of its own: measure one model, file by file."""
     if stop.is_set():
         return
     for path in part.measure():
-        done.put(f"{part.setting.name} {part.model.name} {path.stem}")
+        done_queue.put(f"{part.setting.name} {part.model.name} {path.stem}")
         if stop.is_set():
             return
 
 
-def _watch(running: list[Future[None]], done: Queue[str], watcher: Watcher) -> None:
+def _report_progress(futures: list[Future[None]], done_queue: Queue[str], watcher: Progress) -> None:
     """Pass on what is finished; raise what went wrong."""
     while True:
-        over = all(future.done() for future in running)
+        is_finished = all(future.done() for future in futures)
         try:
             while True:
-                watcher.best(done.get(timeout=0.0 if over else 0.5))
+                watcher.best(done_queue.get(timeout=0.0 if is_finished else 0.5))
                 watcher.advance(1)
         except Empty:
             pass
-        for future in running:
+        for future in futures:
             if future.done():
                 future.result()
-        if over:
+        if is_finished:
             return

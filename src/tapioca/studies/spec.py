@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from tapioca.errors import did_you_mean
-from tapioca.records.config import Request
+from tapioca.records.config import BaseConfig
 from tapioca.studies.rules import Entry, Margins, Rule
 
 Claim = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9_]*$")]
@@ -17,7 +17,7 @@ Claim = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9_]*$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
-class StudyConfig(Request):
+class StudyConfig(BaseConfig):
     """The request behind `tapioca study`."""
 
     file: Path = Field(description="The study's file, such as studies/claims.yaml.")
@@ -56,7 +56,7 @@ class Setting(Entry):
     )
 
     @model_validator(mode="after")
-    def _kinds_known(self) -> Self:
+    def _check_kinds(self) -> Self:
         if "id" in self.shifts:
             raise ValueError("a shift cannot be called 'id', which is what ID data are called; rename it")
         for name in (*self.controls, *self.tuned):
@@ -91,8 +91,10 @@ class StudyFile(Entry):
         le=1,
         description="Nothing is decided where the full model's accuracy on OOD data is this high, or at chance.",
     )
-    draws: int = Field(default=2000, ge=100, description="Bootstrap resamples of models, kinds of shift and prompts.")
-    alphas: tuple[float, ...] = Field(default=(0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0))
+    n_resamples: int = Field(
+        default=2000, ge=100, description="Bootstrap resamples of models, kinds of shift and prompts."
+    )
+    scales: tuple[float, ...] = Field(default=(0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0))
     random_sets: int = Field(default=5, ge=1, description="Random sets of as many layers that are scaled beside.")
     tuning: Tuning = Tuning()
     settings: tuple[Setting, ...] = Field(min_length=1)
@@ -100,11 +102,11 @@ class StudyFile(Entry):
     amended: tuple[str, ...] = Field(default=(), description="What was changed after first results; the page says it.")
 
     @model_validator(mode="after")
-    def _can_be_measured(self) -> Self:
-        if sorted(set(self.alphas)) != list(self.alphas) or 1.0 not in self.alphas:
-            raise ValueError(f"alphas must rise and hold 1, the full model, got {self.alphas}")
+    def _check_names_and_alphas(self) -> Self:
+        if sorted(set(self.scales)) != list(self.scales) or 1.0 not in self.scales:
+            raise ValueError(f"scales must rise and hold 1, the full model, got {self.scales}")
         names = [setting.name for setting in self.settings]
-        for many in (names, *([path.name for path in setting.models] for setting in self.settings)):
-            if twice := {name for name in many if many.count(name) > 1}:
-                raise ValueError(f"two settings, or two models of one, are called {min(twice)}; rename one")
+        for group_names in (names, *([path.name for path in setting.models] for setting in self.settings)):
+            if duplicates := {name for name in group_names if group_names.count(name) > 1}:
+                raise ValueError(f"two settings, or two models of one, are called {min(duplicates)}; rename one")
         return self

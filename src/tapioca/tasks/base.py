@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from tapioca.errors import DataError, RowError
-from tapioca.records import Answer, Example, Metric, Row, TextPair
-from tapioca.tasks.opening import shared_opening
+from tapioca.records import Example, ExampleScore, Metric, Request, TextPair
 from tapioca.tasks.rows.source import Source
+from tapioca.tasks.shared_prefix import measure_shared_prefix
 
 
 class Shots(ABC):
@@ -48,7 +48,7 @@ class Task(ABC):
         examples: the questions.
         metric: what a score means.
         notes: what was guessed, one line each, to be said aloud.
-        opening: number of tokens that all rows begin with, worth being read once for all of them; else 0. Found when
+        shared_prefix_length: number of tokens that all rows begin with, worth being read once for all of them; else 0. Found when
             the task is made, and kept by parts of it.
         skipped: how many rows of the file were left out, by reason.
         available: examples of the whole data set, of which a limit or a split may have taken some; where only a part of a
@@ -62,29 +62,31 @@ class Task(ABC):
     examples: tuple[Example, ...]
     metric: Metric
     notes: tuple[str, ...] = ()
-    opening: int = -1
+    shared_prefix_length: int = -1
     skipped: Mapping[str, int] = field(default_factory=dict)
     available: int = -1
     shots: Shots | None = None
     labels: tuple[str, ...] = ()
     labels_read: bool = False
 
-    classifies: ClassVar[bool] = False
+    is_sequence_classifier: ClassVar[bool] = False
     """Whether the outputs read are those of a classification head, one set for a whole text."""
 
     def __post_init__(self) -> None:
         if self.available < 0:
             object.__setattr__(self, "available", len(self.examples))
-        if self.opening < 0:
-            rows = [] if self.classifies else [row for example in self.examples for row in example.rows]
-            object.__setattr__(self, "opening", shared_opening(rows, lambda row: self.keep([row])))
+        if self.shared_prefix_length < 0:
+            rows = [] if self.is_sequence_classifier else [row for example in self.examples for row in example.rows]
+            object.__setattr__(
+                self, "shared_prefix_length", measure_shared_prefix(rows, lambda row: self.logits_to_keep([row]))
+            )
 
     @abstractmethod
-    def keep(self, rows: Sequence[Row]) -> int:
+    def logits_to_keep(self, rows: Sequence[Request]) -> int:
         """How many of the last positions of a left-padded batch have outputs the task reads."""
 
     @abstractmethod
-    def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
+    def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
         """Take from the outputs what the task needs.
 
         Args:
@@ -96,29 +98,29 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
+    def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
         """Score one example from the readings of its rows; last among them, where the model writes, the ids it wrote."""
 
     @property
-    def budget(self) -> int:
+    def max_new_tokens(self) -> int:
         """Most tokens the model writes after the prompt of an example; 0 where it writes nothing."""
         return 0
 
     @property
-    def beside(self) -> Task | None:
+    def companion(self) -> Task | None:
         """The same questions marked by what is meant, where the score only stands in for it."""
         return None
 
-    def ended(self, ids: Sequence[int]) -> bool:
+    def is_finished(self, ids: Sequence[int]) -> bool:
         """Whether a text needs no more tokens after these."""
         return False
 
     @property
-    def rules(self) -> str:
+    def cache_key(self) -> str:
         """What else changes an answer, besides the examples and the metric."""
         return ""
 
-    def only(self, examples: Iterable[Example]) -> Self:
+    def select_examples(self, examples: Iterable[Example]) -> Self:
         """The same task on some of its examples."""
         return replace(self, examples=tuple(examples))
 
@@ -133,10 +135,15 @@ class Task(ABC):
         return tuple(example.group for example in self.examples)
 
     @property
-    def balance(self) -> dict[str, int]:
+    def label_counts(self) -> dict[str, int]:
         """How often each right answer stands in the data, by name, or by "choice" and its index; empty where it is neither."""
         counts = Counter(example.label for example in self.examples if example.label)
-        return dict(sorted(counts.items(), key=lambda item: (item[0].rstrip(digits), len(item[0]), item[0])))
+        return dict(
+            sorted(
+                counts.items(),
+                key=lambda label_count: (label_count[0].rstrip(digits), len(label_count[0]), label_count[0]),
+            )
+        )
 
     @property
     def chance(self) -> np.ndarray | None:
@@ -145,50 +152,52 @@ class Task(ABC):
         return None if None in levels else np.array(levels, dtype=np.float64)
 
     @property
-    def constant(self) -> float | None:
+    def baseline_score(self) -> float | None:
         """Score of the best answer that ignores the input; None where there is none."""
         return None
 
     @property
     def digest(self) -> str:
         """Names the examples: what is read, what is right, and the groups."""
-        parts = [f"{example.group} {example.weight} {example_digest(example)}" for example in self.examples]
-        said = [self.metric.model_dump_json(), self.rules, *parts]
-        return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+        parts = [f"{example.group} {example.weight} {digest_example(example)}" for example in self.examples]
+        lines = [self.metric.model_dump_json(), self.cache_key, *parts]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def example_digest(example: Example) -> str:
+def digest_example(example: Example) -> str:
     """Names an example by its id, what the model reads for it, and what is right."""
-    read = rows_digest((*example.rows, Row(inputs=example.prompt, targets=())))
+    inputs_digest = digest_rows((*example.rows, Request(inputs=example.prompt, targets=())))
     also = f" also {example.also}" if example.also else ""
     texts = f" also {example.also_answers}" if example.also_answers else ""
-    return f"{example.id} {example.gold} {example.answer} {read}{also}{texts}"
+    return f"{example.id} {example.gold} {example.answer} {inputs_digest}{also}{texts}"
 
 
-def rows_digest(rows: Sequence[Row]) -> str:
+def digest_rows(rows: Sequence[Request]) -> str:
     """Names what a model reads for some rows, and what it is compared with."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(np.asarray(row.inputs).tobytes())
-        digest.update(repr((np.shape(row.inputs), row.targets, row.length)).encode())
+        digest.update(repr((np.shape(row.inputs), row.targets, row.normalizer)).encode())
         if isinstance(row.inputs, TextPair):
             digest.update(np.asarray(row.inputs.segments).tobytes())
     return digest.hexdigest()[:16]
 
 
-def field_or(fields: Mapping[str, Any], name: str, otherwise: str) -> str:
+def read_field(fields: Mapping[str, Any], name: str, default: str) -> str:
     """A field as text, or something else where it is missing or empty.
 
     Raises:
         RowError: it is a list or an object.
     """
-    value = fields.get(name)
-    if isinstance(value, (list, dict)):
-        raise RowError(f"field '{name}' must be a text or a number, got {value!r:.60}", f"with a list as '{name}'")
-    return otherwise if value is None or value == "" else str(value)
+    field_value = fields.get(name)
+    if isinstance(field_value, (list, dict)):
+        raise RowError(
+            f"field '{name}' must be a text or a number, got {field_value!r:.60}", f"with a list as '{name}'"
+        )
+    return default if field_value is None or field_value == "" else str(field_value)
 
 
-def tell_apart(examples: Sequence[Example], rows: Sequence[Source]) -> tuple[list[Example], int]:
+def make_ids_unique(examples: Sequence[Example], rows: Sequence[Source]) -> tuple[list[Example], int]:
     """Give rows without an id that say the same ids of their own (CONTENT#2, ...), for each window of a long text.
 
     Args:
@@ -198,16 +207,16 @@ def tell_apart(examples: Sequence[Example], rows: Sequence[Source]) -> tuple[lis
     Returns:
         The examples, and how many rows say the same as an earlier one.
     """
-    times: Counter[str] = Counter()
-    apart, copies = [], set()
+    count_by_content: Counter[str] = Counter()
+    unique_examples, copies = [], set()
     for example, row in zip(examples, rows, strict=True):
         if row.fields.get("id") in (None, ""):
-            times[example.id] += 1
-            if times[example.id] > 1:
-                example = replace(example, id=f"{example.id}#{times[example.id]}")
+            count_by_content[example.id] += 1
+            if count_by_content[example.id] > 1:
+                example = replace(example, id=f"{example.id}#{count_by_content[example.id]}")
                 copies.add(row.where)
-        apart.append(example)
-    return apart, len(copies)
+        unique_examples.append(example)
+    return unique_examples, len(copies)
 
 
 def check_unique(name: str, examples: Sequence[Example]) -> None:
@@ -218,20 +227,20 @@ def check_unique(name: str, examples: Sequence[Example]) -> None:
     """
     if not examples:
         raise DataError(f"{name} has no examples; expected at least one row")
-    seen: set[str] = set()
+    seen_ids: set[str] = set()
     for example in examples:
-        if example.id in seen:
+        if example.id in seen_ids:
             raise DataError(
                 f"{name}: id '{example.id}' stands twice; ids must be unique, and rows without an id must differ"
             )
-        seen.add(example.id)
+        seen_ids.add(example.id)
 
 
-def log_likelihoods(logits: torch.Tensor, rows: Sequence[Row]) -> list[torch.Tensor]:
+def compute_log_likelihoods(logits: torch.Tensor, rows: Sequence[Request]) -> list[torch.Tensor]:
     """Log-probability of each row's target tokens, predicted by its last len(targets) positions."""
-    found = []
+    token_log_likelihoods = []
     for row_logits, row in zip(logits, rows, strict=True):
         targets = torch.tensor(row.targets, dtype=torch.long, device=logits.device)
-        at = row_logits[-len(targets) :]
-        found.append(at.gather(1, targets[:, None])[:, 0] - at.logsumexp(1))
-    return found
+        target_logits = row_logits[-len(targets) :]
+        token_log_likelihoods.append(target_logits.gather(1, targets[:, None])[:, 0] - target_logits.logsumexp(1))
+    return token_log_likelihoods

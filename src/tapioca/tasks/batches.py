@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from tapioca.records import Example
-from tapioca.tasks.base import Task, example_digest
+from tapioca.tasks.base import Task, digest_example
 
 LOOK = 4
 """Batches between two looks, where examples are drawn at random: sorted by length among them, they need less padding."""
@@ -41,23 +41,23 @@ class Chunk:
 
 
 @lru_cache(maxsize=8)
-def batches(task: Task, size: int, seed: int | None = None) -> list[Batch]:
+def make_batches(task: Task, size: int, seed: int | None = None) -> list[Batch]:
     """Cut a task into batches of `size` examples of similar length; the longest come first.
 
     With a seed, examples are drawn at random first, and only those between two looks are sorted by length.
     """
-    return [batch for chunk in chunks(task, size, seed) for batch in chunk.batches]
+    return [batch for chunk in make_chunks(task, size, seed) for batch in chunk.batches]
 
 
 @lru_cache(maxsize=8)
-def chunks(task: Task, size: int, seed: int | None = None) -> list[Chunk]:
+def make_chunks(task: Task, size: int, seed: int | None = None) -> list[Chunk]:
     """The batches of a task, and after which of them one looks at the scores: each, or with a seed as `looks` says."""
     if seed is None:
-        drawn, ends = _by_length(task.examples), [*range(size, len(task.examples) + size, size)]
+        drawn_examples, ends = _by_length(task.examples), [*range(size, len(task.examples) + size, size)]
     else:
         order = np.random.default_rng(seed).permutation(len(task.examples))
-        drawn, ends = [task.examples[at] for at in order], looks(len(task.examples), size)
-    return [_chunk(task, tuple(drawn[start:end]), size) for start, end in pairwise((0, *ends))]
+        drawn_examples, ends = [task.examples[index] for index in order], looks(len(task.examples), size)
+    return [_chunk(task, tuple(drawn_examples[start:end]), size) for start, end in pairwise((0, *ends))]
 
 
 def looks(examples: int, size: int) -> list[int]:
@@ -66,10 +66,10 @@ def looks(examples: int, size: int) -> list[int]:
     return [*(end for end in ends if end < examples), examples]
 
 
-def _chunk(task: Task, drawn: tuple[Example, ...], size: int) -> Chunk:
-    ordered = _by_length(drawn)
-    cut = [tuple(ordered[at : at + size]) for at in range(0, len(ordered), size)]
-    return Chunk(drawn, tuple(Batch(examples, _digest(task, examples)) for examples in cut))
+def _chunk(task: Task, drawn_examples: tuple[Example, ...], size: int) -> Chunk:
+    ordered = _by_length(drawn_examples)
+    batched_examples = [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
+    return Chunk(drawn_examples, tuple(Batch(examples, _digest(task, examples)) for examples in batched_examples))
 
 
 def _by_length(examples: Sequence[Example]) -> list[Example]:
@@ -78,11 +78,11 @@ def _by_length(examples: Sequence[Example]) -> list[Example]:
 
 def _digest(task: Task, examples: Sequence[Example]) -> str:
     """Names a batch by all that can change its answers: the reader, the metric and what is read, in order."""
-    said = [
+    lines = [
         type(task).__name__,
         task.metric.model_dump_json(),
-        task.rules,
-        str(task.opening),
-        *map(example_digest, examples),
+        task.cache_key,
+        str(task.shared_prefix_length),
+        *map(digest_example, examples),
     ]
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 from tapioca.errors import DataError, RowError
-from tapioca.records import Example, Row
-from tapioca.tasks.base import Task, field_or, rows_digest
+from tapioca.records import Example, Request
+from tapioca.tasks.base import Task, digest_rows, read_field
 from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, Choice, Label
 from tapioca.tasks.classify import Classify, Rate, classify_example
 from tapioca.tasks.generate import ANSWER_LOSS, Generate, generate_example, gold_texts, written_metric
 from tapioca.tasks.gold import Golds
-from tapioca.tasks.perplexity import Perplexity, windows
+from tapioca.tasks.perplexity import Perplexity, cut_windows
 from tapioca.tasks.prompt import Worked, encode_pairs, with_worked
 from tapioca.tasks.regress import Regression
 from tapioca.tasks.rows import Source
@@ -24,7 +24,9 @@ from tapioca.tasks.template import render
 from tapioca.tasks.text import Encoder
 
 
-def task_class(kind: Kind, spec: TaskSpec, encoder: Encoder | None, score_function: ScoreFunction | None = None) -> Any:
+def find_task_class(
+    kind: Kind, spec: TaskSpec, encoder: Encoder | None, score_function: ScoreFunction | None = None
+) -> Any:
     """The constructor of a kind of task, with the metric and the rules the user chose."""
     likely = spec.score == "likelihood"
     if kind == "generate" and encoder:
@@ -35,7 +37,7 @@ def task_class(kind: Kind, spec: TaskSpec, encoder: Encoder | None, score_functi
             marking=spec.marking,
             score_function=score_function,
             stop=spec.stop,
-            max_new_tokens=spec.max_new_tokens,
+            token_limit=spec.max_new_tokens,
             think_end_token=spec.think_end_token,
         )
     if kind == "classify" and encoder and len(encoder.labels or ()) == 1:
@@ -85,15 +87,15 @@ def build_example(
             _length(spec.normalize, answer.strip(), after) for answer, (_, after) in zip(answers, pairs, strict=True)
         ]
         rows = tuple(
-            Row(inputs=tuple((before + after)[:-1]), targets=tuple(after), length=length)
+            Request(inputs=tuple((before + after)[:-1]), targets=tuple(after), normalizer=length)
             for (before, after), length in zip(pairs, lengths, strict=True)
         )
     else:
-        rows = (Row(inputs=tuple(pairs[0][0]), targets=_label_ids(pairs, answers, row.where)),)
-    content = f"{rows_digest(rows)}-{'-'.join(map(str, golds))}"
+        rows = (Request(inputs=tuple(pairs[0][0]), targets=_label_ids(pairs, answers, row.where)),)
+    content = f"{digest_rows(rows)}-{'-'.join(map(str, golds))}"
     return Example(
-        id=field_or(row.fields, "id", content),
-        group=field_or(row.fields, "group", content),
+        id=read_field(row.fields, "id", content),
+        group=read_field(row.fields, "group", content),
         rows=rows,
         prompt=tuple(pairs[0][0]),
         gold=golds[0],
@@ -128,21 +130,21 @@ def build_windows(row: Source, size: int, encoder: Encoder) -> list[Example]:
             f"{row.where}: field 'text' holds half a character ({error.reason}); save it as UTF-8",
             "with half a character",
         ) from error
-    ids, first = encoder.plain(text), encoder.prefix
-    cut = windows(ids, first, min(size, encoder.max_length))
-    content = rows_digest(cut)
-    name, group = (field_or(row.fields, field, content) for field in ("id", "group"))
+    ids, prefix_token = encoder.encode_plain(text), encoder.prefix
+    window_rows = cut_windows(ids, prefix_token, min(size, encoder.max_length))
+    content = digest_rows(window_rows)
+    name, group = (read_field(row.fields, field, content) for field in ("id", "group"))
     return [
         Example(
-            id=f"{name}#{at}" if len(cut) > 1 else name,
+            id=f"{name}#{index}" if len(window_rows) > 1 else name,
             group=group,
             rows=(window,),
             prompt=window.inputs,
             weight=len(window.targets),
-            content=rows_digest([window]),
-            text=text if len(cut) == 1 else str(encoder.tokenizer.decode(list(map(int, window.targets)))),
+            content=digest_rows([window]),
+            text=text if len(window_rows) == 1 else str(encoder.tokenizer.decode(list(map(int, window.targets)))),
         )
-        for at, window in enumerate(cut)
+        for index, window in enumerate(window_rows)
     ]
 
 

@@ -12,12 +12,20 @@ from tapioca.tasks.build import build_example, build_windows, worked_example
 from tapioca.tasks.classify import PAIR
 from tapioca.tasks.gold import Golds, Question, find_golds
 from tapioca.tasks.prompt import Worked
-from tapioca.tasks.questions import check_kind, chooses, drop_empty, no_choice, question_of, reading_of, unlike_classes
+from tapioca.tasks.questions import (
+    check_kind,
+    drop_empty,
+    has_own_choices,
+    no_choice_error,
+    note_class_names,
+    question_from_row,
+    reading_from_spec,
+)
 from tapioca.tasks.regress import prompt_example
 from tapioca.tasks.rows import Source
-from tapioca.tasks.shuffle import always_first, shuffled
+from tapioca.tasks.shuffle import note_always_first, shuffle_choices
 from tapioca.tasks.spec import Kind
-from tapioca.tasks.table import Table
+from tapioca.tasks.table import TaskTable
 from tapioca.tasks.text import Encoder
 
 REQUIRED: dict[Kind, set[str]] = {
@@ -38,7 +46,7 @@ class Builder(ABC):
         notes: how they are read, one line each.
     """
 
-    table: Table
+    table: TaskTable
     notes: Sequence[str] = ()
 
     @property
@@ -114,18 +122,18 @@ class ChoiceBuilder(QuestionBuilder):
     def _question(self, number: int) -> tuple[Source, Sequence[str], Golds]:
         table, question, golds = self.table, self.questions[number], self.golds[number]
         if golds is None:
-            raise no_choice(question, table.kind, table.spec)
+            raise no_choice_error(question, table.kind, table.spec)
         row, choices = table.rows[number], question.choices
         if "" in choices:
             choices, golds = drop_empty(question, golds)
         if table.spec.shuffle_choices:
-            choices, golds = shuffled(table.raw[number], choices, golds)
+            choices, golds = shuffle_choices(table.raw[number], choices, golds)
         if choices is not question.choices:
             row = Source({**row.fields, "choices": list(choices)}, row.where)
         return row, choices, golds
 
 
-def builder_of(table: Table, encoder: Encoder | None) -> Builder:
+def builder_of(table: TaskTable, encoder: Encoder | None) -> Builder:
     """What makes the examples of a table.
 
     Raises:
@@ -148,24 +156,26 @@ def builder_of(table: Table, encoder: Encoder | None) -> Builder:
     return _choice_builder(table, encoder)
 
 
-def _choice_builder(table: Table, encoder: Encoder) -> ChoiceBuilder:
+def _choice_builder(table: TaskTable, encoder: Encoder) -> ChoiceBuilder:
     """The questions of a table and their right answers, found out over all of its rows."""
     kind, rows, spec, name = table.kind, table.rows, table.spec, table.path.name
     check_kind(kind, spec, encoder, rows[0].where)
     questions = dict(
-        table.sieve.each(lambda number: (number, question_of(rows[number], kind, spec, encoder)), range(len(rows)))
+        table.sieve.make_each(
+            lambda number: (number, question_from_row(rows[number], kind, spec, encoder)), range(len(rows))
+        )
     )
-    found = find_golds(list(questions.values()), reading_of(kind, spec, rows[0]))
+    found = find_golds(list(questions.values()), reading_from_spec(kind, spec, rows[0]))
     answer = f", answer {spec.continuation!r}" if kind == "choice" else ""
     notes = [f"{_prompt_note(table)}{answer}, the right one given {found.phrase}"]
-    notes += [f"{name}: {note}" for note in (*unlike_classes(rows[0], kind, spec, encoder), *found.notes)]
-    if chooses(kind, spec, rows[0]) and not spec.shuffle_choices:
-        notes += [f"{name}: {note}" for note in always_first(list(questions.values()), found.golds)]
+    notes += [f"{name}: {note}" for note in (*note_class_names(rows[0], kind, spec, encoder), *found.notes)]
+    if has_own_choices(kind, spec, rows[0]) and not spec.shuffle_choices:
+        notes += [f"{name}: {note}" for note in note_always_first(list(questions.values()), found.golds)]
     golds = dict(zip(questions, found.golds, strict=True))
     return ChoiceBuilder(table=table, encoder=encoder, questions=questions, golds=golds, notes=notes)
 
 
-def _prompt_note(table: Table) -> str:
+def _prompt_note(table: TaskTable) -> str:
     return f"{table.path.name}: prompt {table.spec.template!r}"
 
 

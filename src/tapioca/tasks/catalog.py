@@ -12,7 +12,7 @@ CATALOG = {path.relative_to(_READY).with_suffix("").as_posix(): path for path in
 """Description by name."""
 
 
-def variant(name: str, compat: str | None) -> str:
+def find_variant(name: str, compat: str | None) -> str:
     """The name of a ready task as another code asks and marks it; the name itself where `compat` is None.
 
     Raises:
@@ -20,8 +20,8 @@ def variant(name: str, compat: str | None) -> str:
     """
     if compat is None:
         return name
-    found = f"{compat}/{name.removeprefix(f'{compat}/')}"
-    if found not in CATALOG:
-        known = [other.removeprefix(f"{compat}/") for other in CATALOG if other.startswith(f"{compat}/")]
+    variant_name = f"{compat}/{name.removeprefix(f'{compat}/')}"
+    if variant_name not in CATALOG:
+        known = [ready_name.removeprefix(f"{compat}/") for ready_name in CATALOG if ready_name.startswith(f"{compat}/")]
         raise UsageError(f"--compat {compat} has no task '{name}'; leave it out, or take one of: {', '.join(known)}")
-    return found
+    return variant_name

@@ -26,11 +26,11 @@ class Clock:
 
     Attributes:
         day: the day.
-        asked: whether any template has asked.
+        was_read: whether any template has asked.
     """
 
     day: date
-    asked: bool = False
+    was_read: bool = False
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
@@ -41,7 +41,7 @@ class Clock:
         class Stopped(datetime):
             @classmethod
             def now(cls, tz: Any = None) -> Stopped:
-                clock.asked = True
+                clock.was_read = True
                 return cls(clock.day.year, clock.day.month, clock.day.day, tzinfo=tz)
 
         module.datetime = Stopped
@@ -51,15 +51,15 @@ class Clock:
             module.datetime = real
 
 
-def conversation(question: str, system: str | None, shots: Sequence[tuple[str, str]] = ()) -> list[Message]:
+def make_conversation(question: str, system: str | None, shots: Sequence[tuple[str, str]] = ()) -> list[Message]:
     """The turns that ask a question: a system prompt where there is one, worked examples as turns, and the question."""
-    opening = [{"role": "system", "content": system}] if system is not None else []
-    worked = [
+    system_messages = [{"role": "system", "content": system}] if system is not None else []
+    shot_messages = [
         {"role": role, "content": content}
-        for asked, answer in shots
-        for role, content in (("user", asked), ("assistant", answer.strip()))
+        for shot_question, answer in shots
+        for role, content in (("user", shot_question), ("assistant", answer.strip()))
     ]
-    return [*opening, *worked, {"role": "user", "content": question}]
+    return [*system_messages, *shot_messages, {"role": "user", "content": question}]
 
 
 def check_options(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any], where: str) -> None:

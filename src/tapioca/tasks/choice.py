@@ -9,13 +9,13 @@ from typing import Self
 import numpy as np
 import torch
 
-from tapioca.records import Answer, Example, Metric, Row
-from tapioca.tasks.base import Task, log_likelihoods
+from tapioca.records import Example, ExampleScore, Metric, Request
+from tapioca.tasks.base import Task, compute_log_likelihoods
 
 ACCURACY = Metric(name="accuracy", kind="accuracy")
 GOLD_LOSS = Metric(name="gold answer's negative log-likelihood", kind="error")
 
-ROUNDING = 1e-5
+TIE_TOLERANCE = 1e-5
 """Nats by which log-likelihoods may differ with the batch they are computed in."""
 
 
@@ -23,7 +23,7 @@ class OneOfSeveral(Task):
     """What has one right answer among several, and may be scored by how likely that is."""
 
     @property
-    def beside(self) -> Self | None:
+    def companion(self) -> Self | None:
         """Accuracy, where the likelihood is the score."""
         return replace(self, metric=ACCURACY) if self.metric == GOLD_LOSS else None
 
@@ -35,15 +35,15 @@ class Choice(OneOfSeveral):
     With `metric` GOLD_LOSS the score is the gold choice's own normalised log-likelihood.
     """
 
-    def keep(self, rows: Sequence[Row]) -> int:
+    def logits_to_keep(self, rows: Sequence[Request]) -> int:
         return max(len(row.targets) for row in rows)
 
-    def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
-        return [np.array([float(tokens.sum())]) for tokens in log_likelihoods(logits, rows)]
+    def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
+        return [np.array([float(tokens.sum())]) for tokens in compute_log_likelihoods(logits, rows)]
 
-    def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
-        values = np.array([reading[0] / row.length for reading, row in zip(readings, example.rows, strict=True)])
-        return label_answer(values, example, self.metric)
+    def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
+        values = np.array([reading[0] / row.normalizer for reading, row in zip(readings, example.rows, strict=True)])
+        return score_choice(values, example, self.metric)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,18 +53,18 @@ class Label(OneOfSeveral):
     A row's targets are the token ids of the labels, in order.
     """
 
-    def keep(self, rows: Sequence[Row]) -> int:
+    def logits_to_keep(self, rows: Sequence[Request]) -> int:
         return 1
 
-    def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
+    def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
         last = logits[:, -1].log_softmax(-1).cpu().double().numpy()
         return [values[np.array(row.targets, dtype=int)] for values, row in zip(last, rows, strict=True)]
 
-    def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
-        return label_answer(readings[0], example, self.metric)
+    def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
+        return score_choice(readings[0], example, self.metric)
 
 
-def label_answer(values: np.ndarray, example: Example, metric: Metric) -> Answer:
+def score_choice(values: np.ndarray, example: Example, metric: Metric) -> ExampleScore:
     """Right if the first maximum is a gold value; NaN stays NaN, so that it is never ranked.
 
     The likelihood is that of the likeliest gold answer.
@@ -72,14 +72,14 @@ def label_answer(values: np.ndarray, example: Example, metric: Metric) -> Answer
     golds = list(example.golds)
     gold, wrong = float(values[golds].max()), np.delete(values, golds)
     if not np.isfinite(values).all():
-        return Answer(float("nan"), gold)
+        return ExampleScore(float("nan"), gold)
     predicted = int(values.argmax())
     if metric.kind == "error":
-        return Answer(gold, gold, predicted=predicted)
-    return Answer(float(predicted in golds), gold, tied=tied([gold, *wrong]), predicted=predicted)
+        return ExampleScore(gold, gold, predicted=predicted)
+    return ExampleScore(float(predicted in golds), gold, tied=is_tied([gold, *wrong]), predicted=predicted)
 
 
-def tied(values: Sequence[float] | np.ndarray) -> bool:
+def is_tied(values: Sequence[float] | np.ndarray) -> bool:
     """Whether the two highest log-likelihoods are equal but for the rounding of float32, which then decides."""
     second, first = np.sort(values)[-2:]
-    return bool(first - second < ROUNDING)
+    return bool(first - second < TIE_TOLERANCE)

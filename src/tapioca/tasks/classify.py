@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from tapioca.errors import RowError
-from tapioca.records import Answer, Example, Row
-from tapioca.tasks.base import field_or, rows_digest
-from tapioca.tasks.choice import OneOfSeveral, label_answer
+from tapioca.records import Example, ExampleScore, Request
+from tapioca.tasks.base import digest_rows, read_field
+from tapioca.tasks.choice import OneOfSeveral, score_choice
 from tapioca.tasks.gold import Golds
 from tapioca.tasks.regress import Regression
 from tapioca.tasks.rows import Source
@@ -29,28 +29,28 @@ PAIR = "text_pair"
 class Classify(OneOfSeveral):
     """One text per example; the answer is the head's likeliest label."""
 
-    classifies: ClassVar[bool] = True
+    is_sequence_classifier: ClassVar[bool] = True
 
-    def keep(self, rows: Sequence[Row]) -> int:
+    def logits_to_keep(self, rows: Sequence[Request]) -> int:
         return 1
 
-    def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
+    def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
         return list(logits[:, -1].log_softmax(-1).cpu().double().numpy())
 
-    def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
-        return label_answer(readings[0], example, self.metric)
+    def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
+        return score_choice(readings[0], example, self.metric)
 
 
 @dataclass(frozen=True, eq=False)
 class Rate(Regression):
     """One text per example; the head gives a number, and the score is minus its squared error."""
 
-    classifies: ClassVar[bool] = True
+    is_sequence_classifier: ClassVar[bool] = True
 
-    def keep(self, rows: Sequence[Row]) -> int:
+    def logits_to_keep(self, rows: Sequence[Request]) -> int:
         return 1
 
-    def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
+    def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
         return list(logits[:, -1].cpu().double().numpy())
 
 
@@ -62,19 +62,19 @@ def classify_example(row: Source, spec: TaskSpec, encoder: Encoder, golds: Golds
     """
     names = encoder.labels or ()
     text = render(spec.template or "", row.fields, row.where)
-    ids: tuple[int, ...] = tuple(encoder.text(text))
+    ids: tuple[int, ...] = tuple(encoder.encode_text(text))
     if not ids:
         raise RowError(f"{row.where}: the text is empty; expected some text", "without text")
     if PAIR in row.fields:
         second = _second(row)
-        ids, text = encoder.two_texts(text, second), f"{text}\n{second}"
+        ids, text = encoder.encode_two_texts(text, second), f"{text}\n{second}"
     encoder.check_length(len(ids), row.where)
     rates = len(names) == 1
-    rows = (Row(inputs=ids, targets=(_number(row),) if rates else ()),)
-    content = f"{rows_digest(rows)}-{'-'.join(map(str, golds)) or None}"
+    rows = (Request(inputs=ids, targets=(_number(row),) if rates else ()),)
+    content = f"{digest_rows(rows)}-{'-'.join(map(str, golds)) or None}"
     return Example(
-        id=field_or(row.fields, "id", content),
-        group=field_or(row.fields, "group", content),
+        id=read_field(row.fields, "id", content),
+        group=read_field(row.fields, "group", content),
         rows=rows,
         prompt=ids,
         gold=None if rates else golds[0],
@@ -102,11 +102,11 @@ def _number(row: Source) -> float:
     """The label of a regression head."""
     label: Any = row.fields["label"]
     try:
-        value = math.nan if isinstance(label, bool) else float(label)
+        number = math.nan if isinstance(label, bool) else float(label)
     except (TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value):
+        number = math.nan
+    if not math.isfinite(number):
         raise RowError(
             f"{row.where}: label {label!r:.60} is no number; the model's head gives one number", "without a number"
         )
-    return value
+    return number

@@ -8,7 +8,7 @@ from functools import cached_property
 from string import ascii_lowercase, digits
 from typing import Any
 
-from tapioca.tasks.gold import texts_of
+from tapioca.tasks.gold import list_texts
 from tapioca.tasks.rows import Source
 
 ABOUT = {"id", "group", "index", "idx", "", "unnamed: 0"}
@@ -50,63 +50,69 @@ class Columns:
 
     def values(self, name: str) -> Iterable[Any]:
         """What stands in a column, but for empty places."""
-        return (value for row in self.rows if (value := row.fields.get(name)) is not None and value != "")
+        return (cell for row in self.rows if (cell := row.fields.get(name)) is not None and cell != "")
 
     @cached_property
     def telling(self) -> list[str]:
         """The columns that say something of their own."""
         return [name for name in self.names if name.strip().lower() not in ABOUT]
 
-    def called(self, wanted: str) -> str | None:
+    def find_name(self, wanted_name: str) -> str | None:
         """The column of a name, in whatever case; None where there is none."""
         return (
-            wanted
-            if wanted in self.names
-            else next((name for name in self.names if name.strip().lower() == wanted), None)
+            wanted_name
+            if wanted_name in self.names
+            else next((name for name in self.names if name.strip().lower() == wanted_name), None)
         )
 
-    def labels(self, name: str) -> tuple[str, ...]:
+    def list_labels(self, name: str) -> tuple[str, ...]:
         """The different values of a column in order, numbers by their size; none where one is neither text nor a whole number."""
         if name in self.rows[0].classes:
             return tuple(self.rows[0].classes[name])
         names = set()
-        for value in self.values(name):
-            texts = texts_of(value)
-            if not texts or (isinstance(value, float) and len(texts) == 1):
+        for cell in self.values(name):
+            texts = list_texts(cell)
+            if not texts or (isinstance(cell, float) and len(texts) == 1):
                 return ()
             names.add(texts[0])
         return in_order(names - {""})
 
     def is_text(self, name: str) -> bool:
         """Whether a column holds texts alone."""
-        values = list(self.values(name))
-        return bool(values) and all(isinstance(value, str) for value in values)
+        cells = list(self.values(name))
+        return bool(cells) and all(isinstance(cell, str) for cell in cells)
 
     def _is_number(self, name: str) -> bool:
         """Whether a column of texts holds numbers alone, such as ids in a CSV."""
         return all(re.fullmatch(r"-?[\d.]+", value.strip()) for value in self.values(name))
 
-    def repeats(self, name: str, most: int) -> bool:
+    def repeats(self, name: str, max_values: int) -> bool:
         """Whether a column has at least two values, at most so many, and each twice on average."""
-        return 2 <= len(self.labels(name)) <= min(most, len(self.rows) // 2)
+        return 2 <= len(self.list_labels(name)) <= min(max_values, len(self.rows) // 2)
 
-    def answer(self, taken: set[str]) -> str | None:
+    def find_answer(self, taken: set[str]) -> str | None:
         """The one column with answers, by its name and else by its few values; None where none or several may be it."""
         others = [name for name in self.telling if name not in taken]
-        named = [name for name in others if name.strip().lower() in ANSWERS and self.repeats(name, MANY)]
-        few = [name for name in others if self.repeats(name, FEW)]
-        return (named or few)[0] if len(named or few) == 1 else None
+        named_columns = [name for name in others if name.strip().lower() in ANSWERS and self.repeats(name, MANY)]
+        few_columns = [name for name in others if self.repeats(name, FEW)]
+        return (named_columns or few_columns)[0] if len(named_columns or few_columns) == 1 else None
 
     def within(self, labels: Collection[str]) -> str | None:
         """The one column that holds nothing but some of these labels; None where none or several do."""
-        names = [name for name in self.telling if (values := self.labels(name)) and set(values) <= set(labels)]
+        names = [name for name in self.telling if (values := self.list_labels(name)) and set(values) <= set(labels)]
         return names[0] if len(names) == 1 else None
 
-    def options(self) -> list[str]:
+    def find_options(self) -> list[str]:
         """The columns that hold one choice each, in the order of the file; none where there are fewer than two."""
-        named = {name: match[1] for name in self.telling if (match := OPTION.fullmatch(name.strip().lower()))}
-        ends = "".join(named.values())
-        return list(named) if len(named) > 1 and (ascii_lowercase.startswith(ends) or ends in digits) else []
+        letter_by_column = {
+            name: match[1] for name in self.telling if (match := OPTION.fullmatch(name.strip().lower()))
+        }
+        letters = "".join(letter_by_column.values())
+        return (
+            list(letter_by_column)
+            if len(letter_by_column) > 1 and (ascii_lowercase.startswith(letters) or letters in digits)
+            else []
+        )
 
     def right_and_wrong(self) -> list[str]:
         """The column with the right choice, and those with wrong ones; none where either is missing or several may be right."""
@@ -123,11 +129,11 @@ class Columns:
         pairs = [pair for pair in sorted(PAIRS | numbered) if names.keys() >= {*pair}]
         return (names[pairs[0][0]], names[pairs[0][1]]) if len(pairs) == 1 else None
 
-    def described(self) -> str:
+    def describe(self) -> str:
         """The columns, with their values where they are few and else how many there are."""
         parts = []
         for name in self.names:
-            labels = self.labels(name)
+            labels = self.list_labels(name)
             few = 0 < len(labels) <= 5
             about = ", ".join(f"{label:.20}" for label in labels) if few else f"{len(labels)} values"
             parts.append(f"'{name}' ({about})" if labels else f"'{name}'")

@@ -51,7 +51,7 @@ def write_description(name: str, encoder: Encoder | None, given: dict[str, Any],
     start = f"{table.path.name} as it is read; what was guessed may be wrong: edit it, then name this file as the task"
     lines = [_comment(text) for text in (start, *table.notes)]
     lines += [f"data: {_dumped(_relative(table.path, place))}"]
-    lines += _entries(table.spec, table.said, Columns(table.raw).described())
+    lines += _entries(table.spec, table.said, Columns(table.raw).describe())
     try:
         with place.open("x", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")

@@ -82,7 +82,7 @@ class FileShots(Shots):
         self._check(task, pool)
         table = self.builder.table
         sieve = Sieve(str(table.path), table.sieve.skip, table.sieve.skip_long)
-        examples = list(sieve.each(lambda example: self._shown(example, pool, seed), task.examples))
+        examples = list(sieve.make_each(lambda example: self._shown(example, pool, seed), task.examples))
         sieve.check(len(task.examples))
         head = f"{table.path.name}: {self.count} shots a prompt"
         notes = [note for note in task.notes if not note.startswith(head)]
@@ -93,7 +93,7 @@ class FileShots(Shots):
         if sieve.skipped:
             notes.append(f"{head}: {sum(sieve.skipped.values())} rows skipped, too long with them")
         skipped = Counter(task.skipped) + Counter(sieve.skipped)
-        return replace(task, examples=tuple(examples), notes=tuple(notes), skipped=skipped, opening=-1)
+        return replace(task, examples=tuple(examples), notes=tuple(notes), skipped=skipped, shared_prefix_length=-1)
 
     def _pool(self, search: Task, held_out: Sequence[Task]) -> Pool:
         """The rows of the search half, without those that stand in a held-out half as well."""

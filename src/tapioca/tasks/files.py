@@ -6,25 +6,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from tapioca.errors import DataError
-from tapioca.tasks.base import Task, check_unique, tell_apart
-from tapioca.tasks.build import task_class
+from tapioca.tasks.base import Task, check_unique, make_ids_unique
+from tapioca.tasks.build import find_task_class
 from tapioca.tasks.builders import Builder, QuestionBuilder, builder_of
 from tapioca.tasks.file_shots import FileShots
 from tapioca.tasks.limit import Limit, build_some
 from tapioca.tasks.rows import Source
 from tapioca.tasks.score_function import ScoreFunction, load_score_function
 from tapioca.tasks.spec import Kind
-from tapioca.tasks.table import Table, read_table
+from tapioca.tasks.table import TaskTable, read_table
 from tapioca.tasks.text import Encoder
 
-CHATS: tuple[Kind, ...] = ("choice", "label", "generate")
+CHAT_KINDS: tuple[Kind, ...] = ("choice", "label", "generate")
 """Kinds whose questions can be asked in a chat, or behind worked examples."""
 
 
 def load_task(
     name: str,
     encoder: Encoder | None,
-    given: dict[str, Any],
+    task_options: dict[str, Any],
     rows: list[Source] | None = None,
     limit: Limit | None = None,
 ) -> Task:
@@ -35,34 +35,34 @@ def load_task(
             the catalog. A YAML of the same stem
             beside a data file is read too.
         encoder: the model's text encoder; None for models that read numbers.
-        given: fields of `TaskSpec` set by the user; they win over the YAML.
+        task_options: fields of `TaskSpec` set by the user; they win over the YAML.
         rows: of a task that is in memory; `name` is then only what it is called.
         limit: how many examples are made, and of which rows; all by default. How answers are given is decided over all.
 
     Raises:
         DataError: with file and line, whatever is wrong.
     """
-    table = read_table(name, encoder, given, rows)
+    table = read_table(name, encoder, task_options, rows)
     _check_options(table)
-    merged = encoder.merged if encoder else 0
+    n_merged_before = encoder.merged if encoder else 0
     builder = builder_of(table, encoder)
-    function = _score_function(table)
+    score_function = _score_function(table)
     built = build_some(builder.build, _order(table, builder, limit), table.sieve, limit)
     table.sieve.check(table.total)
-    examples, equal = tell_apart(built.examples, [table.rows[number] for number in built.numbers])
+    examples, n_equal = make_ids_unique(built.examples, [table.rows[number] for number in built.numbers])
     check_unique(str(table.path), examples)
     notes = [*table.notes, *builder.notes]
     if encoder:
-        notes += _encoding_notes(table, encoder, encoder.merged - merged)
-    notes += _row_notes(table, name, equal)
+        notes += _encoding_notes(table, encoder, encoder.merged - n_merged_before)
+    notes += _row_notes(table, name, n_equal)
     numbers = {example.id: number for example, number in zip(examples, built.numbers, strict=True)}
-    scored: dict[str, Any] = {}
-    if function:
-        notes.append(f"{table.path.name}: texts are scored by {function.name}, whose code runs")
-        scored["sources"] = {id: table.rows[number] for id, number in numbers.items()}
+    score_fields: dict[str, Any] = {}
+    if score_function:
+        notes.append(f"{table.path.name}: texts are scored by {score_function.name}, whose code runs")
+        score_fields["sources"] = {id: table.rows[number] for id, number in numbers.items()}
     count = table.spec.num_fewshot
-    return task_class(table.kind, table.spec, encoder, function)(
-        **scored,
+    return find_task_class(table.kind, table.spec, encoder, score_function)(
+        **score_fields,
         name=name,
         examples=tuple(examples),
         notes=tuple(notes),
@@ -74,20 +74,20 @@ def load_task(
     )
 
 
-def _check_options(table: Table) -> None:
+def _check_options(table: TaskTable) -> None:
     """Refuse what was said of a task of another kind.
 
     Raises:
         DataError: in one line, with what to leave out.
     """
     path, kind = table.path, table.kind
-    if table.spec.chat and kind not in CHATS:
+    if table.spec.chat and kind not in CHAT_KINDS:
         raise DataError(
-            f"{path}: a chat is for questions ({', '.join(CHATS)}), this is a {kind} task; leave out --chat, or chat: true"
+            f"{path}: a chat is for questions ({', '.join(CHAT_KINDS)}), this is a {kind} task; leave out --chat, or chat: true"
         )
-    if table.spec.num_fewshot and kind not in CHATS:
+    if table.spec.num_fewshot and kind not in CHAT_KINDS:
         raise DataError(
-            f"{path}: worked examples are for questions ({', '.join(CHATS)}), this is a {kind} task; leave out --num-fewshot, "
+            f"{path}: worked examples are for questions ({', '.join(CHAT_KINDS)}), this is a {kind} task; leave out --num-fewshot, "
             "or num_fewshot"
         )
     if table.spec.shuffle_choices and kind != "choice":
@@ -96,7 +96,7 @@ def _check_options(table: Table) -> None:
         )
 
 
-def _score_function(table: Table) -> ScoreFunction | None:
+def _score_function(table: TaskTable) -> ScoreFunction | None:
     """The user's own scoring function, where the file names one.
 
     Raises:
@@ -110,7 +110,7 @@ def _score_function(table: Table) -> ScoreFunction | None:
     return load_score_function(spec.score_function, path.parent, spec.trust_task_code)
 
 
-def _order(table: Table, builder: Builder, limit: Limit | None) -> list[int]:
+def _order(table: TaskTable, builder: Builder, limit: Limit | None) -> list[int]:
     """The rows that examples can be made of: in the order in which a limit draws them, else as they stand."""
     count = len(table.rows)
     order: Sequence[int] = range(count)
@@ -119,17 +119,17 @@ def _order(table: Table, builder: Builder, limit: Limit | None) -> list[int]:
     return [number for number in order if number in builder.numbers]
 
 
-def _encoding_notes(table: Table, encoder: Encoder, merged: int) -> list[str]:
+def _encoding_notes(table: TaskTable, encoder: Encoder, merged: int) -> list[str]:
     """What is said of how questions became tokens."""
     name, notes = table.path.name, []
     if merged:
         notes.append(f"{name}: in {merged} answers a token reaches back into the prompt; start answers with a space")
-    if table.kind in CHATS and not table.spec.chat:
-        notes += encoder.unused_template(name)
+    if table.kind in CHAT_KINDS and not table.spec.chat:
+        notes += encoder.note_unused_template(name)
     return notes
 
 
-def _row_notes(table: Table, name: str, equal: int) -> list[str]:
+def _row_notes(table: TaskTable, name: str, equal: int) -> list[str]:
     """What is said of rows that were skipped or that say the same."""
     notes, file = [], table.path.name
     if table.spec.note:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from tapioca.errors import RowError
-from tapioca.records import Answer, Example, Metric, Row
-from tapioca.tasks.base import field_or, log_likelihoods, rows_digest
+from tapioca.records import Example, ExampleScore, Metric, Request
+from tapioca.tasks.base import compute_log_likelihoods, digest_rows, read_field
 from tapioca.tasks.marking import Marking
 from tapioca.tasks.prompt import Worked, encode_pairs, with_worked
 from tapioca.tasks.rows import Source
@@ -41,23 +41,24 @@ class Generate(Writing):
     score_function: ScoreFunction | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
 
-    def keep(self, rows: Sequence[Row]) -> int:
+    def logits_to_keep(self, rows: Sequence[Request]) -> int:
         return max(len(row.targets) for row in rows)
 
-    def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
-        return [np.array([float(tokens.cpu().double().mean())]) for tokens in log_likelihoods(logits, rows)]
+    def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
+        return [np.array([float(tokens.cpu().double().mean())]) for tokens in compute_log_likelihoods(logits, rows)]
 
-    def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
+    def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
         likelihood = float(readings[0][0])
-        if not self.budget:
-            return Answer(likelihood, likelihood)
+        if not self.max_new_tokens:
+            return ExampleScore(likelihood, likelihood)
         ids = readings[1].tolist()
         text = self.answer_text(ids)
-        answer = None if text is None else self.marking.find(text)
-        return Answer(
+        answer = None if text is None else self.marking.find_answer(text)
+        return ExampleScore(
             score=self._score(text, answer, example),
-            likelihood=likelihood,
-            truncated=1 < len(ids) == self.budget and not self.ended(ids),  # a single token is a label, not a text
+            log_likelihood=likelihood,
+            truncated=1 < len(ids) == self.max_new_tokens
+            and not self.is_finished(ids),  # a single token is a label, not a text
             predicted=self.marking.label_index(answer),
             unparsed=not answer,
             length=len(ids),
@@ -66,29 +67,29 @@ class Generate(Writing):
     def _score(self, text: str | None, answer: str | None, example: Example) -> float:
         """By the user's function where there is one; an unfinished thought is no answer."""
         if self.score_function is None:
-            return float(any(self.marking.equal(answer, gold) for gold in (example.answer, *example.also_answers)))
+            return float(any(self.marking.is_equal(answer, gold) for gold in (example.answer, *example.also_answers)))
         source = self.sources[example.id]
         return 0.0 if text is None else self.score_function.score(text, source.fields, source.where)
 
     @property
-    def budget(self) -> int:
+    def max_new_tokens(self) -> int:
         """Most tokens written: none where the likelihood is the score."""
-        return 0 if self.metric == ANSWER_LOSS else self.max_new_tokens
+        return 0 if self.metric == ANSWER_LOSS else self.token_limit
 
     @property
-    def beside(self) -> Generate | None:
+    def companion(self) -> Generate | None:
         """What is marked in the text, where the likelihood is the score."""
-        return None if self.budget else replace(self, metric=written_metric(self.score_function))
+        return None if self.max_new_tokens else replace(self, metric=written_metric(self.score_function))
 
     @property
-    def rules(self) -> str:
+    def cache_key(self) -> str:
         """How texts end and how they are marked."""
         plain = repr((self.marking, *self.text_rules))
         if self.score_function is None:
             return plain
-        rows = {id: dict(source.fields) for id, source in self.sources.items()}
-        read = hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()[:16]
-        return f"{plain} {self.score_function.name} {self.score_function.digest} {read}"
+        rows = {example_id: dict(source.fields) for example_id, source in self.sources.items()}
+        sources_digest = hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        return f"{plain} {self.score_function.name} {self.score_function.digest} {sources_digest}"
 
 
 def written_metric(function: ScoreFunction | None) -> Metric:
@@ -107,13 +108,13 @@ def generate_example(row: Source, spec: TaskSpec, encoder: Encoder, worked: Sequ
     continuation = render(spec.continuation, {**row.fields, "choice": answer}, row.where)
     [(before, after)] = encode_pairs(text, [continuation], spec, encoder, row.where, worked)
     shown = with_worked(text, worked, spec)
-    prompt = before if spec.chat else encoder.text(shown) or before
+    prompt = before if spec.chat else encoder.encode_text(shown) or before
     encoder.check_length(len(prompt) + spec.max_new_tokens, row.where, f" ({spec.max_new_tokens} of them to write)")
-    rows = (Row(inputs=tuple((before + after)[:-1]), targets=tuple(after)),)
-    content = f"{rows_digest(rows)}-{'-'.join([answer, *others])}"
+    rows = (Request(inputs=tuple((before + after)[:-1]), targets=tuple(after)),)
+    content = f"{digest_rows(rows)}-{'-'.join([answer, *others])}"
     return Example(
-        id=field_or(row.fields, "id", content),
-        group=field_or(row.fields, "group", content),
+        id=read_field(row.fields, "id", content),
+        group=read_field(row.fields, "group", content),
         rows=rows,
         prompt=tuple(prompt),
         answer=answer,

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from tapioca.errors import DataError
 
-Way = Literal["choice", "label", "index", "letter"]
+AnswerForm = Literal["choice", "label", "index", "letter"]
 Golds = tuple[int, ...]
 
-PHRASES: dict[Way, str] = {
+PHRASES: dict[AnswerForm, str] = {
     "choice": "as the text of a choice",
     "label": "by the label of a choice",
     "index": "as an index from 0",
@@ -56,26 +56,26 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Reading:
+class AnswerReading:
     """How answers are read.
 
     Attributes:
         way: said by the user; None to find out.
         computed: whether the answer is an expression, whose numbers are indices.
-        named: whether all rows have the same named labels, so that even a number may be a name.
+        by_name: whether all rows have the same named labels, so that even a number may be a name.
         field: what the answer is called.
         column: what the file, or the expression, calls it.
     """
 
-    way: Way | None = None
+    way: AnswerForm | None = None
     computed: bool = False
-    named: bool = False
+    by_name: bool = False
     field: str = "answer"
     column: str = "answer"
 
 
 @dataclass(frozen=True)
-class Found:
+class RightChoices:
     """The right choices of each question, None where the answer is none of them; and what to say about it."""
 
     golds: list[Golds | None]
@@ -83,7 +83,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-def find_golds(questions: Sequence[Question], reading: Reading) -> Found:
+def find_golds(questions: Sequence[Question], reading: AnswerReading) -> RightChoices:
     """The right choices of all rows of a file.
 
     Numbers are indices, texts are choices, unless a row of the file contradicts; where a file does not tell them apart,
@@ -92,145 +92,145 @@ def find_golds(questions: Sequence[Question], reading: Reading) -> Found:
     Raises:
         DataError: two readings fit all rows and give different answers, none fits all, or answers count from 1.
     """
-    ways = {way: [_read(way, question, reading) for question in questions] for way in READERS}
-    usable = [at for at in range(len(questions)) if any(golds[at] for golds in ways.values())]
-    fitting = [way for way, golds in ways.items() if usable and all(golds[at] for at in usable)]
+    ways = {way: [_read_golds(way, question, reading) for question in questions] for way in READERS}
+    usable = [index for index in range(len(questions)) if any(golds[index] for golds in ways.values())]
+    fitting = [way for way, golds in ways.items() if usable and all(golds[index] for index in usable)]
     way = _choose(fitting, ways, questions, usable, reading)
     _refuse_counting_from_1(questions, ways[way] if way else None, reading)
     if way is None:
-        return Found(_each_its_own(ways, questions, usable, reading), "in several ways")
+        return RightChoices(_each_its_own(ways, questions, usable, reading), "in several ways")
     notes = _first_never_right(questions, ways[way], reading) if way == "index" else []
-    phrase = "by name" if reading.named and way == "choice" else PHRASES[way]
-    return Found(ways[way], phrase, notes)
+    phrase = "by name" if reading.by_name and way == "choice" else PHRASES[way]
+    return RightChoices(ways[way], phrase, notes)
 
 
-def _read(way: Way, question: Question, reading: Reading) -> Golds | None:
+def _read_golds(way: AnswerForm, question: Question, reading: AnswerReading) -> Golds | None:
     """The right choices if answers are given in this way; None where that does not fit the row."""
-    found = []
-    for value in question.values:
-        if way not in _ways_of(value, reading):
+    golds = []
+    for raw_answer in question.values:
+        if way not in _list_forms(raw_answer, reading):
             return None
-        found.append(READERS[way](value, question))
-    return tuple(dict.fromkeys(found)) if found and None not in found else None  # type: ignore[arg-type]
+        golds.append(READERS[way](raw_answer, question))
+    return tuple(dict.fromkeys(golds)) if golds and None not in golds else None  # type: ignore[arg-type]
 
 
-def _ways_of(value: Any, reading: Reading) -> tuple[Way, ...]:
+def _list_forms(raw_answer: Any, reading: AnswerReading) -> tuple[AnswerForm, ...]:
     if reading.way:
         return (reading.way,)
-    if isinstance(value, bool):
+    if isinstance(raw_answer, bool):
         return ("choice",)
-    if isinstance(value, str):
+    if isinstance(raw_answer, str):
         return ("label", "choice", "index", "letter")
     return ("index",) if reading.computed else ("choice", "index")
 
 
-def _by_text(value: Any, names: Sequence[str]) -> int | None:
+def _by_text(raw_answer: Any, names: Sequence[str]) -> int | None:
     stripped = [name.strip() for name in names]
-    if isinstance(value, bool):
-        said = [at for at, name in enumerate(stripped) if name.lower() in BOOLEANS[value]]
-        return said[0] if len(said) == 1 and len(names) == 2 else None
-    return next((stripped.index(text) for text in texts_of(value) if text and text in stripped), None)
+    if isinstance(raw_answer, bool):
+        matches = [index for index, name in enumerate(stripped) if name.lower() in BOOLEANS[raw_answer]]
+        return matches[0] if len(matches) == 1 and len(names) == 2 else None
+    return next((stripped.index(text) for text in list_texts(raw_answer) if text and text in stripped), None)
 
 
-def texts_of(value: Any) -> list[str]:
+def list_texts(cell: Any) -> list[str]:
     """What a value may stand for as text: a whole number that pandas made a float, because another is missing, is both."""
-    if isinstance(value, float) and value.is_integer():
-        return [str(int(value)), str(value)]
-    return [str(value).strip()] if isinstance(value, (str, int, float)) else []
+    if isinstance(cell, float) and cell.is_integer():
+        return [str(int(cell)), str(cell)]
+    return [str(cell).strip()] if isinstance(cell, (str, int, float)) else []
 
 
-def _by_index(value: Any, question: Question) -> int | None:
-    number = _number(value)
+def _by_index(raw_answer: Any, question: Question) -> int | None:
+    number = _number(raw_answer)
     return number if number is not None and 0 <= number < len(question.choices) else None
 
 
-def _by_letter(value: Any, question: Question) -> int | None:
-    letter = LETTER.fullmatch(value.strip()) if isinstance(value, str) else None
+def _by_letter(raw_answer: Any, question: Question) -> int | None:
+    letter = LETTER.fullmatch(raw_answer.strip()) if isinstance(raw_answer, str) else None
     if letter is None:
         return None
     index = ord(letter[1].upper()) - ord("A")
     return index if index < len(question.choices) else None
 
 
-READERS: dict[Way, Callable[[Any, Question], int | None]] = {
-    "label": lambda value, question: _by_text(value, question.labels),
-    "choice": lambda value, question: _by_text(value, question.choices),
+READERS: dict[AnswerForm, Callable[[Any, Question], int | None]] = {
+    "label": lambda raw_answer, question: _by_text(raw_answer, question.labels),
+    "choice": lambda raw_answer, question: _by_text(raw_answer, question.choices),
     "index": _by_index,
     "letter": _by_letter,
 }
 
 
-def _number(value: Any) -> int | None:
-    if isinstance(value, bool):
+def _number(raw_answer: Any) -> int | None:
+    if isinstance(raw_answer, bool):
         return None
-    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return int(value)
-    number = NUMBER.fullmatch(value) if isinstance(value, str) else None
+    if isinstance(raw_answer, int) or (isinstance(raw_answer, float) and raw_answer.is_integer()):
+        return int(raw_answer)
+    number = NUMBER.fullmatch(raw_answer) if isinstance(raw_answer, str) else None
     return int(number[1]) if number else None
 
 
 def _choose(
-    fitting: list[Way],
-    ways: dict[Way, list[Golds | None]],
+    fitting: list[AnswerForm],
+    ways: dict[AnswerForm, list[Golds | None]],
     questions: Sequence[Question],
     usable: list[int],
-    reading: Reading,
-) -> Way | None:
+    reading: AnswerReading,
+) -> AnswerForm | None:
     """The reading of the file among those that fit all its rows; None where none does."""
     if not fitting:
         return None
-    if reading.named and "choice" in fitting:  # labels of a whole task that are letters are meant by their names
+    if reading.by_name and "choice" in fitting:  # labels of a whole task that are letters are meant by their names
         fitting = [way for way in fitting if way != "letter"]
-    apart = next((at for at in usable if len({ways[way][at] for way in fitting}) > 1), None)
-    texts = {isinstance(value, str) for at in usable for value in questions[at].values}
+    ambiguous_index = next((index for index in usable if len({ways[way][index] for way in fitting}) > 1), None)
+    are_texts = {isinstance(raw_answer, str) for index in usable for raw_answer in questions[index].values}
     if "label" in fitting:
         return "label"
-    if "index" in fitting and texts == {False} and (apart is None or not reading.named):
+    if "index" in fitting and are_texts == {False} and (ambiguous_index is None or not reading.by_name):
         return "index"
-    if apart is None:
+    if ambiguous_index is None:
         return fitting[0]
-    if set(fitting) == {"choice", "index"} and texts == {True} and questions[apart].typed:
+    if set(fitting) == {"choice", "index"} and are_texts == {True} and questions[ambiguous_index].typed:
         return "choice"
-    raise _ambiguous(questions[apart], fitting, reading)
+    raise _ambiguous(questions[ambiguous_index], fitting, reading)
 
 
-def _ambiguous(question: Question, fitting: Sequence[Way], reading: Reading) -> DataError:
+def _ambiguous(question: Question, fitting: Sequence[AnswerForm], reading: AnswerReading) -> DataError:
     """Two readings of an answer, and how to say which is meant."""
-    names = {"choice": "a name" if reading.named else "a choice", "index": "an index", "letter": "a letter"}
+    names = {"choice": "a name" if reading.by_name else "a choice", "index": "an index", "letter": "a letter"}
     kinds = " or ".join(names[way] for way in fitting if way in names)
-    text = "write it as text to mean the name, or " if reading.named and isinstance(question.answer, int) else ""
-    said = " or ".join(f"--answers {way}" for way in fitting)
+    text = "write it as text to mean the name, or " if reading.by_name and isinstance(question.answer, int) else ""
+    flags = " or ".join(f"--answers {way}" for way in fitting)
     return DataError(
-        f"{question.where}: {reading.field} {question.answer!r:.60} may be {kinds}; {text}say which: {said} "
+        f"{question.where}: {reading.field} {question.answer!r:.60} may be {kinds}; {text}say which: {flags} "
         "(all rows of the file fit both)"
     )
 
 
 def _each_its_own(
-    ways: dict[Way, list[Golds | None]], questions: Sequence[Question], usable: list[int], reading: Reading
+    ways: dict[AnswerForm, list[Golds | None]], questions: Sequence[Question], usable: list[int], reading: AnswerReading
 ) -> list[Golds | None]:
     """The right choices where no reading fits all rows, but each row has only one.
 
     Raises:
         DataError: a row has two.
     """
-    found: list[Golds | None] = [None] * len(questions)
-    for at in usable:
-        fitting = [way for way, golds in ways.items() if golds[at]]
-        if len({ways[way][at] for way in fitting}) > 1:
-            odd = next(other for other in usable if not ways[fitting[0]][other])
+    golds_by_question: list[Golds | None] = [None] * len(questions)
+    for index in usable:
+        fitting = [way for way, golds in ways.items() if golds[index]]
+        if len({ways[way][index] for way in fitting}) > 1:
+            contradicting_index = next(other_index for other_index in usable if not ways[fitting[0]][other_index])
             raise DataError(
-                f"{questions[at].where}: {reading.field} {questions[at].answer!r:.60} may be given "
+                f"{questions[index].where}: {reading.field} {questions[index].answer!r:.60} may be given "
                 f"{' or '.join(PHRASES[way] for way in fitting)}, and no way of giving it fits all rows "
-                f"({questions[odd].where} has {questions[odd].answer!r:.60}); say which with --answers {fitting[0]} "
+                f"({questions[contradicting_index].where} has {questions[contradicting_index].answer!r:.60}); say which with --answers {fitting[0]} "
                 f"or --answers {fitting[1]}"
             )
-        found[at] = ways[fitting[0]][at]
-    return found
+        golds_by_question[index] = ways[fitting[0]][index]
+    return golds_by_question
 
 
 def _refuse_counting_from_1(
-    questions: Sequence[Question], golds: Sequence[Golds | None] | None, reading: Reading
+    questions: Sequence[Question], golds: Sequence[Golds | None] | None, reading: AnswerReading
 ) -> None:
     """Refuse indices of which the highest is the number of choices and 0 is none.
 
@@ -246,17 +246,19 @@ def _refuse_counting_from_1(
     if all(1 <= number <= len(question.choices) for question, number in numbers):
         raise DataError(
             f"{past.where}: {reading.field} {past.answer!r:.60} is none of the {len(past.choices)} choices counted from 0; "
-            f"all numbers given as {reading.field} are at least 1, so they seem to count from 1: say {cure(reading)}"
+            f"all numbers given as {reading.field} are at least 1, so they seem to count from 1: say {describe_cure(reading)}"
         )
 
 
-def cure(reading: Reading) -> str:
+def describe_cure(reading: AnswerReading) -> str:
     """The option that counts an answer from 0."""
     inner = reading.column.strip().removeprefix("{{").removesuffix("}}").strip()
     return f'--field {reading.field}="{{{{ ({inner} | int) - 1 }}}}"'
 
 
-def _first_never_right(questions: Sequence[Question], golds: Sequence[Golds | None], reading: Reading) -> list[str]:
+def _first_never_right(
+    questions: Sequence[Question], golds: Sequence[Golds | None], reading: AnswerReading
+) -> list[str]:
     """A line where 0 is never an index though it should have been, as where the last choice of a count from 1 is never right."""
     chance = 1.0
     for question, right in zip(questions, golds, strict=True):
@@ -265,5 +267,5 @@ def _first_never_right(questions: Sequence[Question], golds: Sequence[Golds | No
         return []
     return [
         f"the first choice is never right in {len(questions)} rows when {reading.field} counts from 0; if it counts from 1, "
-        f"say {cure(reading)}"
+        f"say {describe_cure(reading)}"
     ]

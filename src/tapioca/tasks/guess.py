@@ -13,7 +13,7 @@ from tapioca.tasks.rows import Source
 from tapioca.tasks.spec import Kind, TaskSpec
 from tapioca.tasks.template import render
 from tapioca.tasks.text import Encoder
-from tapioca.tasks.unclear import missing_fields, unclear_kind
+from tapioca.tasks.unclear import explain_missing_fields, explain_unclear_kind
 
 SHAPES: dict[Kind, tuple[set[str], ...]] = {
     "choice": ({"context", "choices", "answer"}, {"question", "choices", "answer"}),
@@ -38,7 +38,7 @@ class Guess:
         spec: what the user said.
         encoder: of the model; None for one that reads numbers.
         name: of the file, for notes.
-        said: what was guessed, under the names of `TaskSpec`.
+        guessed_options: what was guessed, under the names of `TaskSpec`.
         fields: fields that were guessed, and the columns they are.
         notes: what was guessed, to be said aloud.
     """
@@ -47,7 +47,7 @@ class Guess:
     spec: TaskSpec
     encoder: Encoder | None
     name: str
-    said: dict[str, Any] = field(default_factory=dict)
+    guessed_options: dict[str, Any] = field(default_factory=dict)
     fields: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -55,7 +55,7 @@ class Guess:
         self.columns = Columns(self.rows)
 
     @property
-    def headed(self) -> bool:
+    def is_sequence_classifier(self) -> bool:
         """Whether the model ends in a classification head."""
         return bool(self.encoder and self.encoder.labels)
 
@@ -66,7 +66,7 @@ class Guess:
     @property
     def prompt(self) -> str | None:
         """The field that asks."""
-        names = ("text",) if self.headed else PROMPTS
+        names = ("text",) if self.is_sequence_classifier else PROMPTS
         return next((name for name in names if self.has(name)), None)
 
 
@@ -89,13 +89,13 @@ def complete_spec(
         DataError: the columns do not tell; the message names all that is missing, and how to say it.
     """
     guess = Guess(rows, spec, encoder, name)
-    kind = spec.kind or _told(guess)
+    kind = spec.kind or _kind_from_names(guess)
     if kind not in ("regression", "perplexity") and encoder is not None:
-        kind = _question(guess, kind)
+        kind = _complete_question(guess, kind)
     elif kind is None:
-        raise DataError(unclear_kind(guess.columns, name, spec, headed=False, reads_text=False))
+        raise DataError(explain_unclear_kind(guess.columns, name, spec, is_sequence_classifier=False, reads_text=False))
     fields = {field: _in_file(column, spec) for field, column in guess.fields.items()}
-    known = {"kind": kind, **guess.said, "fields": {**spec.fields, **fields}}
+    known = {"kind": kind, **guess.guessed_options, "fields": {**spec.fields, **fields}}
     return spec.model_copy(update=known), guess.fields, guess.notes
 
 
@@ -106,31 +106,31 @@ def _in_file(column: str | tuple[str, ...], spec: TaskSpec) -> str | tuple[str, 
     return tuple(str(spec.fields.get(name, name)) for name in column)
 
 
-def _told(guess: Guess) -> Kind | None:
+def _kind_from_names(guess: Guess) -> Kind | None:
     """The kind that the names of the columns tell without doubt."""
     names = set(guess.columns.names)
     if guess.spec.labels:
         return None
     for kind, shapes in SHAPES.items():
         for shape in shapes:
-            if shape <= names and guess.headed == (kind == "classify"):
+            if shape <= names and guess.is_sequence_classifier == (kind == "classify"):
                 guess.notes.append(
                     f"{guess.name}: read as a {kind} task, by its fields {', '.join(sorted(map(str, shape)))}"
                 )
                 return kind
-    if guess.columns.telling == ["text"] and guess.encoder and not guess.headed:
+    if guess.columns.telling == ["text"] and guess.encoder and not guess.is_sequence_classifier:
         guess.notes.append(f"{guess.name}: read as a perplexity task, by its fields text")
         return "perplexity"
     return None
 
 
-def _question(guess: Guess, kind: Kind | None) -> Kind:
+def _complete_question(guess: Guess, kind: Kind | None) -> Kind:
     """The kind of a file of questions, with all fields they need.
 
     Raises:
         DataError: something is missing.
     """
-    answer = "label" if kind == "classify" or (kind is None and guess.headed) else "answer"
+    answer = "label" if kind == "classify" or (kind is None and guess.is_sequence_classifier) else "answer"
     if kind in (None, "choice") and not guess.spec.labels:
         _find_choices(guess)
     if not guess.has(answer):
@@ -138,36 +138,43 @@ def _question(guess: Guess, kind: Kind | None) -> Kind:
     if guess.spec.template is None:
         _find_prompt(guess)
     ready = guess.prompt is not None or guess.spec.template is not None
-    if kind is None and guess.spec.template is None and not guess.headed and guess.columns.pair():
+    if kind is None and guess.spec.template is None and not guess.is_sequence_classifier and guess.columns.pair():
         ready = guess.has("choices")  # one text of a pair does not ask
     if kind is None and ready and guess.has(answer):
         kind = _kind_of(guess, answer)
     if kind is None:
-        columns, headed = guess.columns, guess.headed
-        raise DataError(unclear_kind(columns, guess.name, guess.spec, headed, reads_text=True))
+        columns, is_sequence_classifier = guess.columns, guess.is_sequence_classifier
+        raise DataError(explain_unclear_kind(columns, guess.name, guess.spec, is_sequence_classifier, reads_text=True))
     if kind in ("label", "choice") and not guess.has("choices") and not guess.spec.labels and guess.has(answer):
         _find_labels(guess, most=None)
     needed = {
         "the prompt": ready,
         answer: guess.has(answer) or (kind == "generate" and guess.spec.gold != WRITTEN),
-        "choices": kind != "choice" or guess.has("choices") or bool(guess.spec.labels or "labels" in guess.said),
+        "choices": kind != "choice"
+        or guess.has("choices")
+        or bool(guess.spec.labels or "labels" in guess.guessed_options),
     }
     if not all(needed.values()):
         raise DataError(
-            missing_fields(guess.columns, guess.name, kind, [what for what, there in needed.items() if not there])
+            explain_missing_fields(
+                guess.columns,
+                guess.name,
+                kind,
+                [requirement for requirement, is_present in needed.items() if not is_present],
+            )
         )
-    if guess.spec.template is None and "template" not in guess.said:
-        guess.said["template"] = _asking(guess, answer)
+    if guess.spec.template is None and "template" not in guess.guessed_options:
+        guess.guessed_options["template"] = _make_prompt_template(guess, answer)
     if guess.spec.kind is None and kind == "label":
         kind = _kind_of_labels(guess)
-    _say(guess, kind, answer)
+    _note_guesses(guess, kind, answer)
     return kind
 
 
 def _find_choices(guess: Guess) -> None:
     """Choices under another case of their name, or one to a column."""
-    options = guess.columns.options()
-    column = guess.columns.called("choices") or guess.columns.called("options")
+    options = guess.columns.find_options()
+    column = guess.columns.find_name("choices") or guess.columns.find_name("options")
     if guess.has("choices"):
         return
     if column:
@@ -178,10 +185,12 @@ def _find_choices(guess: Guess) -> None:
 
 def _find_answer(guess: Guess, answer: str, named: bool) -> None:
     """The answer under another name; if `named`, under this one in another case."""
-    taken = {name for name in map(guess.columns.called, (*PROMPTS, "choices")) if name} | set(guess.columns.options())
+    taken = {name for name in map(guess.columns.find_name, (*PROMPTS, "choices")) if name} | set(
+        guess.columns.find_options()
+    )
     taken |= set(guess.columns.pair() or ())
-    column = guess.columns.called(answer) or (
-        None if named else guess.columns.answer(taken) or guess.columns.within(guess.spec.labels)
+    column = guess.columns.find_name(answer) or (
+        None if named else guess.columns.find_answer(taken) or guess.columns.within(guess.spec.labels)
     )
     if column:
         guess.fields[answer] = column
@@ -190,22 +199,22 @@ def _find_answer(guess: Guess, answer: str, named: bool) -> None:
 def _find_prompt(guess: Guess) -> None:
     """What asks, under another name: the only text there is beside answer and choices; for a head also a pair of texts."""
     pair = guess.columns.pair()
-    if guess.prompt or (pair and not guess.headed):
+    if guess.prompt or (pair and not guess.is_sequence_classifier):
         return
     if pair:
         guess.fields["text"], guess.fields["text_pair"] = pair
         return
-    called = {name: column for name in PROMPTS if (column := guess.columns.called(name))}
-    used = {*guess.fields.values(), "answer", "label", "choices", *guess.columns.options()}
+    called = {name: column for name in PROMPTS if (column := guess.columns.find_name(name))}
+    used = {*guess.fields.values(), "answer", "label", "choices", *guess.columns.find_options()}
     texts = [name for name in guess.columns.telling if name not in used and guess.columns.is_text(name)]
     name, column = next(iter(called.items()), ("text", texts[0] if len(texts) == 1 else None))
-    if column and (name == "text" or not guess.headed):
+    if column and (name == "text" or not guess.is_sequence_classifier):
         guess.fields[name] = column
 
 
 def _kind_of(guess: Guess, answer: str) -> Kind | None:
     """The kind of a file in which a prompt and an answer were found."""
-    if guess.headed:
+    if guess.is_sequence_classifier:
         return "classify"
     if guess.has("choices") and not guess.spec.labels:
         return "choice"
@@ -215,18 +224,18 @@ def _kind_of(guess: Guess, answer: str) -> Kind | None:
 def _find_labels(guess: Guess, most: int | None) -> bool:
     """Take the different values of the answer's column for the labels; with `most`, if they repeat and are no more."""
     column = str(guess.fields.get("answer", "answer"))
-    labels = guess.columns.labels(column)
+    labels = guess.columns.list_labels(column)
     if len(labels) < 2 or (most is not None and not guess.columns.repeats(column, most)):
         return False
-    guess.said |= {"labels": labels, "answers": guess.spec.answers or "choice"}
+    guess.guessed_options |= {"labels": labels, "answers": guess.spec.answers or "choice"}
     return True
 
 
-def _asking(guess: Guess, answer: str) -> str:
+def _make_prompt_template(guess: Guess, answer: str) -> str:
     """The template by the field that asks; where the answer's column is a guess, its name asks."""
     asks = guess.prompt or "text"
-    names_answer = "labels" in guess.said or (guess.spec.labels and answer in guess.fields)
-    if guess.headed or asks == "question" or not names_answer:
+    names_answer = "labels" in guess.guessed_options or (guess.spec.labels and answer in guess.fields)
+    if guess.is_sequence_classifier or asks == "question" or not names_answer:
         return PROMPTS[asks]
     column = str(guess.fields.get(answer, answer)).replace("_", " ").strip().capitalize()
     return f"{PROMPTS[asks]}\n{'Answer' if set('{}%#') & set(column) else column}:"
@@ -234,7 +243,7 @@ def _asking(guess: Guess, answer: str) -> str:
 
 def _kind_of_labels(guess: Guess) -> Kind:
     """Label where each label is one token behind the prompt, else choice."""
-    spec = guess.spec.model_copy(update=guess.said)
+    spec = guess.spec.model_copy(update=guess.guessed_options)
     assert guess.encoder
     merged = guess.encoder.merged
     for row in guess.rows:
@@ -251,14 +260,14 @@ def _kind_of_labels(guess: Guess) -> Kind:
     return "label"
 
 
-def _say(guess: Guess, kind: Kind, answer: str) -> None:
+def _note_guesses(guess: Guess, kind: Kind, answer: str) -> None:
     """Put what was guessed into words."""
     if guess.spec.kind is None and not guess.notes:
-        guess.notes.append(f"{guess.name}: read as a {kind} task, {', '.join(_parts(guess, answer))}")
-    if guess.spec.kind is None and kind == "choice" and (guess.spec.labels or "labels" in guess.said):
+        guess.notes.append(f"{guess.name}: read as a {kind} task, {', '.join(_describe_roles(guess, answer))}")
+    if guess.spec.kind is None and kind == "choice" and (guess.spec.labels or "labels" in guess.guessed_options):
         guess.notes.append(f"{guess.name}: labels of several tokens are compared as choices, whole and by their length")
-    if "labels" in guess.said:
-        labels = guess.said["labels"]
+    if "labels" in guess.guessed_options:
+        labels = guess.guessed_options["labels"]
         more = f", and {len(labels) - 20} more" if len(labels) > 20 else ""
         column = guess.fields.get("answer", "answer")
         guess.notes.append(
@@ -267,7 +276,7 @@ def _say(guess: Guess, kind: Kind, answer: str) -> None:
         )
 
 
-def _parts(guess: Guess, answer: str) -> list[str]:
+def _describe_roles(guess: Guess, answer: str) -> list[str]:
     """What plays which part."""
     asks = [guess.prompt] if guess.prompt else []
     roles = [*asks, *(name for name in ("text_pair", "choices") if guess.has(name)), answer]

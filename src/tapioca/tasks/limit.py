@@ -10,7 +10,7 @@ from itertools import islice
 from operator import itemgetter
 
 from tapioca.records import Example
-from tapioca.tasks.base import field_or
+from tapioca.tasks.base import read_field
 from tapioca.tasks.rows import Source
 from tapioca.tasks.sieve import Sieve
 
@@ -35,24 +35,24 @@ class Limit:
         """
 
         def key(number: int) -> tuple[bytes, str, int]:
-            content, fields = row_digest(raw[number]), rows[number].fields
+            content, fields = digest_row(raw[number]), rows[number].fields
             return (
-                seeded(field_or(fields, "group", content), self.seed),
-                field_or(fields, "id", content),
+                hash_with_seed(read_field(fields, "group", content), self.seed),
+                read_field(fields, "id", content),
                 number,
             )
 
         return sorted(range(len(rows)), key=key)
 
 
-def seeded(name: str, seed: int) -> bytes:
+def hash_with_seed(name: str, seed: int) -> bytes:
     """Where a name stands in an order that a seed shuffles."""
     return hashlib.sha256(f"{seed} {name}".encode()).digest()
 
 
-def row_digest(row: Source) -> str:
+def digest_row(row: Source) -> str:
     """Names what a row says, whatever its id and the order of its fields."""
-    fields = {str(name): value for name, value in row.fields.items() if name != "id"}
+    fields = {str(name): field_value for name, field_value in row.fields.items() if name != "id"}
     return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -82,13 +82,15 @@ def build_some(
         sieve: told of rows that cannot be used.
         limit: how many examples are enough; None for all there are.
     """
-    drawn = iter(order)
-    made = sieve.each(lambda number: [(number, example) for example in make(number)], drawn)
-    numbered = list(islice((pair for pairs in made for pair in pairs), limit.examples if limit else None))
-    numbered.sort(key=itemgetter(0))
-    used = len(order) - len(list(drawn))
+    row_numbers = iter(order)
+    examples_by_row = sieve.make_each(lambda number: [(number, example) for example in make(number)], row_numbers)
+    numbered_examples = list(
+        islice((pair for pairs in examples_by_row for pair in pairs), limit.examples if limit else None)
+    )
+    numbered_examples.sort(key=itemgetter(0))
+    n_used = len(order) - len(list(row_numbers))
     return Built(
-        examples=[example for _, example in numbered],
-        numbers=[number for number, _ in numbered],
-        available=round(len(numbered) * len(order) / max(1, used)),
+        examples=[example for _, example in numbered_examples],
+        numbers=[number for number, _ in numbered_examples],
+        available=round(len(numbered_examples) * len(order) / max(1, n_used)),
     )

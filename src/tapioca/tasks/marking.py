@@ -41,42 +41,46 @@ class Marking:
     ignore_case: bool = False
     labels: tuple[str, ...] = ()
 
-    def right(self, text: str, gold: str) -> bool:
+    def is_right(self, text: str, gold: str) -> bool:
         """Whether a text gives the gold answer. A text without an answer is wrong."""
-        return self.equal(self.find(text), gold)
+        return self.is_equal(self.find_answer(text), gold)
 
-    def equal(self, answer: str | None, gold: str) -> bool:
+    def is_equal(self, answer: str | None, gold: str) -> bool:
         """Whether an answer that was found in a text is the gold one; no answer never is."""
         if answer is None:
             return False
         if self.match == "number":
-            return number(answer) == number(gold)
+            return parse_number(answer) == parse_number(gold)
         if self.match == "tale_number":
-            return answer == tale.number(gold)
+            return answer == tale.find_number(gold)
         if self.match == "math":
-            return bool(_math_verify().verify(_expressions(gold, whole=True), _expressions(answer, whole=False)))
-        return _folded(answer, self.ignore_case) == _folded(gold, self.ignore_case)
+            return bool(
+                _math_verify().verify(
+                    _parse_expressions(gold, is_expression=True), _parse_expressions(answer, is_expression=False)
+                )
+            )
+        return _fold(answer, self.ignore_case) == _fold(gold, self.ignore_case)
 
     def label_index(self, answer: str | None) -> int:
         """Which of the labels an answer is; `NO_CHOICE` where it is none of them."""
-        labels = [_folded(label, self.ignore_case) for label in self.labels]
-        folded = _folded(answer or "", self.ignore_case)
+        labels = [_fold(label, self.ignore_case) for label in self.labels]
+        folded = _fold(answer or "", self.ignore_case)
         return labels.index(folded) if folded in labels else NO_CHOICE
 
-    def find(self, text: str) -> str | None:
+    def find_answer(self, text: str) -> str | None:
         """The answer in a text, without surrounding space; None or empty where there is none."""
         if self.extract is not None:
             matches = [match[1] if match.re.groups else match[0] for match in re.finditer(self.extract, text)]
-            if not matches or (chosen := self._one(matches)) is None:
+            if not matches or (chosen := self._take_one(matches)) is None:
                 return None
             text = chosen
         if self.match == "number":
             return self._number(text)
         if self.match == "tale_letter":
-            return tale.letter(text, self.labels)
+            return tale.find_letter(text, self.labels)
         if self.match == "math":
-            return text if _expressions(text, whole=False) else None
-        return tale.number(text) if self.match == "tale_number" else text.strip()
+            return text if _parse_expressions(text, is_expression=False) else None
+        return tale.find_number(text) if self.match == "tale_number" else text.strip()
 
     def check(self, gold: str, where: str) -> None:
         """Refuse a gold answer that no text could give.
@@ -87,18 +91,18 @@ class Marking:
         """
         if not gold.strip():
             raise RowError(f"{where}: the answer is empty; expected some text", "without an answer")
-        if self.match == "number" and number(gold) is None:
+        if self.match == "number" and parse_number(gold) is None:
             raise RowError(
                 f"{where}: answer {gold!r:.60} is no number; use match: text or match: math",
                 "whose answer is no number",
             )
-        if self.match == "math" and all(isinstance(part, str) for part in _expressions(gold, whole=True)):
+        if self.match == "math" and all(isinstance(part, str) for part in _parse_expressions(gold, is_expression=True)):
             raise RowError(
                 f"{where}: answer {gold!r:.60} is no mathematics that math-verify reads; use match: text",
                 "whose answer is no mathematics",
             )
 
-    def _one(self, matches: list[Any]) -> Any:
+    def _take_one(self, matches: list[Any]) -> Any:
         return matches[0 if self.take == "first" else -1]
 
     def _number(self, text: str) -> str | None:
@@ -106,12 +110,12 @@ class Marking:
         words = [match for match in re.finditer(r"\S+", text) if re.search(r"\d", match[0])]
         if not words:
             return None
-        word = self._one(words)
+        word = self._take_one(words)
         formula = FORMULA.search(text[: word.start()])
-        return None if formula or number(word[0]) is None else word[0]
+        return None if formula or parse_number(word[0]) is None else word[0]
 
 
-def number(text: str) -> Decimal | None:
+def parse_number(text: str) -> Decimal | None:
     """A text as a number, without currency, thousands separators, a per cent sign and what stands around it.
 
     Only what is a number altogether counts: `x=1,200.50` and `$18.` do, `3/4`, `2x` and `\\frac{3}{4}` do not.
@@ -122,18 +126,18 @@ def number(text: str) -> Decimal | None:
     return Decimal(bare.replace(",", "")) if NUMBER.fullmatch(bare) else None
 
 
-def _folded(text: str, ignore_case: bool) -> str:
+def _fold(text: str, ignore_case: bool) -> str:
     return text.strip().casefold() if ignore_case else text.strip()
 
 
-def _expressions(text: str, whole: bool) -> Any:
+def _parse_expressions(text: str, is_expression: bool) -> Any:
     """What math-verify reads in a text; a text that is one whole expression needs no marks around it."""
-    marked = f"${text.strip()}$" if whole and not MARKED.search(text) else text
-    return _parsed(_math_verify(), marked)
+    marked_text = f"${text.strip()}$" if is_expression and not MARKED.search(text) else text
+    return _parse_cached(_math_verify(), marked_text)
 
 
 @lru_cache(maxsize=1024)
-def _parsed(library: Any, text: str) -> Any:
+def _parse_cached(library: Any, text: str) -> Any:
     """What is found in a text is read again when it is compared."""
     return library.parse(text)
 

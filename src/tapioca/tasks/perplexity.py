@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from tapioca.records import Answer, Example, Metric, Row
-from tapioca.tasks.base import Task, log_likelihoods
+from tapioca.records import Example, ExampleScore, Metric, Request
+from tapioca.tasks.base import Task, compute_log_likelihoods
 
 LOSS = Metric(name="loss per token (nats)", kind="error")
 
@@ -20,17 +20,17 @@ class Perplexity(Task):
 
     metric: Metric = LOSS
 
-    def keep(self, rows: Sequence[Row]) -> int:
+    def logits_to_keep(self, rows: Sequence[Request]) -> int:
         return max(len(row.targets) for row in rows)
 
-    def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
-        return [np.array([float(tokens.cpu().double().mean())]) for tokens in log_likelihoods(logits, rows)]
+    def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
+        return [np.array([float(tokens.cpu().double().mean())]) for tokens in compute_log_likelihoods(logits, rows)]
 
-    def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
-        return Answer(float(readings[0][0]), float(readings[0][0]))
+    def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
+        return ExampleScore(float(readings[0][0]), float(readings[0][0]))
 
 
-def windows(ids: Sequence[int], first: int, size: int) -> list[Row]:
+def cut_windows(ids: Sequence[int], first: int, size: int) -> list[Request]:
     """Cut a document into rows that predict every token exactly once.
 
     Args:
@@ -38,6 +38,9 @@ def windows(ids: Sequence[int], first: int, size: int) -> list[Row]:
         first: the token the first one is predicted from (BOS).
         size: most tokens a row may read.
     """
-    whole = [first, *ids]
-    cuts = range(0, len(ids), size)
-    return [Row(inputs=tuple(whole[at : min(at + size, len(ids))]), targets=tuple(ids[at : at + size])) for at in cuts]
+    tokens = [first, *ids]
+    starts = range(0, len(ids), size)
+    return [
+        Request(inputs=tuple(tokens[start : min(start + size, len(ids))]), targets=tuple(ids[start : start + size]))
+        for start in starts
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tapioca.tasks.chat import conversation
+from tapioca.tasks.chat import make_conversation
 from tapioca.tasks.spec import TaskSpec
 from tapioca.tasks.text import Encoder
 
@@ -32,10 +32,10 @@ def encode_pairs(
         DataError: an answer has no tokens, the two are longer than the model can read, or the tokenizer cannot chat.
     """
     if not spec.chat:
-        return [encoder.pair(with_worked(text, worked, spec), answer, where) for answer in answers]
-    turns = conversation(text, spec.system, worked)
-    before = encoder.chat(turns, where, spec.chat_template_kwargs, as_text=spec.chat == "text")
-    pairs = [(before, encoder.plain(answer.lstrip())) for answer in answers]
+        return [encoder.encode_pair(with_worked(text, worked, spec), answer, where) for answer in answers]
+    turns = make_conversation(text, spec.system, worked)
+    before = encoder.encode_chat(turns, where, spec.chat_template_kwargs, as_text=spec.chat == "text")
+    pairs = [(before, encoder.encode_plain(answer.lstrip())) for answer in answers]
     for (_, after), answer in zip(pairs, answers, strict=True):
         encoder.check_answer(after, answer, where)
         encoder.check_length(len(before) + len(after) - 1, where)

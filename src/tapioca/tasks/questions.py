@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tapioca.errors import DataError, RowError
-from tapioca.tasks.gold import Golds, Question, Reading
+from tapioca.tasks.gold import AnswerReading, Golds, Question
 from tapioca.tasks.rows import Source
 from tapioca.tasks.spec import Kind, TaskSpec
 from tapioca.tasks.text import Encoder
@@ -16,7 +16,7 @@ UNTYPED = {".csv", ".tsv"}
 """Endings of files in which all is text."""
 
 
-def question_of(row: Source, kind: Kind, spec: TaskSpec, encoder: Encoder) -> Question:
+def question_from_row(row: Source, kind: Kind, spec: TaskSpec, encoder: Encoder) -> Question:
     """The choices of a row and its answer.
 
     Raises:
@@ -24,26 +24,26 @@ def question_of(row: Source, kind: Kind, spec: TaskSpec, encoder: Encoder) -> Qu
     """
     field = "label" if kind == "classify" else "answer"
     labels: tuple[str, ...] = ()
-    if chooses(kind, spec, row):
+    if has_own_choices(kind, spec, row):
         columns = spec.fields.get("choices", "")
         choices, labels = _choices(row) if isinstance(columns, str) else (_cells(row), columns)
     else:
-        choices = labels_of(kind, spec, encoder)
+        choices = find_labels(kind, spec, encoder)
     answer = row.fields[field]
     if field in row.classes and spec.answers != "index":
-        answer = _by_class_name(answer, row.classes[field], labels if chooses(kind, spec, row) else choices)
+        answer = _by_class_name(answer, row.classes[field], labels if has_own_choices(kind, spec, row) else choices)
     return Question(row.where, answer, choices, labels, typed=not UNTYPED & set(_suffixes(row.where)))
 
 
-def labels_of(kind: Kind, spec: TaskSpec, encoder: Encoder) -> tuple[str, ...]:
+def find_labels(kind: Kind, spec: TaskSpec, encoder: Encoder) -> tuple[str, ...]:
     """What all rows are to be told apart by: the labels of a task, or of a classification head."""
     return encoder.labels or () if kind == "classify" else spec.labels
 
 
-def unlike_classes(row: Source, kind: Kind, spec: TaskSpec, encoder: Encoder) -> list[str]:
+def note_class_names(row: Source, kind: Kind, spec: TaskSpec, encoder: Encoder) -> list[str]:
     """A line where the data name their classes, but in other words than the task or the model: then only numbers tell."""
     field = "label" if kind == "classify" else "answer"
-    classes, labels = row.classes.get(field, ()), labels_of(kind, spec, encoder)
+    classes, labels = row.classes.get(field, ()), find_labels(kind, spec, encoder)
     if kind == "choice" or not classes or spec.answers == "index" or _spelling(classes, labels):
         return []
     return [
@@ -57,9 +57,9 @@ def _by_class_name(answer: Any, classes: Sequence[str], labels: Sequence[str]) -
     if not spelling:
         return answer
     if isinstance(answer, list):
-        return [_by_class_name(value, classes, labels) for value in answer]
-    number = isinstance(answer, int) and 0 <= answer < len(classes)
-    return spelling.get(classes[answer], classes[answer]) if number else answer
+        return [_by_class_name(single_answer, classes, labels) for single_answer in answer]
+    is_class_number = isinstance(answer, int) and 0 <= answer < len(classes)
+    return spelling.get(classes[answer], classes[answer]) if is_class_number else answer
 
 
 def _spelling(classes: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
@@ -69,16 +69,16 @@ def _spelling(classes: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
     return {name: by_name[fold(name.strip())] for name in classes if fold(name.strip()) in by_name}
 
 
-def chooses(kind: Kind, spec: TaskSpec, row: Source) -> bool:
+def has_own_choices(kind: Kind, spec: TaskSpec, row: Source) -> bool:
     """Whether the row itself says what there is to choose from; else the labels of the task do."""
     return kind == "choice" and ("choices" in row.fields or not spec.labels)
 
 
-def reading_of(kind: Kind, spec: TaskSpec, first: Source) -> Reading:
+def reading_from_spec(kind: Kind, spec: TaskSpec, first: Source) -> AnswerReading:
     """How answers are to be read, as far as the user said."""
     field = "label" if kind == "classify" else "answer"
     column = str(spec.fields.get(field, field))
-    return Reading(spec.answers, column.startswith("{{"), not chooses(kind, spec, first), field, column)
+    return AnswerReading(spec.answers, column.startswith("{{"), not has_own_choices(kind, spec, first), field, column)
 
 
 def check_kind(kind: Kind, spec: TaskSpec, encoder: Encoder, where: str) -> None:
@@ -103,7 +103,7 @@ def check_kind(kind: Kind, spec: TaskSpec, encoder: Encoder, where: str) -> None
         )
 
 
-def no_choice(question: Question, kind: Kind, spec: TaskSpec) -> RowError:
+def no_choice_error(question: Question, kind: Kind, spec: TaskSpec) -> RowError:
     """Says that the answer of a row is none of its choices."""
     field, count = ("label" if kind == "classify" else "answer"), len(question.choices)
     if kind == "classify":

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from tapioca.errors import RowError
-from tapioca.records import Answer, Example, Metric, Row
-from tapioca.tasks.base import Task, field_or, rows_digest
+from tapioca.records import Example, ExampleScore, Metric, Request
+from tapioca.tasks.base import Task, digest_rows, read_field
 
-SQUARED_ERROR = Metric(name="squared error", kind="error")
+SQUARED_ERROR_METRIC = Metric(name="squared error", kind="error")
 BURN_IN = 5
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -26,21 +26,21 @@ class Regression(Task):
     context can tell them yet; where the lab says so, no point is but the last.
     """
 
-    metric: Metric = SQUARED_ERROR
+    metric: Metric = SQUARED_ERROR_METRIC
 
-    def keep(self, rows: Sequence[Row]) -> int:
+    def logits_to_keep(self, rows: Sequence[Request]) -> int:
         return 2 * max(len(row.targets) for row in rows) - 1
 
-    def read(self, logits: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
+    def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
         outputs = logits[:, :, 0].cpu().double().numpy()
         return [output[::-2][: len(row.targets)][::-1] for output, row in zip(outputs, rows, strict=True)]
 
-    def mark(self, example: Example, readings: Sequence[np.ndarray]) -> Answer:
+    def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
         score = -float(np.mean((readings[0] - np.array(example.rows[0].targets)) ** 2))
-        return Answer(score, score)
+        return ExampleScore(score, score)
 
     @property
-    def constant(self) -> float:
+    def baseline_score(self) -> float:
         """Score of always answering the mean of all scored targets of this data set."""
         targets = np.concatenate([example.rows[0].targets for example in self.examples])
         return -float(np.var(targets))
@@ -70,11 +70,11 @@ def prompt_example(fields: Mapping[str, Any], where: str, burn_in: int = BURN_IN
             "with too few points",
         )
     inputs = interleave(x, y)
-    rows = (Row(inputs=inputs, targets=tuple(targets[burn_in:].tolist())),)
-    content = rows_digest(rows)
+    rows = (Request(inputs=inputs, targets=tuple(targets[burn_in:].tolist())),)
+    content = digest_rows(rows)
     return Example(
-        id=field_or(fields, "id", content),
-        group=field_or(fields, "group", content),
+        id=read_field(fields, "id", content),
+        group=read_field(fields, "group", content),
         rows=rows,
         prompt=inputs,
         content=content,
@@ -84,18 +84,18 @@ def prompt_example(fields: Mapping[str, Any], where: str, burn_in: int = BURN_IN
 
 def _numbers(fields: Mapping[str, Any], name: str, where: str) -> np.ndarray:
     """A field as float64 numbers that are finite in float32 too, in which the model reads them."""
-    values = fields.get(name)
-    if not isinstance(values, list) or not all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) for value in values
+    numbers = fields.get(name)
+    if not isinstance(numbers, list) or not all(
+        isinstance(number, (int, float)) and not isinstance(number, bool) for number in numbers
     ):
         raise RowError(
-            f"{where}: field '{name}' must be a list of numbers, got {values!r:.60}", f"without numbers in '{name}'"
+            f"{where}: field '{name}' must be a list of numbers, got {numbers!r:.60}", f"without numbers in '{name}'"
         )
-    if not all(abs(value) < FLOAT32_MAX for value in values):
+    if not all(abs(number) < FLOAT32_MAX for number in numbers):
         raise RowError(
             f"{where}: field '{name}' holds a number that is not finite in float32", "with a number that is not finite"
         )
-    return np.array(values, dtype=np.float64)
+    return np.array(numbers, dtype=np.float64)
 
 
 def interleave(x: np.ndarray, y: np.ndarray) -> np.ndarray:

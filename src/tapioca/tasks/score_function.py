@@ -37,13 +37,17 @@ class ScoreFunction:
             DataError: the function fails, or gives something else; names row and function.
         """
         try:
-            value = self.call(text, dict(fields))
+            raw_score = self.call(text, dict(fields))
         except Exception as error:  # the user's own code can raise anything
             reason = " ".join(str(error).split())
             raise DataError(f"{where}: {self.name} failed: {type(error).__name__}: {reason}") from error
-        number = float(value) if isinstance(value, numbers.Real) or type(value).__name__ == "bool_" else math.nan
+        number = (
+            float(raw_score) if isinstance(raw_score, numbers.Real) or type(raw_score).__name__ == "bool_" else math.nan
+        )
         if not 0 <= number <= 1:
-            raise DataError(f"{where}: {self.name} gave {value!r:.60}; expected True, False or a number from 0 to 1")
+            raise DataError(
+                f"{where}: {self.name} gave {raw_score!r:.60}; expected True, False or a number from 0 to 1"
+            )
         return number
 
 

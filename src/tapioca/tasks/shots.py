@@ -11,18 +11,19 @@ Key = TypeVar("Key")
 
 
 def deal_shots(
-    whole: Mapping[Key, Task], search: Mapping[Key, Task], held_out: Sequence[Task], seed: int
+    tasks: Mapping[Key, Task], search_tasks: Mapping[Key, Task], held_out: Sequence[Task], seed: int
 ) -> dict[Key, Task]:
     """Data sets with worked examples in their prompts, where some are asked for.
 
     Args:
-        whole: the data sets.
-        search: what the search may see, from which examples may be shown in the prompts of each data set.
+        tasks: the data sets.
+        search_tasks: what the search may see, from which examples may be shown in the prompts of each data set.
         held_out: what must be shown in none.
         seed: of what is chosen.
     """
     return {
-        key: task.shots.deal(task, search[key], held_out, seed) if task.shots else task for key, task in whole.items()
+        key: task.shots.deal(task, search_tasks[key], held_out, seed) if task.shots else task
+        for key, task in tasks.items()
     }
 
 
@@ -31,9 +32,9 @@ def with_own_shots(task: Task) -> Task:
     return deal_shots({task.name: task}, {task.name: task}, [], seed=0)[task.name]
 
 
-def part_of(whole: Task, part: Task) -> Task:
+def select_part(whole_task: Task, part_task: Task) -> Task:
     """The examples of a part as they stand in the whole now; the part itself where nothing was dealt."""
-    if not whole.shots:
-        return part
-    ids = {example.id for example in part.examples}
-    return whole.only(example for example in whole.examples if example.id in ids)
+    if not whole_task.shots:
+        return part_task
+    ids = {example.id for example in part_task.examples}
+    return whole_task.select_examples(example for example in whole_task.examples if example.id in ids)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from math import prod
 
 from tapioca.tasks.gold import UNLIKELY, Golds, Question
-from tapioca.tasks.limit import row_digest
+from tapioca.tasks.limit import digest_row
 from tapioca.tasks.rows import Source
 
 
-def shuffled(raw: Source, choices: Sequence[str], golds: Golds) -> tuple[tuple[str, ...], Golds]:
+def shuffle_choices(raw: Source, choices: Sequence[str], golds: Golds) -> tuple[tuple[str, ...], Golds]:
     """Choices in an order that only what the row says decides, and where the right ones are then.
 
     Args:
@@ -19,17 +19,17 @@ def shuffled(raw: Source, choices: Sequence[str], golds: Golds) -> tuple[tuple[s
         choices: all different.
         golds: indices of the right ones.
     """
-    content = row_digest(raw)
+    content = digest_row(raw)
     order = sorted(
         range(len(choices)), key=lambda index: hashlib.sha256(f"{content} {choices[index]}".encode()).digest()
     )
     return tuple(choices[index] for index in order), tuple(order.index(gold) for gold in golds)
 
 
-def always_first(questions: Sequence[Question], golds: Sequence[Golds | None]) -> list[str]:
+def note_always_first(questions: Sequence[Question], golds: Sequence[Golds | None]) -> list[str]:
     """A line where the first choice is right in every row, though chance would hardly have it so."""
     chance = prod(1 / len(question.choices) for question in questions)
-    if not questions or chance > UNLIKELY or any(right != (0,) for right in golds):
+    if not questions or chance > UNLIKELY or any(row_golds != (0,) for row_golds in golds):
         return []
     return [
         f"the first choice is right in all {len(questions)} rows; --shuffle-choices gives each row an order of its own"

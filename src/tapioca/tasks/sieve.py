@@ -16,7 +16,7 @@ Made = TypeVar("Made")
 BLANK = "blank"
 """Why a row of running text is skipped without being told: nothing stands in it."""
 
-NAMED = 3
+MAX_NAMED = 3
 """Rows named for each reason."""
 
 
@@ -28,26 +28,26 @@ class Sieve:
         name: of the file.
         skip: whether rows that cannot be used are left out.
         skip_long: whether those longer than the model can read are.
-        bad: what was wrong with the others, by reason.
+        errors_by_reason: what was wrong with the others, by reason.
     """
 
     name: str
     skip: bool = False
     skip_long: bool = False
-    bad: dict[str, list[RowError]] = field(default_factory=lambda: defaultdict(list))
+    errors_by_reason: dict[str, list[RowError]] = field(default_factory=lambda: defaultdict(list))
 
-    def each(self, make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    def make_each(self, make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
         """What is made of each item, but for those that cannot be used."""
         for item in items:
             try:
                 yield make(item)
             except RowError as error:
-                self.bad[error.reason].append(error)
+                self.errors_by_reason[error.reason].append(error)
 
     @property
     def skipped(self) -> dict[str, int]:
         """How many rows were left out, by reason."""
-        return {reason: len(errors) for reason, errors in self.bad.items()}
+        return {reason: len(errors) for reason, errors in self.errors_by_reason.items()}
 
     def check(self, total: int) -> None:
         """Refuse rows that are not to be skipped, and a file of which nothing is left.
@@ -60,11 +60,11 @@ class Sieve:
         """
         refused = {
             reason: errors
-            for reason, errors in self.bad.items()
+            for reason, errors in self.errors_by_reason.items()
             if not (self.skip or reason == BLANK or (self.skip_long and reason == TOO_LONG))
         }
         if sum(self.skipped.values()) == total:
-            raise DataError(_line(self.name, self.bad, total))
+            raise DataError(_line(self.name, self.errors_by_reason, total))
         if refused:
             flags = "--too-long skip" if set(refused) == {TOO_LONG} else "--skip-bad-rows"
             raise DataError(f"{_line(self.name, refused, total)}; mend the file, or leave such rows out with {flags}")
@@ -83,6 +83,6 @@ def _line(name: str, bad: dict[str, list[RowError]], total: int) -> str:
 
 def _first(errors: list[RowError]) -> str:
     """The first message of a kind, and where the next ones are."""
-    places = [str(error).partition(": ")[0] for error in errors[1:NAMED]]
-    rest = ["..."] if len(errors) > NAMED else []
+    places = [str(error).partition(": ")[0] for error in errors[1:MAX_NAMED]]
+    rest = ["..."] if len(errors) > MAX_NAMED else []
     return "; ".join([str(errors[0]), *places, *rest])

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, Field, JsonValue, ValidationError, model_validator
 
 from tapioca.errors import DataError, did_you_mean
-from tapioca.tasks.gold import Way
+from tapioca.tasks.gold import AnswerForm
 from tapioca.tasks.marking import Marking, Match
 
 HUB = "hub:"
@@ -42,7 +42,7 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
         default=False, description="Give the choices of each row an order of its own, by a hash of the row."
     )
     labels: tuple[str, ...] = Field(default=(), description="Answers to choose from, where they are few.")
-    answers: Way | None = Field(
+    answers: AnswerForm | None = Field(
         default=None, description="How the right choice is given: choice (its text), label, index (from 0) or letter."
     )
     normalize: Literal["none", "tokens", "characters", "bytes"] = "characters"
@@ -89,7 +89,7 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
             raise ValueError("a system prompt needs chat: true, or --chat")
         if self.chat_template_kwargs and not self.chat:
             raise ValueError("options of the chat template need chat: true, or --chat")
-        several = [name for name, said in self.fields.items() if not isinstance(said, str) and name != "choices"]
+        several = [name for name, column in self.fields.items() if not isinstance(column, str) and name != "choices"]
         if several:
             raise ValueError(f"field {several[0]} is given several columns; only choices can have several")
         if self.match == "tale_letter" and not self.labels:
@@ -105,77 +105,77 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
         return self
 
 
-def read_spec(path: Path, given: dict[str, Any]) -> tuple[Path, TaskSpec]:
-    """The data file, and everything said about it: in a YAML, and in `given`, which wins.
+def read_spec(path: Path, task_options: dict[str, Any]) -> tuple[Path, TaskSpec]:
+    """The data file, and everything said about it: in a YAML, and in `task_options`, which wins.
 
     Raises:
         DataError: the YAML cannot be read or says something unknown.
     """
     if str(path).startswith(HUB):
-        return path, make_spec(given, str(path))
+        return path, make_spec(task_options, str(path))
     if not path.name:
         raise DataError(f"'{path}' is no data file; expected a file, a folder of files, hub:ID, or a task .yaml")
-    described = path if path.suffix in (".yaml", ".yml") else _beside(path)
-    said: dict[str, Any] = {}
-    if described == path or os.path.isfile(described):
+    yaml_path = path if path.suffix in (".yaml", ".yml") else _find_description(path)
+    settings: dict[str, Any] = {}
+    if yaml_path == path or os.path.isfile(yaml_path):
         try:
-            said = yaml.safe_load(described.read_text(encoding="utf-8"))
+            settings = yaml.safe_load(yaml_path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-            raise DataError(f"cannot read {described}: {reason}") from error
-        if not isinstance(said, dict):
-            raise DataError(f"{described}: expected names and values such as 'data: file.jsonl'")
-        if "trust_task_code" in said:
+            raise DataError(f"cannot read {yaml_path}: {reason}") from error
+        if not isinstance(settings, dict):
+            raise DataError(f"{yaml_path}: expected names and values such as 'data: file.jsonl'")
+        if "trust_task_code" in settings:
             raise DataError(
-                f"{described}: a file cannot trust its own code; leave out trust_task_code, say --trust-task-code"
+                f"{yaml_path}: a file cannot trust its own code; leave out trust_task_code, say --trust-task-code"
             )
-    spec = make_spec({**said, **given}, str(described if said else path))
-    if described == path:
+    spec = make_spec({**settings, **task_options}, str(yaml_path if settings else path))
+    if yaml_path == path:
         if not spec.data:
             raise DataError(f"{path}: names no data; add a line 'data: file.jsonl'")
         path = Path(spec.data) if spec.data.startswith(HUB) else path.parent / spec.data
     return path, spec
 
 
-def _beside(path: Path) -> Path:
+def _find_description(path: Path) -> Path:
     """The YAML that would describe a data file or a folder: beside it, of the same name."""
     if os.path.isdir(path):
         return path.with_name(f"{path.name}.yaml")
     return (path.with_suffix("") if path.suffix.lower() in COMPRESSED else path).with_suffix(".yaml")
 
 
-def make_spec(said: dict[str, Any], where: str) -> TaskSpec:
+def make_spec(settings: dict[str, Any], where: str) -> TaskSpec:
     """What was said about a task, checked.
 
     Raises:
         DataError: something unknown was said, or something that cannot be; begins with `where`.
     """
     try:
-        return TaskSpec(**said)
+        return TaskSpec(**settings)
     except (ValidationError, TypeError) as error:
         reason = " ".join(_reason(error).split())  # a name in the YAML may hold a line break
         raise DataError(f"{where}: {reason}") from error
 
 
-def options_of(name: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
+def parse_options(name: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
     """The name and the options of "source:NAME,option=value,..."; options not given are empty.
 
     Raises:
         DataError: an option is unknown, or has no value.
     """
-    bare, *pairs = name.partition(":")[2].split(",")
+    source_name, *pairs = name.partition(":")[2].split(",")
     options = dict.fromkeys(known, "")
     for pair in pairs:
-        option, _, value = pair.partition("=")
-        if option not in options or not value:
+        option, _, option_value = pair.partition("=")
+        if option not in options or not option_value:
             raise DataError(f"{name}: '{pair}' is no option=value; {did_you_mean(option, known)}")
-        options[option] = value
-    return bare, options
+        options[option] = option_value
+    return source_name, options
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        where = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
-        return f"{where}{first['msg'].removeprefix('Value error, ').lower()}"
+        first_error = error.errors()[0]
+        where = "".join(f"{part}: " for part in [".".join(map(str, first_error["loc"]))] if part)
+        return f"{where}{first_error['msg'].removeprefix('Value error, ').lower()}"
     return str(error)

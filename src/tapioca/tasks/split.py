@@ -9,34 +9,34 @@ from typing import TypeVar
 from tapioca.errors import DataError
 from tapioca.records import Example
 from tapioca.tasks.base import Task
-from tapioca.tasks.limit import seeded
+from tapioca.tasks.limit import hash_with_seed
 
 AnyTask = TypeVar("AnyTask", bound=Task)
 LEAST_GROUPS = 8
 
 
-def search_groups(data: Sequence[Sequence[Example]], share: float, seed: int) -> set[str]:
+def search_groups(datasets: Sequence[Sequence[Example]], share: float, seed: int) -> set[str]:
     """The groups that go to search: a seeded hash orders them, stratum by stratum.
 
     Args:
-        data: the examples of all data sets of a run, so that a group they share lands on one side in
+        datasets: the examples of all data sets of a run, so that a group they share lands on one side in
             all of them. Groups that stand in the same data sets and whose first example has the same
             label make a stratum.
         share: of every stratum's groups that go to search.
         seed: of the hash.
     """
     labels: dict[str, str] = {}
-    homes: dict[str, set[int]] = defaultdict(set)
-    for home, examples in enumerate(data):
+    datasets_by_group: dict[str, set[int]] = defaultdict(set)
+    for dataset_index, examples in enumerate(datasets):
         for example in examples:
             labels.setdefault(example.group, example.label)
-            homes[example.group].add(home)
+            datasets_by_group[example.group].add(dataset_index)
     strata: dict[tuple[object, str], list[str]] = defaultdict(list)
     for group, label in labels.items():
-        strata[frozenset(homes[group]), label].append(group)
+        strata[frozenset(datasets_by_group[group]), label].append(group)
     chosen: set[str] = set()
     for groups in strata.values():
-        ordered = sorted(groups, key=lambda group: seeded(group, seed))
+        ordered = sorted(groups, key=lambda group: hash_with_seed(group, seed))
         chosen.update(ordered[: round(share * len(ordered))])
     return chosen
 
@@ -47,14 +47,14 @@ def split(task: AnyTask, groups: set[str]) -> tuple[AnyTask, AnyTask]:
     Raises:
         DataError: a part has fewer than `LEAST_GROUPS` groups.
     """
-    whole = set(task.groups)
-    if min(len(whole & groups), len(whole - groups)) < LEAST_GROUPS:
+    all_groups = set(task.groups)
+    if min(len(all_groups & groups), len(all_groups - groups)) < LEAST_GROUPS:
         raise DataError(
-            f"{task.name}: {len(task.examples)} examples in {len(whole)} groups make {len(whole & groups)} groups for search and "
-            f"{len(whole - groups)} for test; at least {LEAST_GROUPS} of each are needed, give more data or another --search-share"
+            f"{task.name}: {len(task.examples)} examples in {len(all_groups)} groups make {len(all_groups & groups)} groups for search and "
+            f"{len(all_groups - groups)} for test; at least {LEAST_GROUPS} of each are needed, give more data or another --search-share"
         )
-    search = task.only(example for example in task.examples if example.group in groups)
-    test = task.only(example for example in task.examples if example.group not in groups)
+    search = task.select_examples(example for example in task.examples if example.group in groups)
+    test = task.select_examples(example for example in task.examples if example.group not in groups)
     return search, test
 
 
@@ -71,13 +71,13 @@ def check_size(task: Task, what: str) -> None:
         )
 
 
-def limited(task: AnyTask, limit: int | None, seed: int) -> AnyTask:
+def limit_task(task: AnyTask, limit: int | None, seed: int) -> AnyTask:
     """At most `limit` examples, group after group in seeded order, so that a small sample still covers the file."""
     if limit is None or limit >= len(task.examples):
         return task
-    order = sorted(task.examples, key=lambda e: (seeded(e.group, seed), e.id))
-    kept = {example.id for example in order[:limit]}
-    return task.only(example for example in task.examples if example.id in kept)
+    order = sorted(task.examples, key=lambda e: (hash_with_seed(e.group, seed), e.id))
+    kept_ids = {example.id for example in order[:limit]}
+    return task.select_examples(example for example in task.examples if example.id in kept_ids)
 
 
 def refuse_same(first: Task, second: Task) -> None:

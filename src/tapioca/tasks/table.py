@@ -18,7 +18,7 @@ from tapioca.tasks.text import Encoder
 
 
 @dataclass(frozen=True)
-class Table:
+class TaskTable:
     """The usable rows of a file, and what is known of them.
 
     Attributes:
@@ -47,7 +47,9 @@ class Table:
         return self.spec.kind or "perplexity"
 
 
-def read_table(name: str, encoder: Encoder | None, given: dict[str, Any], rows: list[Source] | None = None) -> Table:
+def read_table(
+    name: str, encoder: Encoder | None, given: dict[str, Any], rows: list[Source] | None = None
+) -> TaskTable:
     """The rows of a file or a task YAML, and what is said of them and told by their columns; arguments as for `load_task`.
 
     Raises:
@@ -59,7 +61,7 @@ def read_table(name: str, encoder: Encoder | None, given: dict[str, Any], rows: 
     else:
         path, spec = Path(name), make_spec(given, name)
     sieve = Sieve(str(path), spec.skip_bad_rows, spec.too_long == "skip")
-    pairs = list(sieve.each(lambda item: (item[1], _renamed(item[1], spec.fields, item[0])), enumerate(rows)))
+    pairs = list(sieve.make_each(lambda item: (item[1], _renamed(item[1], spec.fields, item[0])), enumerate(rows)))
     if not pairs:
         sieve.check(len(rows))
     renamed = [row for _, row in pairs]
@@ -71,7 +73,7 @@ def read_table(name: str, encoder: Encoder | None, given: dict[str, Any], rows: 
         completed = completed.model_copy(update={"stop": (end,)})
         notes = [*notes, f"{path.name}: a text ends at {end!r}, which parts worked examples; stop says otherwise"]
     notes += [f"{path.name}: {note}" for note in sorted({row.note for row in rows} - {""})]
-    return Table(path, [row for row, _ in pairs], renamed, spec, completed, sieve, notes, len(rows))
+    return TaskTable(path, [row for row, _ in pairs], renamed, spec, completed, sieve, notes, len(rows))
 
 
 def _renamed(row: Source, names: Mapping[str, str | tuple[str, ...]], number: int) -> Source:

@@ -34,14 +34,14 @@ def evaluate(expression: str, fields: dict[str, Any], where: str) -> Any:
     Raises:
         RowError: the expression does not fit the row.
     """
-    inner = expression.strip().removeprefix("{{").removesuffix("}}")
+    bare_expression = expression.strip().removeprefix("{{").removesuffix("}}")
     try:
         if not expression.strip().endswith("}}"):
             raise ValueError("it does not end with }}")
-        value = _JINJA.compile_expression(inner, undefined_to_none=False)(**_names(fields))
-        if isinstance(value, Undefined):
-            raise ValueError(f"there is no {inner.strip()}")
-        return value
+        evaluated = _JINJA.compile_expression(bare_expression, undefined_to_none=False)(**_names(fields))
+        if isinstance(evaluated, Undefined):
+            raise ValueError(f"there is no {bare_expression.strip()}")
+        return evaluated
     except Exception as error:  # as above
         raise RowError(
             f"{where}: field {expression!r} does not fit the row: {' '.join(str(error).split())}",
@@ -51,15 +51,15 @@ def evaluate(expression: str, fields: dict[str, Any], where: str) -> Any:
 
 def _names(fields: dict[str, Any]) -> dict[str, Any]:
     """What a template knows: the fields by name, and all of them as `row`, for names that hold spaces."""
-    names = {str(name): value for name, value in fields.items()}
+    names = {str(name): field_value for name, field_value in fields.items()}
     return {"row": names, **names}
 
 
-def _printable(value: Any) -> Any:
+def _printable(field_value: Any) -> Any:
     """Refuse to print what is no text: None and lists in a prompt are mistakes."""
-    if value is None or isinstance(value, (list, dict)):
-        raise ValueError(f"it would print {value!r:.60}")
-    return value
+    if field_value is None or isinstance(field_value, (list, dict)):
+        raise ValueError(f"it would print {field_value!r:.60}")
+    return field_value
 
 
 _JINJA = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, finalize=_printable)

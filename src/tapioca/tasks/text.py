@@ -57,23 +57,23 @@ class Encoder:
             "the tokenizer has neither BOS nor EOS, so nothing precedes the first token; give every row a prompt"
         )
 
-    def text(self, text: str) -> list[int]:
+    def encode_text(self, text: str) -> list[int]:
         """Ids of a text, with the special tokens the tokenizer itself adds, but never a second BOS."""
         bos = self.tokenizer.bos_token
         has_bos = bool(bos) and text.startswith(str(bos))
         ids = self.tokenizer.encode(text, add_special_tokens=not has_bos, verbose=False)
         return [int(token) for token in ids]
 
-    def two_texts(self, first: str, second: str) -> TextPair:
+    def encode_two_texts(self, first: str, second: str) -> TextPair:
         """Ids of two texts as the tokenizer itself joins them, with the segment it gives each token."""
         encoded = self.tokenizer(first, second, return_token_type_ids=True, verbose=False)
         return TextPair(encoded["input_ids"], encoded["token_type_ids"])
 
-    def plain(self, text: str) -> list[int]:
+    def encode_plain(self, text: str) -> list[int]:
         """Ids of a text without any special token."""
         return [int(token) for token in self.tokenizer.encode(text, add_special_tokens=False, verbose=False)]
 
-    def pair(self, context: str, continuation: str, where: str) -> tuple[list[int], list[int]]:
+    def encode_pair(self, context: str, continuation: str, where: str) -> tuple[list[int], list[int]]:
         """Ids of a context and of what follows it, from encoding the two as one text.
 
         Spaces at the end of the context count as the start of the continuation, since tokens carry
@@ -82,27 +82,27 @@ class Encoder:
         Raises:
             DataError: nothing is left to predict, or the pair is longer than the model can read.
         """
-        bare = context.rstrip()
-        continuation, context = context[len(bare) :] + continuation, bare
+        stripped_context = context.rstrip()
+        continuation, context = context[len(stripped_context) :] + continuation, stripped_context
         if context:
-            before, whole = self.text(context), self.text(context + continuation)
-            after = whole[len(before) :]
-            self.merged += whole[: len(before)] != before
+            context_ids, joint_ids = self.encode_text(context), self.encode_text(context + continuation)
+            continuation_ids = joint_ids[len(context_ids) :]
+            self.merged += joint_ids[: len(context_ids)] != context_ids
         else:
-            before, after = [self.prefix], self.plain(continuation)
-            if after[:1] == before:
-                before, after = after[:1], after[1:]
-        self.check_answer(after, continuation, where)
-        self.check_length(len(before) + len(after) - 1, where)
-        return before, after
+            context_ids, continuation_ids = [self.prefix], self.encode_plain(continuation)
+            if continuation_ids[:1] == context_ids:
+                context_ids, continuation_ids = continuation_ids[:1], continuation_ids[1:]
+        self.check_answer(continuation_ids, continuation, where)
+        self.check_length(len(context_ids) + len(continuation_ids) - 1, where)
+        return context_ids, continuation_ids
 
-    def unused_template(self, name: str) -> list[str]:
+    def note_unused_template(self, name: str) -> list[str]:
         """What is said where questions are asked as plain text, though the tokenizer has a chat template."""
         if not self.tokenizer.chat_template:
             return []
         return [f"{name}: asked as plain text, though the tokenizer has a chat template; --chat asks by it"]
 
-    def chat(
+    def encode_chat(
         self, messages: list[Message], where: str, options: Mapping[str, Any] = NO_OPTIONS, as_text: bool = False
     ) -> list[int]:
         """Ids of a conversation up to where the answer begins, by the tokenizer's own template.

@@ -9,26 +9,28 @@ WRITE = "; tapioca tasks FILE with these and --write task.yaml makes a descripti
 """The end of a message that asks for flags."""
 
 
-def unclear_kind(columns: Columns, name: str, spec: TaskSpec, headed: bool, reads_text: bool) -> str:
+def explain_unclear_kind(
+    columns: Columns, name: str, spec: TaskSpec, is_sequence_classifier: bool, reads_text: bool
+) -> str:
     """Everything a file could be, and the flags that say so."""
-    start = f"{name}: cannot tell the kind of task from the fields {columns.described()}; "
+    start = f"{name}: cannot tell the kind of task from the fields {columns.describe()}; "
     if not reads_text:
         return f"{start}the model has no tokenizer and reads numbers; expected x + y"
-    asks = _prompt(columns, spec, headed)
-    if headed and asks and "text_pair" not in asks and len(_texts(columns)) > 1:
-        asks += "(and --field text_pair=COLUMN for a second text) "
+    prompt_flag = _prompt(columns, spec, is_sequence_classifier)
+    if is_sequence_classifier and prompt_flag and "text_pair" not in prompt_flag and len(_texts(columns)) > 1:
+        prompt_flag += "(and --field text_pair=COLUMN for a second text) "
     answer = _answer(columns)
-    if headed:
-        return f"{start}for a classification head say {asks}--field label={answer}{WRITE}"
+    if is_sequence_classifier:
+        return f"{start}for a classification head say {prompt_flag}--field label={answer}{WRITE}"
     return (
-        f"{start}say one of: {asks}--field answer={answer} --label NAME --label NAME ... (one of a few labels); "
-        f"--kind choice {asks}{_choices(columns)} (choices of each row; in a YAML fields: {{choices: [COLUMN, COLUMN]}}); "
-        f"--kind generate {asks}--field answer={_written(columns)} (an answer the model writes); "
+        f"{start}say one of: {prompt_flag}--field answer={answer} --label NAME --label NAME ... (one of a few labels); "
+        f"--kind choice {prompt_flag}{_choices(columns)} (choices of each row; in a YAML fields: {{choices: [COLUMN, COLUMN]}}); "
+        f"--kind generate {prompt_flag}--field answer={_written(columns)} (an answer the model writes); "
         f"--kind perplexity{'' if 'text' in columns.names else ' --field text=' + _text(columns)} (running text){WRITE}"
     )
 
 
-def missing_fields(columns: Columns, name: str, kind: Kind, missing: list[str]) -> str:
+def explain_missing_fields(columns: Columns, name: str, kind: Kind, missing: list[str]) -> str:
     """What a file of a known kind lacks, and the flags that say it."""
     cures = {
         "the prompt": "--template, or --field text=" + _text(columns),
@@ -37,21 +39,21 @@ def missing_fields(columns: Columns, name: str, kind: Kind, missing: list[str]) 
         "choices": f"{_choices(columns, answered=True)}, in a YAML fields: {{choices: [COLUMN, COLUMN]}}, or --label NAME --label NAME",
     }
     lacks = "; ".join(f"{what} ({cures[what]})" for what in missing)
-    return f"{name}: a {kind} task lacks {lacks}; the rows have {columns.described()}{WRITE}"
+    return f"{name}: a {kind} task lacks {lacks}; the rows have {columns.describe()}{WRITE}"
 
 
-def _prompt(columns: Columns, spec: TaskSpec, headed: bool) -> str:
+def _prompt(columns: Columns, spec: TaskSpec, is_sequence_classifier: bool) -> str:
     """The flag that says what asks; nothing where that is clear."""
-    known = ("text",) if headed else ("context", "question", "text")
+    known = ("text",) if is_sequence_classifier else ("context", "question", "text")
     pair = columns.pair() if spec.template is None and "text" not in columns.names else None
-    if pair and headed:
+    if pair and is_sequence_classifier:
         return f"{_flag('text', pair[0])} {_flag('text_pair', pair[1])} "
     if pair:
         return '--template "' + " ".join(f"{{{{ row[{name!r}] }}}}" for name in pair) + '" '
-    if spec.template is not None or any(columns.called(name) for name in known):
+    if spec.template is not None or any(columns.find_name(name) for name in known):
         return ""
     texts = _texts(columns)
-    if len(texts) > 1 and not headed:
+    if len(texts) > 1 and not is_sequence_classifier:
         return '--template "' + " ".join(f"{{{{ row[{name!r}] }}}}" for name in texts) + '" '
     return f"--field text={_text(columns)} "
 
@@ -59,7 +61,7 @@ def _prompt(columns: Columns, spec: TaskSpec, headed: bool) -> str:
 def _choices(columns: Columns, answered: bool = False) -> str:
     """The flags that name the columns with choices, and the answer unless that is known."""
     judged = columns.right_and_wrong()
-    names = columns.options() or judged or ["COLUMN", "COLUMN"]
+    names = columns.find_options() or judged or ["COLUMN", "COLUMN"]
     flags = [_flag("choices", name) for name in names]
     if not answered:
         flags.append(_flag("answer", judged[0] if names == judged else _answer(columns)))
@@ -84,7 +86,7 @@ def _text(columns: Columns) -> str:
 def _answer(columns: Columns) -> str:
     """The column most likely to hold answers; by its name alone where its values do not tell."""
     named = [name for name in columns.telling if name.strip().lower() in ANSWERS]
-    return columns.answer(set(_texts(columns))) or (named[0] if len(named) == 1 else "COLUMN")
+    return columns.find_answer(set(_texts(columns))) or (named[0] if len(named) == 1 else "COLUMN")
 
 
 def _written(columns: Columns) -> str:

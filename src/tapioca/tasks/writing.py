@@ -22,27 +22,27 @@ class Writing(Task):
     Attributes:
         tokenizer: turns what was written into text.
         stop: strings that end a text; it is cut at the first of them. They do nothing inside a thought.
-        max_new_tokens: most tokens of a text, the thought included.
+        token_limit: most tokens of a text, the thought included.
         think_end_token: what ends a thought; None where nothing is taken for a thought.
     """
 
     tokenizer: PreTrainedTokenizerBase
     stop: tuple[str, ...]
-    max_new_tokens: int
+    token_limit: int
     think_end_token: str | None = THINK_END
 
     @property
-    def rules(self) -> str:
+    def cache_key(self) -> str:
         """How texts end, and where the answer begins in them."""
-        return repr((super().rules, *self.text_rules))
+        return repr((super().cache_key, *self.text_rules))
 
     @property
     def text_rules(self) -> tuple[object, ...]:
         """What decides which part of a text is the answer; where no text is written, thoughts change nothing."""
-        thought = (self.think_end_token,) if self.budget else ()
-        return self.stop, self.budget, *thought
+        thought = (self.think_end_token,) if self.max_new_tokens else ()
+        return self.stop, self.max_new_tokens, *thought
 
-    def ended(self, ids: Sequence[int]) -> bool:
+    def is_finished(self, ids: Sequence[int]) -> bool:
         """Whether a text ends with EOS, or its answer holds a stop string that the last token completed."""
         if ids[-1] == self.tokenizer.eos_token_id:
             return True
@@ -56,16 +56,18 @@ class Writing(Task):
     def answer_text(self, ids: Sequence[int]) -> str | None:
         """What was written behind the thought, without special tokens, up to the first stop string; None where the
         thought is not finished."""
-        whole = str(self.tokenizer.decode(list(ids)))
-        text = self._behind_thought(whole)
+        full_text = str(self.tokenizer.decode(list(ids)))
+        text = self._behind_thought(full_text)
         if text is None:
             return None
-        if text == whole:
+        if text == full_text:
             text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
         else:
             for token in self.tokenizer.added_tokens_decoder.values():
                 text = text.replace(token.content, "") if token.special else text
-        return text[: min((at for string in self.stop if (at := text.find(string)) >= 0), default=len(text))]
+        return text[
+            : min((position for string in self.stop if (position := text.find(string)) >= 0), default=len(text))
+        ]
 
     def _behind_thought(self, text: str) -> str | None:
         """What follows the last end of a thought, without space before it as in lm-eval; all of a text without a

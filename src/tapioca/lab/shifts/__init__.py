@@ -11,23 +11,23 @@ import numpy as np
 
 from tapioca.errors import UsageError, did_you_mean
 from tapioca.lab.functions import Prompts
-from tapioca.lab.shifts.base import Kind
+from tapioca.lab.shifts.base import ShiftKind
 from tapioca.lab.shifts.moving import MOVING
 from tapioca.lab.shifts.preserving import PRESERVING
 
-KINDS: dict[str, Kind] = PRESERVING | MOVING
+KINDS: dict[str, ShiftKind] = PRESERVING | MOVING
 
 
 def shift(prompts: Prompts, kind: str, strength: float, rng: np.random.Generator) -> Prompts:
     """Apply one kind of shift at one strength to clean prompts.
 
     Raises:
-        UsageError: the kind is not in `KINDS`, or the strength is none of its dial.
+        UsageError: the kind is not in `PROFILE_KINDS`, or the strength is none of its dial.
     """
     return find(kind, strength).change(prompts, strength, rng)
 
 
-def find(kind: str, strength: float) -> Kind:
+def find(kind: str, strength: float) -> ShiftKind:
     """The kind of a name, at a strength it has.
 
     Raises:

@@ -23,7 +23,7 @@ Dial = Literal["amount", "share", "count"]
 
 
 @dataclass(frozen=True)
-class Kind:
+class ShiftKind:
     """One kind of shift.
 
     Attributes:

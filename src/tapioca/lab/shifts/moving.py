@@ -8,67 +8,67 @@ from functools import partial
 import numpy as np
 
 from tapioca.errors import UsageError
-from tapioca.lab.classes import FunctionClass, absolutes, sines, splines, steps
-from tapioca.lab.functions import MOST_DEGREE, Prompts, polynomials
-from tapioca.lab.shifts.base import Kind
+from tapioca.lab.function_classes import FunctionClass, draw_absolutes, draw_sines, draw_splines, draw_step_functions
+from tapioca.lab.functions import MAX_DEGREE, Prompts, polynomials_from_coefficients
+from tapioca.lab.shifts.base import ShiftKind
 
 MIXED_IN = 3.0
 
 
 def target_offset(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """Every y is moved up by `strength`."""
-    return prompts.following(lambda x: prompts.curves(x) + strength)
+    return prompts.with_functions(lambda x: prompts.curves(x) + strength)
 
 
 def coefficient_scale(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """Every coefficient, hence every y, is multiplied by 1 + `strength`."""
     factor = 1.0 + strength
-    return prompts.following(lambda x: prompts.curves(x) * factor)
+    return prompts.with_functions(lambda x: prompts.curves(x) * factor)
 
 
 def input_displacement(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """The inputs move right by `strength`, the functions stay; from 2 on no input is one that was trained on."""
-    return prompts.asked_at(prompts.x + strength)
+    return prompts.at_inputs(prompts.x + strength)
 
 
 def input_narrowing(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """The inputs are drawn towards 0 by a share, the functions stay."""
-    return prompts.asked_at(prompts.x * (1 - strength))
+    return prompts.at_inputs(prompts.x * (1 - strength))
 
 
 def input_widening(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """The inputs are spread by 1 + `strength`, the functions stay."""
-    return prompts.asked_at(prompts.x * (1 + strength))
+    return prompts.at_inputs(prompts.x * (1 + strength))
 
 
 def input_reweighting(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """The inputs crowd at −1 and 1: of the density of U(−1, 1) times |x|^`strength`, up to a constant."""
-    return prompts.asked_at(np.sign(prompts.x) * np.abs(prompts.x) ** (1 / (1 + strength)))
+    return prompts.at_inputs(np.sign(prompts.x) * np.abs(prompts.x) ** (1 / (1 + strength)))
 
 
 def higher_degree(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """So many powers more, with coefficients as the others have; a fraction weighs the last of them.
 
     Raises:
-        UsageError: the degree would be above `MOST_DEGREE`.
+        UsageError: the degree would be above `MAX_DEGREE`.
     """
     law = prompts.law
-    if strength > MOST_DEGREE - law.degree:
+    if strength > MAX_DEGREE - law.degree:
         raise UsageError(
-            f"higher_degree={strength:g} on degree {law.degree} is above degree {MOST_DEGREE}; "
-            f"expected at most {MOST_DEGREE - law.degree}"
+            f"higher_degree={strength:g} on degree {law.degree} is above degree {MAX_DEGREE}; "
+            f"expected at most {MAX_DEGREE - law.degree}"
         )
     more = int(np.ceil(strength))
     coefficients = law.coefficients.draw(rng, (len(prompts), more)) * np.minimum(1, strength - np.arange(more))
-    added = polynomials(coefficients, law.degree + 1)
+    added = polynomials_from_coefficients(coefficients, law.degree + 1)
     law = law.model_copy(update={"degree": law.degree + more})
-    return replace(prompts, law=law).following(lambda x: prompts.curves(x) + added(x))
+    return replace(prompts, law=law).with_functions(lambda x: prompts.curves(x) + added(x))
 
 
 def towards(functions: FunctionClass, prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """√(1 − s²) of the polynomial plus s of a function of another class with the same spread: the spread stays."""
-    others, spread = functions(len(prompts), rng), prompts.law.spread
-    return prompts.following(
+    others, spread = functions(len(prompts), rng), prompts.law.standard_deviation
+    return prompts.with_functions(
         lambda x: np.sqrt(1 - strength**2) * prompts.curves(x) + strength * spread * others(x),
     )
 
@@ -76,7 +76,7 @@ def towards(functions: FunctionClass, prompts: Prompts, strength: float, rng: np
 def mixture(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """A share of the prompts have every y moved up by `MIXED_IN`; the others are ID."""
     offset = MIXED_IN * (rng.random((len(prompts), 1)) < strength)
-    return prompts.following(lambda x: prompts.curves(x) + offset)
+    return prompts.with_functions(lambda x: prompts.curves(x) + offset)
 
 
 def rule_negated(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
@@ -93,29 +93,29 @@ def rule_offset(prompts: Prompts, strength: float, rng: np.random.Generator) -> 
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 AMOUNTS = (0.25, 0.5, 1.0, 2.0, 3.0)
 
-MOVING: dict[str, Kind] = {
-    "target_offset": Kind(target_offset, False, "every y moved up by s", AMOUNTS),
-    "coefficient_scale": Kind(coefficient_scale, False, "every y times 1 + s", AMOUNTS),
-    "input_displacement": Kind(
+MOVING: dict[str, ShiftKind] = {
+    "target_offset": ShiftKind(target_offset, False, "every y moved up by s", AMOUNTS),
+    "coefficient_scale": ShiftKind(coefficient_scale, False, "every y times 1 + s", AMOUNTS),
+    "input_displacement": ShiftKind(
         input_displacement, False, "inputs moved right by s: none as before from 2", (0.25, 0.5, 1.0, 1.5, 2.0)
     ),
-    "input_narrowing": Kind(
+    "input_narrowing": ShiftKind(
         input_narrowing, False, "inputs times 1 − s", (0.1, 0.25, 0.5, 0.75, 0.9), "share"
     ),
-    "input_widening": Kind(
+    "input_widening": ShiftKind(
         input_widening, False, "inputs times 1 + s", (0.1, 0.25, 0.5, 0.75, 1.0)
     ),
-    "input_reweighting": Kind(input_reweighting, False, "density of the inputs times |x|^s", (0.5, 1.0, 2.0, 4.0, 8.0)),
-    "higher_degree": Kind(higher_degree, False, "s more powers; a fraction weighs the last", (0.5, 1.0, 2.0, 3.0, 5.0)),
-    "sines": Kind(partial(towards, sines), False, "√(1 − s²) f + s √2 sin(ωx + φ)", SHARES, "share"),
-    "absolutes": Kind(partial(towards, absolutes), False, "√(1 − s²) f + s (a |x − k| + b)", SHARES, "share"),
-    "steps": Kind(partial(towards, steps), False, "√(1 − s²) f + s · five random steps", SHARES, "share"),
-    "splines": Kind(partial(towards, splines), False, "√(1 − s²) f + s · spline of six knots", SHARES, "share"),
-    "mixture": Kind(
+    "input_reweighting": ShiftKind(input_reweighting, False, "density of the inputs times |x|^s", (0.5, 1.0, 2.0, 4.0, 8.0)),
+    "higher_degree": ShiftKind(higher_degree, False, "s more powers; a fraction weighs the last", (0.5, 1.0, 2.0, 3.0, 5.0)),
+    "sines": ShiftKind(partial(towards, draw_sines), False, "√(1 − s²) f + s √2 sin(ωx + φ)", SHARES, "share"),
+    "absolutes": ShiftKind(partial(towards, draw_absolutes), False, "√(1 − s²) f + s (a |x − k| + b)", SHARES, "share"),
+    "steps": ShiftKind(partial(towards, draw_step_functions), False, "√(1 − s²) f + s · five random steps", SHARES, "share"),
+    "splines": ShiftKind(partial(towards, draw_splines), False, "√(1 − s²) f + s · spline of six knots", SHARES, "share"),
+    "mixture": ShiftKind(
         mixture, False, "every y moved up by 3 in a share s of the prompts", (0.05, 0.1, 0.25, 0.5, 0.75), "share"
     ),
-    "rule_negated": Kind(
+    "rule_negated": ShiftKind(
         rule_negated, False, "−y is right in a share s of the prompts", SHARES, "share"
     ),
-    "rule_offset": Kind(rule_offset, False, "y + s is right, y is read", AMOUNTS),
+    "rule_offset": ShiftKind(rule_offset, False, "y + s is right, y is read", AMOUNTS),
 }  # fmt: skip

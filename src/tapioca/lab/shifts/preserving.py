@@ -11,27 +11,29 @@ from dataclasses import replace
 import numpy as np
 
 from tapioca.errors import UsageError
-from tapioca.lab.functions import MOST_POINTS, Prompts
-from tapioca.lab.shifts.base import Kind
+from tapioca.lab.functions import MAX_POINTS, Prompts
+from tapioca.lab.shifts.base import ShiftKind
 
 OUTLIER = 5.0
 
 
 def context_noise(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """The y the learner reads carry normal noise of standard deviation `strength`; the answers stay clean."""
-    return prompts.noisy(strength, rng)
+    return prompts.with_noise(strength, rng)
 
 
 def context_outliers(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """A share of the y the learner reads lie `OUTLIER` too high or too low."""
-    hit = rng.random(prompts.seen.shape) < strength
-    return replace(prompts, seen=prompts.seen + hit * rng.choice([-OUTLIER, OUTLIER], prompts.seen.shape))
+    hit = rng.random(prompts.context_y.shape) < strength
+    return replace(
+        prompts, context_y=prompts.context_y + hit * rng.choice([-OUTLIER, OUTLIER], prompts.context_y.shape)
+    )
 
 
 def context_scrambled(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """A share of the context points have their y exchanged among themselves, so that they belong to other x."""
     order = _order(prompts, strength, rng, rng.random(prompts.x.shape))
-    return replace(prompts, seen=np.take_along_axis(prompts.seen, order, axis=1))
+    return replace(prompts, context_y=np.take_along_axis(prompts.context_y, order, axis=1))
 
 
 def context_jittered(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
@@ -66,12 +68,12 @@ def context_longer(prompts: Prompts, strength: float, rng: np.random.Generator) 
         UsageError: a learner could not read so many.
     """
     points = prompts.x.shape[1]
-    if strength > MOST_POINTS - points:
+    if strength > MAX_POINTS - points:
         raise UsageError(
-            f"context_longer={strength:.0f} on {points} points is too long; expected at most {MOST_POINTS - points}"
+            f"context_longer={strength:.0f} on {points} points is too long; expected at most {MAX_POINTS - points}"
         )
     more = prompts.law.inputs.draw(rng, (len(prompts), int(strength)))
-    return prompts.asked_at(np.concatenate([more, prompts.x], axis=1))
+    return prompts.at_inputs(np.concatenate([more, prompts.x], axis=1))
 
 
 def context_shorter(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
@@ -83,14 +85,16 @@ def context_shorter(prompts: Prompts, strength: float, rng: np.random.Generator)
     first, points = int(strength), prompts.x.shape[1]
     if first > points - 2:
         raise UsageError(f"context_shorter={first} leaves no context of {points} points; expected at most {points - 2}")
-    return replace(prompts, x=prompts.x[:, first:], seen=prompts.seen[:, first:], targets=prompts.targets[:, first:])
+    return replace(
+        prompts, x=prompts.x[:, first:], context_y=prompts.context_y[:, first:], targets=prompts.targets[:, first:]
+    )
 
 
 def context_narrowed(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """The x of the context points, not of the query, are drawn towards 0 by a share: the query lies further out."""
     x = prompts.x.copy()
     x[:, :-1] *= 1 - strength
-    return prompts.asked_at(x)
+    return prompts.at_inputs(x)
 
 
 def input_translation(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
@@ -118,31 +122,33 @@ def _order(prompts: Prompts, share: float, rng: np.random.Generator, keys: np.nd
 
 def _taken(prompts: Prompts, order: np.ndarray) -> Prompts:
     """Whole points in another order."""
-    x, seen, targets = (np.take_along_axis(of, order, axis=1) for of in (prompts.x, prompts.seen, prompts.targets))
-    return replace(prompts, x=x, seen=seen, targets=targets)
+    x, y, targets = (
+        np.take_along_axis(values, order, axis=1) for values in (prompts.x, prompts.context_y, prompts.targets)
+    )
+    return replace(prompts, x=x, context_y=y, targets=targets)
 
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 AMOUNTS = (0.1, 0.25, 0.5, 1.0, 2.0)
 
-PRESERVING: dict[str, Kind] = {
-    "context_noise": Kind(context_noise, True, "the y read carry N(0, s²)", (0.05, 0.1, 0.2, 0.5, 1.0)),
-    "context_outliers": Kind(
+PRESERVING: dict[str, ShiftKind] = {
+    "context_noise": ShiftKind(context_noise, True, "the y read carry N(0, s²)", (0.05, 0.1, 0.2, 0.5, 1.0)),
+    "context_outliers": ShiftKind(
         context_outliers, True, "a share s of the y read is 5 off", (0.02, 0.05, 0.1, 0.2, 0.5), "share"
     ),
-    "context_scrambled": Kind(
+    "context_scrambled": ShiftKind(
         context_scrambled, True, "a share s of the context swaps its y", SHARES, "share"
     ),
-    "context_jittered": Kind(
+    "context_jittered": ShiftKind(
         context_jittered, True, "the x of the context carry N(0, s²)", (0.02, 0.05, 0.1, 0.2, 0.5), query_only=True
     ),
-    "context_permuted": Kind(
+    "context_permuted": ShiftKind(
         context_permuted, True, "a share s of the context trades places: a null", SHARES, "share", query_only=True
     ),
-    "context_sorted": Kind(
+    "context_sorted": ShiftKind(
         context_sorted, True, "a share s of the context is sorted by x", SHARES, "share", query_only=True
     ),
-    "context_repeated": Kind(
+    "context_repeated": ShiftKind(
         context_repeated,
         True,
         "a share s of the context repeats the first points",
@@ -150,16 +156,16 @@ PRESERVING: dict[str, Kind] = {
         "share",
         query_only=True,
     ),
-    "context_longer": Kind(
+    "context_longer": ShiftKind(
         context_longer, True, "s more context points", (4, 8, 16, 32, 44), "count", query_only=True
     ),
-    "context_shorter": Kind(
+    "context_shorter": ShiftKind(
         context_shorter, True, "s fewer context points", (4, 8, 12, 15, 17), "count", query_only=True
     ),
-    "context_narrowed": Kind(
+    "context_narrowed": ShiftKind(
         context_narrowed, True, "the x of the context alone times 1 − s", (0.1, 0.25, 0.5, 0.75, 0.9), "share",
         query_only=True,
     ),
-    "input_translation": Kind(input_translation, True, "function and inputs moved right by s", AMOUNTS),
-    "input_scale": Kind(input_scale, True, "function and inputs stretched by 1 + s", AMOUNTS),
+    "input_translation": ShiftKind(input_translation, True, "function and inputs moved right by s", AMOUNTS),
+    "input_scale": ShiftKind(input_scale, True, "function and inputs stretched by 1 + s", AMOUNTS),
 }  # fmt: skip

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapioca.stats import redraws, widened
+from tapioca.stats import bootstrap_counts, widen
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class ResampledTable:
     """A table of models and kinds and its resamples; at 0 stands the table as it is.
 
     Attributes:
@@ -29,16 +29,16 @@ class Drawn:
     counts: np.ndarray
     models: np.ndarray
 
-    def widened(self, found: np.ndarray) -> np.ndarray:
+    def widen(self, values: np.ndarray) -> np.ndarray:
         """What was computed from the table and its resamples, these moved away from the former, (1 + draw,)."""
-        return widened(found, *self.pairs.shape[1:])
+        return widen(values, *self.pairs.shape[1:])
 
     def mean(self) -> np.ndarray:
         """The mean over models and kinds, (1 + draw,), NaN where a resample has no entry."""
         total = self.counts.sum(axis=(1, 2))
-        return _divided((np.nan_to_num(self.pairs) * self.counts).sum(axis=(1, 2)), total)
+        return _divide((np.nan_to_num(self.pairs) * self.counts).sum(axis=(1, 2)), total)
 
-    def line(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def fit_line(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Least-squares line through the entries over a property of their models.
 
         Args:
@@ -47,16 +47,16 @@ class Drawn:
         Returns:
             Mean of x, mean of the entries and slope, (1 + draw,) each; the slope is NaN where a resample has one x alone.
         """
-        at = np.broadcast_to(x[self.models][:, None], self.pairs.shape[1:])
+        x_by_entry = np.broadcast_to(x[self.models][:, None], self.pairs.shape[1:])
         total = self.counts.sum(axis=(1, 2))
-        middle, mean = _divided((at * self.counts).sum(axis=(1, 2)), total), self.mean()
-        off = at - middle[:, None, None]
-        together = (self.counts * off * np.nan_to_num(self.pairs)).sum(axis=(1, 2))
-        spread = (self.counts * off**2).sum(axis=(1, 2))
-        return middle, mean, _divided(together, np.where(spread > 1e-9 * total, spread, 0))
+        x_mean, mean = _divide((x_by_entry * self.counts).sum(axis=(1, 2)), total), self.mean()
+        x_offset = x_by_entry - x_mean[:, None, None]
+        covariance = (self.counts * x_offset * np.nan_to_num(self.pairs)).sum(axis=(1, 2))
+        x_variance = (self.counts * x_offset**2).sum(axis=(1, 2))
+        return x_mean, mean, _divide(covariance, np.where(x_variance > 1e-9 * total, x_variance, 0))
 
 
-def resample(values: np.ndarray, draws: np.ndarray | None, count: int, seed: int) -> Drawn | None:
+def resample_table(values: np.ndarray, draws: np.ndarray | None, count: int, seed: int) -> ResampledTable | None:
     """Resample a table: models and kinds with replacement, and within every entry its prompts.
 
     Args:
@@ -69,31 +69,31 @@ def resample(values: np.ndarray, draws: np.ndarray | None, count: int, seed: int
     Returns:
         None where there is no entry.
     """
-    there = np.isfinite(values)
-    models, kinds = np.flatnonzero(there.any(axis=(1, 2))), np.flatnonzero(there.any(axis=(0, 2)))
+    is_present = np.isfinite(values)
+    models, kinds = np.flatnonzero(is_present.any(axis=(1, 2))), np.flatnonzero(is_present.any(axis=(0, 2)))
     if not len(models):
         return None
     rng = np.random.default_rng(seed)
-    rows, columns = (redraws(len(some), count, rng) for some in (models, kinds))
-    inside = np.ix_(models, kinds)
-    values, there = values[inside], there[inside]
-    pairs = np.broadcast_to(_over_strengths(values, there), (1 + count, *values.shape[:2]))
+    model_counts, kind_counts = (bootstrap_counts(len(indices), count, rng) for indices in (models, kinds))
+    selection = np.ix_(models, kinds)
+    values, is_present = values[selection], is_present[selection]
+    pairs = np.broadcast_to(_mean_over_strengths(values, is_present), (1 + count, *values.shape[:2]))
     if draws is not None:
-        chosen = rng.integers(draws.shape[-1], size=(count, *values.shape))
-        drawn = np.take_along_axis(draws[inside], np.moveaxis(chosen, 0, -1), axis=-1)
-        resampled = _over_strengths(np.moveaxis(drawn, -1, 0), there)
+        draw_indices = rng.integers(draws.shape[-1], size=(count, *values.shape))
+        resampled_values = np.take_along_axis(draws[selection], np.moveaxis(draw_indices, 0, -1), axis=-1)
+        resampled = _mean_over_strengths(np.moveaxis(resampled_values, -1, 0), is_present)
         pairs = np.concatenate([pairs[:1], resampled])
-    counts = rows[:, :, None] * columns[:, None, :] * there.any(axis=-1)
-    return Drawn(pairs, counts, models)
+    counts = model_counts[:, :, None] * kind_counts[:, None, :] * is_present.any(axis=-1)
+    return ResampledTable(pairs, counts, models)
 
 
-def _over_strengths(values: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is there; NaN where nothing is."""
-    return _divided(np.where(there, values, 0.0).sum(axis=-1), there.sum(axis=-1))
+def _mean_over_strengths(values: np.ndarray, is_present: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of what is present; NaN where nothing is."""
+    return _divide(np.where(is_present, values, 0.0).sum(axis=-1), is_present.sum(axis=-1))
 
 
-def _divided(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+def _divide(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
     """A quotient, NaN where it divides by 0."""
     top, bottom = np.broadcast_arrays(top, bottom)
-    found: np.ndarray = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom != 0)
-    return found
+    quotient: np.ndarray = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom != 0)
+    return quotient

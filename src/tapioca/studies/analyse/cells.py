@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tapioca.studies.cell import Cell, Dose
+from tapioca.studies.cell import Cell, DoseResponse
 from tapioca.studies.spec import Setting
 
 CellIndex = tuple[int, int, int]
 """Places of a model, a kind and a strength; what has no kind stands at kind 0, strength 0."""
 
 
-class Grid:
+class CellGrid:
     """What was measured of one setting.
 
     Only complete pairs of a model and a kind are used: the ID cell and all strengths of the kind are there.
@@ -24,18 +24,28 @@ class Grid:
         parameters: of the models, (model,); NaN while nothing of one was measured.
     """
 
-    def __init__(self, setting: Setting, cells: Iterable[Cell], doses: Iterable[Dose] = ()):
+    def __init__(self, setting: Setting, cells: Iterable[Cell], doses: Iterable[DoseResponse] = ()):
         self.setting = setting
         self.models = tuple(path.name for path in setting.models)
         self.kinds = tuple(setting.shifts)
-        mine = [cell for cell in cells if cell.where.setting == setting.name and cell.where.model in self.models]
-        self._cells = {(w.model, w.kind, w.strength): cell for cell in mine if not (w := cell.where).tuned}
-        self._tuned = {(w.model, w.tuned_on, w.tuned, w.kind == "id"): cell for cell in mine if (w := cell.where).tuned}
-        self._doses = {
-            (w.model, w.kind): dose for dose in doses if (w := dose.where).setting == setting.name and not w.tuned
+        setting_cells = [
+            cell for cell in cells if cell.where.setting == setting.name and cell.where.model in self.models
+        ]
+        self._cells = {
+            (where.model, where.kind, where.strength): cell for cell in setting_cells if not (where := cell.where).tuned
         }
-        known = {cell.where.model: cell.where.parameters for cell in mine}
-        self.parameters = np.array([known.get(model, np.nan) for model in self.models], dtype=np.float64)
+        self._tuned = {
+            (where.model, where.tuned_on, where.tuned, where.kind == "id"): cell
+            for cell in setting_cells
+            if (where := cell.where).tuned
+        }
+        self._doses = {
+            (where.model, where.kind): dose
+            for dose in doses
+            if (where := dose.where).setting == setting.name and not where.tuned
+        }
+        parameters_by_model = {cell.where.model: cell.where.parameters for cell in setting_cells}
+        self.parameters = np.array([parameters_by_model.get(model, np.nan) for model in self.models], dtype=np.float64)
 
     @property
     def pooled(self) -> tuple[str, ...]:
@@ -50,8 +60,10 @@ class Grid:
     @property
     def measured(self) -> int:
         """Those there are."""
-        wanted = {("id", 0)} | {(kind, at) for kind, tasks in self.setting.shifts.items() for at in range(len(tasks))}
-        return sum(key[1:] in wanted for key in self._cells)
+        expected_keys = {("id", 0)} | {
+            (kind, index) for kind, tasks in self.setting.shifts.items() for index in range(len(tasks))
+        }
+        return sum(key[1:] in expected_keys for key in self._cells)
 
     def reference(self, model: int) -> Cell | None:
         """The ID cell of a model."""
@@ -60,9 +72,9 @@ class Grid:
     def strengths(self, model: int, kind: int) -> list[Cell] | None:
         """All cells of a pair by rising strength; None where the pair is not complete."""
         name = self.kinds[kind]
-        found = [self._cells.get((self.models[model], name, at)) for at in range(len(self.setting.shifts[name]))]
-        complete = [cell for cell in found if cell is not None]
-        return complete if len(complete) == len(found) and self.reference(model) else None
+        cells = [self._cells.get((self.models[model], name, index)) for index in range(len(self.setting.shifts[name]))]
+        present_cells = [cell for cell in cells if cell is not None]
+        return present_cells if len(present_cells) == len(cells) and self.reference(model) else None
 
     def pairs(self) -> Iterator[tuple[int, int, list[Cell]]]:
         """All complete pairs, model by model."""
@@ -74,12 +86,12 @@ class Grid:
     def tuned(self, model: int, kind: int) -> tuple[Cell, Cell, Cell | None] | None:
         """The shifted data of a kind under the model tuned on it and under the control tuned on ID data, and what was
         ID data under the former; None where one of the first two is missing."""
-        said = self.models[model], self.kinds[kind]
-        after, control = self._tuned.get((*said, "shift", True)), self._tuned.get((*said, "id", False))
-        former = self._tuned.get((*said, "shift", False))
+        pair_names = self.models[model], self.kinds[kind]
+        after, control = self._tuned.get((*pair_names, "shift", True)), self._tuned.get((*pair_names, "id", False))
+        former = self._tuned.get((*pair_names, "shift", False))
         return (after, control, former) if after is not None and control is not None else None
 
-    def dose(self, model: int, kind: int) -> tuple[Dose, Cell] | None:
+    def dose(self, model: int, kind: int) -> tuple[DoseResponse, Cell] | None:
         """The sweep of scales of a pair and the cell whose prompts it is about; None where one is missing."""
         dose, cells = self._doses.get((self.models[model], self.kinds[kind])), self.strengths(model, kind)
         return (dose, cells[self.setting.fixed]) if dose is not None and cells else None

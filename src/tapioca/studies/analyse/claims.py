@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapioca.errors import DataError, did_you_mean
-from tapioca.studies.analyse.bootstrap import Drawn
-from tapioca.studies.analyse.estimates import Measure, Resampling, sizes
+from tapioca.studies.analyse.bootstrap import ResampledTable
+from tapioca.studies.analyse.estimates import Measure, Resampling, model_sizes
 from tapioca.studies.analyse.interventions import Interventions
 from tapioca.studies.analyse.statistics import CellStatistics, StatTable
 from tapioca.studies.analyse.verdicts import MeasuredCondition, MeasuredRule
-from tapioca.studies.measures import LIMITS, MeasureSpec, Unit, measure_spec
+from tapioca.studies.measures import UNIT_RANGES, MeasureSpec, Unit, measure_spec
 from tapioca.studies.rules import Condition, Margins, Rule
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class MeasuredClaim:
     """A claim in one setting.
 
     Attributes:
@@ -58,22 +58,25 @@ class Claims:
         self.statistics, self.interventions = statistics, interventions
         self.margins, self.min_models, self.resampling = margins, min_models, resampling
 
-    def question(self, rule: Rule) -> Question:
+    def measured_claim(self, rule: Rule) -> MeasuredClaim:
         """A rule with the measures it is about. Without two model sizes there is no line over them, so it is left out."""
-        beside = tuple(
+        beside_measures = tuple(
             measure
             for name in rule.beside
             if self._exists(spec := measure_spec(name))
             and ((measure := self.measure(name, decides=False)).table or not spec.optional)
         )
-        return Question(MeasuredRule(self._side(rule.supported), self._side(rule.not_supported)), beside)
+        return MeasuredClaim(
+            MeasuredRule(self._measured_conditions(rule.supported), self._measured_conditions(rule.not_supported)),
+            beside_measures,
+        )
 
-    def _side(self, conditions: tuple[Condition, ...]) -> tuple[MeasuredCondition, ...]:
+    def _measured_conditions(self, conditions: tuple[Condition, ...]) -> tuple[MeasuredCondition, ...]:
         return tuple(
             MeasuredCondition(
                 self.measure(condition.measure),
                 condition.side,
-                self.margins.value(condition.bound),
+                self.margins.resolve_bound(condition.bound),
                 self.min_models,
                 condition.at,
             )
@@ -82,7 +85,7 @@ class Claims:
         )
 
     def _exists(self, spec: MeasureSpec) -> bool:
-        return not spec.line or len(sizes(self.statistics.grid)) > 1
+        return not spec.line or len(model_sizes(self.statistics.grid)) > 1
 
     def measure(self, name: str, decides: bool = True) -> Measure:
         """A measure of the catalogue.
@@ -102,11 +105,11 @@ class Claims:
             shifted=spec.shifted,
             within=spec.range,
         )
-        return measure.reduced(self._reduce(spec)) if spec.line else measure
+        return measure.with_reduction(self._line_reduction(spec)) if spec.line else measure
 
-    def of_table(self, name: str, unit: Unit) -> Measure:
+    def measure_of_table(self, name: str, unit: Unit) -> Measure:
         """A measure of a table that is in no rule."""
-        return Measure(name, unit, self.statistics.grid, self.table(name), self.resampling, within=LIMITS[unit])
+        return Measure(name, unit, self.statistics.grid, self.table(name), self.resampling, within=UNIT_RANGES[unit])
 
     def table(self, name: str) -> StatTable:
         """The numbers of one name, of which there may be none.
@@ -121,20 +124,20 @@ class Claims:
 
     def line_at(self, parameters: float) -> Measure:
         """The regression line of the log ratio on log parameters, at one size."""
-        return self.measure("log_ratio").reduced(self._line(parameters))
+        return self.measure("log_ratio").with_reduction(self._line_at_size(parameters))
 
-    def _reduce(self, spec: MeasureSpec) -> Callable[[Drawn], np.ndarray]:
+    def _line_reduction(self, spec: MeasureSpec) -> Callable[[ResampledTable], np.ndarray]:
         """What is taken of the regression line."""
-        logs, known = np.log(self.statistics.grid.parameters), sizes(self.statistics.grid)
+        log_parameters, known_sizes = np.log(self.statistics.grid.parameters), model_sizes(self.statistics.grid)
         if spec.line == "slope":
-            return lambda drawn: drawn.line(logs)[2]
-        return self._line(known[0] if spec.line == "smallest" else known[-1])
+            return lambda resampled_table: resampled_table.fit_line(log_parameters)[2]
+        return self._line_at_size(known_sizes[0] if spec.line == "smallest" else known_sizes[-1])
 
-    def _line(self, parameters: float) -> Callable[[Drawn], np.ndarray]:
-        logs, log_size = np.log(self.statistics.grid.parameters), float(np.log(parameters))
+    def _line_at_size(self, parameters: float) -> Callable[[ResampledTable], np.ndarray]:
+        log_parameters, log_size = np.log(self.statistics.grid.parameters), float(np.log(parameters))
 
-        def value(drawn: Drawn) -> np.ndarray:
-            middle, mean, slope = drawn.line(logs)
+        def line_at(resampled_table: ResampledTable) -> np.ndarray:
+            middle, mean, slope = resampled_table.fit_line(log_parameters)
             return np.asarray(mean + slope * (log_size - middle))
 
-        return value
+        return line_at

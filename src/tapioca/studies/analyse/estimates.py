@@ -8,22 +8,22 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tapioca.records import Estimate
-from tapioca.stats import holm, resampled_interval, resampled_p
-from tapioca.studies.analyse.bootstrap import Drawn, resample
-from tapioca.studies.analyse.cells import Grid
+from tapioca.stats import bootstrap_p, correct_holm, percentile_interval
+from tapioca.studies.analyse.bootstrap import ResampledTable, resample_table
+from tapioca.studies.analyse.cells import CellGrid
 from tapioca.studies.analyse.statistics import StatTable
 from tapioca.studies.measures import Unit
 from tapioca.studies.parts import Pooled
-from tapioca.studies.results import Finding, OfKind, OfSize
+from tapioca.studies.results import Finding, KindEstimate, SizeEstimate
 
-Reduce = Callable[[Drawn], np.ndarray]
+Reduction = Callable[[ResampledTable], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Resampling:
     """How intervals are made: how many resamples, from which seed."""
 
-    draws: int
+    n_resamples: int
     seed: int
 
 
@@ -44,130 +44,145 @@ class Measure:
 
     name: str
     unit: Unit
-    grid: Grid
+    grid: CellGrid
     table: StatTable
     resampling: Resampling
     decides: bool = True
     shifted: bool = True
-    reduce: Reduce = field(default=Drawn.mean)
+    reduce: Reduction = field(default=ResampledTable.mean)
     is_mean: bool = True
     within: tuple[float, float] = (-np.inf, np.inf)
 
-    def reduced(self, reduce: Reduce) -> Measure:
+    def with_reduction(self, reduce: Reduction) -> Measure:
         """Something else than the mean of the same numbers."""
         return replace(self, reduce=reduce, is_mean=False)
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds it has numbers of, controls left out."""
-        return tuple(kind for kind in self.grid.pooled if self.of(kind).table) if self.shifted else ()
+        return tuple(kind for kind in self.grid.pooled if self.of_kinds(kind).table) if self.shifted else ()
 
-    def of(self, *kinds: str) -> Measure:
+    def of_kinds(self, *kinds: str) -> Measure:
         """The same of some kinds alone."""
-        at = {self.grid.kinds.index(kind) for kind in kinds}
-        return replace(self, table={place: found for place, found in self.table.items() if place[1] in at})
+        kind_indices = {self.grid.kinds.index(kind) for kind in kinds}
+        return replace(
+            self, table={index: statistic for index, statistic in self.table.items() if index[1] in kind_indices}
+        )
 
     def of_size(self, parameters: float) -> Measure:
         """The same of the models of one size alone."""
-        at = set(np.flatnonzero(self.grid.parameters == parameters).tolist())
-        return replace(self, table={place: found for place, found in self.table.items() if place[0] in at})
+        model_indices = set(np.flatnonzero(self.grid.parameters == parameters).tolist())
+        return replace(
+            self, table={index: statistic for index, statistic in self.table.items() if index[0] in model_indices}
+        )
 
     @property
-    def main(self) -> Measure:
+    def without_controls(self) -> Measure:
         """The same without controls."""
-        return self.of(*self.grid.pooled) if self.shifted else self
+        return self.of_kinds(*self.grid.pooled) if self.shifted else self
 
     @property
     def models(self) -> int:
         """How many models have such a number."""
-        return len({place[0] for place, found in self.table.items() if np.isfinite(found.value)})
+        return len({index[0] for index, statistic in self.table.items() if np.isfinite(statistic.value)})
 
-    def drawn(self) -> np.ndarray | None:
+    def finite_resamples(self) -> np.ndarray | None:
         """Its value and resamples, (1 + draw,), those that do not exist left out; None where it has no value."""
-        found = self.resampled()
-        return None if found is None or not np.isfinite(found[0]) else found[np.isfinite(found)]
+        values = self.resample()
+        return None if values is None or not np.isfinite(values[0]) else values[np.isfinite(values)]
 
-    def resampled(self) -> np.ndarray | None:
+    def resample(self) -> np.ndarray | None:
         """Its value and resamples, (1 + draw,), NaN where a resample has none; None without any number.
 
         Measures of the same models and kinds are resampled alike.
         """
-        there = {place: found for place, found in self.table.items() if np.isfinite(found.value)}
-        if not there:
+        finite_table = {index: statistic for index, statistic in self.table.items() if np.isfinite(statistic.value)}
+        if not finite_table:
             return None
-        shape = np.max(list(there), axis=0) + 1
+        shape = np.max(list(finite_table), axis=0) + 1
         values = np.full(shape, np.nan)
-        for place, found in there.items():
-            values[place] = found.value
-        sizes = [len(found.draws) for found in there.values() if found.draws is not None]
-        draws = np.repeat(values[..., None], max(sizes), axis=-1) if sizes else None
-        for place, found in there.items():
-            if draws is not None and found.draws is not None:
-                draws[place] = np.resize(found.draws, draws.shape[-1])
-        drawn = resample(values, draws, self.resampling.draws, self.resampling.seed)
-        return None if drawn is None else np.clip(drawn.widened(self.reduce(drawn)), *self.within)
+        for index, statistic in finite_table.items():
+            values[index] = statistic.value
+        n_draws = [len(statistic.resampled) for statistic in finite_table.values() if statistic.resampled is not None]
+        draws = np.repeat(values[..., None], max(n_draws), axis=-1) if n_draws else None
+        for index, statistic in finite_table.items():
+            if draws is not None and statistic.resampled is not None:
+                draws[index] = np.resize(statistic.resampled, draws.shape[-1])
+        resampled_table = resample_table(values, draws, self.resampling.n_resamples, self.resampling.seed)
+        return (
+            None
+            if resampled_table is None
+            else np.clip(resampled_table.widen(self.reduce(resampled_table)), *self.within)
+        )
 
     def pooled(self) -> Pooled | None:
         """Its value with interval; None where it has none."""
-        drawn = self.drawn()
-        if drawn is None:
+        values = self.finite_resamples()
+        if values is None:
             return None
-        there = {place: found for place, found in self.table.items() if np.isfinite(found.value)}
+        finite_table = {index: statistic for index, statistic in self.table.items() if np.isfinite(statistic.value)}
         return Pooled(
-            value=float(drawn[0]),
-            ci95=interval(drawn),
-            p=resampled_p(drawn),
+            value=float(values[0]),
+            ci95=interval_from_resamples(values),
+            p=bootstrap_p(values),
             models=self.models,
-            kinds=len({place[1] for place in there}) if self.shifted else 0,
-            cells=sum(found.cells for found in there.values()),
-            prompts=sum(found.prompts for found in there.values()),
+            kinds=len({index[1] for index in finite_table}) if self.shifted else 0,
+            cells=sum(statistic.cells for statistic in finite_table.values()),
+            prompts=sum(statistic.prompts for statistic in finite_table.values()),
         )
 
     def estimate(self) -> Estimate | None:
         """Its value with interval and nothing else."""
-        drawn = self.drawn()
-        return None if drawn is None else Estimate(value=float(drawn[0]), ci95=interval(drawn))
+        values = self.finite_resamples()
+        return None if values is None else Estimate(value=float(values[0]), ci95=interval_from_resamples(values))
 
-    def finding(self) -> Finding:
+    def to_finding(self) -> Finding:
         """All of it, for the record."""
         return Finding(
             name=self.name,
             unit=self.unit,
             decides=self.decides,
-            pooled=self.main.pooled(),
-            kinds=self._rows(self.grid.pooled, corrected=True),
-            controls=self._rows(self.grid.setting.controls, corrected=False),
-            sizes=self.main.sizes(None),
-            kind_sizes=tuple(row for kind in self.grid.kinds for row in self.of(kind).sizes(kind))
+            pooled=self.without_controls.pooled(),
+            kinds=self._estimate_by_kind(self.grid.pooled, corrected=True),
+            controls=self._estimate_by_kind(self.grid.setting.controls, corrected=False),
+            sizes=self.without_controls.estimate_by_size(None),
+            kind_sizes=tuple(row for kind in self.grid.kinds for row in self.of_kinds(kind).estimate_by_size(kind))
             if self.shifted
             else (),
-            left_out=sum(not np.isfinite(found.value) for found in self.main.table.values()),
+            left_out=sum(not np.isfinite(statistic.value) for statistic in self.without_controls.table.values()),
         )
 
-    def sizes(self, kind: str | None) -> tuple[OfSize, ...]:
+    def estimate_by_size(self, kind: str | None) -> tuple[SizeEstimate, ...]:
         """Its value at every size."""
-        found = []
-        for parameters in sizes(self.grid) if self.is_mean else ():
-            some = self.of_size(parameters)
-            if value := some.estimate():
-                found.append(OfSize(parameters=int(parameters), kind=kind, value=value, models=some.models))
-        return tuple(found)
+        of_sizes = []
+        for parameters in model_sizes(self.grid) if self.is_mean else ():
+            measure_of_size = self.of_size(parameters)
+            if estimate := measure_of_size.estimate():
+                of_sizes.append(
+                    SizeEstimate(parameters=int(parameters), kind=kind, value=estimate, models=measure_of_size.models)
+                )
+        return tuple(of_sizes)
 
-    def _rows(self, kinds: Sequence[str], corrected: bool) -> tuple[OfKind, ...]:
+    def _estimate_by_kind(self, kinds: Sequence[str], corrected: bool) -> tuple[KindEstimate, ...]:
         if not self.shifted:
             return ()
-        pooled = {kind: value for kind in kinds if (value := self.of(kind).pooled())}
-        p = holm([value.p for value in pooled.values()]) if corrected and pooled else [None] * len(pooled)
+        mean_by_kind = {kind: mean for kind in kinds if (mean := self.of_kinds(kind).pooled())}
+        p_values = (
+            correct_holm([mean.p for mean in mean_by_kind.values()])
+            if corrected and mean_by_kind
+            else [None] * len(mean_by_kind)
+        )
         return tuple(
-            OfKind(kind=kind, value=value, p_holm=one) for (kind, value), one in zip(pooled.items(), p, strict=True)
+            KindEstimate(kind=kind, value=mean, p_holm=p_holm)
+            for (kind, mean), p_holm in zip(mean_by_kind.items(), p_values, strict=True)
         )
 
 
-def sizes(grid: Grid) -> list[float]:
+def model_sizes(grid: CellGrid) -> list[float]:
     """The different numbers of parameters, ascending."""
     return sorted(set(grid.parameters[np.isfinite(grid.parameters)].tolist()))
 
 
-def interval(drawn: np.ndarray) -> tuple[float, float]:
+def interval_from_resamples(values: np.ndarray) -> tuple[float, float]:
     """Percentile interval; of a value that was not resampled the value twice."""
-    return resampled_interval(drawn) if len(drawn) > 1 else (float(drawn[0]), float(drawn[0]))
+    return percentile_interval(values) if len(values) > 1 else (float(values[0]), float(values[0]))

@@ -6,20 +6,22 @@ from collections import defaultdict
 
 import numpy as np
 
-from tapioca.geometry.profiles import KINDS
-from tapioca.studies.analyse.cells import CellIndex, Grid
-from tapioca.studies.analyse.log_ratios import Plans, choose, log_ratios, log_ratios_over
-from tapioca.studies.analyse.statistics import CellStatistic, StatTable, number, ranks
-from tapioca.studies.cell import Cell, Dose
+from tapioca.profiles.profiles import PROFILE_KINDS
+from tapioca.studies.analyse.cells import CellGrid, CellIndex
+from tapioca.studies.analyse.log_ratios import PlanSet, log_ratios_from_scores, measure_log_ratios, search_cell
+from tapioca.studies.analyse.statistics import CellStatistic, StatTable, correlate_ranks, statistic_from_values
+from tapioca.studies.cell import Cell, DoseResponse
 
 TUNING_TABLES = (
     "tuned_log_ratio",
     "control_log_ratio",
     "control_less_tuned_log_ratio",
     "former_id_log_ratio",
-    *(f"former_{kind}_excess" for kind in KINDS),
+    *(f"former_{kind}_excess" for kind in PROFILE_KINDS),
 )
-DOSE_TABLES = tuple(f"error_with_{kind}_{end}" for kind in KINDS for end in ("over_scales", "of_random", "less_random"))
+DOSE_TABLES = tuple(
+    f"error_with_{kind}_{end}" for kind in PROFILE_KINDS for end in ("over_scales", "of_random", "less_random")
+)
 
 
 class Interventions:
@@ -33,102 +35,118 @@ class Interventions:
         tuned, dosed: pairs measured.
     """
 
-    def __init__(self, grid: Grid, draws: int, seed: int):
+    def __init__(self, grid: CellGrid, draws: int, seed: int):
         self.grid, self.draws, self.seed = grid, draws, seed
         self.tables: dict[str, StatTable] = {name: {} for name in (*TUNING_TABLES, *DOSE_TABLES)}
         self.curves: dict[tuple[str, str, int], StatTable] = defaultdict(dict)
         self.alphas: tuple[float, ...] = ()
         self.tuned, self.dosed = 0, 0
-        for model in range(len(grid.models)):
-            for kind, name in enumerate(grid.kinds):
+        for model_index in range(len(grid.models)):
+            for kind_index, name in enumerate(grid.kinds):
                 if name in grid.setting.tuned:
-                    self._tuning(model, kind)
-                if found := grid.dose(model, kind):
-                    self._dose(model, kind, *found)
+                    self._add_tuning(model_index, kind_index)
+                if dose_and_cell := grid.dose(model_index, kind_index):
+                    self._add_dose(model_index, kind_index, *dose_and_cell)
 
-    def _tuning(self, model: int, kind: int) -> None:
+    def _add_tuning(self, model: int, kind: int) -> None:
         """The log ratio of a plan searched anew on shifted data after tuning, beside the control's."""
-        found = self.grid.tuned(model, kind)
-        if found is None:
+        tuned_cells = self.grid.tuned(model, kind)
+        if tuned_cells is None:
             return
         self.tuned += 1
-        place, (after, control, former) = (model, kind, 0), found
-        tuned, kept = self._anew(after), self._anew(control)
-        self.tables["tuned_log_ratio"][place], self.tables["control_log_ratio"][place] = tuned, kept
-        self.tables["control_less_tuned_log_ratio"][place] = _less(kept, tuned)
-        if former is not None:
-            self.tables["former_id_log_ratio"][place] = self._anew(former)
-            for at, name in enumerate(KINDS):
-                excess = former.deviation[at] - former.null_mean[at]
-                self.tables[f"former_{name}_excess"][place] = number(excess, former.test.shape[1])
+        index, (tuned_cell, control_cell, former_cell) = (model, kind, 0), tuned_cells
+        tuned_ratio, control_ratio = (
+            self._log_ratio_searched_anew(tuned_cell),
+            self._log_ratio_searched_anew(control_cell),
+        )
+        self.tables["tuned_log_ratio"][index], self.tables["control_log_ratio"][index] = tuned_ratio, control_ratio
+        self.tables["control_less_tuned_log_ratio"][index] = _subtract(control_ratio, tuned_ratio)
+        if former_cell is not None:
+            self.tables["former_id_log_ratio"][index] = self._log_ratio_searched_anew(former_cell)
+            for row, profile_kind in enumerate(PROFILE_KINDS):
+                excess = former_cell.deviation[row] - former_cell.null_mean[row]
+                self.tables[f"former_{profile_kind}_excess"][index] = statistic_from_values(
+                    excess, former_cell.test.shape[1]
+                )
 
-    def _anew(self, cell: Cell) -> CellStatistic:
-        best = choose(Plans(cell.kept), cell).best
-        return number(log_ratios(cell, self.draws, self.seed)[:, best], cell.test.shape[1])
+    def _log_ratio_searched_anew(self, cell: Cell) -> CellStatistic:
+        best_plan = search_cell(PlanSet(cell.kept), cell).best
+        return statistic_from_values(measure_log_ratios(cell, self.draws, self.seed)[:, best_plan], cell.test.shape[1])
 
-    def _dose(self, model: int, kind: int, dose: Dose, cell: Cell) -> None:
+    def _add_dose(self, model: int, kind: int, dose: DoseResponse, cell: Cell) -> None:
         """How error and deviations move together over the scales up to 1, of the chosen layers and of random sets."""
         self.dosed += 1
-        self.alphas = tuple(dose.alphas.tolist())
-        place, prompts = (model, kind, 0), dose.test.shape[-1]
-        if choose(Plans(cell.kept), cell).best == 0:  # greedy's plan drops nothing, so it has no layers to scale
+        self.alphas = tuple(dose.scales.tolist())
+        index, prompts = (model, kind, 0), dose.test.shape[-1]
+        if search_cell(PlanSet(cell.kept), cell).best == 0:  # greedy's plan drops nothing, so it has no layers to scale
             for name in DOSE_TABLES:
-                self.tables[name][place] = CellStatistic(np.nan, None, prompts)
+                self.tables[name][index] = CellStatistic(np.nan, None, prompts)
             return
-        rows = self._log_ratios(dose, cell)
-        for at, name in enumerate(KINDS):
+        ratios_by_set = self._log_ratios_of_scales(dose, cell)
+        for row, name in enumerate(PROFILE_KINDS):
             chosen, *random = [
-                _together(dose.alphas, one, moved[:, at], prompts)
-                for one, moved in zip(rows[:-1], dose.deviation[:-1], strict=True)
+                _correlate_over_scales(dose.scales, set_ratios, deviations[:, row], prompts)
+                for set_ratios, deviations in zip(ratios_by_set[:-1], dose.deviation[:-1], strict=True)
             ]
-            mean = _mean([found for found in random if np.isfinite(found.value)], prompts)
-            self.tables[f"error_with_{name}_over_scales"][place] = chosen
-            self.tables[f"error_with_{name}_of_random"][place] = mean
-            self.tables[f"error_with_{name}_less_random"][place] = _less(chosen, mean)
-        self._curves(place, dose, rows)
+            random_mean = _mean_statistic([statistic for statistic in random if np.isfinite(statistic.value)], prompts)
+            self.tables[f"error_with_{name}_over_scales"][index] = chosen
+            self.tables[f"error_with_{name}_of_random"][index] = random_mean
+            self.tables[f"error_with_{name}_less_random"][index] = _subtract(chosen, random_mean)
+        self._add_curves(index, dose, ratios_by_set)
 
-    def _log_ratios(self, dose: Dose, cell: Cell) -> np.ndarray:
+    def _log_ratios_of_scales(self, dose: DoseResponse, cell: Cell) -> np.ndarray:
         """Log ratios over the full model, (set, 1 + draw, scale); NaN where a scale leaves no layer."""
         scores = dose.test.reshape(-1, dose.test.shape[-1])
-        there = np.isfinite(scores).all(axis=1)
-        full = int(np.flatnonzero(dose.alphas == 1)[0])
-        place = int(there[:full].sum())
-        found = np.full((1 + self.draws, len(scores)), np.nan)
-        found[:, there] = log_ratios_over(scores[there], dose.weights, cell.groups, place, self.draws, self.seed)
-        return np.moveaxis(found.reshape(-1, *dose.test.shape[:2]), 1, 0)
+        is_measured = np.isfinite(scores).all(axis=1)
+        full_scale_index = int(np.flatnonzero(dose.scales == 1)[0])
+        full_row = int(is_measured[:full_scale_index].sum())
+        ratios = np.full((1 + self.draws, len(scores)), np.nan)
+        ratios[:, is_measured] = log_ratios_from_scores(
+            scores[is_measured], dose.weights, cell.groups, full_row, self.draws, self.seed
+        )
+        return np.moveaxis(ratios.reshape(-1, *dose.test.shape[:2]), 1, 0)
 
-    def _curves(self, place: CellIndex, dose: Dose, rows: np.ndarray) -> None:
+    def _add_curves(self, index: CellIndex, dose: DoseResponse, ratios_by_set: np.ndarray) -> None:
         """What the dose-response curves draw; random sets are averaged."""
-        parts = {"chosen": slice(0, 1), "random": slice(1, -1), "all": slice(-1, None)}
-        for name, part in parts.items():
-            for at in range(len(dose.alphas)):
-                log_ratio, moved = rows[part, :, at].mean(axis=0), dose.deviation[part, at].mean(axis=0)
+        slice_by_name = {"chosen": slice(0, 1), "random": slice(1, -1), "all": slice(-1, None)}
+        for name, set_slice in slice_by_name.items():
+            for scale_index in range(len(dose.scales)):
+                log_ratio, deviations = (
+                    ratios_by_set[set_slice, :, scale_index].mean(axis=0),
+                    dose.deviation[set_slice, scale_index].mean(axis=0),
+                )
                 if np.isfinite(log_ratio).all():
-                    self.curves[name, "log_ratio", at][place] = number(log_ratio, dose.test.shape[-1])
-                for kind, value in zip(KINDS, moved, strict=True):
-                    self.curves[name, kind, at][place] = CellStatistic(float(value), None, dose.test.shape[-1])
+                    self.curves[name, "log_ratio", scale_index][index] = statistic_from_values(
+                        log_ratio, dose.test.shape[-1]
+                    )
+                for kind, deviation in zip(PROFILE_KINDS, deviations, strict=True):
+                    self.curves[name, kind, scale_index][index] = CellStatistic(
+                        float(deviation), None, dose.test.shape[-1]
+                    )
 
 
-def _together(alphas: np.ndarray, rows: np.ndarray, moved: np.ndarray, prompts: int) -> CellStatistic:
+def _correlate_over_scales(
+    alphas: np.ndarray, ratios: np.ndarray, deviations: np.ndarray, prompts: int
+) -> CellStatistic:
     """Rank correlation over the scales up to 1 of the error with a deviation.
 
     Args:
-        rows: log ratios, (1 + draw, scale); the error rises as they fall.
-        moved: deviations, (scale,).
+        ratios: log ratios, (1 + draw, scale); the error rises as they fall.
+        deviations: (scale,).
     """
-    some = (alphas <= 1) & np.isfinite(rows[0]) & np.isfinite(moved)
-    return ranks(-rows[:, some], moved[some], prompts)
+    is_used = (alphas <= 1) & np.isfinite(ratios[0]) & np.isfinite(deviations)
+    return correlate_ranks(-ratios[:, is_used], deviations[is_used], prompts)
 
 
-def _mean(found: list[CellStatistic], prompts: int) -> CellStatistic:
-    if not found:
+def _mean_statistic(statistics: list[CellStatistic], prompts: int) -> CellStatistic:
+    if not statistics:
         return CellStatistic(np.nan, None, prompts)
-    draws = [one.draws for one in found if one.draws is not None]
-    value = float(np.mean([one.value for one in found]))
-    return CellStatistic(value, np.mean(draws, axis=0) if draws else None, prompts)
+    draws = [statistic.resampled for statistic in statistics if statistic.resampled is not None]
+    mean_value = float(np.mean([statistic.value for statistic in statistics]))
+    return CellStatistic(mean_value, np.mean(draws, axis=0) if draws else None, prompts)
 
 
-def _less(first: CellStatistic, second: CellStatistic) -> CellStatistic:
+def _subtract(first: CellStatistic, second: CellStatistic) -> CellStatistic:
     """A number less another of the same resamples."""
-    draws = None if first.draws is None or second.draws is None else first.draws - second.draws
+    draws = None if first.resampled is None or second.resampled is None else first.resampled - second.resampled
     return CellStatistic(first.value - second.value, draws, first.prompts, first.cells)

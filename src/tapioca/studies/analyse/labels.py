@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapioca.stats import resampled_interval
+from tapioca.stats import percentile_interval
 from tapioca.studies.cell import Cell
 from tapioca.studies.parts import Truth
 
@@ -28,7 +28,7 @@ class CellLabel:
     ceiling: float
 
 
-def label_cell(cell: Cell, rows: np.ndarray, best: int, margin: float) -> CellLabel:
+def label_cell(cell: Cell, ratios: np.ndarray, best: int, margin: float) -> CellLabel:
     """Label a cell.
 
     - in distribution: neither deviation is above the 95th percentile of its null;
@@ -40,30 +40,30 @@ def label_cell(cell: Cell, rows: np.ndarray, best: int, margin: float) -> CellLa
 
     Args:
         cell: its geometry.
-        rows: test log ratios of every plan, the full model first, (1 + draw, plan).
+        ratios: test log ratios of every plan, the full model first, (1 + draw, plan).
         best: place of greedy's plan.
         margin: the log ratio held to be nothing.
     """
-    ci95, ceiling = resampled_interval(rows[:, best]), simultaneous(rows[:, 1:])
+    ci95, ceiling = percentile_interval(ratios[:, best]), simultaneous_upper_bound(ratios[:, 1:])
     if not (cell.deviation[:, 0] > cell.null_upper).any():
         truth: Truth = "in distribution"
     elif ci95[0] > 0:
         truth = "distorted"
     else:
         truth = "misaligned" if ceiling < margin else "undecided"
-    return CellLabel(truth, float(rows[0, best]), ci95, ceiling)
+    return CellLabel(truth, float(ratios[0, best]), ci95, ceiling)
 
 
-def simultaneous(rows: np.ndarray) -> float:
+def simultaneous_upper_bound(ratios: np.ndarray) -> float:
     """95 % upper bound that holds for the largest of many log ratios, by the largest standardised error among resamples.
 
     Each gets a bound in units of its own standard error, so that plans which wreck the model, whose log ratios are the
     least certain, do not set the bound of the others.
 
     Args:
-        rows: (1 + draw, plan), those found and resampled ones.
+        ratios: (1 + draw, plan), those found and resampled ones.
     """
-    found, draws = rows[0], rows[1:]
-    errors = draws.std(axis=0, ddof=1)
-    off = np.divide(found - draws, errors, out=np.zeros_like(draws), where=errors > 0)
-    return float((found + np.percentile(off.max(axis=1), 95) * errors).max())
+    estimates, draws = ratios[0], ratios[1:]
+    standard_errors = draws.std(axis=0, ddof=1)
+    standardised = np.divide(estimates - draws, standard_errors, out=np.zeros_like(draws), where=standard_errors > 0)
+    return float((estimates + np.percentile(standardised.max(axis=1), 95) * standard_errors).max())

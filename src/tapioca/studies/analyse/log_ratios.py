@@ -12,19 +12,20 @@ from functools import cached_property
 import numpy as np
 
 from tapioca.errors import DataError
-from tapioca.records import Metric, Plan, Trial
-from tapioca.records.tree import layers_computed
+from tapioca.plan import Plan
+from tapioca.plan.prefix_tree import count_layers_computed
+from tapioca.records import Metric, Trial
 from tapioca.search.greedy import Greedy
-from tapioca.stats import resampled_means
+from tapioca.stats import resample_means
 from tapioca.studies.cell import Cell
 
-ERROR = Metric(name="error", kind="error")
+ERROR_METRIC = Metric(name="error", kind="error")
 PROMPT_COUNTS = (4, 8, 16, 32, 64, 128)
 """Numbers of search prompts that a search is tried with."""
 
 
 @dataclass(frozen=True, eq=False)
-class Plans:
+class PlanSet:
     """All plans of a cell.
 
     Attributes:
@@ -39,9 +40,9 @@ class Plans:
         return tuple(Plan.drop(len(row), np.flatnonzero(~row).tolist()) for row in self.kept)
 
     @cached_property
-    def place(self) -> dict[Plan, int]:
+    def index_by_plan(self) -> dict[Plan, int]:
         """The place of each plan."""
-        return {plan: at for at, plan in enumerate(self.plans)}
+        return {plan: index for index, plan in enumerate(self.plans)}
 
     @cached_property
     def sizes(self) -> np.ndarray:
@@ -49,7 +50,7 @@ class Plans:
         return (~self.kept).sum(axis=1)
 
     @cached_property
-    def singles(self) -> tuple[np.ndarray, np.ndarray]:
+    def single_layer_plans(self) -> tuple[np.ndarray, np.ndarray]:
         """The layers that can be dropped alone, ascending, and the places of the plans that do."""
         places = np.flatnonzero(self.sizes == 1)
         layers = (~self.kept[places]).argmax(axis=1)
@@ -60,20 +61,20 @@ class Plans:
         """Places of all plans that drop so many layers."""
         return np.flatnonzero(self.sizes == size)
 
-    def greedy(self, means: np.ndarray) -> Greedy:
+    def run_greedy(self, means: np.ndarray) -> Greedy:
         """TALE's search, told scores that are known already.
 
         Args:
             means: mean search scores, (plan,).
         """
-        search = Greedy(self.kept.shape[1], ERROR, droppable=self.singles[0].tolist())
-        while asked := search.ask():
-            search.tell([self._trial(plan, means) for plan in asked])
+        search = Greedy(self.kept.shape[1], ERROR_METRIC, droppable=self.single_layer_plans[0].tolist())
+        while plans := search.ask():
+            search.tell([self._trial(plan, means) for plan in plans])
         return search
 
     def _trial(self, plan: Plan, means: np.ndarray) -> Trial:
-        score = float(means[self.place[plan]])
-        return Trial(plan=plan, score=score, likelihood=score)
+        score = float(means[self.index_by_plan[plan]])
+        return Trial(plan=plan, score=score, log_likelihood=score)
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,14 @@ class Choice:
 
     Attributes:
         best: greedy's plan; 0, the full model, where it finds nothing better.
-        mildest: the best plan of its path that drops something.
+        best_nonempty: the best plan of its path that drops something.
         oracle: the best of all plans.
         few: greedy's plan found with the first so many prompts.
         tried, tree, scratch: plans greedy tried and layers it computed for one prompt, shared and alone.
     """
 
     best: int
-    mildest: int
+    best_nonempty: int
     oracle: int
     few: dict[int, int]
     tried: int
@@ -97,36 +98,38 @@ class Choice:
     scratch: float
 
 
-def choose(plans: Plans, cell: Cell) -> Choice:
+def search_cell(plans: PlanSet, cell: Cell) -> Choice:
     """Search a cell.
 
     Raises:
         ValueError: the model has no layer that can be dropped.
     """
-    search = plans.greedy(search_means(cell))
-    if search.mildest is None:
+    search = plans.run_greedy(mean_search_scores(cell))
+    if search.best_nonempty is None:
         raise ValueError(f"no layer of {cell.where.model} can be dropped, so nothing can be searched")
-    few = {count: search_means(cell, count) for count in PROMPT_COUNTS if count <= cell.search.shape[1]}
-    rounds = [(search.full,), *(tuple(trial.plan for trial in found.trials) for found in search.rounds)]
+    means_by_count = {
+        count: mean_search_scores(cell, count) for count in PROMPT_COUNTS if count <= cell.search.shape[1]
+    }
+    rounds = [(search.full,), *(tuple(trial.plan for trial in search_round.trials) for search_round in search.rounds)]
     return Choice(
-        best=plans.place[search.best.plan],
-        mildest=plans.place[search.mildest.plan],
-        oracle=int(search_means(cell).argmax()),
-        few={count: plans.place[plans.greedy(means).best.plan] for count, means in few.items()},
+        best=plans.index_by_plan[search.best.plan],
+        best_nonempty=plans.index_by_plan[search.best_nonempty.plan],
+        oracle=int(mean_search_scores(cell).argmax()),
+        few={count: plans.index_by_plan[plans.run_greedy(means).best.plan] for count, means in means_by_count.items()},
         tried=search.tried,
-        tree=sum(map(layers_computed, rounds)),
-        scratch=float(sum(len(plan.kept) for asked in rounds for plan in asked)),
+        tree=sum(map(count_layers_computed, rounds)),
+        scratch=float(sum(len(plan.kept) for round_plans in rounds for plan in round_plans)),
     )
 
 
-def search_means(cell: Cell, count: int | None = None) -> np.ndarray:
+def mean_search_scores(cell: Cell, count: int | None = None) -> np.ndarray:
     """Mean score of every plan on the search prompts, or on so many of them, drawn at random, (plan,)."""
-    chosen = np.random.default_rng(0).permutation(cell.search.shape[1])[:count]
-    means: np.ndarray = np.average(cell.search[:, chosen], axis=1, weights=cell.search_weights[chosen])
+    prompts = np.random.default_rng(0).permutation(cell.search.shape[1])[:count]
+    means: np.ndarray = np.average(cell.search[:, prompts], axis=1, weights=cell.search_weights[prompts])
     return means
 
 
-def log_ratios(cell: Cell, draws: int, seed: int) -> np.ndarray:
+def measure_log_ratios(cell: Cell, draws: int, seed: int) -> np.ndarray:
     """Test log ratios of every plan, and those of resampled groups of prompts, the same for all plans.
 
     Returns:
@@ -136,12 +139,12 @@ def log_ratios(cell: Cell, draws: int, seed: int) -> np.ndarray:
         DataError: an error is not above 0, so that there is no ratio of it.
     """
     try:
-        return log_ratios_over(cell.test, cell.weights, cell.groups, 0, draws, seed)
+        return log_ratios_from_scores(cell.test, cell.weights, cell.groups, 0, draws, seed)
     except DataError as error:
         raise DataError(f"{cell.where.model} on {cell.where.task}: {error}") from error
 
 
-def log_ratios_over(
+def log_ratios_from_scores(
     scores: np.ndarray, weights: np.ndarray, groups: np.ndarray, full: int, draws: int, seed: int
 ) -> np.ndarray:
     """Log ratios of rows of scores over one of them, (1 + draw, row).
@@ -156,9 +159,9 @@ def log_ratios_over(
     Raises:
         DataError: a mean error is not above 0.
     """
-    errors = -resampled_means(scores, weights, groups.tolist(), draws, seed)
+    errors = -resample_means(scores, weights, groups.tolist(), draws, seed)
     if not (errors > 0).all():
         raise DataError(f"log ratios are of errors, which must be above 0; the smallest mean is {errors.min():.3g}")
-    logs = np.log(errors)
-    found: np.ndarray = logs[:, full, None] - logs
-    return found
+    log_errors = np.log(errors)
+    ratios: np.ndarray = log_errors[:, full, None] - log_errors
+    return ratios

@@ -8,118 +8,129 @@ from typing import Literal
 
 import numpy as np
 
-from tapioca.geometry.evidence import EVIDENCE
-from tapioca.geometry.profiles import KINDS
-from tapioca.lab.baselines import gap_closed, skill
+from tapioca.lab.baselines import compute_gap_closed, compute_skill
+from tapioca.plan.prefix_tree import count_layers_computed
+from tapioca.profiles.evidence import EVIDENCE
+from tapioca.profiles.profiles import PROFILE_KINDS
 from tapioca.records import Case, Estimate
-from tapioca.records.tree import layers_computed
 from tapioca.studies.analyse.claims import Claims
-from tapioca.studies.analyse.estimates import Measure, interval
+from tapioca.studies.analyse.estimates import Measure, interval_from_resamples
 from tapioca.studies.analyse.labels import CellLabel
 from tapioca.studies.analyse.log_ratios import PROMPT_COUNTS
-from tapioca.studies.analyse.statistics import CellStatistics, log_ratio_from
+from tapioca.studies.analyse.statistics import CellStatistics, log_ratio_table_name
 from tapioca.studies.cell import Cell
 from tapioca.studies.measures import LOG_RATIO
-from tapioca.studies.parts import TRUTHS, Computed, KindSkill, KindSummary, Labelled
+from tapioca.studies.parts import TRUTHS, KindSkill, KindSummary, LabelledSearch, SearchCost
 
 
-def summaries(claims: Claims) -> tuple[KindSummary, ...]:
+def summarise_kinds(claims: Claims) -> tuple[KindSummary, ...]:
     """Q1 and the counts of Q3, kind by kind."""
-    grid, labelled = claims.statistics.grid, claims.statistics.labels
+    grid, label_by_index = claims.statistics.grid, claims.statistics.labels
     log_ratio = claims.measure("log_ratio")
-    norm, distance = (claims.measure(f"{kind}_excess") for kind in KINDS)
-    found = []
-    for at, kind in enumerate(grid.kinds):
-        truths = [label.truth for place, label in labelled.items() if place[1] == at]
-        found.append(
+    norm, distance = (claims.measure(f"{kind}_excess") for kind in PROFILE_KINDS)
+    kind_summaries = []
+    for kind_index, kind in enumerate(grid.kinds):
+        truths = [label.truth for cell_index, label in label_by_index.items() if cell_index[1] == kind_index]
+        kind_summaries.append(
             KindSummary(
                 kind=kind,
                 control=kind in grid.setting.controls,
-                log_ratio=log_ratio.of(kind).pooled(),
-                norm=norm.of(kind).pooled(),
-                distance=distance.of(kind).pooled(),
+                log_ratio=log_ratio.of_kinds(kind).pooled(),
+                norm=norm.of_kinds(kind).pooled(),
+                distance=distance.of_kinds(kind).pooled(),
                 truths={truth: truths.count(truth) for truth in TRUTHS},
             )
         )
-    return tuple(found)
+    return tuple(kind_summaries)
 
 
-def computed(statistics: CellStatistics) -> tuple[Computed, ...]:
+def measure_search_costs(statistics: CellStatistics) -> tuple[SearchCost, ...]:
     """Q2: layers computed for one prompt by greedy and for the whole space, means over all searches and models."""
     choices = [*statistics.reference.values(), *statistics.choices.values()]
     if not choices:
         return ()
-    spaces = [statistics.plans(model) for model in statistics.reference]
+    plan_sets = [statistics.plans(model) for model in statistics.reference]
     return (
-        _computed("greedy", ((choice.tried, choice.tree, choice.scratch) for choice in choices)),
-        _computed(
+        _mean_search_cost("greedy", ((choice.tried, choice.tree, choice.scratch) for choice in choices)),
+        _mean_search_cost(
             "all plans",
-            ((len(space.plans), layers_computed(space.plans), float(space.kept.sum())) for space in spaces),
+            (
+                (len(plan_set.plans), count_layers_computed(plan_set.plans), float(plan_set.kept.sum()))
+                for plan_set in plan_sets
+            ),
         ),
     )
 
 
-def _computed(search: Literal["greedy", "all plans"], counts: Iterable[tuple[float, float, float]]) -> Computed:
+def _mean_search_cost(
+    search: Literal["greedy", "all plans"], counts: Iterable[tuple[float, float, float]]
+) -> SearchCost:
     plans, tree, scratch = np.mean(list(counts), axis=0).tolist()
-    return Computed(search=search, plans=plans, tree=tree, scratch=scratch)
+    return SearchCost(search=search, plans=plans, tree=tree, scratch=scratch)
 
 
-def labels(claims: Claims) -> tuple[Labelled, ...]:
+def measure_label_counts(claims: Claims) -> tuple[LabelledSearch, ...]:
     """Q2: what searches with few labelled prompts bring, beside the search with all."""
-    found, every = [], claims.measure("log_ratio").main
+    labelled, measure_of_all = [], claims.measure("log_ratio").without_controls
     for count in PROMPT_COUNTS:
-        few = claims.of_table(log_ratio_from(count), LOG_RATIO).main
-        if log_ratio := few.estimate():
-            found.append(Labelled(prompts=count, log_ratio=log_ratio, share=_share(few, every)))
-    return tuple(found)
+        measure_of_few = claims.measure_of_table(log_ratio_table_name(count), LOG_RATIO).without_controls
+        if log_ratio := measure_of_few.estimate():
+            labelled.append(
+                LabelledSearch(
+                    prompts=count, log_ratio=log_ratio, share=_share_of_full_search(measure_of_few, measure_of_all)
+                )
+            )
+    return tuple(labelled)
 
 
-def _share(few: Measure, every: Measure) -> Estimate | None:
+def _share_of_full_search(measure_of_few: Measure, measure_of_all: Measure) -> Estimate | None:
     """One log ratio as a share of another that lies above 0, of the same resamples of models and kinds."""
-    part, whole = few.resampled(), every.resampled()
-    if part is None or whole is None or interval(whole[np.isfinite(whole)])[0] <= 0:
+    few_values, all_values = measure_of_few.resample(), measure_of_all.resample()
+    if few_values is None or all_values is None or interval_from_resamples(all_values[np.isfinite(all_values)])[0] <= 0:
         return None
-    drawn = (part / np.where(whole > 0, whole, np.nan))[np.isfinite(part) & (whole > 0)]
-    return Estimate(value=float(drawn[0]), ci95=interval(drawn))
+    shares = (few_values / np.where(all_values > 0, all_values, np.nan))[np.isfinite(few_values) & (all_values > 0)]
+    return Estimate(value=float(shares[0]), ci95=interval_from_resamples(shares))
 
 
-def skills(statistics: CellStatistics) -> tuple[KindSkill, ...]:
+def summarise_skills(statistics: CellStatistics) -> tuple[KindSkill, ...]:
     """Skill, the gap to ridge and what is tail only, kind by kind; empty outside of the lab."""
-    found = []
-    for at, kind in enumerate(statistics.grid.kinds):
-        cells = {
-            (model, where, strength): cell
-            for model, where, some in statistics.grid.pairs()
-            for strength, cell in enumerate(some)
-            if where == at and cell.baselines.shape[1]
+    kind_skills = []
+    for kind_index, kind in enumerate(statistics.grid.kinds):
+        cell_by_index = {
+            (model, pair_kind, strength): cell
+            for model, pair_kind, strength_cells in statistics.grid.pairs()
+            for strength, cell in enumerate(strength_cells)
+            if pair_kind == kind_index and cell.baselines.shape[1]
         }
-        if cells:
-            rows = [_skill(cell, statistics.choices[place].best) for place, cell in cells.items()]
-            found.append(_summary(kind, kind in statistics.grid.setting.controls, rows))
-    return tuple(found)
+        if cell_by_index:
+            skill_rows = [
+                _measure_skill(cell, statistics.choices[cell_index].best) for cell_index, cell in cell_by_index.items()
+            ]
+            kind_skills.append(_summarise_skill(kind, kind in statistics.grid.setting.controls, skill_rows))
+    return tuple(kind_skills)
 
 
-def _skill(cell: Cell, best: int) -> dict[str, float]:
+def _measure_skill(cell: Cell, best: int) -> dict[str, float]:
     """One cell; NaN where there is no gap, or the plan changes nothing."""
     ridge, _, constant = cell.baselines
     full, pruned = -cell.test[0], -cell.test[best]
-    gap, lean = gap_closed(full, pruned, ridge), float((pruned < full).mean() - (pruned > full).mean())
+    gap, net_improved = compute_gap_closed(full, pruned, ridge), float((pruned < full).mean() - (pruned > full).mean())
     return {
-        "full": skill(full, constant),
-        "pruned": skill(pruned, constant),
-        "ridge": skill(ridge, constant),
+        "full": compute_skill(full, constant),
+        "pruned": compute_skill(pruned, constant),
+        "ridge": compute_skill(ridge, constant),
         "gap": np.nan if gap is None else gap,
-        "tail": float((full.mean() - pruned.mean()) * lean < 0) if best else np.nan,
+        "tail": float((full.mean() - pruned.mean()) * net_improved < 0) if best else np.nan,
     }
 
 
-def _summary(kind: str, control: bool, rows: list[dict[str, float]]) -> KindSkill:
-    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+def _summarise_skill(kind: str, control: bool, skill_rows: list[dict[str, float]]) -> KindSkill:
+    columns = {name: np.array([row[name] for row in skill_rows]) for name in skill_rows[0]}
     gaps, tails = (column[np.isfinite(column)] for column in (columns["gap"], columns["tail"]))
     return KindSkill(
         kind=kind,
         control=control,
-        cells=len(rows),
+        cells=len(skill_rows),
         **{name: float(np.median(columns[name])) for name in ("full", "pruned", "ridge")},
         gap_closed=float(np.median(gaps)) if len(gaps) else None,
         gaps=len(gaps),

@@ -6,21 +6,26 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tapioca.studies.analyse.cells import Grid
-from tapioca.studies.analyse.charts import Drawing
+from tapioca.studies.analyse.cells import CellGrid
+from tapioca.studies.analyse.charts import ChartBuilder
 from tapioca.studies.analyse.claims import Claims
 from tapioca.studies.analyse.estimates import Measure, Resampling
 from tapioca.studies.analyse.interventions import Interventions
-from tapioca.studies.analyse.questions import computed, labels, skills, summaries
+from tapioca.studies.analyse.questions import (
+    measure_label_counts,
+    measure_search_costs,
+    summarise_kinds,
+    summarise_skills,
+)
 from tapioca.studies.analyse.statistics import CellStatistics
-from tapioca.studies.cell import Cell, Dose
+from tapioca.studies.cell import Cell, DoseResponse
 from tapioca.studies.parts import Pooled
-from tapioca.studies.results import ClaimFound, Finding, SettingFound, StudiedModel, StudyInfo
+from tapioca.studies.results import ClaimResult, Finding, SettingResult, StudiedModel, StudyInfo
 from tapioca.studies.rules import Decision
 from tapioca.studies.spec import Claim, Setting, StudyFile
 
 
-def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[Dose] = ()) -> StudyInfo:
+def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[DoseResponse] = ()) -> StudyInfo:
     """Judge every claim in every setting, and answer the open questions.
 
     Cells may be missing: complete pairs of a model and a kind of shift are used, and what is missing is counted.
@@ -32,23 +37,23 @@ def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[Dose] = ())
     """
     cells, doses = list(cells), list(doses)
     return join_settings(
-        study, tuple(SettingAnalysis(study, setting, cells, doses).found() for setting in study.settings)
+        study, tuple(SettingAnalysis(study, setting, cells, doses).to_result() for setting in study.settings)
     )
 
 
-def join_settings(study: StudyFile, settings: tuple[SettingFound, ...]) -> StudyInfo:
+def join_settings(study: StudyFile, settings: tuple[SettingResult, ...]) -> StudyInfo:
     """A study with what was found in its settings."""
     return StudyInfo(
         title=study.title,
         seed=study.seed,
-        draws=study.draws,
+        n_resamples=study.n_resamples,
         margins=study.margins,
         min_models=study.min_models,
         ceiling=study.ceiling,
         rules=study.claims,
         amended=study.amended,
         settings=settings,
-        answers={claim: answer(claim, settings) for claim in study.claims},
+        answers={claim: answer_claim(claim, settings) for claim in study.claims},
     )
 
 
@@ -61,20 +66,20 @@ class SettingAnalysis:
         cells, doses: what was measured, also of others.
     """
 
-    def __init__(self, study: StudyFile, setting: Setting, cells: list[Cell], doses: list[Dose]):
-        self.study, self.grid = study, Grid(setting, cells, doses)
-        resampling, margin = Resampling(study.draws, study.seed), study.margins.log_ratio
-        self.statistics = CellStatistics(self.grid, study.draws, study.seed, margin)
-        self.interventions = Interventions(self.grid, study.draws, study.seed)
+    def __init__(self, study: StudyFile, setting: Setting, cells: list[Cell], doses: list[DoseResponse]):
+        self.study, self.grid = study, CellGrid(setting, cells, doses)
+        resampling, margin = Resampling(study.n_resamples, study.seed), study.margins.log_ratio
+        self.statistics = CellStatistics(self.grid, study.n_resamples, study.seed, margin)
+        self.interventions = Interventions(self.grid, study.n_resamples, study.seed)
         self.claims = Claims(self.statistics, self.interventions, study.margins, study.min_models, resampling)
         self.accuracy = self.claims.measure("accuracy")
 
-    def found(self) -> SettingFound:
+    def to_result(self) -> SettingResult:
         """All of it, for the record."""
         grid, setting = self.grid, self.grid.setting
-        scaled = len(grid.models) * len(grid.pooled)
-        tuned = len(self.grid.models) * len(setting.tuned)
-        return SettingFound(
+        expected_doses = len(grid.models) * len(grid.pooled)
+        expected_tuned = len(self.grid.models) * len(setting.tuned)
+        return SettingResult(
             name=setting.name,
             title=setting.title,
             models=self._models(),
@@ -86,94 +91,96 @@ class SettingAnalysis:
             measured=grid.measured,
             missing=grid.wanted - grid.measured,
             tuned_measured=self.interventions.tuned,
-            tuned_missing=tuned - self.interventions.tuned,
+            tuned_missing=expected_tuned - self.interventions.tuned,
             doses_measured=self.interventions.dosed,
-            doses_missing=scaled - self.interventions.dosed,
-            unjudged=self._unjudged(self.accuracy.main),
-            accuracy=self.accuracy.main.pooled(),
-            chance=self._chance(self.accuracy.main),
+            doses_missing=expected_doses - self.interventions.dosed,
+            unjudged=self._reason_unjudged(self.accuracy.without_controls),
+            accuracy=self.accuracy.without_controls.pooled(),
+            chance=self._mean_chance(self.accuracy.without_controls),
             claims=tuple(self._claim(claim) for claim in self.study.claims),
-            summaries=summaries(self.claims),
-            computed=computed(self.statistics),
-            labels=labels(self.claims),
-            skills=skills(self.statistics),
-            charts=Drawing(self.claims).charts(),
+            summaries=summarise_kinds(self.claims),
+            computed=measure_search_costs(self.statistics),
+            labels=measure_label_counts(self.claims),
+            skills=summarise_skills(self.statistics),
+            charts=ChartBuilder(self.claims).build(),
         )
 
     def _models(self) -> tuple[StudiedModel, ...]:
-        complete = [model for model, _, _ in self.grid.pairs()]
+        complete_models = [model for model, _, _ in self.grid.pairs()]
         return tuple(
             StudiedModel(
                 name=name,
                 parameters=int(parameters) if np.isfinite(parameters) else None,
-                complete=complete.count(at),
+                complete=complete_models.count(model_index),
             )
-            for at, (name, parameters) in enumerate(zip(self.grid.models, self.grid.parameters, strict=True))
+            for model_index, (name, parameters) in enumerate(zip(self.grid.models, self.grid.parameters, strict=True))
         )
 
-    def _claim(self, claim: Claim) -> ClaimFound:
-        question = self.claims.question(self.study.claims[claim])
-        ruling, unjudged = question.rule.judge(), self._unjudged(self.accuracy.main)
+    def _claim(self, claim: Claim) -> ClaimResult:
+        question = self.claims.measured_claim(self.study.claims[claim])
+        ruling, unjudged = question.rule.decide(), self._reason_unjudged(self.accuracy.without_controls)
         decision: Decision = "inconclusive" if unjudged else ruling.decision
-        findings = tuple(measure.finding() for measure in question.measures)
-        parts = [unjudged, ruling.reason, *self._gaps(findings)]
-        return ClaimFound(
+        findings = tuple(measure.to_finding() for measure in question.measures)
+        parts = [unjudged, ruling.reason, *self._describe_gaps(findings)]
+        return ClaimResult(
             claim=claim,
             decision=decision,
             reason="; ".join(part for part in parts if part),
             told_by=ruling.told_by,
             findings=findings,
-            kinds=question.rule.by_kind({kind: self._unjudged(self.accuracy, kind) for kind in self.grid.pooled}),
+            kinds=question.rule.decide_by_kind(
+                {kind: self._reason_unjudged(self.accuracy, kind) for kind in self.grid.pooled}
+            ),
         )
 
-    def _gaps(self, findings: tuple[Finding, ...]) -> list[str]:
+    def _describe_gaps(self, findings: tuple[Finding, ...]) -> list[str]:
         """What the numbers that decide are not of."""
-        missing, left = (
+        n_missing, n_left_out = (
             self.grid.wanted - self.grid.measured,
-            max((one.left_out for one in findings if one.decides), default=0),
+            max((finding.left_out for finding in findings if finding.decides), default=0),
         )
-        said = [f"{missing} of {self.grid.wanted} cells not measured yet"] if missing else []
-        return said + ([f"up to {left} places without such a number are left out"] if left else [])
+        gaps = [f"{n_missing} of {self.grid.wanted} cells not measured yet"] if n_missing else []
+        return gaps + ([f"up to {n_left_out} places without such a number are left out"] if n_left_out else [])
 
-    def _unjudged(self, accuracy: Measure, kind: str | None = None) -> str:
+    def _reason_unjudged(self, accuracy: Measure, kind: str | None = None) -> str:
         """Why nothing can be decided: too few models, floor or ceiling; empty where it can be."""
-        log_ratio = self.claims.measure("log_ratio").main
-        models = _models(log_ratio.of(kind).pooled() if kind else log_ratio.pooled())
-        if not models:
+        log_ratio = self.claims.measure("log_ratio").without_controls
+        n_models = _count_models(log_ratio.of_kinds(kind).pooled() if kind else log_ratio.pooled())
+        if not n_models:
             return "nothing measured"
-        if models < self.study.min_models:
-            return f"fewer than {_in_words(self.study.min_models)} models ({models})"
-        some = accuracy.of(kind) if kind else accuracy
-        right, chance = some.pooled(), self._chance(some)
-        if right is None:
+        if n_models < self.study.min_models:
+            return f"fewer than {_in_words(self.study.min_models)} models ({n_models})"
+        measure = accuracy.of_kinds(kind) if kind else accuracy
+        mean_accuracy, chance = measure.pooled(), self._mean_chance(measure)
+        if mean_accuracy is None:
             return ""
-        low, high = right.ci95
-        said = f"the full model is right in {100 * right.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-        if right.value <= (chance or 0.0):
-            return f"{said}, not above chance ({100 * (chance or 0.0):.1f} %)"
-        return f"{said}, at the ceiling" if right.value >= self.study.ceiling else ""
+        low, high = mean_accuracy.ci95
+        text = f"the full model is right in {100 * mean_accuracy.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+        if mean_accuracy.value <= (chance or 0.0):
+            return f"{text}, not above chance ({100 * (chance or 0.0):.1f} %)"
+        return f"{text}, at the ceiling" if mean_accuracy.value >= self.study.ceiling else ""
 
-    def _chance(self, accuracy: Measure) -> float | None:
+    def _mean_chance(self, accuracy: Measure) -> float | None:
         """Mean chance of guessing right over the cells an accuracy is of; None where there is none."""
-        found = []
+        cell_chances = []
         for model, kind, strength in accuracy.table:
             cell = (self.grid.strengths(model, kind) or [])[strength]
-            found.append(float(np.mean(cell.chance)))
-        known = [chance for chance in found if np.isfinite(chance)]
-        return float(np.mean(known)) if known else None
+            cell_chances.append(float(np.mean(cell.chance)))
+        finite_chances = [chance for chance in cell_chances if np.isfinite(chance)]
+        return float(np.mean(finite_chances)) if finite_chances else None
 
 
-def answer(claim: Claim, settings: tuple[SettingFound, ...]) -> str:
+def answer_claim(claim: Claim, settings: tuple[SettingResult, ...]) -> str:
     """A claim in plain words, over all settings."""
-    told: dict[Decision, list[str]] = {"supported": [], "not supported": [], "inconclusive": []}
+    settings_by_decision: dict[Decision, list[str]] = {"supported": [], "not supported": [], "inconclusive": []}
     for setting in settings:
-        told[setting.claim(claim).decision].append(setting.name)
-    parts = [f"{decision} in {', '.join(names)}" for decision, names in told.items() if names]
-    said = "; ".join(parts)
-    return f"{said[:1].upper()}{said[1:]}."
+        settings_by_decision[setting.claim(claim).decision].append(setting.name)
+    parts = [f"{decision} in {', '.join(names)}" for decision, names in settings_by_decision.items() if names]
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
-def _models(pooled: Pooled | None) -> int:
+def _count_models(pooled: Pooled | None) -> int:
     return pooled.models if pooled else 0
 
 

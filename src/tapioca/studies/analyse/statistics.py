@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapioca.geometry.profiles import KINDS
-from tapioca.stats import rank_correlation, resampled_means
-from tapioca.studies.analyse.cells import CellIndex, Grid
+from tapioca.profiles.profiles import PROFILE_KINDS
+from tapioca.stats import rank_correlation, resample_means
+from tapioca.studies.analyse.cells import CellGrid, CellIndex
 from tapioca.studies.analyse.labels import CellLabel, label_cell
-from tapioca.studies.analyse.log_ratios import PROMPT_COUNTS, Choice, Plans, choose, log_ratios
+from tapioca.studies.analyse.log_ratios import PROMPT_COUNTS, Choice, PlanSet, measure_log_ratios, search_cell
 from tapioca.studies.cell import Cell
 
-FEWEST = 3
+MIN_POINTS = 3
 """Points of a rank correlation; of two it says nothing."""
 
 
@@ -23,14 +23,14 @@ class CellStatistic:
 
     Attributes:
         value: NaN where the cell has no such number.
-        draws: of resampled prompts, (draw,), moved so that their mean is the value, since resampling biases what is
+        resampled: of resampled prompts, (draw,), moved so that their mean is the value, since resampling biases what is
             not linear; None where it is of no prompts, or they are not resampled.
         prompts: test prompts of the cell.
         cells: how many cells it is of.
     """
 
     value: float
-    draws: np.ndarray | None
+    resampled: np.ndarray | None
     prompts: int
     cells: int = 1
 
@@ -38,7 +38,7 @@ class CellStatistic:
 StatTable = dict[CellIndex, CellStatistic]
 
 
-def log_ratio_from(count: int) -> str:
+def log_ratio_table_name(count: int) -> str:
     """The table of the log ratio of greedy's plan found with so many search prompts."""
     return f"log_ratio_from_{count}_prompts"
 
@@ -55,10 +55,10 @@ TABLES = (
     "accuracy",
     "accuracy_of_plan",
     *(f"{name}_{end}" for name in ("log_ratio", "fixed_log_ratio") for end in ("at_zero", "with_strength")),
-    *map(log_ratio_from, PROMPT_COUNTS),
+    *map(log_ratio_table_name, PROMPT_COUNTS),
     *(
         f"{kind}_{name}"
-        for kind in KINDS
+        for kind in PROFILE_KINDS
         for name in (
             "excess",
             "deviation",
@@ -74,26 +74,33 @@ TABLES = (
 """Names of all tables: one that is not among them is a mistake, and not a table without numbers."""
 
 
-def number(rows: np.ndarray, prompts: int, cells: int = 1, within: float = np.inf) -> CellStatistic:
+def statistic_from_values(values: np.ndarray, prompts: int, cells: int = 1, within: float = np.inf) -> CellStatistic:
     """A number from its value and those of resampled prompts, (1 + draw,).
 
     Args:
         within: the largest it can be, in size.
     """
-    draws = np.clip(rows[1:] - rows[1:].mean() + rows[0], -within, within) if len(rows) > 1 else None
-    return CellStatistic(float(rows[0]), draws, prompts, cells)
+    draws = np.clip(values[1:] - values[1:].mean() + values[0], -within, within) if len(values) > 1 else None
+    return CellStatistic(float(values[0]), draws, prompts, cells)
 
 
-def ranks(first: np.ndarray, second: np.ndarray, prompts: int, cells: int = 1) -> CellStatistic:
+def correlate_ranks(first: np.ndarray, second: np.ndarray, prompts: int, cells: int = 1) -> CellStatistic:
     """Rank correlation of two properties, (1 + draw, point) or (point,); none where one is constant or undefined, or
     there are fewer than three points."""
-    one, two = (side[0] if side.ndim == 2 else side for side in (first, second))
-    if len(one) < FEWEST or not np.isfinite([one, two]).all() or np.ptp(one) == 0 or np.ptp(two) == 0:
+    first_values, second_values = (side[0] if side.ndim == 2 else side for side in (first, second))
+    if (
+        len(first_values) < MIN_POINTS
+        or not np.isfinite([first_values, second_values]).all()
+        or np.ptp(first_values) == 0
+        or np.ptp(second_values) == 0
+    ):
         return CellStatistic(np.nan, None, prompts, cells)
-    return number(np.atleast_1d(rank_correlation(*_alike(first, second))), prompts, cells, within=1.0)
+    return statistic_from_values(
+        np.atleast_1d(rank_correlation(*_broadcast(first, second))), prompts, cells, within=1.0
+    )
 
 
-def _alike(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _broadcast(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     shape = np.broadcast_shapes(first.shape, second.shape)
     return np.broadcast_to(first, shape), np.broadcast_to(second, shape)
 
@@ -108,102 +115,121 @@ class CellStatistics:
         labels: what the cells truly are.
     """
 
-    def __init__(self, grid: Grid, draws: int, seed: int, margin: float):
+    def __init__(self, grid: CellGrid, draws: int, seed: int, margin: float):
         self.grid, self.draws, self.seed, self.margin = grid, draws, seed, margin
         self.tables: dict[str, StatTable] = {name: {} for name in TABLES}
         self.choices: dict[CellIndex, Choice] = {}
         self.reference: dict[int, Choice] = {}
         self.labels: dict[CellIndex, CellLabel] = {}
         for model in range(len(grid.models)):
-            self._model(model)
+            self._add_model(model)
 
-    def plans(self, model: int) -> Plans:
+    def plans(self, model: int) -> PlanSet:
         """All plans of a model; every cell of it has the same."""
         cell = self.grid.reference(model)
         if cell is None:
             raise KeyError(self.grid.models[model])
-        return Plans(cell.kept)
+        return PlanSet(cell.kept)
 
-    def _model(self, model: int) -> None:
+    def _add_model(self, model: int) -> None:
         """All of a model; nothing without its ID cell."""
         reference = self.grid.reference(model)
         if reference is None:
             return
-        plans, on_id = self.plans(model), log_ratios(reference, self.draws, self.seed)
-        chosen = self.reference[model] = choose(plans, reference)
-        for name, best in (("id_log_ratio", chosen.best), ("id_log_ratio_nonempty", chosen.mildest)):
-            self._put(name, (model, 0, 0), number(on_id[:, best], reference.test.shape[1]))
+        plans, id_ratios = self.plans(model), measure_log_ratios(reference, self.draws, self.seed)
+        id_choice = self.reference[model] = search_cell(plans, reference)
+        for name, best in (("id_log_ratio", id_choice.best), ("id_log_ratio_nonempty", id_choice.best_nonempty)):
+            self._add(name, (model, 0, 0), statistic_from_values(id_ratios[:, best], reference.test.shape[1]))
         for kind in range(len(self.grid.kinds)):
             if cells := self.grid.strengths(model, kind):
-                self._pair(model, kind, cells, plans, on_id)
+                self._add_pair(model, kind, cells, plans, id_ratios)
 
-    def _pair(self, model: int, kind: int, cells: list[Cell], plans: Plans, on_id: np.ndarray) -> None:
+    def _add_pair(self, model: int, kind: int, cells: list[Cell], plans: PlanSet, id_ratios: np.ndarray) -> None:
         """One kind of shift, strength by strength and over all."""
-        choices = [choose(plans, cell) for cell in cells]
-        fixed = choices[self.grid.setting.fixed].best
+        choices = [search_cell(plans, cell) for cell in cells]
+        fixed_plan = choices[self.grid.setting.fixed].best
         on_id_prompts = (self.grid.reference(model) or cells[0]).test.shape[1]
-        curves = {"log_ratio": [on_id[:, self.reference[model].best]], "fixed_log_ratio": [on_id[:, fixed]]}
-        for at, (cell, choice) in enumerate(zip(cells, choices, strict=True)):
-            place, rows = (model, kind, at), log_ratios(cell, self.draws, self.seed)
-            self.choices[place], self.labels[place] = choice, label_cell(cell, rows, choice.best, self.margin)
-            self._put("id_log_ratio_of_ood_plan", place, number(on_id[:, choice.best], on_id_prompts))
-            self._log_ratios(place, cell, rows, plans, choice, fixed)
-            self._geometry(place, cell, rows, plans, choice)
-            curves["log_ratio"].append(rows[:, choice.best])
-            curves["fixed_log_ratio"].append(rows[:, fixed])
-        self._strengths((model, kind, 0), cells, curves)
+        curves = {
+            "log_ratio": [id_ratios[:, self.reference[model].best]],
+            "fixed_log_ratio": [id_ratios[:, fixed_plan]],
+        }
+        for strength, (cell, choice) in enumerate(zip(cells, choices, strict=True)):
+            index, ratios = (model, kind, strength), measure_log_ratios(cell, self.draws, self.seed)
+            self.choices[index], self.labels[index] = choice, label_cell(cell, ratios, choice.best, self.margin)
+            self._add(
+                "id_log_ratio_of_ood_plan", index, statistic_from_values(id_ratios[:, choice.best], on_id_prompts)
+            )
+            self._add_log_ratios(index, cell, ratios, plans, choice, fixed_plan)
+            self._add_geometry(index, cell, ratios, plans, choice)
+            curves["log_ratio"].append(ratios[:, choice.best])
+            curves["fixed_log_ratio"].append(ratios[:, fixed_plan])
+        self._add_strength_correlations((model, kind, 0), cells, curves)
 
-    def _put(self, name: str, place: CellIndex, found: CellStatistic) -> None:
-        self.tables[name][place] = found
+    def _add(self, name: str, index: CellIndex, statistic: CellStatistic) -> None:
+        self.tables[name][index] = statistic
 
-    def _log_ratios(
-        self, place: CellIndex, cell: Cell, rows: np.ndarray, plans: Plans, choice: Choice, fixed: int
+    def _add_log_ratios(
+        self, index: CellIndex, cell: Cell, ratios: np.ndarray, plans: PlanSet, choice: Choice, fixed_plan: int
     ) -> None:
         """What chosen plans bring, beside all plans of the same size."""
-        prompts, mine = cell.test.shape[1], rows[:, choice.best]
+        prompts, chosen_ratios = cell.test.shape[1], ratios[:, choice.best]
         size = int(plans.sizes[choice.best])
         peers = plans.of_size(size)
-        self._put("log_ratio", place, number(mine, prompts))
-        self._put("fixed_log_ratio", place, number(rows[:, fixed], prompts))
-        self._put("log_ratio_of_best_on_search", place, number(rows[:, choice.oracle], prompts))
-        self._put("log_ratio_of_its_size", place, number(rows[:, peers].mean(axis=1), prompts))
-        rank = (rows[0, peers] > mine[0]).sum() / max(len(peers) - 1, 1) if size and len(peers) > 1 else np.nan
-        self._put("share_of_better_plans", place, CellStatistic(float(rank), None, prompts))
-        for count, few in choice.few.items():
-            self._put(log_ratio_from(count), place, number(rows[:, few], prompts))
-        if cell.beside.shape[1]:
+        self._add("log_ratio", index, statistic_from_values(chosen_ratios, prompts))
+        self._add("fixed_log_ratio", index, statistic_from_values(ratios[:, fixed_plan], prompts))
+        self._add("log_ratio_of_best_on_search", index, statistic_from_values(ratios[:, choice.oracle], prompts))
+        self._add("log_ratio_of_its_size", index, statistic_from_values(ratios[:, peers].mean(axis=1), prompts))
+        better_share = (
+            (ratios[0, peers] > chosen_ratios[0]).sum() / max(len(peers) - 1, 1) if size and len(peers) > 1 else np.nan
+        )
+        self._add("share_of_better_plans", index, CellStatistic(float(better_share), None, prompts))
+        for count, few_plan in choice.few.items():
+            self._add(log_ratio_table_name(count), index, statistic_from_values(ratios[:, few_plan], prompts))
+        if cell.companion.shape[1]:
             groups = cell.groups.tolist()
-            right = resampled_means(cell.beside, cell.weights, groups, self.draws, self.seed)
-            self._put("accuracy", place, number(right[:, 0], prompts))
-            self._put("accuracy_of_plan", place, number(right[:, 1], prompts))
+            accuracies = resample_means(cell.companion, cell.weights, groups, self.draws, self.seed)
+            self._add("accuracy", index, statistic_from_values(accuracies[:, 0], prompts))
+            self._add("accuracy_of_plan", index, statistic_from_values(accuracies[:, 1], prompts))
 
-    def _geometry(self, place: CellIndex, cell: Cell, rows: np.ndarray, plans: Plans, choice: Choice) -> None:
+    def _add_geometry(self, index: CellIndex, cell: Cell, ratios: np.ndarray, plans: PlanSet, choice: Choice) -> None:
         """How the shift deviates, what the plan removes of it, and which layers make it."""
         prompts, size = cell.test.shape[1], int(plans.sizes[choice.best])
         peers = plans.of_size(size)
-        layers, singles = plans.singles
-        for at, kind in enumerate(KINDS):
-            self._put(f"{kind}_excess", place, number(cell.deviation[at] - cell.null_mean[at], prompts))
-            self._put(f"{kind}_deviation", place, number(cell.deviation[at], prompts))
-            realigned = float(cell.realigned[at, choice.best]) if size else np.nan
-            self._put(f"{kind}_realignment", place, CellStatistic(realigned, None, prompts))
-            over_plans = ranks(cell.realigned[at, peers], rows[:, peers], prompts)
-            self._put(f"{kind}_realignment_with_log_ratio", place, over_plans)
+        layers, singles = plans.single_layer_plans
+        for row, kind in enumerate(PROFILE_KINDS):
+            self._add(
+                f"{kind}_excess", index, statistic_from_values(cell.deviation[row] - cell.null_mean[row], prompts)
+            )
+            self._add(f"{kind}_deviation", index, statistic_from_values(cell.deviation[row], prompts))
+            realigned = float(cell.realigned[row, choice.best]) if size else np.nan
+            self._add(f"{kind}_realignment", index, CellStatistic(realigned, None, prompts))
+            over_plans = correlate_ranks(cell.realigned[row, peers], ratios[:, peers], prompts)
+            self._add(f"{kind}_realignment_with_log_ratio", index, over_plans)
             for way, shares in (("along_stream", cell.along), ("by_removal", cell.removal)):
-                self._put(f"{kind}_share_{way}", place, ranks(shares[at, layers], rows[:, singles], prompts))
+                self._add(
+                    f"{kind}_share_{way}", index, correlate_ranks(shares[row, layers], ratios[:, singles], prompts)
+                )
 
-    def _strengths(self, place: CellIndex, cells: list[Cell], curves: dict[str, list[np.ndarray]]) -> None:
+    def _add_strength_correlations(
+        self, index: CellIndex, cells: list[Cell], curves: dict[str, list[np.ndarray]]
+    ) -> None:
         """Rank correlations over strengths, zero among them: there the log ratios are those on ID data, and a deviation is
         what two ID samples of the size differ by in the mean."""
-        prompts, dial = sum(cell.test.shape[1] for cell in cells), np.arange(len(cells) + 1.0)
+        prompts, strengths = sum(cell.test.shape[1] for cell in cells), np.arange(len(cells) + 1.0)
         for name, columns in curves.items():
-            self._put(f"{name}_at_zero", place, number(columns[0], prompts))
-            self._put(f"{name}_with_strength", place, ranks(np.stack(columns, axis=1), dial, prompts, len(cells)))
-        for at, kind in enumerate(KINDS):
+            self._add(f"{name}_at_zero", index, statistic_from_values(columns[0], prompts))
+            self._add(
+                f"{name}_with_strength",
+                index,
+                correlate_ranks(np.stack(columns, axis=1), strengths, prompts, len(cells)),
+            )
+        for row, kind in enumerate(PROFILE_KINDS):
             draws = min(cell.deviation.shape[1] for cell in cells)
-            zero = np.full(draws, np.mean([cell.null_mean[at] for cell in cells]))
-            self._put(f"{kind}_deviation_at_zero", place, CellStatistic(float(zero[0]), None, prompts))
-            columns = [zero, *(cell.deviation[at, :draws] for cell in cells)]
-            self._put(
-                f"{kind}_deviation_with_strength", place, ranks(np.stack(columns, axis=1), dial, prompts, len(cells))
+            id_deviation = np.full(draws, np.mean([cell.null_mean[row] for cell in cells]))
+            self._add(f"{kind}_deviation_at_zero", index, CellStatistic(float(id_deviation[0]), None, prompts))
+            columns = [id_deviation, *(cell.deviation[row, :draws] for cell in cells)]
+            self._add(
+                f"{kind}_deviation_with_strength",
+                index,
+                correlate_ranks(np.stack(columns, axis=1), strengths, prompts, len(cells)),
             )

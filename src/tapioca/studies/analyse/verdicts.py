@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from tapioca.records import signed_interval
-from tapioca.stats import LEVEL, holm
-from tapioca.studies.analyse.estimates import Measure, interval, sizes
+from tapioca.stats import CONFIDENCE_LEVEL, correct_holm
+from tapioca.studies.analyse.estimates import Measure, interval_from_resamples, model_sizes
 from tapioca.studies.results import KindDecision
 from tapioca.studies.rules import Decision
 
@@ -55,38 +55,38 @@ class MeasuredCondition:
     min_models: int
     at: Literal["pooled", "every size"] = "pooled"
 
-    def judge(self, kind: str | None = None) -> ConditionResult:
+    def try_on(self, kind: str | None = None) -> ConditionResult:
         """Try it on all kinds but controls, or on one; what has no kinds counts for each."""
-        measure = self.measure.of(kind) if kind and self.measure.shifted else self.measure.main
-        return self._judge_sizes(measure) if self.at == "every size" else self._judge_interval(measure)
+        measure = self.measure.of_kinds(kind) if kind and self.measure.shifted else self.measure.without_controls
+        return self._try_sizes(measure) if self.at == "every size" else self._try_interval(measure)
 
-    def _judge_interval(self, measure: Measure) -> ConditionResult:
-        drawn = measure.drawn()
-        if drawn is None:
+    def _try_interval(self, measure: Measure) -> ConditionResult:
+        values = measure.finite_resamples()
+        if values is None:
             return ConditionResult(measure.name, False, 1.0, f"{measure.name}: not measured")
-        low, high = interval(drawn)
-        number = f"{measure.name} {signed_interval(drawn[0], (low, high), 3)}"
+        low, high = interval_from_resamples(values)
+        number_text = f"{measure.name} {signed_interval(values[0], (low, high), 3)}"
         if measure.models < self.min_models:
-            return ConditionResult(measure.name, False, 1.0, f"{number}, of too few models ({measure.models})")
+            return ConditionResult(measure.name, False, 1.0, f"{number_text}, of too few models ({measure.models})")
         holds = self._holds(low if self.side == "above" else high)
-        wrong = drawn[1:] <= self.bound if self.side == "above" else drawn[1:] >= self.bound
-        p = min(1.0, 2 * (int(np.sum(wrong)) + 1) / len(drawn))
-        return ConditionResult(measure.name, holds, p, f"{number}, {'' if holds else 'not '}{self._asked}")
+        on_wrong_side = values[1:] <= self.bound if self.side == "above" else values[1:] >= self.bound
+        p = min(1.0, 2 * (int(np.sum(on_wrong_side)) + 1) / len(values))
+        return ConditionResult(measure.name, holds, p, f"{number_text}, {'' if holds else 'not '}{self._requirement}")
 
-    def _judge_sizes(self, measure: Measure) -> ConditionResult:
-        rows, wanted = measure.sizes(None), len(sizes(measure.grid))
-        if wanted < 2 or len(rows) < wanted:
-            reason = f"{measure.name}: {len(rows)} model size{'s' * (len(rows) != 1)} measured"
+    def _try_sizes(self, measure: Measure) -> ConditionResult:
+        of_sizes, n_sizes = measure.estimate_by_size(None), len(model_sizes(measure.grid))
+        if n_sizes < 2 or len(of_sizes) < n_sizes:
+            reason = f"{measure.name}: {len(of_sizes)} model size{'s' * (len(of_sizes) != 1)} measured"
             return ConditionResult(measure.name, False, 1.0, reason)
-        count = sum(self._holds(row.value.value) for row in rows)
-        reason = f"{measure.name} {self._asked} at {count} of {len(rows)} sizes"
-        return ConditionResult(measure.name, count == len(rows), 0.0, reason)
+        n_holding = sum(self._holds(of_size.value.value) for of_size in of_sizes)
+        reason = f"{measure.name} {self._requirement} at {n_holding} of {len(of_sizes)} sizes"
+        return ConditionResult(measure.name, n_holding == len(of_sizes), 0.0, reason)
 
-    def _holds(self, value: float) -> bool:
-        return value > self.bound if self.side == "above" else value < self.bound
+    def _holds(self, number: float) -> bool:
+        return number > self.bound if self.side == "above" else number < self.bound
 
     @property
-    def _asked(self) -> str:
+    def _requirement(self) -> str:
         return f"{self.side} {self.bound:.3g}"
 
 
@@ -107,12 +107,12 @@ class Ruling:
     @property
     def reason(self) -> str:
         """Why, with the numbers."""
-        return "; ".join(dict.fromkeys(result.reason for result in self.results))
+        return "; ".join(dict.fromkeys(outcome.reason for outcome in self.results))
 
     @property
     def told_by(self) -> tuple[str, ...]:
         """The measures behind it."""
-        return tuple(dict.fromkeys(result.measure for result in self.results))
+        return tuple(dict.fromkeys(outcome.measure for outcome in self.results))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,21 +127,26 @@ class MeasuredRule:
     supported: tuple[MeasuredCondition, ...]
     not_supported: tuple[MeasuredCondition, ...]
 
-    def judge(self, kind: str | None = None) -> Ruling:
+    def decide(self, kind: str | None = None) -> Ruling:
         """Try the rule on all kinds but controls, or on one."""
-        good, bad = ([condition.judge(kind) for condition in side] for side in (self.supported, self.not_supported))
-        p: dict[Decision, float] = {
-            "supported": max((result.p for result in good), default=1.0),
-            "not supported": min(1.0, len(bad) * min((result.p for result in bad), default=1.0)),
+        supporting, opposing = (
+            [condition.try_on(kind) for condition in side] for side in (self.supported, self.not_supported)
+        )
+        p_by_side: dict[Decision, float] = {
+            "supported": max((outcome.p for outcome in supporting), default=1.0),
+            "not supported": min(1.0, len(opposing) * min((outcome.p for outcome in opposing), default=1.0)),
         }
-        yes, against = bool(good) and all(result.holds for result in good), [result for result in bad if result.holds]
-        if yes and against:
-            return Ruling("inconclusive", (*good, *against), p)
-        if yes:
-            return Ruling("supported", tuple(good), p)
-        if against:
-            return Ruling("not supported", tuple(against), p)
-        return Ruling("inconclusive", tuple(result for result in good if not result.holds), p)
+        is_supported, fulfilled = (
+            bool(supporting) and all(outcome.holds for outcome in supporting),
+            [outcome for outcome in opposing if outcome.holds],
+        )
+        if is_supported and fulfilled:
+            return Ruling("inconclusive", (*supporting, *fulfilled), p_by_side)
+        if is_supported:
+            return Ruling("supported", tuple(supporting), p_by_side)
+        if fulfilled:
+            return Ruling("not supported", tuple(fulfilled), p_by_side)
+        return Ruling("inconclusive", tuple(outcome for outcome in supporting if not outcome.holds), p_by_side)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -149,28 +154,32 @@ class MeasuredRule:
         conditions = (*self.supported, *self.not_supported)
         return tuple(dict.fromkeys(kind for condition in conditions for kind in condition.measure.kinds))
 
-    def by_kind(self, unjudged: dict[str, str]) -> tuple[KindDecision, ...]:
+    def decide_by_kind(self, reason_by_kind: dict[str, str]) -> tuple[KindDecision, ...]:
         """The rule on each kind alone; p-values are corrected over kinds, and a decision needs one below 5 %.
 
         Args:
-            unjudged: why kinds cannot be decided on.
+            reason_by_kind: why kinds cannot be decided on.
         """
-        rulings = {kind: self.judge(kind) for kind in self.kinds}
+        ruling_by_kind = {kind: self.decide(kind) for kind in self.kinds}
         sides: tuple[Decision, ...] = ("supported", "not supported")
-        corrected = {
-            side: dict(zip(rulings, holm([ruling.p[side] for ruling in rulings.values()]), strict=True))
+        corrected_p = {
+            side: dict(
+                zip(ruling_by_kind, correct_holm([ruling.p[side] for ruling in ruling_by_kind.values()]), strict=True)
+            )
             for side in sides
         }
         return tuple(
-            self._kind(kind, ruling, {side: corrected[side][kind] for side in sides}, unjudged.get(kind, ""))
-            for kind, ruling in rulings.items()
+            self._decide_kind(
+                kind, ruling, {side: corrected_p[side][kind] for side in sides}, reason_by_kind.get(kind, "")
+            )
+            for kind, ruling in ruling_by_kind.items()
         )
 
-    def _kind(self, kind: str, ruling: Ruling, p: dict[Decision, float], unjudged: str) -> KindDecision:
-        p_holm = p["supported"] if ruling.decision == "inconclusive" else p[ruling.decision]
+    def _decide_kind(self, kind: str, ruling: Ruling, p_by_side: dict[Decision, float], unjudged: str) -> KindDecision:
+        p_holm = p_by_side["supported"] if ruling.decision == "inconclusive" else p_by_side[ruling.decision]
         decision, reason = ruling.decision, ruling.reason
         if unjudged:
             decision, reason = "inconclusive", f"{unjudged}; {reason}"
-        elif decision != "inconclusive" and p_holm >= 1 - LEVEL:
+        elif decision != "inconclusive" and p_holm >= 1 - CONFIDENCE_LEVEL:
             decision, reason = "inconclusive", f"{reason}, but p = {p_holm:.3f} after Holm's correction over kinds"
         return KindDecision(kind=kind, decision=decision, reason=reason, p_holm=p_holm)

@@ -4,112 +4,126 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapioca.geometry.alignment import deviation, signed
-from tapioca.geometry.attribution import along_stream, by_removal
-from tapioca.geometry.evidence import EVIDENCE, evidence
-from tapioca.geometry.nulls import deviating, split_halves
-from tapioca.geometry.profiles import KINDS, Shape, resamples, shape
-from tapioca.geometry.tree import realignments
-from tapioca.observe import sample, states_of_plans
-from tapioca.records import Plan
-from tapioca.records.tree import Prefix, steps
-from tapioca.studies.cell import Cell, Where
-from tapioca.studies.measure.model import Bench
+from tapioca.observe import capture_states_of_plans, draw_sample
+from tapioca.plan import Plan
+from tapioca.plan.prefix_tree import Prefix, list_steps
+from tapioca.profiles.attribution import shares_along_stream, shares_by_removal
+from tapioca.profiles.deviation import mean_deviation, signed_log_ratio
+from tapioca.profiles.evidence import EVIDENCE, measure_evidence
+from tapioca.profiles.many_plans import realign_plans
+from tapioca.profiles.permutation import deviation_statistic, split_halves
+from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, resample_examples, state_geometry
+from tapioca.studies.cell import Cell, CellKey
+from tapioca.studies.measure.model import StudyModel
 from tapioca.tasks.base import Task
 
 DRAWS = 200
 """Resamples of examples that are kept of a deviation."""
 
 
-def cell(bench: Bench, where: Where) -> Cell:
+def measure_cell(bench: StudyModel, where: CellKey) -> Cell:
     """Score every plan on both splits of a task, and measure the geometry on the search split."""
-    at = (where.kind, where.strength)
-    search, test = bench.tasks[at]
-    on_search, on_test = (bench.scores(task, bench.plans).values for task in (search, test))
-    chosen = bench.searched(on_search, search).best.plan
+    task_key = (where.kind, where.strength)
+    search, test = bench.tasks[task_key]
+    search_scores, test_scores = (bench.score_plans(task, bench.plans).values for task in (search, test))
+    chosen_plan = bench.run_greedy(search_scores, search).best.plan
     _, groups = np.unique(np.asarray(test.groups), return_inverse=True)
-    chance = test.beside.chance if test.beside else None
+    chance = test.companion.chance if test.companion else None
     return Cell(
         where=where,
         kept=bench.kept,
-        search=on_search,
+        search=search_scores,
         search_weights=search.weights,
-        test=on_test,
+        test=test_scores,
         weights=test.weights,
         groups=groups,
-        beside=_beside(bench, test, chosen),
+        companion=_score_companion(bench, test, chosen_plan),
         chance=np.array(np.nan if chance is None else float(chance.mean())),
-        **(_no_geometry(bench) if where.kind == "id" else _geometry(bench, search)),
-        baselines=bench.baselines(at, test),
+        **(_zero_geometry(bench) if where.kind == "id" else _measure_geometry(bench, search)),
+        baselines=bench.baseline_errors(task_key, test),
     )
 
 
-def _beside(bench: Bench, test: Task, chosen: Plan) -> np.ndarray:
+def _score_companion(bench: StudyModel, test: Task, plan: Plan) -> np.ndarray:
     """Whether the full model and a plan are right, where the score stands in for it."""
-    if not test.beside:
+    if not test.companion:
         return np.empty((2, 0))
-    return bench.scores(test.beside, [bench.plans[0], chosen]).values
+    return bench.score_plans(test.companion, [bench.plans[0], plan]).values
 
 
-def _no_geometry(bench: Bench) -> dict[str, np.ndarray]:
+def _zero_geometry(bench: StudyModel) -> dict[str, np.ndarray]:
     """What stands for ID data, which deviate from nothing."""
-    layers, kinds = bench.kept.shape[1], len(KINDS)
-    found: dict[str, np.ndarray] = {name: np.zeros((kinds, layers)) for name in ("signed", "along", "removal")}
-    found |= {name: np.zeros(kinds) for name in ("null_mean", "null_upper")}
-    found |= {"deviation": np.zeros((kinds, 1 + DRAWS)), "realigned": np.zeros((kinds, len(bench.plans)))}
-    return found | {"evidence": np.zeros(len(EVIDENCE))}
+    layers, kinds = bench.kept.shape[1], len(PROFILE_KINDS)
+    arrays: dict[str, np.ndarray] = {name: np.zeros((kinds, layers)) for name in ("signed", "along", "removal")}
+    arrays |= {name: np.zeros(kinds) for name in ("null_mean", "null_upper")}
+    arrays |= {"deviation": np.zeros((kinds, 1 + DRAWS)), "realigned": np.zeros((kinds, len(bench.plans)))}
+    return arrays | {"evidence": np.zeros(len(EVIDENCE))}
 
 
-def _geometry(bench: Bench, search: Task) -> dict[str, np.ndarray]:
+def _measure_geometry(bench: StudyModel, search: Task) -> dict[str, np.ndarray]:
     """How OOD search examples deviate from ID ones, and what every plan and every layer does about it."""
-    seed, size = bench.study.seed, min(bench.sample(search), bench.id_states[0].shape[1], bench.id_states[1].shape[1])
-    first, second = (states[:, :size] for states in bench.id_states)
-    own = bench.observed(search, size)
-    seen = sample(search.examples, size, seed)
-    found = states_of_plans(bench.loaded.model, bench.plans, seen, bench.study.batch_size)
-    stream, against, pool = shape(own), shape(first), shape(np.concatenate([first, second], axis=1)[1:])
+    seed, size = (
+        bench.study.seed,
+        min(bench.sample_size(search), bench.id_states[0].shape[1], bench.id_states[1].shape[1]),
+    )
+    first_id, second_id = (states[:, :size] for states in bench.id_states)
+    ood_states = bench.observe_states(search, size)
+    examples = draw_sample(search.examples, size, seed)
+    states_by_prefix = capture_states_of_plans(bench.loaded.model, bench.plans, examples, bench.study.batch_size)
+    ood_geometry, id_geometry, pool_geometry = (
+        state_geometry(ood_states),
+        state_geometry(first_id),
+        state_geometry(np.concatenate([first_id, second_id], axis=1)[1:]),
+    )
     nulls = [
-        split_halves(deviating(profile), size, seed, DRAWS) for profile in (pool.norm_profile, pool.distance_profile)
+        split_halves(deviation_statistic(measure_profile), size, seed, DRAWS)
+        for measure_profile in (pool_geometry.norm_profile, pool_geometry.distance_profile)
     ]
-    profiles, base = (np.stack(part.profiles())[:, 0] for part in (stream, against))
-    said = evidence(own, first, second, seed)
+    profiles, id_profiles = (np.stack(geometry.profiles())[:, 0] for geometry in (ood_geometry, id_geometry))
+    evidence_by_name = measure_evidence(ood_states, first_id, second_id, seed)
     return {
-        "signed": signed(profiles, base)[:, 1:],
-        "deviation": _deviation(stream, against, seed),
+        "signed": signed_log_ratio(profiles, id_profiles)[:, 1:],
+        "deviation": _resample_deviation(ood_geometry, id_geometry, seed),
         "null_mean": np.array([null.mean() for null in nulls]),
         "null_upper": np.array([np.percentile(null, 95) for null in nulls]),
-        "realigned": np.pad(realignments(found, first[1:], bench.plans[1:], 0, seed)[:, 0], ((0, 0), (1, 0))),
-        "along": along_stream(profiles, base),
-        "removal": _removal(bench, found, profiles[:, 1:], base[:, 1:]),
-        "evidence": np.array([said[name] for name in EVIDENCE]),
+        "realigned": np.pad(
+            realign_plans(states_by_prefix, first_id[1:], bench.plans[1:], 0, seed)[:, 0], ((0, 0), (1, 0))
+        ),
+        "along": shares_along_stream(profiles, id_profiles),
+        "removal": _shares_by_removal(bench, states_by_prefix, profiles[:, 1:], id_profiles[:, 1:]),
+        "evidence": np.array([evidence_by_name[name] for name in EVIDENCE]),
     }
 
 
-def _deviation(seen: Shape, reference: Shape, seed: int) -> np.ndarray:
+def _resample_deviation(geometry: StateGeometry, reference: StateGeometry, seed: int) -> np.ndarray:
     """Deviation over the layers, of the examples and of resampled ones, (kind, 1 + draw); resamples are biased upward, so
     they are moved to the value they belong to."""
     rng = np.random.default_rng(seed)
     counts = [
-        np.vstack([np.ones(size), resamples(size, DRAWS, rng)])
-        for size in (part.norms.shape[1] for part in (seen, reference))
+        np.vstack([np.ones(size), resample_examples(size, DRAWS, rng)])
+        for size in (side.norms.shape[1] for side in (geometry, reference))
     ]
-    pairs = zip(seen.profiles(counts[0]), reference.profiles(counts[1]), strict=True)
-    found = np.stack([deviation(profile[:, 1:], base[:, 1:]) for profile, base in pairs])
-    found[:, 1:] += found[:, :1] - found[:, 1:].mean(axis=1, keepdims=True)
-    return found
+    profile_pairs = zip(geometry.profiles(counts[0]), reference.profiles(counts[1]), strict=True)
+    deviations = np.stack(
+        [mean_deviation(profile[:, 1:], reference_profile[:, 1:]) for profile, reference_profile in profile_pairs]
+    )
+    deviations[:, 1:] += deviations[:, :1] - deviations[:, 1:].mean(axis=1, keepdims=True)
+    return deviations
 
 
-def _removal(bench: Bench, found: dict[Prefix, np.ndarray], profiles: np.ndarray, base: np.ndarray) -> np.ndarray:
+def _shares_by_removal(
+    bench: StudyModel, states_by_prefix: dict[Prefix, np.ndarray], profiles: np.ndarray, base: np.ndarray
+) -> np.ndarray:
     """Each layer's share by removal, (kind, layer); 0 where a layer cannot be dropped."""
     shares = np.zeros_like(base)
     for plan in bench.plans:
         if plan.size == 1:
-            without = np.stack(shape_of(found, plan, plan.kept).profiles())[:, 0]
-            shares[:, plan.drops[0]] = by_removal(profiles, without, base, plan.drops[0])
+            without = np.stack(geometry_of_plan(states_by_prefix, plan, plan.kept).profiles())[:, 0]
+            shares[:, plan.drops[0]] = shares_by_removal(profiles, without, base, plan.drops[0])
     return shares
 
 
-def shape_of(found: dict[Prefix, np.ndarray], plan: Plan, layers: tuple[int, ...]) -> Shape:
+def geometry_of_plan(states_by_prefix: dict[Prefix, np.ndarray], plan: Plan, layers: tuple[int, ...]) -> StateGeometry:
     """The shape of a plan's states after some layers that it computes."""
-    said = steps(plan)
-    return shape(np.stack([found[said[: layer + 1]] for layer in layers]))
+    plan_steps = list_steps(plan)
+    return state_geometry(np.stack([states_by_prefix[plan_steps[: layer + 1]] for layer in layers]))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapioca.geometry.alignment import deviation
-from tapioca.geometry.profiles import KINDS, shape
-from tapioca.observe import sample, states_of_plans
-from tapioca.records import Plan
-from tapioca.search.random import rivals
-from tapioca.studies.cell import Cell, Dose, Where
-from tapioca.studies.measure.cells import shape_of
-from tapioca.studies.measure.model import Bench
+from tapioca.observe import capture_states_of_plans, draw_sample
+from tapioca.plan import Plan
+from tapioca.profiles.deviation import mean_deviation
+from tapioca.profiles.profiles import PROFILE_KINDS, state_geometry
+from tapioca.search.random import draw_matched_random_plans
+from tapioca.studies.cell import Cell, CellKey, DoseResponse
+from tapioca.studies.measure.cells import geometry_of_plan
+from tapioca.studies.measure.model import StudyModel
 from tapioca.tasks.base import Task
 
 
-def dose(bench: Bench, where: Where, measured: Cell) -> Dose:
+def measure_doses(bench: StudyModel, where: CellKey, measured: Cell) -> DoseResponse:
     """Scale sets of layers and score every scale on the test split; deviations are those of the search split.
 
     Args:
@@ -24,50 +24,65 @@ def dose(bench: Bench, where: Where, measured: Cell) -> Dose:
         measured: the cell of the same task.
     """
     search, test = bench.tasks[where.kind, where.strength]
-    found = bench.searched(measured.search, search)
-    assert found.mildest is not None  # a bench has layers that can be dropped, so there was a round
-    sets = _sets(bench, (found.best if found.best.plan.size else found.mildest).plan)
-    made = [{alpha: plan for alpha in bench.study.alphas if (plan := one.dose(alpha)).kept} for one in sets]
-    plans = list(dict.fromkeys(plan for doses in made for plan in doses.values()))
-    return Dose(
+    greedy = bench.run_greedy(measured.search, search)
+    assert greedy.best_nonempty is not None  # a bench has layers that can be dropped, so there was a round
+    set_plans = _plans_of_sets(bench, (greedy.best if greedy.best.plan.size else greedy.best_nonempty).plan)
+    plans_by_alpha = [
+        {alpha: plan for alpha in bench.study.scales if (plan := set_plan.dose(alpha)).kept} for set_plan in set_plans
+    ]
+    plans = list(dict.fromkeys(plan for plan_by_alpha in plans_by_alpha for plan in plan_by_alpha.values()))
+    return DoseResponse(
         where=where,
-        alphas=np.array(bench.study.alphas),
-        layers=np.array([[layer in one.drops for layer in range(one.n_layers)] for one in sets]),
-        test=_scores(bench, made, plans, test),
+        scales=np.array(bench.study.scales),
+        layers=np.array([[layer in set_plan.drops for layer in range(set_plan.n_layers)] for set_plan in set_plans]),
+        test=_score_doses(bench, plans_by_alpha, plans, test),
         weights=test.weights,
-        deviation=_deviations(bench, sets, made, plans, search),
+        deviation=_measure_dose_deviations(bench, set_plans, plans_by_alpha, plans, search),
     )
 
 
-def _sets(bench: Bench, chosen: Plan) -> list[Plan]:
+def _plans_of_sets(bench: StudyModel, chosen: Plan) -> list[Plan]:
     """The plans that drop the chosen layers, random ones of the same number, and all."""
-    every = Plan(n_layers=chosen.n_layers, layers=dict.fromkeys(bench.space.droppable, 0.0))
-    return [chosen, *rivals(bench.space, chosen, bench.study.random_sets), every]
+    all_layers = Plan(n_layers=chosen.n_layers, layers=dict.fromkeys(bench.space.droppable, 0.0))
+    return [chosen, *draw_matched_random_plans(bench.space, chosen, bench.study.random_sets), all_layers]
 
 
-def _scores(bench: Bench, made: list[dict[float, Plan]], plans: list[Plan], test: Task) -> np.ndarray:
+def _score_doses(
+    bench: StudyModel, plans_by_alpha: list[dict[float, Plan]], plans: list[Plan], test: Task
+) -> np.ndarray:
     """(set, scale, example)"""
-    values = dict(zip(plans, bench.scores(test, plans).values, strict=True))
-    nothing = np.full(len(test.examples), np.nan)
-    rows = [[values[doses[alpha]] if alpha in doses else nothing for alpha in bench.study.alphas] for doses in made]
+    scores_by_plan = dict(zip(plans, bench.score_plans(test, plans).values, strict=True))
+    no_scores = np.full(len(test.examples), np.nan)
+    rows = [
+        [scores_by_plan[plan_by_alpha[alpha]] if alpha in plan_by_alpha else no_scores for alpha in bench.study.scales]
+        for plan_by_alpha in plans_by_alpha
+    ]
     return np.array(rows)
 
 
-def _deviations(
-    bench: Bench, sets: list[Plan], made: list[dict[float, Plan]], plans: list[Plan], search: Task
+def _measure_dose_deviations(
+    bench: StudyModel, set_plans: list[Plan], plans_by_alpha: list[dict[float, Plan]], plans: list[Plan], search: Task
 ) -> np.ndarray:
     """(set, scale, kind)"""
-    size = min(bench.sample(search), bench.id_states[0].shape[1])
-    seen = sample(search.examples, size, bench.study.seed)
-    states = states_of_plans(bench.loaded.model, plans, seen, bench.study.batch_size)
-    reference = bench.id_states[0][1:, :size]
+    size = min(bench.sample_size(search), bench.id_states[0].shape[1])
+    examples = draw_sample(search.examples, size, bench.study.seed)
+    states = capture_states_of_plans(bench.loaded.model, plans, examples, bench.study.batch_size)
+    reference_states = bench.id_states[0][1:, :size]
 
-    def deviations(one: Plan, plan: Plan | None) -> np.ndarray:
-        layers = one.kept or tuple(range(one.n_layers))
+    def deviations(set_plan: Plan, plan: Plan | None) -> np.ndarray:
+        layers = set_plan.kept or tuple(range(set_plan.n_layers))
         if plan is None:
-            return np.full(len(KINDS), np.nan)
-        own, base = shape_of(states, plan, layers), shape(reference[list(layers)])
-        return deviation(np.stack(own.profiles()), np.stack(base.profiles()))[:, 0]
+            return np.full(len(PROFILE_KINDS), np.nan)
+        plan_geometry, reference_geometry = (
+            geometry_of_plan(states, plan, layers),
+            state_geometry(reference_states[list(layers)]),
+        )
+        return mean_deviation(np.stack(plan_geometry.profiles()), np.stack(reference_geometry.profiles()))[:, 0]
 
-    rows = zip(sets, made, strict=True)
-    return np.array([[deviations(one, doses.get(alpha)) for alpha in bench.study.alphas] for one, doses in rows])
+    rows = zip(set_plans, plans_by_alpha, strict=True)
+    return np.array(
+        [
+            [deviations(set_plan, plan_by_alpha.get(alpha)) for alpha in bench.study.scales]
+            for set_plan, plan_by_alpha in rows
+        ]
+    )

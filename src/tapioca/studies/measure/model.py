@@ -15,35 +15,36 @@ import transformers
 from tapioca.errors import ModelError
 from tapioca.evaluate import check_task, evaluate
 from tapioca.flows.data import read_task
-from tapioca.flows.space import droppable
-from tapioca.lab.baselines import errors
-from tapioca.lab.tasks import draw_named
+from tapioca.flows.space import find_droppable_layers
+from tapioca.lab.baselines import measure_baseline_errors
+from tapioca.lab.tasks import draw_lab_prompts
 from tapioca.models.find import find_layers
-from tapioca.models.identity import model_hash
-from tapioca.models.load import Loaded
-from tapioca.observe import sample, stream_states
-from tapioca.records import Plan, Scores
+from tapioca.models.identity import hash_model
+from tapioca.models.load import LoadedModel
+from tapioca.observe import capture_stream_states, draw_sample
+from tapioca.plan import Plan
+from tapioca.records import Scores
 from tapioca.runs.fingerprint import fingerprint
-from tapioca.search.base import Space
+from tapioca.search.base import SearchSpace
 from tapioca.search.greedy import Greedy
-from tapioca.search.population import MOST_LAYERS, every_plan
-from tapioca.studies.analyse.log_ratios import Plans
+from tapioca.search.population import MAX_LAYERS, list_all_plans
+from tapioca.studies.analyse.log_ratios import PlanSet
 from tapioca.studies.spec import StudyFile
 from tapioca.tasks.base import Task
-from tapioca.tasks.shots import deal_shots, part_of
-from tapioca.tasks.split import limited, refuse_leak, refuse_same, search_groups, split
+from tapioca.tasks.shots import deal_shots, select_part
+from tapioca.tasks.split import limit_task, refuse_leak, refuse_same, search_groups, split
 
-Place = tuple[str, int]
+TaskKey = tuple[str, int]
 """A kind of shift, and the number of its strength."""
-ID: Place = ("id", 0)
-LAB = "lab:"
-JUDGING = {"title", "settings", "claims", "margins", "min_models", "ceiling", "draws", "amended"}
+ID: TaskKey = ("id", 0)
+LAB_PREFIX = "lab:"
+FIELDS_NOT_MEASURED = {"title", "settings", "claims", "margins", "min_models", "ceiling", "n_resamples", "amended"}
 """What of a study changes nothing that is measured."""
 BASELINES = ("ridge", "nearest neighbour", "constant")
 
 
 @dataclass(eq=False)
-class Bench:
+class StudyModel:
     """A model, its ID data and the ways in which they drift.
 
     Args:
@@ -56,12 +57,12 @@ class Bench:
 
     study: StudyFile
     name: str
-    loaded: Loaded
-    names: dict[Place, str]
+    loaded: LoadedModel
+    names: dict[TaskKey, str]
     place: int
 
     @cached_property
-    def tasks(self) -> dict[Place, tuple[Task, Task]]:
+    def tasks(self) -> dict[TaskKey, tuple[Task, Task]]:
         """Search and test split of every task; what shares a group is on one side in all of them.
 
         Raises:
@@ -69,35 +70,48 @@ class Bench:
                 search has seen.
         """
         size = self.study.search + self.study.test
-        whole = {at: limited(self._read(name, size), size, self.study.seed) for at, name in self.names.items()}
-        share = self.study.search / size
-        groups = search_groups([task.examples for task in whole.values()], share, self.study.seed)
-        parts = {at: split(task, groups) for at, task in whole.items()}
-        self._refuse_leaks(whole, parts)
-        searched = {at: search for at, (search, _) in parts.items()}
-        dealt = deal_shots(whole, searched, [test for _, test in parts.values()], self.study.seed)
-        return {at: (part_of(dealt[at], search), part_of(dealt[at], test)) for at, (search, test) in parts.items()}
+        task_by_key = {
+            key: limit_task(self._read(name, size), size, self.study.seed) for key, name in self.names.items()
+        }
+        search_share = self.study.search / size
+        groups = search_groups([task.examples for task in task_by_key.values()], search_share, self.study.seed)
+        splits_by_key = {key: split(task, groups) for key, task in task_by_key.items()}
+        self._refuse_leaks(task_by_key, splits_by_key)
+        search_by_key = {key: search for key, (search, _) in splits_by_key.items()}
+        dealt_by_key = deal_shots(
+            task_by_key, search_by_key, [test for _, test in splits_by_key.values()], self.study.seed
+        )
+        return {
+            key: (select_part(dealt_by_key[key], search), select_part(dealt_by_key[key], test))
+            for key, (search, test) in splits_by_key.items()
+        }
 
     @cached_property
-    def space(self) -> Space:
+    def space(self) -> SearchSpace:
         """What there is to drop.
 
         Raises:
             ModelError: the model has more layers than all plans can be evaluated for, or none that can be dropped.
         """
-        count, some = len(find_layers(self.loaded.model)), droppable(self.loaded.model)
-        if not some or count > MOST_LAYERS:
+        n_layers, droppable_layers = len(find_layers(self.loaded.model)), find_droppable_layers(self.loaded.model)
+        if not droppable_layers or n_layers > MAX_LAYERS:
             raise ModelError(
-                f"{self.name}: a study evaluates every plan; expected at most {MOST_LAYERS} layers of which some can be "
-                f"dropped, got {count} of which {len(some)} can"
+                f"{self.name}: a study evaluates every plan; expected at most {MAX_LAYERS} layers of which some can be "
+                f"dropped, got {n_layers} of which {len(droppable_layers)} can"
             )
-        return Space(count, tuple(range(1, min(len(some), count - 1) + 1)), some, {}, self.study.seed)
+        return SearchSpace(
+            n_layers,
+            tuple(range(1, min(len(droppable_layers), n_layers - 1) + 1)),
+            droppable_layers,
+            {},
+            self.study.seed,
+        )
 
     @cached_property
     def plans(self) -> list[Plan]:
         """Every plan of drops, the full model first."""
-        found = [plan for size in self.space.sizes for plan in every_plan(self.space, size)]
-        return [Plan.full(self.space.n_layers), *found]
+        dropping_plans = [plan for size in self.space.sizes for plan in list_all_plans(self.space, size)]
+        return [Plan.full(self.space.n_layers), *dropping_plans]
 
     @cached_property
     def kept(self) -> np.ndarray:
@@ -107,42 +121,42 @@ class Bench:
     @cached_property
     def id_states(self) -> tuple[np.ndarray, np.ndarray]:
         """Of ID search examples, the reference, and of ID test examples: (layer + 1, example, width)."""
-        found = [self.observed(half, self.sample(half)) for half in self.tasks[ID]]
-        return found[0], found[1]
+        states = [self.observe_states(task, self.sample_size(task)) for task in self.tasks[ID]]
+        return states[0], states[1]
 
-    def searched(self, scores: np.ndarray, task: Task) -> Greedy:
+    def run_greedy(self, scores: np.ndarray, task: Task) -> Greedy:
         """Greedy's search, told the scores of all plans on a task, (plan, example)."""
-        return Plans(self.kept).greedy(np.average(scores, axis=1, weights=task.weights))
+        return PlanSet(self.kept).run_greedy(np.average(scores, axis=1, weights=task.weights))
 
-    def sample(self, task: Task) -> int:
+    def sample_size(self, task: Task) -> int:
         """How many examples of a task can be observed: one of each group."""
         return min(self.study.search, len(set(task.groups)))
 
-    def observed(self, task: Task, size: int) -> np.ndarray:
+    def observe_states(self, task: Task, size: int) -> np.ndarray:
         """States of a task's examples under the full model, (layer + 1, example, width)."""
-        chosen = sample(task.examples, size, self.study.seed)
-        return stream_states(self.loaded.model, self.plans[0], chosen, self.study.batch_size)
+        examples = draw_sample(task.examples, size, self.study.seed)
+        return capture_stream_states(self.loaded.model, self.plans[0], examples, self.study.batch_size)
 
-    def scores(self, task: Task, plans: list[Plan]) -> Scores:
+    def score_plans(self, task: Task, plans: list[Plan]) -> Scores:
         """Scores of plans on a task."""
         return evaluate(self.loaded.model, task, plans, batch_size=self.study.batch_size)
 
-    def baselines(self, at: Place, test: Task) -> np.ndarray:
+    def baseline_errors(self, task_key: TaskKey, test: Task) -> np.ndarray:
         """Errors of what needs no model on test prompts, (baseline, example); outside of the lab there are none."""
-        if not self.names[at].startswith(LAB):
+        if not self.names[task_key].startswith(LAB_PREFIX):
             return np.empty((len(BASELINES), 0))
-        named = draw_named(self._full_name(self.names[at], self.study.search + self.study.test))
-        found = errors(named.prompts, named.scored)
-        rows = [int(example.id) for example in test.examples]
-        return np.stack([found[name][rows] for name in BASELINES])
+        lab_data = draw_lab_prompts(self._full_name(self.names[task_key], self.study.search + self.study.test))
+        errors_by_baseline = measure_baseline_errors(lab_data.prompts, lab_data.scored)
+        example_indices = [int(example.id) for example in test.examples]
+        return np.stack([errors_by_baseline[name][example_indices] for name in BASELINES])
 
-    def key(self, at: Place) -> str:
+    def cell_fingerprint(self, task_key: TaskKey) -> str:
         """Names everything that can change what is measured there."""
         return fingerprint(
             {
                 "model": self.model_hash,
-                "data": [self.tasks[place][half].digest for place in (at, ID) for half in (0, 1)],
-                "study": json.loads(self.study.model_dump_json(exclude=JUDGING)),
+                "data": [self.tasks[key][half].digest for key in (task_key, ID) for half in (0, 1)],
+                "study": json.loads(self.study.model_dump_json(exclude=FIELDS_NOT_MEASURED)),
                 "versions": [version("tapioca-prune"), torch.__version__, transformers.__version__],
             }
         )
@@ -150,9 +164,9 @@ class Bench:
     @cached_property
     def model_hash(self) -> str:
         """Names the model's weights."""
-        return model_hash(self.loaded.model)
+        return hash_model(self.loaded.model)
 
-    def _refuse_leaks(self, tasks: Mapping[Place, Task], splits: Mapping[Place, tuple[Task, Task]]) -> None:
+    def _refuse_leaks(self, tasks: Mapping[TaskKey, Task], splits: Mapping[TaskKey, tuple[Task, Task]]) -> None:
         """Refuse what `tapioca prune` refuses, for every shift beside the ID task."""
         id_search, id_test = splits[ID]
         for place, (search, test) in splits.items():
@@ -163,9 +177,9 @@ class Bench:
             refuse_leak(id_search, test)
 
     def _read(self, name: str, size: int) -> Task:
-        lab = name.startswith(LAB)
+        is_lab = name.startswith(LAB_PREFIX)
         task = read_task(
-            self._full_name(name, size) if lab else name, self.loaded, {} if lab else {"score": "likelihood"}
+            self._full_name(name, size) if is_lab else name, self.loaded, {} if is_lab else {"score": "likelihood"}
         )
         check_task(self.loaded.model, task)
         return task

@@ -15,21 +15,21 @@ from tapioca.lab.config import TuneConfig
 from tapioca.lab.tune import tune
 from tapioca.models.load import load
 from tapioca.runs.fingerprint import fingerprint
-from tapioca.studies.cell import Cell, Dose, Saved, Where
-from tapioca.studies.measure.cells import cell
-from tapioca.studies.measure.doses import dose
-from tapioca.studies.measure.model import LAB, Bench
+from tapioca.studies.cell import Cell, CellKey, DoseResponse, SavedArrays
+from tapioca.studies.measure.cells import measure_cell
+from tapioca.studies.measure.doses import measure_doses
+from tapioca.studies.measure.model import LAB_PREFIX, StudyModel
 from tapioca.studies.spec import Setting, StudyFile
 
-SOURCES = (LAB, "held-out:", "harness:")
+TASK_PREFIXES = (LAB_PREFIX, "held-out:", "harness:")
 """How names of tasks begin that are no files."""
-On = Literal["shift", "id"]
-Names = dict[tuple[str, int], str]
-One = TypeVar("One", bound=Saved)
+TuningSource = Literal["shift", "id"]
+TaskNames = dict[tuple[str, int], str]
+SavedType = TypeVar("SavedType", bound=SavedArrays)
 
 
 @dataclass(frozen=True)
-class Part:
+class ModelWork:
     """One model of a setting, and where what is measured of it goes.
 
     Attributes:
@@ -57,17 +57,19 @@ class Part:
         return self.out / self.setting.name / self.model.name
 
     @property
-    def names(self) -> Names:
+    def names(self) -> TaskNames:
         """Its tasks by kind of shift and strength, ID data as ("id", 0)."""
-        found = {at: name.format(folder=self.model) if at[0] == "id" else name for at, name in self._said.items()}
-        return {at: name if name.startswith(SOURCES) else str(self.base / name) for at, name in found.items()}
+        names = {
+            key: name.format(folder=self.model) if key[0] == "id" else name for key, name in self._names_in_file.items()
+        }
+        return {key: name if name.startswith(TASK_PREFIXES) else str(self.base / name) for key, name in names.items()}
 
     @property
-    def _said(self) -> Names:
+    def _names_in_file(self) -> TaskNames:
         """The same as the study's file names them."""
         shifts = self.setting.shifts.items()
         return {("id", 0): self.setting.id} | {
-            (kind, at): name for kind, some in shifts for at, name in enumerate(some)
+            (kind, strength): name for kind, task_names in shifts for strength, name in enumerate(task_names)
         }
 
     @property
@@ -76,36 +78,38 @@ class Part:
         needed = [
             self.model / "config.json",
             self.model / "model.safetensors",
-            *(Path(name) for name in self.names.values() if not name.startswith(SOURCES)),
+            *(Path(name) for name in self.names.values() if not name.startswith(TASK_PREFIXES)),
         ]
         return next((str(path) for path in needed if not path.exists()), "")
 
     @property
-    def files(self) -> dict[Path, type[Saved]]:
+    def files(self) -> dict[Path, type[SavedArrays]]:
         """Every file there will be, and what is in it."""
-        found: dict[Path, type[Saved]] = {self.cell_file(at): Cell for at in self.names}
-        found |= {self._dose(kind): Dose for kind in self._scaled}
+        type_by_path: dict[Path, type[SavedArrays]] = {self.cell_file(key): Cell for key in self.names}
+        type_by_path |= {self._dose_file(kind): DoseResponse for kind in self._scaled}
         for kind in self.setting.tuned:
-            for on in get_args(On):
-                found |= {self.cell_file((data, 0), self._tuned_folder(kind, on)): Cell for data in ("id", kind)}
-        return found
+            for source in get_args(TuningSource):
+                type_by_path |= {
+                    self.cell_file((task_kind, 0), self._tuned_folder(kind, source)): Cell for task_kind in ("id", kind)
+                }
+        return type_by_path
 
     @property
     def _scaled(self) -> list[str]:
         return [kind for kind in self.setting.shifts if kind not in self.setting.controls]
 
-    def cell_file(self, at: tuple[str, int], folder: Path | None = None) -> Path:
-        return (folder or self.folder) / f"{at[0]}-{at[1]}.npz"
+    def cell_file(self, key: tuple[str, int], folder: Path | None = None) -> Path:
+        return (folder or self.folder) / f"{key[0]}-{key[1]}.npz"
 
-    def _dose(self, kind: str) -> Path:
+    def _dose_file(self, kind: str) -> Path:
         return self.folder / f"{kind}-dose.npz"
 
-    def _tuned_folder(self, kind: str, on: On) -> Path:
-        return self.folder / f"tuned-{kind}-{on}"
+    def _tuned_folder(self, kind: str, source: TuningSource) -> Path:
+        return self.folder / f"tuned-{kind}-{source}"
 
-    def bench(self) -> Bench:
+    def load_study_model(self) -> StudyModel:
         """The model with its data."""
-        return Bench(self.study, self.model.name, load(str(self.model)), self.names, self.place)
+        return StudyModel(self.study, self.model.name, load(str(self.model)), self.names, self.place)
 
     def measure(self) -> Iterator[Path]:
         """Measure what is not there yet; gives every file as it is there.
@@ -113,71 +117,80 @@ class Part:
         Raises:
             TapiocaError: one line about what is wrong with the model or the data.
         """
-        bench = self.bench()
-        cells: dict[tuple[str, int], Cell] = {}
-        for at in self.names:
-            path = self.cell_file(at)
-            cells[at] = _kept(path, Cell, partial(cell, bench), self._where(bench, at))
+        bench = self.load_study_model()
+        cell_by_key: dict[tuple[str, int], Cell] = {}
+        for key in self.names:
+            path = self.cell_file(key)
+            cell_by_key[key] = _load_or_measure(path, Cell, partial(measure_cell, bench), self._cell_key(bench, key))
             yield path
         for kind in self._scaled:
-            at, path = (kind, self.setting.fixed), self._dose(kind)
-            _kept(path, Dose, partial(dose, bench, measured=cells[at]), self._where(bench, at))
+            key, path = (kind, self.setting.fixed), self._dose_file(kind)
+            _load_or_measure(
+                path, DoseResponse, partial(measure_doses, bench, measured=cell_by_key[key]), self._cell_key(bench, key)
+            )
             yield path
-        for kind, shifted in self.setting.tuned.items():
-            data: dict[On, tuple[str, str]] = {"shift": (shifted, self.setting.id), "id": (self.setting.id, shifted)}
-            for on, (own, other) in data.items():
-                yield from self._tuned(bench.model_hash, kind, on, own, other)
+        for kind, shifted_task in self.setting.tuned.items():
+            tasks_by_source: dict[TuningSource, tuple[str, str]] = {
+                "shift": (shifted_task, self.setting.id),
+                "id": (self.setting.id, shifted_task),
+            }
+            for source, (id_task, shift_task) in tasks_by_source.items():
+                yield from self._measure_tuned(bench.model_hash, kind, source, id_task, shift_task)
 
-    def _tuned(self, before: str, kind: str, on: On, own: str, other: str) -> Iterator[Path]:
+    def _measure_tuned(
+        self, model_hash: str, kind: str, source: TuningSource, id_task: str, shift_task: str
+    ) -> Iterator[Path]:
         """The same of the model tuned on one data set, which then counts as its ID data, and the other as the shift.
 
         Args:
-            before: names the weights before tuning.
-            kind, on: which tuned model it is.
-            own, other: the two data sets.
+            model_hash: names the weights before tuning.
+            kind, source: which tuned model it is.
+            id_task, shift_task: the data set it is tuned on, and the other.
         """
-        folder = self._tuned_folder(kind, on)
-        loaded = load(str(self._tune(before, folder, own)))
-        bench = Bench(self.study, self.model.name, loaded, {("id", 0): own, (kind, 0): other}, self.place)
-        for at in bench.names:
-            path = self.cell_file(at, folder)
-            where = replace(self._where(bench, at, bench.names[at]), tuned=on, tuned_on=kind)
-            _kept(path, Cell, partial(cell, bench), where)
+        folder = self._tuned_folder(kind, source)
+        loaded = load(str(self._tune(model_hash, folder, id_task)))
+        bench = StudyModel(self.study, self.model.name, loaded, {("id", 0): id_task, (kind, 0): shift_task}, self.place)
+        for key in bench.names:
+            path = self.cell_file(key, folder)
+            where = replace(self._cell_key(bench, key, bench.names[key]), tuned=source, tuned_on=kind)
+            _load_or_measure(path, Cell, partial(measure_cell, bench), where)
             yield path
 
-    def _tune(self, before: str, folder: Path, task: str) -> Path:
+    def _tune(self, model_hash: str, folder: Path, task: str) -> Path:
         """The model tuned on a task; what is trained already is not trained again."""
-        numbers = {**self.study.tuning.model_dump(), "task": task, "seed": self.study.seed + self.place}
-        out = folder / f"model-{fingerprint({**numbers, 'model': before})[:8]}"
+        settings = {**self.study.tuning.model_dump(), "task": task, "seed": self.study.seed + self.place}
+        out = folder / f"model-{fingerprint({**settings, 'model': model_hash})[:8]}"
         if not (out / "training.json").is_file():  # written last
             make_folder(folder)
-            tune(TuneConfig(out=out, model=str(self.model), **numbers))
+            tune(TuneConfig(out=out, model=str(self.model), **settings))
         return out
 
-    def _where(self, bench: Bench, at: tuple[str, int], said: str = "") -> Where:
-        return Where(
+    def _cell_key(self, bench: StudyModel, key: tuple[str, int], task_name: str = "") -> CellKey:
+        return CellKey(
             setting=self.setting.name,
             model=self.model.name,
             parameters=bench.loaded.model.num_parameters(),
-            kind=at[0],
-            strength=at[1],
-            task=said or self._said[at],
-            key=bench.key(at),
+            kind=key[0],
+            strength=key[1],
+            task=task_name or self._names_in_file[key],
+            key=bench.cell_fingerprint(key),
         )
 
 
-def _kept(path: Path, form: type[One], make: Callable[[Where], One], where: Where) -> One:
+def _load_or_measure(
+    path: Path, file_type: type[SavedType], make: Callable[[CellKey], SavedType], where: CellKey
+) -> SavedType:
     """What a file holds, measured now if it is not there or is of something else."""
     if path.is_file():
         try:
-            found = form.load(path)
+            saved = file_type.load(path)
         except StoreError:
-            found = None
-        if found is not None and found.where.key == where.key:
-            return found
+            saved = None
+        if saved is not None and saved.where.key == where.key:
+            return saved
     make_folder(path.parent)
-    began = time.perf_counter()
-    found = make(where)
-    found = replace(found, where=replace(where, seconds=time.perf_counter() - began))
-    found.save(path)
-    return found
+    start_time = time.perf_counter()
+    saved = make(where)
+    saved = replace(saved, where=replace(where, seconds=time.perf_counter() - start_time))
+    saved.save(path)
+    return saved

@@ -7,45 +7,49 @@ from typing import Any
 import altair as alt
 
 from tapioca.report.figures import DARK
-from tapioca.studies.page.scales import BLUE, LOG_RATIO_AXIS, ORANGE, count_axis, panel_title, titled, zero
+from tapioca.studies.page.scales import BLUE, LOG_RATIO_AXIS, ORANGE, add_title, count_axis, panel_title, zero_rule
 from tapioca.studies.page.text import kind_name
 from tapioca.studies.parts import TRUTHS, KindSummary, Pooled
-from tapioca.studies.results import SettingFound
+from tapioca.studies.results import SettingResult
 
-FILLS = {"in distribution": "#f0f0f0", "distorted": ORANGE, "misaligned": "#084594", "undecided": "#bdbdbd"}
-SKILLS = {"full model": (BLUE, "square"), "greedy's plan": (ORANGE, "circle"), "ridge": (DARK, "diamond")}
+TRUTH_FILLS = {"in distribution": "#f0f0f0", "distorted": ORANGE, "misaligned": "#084594", "undecided": "#bdbdbd"}
+PREDICTOR_LOOKS = {"full model": (BLUE, "square"), "greedy's plan": (ORANGE, "circle"), "ridge": (DARK, "diamond")}
 
 
-def kinds(setting: SettingFound) -> alt.TopLevelMixin | None:
+def draw_kinds(setting: SettingResult) -> alt.TopLevelMixin | None:
     """Log ratio and both deviations of every kind of shift, with intervals."""
     panels = (
         ("Log ratio of greedy's plan", LOG_RATIO_AXIS, "log_ratio"),
         ("Norm deviation over its null", "mean |log ratio|", "norm"),
         ("Distance deviation over its null", "mean |log ratio|", "distance"),
     )
-    drawn = [_forest(setting.summaries, *panel, labelled=at == 0) for at, panel in enumerate(panels)]
-    if not any(one.log_ratio for one in setting.summaries):
+    charts = [_draw_forest(setting.summaries, *panel, labelled=index == 0) for index, panel in enumerate(panels)]
+    if not any(summary.log_ratio for summary in setting.summaries):
         return None
-    return titled(alt.hconcat(*drawn, spacing=14), "Which kinds of shift bring a gain, and which deviate", setting)
+    return add_title(alt.hconcat(*charts, spacing=14), "Which kinds of shift bring a gain, and which deviate", setting)
 
 
-def skills(setting: SettingFound) -> alt.TopLevelMixin | None:
+def draw_skills(setting: SettingResult) -> alt.TopLevelMixin | None:
     """Skill of the full model, of greedy's plan and of ridge regression, kind by kind."""
     if not setting.skills:
         return None
     rows = [
-        {"kind": kind_name(one.kind, one.control), "who": who, "skill": max(value, -1)}
-        for one in setting.skills
-        for who, value in zip(SKILLS, (one.full, one.pruned, one.ridge), strict=True)
+        {"kind": kind_name(kind_skill.kind, kind_skill.control), "who": predictor, "skill": max(skill, -1)}
+        for kind_skill in setting.skills
+        for predictor, skill in zip(
+            PREDICTOR_LOOKS, (kind_skill.full, kind_skill.pruned, kind_skill.ridge), strict=True
+        )
     ]
-    names = [kind_name(one.kind, one.control) for one in setting.skills]
-    y = alt.Y("kind:N", sort=names, title=None, axis=alt.Axis(labelLimit=220, grid=True, ticks=False))
-    least = max(-1.0, min(0.0, *(min(one.full, one.pruned, one.ridge) for one in setting.skills)))
-    scale = alt.Scale(domain=[least - 0.05, 1.05], nice=False)
+    kind_names = [kind_name(kind_skill.kind, kind_skill.control) for kind_skill in setting.skills]
+    y = alt.Y("kind:N", sort=kind_names, title=None, axis=alt.Axis(labelLimit=220, grid=True, ticks=False))
+    lowest = max(
+        -1.0, min(0.0, *(min(kind_skill.full, kind_skill.pruned, kind_skill.ridge) for kind_skill in setting.skills))
+    )
+    scale = alt.Scale(domain=[lowest - 0.05, 1.05], nice=False)
     x = alt.X("skill:Q", title="skill: 1 - error / error of the constant", scale=scale)
     legend = alt.Legend(orient="bottom", symbolOpacity=1)
-    colour = alt.Scale(domain=list(SKILLS), range=[look[0] for look in SKILLS.values()])
-    shape = alt.Scale(domain=list(SKILLS), range=[look[1] for look in SKILLS.values()])
+    colour = alt.Scale(domain=list(PREDICTOR_LOOKS), range=[look[0] for look in PREDICTOR_LOOKS.values()])
+    shape = alt.Scale(domain=list(PREDICTOR_LOOKS), range=[look[1] for look in PREDICTOR_LOOKS.values()])
     points = alt.Chart(alt.Data(values=rows)).mark_point(size=75, strokeWidth=2, opacity=1)
     points = points.encode(
         x=x,
@@ -53,59 +57,65 @@ def skills(setting: SettingFound) -> alt.TopLevelMixin | None:
         color=alt.Color("who:N", title=None, sort=None, scale=colour, legend=legend),
         shape=alt.Shape("who:N", title=None, sort=None, scale=shape, legend=legend),
     )
-    chart = alt.layer(zero("x"), points).properties(width=520, height=24 * len(names))
-    return titled(chart, "Skill beside ridge regression", setting)
+    chart = alt.layer(zero_rule("x"), points).properties(width=520, height=24 * len(kind_names))
+    return add_title(chart, "Skill beside ridge regression", setting)
 
 
-def truths(setting: SettingFound) -> alt.TopLevelMixin | None:
+def draw_truths(setting: SettingResult) -> alt.TopLevelMixin | None:
     """How many cells of every kind truly are in distribution, distorted, misaligned or undecided."""
     rows = []
-    for one in setting.summaries:
+    for summary in setting.summaries:
         start = 0
         for truth in TRUTHS:
-            count = one.truths.get(truth, 0)
-            row = {"kind": kind_name(one.kind, one.control), "truth": truth, "from": start, "to": start + count}
+            count = summary.truths.get(truth, 0)
+            row = {"kind": kind_name(summary.kind, summary.control), "truth": truth, "from": start, "to": start + count}
             rows += [row | {"middle": start + count / 2, "count": str(count)}] if count else []
             start += count
     if not rows:
         return None
-    names = [kind_name(one.kind, one.control) for one in setting.summaries]
-    most = max(sum(one.truths.values()) for one in setting.summaries)
-    y = alt.Y("kind:N", sort=names, title=None, axis=alt.Axis(labelLimit=220, ticks=False))
-    scale = alt.Scale(domain=list(FILLS), range=list(FILLS.values()))
+    kind_names = [kind_name(summary.kind, summary.control) for summary in setting.summaries]
+    most_cells = max(sum(summary.truths.values()) for summary in setting.summaries)
+    y = alt.Y("kind:N", sort=kind_names, title=None, axis=alt.Axis(labelLimit=220, ticks=False))
+    scale = alt.Scale(domain=list(TRUTH_FILLS), range=list(TRUTH_FILLS.values()))
     legend = alt.Legend(orient="bottom", symbolType="square", symbolStrokeColor=DARK)
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
     bar = base.mark_bar(stroke=DARK, strokeWidth=0.6, height=16).encode(
-        x=alt.X("from:Q", title="cells (model, strength)", axis=count_axis(most)),
+        x=alt.X("from:Q", title="cells (model, strength)", axis=count_axis(most_cells)),
         x2="to:Q",
         fill=alt.Fill("truth:N", title=None, sort=None, scale=scale, legend=legend),
     )
-    ink = alt.condition(
+    text_color = alt.condition(
         "datum.truth == 'misaligned' || datum.truth == 'distorted'", alt.value("white"), alt.value("black")
     )
-    text = base.mark_text(fontSize=11).encode(x="middle:Q", text="count:N", color=ink)
-    chart = alt.layer(bar, text).properties(width=520, height=22 * len(names))
-    return titled(chart, "What cells truly are, kind by kind", setting)
+    text = base.mark_text(fontSize=11).encode(x="middle:Q", text="count:N", color=text_color)
+    chart = alt.layer(bar, text).properties(width=520, height=22 * len(kind_names))
+    return add_title(chart, "What cells truly are, kind by kind", setting)
 
 
-def _forest(found: tuple[KindSummary, ...], title: str, axis: str, name: str, labelled: bool) -> Any:
+def _draw_forest(summaries: tuple[KindSummary, ...], title: str, axis: str, field: str, labelled: bool) -> Any:
     rows = []
-    for one in found:
-        value: Pooled | None = getattr(one, name)
-        if value is not None:
-            row = {"kind": kind_name(one.kind, one.control), "control": one.control, "value": value.value}
-            rows.append(row | {"low": value.ci95[0], "high": value.ci95[1]})
-    names = [kind_name(one.kind, one.control) for one in found]
+    for summary in summaries:
+        estimate: Pooled | None = getattr(summary, field)
+        if estimate is not None:
+            row = {
+                "kind": kind_name(summary.kind, summary.control),
+                "control": summary.control,
+                "value": estimate.value,
+            }
+            rows.append(row | {"low": estimate.ci95[0], "high": estimate.ci95[1]})
+    kind_names = [kind_name(summary.kind, summary.control) for summary in summaries]
     y = alt.Y(
         "kind:N",
-        sort=names,
-        scale=alt.Scale(domain=names),
+        sort=kind_names,
+        scale=alt.Scale(domain=kind_names),
         title=None,
         axis=alt.Axis(labelLimit=220, labels=labelled, ticks=False, grid=True),
     )
     x = alt.X("value:Q", title=axis, scale=alt.Scale(nice=False, padding=10), axis=alt.Axis(format="~g", tickCount=4))
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
     interval = base.mark_rule(strokeWidth=2, color=DARK).encode(x=alt.X("low:Q"), x2="high:Q")
-    hollow = alt.condition("datum.control", alt.value("white"), alt.value(ORANGE))
-    point = base.mark_point(size=60, stroke=DARK, strokeWidth=1.2, opacity=1).encode(x=x, fill=hollow)
-    return alt.layer(zero("x"), interval, point).properties(title=panel_title(title), width=250, height=22 * len(names))
+    fill = alt.condition("datum.control", alt.value("white"), alt.value(ORANGE))
+    point = base.mark_point(size=60, stroke=DARK, strokeWidth=1.2, opacity=1).encode(x=x, fill=fill)
+    return alt.layer(zero_rule("x"), interval, point).properties(
+        title=panel_title(title), width=250, height=22 * len(kind_names)
+    )

@@ -9,71 +9,88 @@ from typing import Any
 import altair as alt
 
 from tapioca.records import Estimate, signed
-from tapioca.studies.page.scales import BLUE, LOG_RATIO_AXIS, ORANGE, Rows, facets, named, panel_title, row_of, titled
+from tapioca.studies.page.scales import (
+    BLUE,
+    LOG_RATIO_AXIS,
+    ORANGE,
+    Rows,
+    add_title,
+    chart_kind_name,
+    draw_facets,
+    panel_title,
+    row_from_estimate,
+)
 from tapioca.studies.parts import HeatTile
-from tapioca.studies.results import SettingFound
+from tapioca.studies.results import SettingResult
 
-TILE = 35
+TILE_WIDTH = 35
 
 
-def heat(setting: SettingFound) -> alt.TopLevelMixin | None:
+def draw_heat_map(setting: SettingResult) -> alt.TopLevelMixin | None:
     """Layer x kind of shift: each layer's share of the two deviations, and the log ratio of dropping it alone."""
     tiles = setting.charts.heat
     if not tiles:
         return None
-    shares = _bound([abs(share) for tile in tiles for share in (tile.norm, tile.distance)])
-    ratios = _bound([abs(tile.log_ratio) for tile in tiles if tile.log_ratio is not None])
+    share_bound = _color_bound([abs(share) for tile in tiles for share in (tile.norm, tile.distance)])
+    ratio_bound = _color_bound([abs(tile.log_ratio) for tile in tiles if tile.log_ratio is not None])
     panels = (
-        ("Share of the norm deviation", "share, |log ratio|", lambda tile: tile.norm, shares),
-        ("Share of the distance deviation", "share, |log ratio|", lambda tile: tile.distance, shares),
-        ("Log ratio of dropping the layer", LOG_RATIO_AXIS, lambda tile: tile.log_ratio, ratios),
+        ("Share of the norm deviation", "share, |log ratio|", lambda tile: tile.norm, share_bound),
+        ("Share of the distance deviation", "share, |log ratio|", lambda tile: tile.distance, share_bound),
+        ("Log ratio of dropping the layer", LOG_RATIO_AXIS, lambda tile: tile.log_ratio, ratio_bound),
     )
-    drawn = [_tiles(setting, *panel, labelled=at == 0) for at, panel in enumerate(panels)]
-    return titled(
-        alt.hconcat(*drawn, spacing=12).resolve_scale(color="independent"),
+    charts = [_draw_tiles(setting, *panel, labelled=index == 0) for index, panel in enumerate(panels)]
+    return add_title(
+        alt.hconcat(*charts, spacing=12).resolve_scale(color="independent"),
         "Which layers carry the deviation, and which are better dropped",
         setting,
     )
 
 
-def profiles(setting: SettingFound) -> alt.TopLevelMixin | None:
+def draw_profile_ratios(setting: SettingResult) -> alt.TopLevelMixin | None:
     """Signed log ratio of both profiles to the ID ones layer by layer, kind by kind."""
     rows: Rows = []
     for point in setting.charts.profiles:
-        for series, value, band in (
+        for series, log_ratio, band in (
             ("norm", point.norm, point.norm_ci95),
             ("pairwise distance", point.distance, point.distance_ci95),
         ):
-            found = Estimate(value=value, ci95=band or (value, value))
-            rows.append(row_of(point.layer, found, series) | {"kind": named(setting, point.kind)})
+            estimate = Estimate(value=log_ratio, ci95=band or (log_ratio, log_ratio))
+            rows.append(
+                row_from_estimate(point.layer, estimate, series) | {"kind": chart_kind_name(setting, point.kind)}
+            )
     if not rows:
         return None
     layers = sorted({row["x"] for row in rows})
     x = alt.X(
         "x:Q", title="after layer", axis=alt.Axis(values=layers[:: 1 + len(layers) // 9], format="d", labelFlush=False)
     )
-    return titled(
-        facets(rows, x, "log ratio", "shared"),
+    return add_title(
+        draw_facets(rows, x, "log ratio", "shared"),
         "How shifts bend the profiles, layer by layer",
         setting,
         "log ratio of the OOD to the ID profile; above 0 states are longer, or further apart",
     )
 
 
-def _tiles(
-    setting: SettingFound,
+def _draw_tiles(
+    setting: SettingResult,
     title: str,
     legend: str,
-    read: Callable[[HeatTile], float | None],
+    read_value: Callable[[HeatTile], float | None],
     bound: float,
     labelled: bool,
 ) -> Any:
     tiles = setting.charts.heat
     rows = [
-        {"kind": named(setting, tile.kind), "layer": tile.layer, "value": read(tile), "text": _short(read(tile))}
+        {
+            "kind": chart_kind_name(setting, tile.kind),
+            "layer": tile.layer,
+            "value": read_value(tile),
+            "text": _format_tile(read_value(tile)),
+        }
         for tile in tiles
     ]
-    kinds = list(dict.fromkeys(named(setting, tile.kind) for tile in tiles))
+    kinds = list(dict.fromkeys(chart_kind_name(setting, tile.kind) for tile in tiles))
     y = alt.Y(
         "kind:N",
         sort=kinds,
@@ -84,7 +101,7 @@ def _tiles(
         "layer:O", title="layer", axis=alt.Axis(labelAngle=0, orient="top", ticks=False, domain=False, grid=False)
     )
     scale = alt.Scale(domain=[-bound, 0, bound], range=[ORANGE, "#ffffff", BLUE], interpolate="rgb", clamp=True)
-    width = TILE * len({tile.layer for tile in tiles})
+    width = TILE_WIDTH * len({tile.layer for tile in tiles})
     gradient = alt.Legend(
         title=legend,
         orient="bottom",
@@ -105,18 +122,18 @@ def _tiles(
     ).properties(title=panel_title(title), **size)
 
 
-def _short(value: float | None) -> str:
+def _format_tile(number: float | None) -> str:
     """At most five characters: '+0.12', '−1.3', '+42', or '–'."""
-    if value is None:
+    if number is None:
         return "–"
-    size = abs(value)
-    if size < 0.005:
+    magnitude = abs(number)
+    if magnitude < 0.005:
         return "0.00"
-    return signed(value, 2 if size < 0.995 else 1 if size < 9.95 else 0)
+    return signed(number, 2 if magnitude < 0.995 else 1 if magnitude < 9.95 else 0)
 
 
-def _bound(sizes: list[float]) -> float:
+def _color_bound(magnitudes: list[float]) -> float:
     """Where colours end: at three times the median, so that a few large values do not bleach the others, but not below
     a fifth of the largest, so that noise around one large value stays pale."""
-    largest = max(sizes, default=0.0)
-    return min(largest, max(3 * median(sizes), largest / 5)) if largest else 1.0
+    largest = max(magnitudes, default=0.0)
+    return min(largest, max(3 * median(magnitudes), largest / 5)) if largest else 1.0

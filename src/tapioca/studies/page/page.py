@@ -11,16 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from tapioca.disk import write_text
-from tapioca.report import words
-from tapioca.report.figures import finished
-from tapioca.report.template import page
+from tapioca.report import format as words
+from tapioca.report.figures import apply_common_style
+from tapioca.report.template import render_template
 from tapioca.studies.measures import measure_spec
 from tapioca.studies.page import kinds, layers, points, scales, tables, text
-from tapioca.studies.results import SettingFound, StudyInfo
+from tapioca.studies.results import SettingResult, StudyInfo
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ChartSpec:
     """A chart of every setting.
 
     Attributes:
@@ -31,98 +31,98 @@ class Drawing:
     """
 
     name: str
-    draw: Callable[[SettingFound], alt.TopLevelMixin | None]
+    draw: Callable[[SettingResult], alt.TopLevelMixin | None]
     caption: str
     absent: str
 
 
-DRAWINGS: dict[str, tuple[Drawing, ...]] = {
+CHARTS_BY_CLAIM: dict[str, tuple[ChartSpec, ...]] = {
     "C4": (
-        Drawing(
+        ChartSpec(
             "profiles",
-            layers.profiles,
+            layers.draw_profile_ratios,
             "Log ratio of each profile to that of the ID reference after every layer, under the full model: above 0 the OOD states are longer, or further apart. Means over models and strengths; bands, where there are some, are 95 % intervals over models. One scale for all panels. The norm profile is C3's, the pairwise-distance profile C4's.",
             "No profile was measured, so none is drawn.",
         ),
     ),
     "C5": (
-        Drawing(
+        ChartSpec(
             "scatter",
-            points.scatter,
+            points.draw_plan_scatter,
             "Each point is a plan. Right of 0 it moves the OOD profile back towards ID over the layers it keeps; above 0 it lowers the OOD error. The cell shown is the one whose correlation is the median one.",
             "Realignment was measured in no cell, so there is no example to draw.",
         ),
-        Drawing(
+        ChartSpec(
             "correlations",
-            points.correlations,
+            points.draw_correlations,
             "Rank correlation over all plans of the size of greedy's plan, one for each cell (model, kind, strength) that has one.",
             "No cell has a rank correlation of realignment with log ratio.",
         ),
     ),
     "C6": (
-        Drawing(
+        ChartSpec(
             "heat",
-            layers.heat,
+            layers.draw_heat_map,
             "Left and middle: what the deviation grows by inside the layer, along the unpruned stream, as |log ratio|; on one scale. Right: log ratio on test prompts of dropping that layer alone. Blue is above 0, orange below, white 0; colours end at three times the median size or a fifth of the largest, the numbers do not. Means over models and strengths.",
             "No layer's share of a deviation was measured, so there is no heat map.",
         ),
     ),
     "C7": (
-        Drawing(
+        ChartSpec(
             "log-ratio-by-strength",
-            scales.strength_gains,
+            scales.draw_log_ratios_by_strength,
             "Strengths are counted; their values are under What was run. Each panel has its own vertical scale, with 0 in it. Bands: 95 % intervals over models.",
             "No log ratio was measured along strengths.",
         ),
-        Drawing(
+        ChartSpec(
             "deviation-by-strength",
-            scales.strength_deviations,
+            scales.draw_deviations_by_strength,
             "Not less their null, so that ID prompts too lie above 0. Each panel has its own vertical scale. Bands: 95 % intervals over models.",
             "No deviation was measured along strengths.",
         ),
     ),
     "C8": (
-        Drawing(
+        ChartSpec(
             "doses",
-            scales.doses,
+            scales.draw_dose_response,
             "The layers of greedy's plan, as many random ones, and all layers, scaled together; at 1 the model is as it came. Means over models and kinds of shift with 95 % intervals. Panels are as high as the chosen and the random layers need; where the line of all layers leaves them, it lies beyond.",
             "No layers were scaled, so there is no dose-response.",
         ),
     ),
     "C9": (
-        Drawing(
+        ChartSpec(
             "sizes",
-            points.sizes,
+            points.draw_log_ratios_by_size,
             "A point is a model, its mean over kinds and strengths. Dashed, where there are several sizes: regression of the log ratio on the logarithm of the number of parameters, with its 95 % band.",
             "No log ratio by size was measured.",
         ),
     ),
     "Q1": (
-        Drawing(
+        ChartSpec(
             "kinds",
-            kinds.kinds,
+            kinds.draw_kinds,
             "Means over strengths and models with 95 % intervals over models and prompts. White: controls, which are in no pooled number. A deviation over its null at 0 is no larger than between two ID samples.",
             "No kind of shift was measured.",
         ),
-        Drawing(
+        ChartSpec(
             "skills",
-            kinds.skills,
+            kinds.draw_skills,
             "Medians over models and strengths: 1 is no error, 0 is the error of always giving the constant. Marks at -1 lie there or further left; the table has the numbers.",
             "Skill beside ridge regression is measured in the lab alone.",
         ),
     ),
     "Q2": (
-        Drawing(
+        ChartSpec(
             "labels",
-            points.labels,
+            points.draw_log_ratios_by_labels,
             "Held-out log ratio of greedy's plan when the search sees only so many labelled prompts; band: 95 % interval.",
             "Searches with fewer labels were not measured.",
         ),
     ),
     "Q3": (
-        Drawing(
+        ChartSpec(
             "truths",
-            kinds.truths,
+            kinds.draw_truths,
             "How many cells (model, strength) of every kind are what, by labels. In distribution: neither deviation is above its null. Distorted: one is, and the interval of the held-out log ratio of greedy's plan lies above 0. Misaligned: one is, and no plan's held-out log ratio can reach the margin. Undecided: the rest.",
             "No cell was classed.",
         ),
@@ -138,18 +138,18 @@ def write_study_page(info: StudyInfo) -> Path:
         StoreError: it cannot be written there.
     """
     path = info.folder / "report.html"
-    write_text(path, render(info))
+    write_text(path, render_study_page(info))
     return path
 
 
-def render(info: StudyInfo) -> str:
+def render_study_page(info: StudyInfo) -> str:
     """The page as text."""
-    return page(
+    return render_template(
         "study.html.j2",
-        figures(info),
+        draw_study_charts(info),
         package="tapioca.studies.page",
         info=info,
-        drawings=DRAWINGS,
+        drawings=CHARTS_BY_CLAIM,
         say=text,
         tables=tables,
         words=words,
@@ -157,11 +157,11 @@ def render(info: StudyInfo) -> str:
     )
 
 
-def figures(info: StudyInfo) -> dict[str, alt.TopLevelMixin]:
+def draw_study_charts(info: StudyInfo) -> dict[str, alt.TopLevelMixin]:
     """Every chart that has something to show, ready to be saved, named like 'polynomials-heat'."""
     return {
-        f"{setting.name}-{drawing.name}": finished(chart)
-        for drawings in DRAWINGS.values()
+        f"{setting.name}-{drawing.name}": apply_common_style(chart)
+        for drawings in CHARTS_BY_CLAIM.values()
         for drawing in drawings
         for setting in info.settings
         if (chart := drawing.draw(setting)) is not None
@@ -170,5 +170,5 @@ def figures(info: StudyInfo) -> dict[str, alt.TopLevelMixin]:
 
 def show_study(info: StudyInfo, console: Console) -> None:
     """Print every claim in every setting: one line each, with its verdict and its main number."""
-    for line in text.study_lines(info):
+    for line in text.write_study_lines(info):
         console.print(escape(line), highlight=False, soft_wrap=True)

@@ -11,11 +11,11 @@ from tapioca.records import Estimate
 from tapioca.report.figures import DARK, GREY
 from tapioca.studies.page.text import kind_name
 from tapioca.studies.parts import DosePoint, StrengthPoint
-from tapioca.studies.results import SettingFound
+from tapioca.studies.results import SettingResult
 
 Rows = list[dict[str, Any]]
 BLUE, ORANGE = "#0072B2", "#D55E00"
-LOOKS: dict[str, tuple[str, list[int], str]] = {
+SERIES_LOOKS: dict[str, tuple[str, list[int], str]] = {
     "norm": (BLUE, [1, 0], "circle"),
     "pairwise distance": (ORANGE, [6, 3], "triangle-up"),
     "searched anew": (ORANGE, [1, 0], "circle"),
@@ -27,10 +27,10 @@ LOOKS: dict[str, tuple[str, list[int], str]] = {
 """Colour, dash and shape of every series."""
 LOG_RATIO_AXIS = "log ratio: ln(full / plan error)"
 DEVIATION_AXIS = "mean |log ratio| to ID"
-SMALL = {"width": 205, "height": 105}  # of one of four panels side by side
+SMALL_PANEL = {"width": 205, "height": 105}  # of one of four panels side by side
 
 
-def doses(setting: SettingFound) -> alt.TopLevelMixin | None:
+def draw_dose_response(setting: SettingResult) -> alt.TopLevelMixin | None:
     """Log ratio and both deviations over the scale of chosen, random and all layers."""
     points = setting.charts.doses
     if not points:
@@ -40,31 +40,37 @@ def doses(setting: SettingFound) -> alt.TopLevelMixin | None:
         ("Norm deviation", DEVIATION_AXIS, lambda point: point.norm),
         ("Pairwise-distance deviation", DEVIATION_AXIS, lambda point: point.distance),
     )
-    drawn = []
-    for title, axis, read in panels:
+    charts = []
+    for title, axis, read_estimate in panels:
         rows = [
-            row_of(point.alpha, found, f"{point.layers} layers")
+            row_from_estimate(point.alpha, estimate, f"{point.layers} layers")
             for point in points
-            if (found := read(point)) is not None
+            if (estimate := read_estimate(point)) is not None
         ]
         if rows:
-            drawn.append(_dose(rows, title, axis))
-    return titled(alt.hconcat(*drawn, bounds="flush", spacing=75), "Score and geometry when layers are scaled", setting)
+            charts.append(_draw_dose_panel(rows, title, axis))
+    return add_title(
+        alt.hconcat(*charts, bounds="flush", spacing=75), "Score and geometry when layers are scaled", setting
+    )
 
 
-def strength_gains(setting: SettingFound) -> alt.TopLevelMixin | None:
+def draw_log_ratios_by_strength(setting: SettingResult) -> alt.TopLevelMixin | None:
     """Log ratio by strength, kind by kind: a plan searched anew at every strength, and the fixed plan."""
-    read = {"searched anew": lambda point: point.anew, "fixed plan": lambda point: point.fixed}
-    return _strengths(setting, "log ratio", "ln(error of the full model / error of the plan), above 0 is better", read)
+    reader_by_series = {"searched anew": lambda point: point.anew, "fixed plan": lambda point: point.fixed}
+    return _draw_by_strength(
+        setting, "log ratio", "ln(error of the full model / error of the plan), above 0 is better", reader_by_series
+    )
 
 
-def strength_deviations(setting: SettingFound) -> alt.TopLevelMixin | None:
+def draw_deviations_by_strength(setting: SettingResult) -> alt.TopLevelMixin | None:
     """Both deviations by strength, kind by kind."""
-    read = {"norm": lambda point: point.norm, "pairwise distance": lambda point: point.distance}
-    return _strengths(setting, "deviation", "mean over layers of |log ratio to the ID profile|", read)
+    reader_by_series = {"norm": lambda point: point.norm, "pairwise distance": lambda point: point.distance}
+    return _draw_by_strength(
+        setting, "deviation", "mean over layers of |log ratio to the ID profile|", reader_by_series
+    )
 
 
-def titled(chart: Any, title: str, setting: SettingFound, below: str = "") -> Any:
+def add_title(chart: Any, title: str, setting: SettingResult, below: str = "") -> Any:
     """A chart with what it shows and where, so that it can stand alone."""
     text = alt.Title(
         title,
@@ -82,37 +88,39 @@ def panel_title(text: str) -> alt.Title:
     return alt.Title(text, frame="group")
 
 
-def looks(rows: Rows, shape: bool = False) -> dict[str, Any]:
+def encode_series(rows: Rows, shape: bool = False) -> dict[str, Any]:
     """Colour, dash and, for points, shape of the series shown, with one legend for all."""
-    present = {str(row["series"]) for row in rows}
-    names = [name for name in LOOKS if name in present]
+    present_series = {str(row["series"]) for row in rows}
+    names = [name for name in SERIES_LOOKS if name in present_series]
     legend = alt.Legend(symbolSize=90, symbolOpacity=1, symbolStrokeWidth=0, orient="bottom", labelLimit=300)
 
     def scale(part: int) -> alt.Scale:
-        return alt.Scale(domain=names, range=[LOOKS[name][part] for name in names])
+        return alt.Scale(domain=names, range=[SERIES_LOOKS[name][part] for name in names])
 
-    found: dict[str, Any] = {"color": alt.Color("series:N", title=None, sort=names, scale=scale(0), legend=legend)}
+    encoding: dict[str, Any] = {"color": alt.Color("series:N", title=None, sort=names, scale=scale(0), legend=legend)}
     if shape:
-        return found | {"shape": alt.Shape("series:N", title=None, sort=names, scale=scale(2), legend=legend)}
-    return found | {"strokeDash": alt.StrokeDash("series:N", title=None, sort=names, scale=scale(1), legend=None)}
+        return encoding | {"shape": alt.Shape("series:N", title=None, sort=names, scale=scale(2), legend=legend)}
+    return encoding | {"strokeDash": alt.StrokeDash("series:N", title=None, sort=names, scale=scale(1), legend=None)}
 
 
-def lines(rows: Rows, x: alt.X, y: alt.Y, clip: bool = False) -> list[Any]:
+def draw_series_layers(rows: Rows, x: alt.X, y: alt.Y, clip: bool = False) -> list[Any]:
     """A rule at zero, a band, a line and points of every series; the data is set by the caller."""
     band = (
         alt.Chart()
         .mark_area(opacity=0.16, clip=clip)
-        .encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=looks(rows)["color"])
+        .encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=encode_series(rows)["color"])
     )
-    line = alt.Chart().mark_line(strokeWidth=2, clip=clip).encode(x=x, y=y, **looks(rows))
+    line = alt.Chart().mark_line(strokeWidth=2, clip=clip).encode(x=x, y=y, **encode_series(rows))
     point = (
-        alt.Chart().mark_point(filled=True, size=34, opacity=1, clip=clip).encode(x=x, y=y, **looks(rows, shape=True))
+        alt.Chart()
+        .mark_point(filled=True, size=34, opacity=1, clip=clip)
+        .encode(x=x, y=y, **encode_series(rows, shape=True))
     )
-    zero = alt.Chart().mark_rule(color=DARK, strokeWidth=0.8).encode(y=alt.datum(0))
-    return [zero, band, line, point]
+    zero_line = alt.Chart().mark_rule(color=DARK, strokeWidth=0.8).encode(y=alt.datum(0))
+    return [zero_line, band, line, point]
 
 
-def zero(axis: str) -> Any:
+def zero_rule(axis: str) -> Any:
     """A line at 0 across an axis."""
     return alt.Chart(alt.Data(values=[{}])).mark_rule(color=DARK, strokeWidth=0.8).encode(**{axis: alt.datum(0)})
 
@@ -122,10 +130,10 @@ def count_axis(top: int) -> alt.Axis:
     return alt.Axis(format="d", tickCount=5, values=list(range(top + 1)) if top < 5 else alt.Undefined)
 
 
-def _dose(rows: Rows, title: str, axis: str) -> Any:
+def _draw_dose_panel(rows: Rows, title: str, axis: str) -> Any:
     """One panel, as high as the chosen and the random layers need; that of all layers may leave it."""
-    seen = [row for row in rows if row["series"] != "all layers"] or rows
-    low, high = min(row["low"] for row in seen), max(row["high"] for row in seen)
+    fitted_rows = [row for row in rows if row["series"] != "all layers"] or rows
+    low, high = min(row["low"] for row in fitted_rows), max(row["high"] for row in fitted_rows)
     pad = 0.06 * (high - low) or 0.01
     domain = [min(0, low - pad), max(0, high + pad)]
     x = alt.X(
@@ -134,33 +142,33 @@ def _dose(rows: Rows, title: str, axis: str) -> Any:
     y = alt.Y(
         "value:Q", title=axis, scale=alt.Scale(domain=domain, nice=False), axis=alt.Axis(tickCount=6, format="~g")
     )
-    full = alt.Chart().mark_rule(color=GREY, strokeWidth=1).encode(x=alt.datum(1))
-    drawn = alt.layer(full, *lines(rows, x, y, clip=True), data=alt.Data(values=rows))
-    return drawn.properties(width=250, height=210, title=panel_title(title))
+    full_model_rule = alt.Chart().mark_rule(color=GREY, strokeWidth=1).encode(x=alt.datum(1))
+    chart = alt.layer(full_model_rule, *draw_series_layers(rows, x, y, clip=True), data=alt.Data(values=rows))
+    return chart.properties(width=250, height=210, title=panel_title(title))
 
 
-def _strengths(
-    setting: SettingFound, name: str, unit: str, read: dict[str, Callable[[StrengthPoint], Estimate]]
+def _draw_by_strength(
+    setting: SettingResult, name: str, unit: str, reader_by_series: dict[str, Callable[[StrengthPoint], Estimate]]
 ) -> alt.TopLevelMixin | None:
     rows = [
-        row_of(point.strength, one(point), series) | {"kind": named(setting, point.kind)}
+        row_from_estimate(point.strength, read_estimate(point), series) | {"kind": chart_kind_name(setting, point.kind)}
         for point in setting.charts.strengths
-        for series, one in read.items()
+        for series, read_estimate in reader_by_series.items()
     ]
     if not rows:
         return None
-    steps = sorted({row["x"] for row in rows})
-    x = alt.X("x:Q", title="strength, 0 is ID", axis=alt.Axis(values=steps, format="d", labelFlush=False))
+    strengths = sorted({row["x"] for row in rows})
+    x = alt.X("x:Q", title="strength, 0 is ID", axis=alt.Axis(values=strengths, format="d", labelFlush=False))
     title = f"{name[:1].upper()}{name[1:]} by strength of the shift"
-    return titled(facets(rows, x, name, "independent"), title, setting, f"{name}: {unit}")
+    return add_title(draw_facets(rows, x, name, "independent"), title, setting, f"{name}: {unit}")
 
 
-def facets(rows: Rows, x: alt.X, axis: str, heights: Literal["shared", "independent"]) -> Any:
+def draw_facets(rows: Rows, x: alt.X, axis: str, heights: Literal["shared", "independent"]) -> Any:
     """A small panel for every kind of shift, four in a row."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     y = alt.Y("value:Q", title=axis, scale=alt.Scale(nice=False, padding=7), axis=alt.Axis(tickCount=4, format="~g"))
     header = alt.Header(title=None, labelFontSize=12, labelFontWeight="bold", labelAnchor="start", labelPadding=3)
-    panel = alt.layer(*lines(rows, x, y), data=alt.Data(values=rows)).properties(**SMALL)
+    panel = alt.layer(*draw_series_layers(rows, x, y), data=alt.Data(values=rows)).properties(**SMALL_PANEL)
     facet = alt.Facet("kind:N", sort=kinds, header=header, title=None)
     return (
         panel.facet(facet=facet, columns=4, bounds="flush", spacing={"row": 68, "column": 58})
@@ -169,12 +177,12 @@ def facets(rows: Rows, x: alt.X, axis: str, heights: Literal["shared", "independ
     )
 
 
-def row_of(x: float, found: Estimate, series: str) -> dict[str, Any]:
+def row_from_estimate(x: float, estimate: Estimate, series: str) -> dict[str, Any]:
     """One point of a series, with its interval."""
-    low, high = found.ci95
-    return {"x": x, "value": found.value, "low": low, "high": high, "series": series}
+    low, high = estimate.ci95
+    return {"x": x, "value": estimate.value, "low": low, "high": high, "series": series}
 
 
-def named(setting: SettingFound, kind: str) -> str:
+def chart_kind_name(setting: SettingResult, kind: str) -> str:
     """A kind of shift as charts call it."""
     return kind_name(kind, kind in setting.controls)

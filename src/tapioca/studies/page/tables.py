@@ -4,97 +4,130 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tapioca.records.diagnosis import Accuracy, Judged
-from tapioca.report import words
-from tapioca.report.geometry import Block
-from tapioca.report.words import p_value
-from tapioca.studies.page.text import effect, interval, kind_name, number, verdict
+from tapioca.records.diagnosis import Accuracy, CrossValidation
+from tapioca.report import format as words
+from tapioca.report.format import p_value
+from tapioca.report.geometry_tables import TableBlock
+from tapioca.studies.page.text import (
+    format_decision,
+    format_interval_in_unit,
+    format_number_in_unit,
+    format_pooled_effect,
+    kind_name,
+)
 from tapioca.studies.parts import TRUTHS
-from tapioca.studies.results import ClaimFound, Finding, KindDecision, OfKind, OfSize, SettingFound
+from tapioca.studies.results import ClaimResult, Finding, KindDecision, KindEstimate, SettingResult, SizeEstimate
 
 
-def pooled(found: ClaimFound) -> Block:
+def tabulate_pooled(claim: ClaimResult) -> TableBlock:
     """Every number behind a claim, over all kinds but controls."""
     head = ("what was measured", "decides", "mean [95 %]", "p", "models", "kinds", "cells", "prompts", "without it")
     rows = []
-    for finding in found.findings:
-        over = finding.pooled
+    for finding in claim.findings:
+        estimate = finding.pooled
         counts = (
-            [p_value(over.p), *map(str, (over.models, over.kinds, over.cells, over.prompts))] if over else ["–"] * 5
+            [p_value(estimate.p), *map(str, (estimate.models, estimate.kinds, estimate.cells, estimate.prompts))]
+            if estimate
+            else ["–"] * 5
         )
         decides = "yes" if finding.decides else "beside"
-        rows.append((finding.name, decides, effect(finding), *counts, str(finding.left_out)))
-    return Block("pooled", head, tuple(rows))
+        rows.append((finding.name, decides, format_pooled_effect(finding), *counts, str(finding.left_out)))
+    return TableBlock("pooled", head, tuple(rows))
 
 
-def by_kind(found: ClaimFound) -> Block:
+def tabulate_kinds(claim: ClaimResult) -> TableBlock:
     """The rule applied to each kind of shift alone, with the numbers it is about; then controls, without a verdict."""
-    deciding = [finding for finding in found.findings if finding.decides and (finding.kinds or finding.controls)]
-    decided = {one.kind: one for one in found.kinds}
-    kinds = dict.fromkeys([*decided, *(one.kind for finding in deciding for one in finding.kinds)])
-    rows = [_kind_row(kind, decided.get(kind), [_of(kind, one.kinds, one) for one in deciding]) for kind in kinds]
-    for kind in dict.fromkeys(one.kind for finding in deciding for one in finding.controls):
-        numbers = [_of(kind, one.controls, one) for one in deciding]
-        rows.append((kind_name(kind, control=True), "–", "–", *numbers))
-    head = ("kind of shift", "verdict", "p (Holm)", *(f"{finding.name} [95 %]" for finding in deciding))
-    return Block("kind by kind", head, tuple(rows))
+    deciding_findings = [
+        finding for finding in claim.findings if finding.decides and (finding.kinds or finding.controls)
+    ]
+    decision_by_kind = {decision.kind: decision for decision in claim.kinds}
+    kinds = dict.fromkeys(
+        [*decision_by_kind, *(of_kind.kind for finding in deciding_findings for of_kind in finding.kinds)]
+    )
+    rows = [
+        _kind_row(
+            kind,
+            decision_by_kind.get(kind),
+            [_format_of_kind(kind, finding.kinds, finding) for finding in deciding_findings],
+        )
+        for kind in kinds
+    ]
+    for kind in dict.fromkeys(of_kind.kind for finding in deciding_findings for of_kind in finding.controls):
+        texts = [_format_of_kind(kind, finding.controls, finding) for finding in deciding_findings]
+        rows.append((kind_name(kind, control=True), "–", "–", *texts))
+    head = ("kind of shift", "verdict", "p (Holm)", *(f"{finding.name} [95 %]" for finding in deciding_findings))
+    return TableBlock("kind by kind", head, tuple(rows))
 
 
-def beside_by_kind(found: ClaimFound) -> Block:
+def tabulate_kinds_beside(claim: ClaimResult) -> TableBlock:
     """The numbers a rule is not about, kind by kind, with p-values corrected over kinds."""
-    others = [finding for finding in found.findings if not finding.decides and (finding.kinds or finding.controls)]
-    controls = {one.kind for finding in others for one in finding.controls}
-    kinds = dict.fromkeys(one.kind for finding in others for one in (*finding.kinds, *finding.controls))
+    other_findings = [
+        finding for finding in claim.findings if not finding.decides and (finding.kinds or finding.controls)
+    ]
+    controls = {of_kind.kind for finding in other_findings for of_kind in finding.controls}
+    kinds = dict.fromkeys(of_kind.kind for finding in other_findings for of_kind in (*finding.kinds, *finding.controls))
     rows = tuple(
-        (kind_name(kind, kind in controls), *(_of(kind, (*one.kinds, *one.controls), one, True) for one in others))
+        (
+            kind_name(kind, kind in controls),
+            *(_format_of_kind(kind, (*finding.kinds, *finding.controls), finding, True) for finding in other_findings),
+        )
         for kind in kinds
     )
-    return Block("kind by kind, beside", ("kind of shift", *(f"{one.name} [95 %]" for one in others)), rows)
-
-
-def by_size(found: ClaimFound) -> Block:
-    """Signs and means at every size, over all kinds but controls."""
-    sized = [finding for finding in found.findings if finding.sizes]
-    sizes = _sizes(one for finding in sized for one in finding.sizes)
-    rows = tuple(
-        (words.quantity(size), str(count), *(_signed(size, finding.sizes, finding) for finding in sized))
-        for size, count in sizes.items()
+    return TableBlock(
+        "kind by kind, beside", ("kind of shift", *(f"{finding.name} [95 %]" for finding in other_findings)), rows
     )
-    return Block("size by size", ("parameters", "models", *(finding.name for finding in sized)), rows)
 
 
-def by_kind_and_size(found: ClaimFound) -> list[Block]:
+def tabulate_sizes(claim: ClaimResult) -> TableBlock:
+    """Signs and means at every size, over all kinds but controls."""
+    sized_findings = [finding for finding in claim.findings if finding.sizes]
+    models_by_size = _count_models_by_size(of_size for finding in sized_findings for of_size in finding.sizes)
+    rows = tuple(
+        (
+            words.format_quantity(size),
+            str(count),
+            *(_format_sign(size, finding.sizes, finding) for finding in sized_findings),
+        )
+        for size, count in models_by_size.items()
+    )
+    return TableBlock("size by size", ("parameters", "models", *(finding.name for finding in sized_findings)), rows)
+
+
+def tabulate_kinds_and_sizes(claim: ClaimResult) -> list[TableBlock]:
     """Signs and means of every kind of shift at every size, a table for each number the rule is about."""
     blocks = []
-    for finding in found.findings:
+    for finding in claim.findings:
         if finding.decides and finding.kind_sizes:
-            sizes = _sizes(finding.kind_sizes)
-            controls = {one.kind for one in finding.controls}
-            kinds = dict.fromkeys(one.kind for one in finding.kind_sizes if one.kind)
+            models_by_size = _count_models_by_size(finding.kind_sizes)
+            controls = {of_kind.kind for of_kind in finding.controls}
+            kinds = dict.fromkeys(of_size.kind for of_size in finding.kind_sizes if of_size.kind)
             rows = tuple(
                 (
                     kind_name(kind, kind in controls),
                     *(
-                        _signed(size, (one for one in finding.kind_sizes if one.kind == kind), finding)
-                        for size in sizes
+                        _format_sign(size, (of_size for of_size in finding.kind_sizes if of_size.kind == kind), finding)
+                        for size in models_by_size
                     ),
                 )
                 for kind in kinds
             )
-            head = ("kind of shift", *(f"{words.quantity(size)} parameters" for size in sizes))
-            blocks.append(Block(finding.name, head, rows))
+            head = ("kind of shift", *(f"{words.format_quantity(size)} parameters" for size in models_by_size))
+            blocks.append(TableBlock(finding.name, head, rows))
     return blocks
 
 
-def summaries(setting: SettingFound) -> Block:
+def tabulate_summaries(setting: SettingResult) -> TableBlock:
     """Q1: log ratio and deviations of every kind."""
     rows = tuple(
         (
-            kind_name(one.kind, one.control),
-            interval(one.log_ratio, "log ratio of errors") if one.log_ratio else "–",
-            *(interval(found, "mean |log ratio|") if found else "–" for found in (one.norm, one.distance)),
+            kind_name(summary.kind, summary.control),
+            format_interval_in_unit(summary.log_ratio, "log ratio of errors") if summary.log_ratio else "–",
+            *(
+                format_interval_in_unit(deviation, "mean |log ratio|") if deviation else "–"
+                for deviation in (summary.norm, summary.distance)
+            ),
         )
-        for one in setting.summaries
+        for summary in setting.summaries
     )
     head = (
         "kind of shift",
@@ -102,70 +135,70 @@ def summaries(setting: SettingFound) -> Block:
         "norm deviation over its null [95 %]",
         "distance deviation over its null [95 %]",
     )
-    return Block("kind by kind", head, rows)
+    return TableBlock("kind by kind", head, rows)
 
 
-def skills(setting: SettingFound) -> Block:
+def tabulate_skills(setting: SettingResult) -> TableBlock:
     """Skill beside ridge regression."""
     rows = tuple(
         (
-            kind_name(one.kind, one.control),
-            *(f"{value:.3f}" for value in (one.full, one.pruned, one.ridge)),
-            "–" if one.gap_closed is None else f"{100 * one.gap_closed:.1f} %",
-            f"{one.gaps} of {one.cells}",
-            "–" if one.tail_only is None else f"{100 * one.tail_only:.0f} %",
+            kind_name(kind_skill.kind, kind_skill.control),
+            *(f"{skill:.3f}" for skill in (kind_skill.full, kind_skill.pruned, kind_skill.ridge)),
+            "–" if kind_skill.gap_closed is None else f"{100 * kind_skill.gap_closed:.1f} %",
+            f"{kind_skill.gaps} of {kind_skill.cells}",
+            "–" if kind_skill.tail_only is None else f"{100 * kind_skill.tail_only:.0f} %",
         )
-        for one in setting.skills
+        for kind_skill in setting.skills
     )
     head = ("kind of shift", "full model", "greedy's plan", "ridge", "gap closed", "cells with a gap", "tail only")
-    return Block("skill: 1 - error / error of the constant, medians over cells", head, rows)
+    return TableBlock("skill: 1 - error / error of the constant, medians over cells", head, rows)
 
 
-def costs(setting: SettingFound) -> Block:
+def tabulate_costs(setting: SettingResult) -> TableBlock:
     """Q2: what searches compute."""
     rows = tuple(
-        (one.search, f"{one.plans:.1f}", f"{one.tree:.1f}", f"{one.scratch:.1f}", f"{one.scratch / one.tree:.2f}")
-        for one in setting.computed
+        (cost.search, f"{cost.plans:.1f}", f"{cost.tree:.1f}", f"{cost.scratch:.1f}", f"{cost.scratch / cost.tree:.2f}")
+        for cost in setting.computed
     )
     head = ("search", "plans tried", "layers for one prompt", "every plan from scratch", "ratio")
-    return Block("what a search computes, means over cells", head, rows)
+    return TableBlock("what a search computes, means over cells", head, rows)
 
 
-def labels(setting: SettingFound) -> Block:
+def tabulate_label_counts(setting: SettingResult) -> TableBlock:
     """Q2: what a search with few labelled prompts brings."""
     rows = tuple(
         (
-            str(one.prompts),
-            interval(one.log_ratio, "log ratio of errors"),
-            interval(one.share, "share") if one.share else "–",
+            str(labelled.prompts),
+            format_interval_in_unit(labelled.log_ratio, "log ratio of errors"),
+            format_interval_in_unit(labelled.share, "share") if labelled.share else "–",
         )
-        for one in setting.labels
+        for labelled in setting.labels
     )
-    return Block(
+    return TableBlock(
         "labelled prompts", ("search prompts", "held-out log ratio [95 %]", "share of that with all [95 %]"), rows
     )
 
 
-def truths(setting: SettingFound) -> Block:
+def tabulate_truths(setting: SettingResult) -> TableBlock:
     """Q3: what the cells of every kind truly are."""
     rows = tuple(
-        (kind_name(one.kind, one.control), *(str(one.truths.get(truth, 0)) for truth in TRUTHS))
-        for one in setting.summaries
+        (kind_name(summary.kind, summary.control), *(str(summary.truths.get(truth, 0)) for truth in TRUTHS))
+        for summary in setting.summaries
     )
-    return Block("cells by what labels say of them", ("kind of shift", *TRUTHS), rows)
+    return TableBlock("cells by what labels say of them", ("kind of shift", *TRUTHS), rows)
 
 
-def confusion(judged: Judged) -> Block:
-    """What a judge without labels said of cells, by what they are."""
+def tabulate_confusion(judged: CrossValidation) -> TableBlock:
+    """What a classifier without labels said of cells, by what they are."""
     verdicts = list(dict.fromkeys(verdict for counts in judged.confusion.values() for verdict in counts))
     rows = tuple(
         (truth, *(str(counts.get(verdict, 0)) for verdict in verdicts)) for truth, counts in judged.confusion.items()
     )
-    return Block("truth (rows) against what was said (columns), in cells", ("truth", *verdicts), rows)
+    return TableBlock("truth (rows) against what was said (columns), in cells", ("truth", *verdicts), rows)
 
 
-def judged_accuracy(judged: Judged) -> Block:
-    """How often a judge is right on kinds it was not fitted on, beside always giving the commonest truth."""
+def tabulate_accuracy(judged: CrossValidation) -> TableBlock:
+    """How often a classifier is right on kinds it was not fitted on, beside always giving the commonest truth."""
     rows = (
         _accuracy_row("all decided cells, the likelier class where it would rather not tell", judged.forced),
         _accuracy_row("those on which it tells", judged.answered),
@@ -173,48 +206,48 @@ def judged_accuracy(judged: Judged) -> Block:
     )
     commonest = "always the commonest"
     head = ("over", "cells", "balanced accuracy [95 %]", commonest, "plain accuracy", commonest)
-    return Block("how often it is right", head, rows)
+    return TableBlock("how often it is right", head, rows)
 
 
 def _accuracy_row(cases: str, accuracy: Accuracy) -> tuple[str, ...]:
-    interval = f" [{_percent(accuracy.ci95[0])}, {_percent(accuracy.ci95[1])}]" if accuracy.ci95 else ""
+    interval = f" [{_format_percent(accuracy.ci95[0])}, {_format_percent(accuracy.ci95[1])}]" if accuracy.ci95 else ""
     return (
         cases,
         str(sum(accuracy.cases.values())),
-        _percent(accuracy.balanced) + interval,
-        _percent(accuracy.chance),
-        _percent(accuracy.plain),
-        _percent(accuracy.commonest),
+        _format_percent(accuracy.balanced) + interval,
+        _format_percent(accuracy.chance),
+        _format_percent(accuracy.plain),
+        _format_percent(accuracy.commonest),
     )
 
 
-def _percent(share: float | None) -> str:
+def _format_percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
-def _kind_row(kind: str, decided: KindDecision | None, numbers: list[str]) -> tuple[str, ...]:
-    said = (verdict(decided.decision), p_value(decided.p_holm)) if decided else ("–", "–")
-    return (kind_name(kind), *said, *numbers)
+def _kind_row(kind: str, decision: KindDecision | None, texts: list[str]) -> tuple[str, ...]:
+    verdict_texts = (format_decision(decision.decision), p_value(decision.p_holm)) if decision else ("–", "–")
+    return (kind_name(kind), *verdict_texts, *texts)
 
 
-def _of(kind: str, found: Iterable[OfKind], finding: Finding, corrected: bool = False) -> str:
+def _format_of_kind(kind: str, of_kinds: Iterable[KindEstimate], finding: Finding, corrected: bool = False) -> str:
     """The number of one kind; with its corrected p-value if asked."""
-    one = next((one for one in found if one.kind == kind), None)
-    if one is None:
+    of_kind = next((of_kind for of_kind in of_kinds if of_kind.kind == kind), None)
+    if of_kind is None:
         return "–"
-    text = interval(one.value, finding.unit)
-    return f"{text}, p {p_value(one.p_holm)}" if corrected and one.p_holm is not None else text
+    text = format_interval_in_unit(of_kind.value, finding.unit)
+    return f"{text}, p {p_value(of_kind.p_holm)}" if corrected and of_kind.p_holm is not None else text
 
 
-def _sizes(found: Iterable[OfSize]) -> dict[int, int]:
+def _count_models_by_size(of_sizes: Iterable[SizeEstimate]) -> dict[int, int]:
     """Models of every size, by rising size."""
     counts: dict[int, int] = {}
-    for one in found:
-        counts[one.parameters] = max(one.models, counts.get(one.parameters, 0))
+    for of_size in of_sizes:
+        counts[of_size.parameters] = max(of_size.models, counts.get(of_size.parameters, 0))
     return dict(sorted(counts.items()))
 
 
-def _signed(size: int, found: Iterable[OfSize], finding: Finding) -> str:
+def _format_sign(size: int, of_sizes: Iterable[SizeEstimate], finding: Finding) -> str:
     """The sign of a number at one size, and the number."""
-    one = next((one for one in found if one.parameters == size), None)
-    return "–" if one is None else f"{one.sign} ({number(one.value.value, finding.unit)})"
+    of_size = next((of_size for of_size in of_sizes if of_size.parameters == size), None)
+    return "–" if of_size is None else f"{of_size.sign} ({format_number_in_unit(of_size.value.value, finding.unit)})"

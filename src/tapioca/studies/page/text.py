@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from math import exp
 
-from tapioca.records import Estimate, Judged
+from tapioca.records import CrossValidation, Estimate
 from tapioca.studies.measures import Unit
 from tapioca.studies.parts import TRUTHS, Pooled
-from tapioca.studies.results import ClaimFound, Finding, SettingFound, StudyInfo
+from tapioca.studies.results import ClaimResult, Finding, SettingResult, StudyInfo
 from tapioca.studies.rules import Decision
 from tapioca.studies.spec import Claim
 
-SYMBOLS: dict[Decision, str] = {"supported": "✓", "not supported": "✗", "inconclusive": "?"}
-FAMILIES: dict[str, tuple[Claim, ...]] = {
+DECISION_SYMBOLS: dict[Decision, str] = {"supported": "✓", "not supported": "✗", "inconclusive": "?"}
+CLAIM_FAMILIES: dict[str, tuple[Claim, ...]] = {
     "What dropping layers brings": ("C1", "C2"),
     "What shifts do to the geometry": ("C3", "C4"),
     "Realignment, and the layers chosen": ("C5", "C6"),
@@ -21,7 +21,7 @@ FAMILIES: dict[str, tuple[Claim, ...]] = {
     "Model size": ("C9",),
 }
 """The claims in five lines."""
-UNITS: dict[Unit, str] = {
+UNIT_MEANINGS: dict[Unit, str] = {
     "log ratio of errors": "ln(error of the full model / error of the plan), above 0 is better, error ratio exp(−log ratio)",
     "mean |log ratio|": "mean over layers of |log ratio to the ID profile|",
     "rank correlation": "Spearman's rank correlation, from −1 to 1",
@@ -30,13 +30,13 @@ UNITS: dict[Unit, str] = {
     "log ratio per e-fold of size": "log ratio per e-fold of the number of parameters",
 }
 
-ROUNDING = 1e-9
+ZERO_TOLERANCE = 1e-9
 """A mean nearer to 0 is 0."""
 
 
-def verdict(decision: Decision) -> str:
+def format_decision(decision: Decision) -> str:
     """A decision with its symbol, which says the same without colour."""
-    return f"{SYMBOLS[decision]} {decision}"
+    return f"{DECISION_SYMBOLS[decision]} {decision}"
 
 
 def kind_name(kind: str, control: bool = False) -> str:
@@ -44,58 +44,58 @@ def kind_name(kind: str, control: bool = False) -> str:
     return kind.replace("_", " ") + (" (control)" if control else "")
 
 
-def number(value: float, unit: Unit) -> str:
+def format_number_in_unit(value: float, unit: Unit) -> str:
     """A number in its unit: '+0.213', '−0.41', '52.0 %'."""
     if unit in ("share", "accuracy"):
         return f"{100 * value:.1f} %".replace("-", "−")
-    if abs(value) < ROUNDING:
+    if abs(value) < ZERO_TOLERANCE:
         value = 0.0
     digits = 2 if unit == "rank correlation" else 3
     text = f"{value:+.{digits}f}"
     return (text if float(text) or not value else f"{value:+.1g}").replace("-", "−")
 
 
-def interval(found: Pooled | Estimate, unit: Unit) -> str:
+def format_interval_in_unit(estimate: Pooled | Estimate, unit: Unit) -> str:
     """A number with its 95 % interval: '+0.213 [+0.100, +0.310]'."""
-    low, high = (number(end, unit) for end in found.ci95)
-    return f"{number(found.value, unit)} [{low}, {high}]"
+    low, high = (format_number_in_unit(end, unit) for end in estimate.ci95)
+    return f"{format_number_in_unit(estimate.value, unit)} [{low}, {high}]"
 
 
-def effect(finding: Finding | None) -> str:
+def format_pooled_effect(finding: Finding | None) -> str:
     """The pooled number of a finding with its interval; log ratios also as a ratio of errors."""
     if finding is None or finding.pooled is None:
         return "not measured"
-    return interval(finding.pooled, finding.unit) + _as_error(finding)
+    return format_interval_in_unit(finding.pooled, finding.unit) + _format_error_ratio(finding)
 
 
-def _as_error(finding: Finding) -> str:
+def _format_error_ratio(finding: Finding) -> str:
     """What a pooled log ratio is as a ratio of errors, below 1 where the plan is better: ', error ratio 0.81'; else empty."""
     if finding.pooled is None or finding.unit != "log ratio of errors":
         return ""
     return f", error ratio {exp(-finding.pooled.value):#.3g}"
 
 
-def main_finding(found: ClaimFound) -> Finding | None:
+def select_main_finding(claim: ClaimResult) -> Finding | None:
     """The number a verdict is told by: the first of those that told it, or else that the rule is about."""
-    measured = [one for one in found.findings if one.pooled is not None]
-    deciding = [one for one in measured if one.decides] or measured
-    telling = [one for one in deciding if one.name in found.told_by]
-    return next(iter(telling or deciding), None)
+    measured_findings = [finding for finding in claim.findings if finding.pooled is not None]
+    deciding_findings = [finding for finding in measured_findings if finding.decides] or measured_findings
+    telling_findings = [finding for finding in deciding_findings if finding.name in claim.told_by]
+    return next(iter(telling_findings or deciding_findings), None)
 
 
-def told(found: ClaimFound) -> str:
+def describe_main_finding(claim: ClaimResult) -> str:
     """The number a verdict is told by, named: 'gain of greedy's plan +0.213 [+0.100, +0.310], 12 models'."""
-    finding = main_finding(found)
+    finding = select_main_finding(claim)
     if finding is None or finding.pooled is None:
         return "not measured"
-    return f"{finding.name} {effect(finding)}, {models(finding.pooled.models)}"
+    return f"{finding.name} {format_pooled_effect(finding)}, {count_models_in_words(finding.pooled.models)}"
 
 
 def cell_lines(finding: Finding | None) -> tuple[str, ...]:
     """The pooled number of a finding and its interval, as two lines of a narrow cell; a dash where nothing was measured."""
     if finding is None or finding.pooled is None:
         return ("–",)
-    value, bounds = interval(finding.pooled, finding.unit).split(" [", 1)
+    value, bounds = format_interval_in_unit(finding.pooled, finding.unit).split(" [", 1)
     return value, f"[{bounds}"
 
 
@@ -104,133 +104,162 @@ def common_measures(info: StudyInfo) -> dict[Claim, str]:
     names: dict[Claim, Counter[str]] = {claim: Counter() for claim in info.rules}
     for setting in info.settings:
         for claim_found in setting.claims:
-            if finding := main_finding(claim_found):
+            if finding := select_main_finding(claim_found):
                 names[claim_found.claim][finding.name] += 1
     return {claim: count.most_common(1)[0][0] if count else "" for claim, count in names.items()}
 
 
-def models(count: int) -> str:
+def count_models_in_words(count: int) -> str:
     """How many models."""
     return f"{count} model{'' if count == 1 else 's'}"
 
 
-def family_lines(info: StudyInfo) -> list[tuple[str, str]]:
+def write_family_lines(info: StudyInfo) -> list[tuple[str, str]]:
     """Five lines, each with its heading: how every claim was decided where, with its number. Settings in which nothing
     can be decided are left out."""
     return [
-        (f"{heading} ({', '.join(names)})", " ".join(_decided(info, name) for name in names if name in info.rules))
-        for heading, names in FAMILIES.items()
+        (
+            f"{heading} ({', '.join(names)})",
+            " ".join(_summarise_decisions(info, name) for name in names if name in info.rules),
+        )
+        for heading, names in CLAIM_FAMILIES.items()
         if any(name in info.rules for name in names)
     ]
 
 
-def _decided(info: StudyInfo, claim: Claim) -> str:
+def _summarise_decisions(info: StudyInfo, claim_name: Claim) -> str:
     """One claim over all settings: 'C2 is supported in polynomials (…). It is inconclusive in polarity (…).'"""
-    judged = [setting for setting in info.settings if not setting.unjudged]
-    asked = [(setting.name, found) for setting in judged for found in setting.claims if found.claim == claim]
+    judged_settings = [setting for setting in info.settings if not setting.unjudged]
+    named_claims = [
+        (setting.name, claim) for setting in judged_settings for claim in setting.claims if claim.claim == claim_name
+    ]
     parts = []
-    for decision in SYMBOLS:
-        where = [f"{name} ({told(found)})" for name, found in asked if found.decision == decision]
-        parts += [f"{decision} in {'; '.join(where)}"] if where else []
-    return f"{claim} is {'. It is '.join(parts)}." if parts else f"{claim} can be decided in no setting."
+    for decision in DECISION_SYMBOLS:
+        texts = [
+            f"{name} ({describe_main_finding(claim)})" for name, claim in named_claims if claim.decision == decision
+        ]
+        parts += [f"{decision} in {'; '.join(texts)}"] if texts else []
+    return f"{claim_name} is {'. It is '.join(parts)}." if parts else f"{claim_name} can be decided in no setting."
 
 
-def study_lines(info: StudyInfo) -> list[str]:
+def write_study_lines(info: StudyInfo) -> list[str]:
     """The whole study in plain text: one line for each setting, and below it one for each claim."""
     lines = []
     for setting in info.settings:
-        lines.append(f"{setting.name}: {cells(setting)}" + (f"; {setting.unjudged}" if setting.unjudged else ""))
-        lines += [f"  {found.claim}  {verdict(found.decision):<15}  {told(found)}" for found in setting.claims]
+        lines.append(
+            f"{setting.name}: {count_cells_in_words(setting)}" + (f"; {setting.unjudged}" if setting.unjudged else "")
+        )
+        lines += [
+            f"  {claim.claim}  {format_decision(claim.decision):<15}  {describe_main_finding(claim)}"
+            for claim in setting.claims
+        ]
     return lines
 
 
-def cells(setting: SettingFound) -> str:
+def count_cells_in_words(setting: SettingResult) -> str:
     """How much of a setting was measured."""
     text = f"{setting.measured} cell{'' if setting.measured == 1 else 's'} measured"
     return f"{text}, {setting.missing} missing" if setting.missing else text
 
 
-def units(found: ClaimFound) -> str:
+def describe_units(claim: ClaimResult) -> str:
     """What the numbers of a claim are counted in, unit by unit."""
-    named: dict[Unit, list[str]] = {}
-    for finding in found.findings:
-        named.setdefault(finding.unit, []).append(finding.name)
-    if len(named) == 1:
-        return f"all numbers: {UNITS[found.findings[0].unit]}"
-    return "; ".join(f"{', '.join(names)}: {UNITS[unit]}" for unit, names in named.items())
+    names_by_unit: dict[Unit, list[str]] = {}
+    for finding in claim.findings:
+        names_by_unit.setdefault(finding.unit, []).append(finding.name)
+    if len(names_by_unit) == 1:
+        return f"all numbers: {UNIT_MEANINGS[claim.findings[0].unit]}"
+    return "; ".join(f"{', '.join(names)}: {UNIT_MEANINGS[unit]}" for unit, names in names_by_unit.items())
 
 
-def per_size(found: ClaimFound) -> str:
+def describe_models_per_size(claim: ClaimResult) -> str:
     """Why sizes are not judged alone."""
-    counts = {one.models for finding in found.findings for one in finding.sizes}
+    counts = {of_size.models for finding in claim.findings for of_size in finding.sizes}
     low, high = min(counts), max(counts)
-    return f"each has {models(low)}" if low == high else f"they have {low} to {models(high)} each"
+    return (
+        f"each has {count_models_in_words(low)}"
+        if low == high
+        else f"they have {low} to {count_models_in_words(high)} each"
+    )
 
 
-def kinds_line(setting: SettingFound) -> str:
+def describe_kinds(setting: SettingResult) -> str:
     """Q1 in one sentence: how many kinds gain, lose and deviate."""
-    shown = [one for one in setting.summaries if not one.control and one.log_ratio and one.norm and one.distance]
-    if not shown:
+    summaries = [
+        summary
+        for summary in setting.summaries
+        if not summary.control and summary.log_ratio and summary.norm and summary.distance
+    ]
+    if not summaries:
         return "No kind of shift was measured."
-    gains = [kind_name(one.kind) for one in shown if one.log_ratio and one.log_ratio.ci95[0] > 0]
-    losses = [kind_name(one.kind) for one in shown if one.log_ratio and one.log_ratio.ci95[1] < 0]
-    norm, distance = (
-        sum(found is not None and found.ci95[0] > 0 for found in column)
-        for column in ([one.norm for one in shown], [one.distance for one in shown])
+    gaining_kinds = [
+        kind_name(summary.kind) for summary in summaries if summary.log_ratio and summary.log_ratio.ci95[0] > 0
+    ]
+    losing_kinds = [
+        kind_name(summary.kind) for summary in summaries if summary.log_ratio and summary.log_ratio.ci95[1] < 0
+    ]
+    n_norm, n_distance = (
+        sum(deviation is not None and deviation.ci95[0] > 0 for deviation in column)
+        for column in ([summary.norm for summary in summaries], [summary.distance for summary in summaries])
     )
     return (
-        f"Of {_of_kinds(len(shown))}, controls left out, the interval of the log ratio lies above 0 for {_listed(gains)}, below 0 for "
-        f"{_listed(losses)}; the norm deviation lies above its null for {norm}, the distance deviation for {distance}. "
+        f"Of {_count_kinds_in_words(len(summaries))}, controls left out, the interval of the log ratio lies above 0 for {_list_names(gaining_kinds)}, below 0 for "
+        f"{_list_names(losing_kinds)}; the norm deviation lies above its null for {n_norm}, the distance deviation for {n_distance}. "
         "These intervals are not corrected for the number of kinds; the verdicts under C2 to C4 are."
     )
 
 
-def cost_line(setting: SettingFound) -> str:
+def describe_search_cost(setting: SettingResult) -> str:
     """Q2 in one sentence."""
-    found = {one.search: one for one in setting.computed}
-    if "greedy" not in found:
+    cost_by_search = {cost.search: cost for cost in setting.computed}
+    if "greedy" not in cost_by_search:
         return "What searches compute was not measured."
-    greedy = found["greedy"]
+    greedy = cost_by_search["greedy"]
     text = f"Greedy search tries {greedy.plans:.1f} plans, {greedy.tree:.1f} layers for one prompt where plans share what they can"
-    if every := found.get("all plans"):
-        text += f"; all plans are {every.plans:.1f}, in {every.tree:.1f} layers"
-    enough = [one for one in setting.labels if one.log_ratio.ci95[0] > 0]
-    few = (
-        f"{enough[0].prompts} labelled prompts are the fewest tried"
-        if enough
+    if all_plans := cost_by_search.get("all plans"):
+        text += f"; all plans are {all_plans.plans:.1f}, in {all_plans.tree:.1f} layers"
+    sufficient_labels = [labelled for labelled in setting.labels if labelled.log_ratio.ci95[0] > 0]
+    sentence = (
+        f"{sufficient_labels[0].prompts} labelled prompts are the fewest tried"
+        if sufficient_labels
         else "no number of labelled prompts tried is one"
     )
     return (
-        f"{text}. {few[:1].upper()}{few[1:]} whose log ratio has an interval above 0." if setting.labels else f"{text}."
+        f"{text}. {sentence[:1].upper()}{sentence[1:]} whose log ratio has an interval above 0."
+        if setting.labels
+        else f"{text}."
     )
 
 
-def truths_line(setting: SettingFound) -> str:
+def describe_truths(setting: SettingResult) -> str:
     """Q3 in one sentence: what all cells but controls are."""
-    counts = {truth: sum(one.truths.get(truth, 0) for one in setting.summaries if not one.control) for truth in TRUTHS}
+    counts = {
+        truth: sum(summary.truths.get(truth, 0) for summary in setting.summaries if not summary.control)
+        for truth in TRUTHS
+    }
     total = sum(counts.values())
     if not total:
         return "No cell was classed."
     return f"Of {total} cells, controls left out, " + ", ".join(f"{n} are {truth}" for truth, n in counts.items()) + "."
 
 
-def judged_line(judged: Judged) -> str:
-    """How well a judge without labels does on kinds it was not fitted on, in one sentence."""
+def describe_judge(judged: CrossValidation) -> str:
+    """How well a classifier without labels does on kinds it was not fitted on, in one sentence."""
     forced = judged.forced
     if forced.balanced is None or forced.chance is None:
-        return "The judge without labels could not be judged: no cell is decided by labels."
+        return "The classifier without labels could not be judged: no cell is decided by labels."
     interval = f" [{100 * forced.ci95[0]:.1f} %, {100 * forced.ci95[1]:.1f} %]" if forced.ci95 else ""
     return (
-        f"A judge that sees no labels, on kinds of shift it was not fitted on: balanced accuracy {100 * forced.balanced:.1f} %"
+        f"A classifier that sees no labels, on kinds of shift it was not fitted on: balanced accuracy {100 * forced.balanced:.1f} %"
         f"{interval}; always giving the commonest answer has {100 * forced.chance:.1f} %. Cells that labels leave undecided: "
         f"{judged.undecided}."
     )
 
 
-def _of_kinds(count: int) -> str:
+def _count_kinds_in_words(count: int) -> str:
     return f"{count} kind{'' if count == 1 else 's'} of shift"
 
 
-def _listed(names: list[str]) -> str:
+def _list_names(names: list[str]) -> str:
     """'3 (a, b, c)', or 'none'."""
     return f"{len(names)} ({', '.join(names)})" if names else "none"

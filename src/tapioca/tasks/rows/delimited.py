@@ -66,9 +66,9 @@ def _width(text: str, delimiter: str) -> int:
 
 
 def _header(names: list[str], where: str) -> list[str]:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise DataError(f"{where}: two columns share a name, '{twice[0]}'; columns must differ")
+    duplicates = [name for name, count in Counter(names).items() if count > 1]
+    if duplicates:
+        raise DataError(f"{where}: two columns share a name, '{duplicates[0]}'; columns must differ")
     return names
 
 
@@ -88,7 +88,7 @@ def _cell(cell: str) -> Any:
             return cell
         listed = f"[{', '.join(LITERAL.findall(cell))}]"
     try:
-        value = ast.literal_eval(listed.strip())
+        parsed = ast.literal_eval(listed.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return cell
-    return value if isinstance(value, list) else cell
+    return parsed if isinstance(parsed, list) else cell

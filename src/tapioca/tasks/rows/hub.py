@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tapioca.errors import DataError
-from tapioca.hub import explain, without_bars
+from tapioca.hub import explain_hub_error, hide_progress_bars
 from tapioca.tasks.rows.source import Source
 from tapioca.tasks.rows.tables import is_saved, read_saved, rows_of_split
-from tapioca.tasks.spec import HUB, options_of
+from tapioca.tasks.spec import HUB, parse_options
 
 
 def read_hub(request: str) -> list[Source]:
@@ -22,7 +22,7 @@ def read_hub(request: str) -> list[Source]:
     Raises:
         DataError: the hub has no such data set, configuration, split or revision, or does not give it out.
     """
-    name, options = options_of(request, ("name", "split", "revision"))
+    name, options = parse_options(request, ("name", "split", "revision"))
     if not name:
         raise DataError(f"'{request}' names no data set; expected {HUB}ID, for instance {HUB}google/boolq")
     if is_saved(Path(name)):
@@ -43,11 +43,13 @@ def _load(name: str, config: str | None, revision: str | None) -> Any:
     from datasets import load_dataset
 
     try:
-        with without_bars():
+        with hide_progress_bars():
             return load_dataset(name, config, revision=revision, cache_dir=_cache_of(Path(name)))
     except Exception as error:  # the network, the hub, or any file of the data set
-        said = " ".join(str(error).split())[:200]
-        reason = explain(error, "data set", name, revision) or f"cannot load the data set '{name}': {said}"
+        error_text = " ".join(str(error).split())[:200]
+        reason = (
+            explain_hub_error(error, "data set", name, revision) or f"cannot load the data set '{name}': {error_text}"
+        )
         raise DataError(reason) from error
 
 

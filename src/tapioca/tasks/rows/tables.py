@@ -65,12 +65,12 @@ def read_saved(path: Path, split: str = "") -> list[Source]:
     return _rows(saved, str(path))
 
 
-def rows_of_split(splits: DatasetDict, asked: str, name: str, request: str) -> list[Source]:
+def rows_of_split(splits: DatasetDict, requested_split: str, name: str, request: str) -> list[Source]:
     """The rows of the split asked for, else of one of `PREFERRED`.
 
     Args:
         splits: all there are.
-        asked: empty where none is named.
+        requested_split: empty where none is named.
         name: of the data set, for the places of its rows.
         request: what the user wrote, without a split.
 
@@ -78,9 +78,9 @@ def rows_of_split(splits: DatasetDict, asked: str, name: str, request: str) -> l
         DataError: there is no such split, or it is empty.
     """
     known = ", ".join(sorted(splits))
-    if asked and asked not in splits:
-        raise DataError(f"{request}: the data set has no split '{asked}'; known: {known}")
-    split = asked or next((split for split in PREFERRED if split in splits), "")
+    if requested_split and requested_split not in splits:
+        raise DataError(f"{request}: the data set has no split '{requested_split}'; known: {known}")
+    split = requested_split or next((split for split in PREFERRED if split in splits), "")
     if not split:
         raise DataError(f"{request}: which split? say {request},split=...; known: {known}")
     return _rows(splits[split], f"{name} {split}")
@@ -108,9 +108,9 @@ def rows_in_memory(rows: Rows) -> list[Source]:
 
 def _records(frame: pandas.DataFrame) -> list[dict[Any, Any]]:
     """The rows of a frame, None where a value is missing."""
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise DataError(f"two columns share a name, '{twice[0]}'; columns must differ")
+    duplicates = frame.columns[frame.columns.duplicated()]
+    if len(duplicates):
+        raise DataError(f"two columns share a name, '{duplicates[0]}'; columns must differ")
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
@@ -137,11 +137,11 @@ def _sources(rows: Sequence[Any], name: str, classes: Classes | None = None) -> 
         where = f"{name} row {number}".lstrip()
         if not isinstance(row, Mapping):
             raise DataError(f"{where}: expected a dict with named fields, got {type(row).__name__}")
-        sources.append(Source({str(field): _plain(value) for field, value in row.items()}, where, classes or {}))
+        sources.append(Source({str(field): _plain(cell) for field, cell in row.items()}, where, classes or {}))
     return sources
 
 
-def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return list(value) if isinstance(value, tuple) else value
+def _plain(cell: Any) -> Any:
+    if hasattr(cell, "tolist"):
+        return cell.tolist()
+    return list(cell) if isinstance(cell, tuple) else cell

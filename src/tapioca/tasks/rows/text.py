@@ -49,16 +49,16 @@ def read_json(file: IO[bytes], path: Path) -> Iterator[Source]:
         yield Source(_object(row, where), where)
 
 
-def decode(data: bytes, where: str) -> str:
+def decode(content: bytes, where: str) -> str:
     """Bytes as text, without the mark that some programs put in front.
 
     Raises:
         DataError: they are not UTF-8.
     """
-    if data.startswith(UTF_16):
+    if content.startswith(UTF_16):
         raise DataError(f"{where} is UTF-16, not UTF-8 text; save it as UTF-8")
     try:
-        return data.decode("utf-8").removeprefix("\ufeff")
+        return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise DataError(f"{where} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
 
@@ -74,10 +74,10 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number in JSON")
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise DataError(f"{where}: expected a JSON object with named fields, got {type(value).__name__}")
-    return value
+def _object(parsed: Any, where: str) -> dict[str, Any]:
+    if not isinstance(parsed, dict):
+        raise DataError(f"{where}: expected a JSON object with named fields, got {type(parsed).__name__}")
+    return parsed
 
 
 def _first_line(text: str) -> Any:
@@ -95,12 +95,12 @@ def _rows(document: Any, path: Path) -> list[Any]:
     """
     if isinstance(document, list):
         return document
-    values = list(document.values()) if isinstance(document, dict) else []
-    lists = [value for value in values if isinstance(value, list)]
-    tables = [value for value in lists if value and all(isinstance(row, dict) for row in value)]
+    parts = list(document.values()) if isinstance(document, dict) else []
+    lists = [part for part in parts if isinstance(part, list)]
+    tables = [part for part in lists if part and all(isinstance(row, dict) for row in part)]
     if len(tables) == len(lists) == 1:
         return tables[0]
-    columns = [_column(value) for value in values]
+    columns = [_column(part) for part in parts]
     lengths = {-1 if column is None else len(column) for column in columns}
     if len(lengths) == 1 and lengths != {-1} and not len(tables) == len(lists) > 1:
         return [dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True)]
@@ -109,8 +109,8 @@ def _rows(document: Any, path: Path) -> list[Any]:
     )
 
 
-def _column(value: Any) -> list[Any] | None:
+def _column(column: Any) -> list[Any] | None:
     """A list, or the values of an object whose names are 0, 1, 2, ...; None for anything else."""
-    if isinstance(value, dict) and list(value) == [str(number) for number in range(len(value))]:
-        return list(value.values())
-    return value if isinstance(value, list) else None
+    if isinstance(column, dict) and list(column) == [str(number) for number in range(len(column))]:
+        return list(column.values())
+    return column if isinstance(column, list) else None

@@ -1,0 +1,28 @@
+"""tapioca generate"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from tapioca.cli.options import command_from_record
+from tapioca.records import GenerateConfig
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("generate")(command_from_record(GenerateConfig, run, argument="model"))
+
+
+def run(config: GenerateConfig) -> None:
+    """Let a language model write under a plan, without writing weights."""
+    from tapioca.flows.export import read_plan
+    from tapioca.flows.generate import generate
+
+    def tell(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    generate(config, read_plan(config.plan), tell)
+    tell("\n")

@@ -1,0 +1,106 @@
+"""A model's call of one of its layers, made again for other hidden states."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from tapioca.engine.shared_prefix import PrefixCache
+from tapioca.models.branches import CACHE_ARGUMENTS, argument_names
+from tapioca.plan.prefix_tree import Prefix
+
+STACKING_TOLERANCE = 64
+"""Roundings of the model's dtype, relative to the largest state, that stacking may change a layer's output by."""
+
+
+class UntraceableModelError(Exception):
+    """The model changes the stream between its layers, lets layers share state, or cannot take a stacked batch."""
+
+
+class LayerCall:
+    """A layer with the arguments the model hands it.
+
+    Args:
+        block: the layer, with its own forward.
+        place: its number among the layers that run.
+        args, kwargs: what it was called with.
+        past: what stands before the batch.
+
+    Attributes:
+        states: the hidden states it was called with, (row, token, width).
+        rest: what it returned behind the states; None where it returns nothing else.
+
+    Raises:
+        Unfollowed: layers share something they write into, which the streams would share too.
+    """
+
+    def __init__(
+        self, block: nn.Module, place: int, args: Sequence[Any], kwargs: dict[str, Any], past: PrefixCache | None
+    ):
+        self.block, self.place, self.args, self.kwargs, self.past = block, place, args, kwargs, past
+        self._first = argument_names(block)[0]
+        self.states: torch.Tensor = args[0] if args else kwargs[self._first]
+        self.rest: tuple[Any, ...] | None = None
+        caches = [kwargs.get(name) for name in CACHE_ARGUMENTS]
+        if any(cache is not None and not (past and cache is past.cache) for cache in caches):
+            raise UntraceableModelError
+        if any(isinstance(argument, MutableMapping) for argument in [*args, *kwargs.values()]):
+            raise UntraceableModelError
+
+    @property
+    def shapes(self) -> tuple[Any, ...]:
+        """Of the arguments behind the states."""
+        return tuple(getattr(argument, "shape", None) for argument in (*self.args[1:], *self.kwargs.values()))
+
+    def run(self, states: torch.Tensor, prefix: Prefix) -> torch.Tensor:
+        """The layer applied to states that came this way."""
+        return self._run(states, [prefix], self.args, self.kwargs)
+
+    def run_stacked(self, streams: Sequence[torch.Tensor], prefixes: Sequence[Prefix]) -> tuple[torch.Tensor, ...]:
+        """The layer applied to several streams at once, each of as many rows as the model's own.
+
+        Raises:
+            Unfollowed: the layer does not take so many rows.
+        """
+        count, rows = len(streams), len(self.states)
+        args = [_repeat_rows(argument, count, rows) for argument in self.args]
+        kwargs = {name: _repeat_rows(argument, count, rows) for name, argument in self.kwargs.items()}
+        try:
+            return self._run(torch.cat(list(streams)), prefixes, args, kwargs).split(rows)
+        except (RuntimeError, IndexError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise UntraceableModelError from error
+
+    def _run(
+        self, states: torch.Tensor, prefixes: Sequence[Prefix], args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> torch.Tensor:
+        if self.past:
+            self.past.before_layer(self.place, prefixes, len(self.states))
+        call_kwargs = kwargs if args else {**kwargs, self._first: states}
+        output = self.block.forward(*([states, *args[1:]] if args else []), **call_kwargs)
+        if self.past:
+            self.past.after_layer(self.place, prefixes)
+        self.rest = output[1:] if isinstance(output, tuple) else None
+        return output[0] if isinstance(output, tuple) else output
+
+
+def measure_relative_difference(observed: torch.Tensor, expected: torch.Tensor) -> float:
+    """The largest difference of two states as a share of the largest number expected; infinite for other shapes."""
+    if observed.shape != expected.shape:
+        return float("inf")
+    largest = max(float(expected.abs().max()), torch.finfo(expected.dtype).tiny)
+    return float((observed - expected).abs().max()) / largest
+
+
+def _repeat_rows(argument: Any, count: int, rows: int) -> Any:
+    """An argument of a layer for `count` times as many rows: what has a row for each, or several (attention heads),
+    is repeated."""
+    if isinstance(argument, (tuple, list)):
+        return type(argument)(_repeat_rows(part, count, rows) for part in argument)
+    if isinstance(argument, torch.Tensor) and argument.dim() > 1 and argument.shape[0] % rows == 0:
+        return argument.repeat(count, *[1] * (argument.dim() - 1))
+    return argument

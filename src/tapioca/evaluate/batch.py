@@ -1,0 +1,164 @@
+"""Ask a model one batch of a task under many plans: what they share is computed once, what is known is not asked again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from functools import cached_property
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from tapioca.engine.find_prefix import find_shared_prefix
+from tapioca.engine.generate import generate_texts
+from tapioca.engine.options import ComputeCount
+from tapioca.engine.shared_prefix import SharedPrefix
+from tapioca.engine.speculative import DraftStore, Texts
+from tapioca.engine.sweep import Schedule, sweep
+from tapioca.errors import NonFiniteError
+from tapioca.models.capture import find_first_non_finite
+from tapioca.models.edit import apply
+from tapioca.models.inputs import collate
+from tapioca.plan import Plan
+from tapioca.records import ComputeCost, ExampleScore, Request
+from tapioca.tasks.base import Task
+from tapioca.tasks.batches import Batch
+
+
+class ResultCache(Protocol):
+    """Remembers answers, so that nothing is evaluated twice."""
+
+    def recall(self, plan: Plan, batch: str) -> list[ExampleScore] | None:
+        """The answers of a plan to a batch, or None if they are not known."""
+
+    def record(self, plan: Plan, batch: str, answers: list[ExampleScore], spent: ComputeCost) -> None:
+        """Keep the answers of a plan to a batch, and its share of what was spent on them."""
+
+
+class NullCache:
+    """A ledger that remembers nothing."""
+
+    def recall(self, plan: Plan, batch: str) -> list[ExampleScore] | None:
+        return None
+
+    def record(self, plan: Plan, batch: str, answers: list[ExampleScore], spent: ComputeCost) -> None:
+        pass
+
+
+class BatchEvaluator:
+    """A model and the task it is asked.
+
+    Args:
+        model: left as it was after each batch.
+        task: examples and how they are marked.
+        schedule: how plans run together.
+    """
+
+    def __init__(self, model: PreTrainedModel, task: Task, schedule: Schedule):
+        self.model, self.task, self.schedule = model, task, schedule
+        self._drafts = schedule.state_cache.drafts if schedule.state_cache else DraftStore(batches=1)
+
+    def evaluate_batch(
+        self, plans: Sequence[Plan], batch: Batch, result_cache: ResultCache
+    ) -> Iterator[tuple[Plan, list[ExampleScore]]]:
+        """The answers of all plans to one batch: those known, then the others, each kept before it is handed on.
+
+        Raises:
+            NonFiniteError: an output or a score is NaN or infinite.
+        """
+        answers_by_plan = {plan: result_cache.recall(plan, batch.digest) for plan in plans}
+        yield from ((plan, answers) for plan, answers in answers_by_plan.items() if answers is not None)
+        if not (new_plans := [plan for plan, answers in answers_by_plan.items() if answers is None]):
+            return
+        start, count = time.perf_counter(), ComputeCount()
+        readings_by_plan, texts_by_plan = (
+            self._read_outputs(new_plans, batch, count),
+            self._generate_texts(new_plans, batch, count),
+        )
+        spent = (time.perf_counter() - start, count.layers, count.tokens)
+        seconds, layers, tokens = (amount / len(new_plans) for amount in spent)
+        for plan in new_plans:
+            start = time.perf_counter()
+            answers = _score_batch(self.task, plan, batch, iter(readings_by_plan[plan]), iter(texts_by_plan[plan]))
+            cost = ComputeCost(seconds + time.perf_counter() - start, layers, tokens, count.difference)
+            result_cache.record(plan, batch.digest, answers, cost)
+            yield plan, answers
+
+    @cached_property
+    def _shared_prefix(self) -> SharedPrefix | None:
+        """What all rows of the task begin with, where the model gives the same answers when it is read apart."""
+        if not self.task.shared_prefix_length:
+            return None
+        rows = sorted((row for example in self.task.examples for row in example.rows), key=lambda row: len(row.inputs))
+        pair = [rows[-1], rows[0]]  # the most padding that any batch could have
+        return find_shared_prefix(
+            self.model, [row.inputs for row in pair], self.task.shared_prefix_length, self.task.logits_to_keep(pair)
+        )
+
+    def _read_outputs(self, plans: Sequence[Plan], batch: Batch, count: ComputeCount) -> dict[Plan, list[np.ndarray]]:
+        """What the task reads from the outputs of one batch under each plan; nothing is ever ranked on a NaN."""
+        rows, shared_prefix, readings_by_plan = (
+            [row for example in batch.examples for row in example.rows],
+            self._shared_prefix,
+            {},
+        )
+        if shared_prefix:
+            inputs = shared_prefix.collate_rest([row.inputs[len(shared_prefix.ids) :] for row in rows])
+        else:
+            inputs = collate(self.model, [row.inputs for row in rows])
+        keep = self.task.logits_to_keep(rows)
+        with closing(
+            sweep(self.model, plans, inputs, keep, self.schedule, batch.digest, count, shared_prefix)
+        ) as swept:
+            for plan, logits in swept:
+                if not torch.isfinite(logits[:, -1]).all():
+                    break
+                readings_by_plan[plan] = self.task.extract(logits, rows)
+            else:
+                return readings_by_plan
+        raise self._explain_non_finite(plan, batch, rows)
+
+    def _explain_non_finite(self, plan: Plan, batch: Batch, rows: Sequence[Request]) -> NonFiniteError:
+        """Says where a plan's outputs first were NaN or infinite."""
+        with apply(self.model, plan):
+            where = find_first_non_finite(self.model, plan, collate(self.model, [row.inputs for row in rows]))
+        advice = "check its weights" if self.model.dtype == torch.float32 else "try --dtype float32"
+        ids = " ... ".join(dict.fromkeys((batch.examples[0].id, batch.examples[-1].id)))
+        return NonFiniteError(f"NaN or infinity under plan '{plan}' from {where} on (examples {ids}); {advice}")
+
+    def _generate_texts(self, plans: Sequence[Plan], batch: Batch, count: ComputeCount) -> dict[Plan, Texts]:
+        """What the model writes under each plan where the task asks for it."""
+        task = self.task
+        if not task.max_new_tokens:
+            return {plan: [] for plan in plans}
+        prompts = [example.prompt for example in batch.examples]
+        return generate_texts(
+            self.model,
+            plans,
+            prompts,
+            task.max_new_tokens,
+            task.is_finished,
+            self.schedule,
+            self._drafts,
+            count,
+            batch.digest,
+        )
+
+
+def _score_batch(
+    task: Task, plan: Plan, batch: Batch, readings: Iterator[np.ndarray], written: Iterator[np.ndarray]
+) -> list[ExampleScore]:
+    """Mark one batch under one plan."""
+    answers = [
+        task.score(example, [*islice(readings, len(example.rows)), *islice(written, 1)]) for example in batch.examples
+    ]
+    for example, answer in zip(batch.examples, answers, strict=True):
+        if not np.isfinite(answer).all():
+            raise NonFiniteError(
+                f"the score of example '{example.id}' under plan '{plan}' is {answer.score}; check its targets"
+            )
+    return answers

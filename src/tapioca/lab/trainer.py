@@ -1,0 +1,147 @@
+"""The training loop of the lab: seeded, resumable, and the same whenever it was interrupted.
+
+Every batch must follow from (seed, step) alone, so a resumed training reads exactly the batches it would have read.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+from tapioca.disk import make_folder, replace_atomically, write_json
+from tapioca.errors import UsageError
+from tapioca.lab.config import Training
+
+OnStep = Callable[[int, float], None]
+"""Called after each step with the number of steps done and the loss of the last one."""
+
+
+def claim_training_folder(out: Path) -> None:
+    """Make the folder of a training, or find the training that stands there.
+
+    Raises:
+        UsageError: it holds something else.
+        StoreError: it cannot be made.
+    """
+    make_folder(out)
+    if any(out.iterdir()) and not (out / "training.pt").is_file():
+        raise UsageError(f"{out} holds something else than a training; choose a new folder")
+
+
+def run_training(
+    config: Training,
+    model: PreTrainedModel,
+    loss_at: Callable[[int], torch.Tensor],
+    on_step: OnStep | None = None,
+    checkpoint_every: int = 500,
+    **digests: str,
+) -> dict[str, Any]:
+    """Train a model, from its last checkpoint where `config.out` has one.
+
+    Args:
+        config: the request; a checkpoint of another one is refused.
+        model: with the weights it begins with; left in evaluation mode.
+        loss_at: gives the loss on the batch that belongs to a step, numbered from 0.
+        on_step: told about every step.
+        checkpoint_every: steps between checkpoints.
+        digests: of what the config only names (data, the weights to begin with), to refuse a checkpoint made on others.
+
+    Returns:
+        What `training.json` says: the config, the threads, and the loss over the steps.
+
+    Raises:
+        UsageError: the folder holds the training of another config.
+    """
+    settings = {**config.model_dump(exclude={"out"}), **digests}
+    model.train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate_factor(step, config))
+    defaults = {name: field.default for name, field in type(config).model_fields.items() if name in settings}
+    checkpoint = Checkpoint(config.out / "training.pt", settings, defaults)
+    n_steps, losses = checkpoint.restore(model, optimiser, schedule)
+    try:
+        while n_steps < config.steps:
+            losses.append(_take_step(model, optimiser, schedule, loss_at(n_steps)))
+            n_steps += 1
+            if on_step:
+                on_step(n_steps, losses[-1])
+            if n_steps % checkpoint_every == 0 or n_steps == config.steps:
+                checkpoint.save(model, optimiser, schedule, n_steps, losses)
+    except KeyboardInterrupt:
+        checkpoint.save(model, optimiser, schedule, n_steps, losses)
+        raise
+    model.eval()
+    final = float(np.mean(losses[-500:]))
+    curve = [float(np.mean(losses[start : start + 100])) for start in range(0, len(losses), 100)]
+    return {"config": settings, "threads": torch.get_num_threads(), "final_loss": final, "loss_every_100": curve}
+
+
+def save_training(config: Training, model: PreTrainedModel, record: dict[str, Any]) -> None:
+    """Save the model as an ordinary Hugging Face folder, with `training.json` beside it."""
+    logging.disable_progress_bar()
+    model.save_pretrained(config.out)
+    for weights in config.out.glob("*.safetensors"):
+        shutil.copymode(config.out / "config.json", weights)  # safetensors 0.8 lets only the owner read them
+    write_json(config.out / "training.json", record)
+
+
+def _learning_rate_factor(step: int, config: Training) -> float:
+    """Share of the peak learning rate: linear warm-up, then cosine to zero."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def _take_step(
+    model: PreTrainedModel,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    loss: torch.Tensor,
+) -> float:
+    """One optimiser step; returns the loss as a number."""
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+    schedule.step()
+    optimiser.zero_grad(set_to_none=True)
+    return loss.item()
+
+
+class Checkpoint:
+    """The state of a training on disk, bound to the config that makes it.
+
+    A setting that is newer than the checkpoint had its default when that was made.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any], defaults: dict[str, Any]):
+        self.path, self.config, self.defaults = path, config, defaults
+
+    def save(self, model: PreTrainedModel, optimiser: Any, schedule: Any, done: int, losses: list[float]) -> None:
+        """Write weights, optimiser, schedule and losses after `done` steps, whole or not at all."""
+        states = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
+        with replace_atomically(self.path) as temporary:
+            torch.save({"config": self.config, "done": done, "losses": losses, **states}, temporary)
+
+    def restore(self, model: PreTrainedModel, optimiser: Any, schedule: Any) -> tuple[int, list[float]]:
+        """Load the last checkpoint if there is one; returns the steps done and their losses."""
+        if not self.path.exists():
+            return 0, []
+        try:
+            saved = torch.load(self.path, weights_only=True)
+        except Exception as error:  # a torn file can raise anything
+            raise UsageError(f"cannot read {self.path}; delete it to start again, or choose another folder") from error
+        if {**self.defaults, **saved["config"]} != self.config:
+            raise UsageError(f"{self.path.parent} holds a training with other settings; choose another folder")
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        schedule.load_state_dict(saved["schedule"])
+        return saved["done"], saved["losses"]

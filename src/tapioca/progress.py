@@ -1,0 +1,37 @@
+"""What a recipe tells about its progress; a screen listens."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Told what is going on."""
+
+    def stage(self, what: str, total: int) -> None:
+        """A new stage of `total` steps (plan times example) begins."""
+
+    def advance(self, steps: int) -> None:
+        """So many steps of the stage are done."""
+
+    def best(self, text: str) -> None:
+        """The best result so far."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""
+
+
+class NullProgress:
+    """Listens and says nothing."""
+
+    def stage(self, what: str, total: int) -> None:
+        pass
+
+    def advance(self, steps: int) -> None:
+        pass
+
+    def best(self, text: str) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
