@@ -92,8 +92,8 @@ def read_tasks(config: DataConfig, loaded: LoadedModel, live: dict[str, Task], c
     names = {"ood": config.task, "id": config.reference, "test": config.test}
 
     def read(name: str, labels: tuple[str, ...] = ()) -> Task:
-        told = {"answers": "choice", **task_options, "labels": labels} if labels else task_options
-        return read_task(find_variant(name, config.compat), loaded, told, clock=clock, limit=limit)
+        options = {"answers": "choice", **task_options, "labels": labels} if labels else task_options
+        return read_task(find_variant(name, config.compat), loaded, options, clock=clock, limit=limit)
 
     named = {role: name for role, name in names.items() if name is not None}
     tasks_by_role = {role: live[name] if name in live else read(name) for role, name in named.items()}
@@ -120,19 +120,22 @@ def _share_labels(tasks: dict[str, Task], files: dict[str, str], read: Callable[
     Raises:
         DataError: labels differ, and those of rows in memory are settled.
     """
-    told = {role: task for role, task in tasks.items() if task.labels_read}
-    said = next((task.labels for task in tasks.values() if not task.labels_read), ())
-    labels = in_order({label for task in told.values() for label in task.labels})
-    labels = said if {*said} >= {*labels} else labels
-    if all(task.labels == labels for task in told.values()):
+    labels_read = {role: task for role, task in tasks.items() if task.labels_read}
+    labels_said = next((task.labels for task in tasks.values() if not task.labels_read), ())
+    labels = in_order({label for task in labels_read.values() for label in task.labels})
+    labels = labels_said if {*labels_said} >= {*labels} else labels
+    if all(task.labels == labels for task in labels_read.values()):
         return {}
-    if not told.keys() <= files.keys():
-        names, flags = (task.name for task in told.values()), (f"--label {shlex.quote(label)}" for label in labels)
+    if not labels_read.keys() <= files.keys():
+        names, flags = (
+            (task.name for task in labels_read.values()),
+            (f"--label {shlex.quote(label)}" for label in labels),
+        )
         raise DataError(
             f"{' and '.join(names)}: their columns have different labels; say them all for both: {' '.join(flags)}"
         )
     note = f"labels of all data sets of the run together: {', '.join(labels)}"
-    again = {role: read(files[role], labels) for role in told}
+    again = {role: read(files[role], labels) for role in labels_read}
     return {role: replace(task, notes=(*task.notes, f"{task.name}: {note}")) for role, task in again.items()}
 
 

@@ -165,13 +165,13 @@ def _choice_builder(table: TaskTable, encoder: Encoder) -> ChoiceBuilder:
             lambda number: (number, question_from_row(rows[number], kind, spec, encoder)), range(len(rows))
         )
     )
-    found = find_golds(list(questions.values()), reading_from_spec(kind, spec, rows[0]))
+    reading = find_golds(list(questions.values()), reading_from_spec(kind, spec, rows[0]))
     answer = f", answer {spec.continuation!r}" if kind == "choice" else ""
-    notes = [f"{_prompt_note(table)}{answer}, the right one given {found.phrase}"]
-    notes += [f"{name}: {note}" for note in (*note_class_names(rows[0], kind, spec, encoder), *found.notes)]
+    notes = [f"{_prompt_note(table)}{answer}, the right one given {reading.phrase}"]
+    notes += [f"{name}: {note}" for note in (*note_class_names(rows[0], kind, spec, encoder), *reading.notes)]
     if has_own_choices(kind, spec, rows[0]) and not spec.shuffle_choices:
-        notes += [f"{name}: {note}" for note in note_always_first(list(questions.values()), found.golds)]
-    golds = dict(zip(questions, found.golds, strict=True))
+        notes += [f"{name}: {note}" for note in note_always_first(list(questions.values()), reading.golds)]
+    golds = dict(zip(questions, reading.golds, strict=True))
     return ChoiceBuilder(table=table, encoder=encoder, questions=questions, golds=golds, notes=notes)
 
 

@@ -34,49 +34,49 @@ _Dumper.add_representer(
 )
 
 
-def write_description(name: str, encoder: Encoder | None, given: dict[str, Any], place: Path) -> None:
+def write_description(name: str, encoder: Encoder | None, options: dict[str, Any], target: Path) -> None:
     """Write how a data file is read to a new YAML file, a comment at whatever was guessed; `--task` reads it.
 
     Args:
         name: of the data file, or of a YAML that describes it in part.
         encoder: of the model; None for one that reads numbers.
-        given: what the user said, under the names of `TaskSpec`.
-        place: of the new file; the data are named relative to it.
+        options: what the user said, under the names of `TaskSpec`.
+        target: of the new file; the data are named relative to it.
 
     Raises:
         DataError: the data cannot be read, or do not tell what they are for.
         UsageError: the file is there, or cannot be written.
     """
-    table = read_table(name, encoder, given)
+    table = read_table(name, encoder, options)
     start = f"{table.path.name} as it is read; what was guessed may be wrong: edit it, then name this file as the task"
     lines = [_comment(text) for text in (start, *table.notes)]
-    lines += [f"data: {_dumped(_relative(table.path, place))}"]
-    lines += _entries(table.spec, table.said, Columns(table.raw).describe())
+    lines += [f"data: {_dumped(_relative(table.path, target))}"]
+    lines += _entries(table.spec, table.said_spec, Columns(table.raw).describe())
     try:
-        with place.open("x", encoding="utf-8") as file:
+        with target.open("x", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
     except FileExistsError as error:
-        raise UsageError(f"{place} is there already and is not overwritten; give --write another name") from error
+        raise UsageError(f"{target} is there already and is not overwritten; give --write another name") from error
     except OSError as error:
-        raise UsageError(f"cannot write {place}: {error.strerror}; give --write another name") from error
+        raise UsageError(f"cannot write {target}: {error.strerror}; give --write another name") from error
 
 
-def _entries(spec: TaskSpec, said: TaskSpec, columns: str) -> list[str]:
+def _entries(spec: TaskSpec, said_spec: TaskSpec, columns: str) -> list[str]:
     """A line for each field of a description, and one before it where it was guessed."""
     lines = []
     values = spec.model_dump(mode="json", exclude_defaults=True, exclude={"data", "trust_task_code"})
     for name, value in values.items():
         if name == "fields":
-            lines += ["fields:", *_columns(spec, said, columns)]
+            lines += ["fields:", *_columns(spec, said_spec, columns)]
             continue
-        if name in HINTS and getattr(spec, name) != getattr(said, name):
+        if name in HINTS and getattr(spec, name) != getattr(said_spec, name):
             lines.append(_comment(HINTS[name]))
         lines.append(f"{name}: {_dumped(value)}")
     return lines
 
 
-def _columns(spec: TaskSpec, said: TaskSpec, columns: str) -> list[str]:
-    guessed = [name for name in spec.fields if name not in said.fields]
+def _columns(spec: TaskSpec, said_spec: TaskSpec, columns: str) -> list[str]:
+    guessed = [name for name in spec.fields if name not in said_spec.fields]
     about = [_comment(f"guessed: {', '.join(guessed)}; the columns are {columns}")] if guessed else []
     lines = [*about, *(f"{_dumped(name)}: {_dumped(column)}" for name, column in spec.fields.items())]
     return [f"  {line}" for line in lines]
@@ -98,8 +98,8 @@ def _relative(data: Path, place: Path) -> str:
     if str(data).startswith(HUB):
         folder, comma, options = str(data).removeprefix(HUB).partition(",")
         return f"{HUB}{os.path.abspath(folder) if os.path.exists(folder) else folder}{comma}{options}"
-    whole, home = (os.path.join(os.path.realpath(path.parent), path.name) for path in (data, place))
+    data_path, folder_path = (os.path.join(os.path.realpath(path.parent), path.name) for path in (data, place))
     try:
-        return Path(os.path.relpath(whole, os.path.dirname(home))).as_posix()
+        return Path(os.path.relpath(data_path, os.path.dirname(folder_path))).as_posix()
     except ValueError:  # another drive of Windows
-        return whole
+        return data_path

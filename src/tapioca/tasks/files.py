@@ -69,7 +69,7 @@ def load_task(
         skipped=table.sieve.skipped,
         available=built.available,
         labels=table.spec.labels if table.kind in ("choice", "label") else (),
-        labels_read=bool(table.spec.labels) and not table.said.labels,
+        labels_read=bool(table.spec.labels) and not table.said_spec.labels,
         shots=FileShots(count, builder, numbers) if count and isinstance(builder, QuestionBuilder) else None,
     )
 

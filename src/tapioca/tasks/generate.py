@@ -133,11 +133,11 @@ def gold_texts(row: Source, spec: TaskSpec) -> list[str]:
         RowError: there are none, the template does not fit the row, or no text could give one of them.
     """
     answers = row.fields.get("answer")
-    each = answers if isinstance(answers, list) and spec.gold == TaskSpec().gold else [answers]
-    if not each:
+    gold_answers = answers if isinstance(answers, list) and spec.gold == TaskSpec().gold else [answers]
+    if not gold_answers:
         raise RowError(f"{row.where}: the list of answers is empty; expected some text", "without a usable answer")
-    fields = [{**row.fields, "answer": answer} for answer in each] if each is answers else [row.fields]
-    texts = [render(spec.gold, some, row.where).strip() for some in fields]
+    fields = [{**row.fields, "answer": answer} for answer in gold_answers] if gold_answers is answers else [row.fields]
+    texts = [render(spec.gold, row_fields, row.where).strip() for row_fields in fields]
     for text in texts:
         spec.marking.check(text, row.where)
     return list(dict.fromkeys(texts))

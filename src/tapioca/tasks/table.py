@@ -25,7 +25,7 @@ class TaskTable:
         path: of the file.
         raw: the rows as they were read.
         rows: the same, with fields under the names tasks expect.
-        said: what was said of them.
+        said_spec: what was said of them.
         spec: the same, completed by what their columns tell.
         sieve: told of rows that cannot be used.
         notes: what was guessed, one line each.
@@ -35,7 +35,7 @@ class TaskTable:
     path: Path
     raw: Sequence[Source]
     rows: Sequence[Source]
-    said: TaskSpec
+    said_spec: TaskSpec
     spec: TaskSpec
     sieve: Sieve
     notes: Sequence[str]
@@ -48,7 +48,7 @@ class TaskTable:
 
 
 def read_table(
-    name: str, encoder: Encoder | None, given: dict[str, Any], rows: list[Source] | None = None
+    name: str, encoder: Encoder | None, options: dict[str, Any], rows: list[Source] | None = None
 ) -> TaskTable:
     """The rows of a file or a task YAML, and what is said of them and told by their columns; arguments as for `load_task`.
 
@@ -56,18 +56,18 @@ def read_table(
         DataError: the file cannot be read, or stays unclear.
     """
     if rows is None:
-        path, spec = read_spec(CATALOG.get(name, Path(name)), given)
+        path, spec = read_spec(CATALOG.get(name, Path(name)), options)
         rows = read_rows(path)
     else:
-        path, spec = Path(name), make_spec(given, name)
+        path, spec = Path(name), make_spec(options, name)
     sieve = Sieve(str(path), spec.skip_bad_rows, spec.too_long == "skip")
-    pairs = list(sieve.make_each(lambda item: (item[1], _renamed(item[1], spec.fields, item[0])), enumerate(rows)))
+    pairs = list(sieve.make_each(lambda item: (item[1], rename_fields(item[1], spec.fields, item[0])), enumerate(rows)))
     if not pairs:
         sieve.check(len(rows))
     renamed = [row for _, row in pairs]
     completed, guessed, notes = complete_spec(renamed, spec, encoder, path.name)
     if guessed:
-        renamed = [_renamed(row, guessed, number) for number, row in enumerate(renamed)]
+        renamed = [rename_fields(row, guessed, number) for number, row in enumerate(renamed)]
     if completed.num_fewshot and completed.kind == "generate" and not (completed.stop or completed.chat):
         end = completed.fewshot_delimiter
         completed = completed.model_copy(update={"stop": (end,)})
@@ -76,25 +76,27 @@ def read_table(
     return TaskTable(path, [row for row, _ in pairs], renamed, spec, completed, sieve, notes, len(rows))
 
 
-def _renamed(row: Source, names: Mapping[str, str | tuple[str, ...]], number: int) -> Source:
+def rename_fields(row: Source, names: Mapping[str, str | tuple[str, ...]], number: int) -> Source:
     """Put fields, or what is computed from them and the row's number, under the names tasks expect."""
-    found = dict(row.fields)
-    for expected, said in names.items():
-        if isinstance(said, str):
-            found[expected] = _value(row, said, number)
+    fields = dict(row.fields)
+    for expected, column_or_template in names.items():
+        if isinstance(column_or_template, str):
+            fields[expected] = evaluate_column(row, column_or_template, number)
         else:
-            found[expected] = [_value(row, column, number) for column in said]
-    kept = {name: classes for name, classes in row.classes.items() if name not in names}
-    renamed = {
-        expected: row.classes[said] for expected, said in names.items() if isinstance(said, str) and said in row.classes
+            fields[expected] = [evaluate_column(row, column, number) for column in column_or_template]
+    other_classes = {name: classes for name, classes in row.classes.items() if name not in names}
+    renamed_classes = {
+        expected: row.classes[column_or_template]
+        for expected, column_or_template in names.items()
+        if isinstance(column_or_template, str) and column_or_template in row.classes
     }
-    return Source(found, row.where, {**kept, **renamed})
+    return Source(fields, row.where, {**other_classes, **renamed_classes})
 
 
-def _value(row: Source, said: str, number: int) -> Any:
+def evaluate_column(row: Source, column_or_template: str, number: int) -> Any:
     """A field of a row, or what an expression over its fields gives."""
-    if said.startswith("{{"):
-        return evaluate(said, {"row_number": number, **row.fields}, row.where)
-    if said in row.fields:
-        return row.fields[said]
-    raise DataError(f"{row.where}: no field '{said}'; the row has: {', '.join(map(str, row.fields))}")
+    if column_or_template.startswith("{{"):
+        return evaluate(column_or_template, {"row_number": number, **row.fields}, row.where)
+    if column_or_template in row.fields:
+        return row.fields[column_or_template]
+    raise DataError(f"{row.where}: no field '{column_or_template}'; the row has: {', '.join(map(str, row.fields))}")
