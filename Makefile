@@ -1,9 +1,9 @@
-# The five verbs of this project; CI calls `test` and `check` and nothing else.
+# The verbs of this project; CI calls `test` and `check` and nothing else.
 PYTHON ?= python3
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: install check test test-slow docs demo clean
+.PHONY: install check test test-slow coverage docs demo clean
 
 install: $(READY)  ## make .venv and install the package with its development tools
 
@@ -25,6 +25,9 @@ test: $(READY)  ## the fast tests, on all cores (about seven minutes on two)
 test-slow: $(READY)  ## the slow tests too
 	$(BIN)/python -m pytest -n auto -m ''
 
+coverage: $(READY)  ## the fast tests, and which lines and branches of src they run
+	$(BIN)/python -m pytest -n auto --cov
+
 docs: $(READY)  ## build the command reference from the program's own help
 	$(BIN)/python docs/build.py
 
@@ -32,4 +35,4 @@ demo: $(READY)  ## show the effect on the packaged learner, and write runs/demo/
 	$(BIN)/tapioca demo
 
 clean:  ## remove what the other verbs made
-	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

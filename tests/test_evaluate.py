@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import choice_rows, word_tokenizer, write_lines
+from support.rows import choice_rows, write_lines
+from support.words import word_tokenizer
 from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError, NonFiniteError

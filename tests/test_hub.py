@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import choice_rows
 from datasets import disable_progress_bars
-from hub import Client, Hub, serving
+from support.hub import Client, Hub, serving
+from support.rows import choice_rows
 
 disable_progress_bars()
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import choice_rows, word_tokenizer, write_lines
 from datasets import Dataset
+from support.rows import choice_rows, write_lines
+from support.words import word_tokenizer
 
 import tapioca
 from tapioca.errors import DataError, UsageError

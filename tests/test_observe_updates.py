@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contracts.common import NO_BRANCHES, POST_NORM, hooks, inputs
+from support.contracts import NO_BRANCHES, POST_NORM, count_hooks, inputs
 from transformers import PreTrainedModel
 
 from tapioca.errors import ModelError
@@ -138,7 +138,7 @@ def test_observing_branches_leaves_the_stream_of_every_type_alone(name: str) -> 
     ends = [at + 1 for at, (layer, _) in enumerate(places) if at + 1 == len(places) or places[at + 1][0] != layer]
     assert len(parts) == len(places) + 1
     assert [torch.equal(parts[at], whole[layer]) for layer, at in enumerate([0, *ends])] == [True] * 5
-    assert hooks(model) == 0
+    assert count_hooks(model) == 0
     moved = [(parts[at + 1] - parts[at]).abs().max() for at in range(len(places))]
     assert min(moved) > 1e-3
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import published
 import pytest
-from conftest import word_tokenizer
 from datasets import disable_progress_bars
-from hub import Client, serving
+from support import published
+from support.hub import Client, serving
+from support.words import word_tokenizer
 
 from tapioca.errors import DataError
 from tapioca.models.tiny import tiny

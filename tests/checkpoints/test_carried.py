@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import WORDS, choice_rows, word_tokenizer, write_lines
+from support.rows import choice_rows, write_lines
+from support.words import WORDS, word_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tapioca

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import word_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from support.words import word_tokenizer
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,

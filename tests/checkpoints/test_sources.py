@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import word_tokenizer
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
+from support.words import word_tokenizer
 from transformers import AutoConfig, AutoTokenizer, LlamaConfig, PretrainedConfig
 
 import tapioca

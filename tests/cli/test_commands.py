@@ -14,7 +14,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import check_figures, choice_rows, write_lines
+from support.figures import check_figures
+from support.rows import choice_rows, write_lines
 
 from tapioca.cli.main import main
 from tapioca.flows.demo import demo_config

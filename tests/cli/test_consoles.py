@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import choice_rows, write_lines
+from support.rows import choice_rows, write_lines
 
 from tapioca.cli.consoles import make_printable
 

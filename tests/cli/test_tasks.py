@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import word_tokenizer, write_lines
+from support.rows import write_lines
+from support.words import word_tokenizer
 
 from tapioca.cli.main import main
 from tapioca.models.tiny import tiny

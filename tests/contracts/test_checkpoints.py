@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from common import NO_BRANCHES, NO_DROPS, NO_MLP, PARALLEL, branch_plan, droppable
+from support.contracts import NO_BRANCHES, NO_DROPS, NO_MLP, PARALLEL, branch_plan, droppable
 from transformers.utils import logging
 
 from tapioca.checkpoints.cut import cut_checkpoint

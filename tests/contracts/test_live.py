@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from common import (
+from support.contracts import (
     FIRST_STAYS,
     GENERATING,
     IDS,
@@ -20,8 +20,8 @@ from common import (
     PARALLEL,
     POST_NORM,
     branch_plan,
+    count_hooks,
     droppable,
-    hooks,
     inputs,
     outputs,
 )
@@ -159,14 +159,14 @@ def test_a_layer_scaled_to_nothing_is_skipped(case: tuple[str, PreTrainedModel])
 
 def test_no_trace_is_left(case: tuple[str, PreTrainedModel]) -> None:
     name, model = case
-    before, counted, config = outputs(model), hooks(model), copy.deepcopy(model.config.to_dict())
+    before, counted, config = outputs(model), count_hooks(model), copy.deepcopy(model.config.to_dict())
     attributes = {path: set(vars(module)) for path, module in model.named_modules()}
     plans = [Plan(n_layers=4, layers={1: 0.5, **dict.fromkeys(droppable(name)[-1:], 0.0)})]
     for plan in plans if name in NO_BRANCHES else [*plans, branch_plan(name)]:
         with apply(model, plan):
             outputs(model)
     assert torch.equal(outputs(model), before)
-    assert hooks(model) == counted
+    assert count_hooks(model) == counted
     assert model.config.to_dict() == config
     assert {path: set(vars(module)) for path, module in model.named_modules()} == attributes
 

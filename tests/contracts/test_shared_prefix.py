@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from common import NO_BRANCHES, branch_plan, droppable
+from support.contracts import NO_BRANCHES, branch_plan, droppable
 
 from tapioca.engine.find_prefix import find_shared_prefix
 from tapioca.engine.options import ComputeCount

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from common import FIRST_STAYS, NO_BRANCHES, branch_plan, droppable, hooks, inputs
+from support.contracts import FIRST_STAYS, NO_BRANCHES, branch_plan, count_hooks, droppable, inputs
 from transformers import PreTrainedModel
 
 from tapioca.engine.state_cache import StateCache
@@ -43,7 +43,7 @@ def padded(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_a_sweep_gives_each_plans_own_outputs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, plans = tiny(name), plans_for(name)
-    batch, before = padded(model), hooks(model)
+    batch, before = padded(model), count_hooks(model)
     alone = {}
     for plan in plans:
         with apply(model, plan):
@@ -56,7 +56,7 @@ def test_a_sweep_gives_each_plans_own_outputs(name: str, monkeypatch: pytest.Mon
     assert found.keys() == alone.keys()
     for plan in plans:
         assert torch.equal(found[plan], alone[plan]), plan
-    assert hooks(model) == before
+    assert count_hooks(model) == before
     assert torch.equal(run_forward(model, batch, 3), alone[Plan.full(4)])
     assert len({float(outputs.double().sum()) for outputs in alone.values()}) == len(plans)
 

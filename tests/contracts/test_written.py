@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from common import GENERATING, NO_BRANCHES, branch_plan, droppable
+from support.contracts import GENERATING, NO_BRANCHES, branch_plan, droppable
 from transformers import PreTrainedModel
 
 from tapioca.engine.decode import find_stop_ids

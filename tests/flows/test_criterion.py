@@ -8,7 +8,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import choice_rows, word_tokenizer, write_lines
+from support.rows import choice_rows, write_lines
+from support.words import word_tokenizer
 
 import tapioca
 from tapioca.cli.main import main

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import check_figures, choice_rows, word_tokenizer, write_lines
+from support.figures import check_figures
+from support.rows import choice_rows, write_lines
+from support.words import word_tokenizer
 
 import tapioca
 from tapioca.cli.main import main
-from tapioca.diagnosis import judge as judges
+from tapioca.diagnosis import classify as classifiers
 from tapioca.diagnosis.fit import fit_classifier
 from tapioca.flows.diagnose import N_HALVES, diagnose
 from tapioca.lab.tasks import load_lab_task
@@ -82,7 +84,7 @@ def test_the_evidence_is_that_of_the_samples_a_profile_observes(info: DiagnoseIn
 
 def test_what_is_said_is_what_the_judge_says(info: DiagnoseInfo) -> None:
     values = {one.name: one.value for one in info.evidence}
-    assert info.diagnosis == judges.classify(info.classifier, values)
+    assert info.diagnosis == classifiers.classify(info.classifier, values)
     assert info.diagnosis.verdict == "distorted"
     pull = sum(one.contribution for one in info.evidence if one.contribution is not None)
     odds = np.exp(pull + info.classifier.weights.intercept)
@@ -187,7 +189,7 @@ def test_mistakes_are_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], judge: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(judges, "PACKAGED_CLASSIFIER", tmp_path / "none.json")
+    monkeypatch.setattr(classifiers, "PACKAGED_CLASSIFIER", tmp_path / "none.json")
     Path("odd.json").write_text("{}")
     asked = ["diagnose", "learner", "--task", TASK, "--reference", REFERENCE]
     for more, message in (

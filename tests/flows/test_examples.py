@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import transformers
-from conftest import choice_rows, word_tokenizer, write_lines
 from rich.console import Console
+from support.rows import choice_rows, write_lines
+from support.words import word_tokenizer
 from transformers import PreTrainedModel
 
 import tapioca

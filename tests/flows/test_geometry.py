@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import check_figures, choice_rows, word_tokenizer, write_lines
 from scipy.spatial.distance import pdist
+from support.figures import check_figures
+from support.rows import choice_rows, write_lines
+from support.words import word_tokenizer
 
 import tapioca
 from tapioca.cli.main import main

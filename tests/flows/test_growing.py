@@ -10,7 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import choice_rows, word_tokenizer, write_lines
+from support.rows import choice_rows, write_lines
+from support.words import word_tokenizer
 
 import tapioca
 from tapioca.errors import StoreError

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import choice_rows, word_tokenizer, write_lines
 from rich.console import Console
+from support.rows import choice_rows, write_lines
+from support.words import word_tokenizer
 
 from tapioca.cli.dry_run import show_preview
 from tapioca.evaluate.batch import BatchEvaluator

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import choice_rows, word_tokenizer, write_lines
+from support.rows import choice_rows, write_lines
+from support.words import word_tokenizer
 from transformers import PreTrainedModel
 
 import tapioca

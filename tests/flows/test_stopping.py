@@ -11,8 +11,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import word_tokenizer, write_lines
 from rich.console import Console
+from support.rows import write_lines
+from support.words import word_tokenizer
 
 import tapioca
 from tapioca.cli.main import main

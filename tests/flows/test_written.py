@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import WORDS, choice_rows, word_tokenizer
 from rich.console import Console
-from transformers import PreTrainedTokenizerFast
+from support.rows import choice_rows
+from support.words import whole_tokenizer, word_tokenizer
 
 import tapioca
 from tapioca.engine.decode import decode
@@ -26,13 +26,6 @@ from tapioca.report.written import HEADER, written_rows
 from tapioca.tasks.base import Task
 
 BUDGET = 3
-
-
-def whole_tokenizer() -> PreTrainedTokenizerFast:
-    """Words for all outputs of the small models."""
-    tokenizer = word_tokenizer()
-    tokenizer.add_tokens([f"w{number}" for number in range(len(WORDS), 128)])
-    return tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import word_tokenizer
 from safetensors.torch import load_file, save_file
+from support.words import word_tokenizer
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
 import tapioca

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.contracts import count_hooks
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -26,10 +27,6 @@ DROPS = [(0,), (3,), (1, 2), (0, 3)]
 def logits(model: PreTrainedModel) -> torch.Tensor:
     with torch.inference_mode():
         return model(IDS, use_cache=False).logits
-
-
-def hooks(model: nn.Module) -> int:
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
 
 def rebuilt(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
@@ -68,13 +65,13 @@ def test_a_drop_changes_the_outputs(model: PreTrainedModel) -> None:
 
 
 def test_no_trace_is_left(model: PreTrainedModel) -> None:
-    before, counted, config = logits(model), hooks(model), copy.deepcopy(model.config.to_dict())
+    before, counted, config = logits(model), count_hooks(model), copy.deepcopy(model.config.to_dict())
     blocks, keys = list(find_layers(model).blocks), list(model.state_dict())
     for plan in (Plan.drop(4, [0, 2]), Plan(n_layers=4, layers={1: 0.5, 3: 0.0}), Plan.full(4)):
         with apply(model, plan):
             logits(model)
     assert torch.equal(logits(model), before)
-    assert hooks(model) == counted
+    assert count_hooks(model) == counted
     assert model.config.to_dict() == config
     assert list(find_layers(model).blocks) == blocks
     assert list(model.state_dict()) == keys
@@ -82,11 +79,11 @@ def test_no_trace_is_left(model: PreTrainedModel) -> None:
 
 
 def test_no_trace_is_left_after_an_exception(model: PreTrainedModel) -> None:
-    before, counted = logits(model), hooks(model)
+    before, counted = logits(model), count_hooks(model)
     with pytest.raises(RuntimeError, match="stop"), apply(model, Plan(n_layers=4, layers={0: 0.0, 2: 0.5})):
         raise RuntimeError("stop")
     assert torch.equal(logits(model), before)
-    assert hooks(model) == counted
+    assert count_hooks(model) == counted
 
 
 def test_a_users_own_hook_stays(model: PreTrainedModel) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated import World, cells, doses, setting, study, tuned_cells
+from support.simulated_cells import World, cells, doses, setting, study, tuned_cells
 
 from tapioca.studies.analyse.log_ratios import PlanSet, measure_log_ratios, search_cell
 from tapioca.studies.analyse.questions import shift_cases

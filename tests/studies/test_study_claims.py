@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
-from simulated import World, cells, doses, setting, study, tuned_cells
+from support.simulated_cells import World, cells, doses, setting, study, tuned_cells
 
 from tapioca.studies.analyse.estimates import Measure, Resampling
 from tapioca.studies.analyse.setting import SettingAnalysis, analyse

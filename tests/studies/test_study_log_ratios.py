@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulated import World, all_plans, cell
+from support.simulated_cells import World, all_plans, cell
 
 from tapioca.studies.analyse.labels import label_cell, simultaneous_upper_bound
 from tapioca.studies.analyse.log_ratios import PlanSet, mean_search_scores, measure_log_ratios, search_cell

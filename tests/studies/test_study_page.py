@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import check_figures
-from fake_study import KINDS, bare, setting, study
 from rich.console import Console
+from support.fake_study import KINDS, bare, setting, study
+from support.figures import check_figures
 
 from tapioca.errors import StoreError
 from tapioca.records import signed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated import World, cells, setting
+from support.simulated_cells import World, cells, setting
 
 from tapioca.cli.main import main
 from tapioca.errors import DataError, UsageError

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import word_tokenizer, write_lines
 from datasets import Dataset
+from support.ready_rows import READY_ROWS
+from support.rows import write_lines
+from support.words import word_tokenizer
 
 from tapioca.cli.main import main
 from tapioca.errors import DataError
@@ -16,48 +18,6 @@ from tapioca.tasks.files import load_task
 from tapioca.tasks.generate import Generate
 from tapioca.tasks.rows import read_rows
 from tapioca.tasks.text import Encoder
-
-LETTERS = {"text": ["the cat", "a big dog", "it", "one red mat"], "label": ["A", "B", "C", "D"]}
-ROWS: dict[str, list[dict[str, Any]]] = {
-    "arc_easy": [{"id": "q1", "question": "the cat sat on", "choices": LETTERS, "answerKey": "C"}],
-    "arc_challenge": [
-        {
-            "id": "q1",
-            "question": "the cat sat on",
-            "choices": {"text": ["it", "red", "big"], "label": ["1", "2", "3"]},
-            "answerKey": "3",
-        }
-    ],
-    "boolq": [
-        {"question": "was it big", "passage": "the dog was big .", "answer": True},
-        {"question": "was it red", "passage": "the dog was big .", "answer": False},
-    ],
-    "mmlu": [{"question": "the cat sat on", "subject": "college_biology", "choices": LETTERS["text"], "answer": 2}],
-    "commonsense_qa": [
-        {"id": "q1", "question": "the cat sat on", "question_concept": "cat", "choices": LETTERS, "answerKey": "B"}
-    ],
-    "winogrande": [
-        {
-            "sentence": "the cat sat on the dog and _ was big .",
-            "option1": "the cat",
-            "option2": "the dog",
-            "answer": "2",
-        }
-    ],
-    "bbh_boolean_expressions": [{"input": "yes and no", "target": "False"}, {"input": "yes and yes", "target": "True"}],
-    "gsm8k_hard": [{"input": "one and two", "code": "x", "target": 12.5}],
-    "math500": [
-        {
-            "problem": "one and two",
-            "solution": "so",
-            "answer": "\\frac{3}{4}",
-            "subject": "Algebra",
-            "level": 1,
-            "unique_id": "a",
-        }
-    ],
-}
-"""A row or two of each data set, by hand, with the field names and types of the hub."""
 
 CARD = """---
 configs:
@@ -89,12 +49,12 @@ def encoder() -> Encoder:
 def ready(name: str, encoder: Encoder, folder: Path) -> Any:
     """A task of the catalog, its data taken from a file instead of the hub."""
     data = folder / f"{name}.parquet"
-    Dataset.from_list(ROWS[name]).to_parquet(data)
+    Dataset.from_list(READY_ROWS[name]).to_parquet(data)
     return load_task(name, encoder, {"data": str(data)})
 
 
 def test_every_ready_task_has_its_rows() -> None:
-    assert {name for name in CATALOG if "/" not in name} == set(ROWS)
+    assert {name for name in CATALOG if "/" not in name} == set(READY_ROWS)
 
 
 @pytest.mark.parametrize("name", sorted(GOLD))
@@ -105,7 +65,7 @@ def test_ready_choices_have_the_right_answer(name: str, encoder: Encoder, tmp_pa
 
 
 def test_ready_prompts(encoder: Encoder, tmp_path: Path) -> None:
-    texts = {name: ready(name, encoder, tmp_path).examples[0].text for name in sorted(ROWS)}
+    texts = {name: ready(name, encoder, tmp_path).examples[0].text for name in sorted(READY_ROWS)}
     assert texts["arc_easy"] == "Question: the cat sat on\nAnswer:"
     assert texts["boolq"] == "the dog was big .\nQuestion: was it big?\nAnswer:"
     assert texts["mmlu"] == "The following is a question about college biology.\n\nthe cat sat on\nAnswer:"
@@ -137,7 +97,7 @@ def test_ready_written_answers(name: str, right: str, wrong: str, encoder: Encod
 
 def test_a_folder_the_datasets_library_loads(tmp_path: Path, encoder: Encoder) -> None:
     for split in ("validation", "test"):
-        Dataset.from_list([{**row, "id": split} for row in ROWS["arc_easy"]]).to_parquet(
+        Dataset.from_list([{**row, "id": split} for row in READY_ROWS["arc_easy"]]).to_parquet(
             tmp_path / "set" / f"{split}.parquet"
         )
     [row] = read_rows(Path(f"hub:{tmp_path / 'set'}"))
@@ -160,7 +120,7 @@ def test_a_folder_is_read_as_it_is_now_whatever_others_of_its_name_hold(tmp_path
 
 
 def test_only_a_test_split_must_be_asked_for(tmp_path: Path) -> None:
-    Dataset.from_list(ROWS["arc_easy"]).to_parquet(tmp_path / "set" / "test.parquet")
+    Dataset.from_list(READY_ROWS["arc_easy"]).to_parquet(tmp_path / "set" / "test.parquet")
     with pytest.raises(DataError, match=r"which split\? say hub:.*,split=\.\.\.; known: test"):
         read_rows(Path(f"hub:{tmp_path / 'set'}"))
 
@@ -189,7 +149,7 @@ def test_a_broken_parquet_file(content: bytes, tmp_path: Path) -> None:
     ],
 )
 def test_expressions_that_do_not_fit(expression: str, message: str, encoder: Encoder, tmp_path: Path) -> None:
-    data = write_lines(tmp_path / "data.jsonl", ROWS["arc_easy"])
+    data = write_lines(tmp_path / "data.jsonl", READY_ROWS["arc_easy"])
     with pytest.raises(DataError, match=message):
         load_task(str(data), encoder, {"kind": "choice", "fields": {"choices": expression, "answer": "answerKey"}})
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import word_tokenizer
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Sequence as Listed
+from support.words import word_tokenizer
 
 from tapioca.errors import DataError
 from tapioca.tasks.files import load_task

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import choice_rows, write_lines
-from conftest import word_tokenizer as decoder_tokenizer
+from support.rows import choice_rows, write_lines
+from support.words import word_tokenizer as decoder_tokenizer
 from tokenizers import processors
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 

@@ -8,7 +8,8 @@ from typing import Any
 import datasets
 import pytest
 import yaml
-from conftest import word_tokenizer, write_lines
+from support.rows import write_lines
+from support.words import word_tokenizer
 
 from tapioca.errors import DataError, UsageError
 from tapioca.tasks.describe import write_description

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import word_tokenizer, write_lines
+from support.rows import write_lines
+from support.words import word_tokenizer
 from typer.testing import CliRunner
 
 import tapioca

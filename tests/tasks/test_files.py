@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import choice_rows, tiny, word_tokenizer, write_lines
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support.rows import choice_rows, write_lines
+from support.words import word_tokenizer
 
 from tapioca.errors import DataError, TapiocaError
 from tapioca.evaluate import evaluate
+from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
 from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, Choice, Label
 from tapioca.tasks.files import load_task

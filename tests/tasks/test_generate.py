@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import WORDS, choice_rows, word_tokenizer, write_lines
+from support.rows import choice_rows, write_lines
+from support.words import WORDS, whole_tokenizer, word_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -42,13 +43,6 @@ def rows(count: int, answer: str = "the") -> list[dict]:
 def load(path: Path, data: list[dict], tokenizer: Any = None, **given: Any) -> Any:
     given = {"kind": "generate", "max_new_tokens": BUDGET, **given}
     return load_task(str(write_lines(path / "task.jsonl", data)), Encoder(tokenizer or whole_tokenizer(), 128), given)
-
-
-def whole_tokenizer() -> PreTrainedTokenizerFast:
-    """The words of `make_word_tokenizer`, and one more for every other output of the small models."""
-    tokenizer = word_tokenizer()
-    tokenizer.add_tokens([f"w{at}" for at in range(len(WORDS), 128)])
-    return tokenizer
 
 
 def plain(model: PreTrainedModel, prompt: Any) -> tuple[str, bool]:

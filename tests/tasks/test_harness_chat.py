@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import word_tokenizer
+from support.words import word_tokenizer
 from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import choice_rows, word_tokenizer, write_lines
+from support.rows import choice_rows, write_lines
+from support.words import word_tokenizer
 
 from tapioca.errors import DataError
 from tapioca.tasks.base import Task

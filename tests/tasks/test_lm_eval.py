@@ -10,10 +10,12 @@ import lm_eval
 import numpy as np
 import pytest
 import yaml
-from conftest import SHARED, word_tokenizer, write_lines
 from lm_eval.api.model import CachingLM
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from support.real_data import SHARED
+from support.rows import write_lines
+from support.words import word_tokenizer
 
 import tapioca
 from tapioca.errors import DataError, UsageError

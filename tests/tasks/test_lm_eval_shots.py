@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import word_tokenizer
 from lm_eval.tasks import TaskManager
+from support.words import word_tokenizer
 
 from tapioca.errors import DataError
 from tapioca.flows.data import read_tasks, split_tasks

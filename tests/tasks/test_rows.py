@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import word_tokenizer, write_lines
 from datasets import Dataset, DatasetDict, disable_progress_bars
+from support.rows import write_lines
+from support.words import word_tokenizer
 
 from tapioca.errors import DataError
 from tapioca.tasks.files import load_task

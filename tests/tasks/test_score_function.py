@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import word_tokenizer, write_lines
+from support.rows import write_lines
+from support.words import word_tokenizer
 
 from tapioca.errors import DataError
 from tapioca.evaluate import evaluate

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import word_tokenizer, write_lines
+from support.rows import write_lines
+from support.words import word_tokenizer
 
 from tapioca.errors import DataError
 from tapioca.records import Example, ExampleScore, Request

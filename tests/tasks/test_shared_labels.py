@@ -6,7 +6,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from conftest import word_tokenizer, write_lines
+from support.rows import write_lines
+from support.words import word_tokenizer
 
 import tapioca
 from tapioca.errors import DataError

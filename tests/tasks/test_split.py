@@ -6,9 +6,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from conftest import WORDS, choice_rows, word_tokenizer, write_lines
 from hypothesis import given
 from hypothesis import strategies as st
+from support.rows import choice_rows, write_lines
+from support.words import WORDS, word_tokenizer
 
 from tapioca.errors import DataError
 from tapioca.records import Example

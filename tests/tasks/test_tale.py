@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import WORDS, word_tokenizer
 from datasets import Dataset
-from test_catalog import ROWS
+from support.ready_rows import READY_ROWS
+from support.words import WORDS, word_tokenizer
 
 import tapioca
 from tapioca.cli.main import main
@@ -167,7 +167,7 @@ def as_tale(name: str, folder: Path, rows: list[dict[str, Any]]) -> Any:
 @pytest.mark.parametrize("name", ASKED)
 def test_prompts_are_those_of_tale(name: str, tmp_path: Path) -> None:
     system, asked, gold, budget = ASKED[name]
-    rows = [{"question": "one and two", "answer": "so\n#### 12"}] if name == "gsm8k_hard" else ROWS[name]
+    rows = [{"question": "one and two", "answer": "so\n#### 12"}] if name == "gsm8k_hard" else READY_ROWS[name]
     task = as_tale(name, tmp_path, rows)
     example, tokenizer = task.examples[0], encoder().tokenizer
     assert (example.text, example.answer, task.budget) == (asked, gold, budget)
@@ -187,8 +187,8 @@ def test_every_ready_task_has_a_variant() -> None:
 
 
 def test_chance_is_that_of_the_choices(tmp_path: Path) -> None:
-    assert as_tale("commonsense_qa", tmp_path, ROWS["commonsense_qa"]).chance.tolist() == [0.2]
-    assert as_tale("math500", tmp_path, ROWS["math500"]).chance.tolist() == [0]
+    assert as_tale("commonsense_qa", tmp_path, READY_ROWS["commonsense_qa"]).chance.tolist() == [0.2]
+    assert as_tale("math500", tmp_path, READY_ROWS["math500"]).chance.tolist() == [0]
 
 
 def test_letters_need_labels(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_letters_need_labels(tmp_path: Path) -> None:
 
 
 def test_a_single_token_does_not_break_off(tmp_path: Path) -> None:
-    task = as_tale("arc_easy", tmp_path, ROWS["arc_easy"])
+    task = as_tale("arc_easy", tmp_path, READY_ROWS["arc_easy"])
     assert not evaluate(tiny("llama"), task, [Plan.full(4)]).truncated.any()
 
 
@@ -228,7 +228,7 @@ def test_what_would_change_the_published_task(
     argv = ["prune", str(model_folder), "--task", "boolq", "--compat", "tale", "--out", str(tmp_path / "run")]
     assert main([*argv, "--score", "likelihood", "--template", "{{ question }}"]) == 2
     assert "asked and marked as published; leave out: template, score" in " ".join(capsys.readouterr().err.split())
-    live = as_tale("boolq", tmp_path, ROWS["boolq"])
+    live = as_tale("boolq", tmp_path, READY_ROWS["boolq"])
     with pytest.raises(UsageError, match="leave out: tale/boolq"):
         tapioca.prune(tiny("llama"), encoder().tokenizer, task=live, compat="tale", progress=False)
 
@@ -243,7 +243,7 @@ def test_tasks_as_tale_asks_them(model_folder: Path, capsys: pytest.CaptureFixtu
 
 def test_a_run_says_what_is_wrong_with_its_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = tiny("llama"), encoder().tokenizer
-    rows = [{**ROWS["arc_easy"][0], "id": f"q{at}", "question": "the cat " + "then " * at} for at in range(30)]
+    rows = [{**READY_ROWS["arc_easy"][0], "id": f"q{at}", "question": "the cat " + "then " * at} for at in range(30)]
     task = as_tale("arc_easy", tmp_path, rows)
     texts = [task.answer_text(ids.tolist()) for ids in decode(model, [e.prompt for e in task.examples], 1, task.ended)]
     golds = [tale.find_letter(text, LETTERS) for text in texts]
@@ -266,6 +266,6 @@ def test_a_run_says_what_is_wrong_with_its_scores(tmp_path: Path, monkeypatch: p
 
 
 def test_a_model_without_a_chat_template(tmp_path: Path) -> None:
-    Dataset.from_list(ROWS["boolq"]).to_parquet(tmp_path / "data.parquet")
+    Dataset.from_list(READY_ROWS["boolq"]).to_parquet(tmp_path / "data.parquet")
     with pytest.raises(DataError, match="no chat template; leave out --compat tale, or chat: text"):
         load_task("tale/boolq", Encoder(word_tokenizer(), 4096), {"data": str(tmp_path / "data.parquet")})

@@ -225,7 +225,7 @@ class Client:
         self.files = home / "out", home / "err"
         home.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
-            [sys.executable, __file__, *map(str, self.files)],
+            [sys.executable, "-P", __file__, *map(str, self.files)],
             env={**kept, **said},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -41,7 +41,7 @@ def outputs(model: PreTrainedModel) -> torch.Tensor:
     return found["logits"] if "logits" in found else found["last_hidden_state"]
 
 
-def hooks(model: nn.Module) -> int:
+def count_hooks(model: nn.Module) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
 
