@@ -188,7 +188,7 @@ def test_the_command_on_the_packaged_learner(tmp_path: Path, capsys: pytest.Capt
     printed, _ = capsys.readouterr()
     found = EnumerateInfo(**{**json.loads((out / "enumerate.json").read_text()), "folder": out})
     assert [size.plans for size in found.sizes] == [8, 28]
-    worst, best = (f"×{1 - found.sizes[1].spread[at]:#.3g}".rstrip(".") for at in (0, -1))
+    worst, best = (f"×{1 - found.sizes[1].gain_quantiles[at]:#.3g}".rstrip(".") for at in (0, -1))
     (row,) = (line.split() for line in printed.splitlines() if line.startswith("2      28 "))
     assert (row[2], row[4]) == (worst, best)
     rho = found.sizes[1].correlations[0]
