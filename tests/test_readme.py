@@ -20,6 +20,8 @@ def compare(*page: Path) -> subprocess.CompletedProcess[str]:
 def test_the_readme_shows_what_is_printed() -> None:
     done = compare()
     assert done.returncode == 0, done.stdout + done.stderr
+    run = [line.split()[1:3] for line in done.stdout.splitlines() if line.startswith("$ ")]
+    assert run == [["make", "demo"], ["python", "studies/scan.py"], ["tapioca", "prune"], ["tapioca", "export"]]
 
 
 def test_a_page_that_is_out_of_date_is_found(tmp_path: Path) -> None:
