@@ -10,7 +10,6 @@ for each split the numbers of its rows among the commands of `all_commands`.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from itertools import product
@@ -81,18 +80,17 @@ def make_splits() -> dict[str, dict[str, list[Row]]]:
     return splits
 
 
-def main() -> None:
-    """Write the files."""
-    parser = argparse.ArgumentParser(description="Write SCAN's commands and their published splits as JSONL.")
-    parser.add_argument("--out", type=Path, default=HERE / "data" / "scan", help="folder of the files")
-    out = parser.parse_args().out
-    make_folder(out)
-    for split, parts in make_splits().items():
+def write_splits(folder: Path = HERE / "data" / "scan") -> dict[str, dict[str, list[Row]]]:
+    """Write the files of all splits, `SPLIT.PART.jsonl`, and return what they hold."""
+    make_folder(folder)
+    splits = make_splits()
+    for split, parts in splits.items():
         for part, rows in parts.items():
             lines = [json.dumps({"in": command, "out": actions}) + "\n" for command, actions in rows]
-            write_text(out / f"{split}.{part}.jsonl", "".join(lines))
-        print(f"{split}: {len(parts['train']):,} commands to train on, {len(parts['test']):,} to test on")
+            write_text(folder / f"{split}.{part}.jsonl", "".join(lines))
+    return splits
 
 
 if __name__ == "__main__":
-    main()
+    for split, parts in write_splits().items():
+        print(f"{split}: {len(parts['train']):,} commands to train on, {len(parts['test']):,} to test on")

@@ -52,3 +52,11 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("real models and data are not at hand (../shared)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def scan_data() -> None:
+    """SCAN's files where the task files of the studies look for them."""
+    from scan import write_splits
+
+    write_splits()

@@ -284,12 +284,13 @@ def test_the_model_of_the_studies_is_what_its_record_says(shared: Path, monkeypa
 
 
 @pytest.mark.parametrize("name", ["scan_length_0", "movie_sentences"])
-def test_committed_models_know_the_data_they_were_trained_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_committed_models_know_the_data_they_were_trained_on(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A digest that changes with the program would cut them off from the rows they have never seen."""
     root = Path(__file__).parents[2]
     monkeypatch.chdir(root)
-    if not (root.parent / "shared" / "data").is_dir():
-        pytest.skip("the data they were trained on are not here")
+    request.getfixturevalue("scan_data" if name.startswith("scan") else "shared")
     folder = root / "studies" / "weights" / name
     config = json.loads((folder / "training.json").read_text())["config"]
     assert (

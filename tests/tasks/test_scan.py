@@ -13,6 +13,7 @@ from tapioca.tasks.files import load_task
 from tapioca.tasks.generate import ANSWER_LOSS, EXACT_MATCH
 from tapioca.tasks.text import Encoder
 
+pytestmark = pytest.mark.usefixtures("scan_data")
 TASKS = Path(__file__).parents[2] / "studies" / "tasks"
 CONTEXT = 64
 ASKED = [
@@ -35,7 +36,7 @@ WORDS = [*ASKED, "actions", ":", *WRITTEN]
 
 
 @pytest.mark.parametrize(("name", "count"), [("length_test", 3920), ("jump_train", 14670)])
-def test_scan(name: str, count: int, shared: Path) -> None:
+def test_scan(name: str, count: int) -> None:
     words = OpenVocabulary(CONTEXT - 1)
     task = load_task(str(TASKS / f"scan_{name}.yaml"), words, {})
     assert len(task.examples) == count
@@ -45,7 +46,7 @@ def test_scan(name: str, count: int, shared: Path) -> None:
     assert (task.metric, task.companion.metric) == (ANSWER_LOSS, EXACT_MATCH)
 
 
-def test_the_right_actions_are_marked_right(shared: Path) -> None:
+def test_the_right_actions_are_marked_right() -> None:
     tokenizer = make_word_tokenizer(WORDS, CONTEXT)
     asked = load_task(str(TASKS / "scan_length_test.yaml"), Encoder(tokenizer, CONTEXT, None), {}).companion
     example = asked.examples[0]
@@ -58,7 +59,7 @@ def test_the_right_actions_are_marked_right(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_seeds_of_the_study_train_on_jump_alone(seed: int, shared: Path) -> None:
+def test_the_seeds_of_the_study_train_on_jump_alone(seed: int) -> None:
     """Its rows are one group, which a seed may hold out; then nothing could be expected of the OOD commands."""
     task = str(TASKS / "scan_jump_train.yaml")
     corpus = read_corpus(TextConfig(task=task, out=Path("x"), context=CONTEXT, seed=seed))
