@@ -42,7 +42,7 @@ def test_scan(name: str, count: int) -> None:
     assert len(task.examples) == count
     assert set(words.ids) == {*make_word_tokenizer([], CONTEXT).get_vocab(), *WORDS}
     assert max(len(example.prompt) for example in task.examples) == 12
-    assert max(len(example.rows[0].targets) for example in task.examples) == task.max_new_tokens - 1 == 48
+    assert max(len(example.rows[0].targets) for example in task.examples) == task.token_limit - 1 == 48
     assert (task.metric, task.companion.metric) == (ANSWER_LOSS, EXACT_MATCH)
 
 
@@ -54,8 +54,8 @@ def test_the_right_actions_are_marked_right() -> None:
     assert example.answer.startswith("TURN_LEFT RUN TURN_LEFT RUN")
     gold = [*example.rows[0].targets, EOS_ID]
     assert asked.is_finished(gold)
-    assert asked.marking.right(asked.answer_text(gold), example.answer)
-    assert not asked.marking.right(asked.answer_text(gold[2:]), example.answer)
+    assert asked.marking.is_right(asked.answer_text(gold), example.answer)
+    assert not asked.marking.is_right(asked.answer_text(gold[2:]), example.answer)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
