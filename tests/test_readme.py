@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="git says what belongs to a copy; this is no clone")
+pytestmark = pytest.mark.skipif(
+    not (ROOT / ".git").exists(), reason="git says what belongs to a copy; this is no clone"
+)
 
 
 def compare(*page: Path) -> subprocess.CompletedProcess[str]:
