@@ -1,4 +1,4 @@
-"""Links into a page lead to a heading of it."""
+"""Links into a page lead to a heading of it, and the files that the guides name are there."""
 
 from __future__ import annotations
 
@@ -48,3 +48,10 @@ def test_a_lost_anchor_is_found(tmp_path: Path) -> None:
         "[d](other.md#twice-2) [e](#no-heading) [f](https://example.org/#x) [g](other.md#other)\n"
     )
     assert lost_anchors(page) == ["other.md#twice-2", "#no-heading"]
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_files_that_a_guide_names_are_there(page: str) -> None:
+    names = re.findall(r"`([\w/]+\.(?:py|md|toml|txt))`", (ROOT / page).read_text(encoding="utf-8"))
+    assert len(names) > 10
+    assert [name for name in names if not any((top / name).is_file() for top in (ROOT, ROOT / "src" / "tapioca"))] == []
