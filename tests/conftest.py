@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything reads it: no test may wait for a network
@@ -14,6 +15,7 @@ os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(
 import pytest
 import torch
 from support.real_data import SHARED
+from support.warm_python import WarmPython
 from support.words import word_tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -24,6 +26,16 @@ from tapioca.models.tiny import tiny
 def _threads() -> None:
     """One thread: the models here are so small that a second one only waits for the first."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_reloads() -> Iterator[None]:
+    """Exported checkpoints are reloaded in processes that need not import transformers first, which takes 5 seconds."""
+    warm = WarmPython()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tapioca.checkpoints.verify.subprocess", warm)
+        yield
+    warm.close()
 
 
 @pytest.fixture(params=["gpt2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3"])
