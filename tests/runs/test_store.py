@@ -96,6 +96,19 @@ def test_a_finished_run_that_is_none(tmp_path: Path) -> None:
         read_run(tmp_path)
 
 
+def test_records_of_another_version_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"command": "tapioca prune m", "likelihood": 0.5}')
+    with pytest.raises(
+        StoreError, match=r"cannot read .*run.json, perhaps of another version: \w+: Field required; run"
+    ):
+        read_run(tmp_path)
+    (tmp_path / "space.json").write_text("{}")
+    with pytest.raises(
+        StoreError, match=r"space.json is of an older version; run `tapioca enumerate` to measure it again"
+    ):
+        read_run(tmp_path)
+
+
 def test_fingerprints_ignore_order_and_nothing_else() -> None:
     assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 1.5})

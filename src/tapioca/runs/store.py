@@ -36,6 +36,9 @@ COMMAND_BY_RECORD = {
 }
 """The command that leaves each record, by the name of its class; it names the record's file."""
 
+OLD_NAMES = {"profile.json": "tapioca geometry", "space.json": "tapioca enumerate"}
+"""Records under the names of commands that are called otherwise now."""
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
@@ -196,6 +199,9 @@ def read_run(folder: Path) -> RunInfo:
     Raises:
         StoreError: the folder holds none, or one this version cannot read.
     """
+    for name, command in OLD_NAMES.items():
+        if (folder / name).is_file():
+            raise StoreError(f"{folder / name} is of an older version; run `{command}` to measure it again")
     return _read_record(RunInfo, folder, "run.json", "tapioca prune")
 
 
@@ -220,7 +226,11 @@ def _read_record(kind: type[Info], folder: Path, name: str, command: str) -> Inf
     try:
         return kind(**{**read_json(folder, name), "folder": folder})
     except ValidationError as error:
-        raise StoreError(f"cannot read {folder / name}: {error.errors()[0]['msg']}; run `{command}` again") from error
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise StoreError(
+            f"cannot read {folder / name}, perhaps of another version: {key}: {first['msg']}; run `{command}` again"
+        ) from error
 
 
 @contextmanager
