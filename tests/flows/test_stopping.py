@@ -28,7 +28,7 @@ from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.progress import NullProgress
 from tapioca.records import PruneConfig
-from tapioca.report.format import format_quantity
+from tapioca.report.format import format_flops, format_quantity
 from tapioca.report.screen import show_run
 from tapioca.runs.store import read_run
 from tapioca.tasks.files import load_task
@@ -148,7 +148,7 @@ def test_the_page_says_what_was_stopped_and_computed(data: Path, tmp_path: Path)
     assert only.work is not None
     assert only.n_stopped_early > 0
     assert (
-        f"<td>{only.n_stopped_early}</td>\n<td>{format_quantity(only.work.layer_tokens)}</td><td>{format_quantity(only.work.flops)}</td>"
+        f"<td>{only.n_stopped_early}</td>\n<td>{format_quantity(only.work.layer_tokens)}</td><td>{format_flops(only.work.flops)}</td>"
         in page
     )
     assert "Plans stopped early have no point" in page

@@ -59,7 +59,7 @@ def _show_cost(preview: Preview, console: Console) -> None:
         console,
         f"cost      {preview.criterion}: first round about {duration(work.first_round)}, all rounds "
         f"{'at most' if preview.criterion == 'tale' else 'about'} {duration(work.all_rounds)} "
-        f"({words.flops(preview.flops)}), judging at most {duration(work.judging)} "
+        f"({words.format_flops(preview.flops)}), judging at most {duration(work.judging)} "
         f"({work.plans} plan{'s' if work.plans != 1 else ''} beside the full model); {preview.peak_memory / 2**30:.2f} GiB held now",
     )
     if preview.shorter and work.total > SHORT_RUN_SECONDS:

@@ -17,10 +17,10 @@ def add_to(app: typer.Typer) -> None:
 def run(config: EnumerateConfig) -> None:
     """Evaluate every plan of drops of a small model: the oracle, what greedy misses, realignment against gain."""
     from tapioca.flows.enumerate import enumerate_plans
-    from tapioca.report.enumerate import show_enumeration
+    from tapioca.report.enumerate import show_enumerate
     from tapioca.report.screen import LiveScreen
 
     console = Console()
     with LiveScreen(console) as screen:
         info = enumerate_plans(config, screen)
-    show_enumeration(info, console)
+    show_enumerate(info, console)

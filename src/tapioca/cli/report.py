@@ -60,7 +60,7 @@ def _read_any_record(run: Path) -> tuple[Any, Any, Any, Any]:
         (DiagnoseInfo, diagnose.draw_charts, diagnose.write_diagnose_page, diagnose.show_diagnosis),
         (GeometryInfo, geometry.draw_charts, geometry.write_geometry_page, geometry.show_geometry),
         (ScaleInfo, scale.draw_charts, scale.write_scale_page, scale.show_scale),
-        (EnumerateInfo, enumeration.draw_charts, enumeration.write_enumerate_page, enumeration.show_enumeration),
+        (EnumerateInfo, enumeration.draw_charts, enumeration.write_enumerate_page, enumeration.show_enumerate),
         (StudyInfo, study.draw_study_charts, study.write_study_page, study.show_study),
     )
     for kind, *ways in others:

@@ -46,7 +46,7 @@ def render_space(info: EnumerateInfo) -> str:
     )
 
 
-def show_enumeration(info: EnumerateInfo, console: Console) -> None:
+def show_enumerate(info: EnumerateInfo, console: Console) -> None:
     """Print what was found: for each number of drops the oracle's and greedy's plans, then all plans."""
     show_data(info.task, info.reference, console)
     unit = "error ×" if info.metric.kind == "error" else "points"

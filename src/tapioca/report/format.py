@@ -181,7 +181,7 @@ def format_quantity(number: float) -> str:
     return f"{number:.0f}"
 
 
-def flops(number: float) -> str:
+def format_flops(number: float) -> str:
     """Floating-point operations: '99.9 GFLOP'."""
     return f"{format_quantity(number).replace('B', 'G')}FLOP"
 
