@@ -23,7 +23,7 @@ THREE: tuple[Decision, ...] = ("supported", "not supported", "inconclusive")
 
 
 def bench(found: list[Cell], asked: Setting, of: list[DoseResponse] | None = None, draws: int = 200) -> SettingAnalysis:
-    return SettingAnalysis(study(asked, draws=draws), asked, found, of or [])
+    return SettingAnalysis.measure(study(asked, draws=draws), asked, found, of or [])
 
 
 def decided(claim: Claim, found: list[Cell], asked: Setting, of: list[DoseResponse] | None = None) -> Decision:

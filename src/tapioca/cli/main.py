@@ -9,22 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tapioca.cli import (
-    compare,
-    demo,
-    diagnose,
-    enumerate,
-    export,
-    generate,
-    geometry,
-    inspect,
-    lab,
-    prune,
-    report,
-    scale,
-    study,
-    tasks,
-)
+from tapioca.cli import demo, export, generate, inspect, lab, prune, recipes, report, tasks
 from tapioca.cli.consoles import make_printable
 from tapioca.cli.renamed import refuse_old_names
 from tapioca.errors import TapiocaError
@@ -39,10 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (
-    *(prune, compare, diagnose, geometry, enumerate, scale, study),
-    *(tasks, report, export, generate, inspect, demo),
-):
+for module in (prune, recipes, tasks, report, export, generate, inspect, demo):
     module.add_to(app)
 app.add_typer(lab.app, name="lab")
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field
 
 from tapioca.errors import UsageError
 from tapioca.plan import Plan
 from tapioca.records.config import ChoosingConfig
 from tapioca.records.examples import Metric
-from tapioca.records.results import Domain, Gain, Preflight, Record
+from tapioca.records.results import Domain, Gain, Preflight, Record, RunHeader
 
 
 class CompareConfig(ChoosingConfig):
@@ -82,17 +80,10 @@ class Pick(Record):
     front: bool
 
 
-class CompareInfo(Record, protected_namespaces=()):
+class CompareInfo(RunHeader):
     """One finished comparison: what `tapioca compare` returns and `compare.json` holds."""
 
-    folder: Path
-    command: str
-    model: str
-    model_hash: str = Field(description="Names the model by configuration, weights and dtype.")
-    task: str
-    reference: str | None
     metric: Metric
-    notes: tuple[str, ...]
     n_layers: int
     checks: dict[Domain, Preflight]
     searched: tuple[CriterionCost, ...]

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from tapioca.records.config import DataConfig
-from tapioca.records.results import Interval, Profile, Record
+from tapioca.records.results import Interval, Profile, Record, RunHeader
 
 Shift = Literal["in distribution", "distorted", "misaligned"]
 DiagnosisLabel = Literal["in distribution", "distorted", "misaligned", "cannot tell without labels"]
@@ -180,7 +180,7 @@ class Evidence(Record):
     contribution: float | None
 
 
-class DiagnoseInfo(Record, protected_namespaces=()):
+class DiagnoseInfo(RunHeader):
     """One finished diagnosis: what `tapioca diagnose` returns and `diagnose.json` holds.
 
     Attributes:
@@ -189,13 +189,7 @@ class DiagnoseInfo(Record, protected_namespaces=()):
         profiles: of ID and OOD data under the full model.
     """
 
-    folder: Path
-    command: str
-    model: str
-    model_hash: str = Field(description="Names the model by configuration, weights and dtype.")
-    task: str
     reference: str
-    notes: tuple[str, ...]
     n: int
     diagnosis: Diagnosis
     evidence: tuple[Evidence, ...]

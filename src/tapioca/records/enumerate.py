@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -10,7 +9,7 @@ from pydantic import Field
 from tapioca.plan import Plan
 from tapioca.records.config import RunConfig
 from tapioca.records.examples import Metric
-from tapioca.records.results import Domain, Gain, Interval, Preflight, Record
+from tapioca.records.results import Domain, Gain, Interval, Preflight, Record, RunHeader
 
 
 class EnumerateConfig(RunConfig):
@@ -99,17 +98,10 @@ class SizeOfSpace(Record):
     correlations: tuple[Correlation, ...]
 
 
-class EnumerateInfo(Record, protected_namespaces=()):
+class EnumerateInfo(RunHeader):
     """All plans of a model: what `tapioca enumerate` returns and `enumerate.json` holds."""
 
-    folder: Path
-    command: str
-    model: str
-    model_hash: str
-    task: str
-    reference: str | None
     metric: Metric
-    notes: tuple[str, ...]
     n_layers: int
     checks: dict[Domain, Preflight]
     sample: int = Field(

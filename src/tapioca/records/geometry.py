@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,7 +10,7 @@ from pydantic import Field
 from tapioca.plan import Plan
 from tapioca.records.config import DataConfig
 from tapioca.records.measures import Attribution, Estimate, PermutationTest, RepresentationMeasures, Updates
-from tapioca.records.results import Deviation, Domain, Profile, Record
+from tapioca.records.results import Deviation, Domain, Profile, Record, RunHeader
 
 Kind = Literal["norm", "distance"]
 
@@ -79,7 +78,7 @@ class Realignment(Record):
     permuted: PermutationTest
 
 
-class GeometryInfo(Record, protected_namespaces=()):
+class GeometryInfo(RunHeader):
     """One finished profile: what `tapioca geometry` returns and `geometry.json` holds.
 
     Attributes:
@@ -92,13 +91,7 @@ class GeometryInfo(Record, protected_namespaces=()):
         attributions: of the OOD deviation under the full model to its layers, norm and distance.
     """
 
-    folder: Path
-    command: str
-    model: str
-    model_hash: str = Field(description="Names the model by configuration, weights and dtype.")
-    task: str
     reference: str
-    notes: tuple[str, ...]
     plan: Plan
     n: int
     views: tuple[View, ...]

@@ -1,16 +1,16 @@
-"""What was found: scores, gains, profiles, verdicts, and the whole run. All of them go to JSON and back."""
+"""What was found of plans: scores, gains, profiles and deviations. All but the scores go to JSON and back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 
 from tapioca.plan import Plan
-from tapioca.records.examples import ExampleResult, Metric
+from tapioca.records.examples import Metric
 from tapioca.records.numbers import signed_interval
 
 Domain = Literal["ood", "id"]
@@ -22,7 +22,19 @@ DIFFERENCE = (
 
 
 class Record(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """Base of the records below."""
+    """Base of all that goes to JSON and back."""
+
+
+class RunHeader(Record, protected_namespaces=()):
+    """What the record of every finished command begins with."""
+
+    folder: Path
+    command: str
+    model: str
+    model_hash: str = Field(description="Names the model by configuration, weights and dtype.")
+    task: str
+    reference: str | None
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +52,7 @@ class Scores:
         unparsed: whether a written text holds no answer, bool of the same shape.
         lengths: tokens written, int64 of the same shape; 0 where nothing is written.
 
-    What a stopped plan was not asked any more is NaN in `values` and `compute_log_likelihoods`, and False, `NO_CHOICE` or 0 in the
+    What a stopped plan was not asked any more is NaN in `values` and `log_likelihoods`, and False, `NO_CHOICE` or 0 in the
     others.
     """
 
@@ -230,130 +242,3 @@ class Deviation(Record):
     def excess_ci95(self) -> Interval:
         """Interval of the excess over examples."""
         return self.ci95[0] - self.null_mean, self.ci95[1] - self.null_mean
-
-
-class Fluency(Record):
-    """How a few free continuations read."""
-
-    repetition: float = Field(description="Mean share of 4-grams that stood earlier in the same text.")
-    early: int = Field(description="Texts that ended before 16 tokens.")
-    loss: float | None = Field(
-        description="Loss per token of the texts under the full model; None where all are empty."
-    )
-
-
-class Canary(Record):
-    """Greedy continuations of the same test prompts under the full model and under a plan."""
-
-    plan: Plan
-    prompts: int
-    tokens: int = Field(description="Most tokens of a text.")
-    full: Fluency
-    planned: Fluency
-
-    @property
-    def alarm(self) -> str:
-        """What is much worse under the plan, in a few words; empty if nothing is."""
-        full, planned = self.full, self.planned
-        if planned.repetition > full.repetition + 0.2:
-            return "its texts repeat themselves"
-        if planned.early > full.early + self.prompts // 4:
-            return "its texts stop early"
-        if full.loss is not None and planned.loss is not None and planned.loss > full.loss + np.log(2):
-            return "its texts are more than twice as perplexing to the full model"
-        return ""
-
-
-class Cost(Record):
-    """What a run cost, and what its plan saves."""
-
-    plans_tried: int
-    search_examples: int
-    evaluations: int = Field(description="Plan times example, over everything stored in the run's folder.")
-    seconds: float = Field(description="Time spent running the model, over everything stored in the run's folder.")
-    parameters_full: int
-    parameters_planned: int
-    flops_full: int = Field(description="Floating-point operations of the matrix products of one batch.")
-    flops_planned: int
-    difference: float | None = Field(default=None, description=f"{DIFFERENCE} in the run; None where none were.")
-
-
-class Verdict(Record):
-    """What to do, and why, in one sentence."""
-
-    action: Literal["prune", "prune OOD traffic only", "keep the full model"]
-    reason: str
-    tail_only: bool = False
-
-
-class RunInfo(Record, protected_namespaces=()):
-    """One finished run: what `tapioca prune` returns and `run.json` holds."""
-
-    folder: Path
-    command: str
-    model: str
-    model_hash: str = Field(description="Names the model by configuration, weights and dtype.")
-    revision: str | None
-    adapter: str | None = Field(default=None, description="Folder of the adapter that was merged first.")
-    trust_remote_code: bool = Field(default=False, description="Whether code that comes with the model ran.")
-    dtype: str = Field(description="As asked for; auto is the checkpoint's own.")
-    task: str
-    reference: str | None
-    metric: Metric
-    notes: tuple[str, ...]
-    criterion: str = Field(default="tale", description="Name of what chose the plans.")
-    chosen_by: str = Field(default="", description="What that does, and where it comes from.")
-    plan: Plan = Field(description="The best plan of the search; it may be the full model.")
-    shown: Plan = Field(description="The plan whose geometry was measured: the best, or the mildest drop.")
-    most_dropped: Plan = Field(description="TALE's BSBA: most layers dropped at or above the full model's score.")
-    rounds: tuple[Round, ...]
-    epsilon: float | None = Field(description="Of the floor; None where the criterion has none.")
-    checks: dict[Domain, Preflight]
-    judgements: tuple[HeldOutResult, ...]
-    profiles: tuple[Profile, ...]
-    deviations: tuple[Deviation, ...]
-    verdict: Verdict
-    cost: Cost
-    canary: Canary | None = Field(default=None, description="How free text fares, where the model writes text.")
-    changed: tuple[ExampleResult, ...] = Field(
-        default=(), description="Held-out examples that changed most under the plan shown, from better to worse."
-    )
-
-    @model_validator(mode="after")
-    def _whole(self) -> RunInfo:
-        if "ood" not in self.checks or not self.find_result("ood") or not self.rounds:
-            raise ValueError("a run has a check, a search and a judgement of the OOD data")
-        return self
-
-    def find_result(self, domain: Domain, role: str = "best") -> HeldOutResult | None:
-        """The judgement of one plan on one data set; None where it was not made."""
-        return next(
-            (judgement for judgement in self.judgements if judgement.data == domain and judgement.role == role), None
-        )
-
-    def summary(self) -> dict[str, Any]:
-        """What the screen says, for scripts: plan, criterion, verdict, cost, and the best plan's result on each data set.
-
-        Accuracies and errors stand as people read them; `gain` and `ci95` are above 0 where the plan is better.
-        """
-        summary: dict[str, Any] = {
-            "plan": self.plan.model_dump(),
-            "criterion": self.criterion,
-            "verdict": self.verdict.model_dump(),
-            "cost": self.cost.model_dump(),
-        }
-        for judgement in self.judgements:
-            if judgement.plan == self.plan:
-                gain, metric = judgement.result, judgement.result.metric
-                summary[judgement.data] = {
-                    "metric": metric.name,
-                    "n": gain.n,
-                    "full": metric.to_display(gain.full),
-                    "planned": metric.to_display(gain.planned),
-                    "gain": gain.gain,
-                    "ci95": gain.ci95,
-                    "p": gain.p,
-                }
-                if judgement.written:
-                    summary[judgement.data]["written"] = judgement.written.model_dump()
-        return summary

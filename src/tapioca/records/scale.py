@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -13,7 +12,7 @@ from tapioca.plan import Plan
 from tapioca.records.config import RunConfig
 from tapioca.records.examples import Metric
 from tapioca.records.measures import Estimate
-from tapioca.records.results import Domain, Gain, Interval, Record
+from tapioca.records.results import Domain, Gain, Interval, Record, RunHeader
 
 Outcome = Literal["score", "norm", "distance"]
 """What answers to a scale: the OOD score, or one of the two deviations from ID."""
@@ -176,17 +175,10 @@ class RandomSet(Record):
     distance: tuple[float, ...] = ()
 
 
-class ScaleInfo(Record, protected_namespaces=()):
+class ScaleInfo(RunHeader):
     """One finished sweep of scales: what `tapioca scale` returns and `scale.json` holds."""
 
-    folder: Path
-    command: str
-    model: str
-    model_hash: str = Field(description="Names the model by configuration, weights and dtype.")
-    task: str
-    reference: str | None
     metric: Metric
-    notes: tuple[str, ...]
     scales: tuple[float, ...]
     examples: dict[Domain, int] = Field(description="Held-out examples the scores are of.")
     observed: int = Field(description="OOD and as many ID examples the deviations are of; 0 without ID data.")

@@ -56,7 +56,7 @@ def analyse_and_write(study_file: StudyFile, measurements: list[SavedArrays], ou
     """Judge what was measured, and write study.json, report.html, and for each setting that can have one its classifier."""
     cells = [measurement for measurement in measurements if isinstance(measurement, Cell)]
     doses = [measurement for measurement in measurements if isinstance(measurement, DoseResponse)]
-    analyses = [SettingAnalysis(study_file, setting, cells, doses) for setting in study_file.settings]
+    analyses = [SettingAnalysis.measure(study_file, setting, cells, doses) for setting in study_file.settings]
     settings = tuple(_add_judge(analysis, study_file.seed, out) for analysis in analyses)
     seconds = sum(measurement.where.seconds for measurement in measurements)
     info = join_settings(study_file, settings).model_copy(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -24,29 +26,39 @@ DOSE_TABLES = tuple(
 )
 
 
+@dataclass(eq=False)
 class Interventions:
     """All numbers of interventions in a setting.
 
     Attributes:
         grid: the cells.
+        draws, seed: of what is resampled.
         tables: numbers by name; those of one pair stand at strength 0.
         curves: log ratio and deviations of each set of layers at each scale, by (set, outcome, place of the scale).
         alphas: the scales.
         tuned, dosed: pairs measured.
     """
 
-    def __init__(self, grid: CellGrid, draws: int, seed: int):
-        self.grid, self.draws, self.seed = grid, draws, seed
-        self.tables: dict[str, StatTable] = {name: {} for name in (*TUNING_TABLES, *DOSE_TABLES)}
-        self.curves: dict[tuple[str, str, int], StatTable] = defaultdict(dict)
-        self.alphas: tuple[float, ...] = ()
-        self.tuned, self.dosed = 0, 0
+    grid: CellGrid
+    draws: int
+    seed: int
+    tables: dict[str, StatTable] = field(default_factory=lambda: {name: {} for name in (*TUNING_TABLES, *DOSE_TABLES)})
+    curves: dict[tuple[str, str, int], StatTable] = field(default_factory=lambda: defaultdict(dict))
+    alphas: tuple[float, ...] = ()
+    tuned: int = 0
+    dosed: int = 0
+
+    @classmethod
+    def measure(cls, grid: CellGrid, draws: int, seed: int) -> Self:
+        """The numbers of every pair of a model and a kind of shift that was intervened on."""
+        interventions = cls(grid, draws, seed)
         for model_index in range(len(grid.models)):
             for kind_index, name in enumerate(grid.kinds):
                 if name in grid.setting.tuned:
-                    self._add_tuning(model_index, kind_index)
+                    interventions._add_tuning(model_index, kind_index)
                 if dose_and_cell := grid.dose(model_index, kind_index):
-                    self._add_dose(model_index, kind_index, *dose_and_cell)
+                    interventions._add_dose(model_index, kind_index, *dose_and_cell)
+        return interventions
 
     def _add_tuning(self, model: int, kind: int) -> None:
         """The log ratio of a plan searched anew on shifted data after tuning, beside the control's."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -37,7 +39,7 @@ def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[DoseRespons
     """
     cells, doses = list(cells), list(doses)
     return join_settings(
-        study, tuple(SettingAnalysis(study, setting, cells, doses).to_result() for setting in study.settings)
+        study, tuple(SettingAnalysis.measure(study, setting, cells, doses).to_result() for setting in study.settings)
     )
 
 
@@ -57,22 +59,32 @@ def join_settings(study: StudyFile, settings: tuple[SettingResult, ...]) -> Stud
     )
 
 
+@dataclass(frozen=True, eq=False)
 class SettingAnalysis:
     """The analysis of one setting.
 
-    Args:
+    Attributes:
         study: what was asked.
-        setting: one of its settings.
-        cells, doses: what was measured, also of others.
+        grid: the cells of the setting.
+        claims: on the statistics of the cells and of the interventions.
+        accuracy: of the full models.
     """
 
-    def __init__(self, study: StudyFile, setting: Setting, cells: list[Cell], doses: list[DoseResponse]):
-        self.study, self.grid = study, CellGrid(setting, cells, doses)
-        resampling, margin = Resampling(study.n_resamples, study.seed), study.margins.log_ratio
-        self.statistics = CellStatistics(self.grid, study.n_resamples, study.seed, margin)
-        self.interventions = Interventions(self.grid, study.n_resamples, study.seed)
-        self.claims = Claims(self.statistics, self.interventions, study.margins, study.min_models, resampling)
-        self.accuracy = self.claims.measure("accuracy")
+    study: StudyFile
+    grid: CellGrid
+    statistics: CellStatistics
+    interventions: Interventions
+    claims: Claims
+    accuracy: Measure
+
+    @classmethod
+    def measure(cls, study: StudyFile, setting: Setting, cells: list[Cell], doses: list[DoseResponse]) -> Self:
+        """All numbers of one setting; the cells and doses may be those of others too."""
+        grid, draws, seed = CellGrid(setting, cells, doses), study.n_resamples, study.seed
+        statistics = CellStatistics.measure(grid, draws, seed, study.margins.log_ratio)
+        interventions = Interventions.measure(grid, draws, seed)
+        claims = Claims(statistics, interventions, study.margins, study.min_models, Resampling(draws, seed))
+        return cls(study, grid, statistics, interventions, claims, claims.measure("accuracy"))
 
     def to_result(self) -> SettingResult:
         """All of it, for the record."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -105,24 +106,34 @@ def _broadcast(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.broadcast_to(first, shape), np.broadcast_to(second, shape)
 
 
+@dataclass(eq=False)
 class CellStatistics:
     """All numbers of a setting.
 
     Attributes:
         grid: the cells.
+        draws, seed, margin: of what is resampled, and the log ratio held to be nothing.
         tables: numbers by name, of complete pairs; a table without any stands there too.
-        choices: what the searches chose, by place; ID cells by model.
+        choices: what the searches chose, by place; `reference` on ID cells, by model.
         labels: what the cells truly are.
     """
 
-    def __init__(self, grid: CellGrid, draws: int, seed: int, margin: float):
-        self.grid, self.draws, self.seed, self.margin = grid, draws, seed, margin
-        self.tables: dict[str, StatTable] = {name: {} for name in TABLES}
-        self.choices: dict[CellIndex, Choice] = {}
-        self.reference: dict[int, Choice] = {}
-        self.labels: dict[CellIndex, CellLabel] = {}
+    grid: CellGrid
+    draws: int
+    seed: int
+    margin: float
+    tables: dict[str, StatTable] = field(default_factory=lambda: {name: {} for name in TABLES})
+    choices: dict[CellIndex, Choice] = field(default_factory=dict)
+    reference: dict[int, Choice] = field(default_factory=dict)
+    labels: dict[CellIndex, CellLabel] = field(default_factory=dict)
+
+    @classmethod
+    def measure(cls, grid: CellGrid, draws: int, seed: int, margin: float) -> Self:
+        """The numbers of every model of a setting."""
+        statistics = cls(grid, draws, seed, margin)
         for model in range(len(grid.models)):
-            self._add_model(model)
+            statistics._add_model(model)
+        return statistics
 
     def plans(self, model: int) -> PlanSet:
         """All plans of a model; every cell of it has the same."""
