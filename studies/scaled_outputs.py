@@ -33,7 +33,7 @@ from tapioca.models.edit import apply
 from tapioca.models.inputs import collate, run_forward
 from tapioca.plan import Plan
 from tapioca.records import Trial
-from tapioca.report.compare import plain_table
+from tapioca.report.tables import plain_table
 from tapioca.search.greedy import Greedy
 from tapioca.studies.analyse.cells import CellGrid
 from tapioca.studies.analyse.estimates import Measure, Resampling

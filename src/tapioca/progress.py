@@ -35,3 +35,7 @@ class NullProgress:
 
     def note(self, text: str) -> None:
         pass
+
+
+SILENT = NullProgress()
+"""Where nobody listens."""

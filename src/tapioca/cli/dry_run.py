@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tapioca.report import format as words
+from tapioca.report.tables import print_line
 
 if TYPE_CHECKING:
     from tapioca.flows.preview import Preview
@@ -23,39 +24,39 @@ def show_preview(preview: Preview, console: Console) -> None:
     """Print the data, one prompt as text and as tokens, what the model writes, and the cost."""
     for domain, check in preview.checks.items():
         line = words.describe_check(check, preview.metric, domain.upper(), preview.sampled[domain])
-        _print_line(console, f"data      {escape(line)}")
+        print_line(console, f"data      {escape(line)}")
         if balance := words.format_label_counts(check.labels):
-            _print_line(console, f"          search {escape(balance)}")
+            print_line(console, f"          search {escape(balance)}")
         if check.above_chance is False:
-            _print_line(
+            print_line(
                 console,
                 "          [yellow]not above chance: accuracy cannot guide a search; use --score likelihood[/]",
             )
-    _print_line(console, f"prompt    {escape(_quote_by_ends(preview.prompt))}")
+    print_line(console, f"prompt    {escape(_quote_by_ends(preview.prompt))}")
     _show_tokens(preview, console)
     for written in preview.written:
         right = f" (right: {escape(_quote_by_ends(written.gold))})" if written.gold else ""
-        _print_line(console, f"writes    {escape(_quote_by_ends(written.text))}{right}")
+        print_line(console, f"writes    {escape(_quote_by_ends(written.text))}{right}")
     _show_cost(preview, console)
-    _print_line(console, "nothing of this is kept; without --dry-run the run begins")
+    print_line(console, "nothing of this is kept; without --dry-run the run begins")
 
 
 def _show_tokens(preview: Preview, console: Console) -> None:
     """Print the first row as the model reads it, and what its outputs are compared with."""
     read, scored = words.join_by_ends(preview.n_read), words.join_by_ends(preview.scored)
     if preview.head_labels is None:
-        _print_line(console, f"tokens    {escape(read)} [bold]‖ {escape(scored)}[/]")
-        _print_line(console, f"          {len(preview.n_read)} tokens of prompt, {len(preview.scored)} scored behind ‖")
+        print_line(console, f"tokens    {escape(read)} [bold]‖ {escape(scored)}[/]")
+        print_line(console, f"          {len(preview.n_read)} tokens of prompt, {len(preview.scored)} scored behind ‖")
         return
-    _print_line(console, f"tokens    {escape(read)}")
+    print_line(console, f"tokens    {escape(read)}")
     head_text = f", one of the head's {preview.head_labels} labels" if preview.head_labels else ""
-    _print_line(console, f"          {len(preview.n_read)} tokens of text; right answer: {escape(scored)}{head_text}")
+    print_line(console, f"          {len(preview.n_read)} tokens of text; right answer: {escape(scored)}{head_text}")
 
 
 def _show_cost(preview: Preview, console: Console) -> None:
     """Print how long the run would take, and what would shorten it most."""
     work, duration = preview.work, words.format_duration
-    _print_line(
+    print_line(
         console,
         f"cost      {preview.criterion}: first round about {duration(work.first_round)}, all rounds "
         f"{'at most' if preview.criterion == 'tale' else 'about'} {duration(work.all_rounds)} "
@@ -63,7 +64,7 @@ def _show_cost(preview: Preview, console: Console) -> None:
         f"({work.plans} plan{'s' if work.plans != 1 else ''} beside the full model); {preview.peak_memory / 2**30:.2f} GiB held now",
     )
     if preview.shorter and work.total > SHORT_RUN_SECONDS:
-        _print_line(
+        print_line(
             console,
             f"shorter   {preview.shorter.option} helps most: {duration(preview.shorter.total)} in all, not {duration(work.total)}",
         )
@@ -72,7 +73,3 @@ def _show_cost(preview: Preview, console: Console) -> None:
 def _quote_by_ends(text: str) -> str:
     """A text as one quoted line; a long one by its ends."""
     return repr(words.shorten_text(text, MAX_SHOWN_CHARACTERS))
-
-
-def _print_line(console: Console, line: str) -> None:
-    console.print(line, highlight=False, soft_wrap=True)

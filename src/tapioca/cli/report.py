@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,6 +31,7 @@ def run(
 ) -> None:
     """Print a finished run and build its page again from what is stored; needs no torch."""
     from tapioca.report.save import FORMATS, save_charts
+    from tapioca.report.tables import print_line
 
     info, draw, write, show = _read_any_record(run)
     charts = draw(info) if figures else {}
@@ -42,8 +44,7 @@ def run(
     console = Console()
     show(info, console)
     if figures:
-        line = f"figures   {figures}: {', '.join(charts)}, each as {', '.join(FORMATS)}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, escape(f"figures   {figures}: {', '.join(charts)}, each as {', '.join(FORMATS)}"))
 
 
 def _read_any_record(run: Path) -> tuple[Any, Any, Any, Any]:

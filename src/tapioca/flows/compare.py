@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import Self
 
 from tapioca.disk import write_text
 from tapioca.errors import UsageError
 from tapioca.flows.check import refuse_at_chance, run_preflight
 from tapioca.flows.criteria import CriteriaRunner, equivalent_criteria
-from tapioca.flows.gains import gain_of
-from tapioca.flows.prepare import RunContext, open_run
+from tapioca.flows.gains import gain_of, measure_gains
+from tapioca.flows.prepare import RunContext, Tasks, open_run
 from tapioca.flows.space import compatible_criteria, criteria_by_name
 from tapioca.models.cost import count_flops
 from tapioca.models.inputs import collate
 from tapioca.models.load import LoadedModel
 from tapioca.plan import Plan
-from tapioca.progress import NullProgress, Progress
+from tapioca.progress import SILENT, Progress
 from tapioca.records import CompareConfig, CompareInfo, Gain, Pick, Scores
 from tapioca.records.results import Domain
 from tapioca.report.compare import write_compare_page
@@ -27,10 +27,7 @@ from tapioca.tasks.base import Task
 
 
 def compare(
-    config: CompareConfig,
-    watcher: Progress | None = None,
-    loaded: LoadedModel | None = None,
-    tasks: dict[str, Task] | None = None,
+    config: CompareConfig, watcher: Progress = SILENT, loaded: LoadedModel | None = None, tasks: Tasks | None = None
 ) -> CompareInfo:
     """Let each criterion choose a plan for each number of drops on the search split, and judge them on the test split.
 
@@ -38,15 +35,13 @@ def compare(
 
     Args:
         config: the request.
-        watcher: told about progress.
-        loaded: a live model to use instead of loading `config.model`.
-        tasks: live tasks by their name in `config`.
+        watcher, loaded, tasks: as of `flows.prepare.load_inputs`.
 
     Raises:
         TapiocaError: one line about what is wrong with the request, the data or the model.
     """
     criteria, sizes = criteria_by_name(config.criteria), config.sizes  # refused before anything is loaded
-    job = open_run(config, watcher or NullProgress(), loaded, tasks)
+    job = open_run(config, watcher, loaded, tasks)
     with job.store:
         space = _restrict_to_requested(job, config)
         criteria, notes = compatible_criteria(criteria, space, config.criteria == "all")
@@ -58,30 +53,20 @@ def compare(
         chooser = CriteriaRunner(job, space)
         choices_by_name = {name: chooser.choose(name, criterion) for name, criterion in criteria.items()}
         random_by_size = {size: draw_random_plans(space, {"layers": size}, config.random_plans) for size in sizes}
-        bench = HeldOutJudge(job, {name: picks for name, (picks, _) in choices_by_name.items()}, random_by_size)
+        picks_by_name = {name: picks for name, (picks, _) in choices_by_name.items()}
+        judge = HeldOutJudge.evaluate(job, picks_by_name, random_by_size)
         info = CompareInfo(
-            folder=job.store.folder,
-            command=config.command(),
-            model=str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
-            model_hash=job.store.manifest["model"],
-            task=config.task,
-            reference=config.reference,
+            **job.header(*notes),
             metric=job.metric,
-            notes=(*job.notes, *notes),
             n_layers=job.n_layers,
             checks=checks,
             searched=tuple(searched for _, searched in choices_by_name.values()),
-            picks=bench.picks(),
-            random=bench.random,
+            picks=judge.list_picks(),
+            random=judge.random,
         )
-        write_compare(info)
+        write_text(info.folder / "compare.json", info.model_dump_json(indent=2) + "\n")
+        write_compare_page(info)
     return info
-
-
-def write_compare(info: CompareInfo) -> None:
-    """Write what a comparison found into its folder: compare.json and report.html."""
-    write_text(info.folder / "compare.json", info.model_dump_json(indent=2) + "\n")
-    write_compare_page(info)
 
 
 def _restrict_to_requested(job: RunContext, config: CompareConfig) -> SearchSpace:
@@ -96,46 +81,60 @@ def _restrict_to_requested(job: RunContext, config: CompareConfig) -> SearchSpac
     return replace(job.space, sizes=config.sizes)
 
 
+@dataclass(frozen=True, eq=False)
 class HeldOutJudge:
-    """Judges every plan chosen, and random ones, on the test splits.
+    """Every plan chosen, and random ones, on the test splits.
 
     Attributes:
+        chosen: the plans of each criterion.
+        scores: of the full model, of every plan chosen and, on OOD data, of the random ones.
+        gains: of every plan chosen over the full model.
+        p: of these gains, corrected for all plans chosen.
+        flops: share of the full model's operations left by each plan, counted on one prompt.
         random: OOD gains of the random plans by number of drops.
     """
 
-    def __init__(self, job: RunContext, picks: dict[str, Picks], random_by_size: dict[int, tuple[Plan, ...]]):
-        self.job, self.chosen = job, picks
-        self.full = Plan.full(job.n_layers)
-        self.plans = list(dict.fromkeys(plan for plan_by_size in picks.values() for plan in plan_by_size.values()))
-        extra = [plan for plans in random_by_size.values() for plan in plans]
-        self.answers = {
-            domain: self._answers(domain, [*self.plans, *(extra if domain == "ood" else ())]) for domain in job.test
-        }
-        self.scores = {
-            domain: dict(zip(plan_by_size.plans, plan_by_size.values, strict=True))
-            for domain, plan_by_size in self.answers.items()
-        }
-        self.gains = {domain: self._measure_gains(domain) for domain in job.test}
-        self.p = {domain: self._corrected_p_values(domain) for domain in job.test}
-        self.flops = self._relative_flops()
-        task, rows = job.test["ood"], self.scores["ood"]
-        self.random = {
-            size: tuple(measure_effect(rows[self.full], rows[plan], task.weights, task.metric) for plan in plans)
-            for size, plans in random_by_size.items()
-        }
+    job: RunContext
+    chosen: dict[str, Picks]
+    scores: dict[Domain, Scores]
+    gains: dict[Domain, dict[Plan, Gain]]
+    p: dict[Domain, dict[Plan, float]]
+    flops: dict[Plan, float]
+    random: dict[int, tuple[float, ...]]
 
-    def picks(self) -> tuple[Pick, ...]:
+    @classmethod
+    def evaluate(cls, job: RunContext, chosen: dict[str, Picks], random_by_size: dict[int, tuple[Plan, ...]]) -> Self:
+        """Score all plans, and count what they save."""
+        full = Plan.full(job.n_layers)
+        plans = list(dict.fromkeys(plan for picks in chosen.values() for plan in picks.values()))
+        random_plans = [plan for same_size in random_by_size.values() for plan in same_size]
+        scores: dict[Domain, Scores] = {}
+        for domain, task in job.test.items():
+            asked = list(dict.fromkeys([full, *plans, *(random_plans if domain == "ood" else ())]))
+            scores[domain] = job.evaluate(task, asked, f"{len(asked)} plans on {domain.upper()} test data")
+        gains = {domain: measure_gains(job, domain, scores[domain], plans) for domain in job.test}
+        p = {domain: _correct_p_values(task, scores[domain], full, plans) for domain, task in job.test.items()}
+        task, ood = job.test["ood"], scores["ood"]
+        random = {
+            size: tuple(
+                measure_effect(ood.values_of(full), ood.values_of(plan), task.weights, task.metric)
+                for plan in same_size
+            )
+            for size, same_size in random_by_size.items()
+        }
+        return cls(job, chosen, scores, gains, p, _measure_relative_flops(job, [full, *plans]), random)
+
+    def list_picks(self) -> tuple[Pick, ...]:
         """Every plan chosen, by number of drops; the best on OOD test data first."""
         table: dict[tuple[int, Plan], list[str]] = {}
         for name, plan_by_size in self.chosen.items():
             for size, plan in plan_by_size.items():
                 table.setdefault((size, plan), []).append(name)
-        picks = [self._pick(size, plan, tuple(names)) for (size, plan), names in table.items()]
+        picks = [self._make_pick(size, plan, tuple(names)) for (size, plan), names in table.items()]
         return tuple(sorted(picks, key=lambda pick: (pick.drops, -pick.ood.gain)))
 
-    def _pick(self, size: int, plan: Plan, names: tuple[str, ...]) -> Pick:
-        gain = self.gains["ood"][plan]
-        first_plan = next(iter(self.chosen.values())).get(size)
+    def _make_pick(self, size: int, plan: Plan, names: tuple[str, ...]) -> Pick:
+        gain, first_plan = self.gains["ood"][plan], next(iter(self.chosen.values())).get(size)
         return Pick(
             drops=size,
             plan=plan,
@@ -145,44 +144,34 @@ class HeldOutJudge:
             p_ood=self.p["ood"][plan],
             id=self.gains["id"][plan] if "id" in self.gains else None,
             p_id=self.p["id"][plan] if "id" in self.p else None,
-            rival=None if first_plan in (None, plan) else self._compare_plans("ood", first_plan, plan),
+            rival=None if first_plan in (None, plan) else self._compare_on_ood(first_plan, plan),
             beaten=sum(gain.gain > random_gain for random_gain in self.random[size]),
             front=self._is_on_front(plan),
         )
 
-    def _answers(self, data: Domain, plans: list[Plan]) -> Scores:
-        every = list(dict.fromkeys([self.full, *plans]))
-        return self.job.evaluate(self.job.test[data], every, f"{len(every)} plans on {data.upper()} test data")
-
-    def _measure_gains(self, domain: Domain) -> dict[Plan, Gain]:
-        self.job.watcher.stage(f"intervals on {domain.upper()} test data", len(self.plans))
-        gains = {}
-        for plan in self.plans:
-            gains[plan] = self._compare_plans(domain, self.full, plan)
-            self.job.watcher.advance(1)
-        return gains
-
-    def _compare_plans(self, domain: Domain, first: Plan, second: Plan) -> Gain:
-        return gain_of(self.job.test[domain], self.answers[domain], first, second, self.job.config.seed)
-
-    def _corrected_p_values(self, domain: Domain) -> dict[Plan, float]:
-        """p-values against the full model, corrected for all plans judged."""
-        task, rows = self.job.test[domain], self.scores[domain]
-        p_values = [paired_p(rows[self.full], rows[plan], task.weights, task.groups) for plan in self.plans]
-        return dict(zip(self.plans, correct_holm(p_values), strict=True))
-
-    def _relative_flops(self) -> dict[Plan, float]:
-        """Share of the full model's operations left by each plan, counted on one prompt."""
-        model = self.job.loaded.model
-        batch = collate(model, [self.job.search["ood"].examples[0].prompt])
-        full_flops = count_flops(model, self.full, batch)
-        return {plan: count_flops(model, plan, batch) / full_flops for plan in [self.full, *self.plans]}
+    def _compare_on_ood(self, first: Plan, second: Plan) -> Gain:
+        return gain_of(self.job.test["ood"], self.scores["ood"], first, second, self.job.config.seed)
 
     def _is_on_front(self, plan: Plan) -> bool:
         """Whether no other plan is as good for fewer operations, or better for as few."""
-        gains = {self.full: 0.0, **{other_plan: gain.gain for other_plan, gain in self.gains["ood"].items()}}
+        gains = {Plan.full(plan.n_layers): 0.0} | {other: gain.gain for other, gain in self.gains["ood"].items()}
         flops_and_gain = self.flops[plan], gains[plan]
-        return not any(_dominates((self.flops[other_plan], gain), flops_and_gain) for other_plan, gain in gains.items())
+        return not any(_dominates((self.flops[other], gain), flops_and_gain) for other, gain in gains.items())
+
+
+def _correct_p_values(task: Task, scores: Scores, full: Plan, plans: list[Plan]) -> dict[Plan, float]:
+    """p-values against the full model, corrected for all plans."""
+    before = scores.values_of(full)
+    p_values = [paired_p(before, scores.values_of(plan), task.weights, task.groups) for plan in plans]
+    return dict(zip(plans, correct_holm(p_values), strict=True))
+
+
+def _measure_relative_flops(job: RunContext, plans: list[Plan]) -> dict[Plan, float]:
+    """Share of the operations of the first plan, the full model, left by each; counted on one prompt."""
+    model = job.loaded.model
+    batch = collate(model, [job.search["ood"].examples[0].prompt])
+    full_flops = count_flops(model, plans[0], batch)
+    return {plan: count_flops(model, plan, batch) / full_flops for plan in plans}
 
 
 def _dominates(first: tuple[float, float], second: tuple[float, float]) -> bool:

@@ -3,144 +3,132 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from tapioca.flows.doses import DeviationSweep, ScaleResponses, observed, plans_by_scale
-from tapioca.flows.gains import gain_of
+from tapioca.flows.doses import DeviationSweep, ScaleResponses, plans_by_scale
+from tapioca.flows.gains import measure_gains
 from tapioca.flows.prepare import RunContext
+from tapioca.flows.run_geometry import observed_size
 from tapioca.models.inputs import collate, run_forward
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.profiles.deviation import DRAWS, recentred_interval
 from tapioca.profiles.profiles import PROFILE_KINDS
-from tapioca.records import Curve, Dose, Estimate, Gain, Outcome, RandomSet, Scores
+from tapioca.records import Curve, Dose, Estimate, Outcome, Scores
 from tapioca.records.results import Domain
 from tapioca.report.format import format_duration
 from tapioca.stats import percentile_interval, resample_means
 from tapioca.tasks.batches import make_batches
 
 
+@dataclass(frozen=True, eq=False)
 class DoseSweep:
-    """Asks for every scale of every set of layers at once, and turns the answers into curves.
+    """Every scale of every set of layers on held-out data, which become curves.
 
     Attributes:
-        drop_all: the plan that drops all layers.
-        geometry: None without ID data.
-        random_responses: the responses of the random sets, by the plans that drop them.
+        scales: ascending.
+        scores: of the full model and every scale of the sets, those of random sets on OOD data alone.
+        deviations: None without ID data.
     """
 
-    def __init__(
-        self, job: RunContext, alphas: tuple[float, ...], chosen: Plan, drop_all: Plan, random_sets: list[Plan]
-    ):
-        self.job, self.scales, self.drop_all = job, alphas, drop_all
-        self.full = Plan.full(job.n_layers)
-        plans = {
-            domain: self._plans([chosen, drop_all, *(random_sets if domain == "ood" else ())]) for domain in job.test
-        }
-        job.watcher.note(self._forecast(plans, [chosen, drop_all, *random_sets]))
-        self.answers = {domain: self._answers(domain, scaled) for domain, scaled in plans.items()}
-        self.geometry = DeviationSweep(job) if "id" in job.test else None
-        self.random_responses = {drops: self._measure_response(drops, draws=0) for drops in random_sets}
+    job: RunContext
+    scales: tuple[float, ...]
+    scores: dict[Domain, Scores]
+    deviations: DeviationSweep | None
 
-    def measure_curve(self, drops: Plan, random_responses: dict[Plan, ScaleResponses]) -> Curve:
-        """The dose-response of one set of layers, beside random ones."""
-        response, plans_by_alpha = self._measure_response(drops, DRAWS), plans_by_scale(drops, self.scales)
-        gains = {domain: self._gains_by_plan(domain, list(plans_by_alpha.values())) for domain in self.job.test}
-        reference = self._resample_means("id", list(plans_by_alpha.values()), DRAWS) if "id" in gains else None
-        columns: dict[str, list[Estimate]] = {
-            y: _estimates_by_scale(y, values_by_scale) for y, values_by_scale in response.outcomes.items()
+    @classmethod
+    def evaluate(cls, job: RunContext, scales: tuple[float, ...], drops: list[Plan], random_sets: list[Plan]) -> Self:
+        """Ask for every scale at once: all plans of a batch run in one sweep.
+
+        Args:
+            drops: the plans whose drops are scaled.
+            random_sets: those of random layers.
+        """
+        asked = {domain: _scale_all([*drops, *(random_sets if domain == "ood" else ())], scales) for domain in job.test}
+        job.watcher.note(_forecast(job, scales, asked, [*drops, *random_sets]))
+        scores = {
+            domain: job.evaluate(job.test[domain], plans, f"{len(plans)} plans on {domain.upper()} test data")
+            for domain, plans in asked.items()
         }
-        columns |= {"id_score": _estimates_by_scale("score", reference)} if reference is not None else {}
-        values_by_scale = [
+        return cls(job, scales, scores, DeviationSweep.observe(job) if "id" in job.test else None)
+
+    def measure_curve(self, drops: Plan, random_responses: list[ScaleResponses]) -> Curve:
+        """The dose-response of one set of layers, beside random ones."""
+        plans_by_alpha = plans_by_scale(drops, self.scales)
+        plans, response = list(plans_by_alpha.values()), self.measure_response(drops, DRAWS)
+        gains = {domain: measure_gains(self.job, domain, self.scores[domain], plans) for domain in self.job.test}
+        columns = {name: _estimates_by_scale(name, outcomes) for name, outcomes in response.outcomes.items()}
+        id_scores = _estimates_by_scale("score", self._resample_means("id", plans, DRAWS)) if "id" in gains else None
+        doses = [
             Dose(
                 scale=alpha,
                 plan=plan,
                 gain=gains["ood"][plan],
                 id_gain=gains["id"][plan] if "id" in gains else None,
-                **{
-                    name: columns[name][index] if name in columns else None
-                    for name in ("score", "id_score", *PROFILE_KINDS)
-                },
+                score=columns["score"][index],
+                id_score=id_scores[index] if id_scores else None,
+                **{kind: columns[kind][index] if kind in columns else None for kind in PROFILE_KINDS},
             )
             for index, (alpha, plan) in enumerate(plans_by_alpha.items())
         ]
-        rival_responses = list(random_responses.values())
         return Curve(
             drops=drops,
             layers=_observed_layers(drops),
-            doses=tuple(values_by_scale),
-            trends=response.measure_trends(rival_responses),
-            changes=response.measure_changes(rival_responses),
+            doses=tuple(doses),
+            trends=response.measure_trends(random_responses),
+            changes=response.measure_changes(random_responses),
         )
 
-    def summarize_random_set(self, drops: Plan) -> RandomSet:
-        """What a random set of layers does."""
-        return RandomSet(
-            drops=drops,
-            **{y: tuple(outcome[0].tolist()) for y, outcome in self.random_responses[drops].outcomes.items()},
-        )
-
-    def _plans(self, sets: list[Plan]) -> list[Plan]:
-        """The full model, and every scale of some sets of layers."""
-        return list(
-            dict.fromkeys(
-                [self.full, *(plan for drops in sets for plan in plans_by_scale(drops, self.scales).values())]
-            )
-        )
-
-    def _forecast(self, plans: dict[Domain, list[Plan]], sets: list[Plan]) -> str:
-        """How many plans are to run on how many examples, and about how long that takes at most."""
-        job, n_layers = self.job, self.job.n_layers
-        layers = sum(
-            count_layers_computed(tuple(asked)) * len(job.test[data].examples) for data, asked in plans.items()
-        )
-        if "id" in job.test:
-            layers += sum(count_layers_computed(tuple(self._plans([drops]))) for drops in sets) * observed(job)
-        seconds = layers / n_layers * self._time_example()
-        counts = " and ".join(
-            f"{len(asked)} plans on {len(job.test[data].examples)} {data.upper()} examples"
-            for data, asked in plans.items()
-        )
-        return f"{len(self.scales)} scales of {len(sets)} sets of layers: {counts}; about {format_duration(seconds)} on this machine"
-
-    def _time_example(self) -> float:
-        """Seconds of one OOD example under the full model."""
-        cut = make_batches(self.job.test["ood"], self.job.config.batch_size)
-        examples, model = cut[len(cut) // 2].examples, self.job.loaded.model
-        inputs = collate(model, [row.inputs for example in examples for row in example.rows])
-        start = time.perf_counter()
-        run_forward(model, inputs, keep=1)
-        return (time.perf_counter() - start) / len(examples)
-
-    def _answers(self, data: Domain, plans: list[Plan]) -> Scores:
-        """Of some plans: all of a batch run in one sweep."""
-        return self.job.evaluate(self.job.test[data], plans, f"{len(plans)} plans on {data.upper()} test data")
-
-    def _gains_by_plan(self, domain: Domain, plans: list[Plan]) -> dict[Plan, Gain]:
-        task, answers, seed = self.job.test[domain], self.answers[domain], self.job.config.seed
-        self.job.watcher.stage(f"intervals on {domain.upper()} test data", len(plans))
-        gains = {}
-        for plan in plans:
-            gains[plan] = gain_of(task, answers, self.full, plan, seed)
-            self.job.watcher.advance(1)
-        return gains
+    def measure_response(self, drops: Plan, draws: int = 0) -> ScaleResponses:
+        """The outcomes of one set of layers at every scale."""
+        plans_by_alpha = plans_by_scale(drops, self.scales)
+        plans = list(plans_by_alpha.values())
+        outcomes: dict[Outcome, np.ndarray] = {"score": self._resample_means("ood", plans, draws)}
+        if self.deviations:
+            what = f"geometry of {str(drops).replace('drop ', '')} at {len(plans)} scales"
+            self.job.watcher.stage(what, len(plans) * self.deviations.size)
+            outcomes |= self.deviations.measure_deviations_by_plan(plans, _observed_layers(drops), draws > 0)
+        return ScaleResponses(np.array(list(plans_by_alpha)), outcomes)
 
     def _resample_means(self, domain: Domain, plans: list[Plan], draws: int) -> np.ndarray:
         """Mean scores, (1 + draw, plan)."""
-        task, answers = self.job.test[domain], self.answers[domain]
-        values = answers.values[[answers.plans.index(plan) for plan in plans]]
+        task, scores = self.job.test[domain], self.scores[domain]
+        values = np.stack([scores.values_of(plan) for plan in plans])
         return resample_means(values, task.weights, task.groups, draws, self.job.config.seed)
 
-    def _measure_response(self, drops: Plan, draws: int) -> ScaleResponses:
-        plans_by_alpha, geometry = plans_by_scale(drops, self.scales), self.geometry
-        plans = list(plans_by_alpha.values())
-        outcomes: dict[Outcome, np.ndarray] = {"score": self._resample_means("ood", plans, draws)}
-        if geometry:
-            what = f"geometry of {str(drops).replace('drop ', '')} at {len(plans)} scales"
-            self.job.watcher.stage(what, len(plans) * geometry.size)
-            outcomes |= geometry.measure_deviations_by_plan(plans, _observed_layers(drops), draws > 0)
-        return ScaleResponses(np.array(list(plans_by_alpha)), outcomes)
+
+def _scale_all(sets: list[Plan], scales: tuple[float, ...]) -> list[Plan]:
+    """The full model, and every scale of some sets of layers."""
+    scaled_plans = [plan for drops in sets for plan in plans_by_scale(drops, scales).values()]
+    return list(dict.fromkeys([Plan.full(sets[0].n_layers), *scaled_plans]))
+
+
+def _forecast(job: RunContext, scales: tuple[float, ...], asked: dict[Domain, list[Plan]], sets: list[Plan]) -> str:
+    """How many plans are to run on how many examples, and about how long that takes at most."""
+    sizes = {domain: len(job.test[domain].examples) for domain in asked}
+    layers = sum(count_layers_computed(tuple(plans)) * sizes[domain] for domain, plans in asked.items())
+    if "id" in job.test:
+        layers += sum(count_layers_computed(tuple(_scale_all([drops], scales))) for drops in sets) * observed_size(
+            job.search, job.test
+        )
+    seconds = layers / job.n_layers * _time_example(job)
+    counts = " and ".join(
+        f"{len(plans)} plans on {sizes[domain]} {domain.upper()} examples" for domain, plans in asked.items()
+    )
+    return f"{len(scales)} scales of {len(sets)} sets of layers: {counts}; about {format_duration(seconds)} on this machine"
+
+
+def _time_example(job: RunContext) -> float:
+    """Seconds of one OOD example under the full model."""
+    cut = make_batches(job.test["ood"], job.config.batch_size)
+    examples, model = cut[len(cut) // 2].examples, job.loaded.model
+    inputs = collate(model, [row.inputs for example in examples for row in example.rows])
+    start = time.perf_counter()
+    run_forward(model, inputs, keep=1)
+    return (time.perf_counter() - start) / len(examples)
 
 
 def _observed_layers(drops: Plan) -> tuple[int, ...]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from tapioca.diagnosis.classify import classify, contributions, is_above_null, read_classifier
 from tapioca.disk import write_text
 from tapioca.flows.folder import choose_run_folder
-from tapioca.flows.prepare import RunInputs, load_inputs
+from tapioca.flows.prepare import RunInputs, Tasks, load_inputs, make_header
 from tapioca.flows.run_geometry import profile_from_geometry, sample_splits
 from tapioca.models.find import find_layers
 from tapioca.models.load import LoadedModel
@@ -17,21 +15,17 @@ from tapioca.observe import capture_stream_states
 from tapioca.plan import Plan
 from tapioca.profiles.evidence import EVIDENCE, measure_evidence, measure_evidence_of_halves
 from tapioca.profiles.profiles import state_geometry
-from tapioca.progress import NullProgress, Progress
+from tapioca.progress import SILENT, Progress
 from tapioca.records import DiagnoseConfig, DiagnoseInfo, Evidence, Profile, ShiftClassifier
 from tapioca.report.diagnose import write_diagnose_page
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.folder import claim_folder
-from tapioca.tasks.base import Task
 
 N_HALVES = 20
 
 
 def diagnose(
-    config: DiagnoseConfig,
-    watcher: Progress | None = None,
-    loaded: LoadedModel | None = None,
-    tasks: dict[str, Task] | None = None,
+    config: DiagnoseConfig, watcher: Progress = SILENT, loaded: LoadedModel | None = None, tasks: Tasks | None = None
 ) -> DiagnoseInfo:
     """Say what to expect of pruning a model for some inputs, from their hidden states alone.
 
@@ -40,15 +34,12 @@ def diagnose(
 
     Args:
         config: the request.
-        watcher: told about progress.
-        loaded: a live model to use instead of loading `config.model`.
-        tasks: live tasks by their name in `config`.
+        watcher, loaded, tasks: as of `flows.prepare.load_inputs`.
 
     Raises:
         TapiocaError: one line about what is wrong with the request, the classifier, the data or the model.
     """
     classifier = read_classifier(config.classifier)
-    watcher = watcher or NullProgress()
     ground = load_inputs(config, watcher, loaded, tasks)
     manifest = {**ground.manifest, "classifier": fingerprint(classifier.model_dump(mode="json"))}
     folder = choose_run_folder(config, manifest)
@@ -58,13 +49,7 @@ def diagnose(
     ood_evidence = measure_evidence(ood_states, reference_states, id_states, config.seed)
     half_evidence = measure_evidence_of_halves(reference_states, id_states, N_HALVES, config.seed)
     info = DiagnoseInfo(
-        folder=folder,
-        command=config.command(),
-        model=str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
-        model_hash=manifest["model"],
-        task=config.task,
-        reference=config.reference,
-        notes=ground.notes,
+        **make_header(config, folder, manifest, ground.notes),
         n=ood_states.shape[1],
         diagnosis=classify(classifier, ood_evidence),
         evidence=_weigh_evidence(classifier, ood_evidence, half_evidence),

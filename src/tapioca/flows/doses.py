@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
 from tapioca.flows.prepare import RunContext
-from tapioca.observe import MAX_EXAMPLES, capture_states, capture_states_of_plans, draw_sample
+from tapioca.flows.run_geometry import sample_splits
+from tapioca.observe import capture_states, capture_states_of_plans
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import list_steps
 from tapioca.profiles.deviation import DRAWS, mean_deviation, recentred_interval
 from tapioca.profiles.permutation import deviation_statistic, split_halves
-from tapioca.profiles.profiles import PROFILE_KINDS, resample_examples, state_geometry
-from tapioca.records import Change, Outcome, Trend
+from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, resample_examples, state_geometry
+from tapioca.records import Change, Example, Outcome, RandomSet, Trend
 from tapioca.records.scale import FEWEST
 from tapioca.stats import bootstrap_p, percentile_interval, rank_correlation, share_as_strong
 
@@ -59,6 +61,10 @@ class ScaleResponses:
         full_index = int(np.flatnonzero(self.scales == 1.0)[0])
         return self.outcomes[y][:, 0] - self.outcomes[y][:, full_index]
 
+    def summarize(self, drops: Plan) -> RandomSet:
+        """What a random set of layers does, without resamples."""
+        return RandomSet(drops=drops, **{y: tuple(outcome[0].tolist()) for y, outcome in self.outcomes.items()})
+
     def measure_trends(self, others: list[ScaleResponses]) -> tuple[Trend, ...]:
         """Of every outcome with the scale, and of every deviation with the score, beside those of random sets."""
         trends = []
@@ -93,57 +99,63 @@ class ScaleResponses:
         return tuple(changes)
 
 
-def observed(job: RunContext) -> int:
-    """How many examples of OOD, and of ID, have their states observed."""
-    return min(MAX_EXAMPLES, *(len(set(task.groups)) for task in (job.search["id"], *job.test.values())))
-
-
+@dataclass(frozen=True, eq=False)
 class DeviationSweep:
     """Deviations of OOD test data under any plan from ID data under the full model.
 
-    The examples are those of `flows.geometry`.
-
     Attributes:
-        size: examples of OOD, and of ID.
+        ood_examples: those of `flows.geometry`.
+        pool: the ID reference, then equally many other ID examples, under the full model.
+        counts: how often each OOD example is drawn, (1 + draw, example); once each at first.
+        reference_profiles: of the reference, resampled apart, (1 + draw, layer).
     """
 
-    def __init__(self, job: RunContext):
-        self._job, seed = job, job.config.seed
-        self.size = observed(job)
-        self._ood_examples = draw_sample(job.test["ood"].examples, self.size, seed)
-        first, second = (draw_sample(split["id"].examples, self.size, seed) for split in (job.search, job.test))
-        pool = capture_states(job.loaded.model, Plan.full(job.n_layers), (*first, *second), job.config.batch_size)
-        self._pool = state_geometry(pool)
-        rng = np.random.default_rng(seed)
-        self._counts, against = (
-            np.vstack([np.ones(self.size), resample_examples(self.size, DRAWS, rng)]) for _ in range(2)
+    job: RunContext
+    ood_examples: tuple[Example, ...]
+    pool: StateGeometry
+    counts: np.ndarray
+    reference_profiles: tuple[np.ndarray, np.ndarray]
+
+    @classmethod
+    def observe(cls, job: RunContext) -> Self:
+        """Read the ID examples under the full model."""
+        reference, samples = sample_splits(job.search, job.test, job.config.seed)
+        id_examples, size = (*reference, *samples["id"]), len(reference)
+        pool = state_geometry(
+            capture_states(job.loaded.model, Plan.full(job.n_layers), id_examples, job.config.batch_size)
         )
-        self._reference_profiles = self._pool.select(examples=range(self.size)).profiles(against)
+        rng = np.random.default_rng(job.config.seed)
+        counts, against = (np.vstack([np.ones(size), resample_examples(size, DRAWS, rng)]) for _ in range(2))
+        return cls(job, samples["ood"], pool, counts, pool.select(examples=range(size)).profiles(against))
+
+    @property
+    def size(self) -> int:
+        """Examples of OOD, and of ID."""
+        return len(self.ood_examples)
 
     def measure_deviations_by_plan(
         self, plans: list[Plan], layers: tuple[int, ...], draws: bool
     ) -> dict[Outcome, np.ndarray]:
         """Norm and distance deviations over layers that all plans keep, (1, plan), with `draws` (1 + draw, plan)."""
-        model, config, advance = self._job.loaded.model, self._job.config, self._job.watcher.advance
+        model, config, advance = self.job.loaded.model, self.job.config, self.job.watcher.advance
         states_by_steps = capture_states_of_plans(
-            model, plans, self._ood_examples, config.batch_size, self._job.schedule, on_batch=advance
+            model, plans, self.ood_examples, config.batch_size, self.job.schedule, on_batch=advance
         )
-        counts = self._counts if draws else self._counts[:1]
+        counts = self.counts if draws else self.counts[:1]
         columns: dict[Outcome, list[np.ndarray]] = {kind: [] for kind in PROFILE_KINDS}
         for plan in plans:
             plan_steps = list_steps(plan)
             profiles = state_geometry(
                 np.stack([states_by_steps[plan_steps[: layer + 1]] for layer in layers])
             ).profiles(counts)
-            for kind, profile, against in zip(PROFILE_KINDS, profiles, self._reference_profiles, strict=True):
+            for kind, profile, against in zip(PROFILE_KINDS, profiles, self.reference_profiles, strict=True):
                 columns[kind].append(mean_deviation(profile, against[: len(counts), list(layers)]))
         return {kind: np.stack(column, axis=1) for kind, column in columns.items()}
 
     def null_percentiles(self, layers: tuple[int, ...]) -> dict[Outcome, float]:
         """95th percentile of the deviation between two ID samples of the same size."""
-        pool, seed = self._pool.select(layers=layers), self._job.config.seed
-        profiles = zip(PROFILE_KINDS, (pool.norm_profile, pool.distance_profile), strict=True)
+        pool, seed = self.pool.select(layers=layers), self.job.config.seed
         return {
-            kind: float(np.percentile(split_halves(deviation_statistic(made), self.size, seed), 95))
-            for kind, made in profiles
+            kind: float(np.percentile(split_halves(deviation_statistic(profiles), self.size, seed), 95))
+            for kind, profiles in zip(PROFILE_KINDS, pool.profile_functions, strict=True)
         }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import comb
-from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -13,11 +14,11 @@ from tapioca.engine.sweep import Schedule
 from tapioca.errors import UsageError
 from tapioca.flows.check import refuse_at_chance, run_preflight
 from tapioca.flows.gains import gain_of
-from tapioca.flows.prepare import RunContext, allowed_state_bytes, open_run
+from tapioca.flows.prepare import RunContext, Tasks, allowed_state_bytes, open_run
 from tapioca.flows.realign import DRAWS, PlanRealignments, realign_all_plans
 from tapioca.models.load import LoadedModel
 from tapioca.plan import Plan
-from tapioca.progress import NullProgress, Progress
+from tapioca.progress import SILENT, Progress
 from tapioca.records import EnumerateConfig, EnumerateInfo, Gain, PlanInSpace, RankedPlan, Scores, SizeOfSpace
 from tapioca.records.results import Domain
 from tapioca.report.enumerate import write_enumerate_page
@@ -32,10 +33,7 @@ MOST_PLANS = 2**MAX_LAYERS
 
 
 def enumerate_plans(
-    config: EnumerateConfig,
-    watcher: Progress | None = None,
-    loaded: LoadedModel | None = None,
-    tasks: dict[str, Task] | None = None,
+    config: EnumerateConfig, watcher: Progress = SILENT, loaded: LoadedModel | None = None, tasks: Tasks | None = None
 ) -> EnumerateInfo:
     """Evaluate every plan that drops whole layers; the search split chooses, the test splits judge.
 
@@ -43,14 +41,12 @@ def enumerate_plans(
 
     Args:
         config: the request.
-        watcher: told about progress.
-        loaded: a live model to use instead of loading `config.model`.
-        tasks: live tasks by their name in `config`.
+        watcher, loaded, tasks: as of `flows.prepare.load_inputs`.
 
     Raises:
         TapiocaError: one line about what is wrong with the request, the data or the model.
     """
-    job = open_run(config, watcher or NullProgress(), loaded, tasks)
+    job = open_run(config, watcher, loaded, tasks)
     with job.store:
         sized_space = restrict_to_enumerable(job.space, config.max_drops)
         # all plans run in one sweep and never again: nothing is kept for later, and the room goes to their streams
@@ -61,31 +57,20 @@ def enumerate_plans(
         )
         checks = run_preflight(job)
         refuse_at_chance(job, checks)
-        bench = PlanScores(job, {size: list_all_plans(sized_space, size) for size in sized_space.sizes})
-        realigned = realign_all_plans(job, bench.plans)
+        scores = PlanScores.evaluate(job, {size: list_all_plans(sized_space, size) for size in sized_space.sizes})
+        realigned = realign_all_plans(job, scores.plans)
         info = EnumerateInfo(
-            folder=job.store.folder,
-            command=config.command(),
-            model=str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
-            model_hash=job.store.manifest["model"],
-            task=config.task,
-            reference=config.reference,
+            **job.header(),
             metric=job.metric,
-            notes=job.notes,
             n_layers=job.n_layers,
             checks=checks,
             sample=realigned.sample if realigned else 0,
-            sizes=tuple(bench.summarize_size(size, realigned) for size in sized_space.sizes),
-            plans=bench.list_plans(realigned),
+            sizes=tuple(scores.summarize_size(size, realigned) for size in sized_space.sizes),
+            plans=scores.list_plans(realigned),
         )
-        write_space(info)
+        write_text(info.folder / "enumerate.json", info.model_dump_json(indent=1) + "\n")
+        write_enumerate_page(info)
     return info
-
-
-def write_space(info: EnumerateInfo) -> None:
-    """Write what was found into the run's folder: enumerate.json and report.html."""
-    write_text(info.folder / "enumerate.json", info.model_dump_json(indent=1) + "\n")
-    write_enumerate_page(info)
 
 
 def restrict_to_enumerable(space: SearchSpace, max_drops: int | None) -> SearchSpace:
@@ -113,39 +98,63 @@ def restrict_to_enumerable(space: SearchSpace, max_drops: int | None) -> SearchS
     return replace(space, sizes=tuple(range(1, most + 1)))
 
 
+@dataclass(frozen=True, eq=False)
 class PlanScores:
     """Every plan's scores on the search and the test splits, and what follows from them.
 
-    Args:
-        job: the run.
+    Attributes:
         by_size: all plans by their number of drops.
+        means: mean scores on the search split, by plan.
+        search, test: of the full model and of every plan.
+        gains: on each test split, (1 + draw, plan); resampled on OOD data alone.
     """
 
-    def __init__(self, job: RunContext, by_size: dict[int, tuple[Plan, ...]]):
-        self.job, self.by_size = job, by_size
-        self.full = Plan.full(job.n_layers)
-        self.plans = tuple(plan for plans in by_size.values() for plan in plans)
-        self.plan_positions = {plan: index for index, plan in enumerate(self.plans, 1)}  # the full model comes first
-        search = job.search["ood"]
-        self.search = self._evaluate_all_plans(search, "OOD search data").values
-        self.means = np.average(self.search, axis=1, weights=search.weights)
-        self.test = {
-            domain: self._evaluate_all_plans(task, f"{domain.upper()} test data") for domain, task in job.test.items()
-        }
-        self.gains = {domain: self._resample_gains(domain) for domain in self.test}
-        self.greedy = self._replay_greedy()
+    job: RunContext
+    by_size: dict[int, tuple[Plan, ...]]
+    search: Scores
+    means: dict[Plan, float]
+    test: dict[Domain, Scores]
+    gains: dict[Domain, np.ndarray]
+
+    @classmethod
+    def evaluate(cls, job: RunContext, by_size: dict[int, tuple[Plan, ...]]) -> Self:
+        """Score all plans, each split in one sweep."""
+        plans = [Plan.full(job.n_layers), *(plan for same_size in by_size.values() for plan in same_size)]
+
+        def score(task: Task, where: str) -> Scores:
+            return job.evaluate(task, plans, f"{len(plans) - 1} plans on {where}")
+
+        search = score(job.search["ood"], "OOD search data")
+        means = np.average(search.values, axis=1, weights=job.search["ood"].weights)
+        test = {domain: score(task, f"{domain.upper()} test data") for domain, task in job.test.items()}
+        gains = {domain: _resample_gains(job, domain, scores) for domain, scores in test.items()}
+        return cls(job, by_size, search, dict(zip(plans, means, strict=True)), test, gains)
+
+    @cached_property
+    def plans(self) -> tuple[Plan, ...]:
+        """All of them, the full model left out."""
+        return tuple(plan for plans in self.by_size.values() for plan in plans)
+
+    @cached_property
+    def plan_positions(self) -> dict[Plan, int]:
+        """Where each plan stands among `plans`."""
+        return {plan: index for index, plan in enumerate(self.plans)}
+
+    @cached_property
+    def greedy(self) -> Picks:
+        """Where greedy goes, told the scores that are known already."""
+        search = Search(TALE.choose(self.job.space))
+        while question := search.ask():
+            search.tell([self.means[plan] for plan in question.plans])
+        return search.picks
 
     def summarize_size(self, size: int, realigned: PlanRealignments | None) -> SizeOfSpace:
         """All plans of one size."""
-        plans = self.by_size[size]
-        oracle = rank_plans(plans, [self.means[self.plan_positions[plan]] for plan in plans])[0]
-        greedy = self.greedy[size]
-        indices = [self.plan_positions[plan] - 1 for plan in plans]
+        plans, greedy, search = self.by_size[size], self.greedy[size], self.job.search["ood"]
+        oracle = rank_plans(plans, [self.means[plan] for plan in plans])[0]
+        indices = [self.plan_positions[plan] for plan in plans]
         gains = self.gains["ood"][:, indices]
-        search, (low, high) = (
-            self.job.search["ood"],
-            (self.search[self.plan_positions[plan]] for plan in (greedy, oracle)),
-        )
+        low, high = self.search.values_of(greedy), self.search.values_of(oracle)
         return SizeOfSpace(
             drops=size,
             plans=len(plans),
@@ -163,35 +172,25 @@ class PlanScores:
         return tuple(
             PlanInSpace(
                 drops=plan.drops,
-                search=self.means[index + 1],
+                search=self.means[plan],
                 **{domain: gains[0, index] for domain, gains in self.gains.items()},
                 **(realigned.realignment_of_plan(index) if realigned else {}),
             )
-            for index, plan in enumerate(self.plans)
+            for plan, index in self.plan_positions.items()
         )
-
-    def _evaluate_all_plans(self, task: Task, where: str) -> Scores:
-        """Of the full model and of every plan."""
-        return self.job.evaluate(task, [self.full, *self.plans], f"{len(self.plans)} plans on {where}")
-
-    def _resample_gains(self, domain: Domain) -> np.ndarray:
-        """Test gains of every plan, and resampled ones for OOD data, (1 + draw, plan)."""
-        task, rows, draws = self.job.test[domain], self.test[domain].values, DRAWS if domain == "ood" else 0
-        return resample_effects(rows[0], rows[1:], task.weights, task.groups, task.metric, draws, self.job.config.seed)
-
-    def _replay_greedy(self) -> Picks:
-        """Where greedy goes, told the scores that are known already."""
-        search = Search(TALE.choose(self.job.space))
-        while question := search.ask():
-            search.tell([self.means[self.plan_positions[plan]] for plan in question.plans])
-        return search.picks
 
     def _rank_plan(self, plan: Plan, gains: np.ndarray) -> RankedPlan:
-        gain = self.gains["ood"][0, self.plan_positions[plan] - 1]
-        reference = self._compare_on("id", self.full, plan) if "id" in self.test else None
-        return RankedPlan(
-            plan=plan, ood=self._compare_on("ood", self.full, plan), id=reference, better=int((gains > gain).sum())
-        )
+        """A plan's place among the gains of its size."""
+        full, gain = Plan.full(plan.n_layers), self.gains["ood"][0, self.plan_positions[plan]]
+        reference = self._compare_on("id", full, plan) if "id" in self.test else None
+        better = int((gains > gain).sum())
+        return RankedPlan(plan=plan, ood=self._compare_on("ood", full, plan), id=reference, better=better)
 
     def _compare_on(self, domain: Domain, first: Plan, second: Plan) -> Gain:
         return gain_of(self.job.test[domain], self.test[domain], first, second, self.job.config.seed)
+
+
+def _resample_gains(job: RunContext, domain: Domain, scores: Scores) -> np.ndarray:
+    """Test gains of every plan, and resampled ones for OOD data, (1 + draw, plan)."""
+    task, rows, draws = job.test[domain], scores.values, DRAWS if domain == "ood" else 0
+    return resample_effects(rows[0], rows[1:], task.weights, task.groups, task.metric, draws, job.config.seed)

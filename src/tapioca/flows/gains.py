@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from tapioca.flows.prepare import RunContext
 from tapioca.plan import Plan
 from tapioca.records import Gain, Scores, Written
+from tapioca.records.results import Domain
 from tapioca.stats import compare_paired_scores
 from tapioca.tasks.base import Task
 
@@ -28,3 +32,17 @@ def gain_of(task: Task, scores: Scores, first: Plan, second: Plan, seed: int) ->
         mean_length=scores.lengths[rows].mean(1).tolist(),
     )
     return gain.model_copy(update={"written": written})
+
+
+def measure_gains(job: RunContext, domain: Domain, scores: Scores, plans: Sequence[Plan]) -> dict[Plan, Gain]:
+    """What each plan changes over the full model on a test split, one interval after the other.
+
+    Args:
+        scores: of the full model and of all plans.
+    """
+    job.watcher.stage(f"intervals on {domain.upper()} test data", len(plans))
+    full, gains = Plan.full(job.n_layers), {}
+    for plan in plans:
+        gains[plan] = gain_of(job.test[domain], scores, full, plan, job.config.seed)
+        job.watcher.advance(1)
+    return gains

@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Self
+
+import numpy as np
+from transformers import PreTrainedModel
 
 from tapioca.disk import write_text
 from tapioca.errors import UsageError
 from tapioca.flows.export import read_plan
 from tapioca.flows.folder import choose_run_folder
-from tapioca.flows.prepare import load_inputs
-from tapioca.flows.run_geometry import sample_splits
-from tapioca.flows.scene import GeometryMeasurement
+from tapioca.flows.prepare import Tasks, load_inputs, make_header
+from tapioca.flows.run_geometry import measure_profile_deviations, profile_from_geometry, sample_splits
+from tapioca.flows.space import find_droppable_layers
 from tapioca.models.capture import list_branches
 from tapioca.models.edit import check_fits
 from tapioca.models.find import find_layers
 from tapioca.models.load import LoadedModel
+from tapioca.observe import capture_states, measure_attribution, measure_updates
 from tapioca.plan import Plan
-from tapioca.progress import NullProgress, Progress
-from tapioca.records import GeometryConfig, GeometryInfo
+from tapioca.profiles.deviation import measure_realignments
+from tapioca.profiles.permutation import deviation_statistic, realignment_statistic, run_permutation_test
+from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, state_geometry
+from tapioca.profiles.summary import measure_representation
+from tapioca.progress import SILENT, Progress
+from tapioca.records import (
+    Attribution,
+    Example,
+    GeometryConfig,
+    GeometryInfo,
+    Realignment,
+    TestedDeviation,
+    Updates,
+    View,
+)
+from tapioca.records.results import Domain
 from tapioca.report.geometry import write_geometry_page
 from tapioca.runs.folder import claim_folder
-from tapioca.tasks.base import Task
+
+DOMAINS: tuple[Domain, ...] = ("id", "ood")
+SetName = Literal["reference", "id", "ood"]
+ExampleSets = dict[SetName, tuple[Example, ...]]
+StateSets = dict[SetName, np.ndarray]
 
 
 def measure_geometry(
     config: GeometryConfig,
-    watcher: Progress | None = None,
+    watcher: Progress = SILENT,
     loaded: LoadedModel | None = None,
-    tasks: dict[str, Task] | None = None,
+    tasks: Tasks | None = None,
     plan: Plan | None = None,
 ) -> GeometryInfo:
     """Measure the geometry of a model on ID and OOD data, before and after a plan.
@@ -37,9 +61,7 @@ def measure_geometry(
 
     Args:
         config: the request.
-        watcher: told about progress.
-        loaded: a live model to use instead of loading `config.model`.
-        tasks: live tasks by their name in `config`.
+        watcher, loaded, tasks: as of `flows.prepare.load_inputs`.
         plan: to use instead of the file `config.plan`.
 
     Raises:
@@ -50,7 +72,6 @@ def measure_geometry(
         raise UsageError(
             f"{config.plan or 'the plan'} changes nothing; give a plan that drops or scales, or leave it out"
         )
-    watcher = watcher or NullProgress()
     ground = load_inputs(config, watcher, loaded, tasks)
     model = ground.loaded.model
     full = Plan.full(len(find_layers(model)))
@@ -61,30 +82,165 @@ def measure_geometry(
     folder = choose_run_folder(config, manifest)
     manifest = claim_folder(folder, manifest)
     reference, samples = sample_splits(ground.search, ground.test, config.seed)
-    scene = GeometryMeasurement(model, full, plan, reference, samples, config, watcher)
+    sets: ExampleSets = {"reference": reference, "id": samples["id"], "ood": samples["ood"]}
+    observed = ObservedStates.capture(model, config, watcher, full, plan, sets)
+    named_plan = config.plan or (str(folder / "plan.json") if plan else None)
     info = GeometryInfo(
-        folder=folder,
-        command=config.model_copy(update={"plan": config.plan or (plan and str(folder / "plan.json"))}).command(),
-        model=str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
-        model_hash=manifest["model"],
-        task=config.task,
-        reference=config.reference,
-        notes=ground.notes,
+        **make_header(config.model_copy(update={"plan": named_plan}), folder, manifest, ground.notes),
         plan=plan or full,
         n=len(reference),
-        views=scene.measure_views(),
-        attributions=scene.measure_attributions(),
-        deviations=scene.test_all_layers(),
-        kept=scene.test_kept_layers(),
-        realigned=scene.measure_realigned(),
+        views=observed.measure_views(),
+        attributions=observed.measure_attributions(),
+        deviations=observed.test_all_layers(),
+        kept=observed.test_kept_layers(),
+        realigned=observed.measure_realigned(),
     )
-    write_profile(info)
+    write_text(folder / "geometry.json", info.model_dump_json(indent=2) + "\n")
+    if not info.plan.is_full:
+        write_text(folder / "plan.json", info.plan.to_json() + "\n")
+    write_geometry_page(info)
     return info
 
 
-def write_profile(info: GeometryInfo) -> None:
-    """Write what was measured into its folder: geometry.json (everything), plan.json (if there is one), report.html."""
-    write_text(info.folder / "geometry.json", info.model_dump_json(indent=2) + "\n")
-    if not info.plan.is_full:
-        write_text(info.folder / "plan.json", info.plan.to_json() + "\n")
-    write_geometry_page(info)
+@dataclass(frozen=True, eq=False)
+class ObservedStates:
+    """The hidden states of the three sets of examples under the full model and under a plan, and what is measured of them.
+
+    Attributes:
+        full, plan: the plans; the second is None where only the full model is observed.
+        examples: of each set, equally many.
+        states: by plan and set, (kept layer, example, width).
+    """
+
+    model: PreTrainedModel
+    config: GeometryConfig
+    watcher: Progress
+    full: Plan
+    plan: Plan | None
+    examples: ExampleSets
+    states: dict[Plan, StateSets]
+
+    @classmethod
+    def capture(
+        cls,
+        model: PreTrainedModel,
+        config: GeometryConfig,
+        watcher: Progress,
+        full: Plan,
+        plan: Plan | None,
+        examples: ExampleSets,
+    ) -> Self:
+        """Run all examples under each plan."""
+        plans = [full, plan] if plan else [full]
+        watcher.stage("hidden states", len(plans) * len(examples))
+        states: dict[Plan, StateSets] = {under: {} for under in plans}
+        for under in plans:
+            for name, sample in examples.items():
+                states[under][name] = capture_states(model, under, sample, config.batch_size)
+                watcher.advance(1)
+        return cls(model, config, watcher, full, plan, examples, states)
+
+    @property
+    def size(self) -> int:
+        """Examples of each set."""
+        return len(self.examples["reference"])
+
+    @cached_property
+    def pool(self) -> StateGeometry:
+        """The reference and the ID examples under the full model."""
+        before = self.states[self.full]
+        return state_geometry(np.concatenate([before["reference"], before["id"]], axis=1))
+
+    @cached_property
+    def pairs(self) -> dict[Domain, StateGeometry]:
+        """Each data set and the reference under the full model."""
+        return _pair_with_reference(self.states[self.full], self.states[self.full]["reference"])
+
+    def measure_views(self) -> tuple[View, ...]:
+        """Everything observed of ID and OOD data, under the full model and under the plan."""
+        self.watcher.stage("updates of the residual stream", len(self.states) * len(DOMAINS))
+        return tuple(self._measure_view(plan, domain) for plan in self.states for domain in DOMAINS)
+
+    def measure_attributions(self) -> tuple[Attribution, ...]:
+        """Each layer's own share of the OOD deviation under the full model."""
+        layers = find_droppable_layers(self.model)
+        self.watcher.stage("attribution: each layer dropped alone", len(layers))
+        return measure_attribution(
+            self.model,
+            self.examples["ood"],
+            self.examples["reference"],
+            layers,
+            self.config.batch_size,
+            self.config.seed,
+            on_layer=lambda: self.watcher.advance(1),
+        )
+
+    def test_all_layers(self) -> tuple[TestedDeviation, ...]:
+        """From the reference under the full model, over all layers."""
+        self.watcher.stage("permutation tests", 0)
+        return tuple(self._test_deviations(self.pairs, self.full.kept, planned=False))
+
+    def test_kept_layers(self) -> tuple[TestedDeviation, ...]:
+        """The same over the layers the plan keeps, under the full model and under the plan."""
+        if self.plan is None:
+            return ()
+        layers = self.plan.kept
+        before = {domain: pair.select(layers=layers) for domain, pair in self.pairs.items()}
+        after = _pair_with_reference(self.states[self.plan], self.states[self.full]["reference"][list(layers)])
+        tested = self._test_deviations(before, layers, planned=False)
+        return (*tested, *self._test_deviations(after, layers, planned=True))
+
+    def measure_realigned(self) -> tuple[Realignment, ...]:
+        """What the plan takes off the deviation of OOD data, and of ID data."""
+        if self.plan is None:
+            return ()
+        size, seed, planned = self.size, self.config.seed, self.states[self.plan]
+        reference = self.pool.select(self.plan.kept, range(size))
+        before = {domain: pair.select(layers=self.plan.kept) for domain, pair in self.pairs.items()}
+        after = _pair_with_reference(planned, planned["reference"])
+        ood, id_data = (
+            measure_realignments(
+                before[domain].select(examples=range(size)), after[domain].select(examples=range(size)), reference, seed
+            )
+            for domain in reversed(DOMAINS)
+        )
+        profiles = zip(before["ood"].profile_functions, after["ood"].profile_functions, strict=True)
+        tests = [run_permutation_test(realignment_statistic(*pair), size, size, seed) for pair in profiles]
+        return tuple(
+            Realignment(kind=kind, ood=ood[index], id=id_data[index], permuted=tests[index])
+            for index, kind in enumerate(PROFILE_KINDS)
+        )
+
+    def _measure_view(self, plan: Plan, domain: Domain) -> View:
+        layers, full, states = list(plan.kept), self.states[self.full], self.states[plan][domain]
+        same = None if plan.is_full else full[domain][layers]
+        view = View(
+            profile=profile_from_geometry(state_geometry(states), domain, plan, self.config.seed),
+            measures=measure_representation(plan, states, same, full["reference"][layers]),
+            layers=self._measure_updates(plan, domain, "layer"),
+            branches=self._measure_updates(plan, domain, "branch") if self.config.branches else None,
+        )
+        self.watcher.advance(1)
+        return view
+
+    def _measure_updates(self, plan: Plan, domain: Domain, grain: Literal["layer", "branch"]) -> Updates:
+        return measure_updates(self.model, plan, self.examples[domain], grain, self.config.batch_size, self.config.seed)
+
+    def _test_deviations(
+        self, pairs: dict[Domain, StateGeometry], layers: tuple[int, ...], planned: bool
+    ) -> list[TestedDeviation]:
+        """Every data set against the reference, the second half of its pair and the first of the pool."""
+        size, seed, tested = self.size, self.config.seed, []
+        pool = self.pool.select(layers=layers)
+        reference = pool.select(examples=range(size))
+        for domain, pair in pairs.items():
+            data_geometry = pair.select(examples=range(size))
+            deviations = measure_profile_deviations(data_geometry, reference, pool, domain, planned, layers, seed)
+            tests = [run_permutation_test(deviation_statistic(p), size, size, seed) for p in pair.profile_functions]
+            tested += [TestedDeviation(deviation=d, permuted=p) for d, p in zip(deviations, tests, strict=True)]
+        return tested
+
+
+def _pair_with_reference(states: StateSets, reference: np.ndarray) -> dict[Domain, StateGeometry]:
+    """Each data set's examples, then those of the reference."""
+    return {domain: state_geometry(np.concatenate([states[domain], reference], axis=1)) for domain in DOMAINS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,9 @@ from tapioca.search.base import SearchSpace
 from tapioca.tasks.base import Task, digest_example
 from tapioca.tasks.batches import make_batches
 from tapioca.tasks.chat import Clock
+
+Tasks = dict[str, Task]
+"""Live tasks by the names that a request calls them."""
 
 NOT_IN_MANIFEST = {
     "model",
@@ -93,6 +97,10 @@ class RunContext:
         """What scores of this run mean."""
         return self.search["ood"].metric
 
+    def header(self, *notes: str) -> dict[str, Any]:
+        """The fields of `RunHeader`, with what is to be said beside the notes of the run."""
+        return make_header(self.config, self.store.folder, self.store.manifest, (*self.notes, *notes))
+
     def evaluate(self, task: Task, plans: list[Plan], what: str, stopping: StoppingRule | None = None) -> Scores:
         """Score plans on a task, remembering every answer and showing progress; `stopping` may stop some of them."""
         self.watcher.stage(what, len(plans) * len(task.examples))
@@ -128,8 +136,21 @@ class RunInputs:
     tasks_by_role: dict[str, Task]
 
 
+def make_header(config: DataConfig, folder: Path, manifest: dict[str, Any], notes: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of `RunHeader`; a model's folder by its whole path."""
+    return {
+        "folder": folder,
+        "command": config.command(),
+        "model": str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
+        "model_hash": manifest["model"],
+        "task": config.task,
+        "reference": config.reference,
+        "notes": notes,
+    }
+
+
 def load_inputs(
-    config: DataConfig, watcher: Progress, loaded: LoadedModel | None = None, tasks: dict[str, Task] | None = None
+    config: DataConfig, watcher: Progress, loaded: LoadedModel | None = None, tasks: Tasks | None = None
 ) -> RunInputs:
     """Load the model, read the data and split them.
 
@@ -183,7 +204,7 @@ def load_configured_model(config: DataConfig) -> LoadedModel:
 
 
 def open_run(
-    config: RunConfig, watcher: Progress, loaded: LoadedModel | None = None, tasks: dict[str, Task] | None = None
+    config: RunConfig, watcher: Progress, loaded: LoadedModel | None = None, tasks: Tasks | None = None
 ) -> RunContext:
     """As `load_inputs`, and open the run folder."""
     ground = load_inputs(config, watcher, loaded, tasks)

@@ -15,7 +15,7 @@ from tapioca.errors import DataError
 from tapioca.evaluate import evaluate
 from tapioca.flows.check import run_preflight
 from tapioca.flows.estimate import ShorterRun, Workload, estimate_judging, suggest_shorter_run
-from tapioca.flows.prepare import RunContext, RunInputs, context_from_inputs, load_inputs
+from tapioca.flows.prepare import RunContext, RunInputs, Tasks, context_from_inputs, load_inputs
 from tapioca.flows.search import criterion_from_config, estimate_round_costs, restrict_sizes
 from tapioca.flows.tokens import split_first_row
 from tapioca.models.cost import count_flops
@@ -23,11 +23,10 @@ from tapioca.models.inputs import collate
 from tapioca.models.load import LoadedModel
 from tapioca.observe import draw_sample
 from tapioca.plan import Plan
-from tapioca.progress import NullProgress, Progress
+from tapioca.progress import SILENT, Progress
 from tapioca.records import Metric, Preflight, PruneConfig
 from tapioca.records.results import Domain
 from tapioca.runs.store import Store
-from tapioca.tasks.base import Task
 from tapioca.tasks.batches import make_batches
 
 READ, RUN, WRITTEN = 512, 64, 2
@@ -76,24 +75,18 @@ class Preview:
 
 
 def preview_run(
-    config: PruneConfig,
-    watcher: Progress | None = None,
-    loaded: LoadedModel | None = None,
-    tasks: dict[str, Task] | None = None,
+    config: PruneConfig, watcher: Progress = SILENT, loaded: LoadedModel | None = None, tasks: Tasks | None = None
 ) -> Preview:
     """Tell what a search would do, without doing it. Nothing is kept, and no folder is made.
 
     Args:
         config: the request.
-        watcher: told about progress.
-        loaded: a live model to use instead of loading `config.model`.
-        tasks: live tasks by their name in `config`.
+        watcher, loaded, tasks: as of `flows.prepare.load_inputs`.
 
     Raises:
         TapiocaError: one line about what is wrong with the request, the data or the model.
     """
     criterion = criterion_from_config(config)  # refused before anything is loaded
-    watcher = watcher or NullProgress()
     ground = _read_first_examples(config, watcher, loaded, tasks)
     with TemporaryDirectory() as scratch, Store(Path(scratch) / "run", ground.manifest) as store:
         job = context_from_inputs(config, _sample_search_examples(ground, config), store, watcher)
@@ -133,7 +126,7 @@ def preview_run(
 
 
 def _read_first_examples(
-    config: PruneConfig, watcher: Progress, loaded: LoadedModel | None, tasks: dict[str, Task] | None
+    config: PruneConfig, watcher: Progress, loaded: LoadedModel | None, tasks: Tasks | None
 ) -> RunInputs:
     """The model and the first examples of each data set; all of them where those are of too few groups to be split."""
     if config.limit and config.limit <= READ:

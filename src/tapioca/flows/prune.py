@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tapioca.disk import write_json, write_text
 from tapioca.flows.check import refuse_at_chance, run_preflight
 from tapioca.flows.criteria import equivalent_criteria
 from tapioca.flows.examples import select_most_changed, write_examples
 from tapioca.flows.fluency import check_fluency
 from tapioca.flows.judge import decide_run_verdict, evaluate_held_out, plan_to_show
-from tapioca.flows.prepare import RunContext, open_run
+from tapioca.flows.prepare import RunContext, Tasks, open_run
 from tapioca.flows.run_geometry import measure_run_geometry
 from tapioca.flows.search import criterion_from_config, restrict_sizes, run_search
 from tapioca.models.cost import count_flops, count_parameters
 from tapioca.models.inputs import collate
 from tapioca.models.load import LoadedModel
 from tapioca.plan import Plan
-from tapioca.progress import NullProgress, Progress
+from tapioca.progress import SILENT, Progress
 from tapioca.records import Cost, PruneConfig, RunInfo
 from tapioca.report.page import write_run_page
 from tapioca.search.path import SearchPath
-from tapioca.tasks.base import Task
 
 
 def prune(
-    config: PruneConfig,
-    watcher: Progress | None = None,
-    loaded: LoadedModel | None = None,
-    tasks: dict[str, Task] | None = None,
+    config: PruneConfig, watcher: Progress = SILENT, loaded: LoadedModel | None = None, tasks: Tasks | None = None
 ) -> RunInfo:
     """Search a plan on the search split and judge it on the test split.
 
@@ -36,15 +30,13 @@ def prune(
 
     Args:
         config: the request; `dry_run` is ignored, see `flows.preview`.
-        watcher: told about progress.
-        loaded: a live model to use instead of loading `config.model`.
-        tasks: live tasks by their name in `config`.
+        watcher, loaded, tasks: as of `flows.prepare.load_inputs`.
 
     Raises:
         TapiocaError: one line about what is wrong with the request, the data or the model.
     """
     criterion = criterion_from_config(config)  # refused before anything is loaded
-    job = open_run(config, watcher or NullProgress(), loaded, tasks)
+    job = open_run(config, watcher, loaded, tasks)
     with job.store:
         space, notes = restrict_sizes(job, config), equivalent_criteria(job, [config.criterion])
         for note in notes:
@@ -55,18 +47,12 @@ def prune(
         judgements, results = evaluate_held_out(job, search)
         profiles, deviations = measure_run_geometry(job, plan_to_show(search))
         info = RunInfo(
-            folder=job.store.folder,
-            command=config.command(),
-            model=str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
-            model_hash=job.store.manifest["model"],
+            **job.header(*notes),
             revision=config.revision,
             adapter=str(config.adapter.resolve()) if config.adapter else None,
             trust_remote_code=config.trust_remote_code,
             dtype=config.dtype,
-            task=config.task,
-            reference=config.reference,
             metric=job.metric,
-            notes=(*job.notes, *notes),
             criterion=config.criterion,
             chosen_by=str(criterion),
             plan=search.best.plan,

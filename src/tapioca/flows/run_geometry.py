@@ -49,10 +49,15 @@ def sample_splits(
     search: dict[Domain, Task], test: dict[Domain, Task], seed: int
 ) -> tuple[tuple[Example, ...], dict[Domain, tuple[Example, ...]]]:
     """Equal samples to observe: the reference, from the ID search split, and one of each test split."""
-    size = min(MAX_EXAMPLES, *(len(set(task.groups)) for task in (search["id"], *test.values())))
+    size = observed_size(search, test)
     return draw_sample(search["id"].examples, size, seed), {
         domain: draw_sample(test[domain].examples, size, seed) for domain in test
     }
+
+
+def observed_size(search: dict[Domain, Task], test: dict[Domain, Task]) -> int:
+    """How many examples of OOD, and of ID, have their states observed."""
+    return min(MAX_EXAMPLES, *(len(set(task.groups)) for task in (search["id"], *test.values())))
 
 
 def _observe_geometry(job: RunContext, plan: Plan, examples: tuple[Example, ...], what: str) -> StateGeometry:

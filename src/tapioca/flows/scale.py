@@ -8,24 +8,20 @@ from tapioca.disk import write_text
 from tapioca.errors import UsageError
 from tapioca.flows.curves import DoseSweep
 from tapioca.flows.export import read_plan
-from tapioca.flows.prepare import RunContext, open_run
+from tapioca.flows.prepare import RunContext, Tasks, open_run
 from tapioca.models.edit import check_fits
 from tapioca.models.load import LoadedModel
 from tapioca.plan import GRAINS, Plan
-from tapioca.progress import NullProgress, Progress
+from tapioca.progress import SILENT, Progress
 from tapioca.records import ScaleConfig, ScaleInfo
 from tapioca.report.scale import write_scale_page
 from tapioca.runs.folder import read_manifest
 from tapioca.search.base import SearchSpace
 from tapioca.search.random import draw_matched_random_plans
-from tapioca.tasks.base import Task
 
 
 def scale(
-    config: ScaleConfig,
-    watcher: Progress | None = None,
-    loaded: LoadedModel | None = None,
-    tasks: dict[str, Task] | None = None,
+    config: ScaleConfig, watcher: Progress = SILENT, loaded: LoadedModel | None = None, tasks: Tasks | None = None
 ) -> ScaleInfo:
     """Scale the layers a plan drops, as many random layers, and all layers, and judge every scale on the test splits.
 
@@ -33,50 +29,38 @@ def scale(
 
     Args:
         config: the request.
-        watcher: told about progress.
-        loaded: a live model to use instead of loading `config.model`.
-        tasks: live tasks by their name in `config`.
+        watcher, loaded, tasks: as of `flows.prepare.load_inputs`.
 
     Raises:
         TapiocaError: one line about what is wrong with the request, the data or the model.
     """
     alphas, plan = config.points, _read_drop_plan(config.plan)
-    recorded_config = config.model_copy(
-        update={"plan": plan.to_json()}
-    )  # the manifest names a plan, not a file that may change
-    job = open_run(recorded_config, watcher or NullProgress(), loaded, tasks)
+    # the manifest names a plan, not a file that may change
+    recorded_config = config.model_copy(update={"plan": plan.to_json()})
+    job = open_run(recorded_config, watcher, loaded, tasks)
     with job.store:
         check_fits(job.loaded.model, plan)
         random_sets = draw_matched_random_plans(job.space, plan, config.random_sets)
         notes = _scale_notes(config, job, len(random_sets))
         for note in notes:
             job.watcher.note(note)
-        bench = DoseSweep(job, alphas, plan, _plan_dropping_all(plan, job.space), random_sets)
+        drop_all = _plan_dropping_all(plan, job.space)
+        sweep = DoseSweep.evaluate(job, alphas, [plan, drop_all], random_sets)
+        random_responses = {drops: sweep.measure_response(drops) for drops in random_sets}
         info = ScaleInfo(
-            folder=job.store.folder,
-            command=config.command(),
-            model=str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
-            model_hash=job.store.manifest["model"],
-            task=config.task,
-            reference=config.reference,
+            **job.header(*notes) | {"command": config.command()},
             metric=job.metric,
-            notes=(*job.notes, *notes),
             scales=alphas,
             examples={domain: len(task.examples) for domain, task in job.test.items()},
-            observed=bench.geometry.size if bench.geometry else 0,
-            null=bench.geometry.null_percentiles(plan.kept) if bench.geometry else {},
-            chosen=bench.measure_curve(plan, bench.random_responses),
-            every=bench.measure_curve(bench.drop_all, {}),
-            random_sets=tuple(bench.summarize_random_set(drops) for drops in random_sets),
+            observed=sweep.deviations.size if sweep.deviations else 0,
+            null=sweep.deviations.null_percentiles(plan.kept) if sweep.deviations else {},
+            chosen=sweep.measure_curve(plan, list(random_responses.values())),
+            every=sweep.measure_curve(drop_all, []),
+            random_sets=tuple(response.summarize(drops) for drops, response in random_responses.items()),
         )
-        write_scale(info)
+        write_text(info.folder / "scale.json", info.model_dump_json(indent=2) + "\n")
+        write_scale_page(info)
     return info
-
-
-def write_scale(info: ScaleInfo) -> None:
-    """Write what a sweep of scales found into its folder: scale.json and report.html."""
-    write_text(info.folder / "scale.json", info.model_dump_json(indent=2) + "\n")
-    write_scale_page(info)
 
 
 def _read_drop_plan(text: str) -> Plan:

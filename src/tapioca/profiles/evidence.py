@@ -110,7 +110,7 @@ def _measure_null(reference: np.ndarray, second_reference: np.ndarray, seed: int
     """What the deviations and alignments of ID states are: their 95th percentile over random halves, and themselves."""
     pool = state_geometry(np.concatenate([reference[1:], second_reference[1:]], axis=1))
     null_by_name = {}
-    for kind, profiles in zip(PROFILE_KINDS, (pool.norm_profile, pool.distance_profile), strict=True):
+    for kind, profiles in zip(PROFILE_KINDS, pool.profile_functions, strict=True):
         null_deviations = split_halves(deviation_statistic(profiles), reference.shape[1], seed, NULL_DRAWS)
         null_by_name[f"{kind}_excess"] = float(np.percentile(null_deviations, 95))
     return {**null_by_name, **_measure_alignment(second_reference, reference)}

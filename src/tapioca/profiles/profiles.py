@@ -6,7 +6,7 @@ All sums are in float64. Distances are Euclidean, over all pairs of distinct exa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,6 +50,11 @@ class StateGeometry:
         """
         weights = np.ones((1, self.norms.shape[1])) if counts is None else np.asarray(counts, dtype=np.float64)
         return self.norm_profile(weights), self.distance_profile(weights)
+
+    @property
+    def profile_functions(self) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+        """From counts to the profiles, in the order of `PROFILE_KINDS`."""
+        return self.norm_profile, self.distance_profile
 
     def norm_profile(self, counts: np.ndarray) -> np.ndarray:
         """Norm profiles of shape (draw, layer), from counts of shape (draw, example)."""

@@ -26,7 +26,7 @@ from tapioca.records.examples import (
 )
 from tapioca.records.geometry import GeometryConfig, GeometryInfo, Realignment, TestedDeviation, View
 from tapioca.records.measures import Attribution, Estimate, PermutationTest, RepresentationMeasures, Update, Updates
-from tapioca.records.numbers import signed, signed_interval
+from tapioca.records.numbers import signed, signed_interval, with_interval
 from tapioca.records.prune import Canary, Cost, Fluency, PruneConfig, RunInfo, Verdict
 from tapioca.records.results import (
     Deviation,

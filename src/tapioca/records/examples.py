@@ -164,6 +164,10 @@ class Metric(BaseModel, frozen=True, extra="forbid"):
         """The number people read: the accuracy itself, the error without its minus sign."""
         return score if self.kind == "accuracy" else -score
 
+    def effect(self, gain: float) -> float:
+        """A gain as it is drawn: itself, or the multiple of the full model's error that it stands for."""
+        return gain if self.kind == "accuracy" else 1 - gain
+
     def format(self, score: float) -> str:
         """The same as text: a percentage, or three significant digits."""
         return f"{100 * score:.1f} %" if self.kind == "accuracy" else f"{-score:#.3g}"

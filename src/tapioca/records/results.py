@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from tapioca.plan import Plan
 from tapioca.records.examples import Metric
-from tapioca.records.numbers import signed_interval
+from tapioca.records.numbers import signed_interval, with_interval
 
 Domain = Literal["ood", "id"]
 Interval = tuple[float, float]
@@ -65,6 +65,10 @@ class Scores:
     predicted: np.ndarray
     unparsed: np.ndarray
     lengths: np.ndarray
+
+    def values_of(self, plan: Plan) -> np.ndarray:
+        """The scores of one plan, (example,)."""
+        return self.values[self.plans.index(plan)]
 
 
 class Trial(Record):
@@ -177,7 +181,7 @@ class Gain(Record):
         low, high = self.ci95
         if self.metric.kind == "accuracy":
             return signed_interval(100 * self.gain, (100 * low, 100 * high), 1, " points")
-        return f"error × {1 - self.gain:#.3g} [{1 - high:#.3g}, {1 - low:#.3g}]"
+        return "error × " + with_interval(1 - self.gain, (1 - high, 1 - low), "#.3g")
 
 
 class HeldOutResult(Record):

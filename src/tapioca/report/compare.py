@@ -7,12 +7,12 @@ from typing import Any
 
 import altair as alt
 from rich.console import Console
-from rich.table import Table
 
 from tapioca.records import CompareInfo, Gain, Pick, signed_interval
 from tapioca.report import format as words
 from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH
 from tapioca.report.screen import show_data
+from tapioca.report.tables import plain_table, print_line
 from tapioca.report.template import render_record, write_report
 from tapioca.report.written import HeldOutGains, show_written, written_rows
 
@@ -46,8 +46,8 @@ def format_effect(gain: Gain | None) -> str:
     if gain is None:
         return "–"
     if gain.metric.kind == "error":
-        ratio_texts = [f"{ratio:#.3g}".rstrip(".") for ratio in _effect_and_ends(gain)]
-        return f"{ratio_texts[0]} [{ratio_texts[1]}, {ratio_texts[2]}]"
+        ratio, low, high = (f"{ratio:#.3g}".rstrip(".") for ratio in _effect_and_ends(gain))
+        return f"{ratio} [{low}, {high}]"
     return signed_interval(100 * gain.gain, (100 * gain.ci95[0], 100 * gain.ci95[1]), 1)
 
 
@@ -61,37 +61,23 @@ def show_compare(info: CompareInfo, console: Console) -> None:
         for pick in info.picks:
             if pick.drops == drops:
                 who = f"{pick.plan}\n[dim]{', '.join(pick.criteria)}[/]"
-                table.add_row(
-                    who,
-                    format_effect(pick.ood),
-                    words.p_value(pick.p_ood),
-                    format_effect(pick.id),
-                    compare_with_first(pick, info.first),
-                )
+                effects = format_effect(pick.ood), words.p_value(pick.p_ood), format_effect(pick.id)
+                table.add_row(who, *effects, compare_with_first(pick, info.first))
     console.print(table, highlight=False)
-    console.print(f"[dim]{explain_comparison(info)}\n", highlight=False, soft_wrap=True)
+    print_line(console, f"[dim]{explain_comparison(info)}\n")
     show_written(judged_plans(info), console)
     costs = plain_table("criterion", "plans tried", "layer-forwards", "model time")
     for searched in info.searched:
         spent = words.format_quantity(searched.layer_forwards), words.format_duration(searched.seconds)
         costs.add_row(searched.name, str(searched.plans_tried), *spent)
     console.print(costs, highlight=False)
-    console.print("[dim]A layer-forward is one layer computed for one sequence.", highlight=False, soft_wrap=True)
-    console.print(f"\nreport    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
+    print_line(console, "[dim]A layer-forward is one layer computed for one sequence.")
+    print_line(console, f"\nreport    {info.folder / 'report.html'}")
 
 
 def judged_plans(info: CompareInfo) -> HeldOutGains:
     """Every plan chosen with what it changes."""
     return [(pick.plan, *result) for pick in info.picks for result in (("ood", pick.ood), ("id", pick.id))]
-
-
-def plain_table(first: str, *others: str) -> Table:
-    """A table without lines; only its first column may be folded."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column(first)
-    for column in others:
-        table.add_column(column, no_wrap=True)
-    return table
 
 
 def compare_with_first(pick: Pick, first: str) -> str:
@@ -123,17 +109,12 @@ def draw_criteria(info: CompareInfo) -> alt.TopLevelMixin:
 def _draw_size_panel(info: CompareInfo, drops: int) -> Any:
     error = info.metric.kind == "error"
     rows = [
-        {
-            "name": searched.name,
-            "effect": ends[0],
-            "low": ends[1],
-            "high": ends[2],
-            "first": searched.name == info.first,
-        }
-        for searched in info.searched
-        if (pick := info.find_pick(searched.name, drops)) and (ends := _effect_and_ends(pick.ood))
+        {"name": name, **dict(zip(("effect", "low", "high"), _effect_and_ends(pick.ood), strict=True))}
+        | {"first": name == info.first}
+        for name in (searched.name for searched in info.searched)
+        if (pick := info.find_pick(name, drops))
     ]
-    ticks = [{"name": RANDOM, "effect": 1 - gain if error else gain} for gain in info.random.get(drops, ())]
+    ticks = [{"name": RANDOM, "effect": info.metric.effect(gain)} for gain in info.random.get(drops, ())]
     title = "OOD error, as a multiple of the full model's" if error else "OOD gain over the full model"
     scale = alt.Scale(type="log", nice=False, padding=12) if error else alt.Scale(padding=12)
     axis = alt.Axis(format="~g", tickCount=5) if error else alt.Axis(format="+.0%")
@@ -147,7 +128,7 @@ def _draw_size_panel(info: CompareInfo, drops: int) -> Any:
     )
     point = base.mark_point(filled=True, size=55, opacity=1).encode(x=x, color=colour)
     random = alt.Chart(alt.Data(values=ticks)).mark_tick(color=GREY, thickness=1.5, size=11).encode(x=x, y=y)
-    none = alt.Chart(alt.Data(values=[{"effect": 1 if error else 0}])).mark_rule(color=DARK).encode(x=x)
+    none = alt.Chart(alt.Data(values=[{"effect": info.metric.effect(0)}])).mark_rule(color=DARK).encode(x=x)
     drop = f"{drops} drop{'s' if drops > 1 else ''}"
     return alt.layer(none, random, interval, point).properties(width=WIDTH, height=16 * len(names), title=drop)
 
@@ -195,9 +176,8 @@ def draw_front(info: CompareInfo) -> alt.TopLevelMixin:
 
 def _effect_and_ends(gain: Gain) -> tuple[float, float, float]:
     """The effect and the ends of its interval as they are drawn."""
-    if gain.metric.kind == "error":
-        return 1 - gain.gain, 1 - gain.ci95[1], 1 - gain.ci95[0]
-    return gain.gain, *gain.ci95
+    low, high = sorted(map(gain.metric.effect, gain.ci95))
+    return gain.metric.effect(gain.gain), low, high
 
 
 def _label_pick(pick: Pick) -> str:

@@ -11,9 +11,8 @@ from rich.markup import escape
 from tapioca.records import DiagnoseInfo, signed
 from tapioca.records.diagnosis import CANNOT_TELL, Accuracy, CrossValidation, DiagnosisLabel, Expected
 from tapioca.report import figures
-from tapioca.report.geometry import rich_table_from_block
-from tapioca.report.geometry_tables import TableBlock
 from tapioca.report.screen import show_data
+from tapioca.report.tables import TableBlock, print_block, print_line
 from tapioca.report.template import render_record, write_report
 
 MEANINGS = {
@@ -83,14 +82,12 @@ def show_diagnosis(info: DiagnoseInfo, console: Console) -> None:
     verdict = info.diagnosis.verdict
     console.print(f"[bold {COLOURS[verdict]}]{verdict.upper()}", highlight=False)
     for line in explain_diagnosis(info):
-        console.print(f"· {escape(line)}.", highlight=False, soft_wrap=True)
-    block = tabulate_evidence(info)
-    console.print(f"\n[bold]{escape(block.title)}", highlight=False, soft_wrap=True)
-    console.print(rich_table_from_block(block), highlight=False)
+        print_line(console, f"· {escape(line)}.")
     console.print()
+    print_block(console, tabulate_evidence(info))
     for line in (*LEGEND, *explain_cross_validation(info.classifier.cross_validation)):
-        console.print(f"· {escape(line)}.", style="dim", highlight=False, soft_wrap=True)
-    console.print(f"report    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
+        print_line(console, f"· {escape(line)}.", "dim")
+    print_line(console, f"report    {info.folder / 'report.html'}")
 
 
 def explain_diagnosis(info: DiagnoseInfo) -> list[str]:

@@ -10,10 +10,11 @@ from rich.console import Console
 
 from tapioca.records import Correlation, EnumerateInfo, Metric, RankedPlan, SizeOfSpace, signed, signed_interval
 from tapioca.report import format as words
-from tapioca.report.compare import format_effect, plain_table
+from tapioca.report.compare import format_effect
 from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH
 from tapioca.report.geometry_tables import KINDS
 from tapioca.report.screen import show_data
+from tapioca.report.tables import plain_table, print_line
 from tapioca.report.template import render_record, write_report
 from tapioca.report.written import HeldOutGains, show_written, written_rows
 
@@ -59,7 +60,7 @@ def show_enumerate(info: EnumerateInfo, console: Console) -> None:
         if size.oracle.plan != size.greedy.plan:
             table.add_row("[dim]oracle against greedy[/]", format_effect(size.regret))
     console.print(table, highlight=False)
-    console.print(f"[dim]{explain_space(info)}\n", highlight=False, soft_wrap=True)
+    print_line(console, f"[dim]{explain_space(info)}\n")
     show_written(judged_plans(info), console)
     spread = plain_table("drops", "plans", "worst", "median", "best")
     for size in info.sizes:
@@ -72,9 +73,8 @@ def show_enumerate(info: EnumerateInfo, console: Console) -> None:
             rho.add_row(str(size.drops), *(format_correlation(size, kind) for kind in KINDS))
         console.print()
         console.print(rho, highlight=False)
-        caption = "ρ: rank correlation of realignment with OOD test gain, over all plans of a size"
-        console.print(f"[dim]{caption}", highlight=False, soft_wrap=True)
-    console.print(f"\nreport    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
+        print_line(console, "[dim]ρ: rank correlation of realignment with OOD test gain, over all plans of a size")
+    print_line(console, f"\nreport    {info.folder / 'report.html'}")
 
 
 def placed_by_chooser(size: SizeOfSpace) -> list[tuple[RankedPlan, str]]:
@@ -98,11 +98,9 @@ def format_gain(gain: float, metric: Metric) -> str:
 def format_correlation(size: SizeOfSpace, kind: str) -> str:
     """A rank correlation with its interval over examples and its p-value."""
     correlation = _find_correlation(size, kind)
-    return (
-        f"{signed_interval(correlation.value, correlation.ci95, 2)}, {words.p_value(correlation.p)}"
-        if correlation
-        else "–"
-    )
+    if correlation is None:
+        return "–"
+    return f"{signed_interval(correlation.value, correlation.ci95, 2)}, {words.p_value(correlation.p)}"
 
 
 def explain_space(info: EnumerateInfo) -> str:
@@ -121,11 +119,11 @@ def draw_sizes(info: EnumerateInfo) -> alt.TopLevelMixin:
     """Held-out OOD effect of every plan by the number of drops, with the oracle's and greedy's plans marked."""
     error = info.metric.kind == "error"
     dots = [
-        {"drops": len(plan.drops) + 0.6 * (index * GOLDEN_RATIO % 1 - 0.5), "effect": _drawn_effect(plan.ood, error)}
+        {"drops": len(plan.drops) + 0.6 * (index * GOLDEN_RATIO % 1 - 0.5), "effect": info.metric.effect(plan.ood)}
         for index, plan in enumerate(info.plans)
     ]
     marks = [
-        {"drops": size.drops, "effect": _drawn_effect(placed.ood.gain, error), "who": who}
+        {"drops": size.drops, "effect": info.metric.effect(placed.ood.gain), "who": who}
         for size in info.sizes
         for placed, who in ((size.oracle, ORACLE), (size.greedy, GREEDY))
     ]
@@ -136,20 +134,15 @@ def draw_sizes(info: EnumerateInfo) -> alt.TopLevelMixin:
         scale=alt.Scale(domain=[0.5, info.sizes[-1].drops + 0.5], nice=False),
     )
     y = _effect_axis("effect", error, test=True)
-    colour = alt.Color(
-        "who:N",
-        title=None,
-        sort=None,
-        scale=alt.Scale(domain=[ORACLE, GREEDY], range=[COLOURS["ID"], COLOURS["OOD"]]),
-    )
-    shape = alt.Shape(
-        "who:N", title=None, sort=None, scale=alt.Scale(domain=[ORACLE, GREEDY], range=["diamond", "circle"])
-    )
+    colours = alt.Scale(domain=[ORACLE, GREEDY], range=[COLOURS["ID"], COLOURS["OOD"]])
+    shapes = alt.Scale(domain=[ORACLE, GREEDY], range=["diamond", "circle"])
+    colour = alt.Color("who:N", title=None, sort=None, scale=colours)
+    shape = alt.Shape("who:N", title=None, sort=None, scale=shapes)
     cloud = alt.Chart(alt.Data(values=dots)).mark_point(color=GREY, filled=True, size=16, opacity=0.7).encode(x=x, y=y)
     base = alt.Chart(alt.Data(values=marks)).encode(x=x, y=y, color=colour)
     line = base.mark_line(strokeWidth=1.5)
     point = base.mark_point(size=80, strokeWidth=2, opacity=1).encode(shape=shape)
-    full = alt.Chart(alt.Data(values=[{"effect": 1 if error else 0}])).mark_rule(color=DARK).encode(y=y)
+    full = alt.Chart(alt.Data(values=[{"effect": info.metric.effect(0)}])).mark_rule(color=DARK).encode(y=y)
     return alt.layer(cloud, full, line, point).properties(width=FULL_WIDTH, height=HEIGHT + 70)
 
 
@@ -162,20 +155,18 @@ def draw_realignment(info: EnumerateInfo) -> alt.TopLevelMixin:
 def _draw_realignment_panel(info: EnumerateInfo, size: SizeOfSpace, kind: str) -> Any:
     error = info.metric.kind == "error"
     rows = [
-        {"realignment": getattr(plan, kind), "effect": _drawn_effect(plan.ood, error)}
+        {"realignment": getattr(plan, kind), "effect": info.metric.effect(plan.ood)}
         for plan in info.plans
         if len(plan.drops) == size.drops
     ]
     correlation = _find_correlation(size, kind)
-    title = f"{size.drops} drop{'s' if size.drops > 1 else ''}, {kind}" + (
-        f": ρ = {signed(correlation.value, 2)}" if correlation else ""
-    )
-    x = alt.X(
-        "realignment:Q", title="realignment", axis=alt.Axis(format="~g", tickCount=5), scale=alt.Scale(zero=False)
-    )
+    rho = f": ρ = {signed(correlation.value, 2)}" if correlation else ""
+    title = f"{size.drops} drop{'s' if size.drops > 1 else ''}, {kind}{rho}"
+    axis = alt.Axis(format="~g", tickCount=5)
+    x = alt.X("realignment:Q", title="realignment", axis=axis, scale=alt.Scale(zero=False))
     y = _effect_axis("effect", error, test=False)
     points = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=18, opacity=0.6, color=COLOURS["OOD"])
-    none = alt.Chart(alt.Data(values=[{"effect": 1 if error else 0}])).mark_rule(color=DARK).encode(y=y)
+    none = alt.Chart(alt.Data(values=[{"effect": info.metric.effect(0)}])).mark_rule(color=DARK).encode(y=y)
     still = alt.Chart(alt.Data(values=[{"realignment": 0}])).mark_rule(color=GREY, strokeDash=[3, 3]).encode(x=x)
     return alt.layer(none, still, points.encode(x=x, y=y)).properties(width=WIDTH - 50, height=150, title=title)
 
@@ -190,8 +181,3 @@ def _effect_axis(field: str, error: bool, test: bool) -> alt.Y:
     scale = alt.Scale(type="log", nice=False, padding=8) if error else alt.Scale(zero=False, padding=8)
     axis = alt.Axis(format="~g", tickCount=5) if error else alt.Axis(format="+.0%", tickCount=5)
     return alt.Y(f"{field}:Q", title=f"{title}, test split" if test else title, scale=scale, axis=axis)
-
-
-def _drawn_effect(gain: float, error: bool) -> float:
-    """A gain as it is drawn: itself, or the multiple of the error it stands for."""
-    return 1 - gain if error else gain

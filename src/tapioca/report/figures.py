@@ -51,34 +51,21 @@ def draw_search_path(info: RunInfo) -> alt.TopLevelMixin:
             if trial.n_scored is None
         ]
         if search_round.accepted:
-            path.append(
-                {
-                    "dropped": winner.size,
-                    "value": metric.to_display(search_round.winner.score),
-                    "label": _label_step(before, winner),
-                }
-            )
+            value = metric.to_display(search_round.winner.score)
+            path.append({"dropped": winner.size, "value": value, "label": _label_step(before, winner)})
             before = winner
-    title = (
-        "layers dropped" if all(search_round.winner.plan.drops for search_round in info.rounds) else "branches dropped"
-    )
+    title = "layers dropped" if all(entry.winner.plan.drops for entry in info.rounds) else "branches dropped"
     x = alt.X("dropped:Q", title=title, axis=_integer_axis(range(len(info.rounds) + 1)))
-    y = alt.Y(
-        "value:Q", title=f"{metric.name}, search split", scale=_score_scale(metric.kind), axis=_score_axis(metric.kind)
-    )
+    scale = alt.Scale(zero=False) if metric.kind == "accuracy" else alt.Scale(type="log", nice=False)
+    score_axis = alt.Axis(format=".0%" if metric.kind == "accuracy" else "~g")
+    y = alt.Y("value:Q", title=f"{metric.name}, search split", scale=scale, axis=score_axis)
     points = alt.Chart(alt.Data(values=tried)).mark_point(color=GREY, size=22, opacity=0.8).encode(x=x, y=y)
-    line = (
-        alt.Chart(alt.Data(values=path))
-        .mark_line(color=DARK, point=alt.OverlayMarkDef(color=DARK, size=45))
-        .encode(x=x, y=y)
-    )
+    point = alt.OverlayMarkDef(color=DARK, size=45)
+    line = alt.Chart(alt.Data(values=path)).mark_line(color=DARK, point=point).encode(x=x, y=y)
     labels = line.mark_text(dx=7, dy=-8, align="left", fontSize=11, color=DARK).encode(text="label:N")
-    floor = [] if info.epsilon is None else [_score_floor(metric, baseline, info.epsilon)]
-    rule = (
-        alt.Chart(alt.Data(values=[{"value": metric.to_display(score)} for score in floor]))
-        .mark_rule(color="#CC79A7", strokeDash=[4, 3])
-        .encode(y=y)
-    )
+    scores = [] if info.epsilon is None else [_score_floor(metric, baseline, info.epsilon)]
+    floor = alt.Data(values=[{"value": metric.to_display(score)} for score in scores])
+    rule = alt.Chart(floor).mark_rule(color="#CC79A7", strokeDash=[4, 3]).encode(y=y)
     return alt.layer(points, rule, line, labels).properties(width=FULL_WIDTH, height=HEIGHT)
 
 
@@ -104,9 +91,9 @@ def draw_gains(info: RunInfo) -> alt.TopLevelMixin:
     """
     error = info.metric.kind == "error"
     judged = [judgement for judgement in info.judgements if not judgement.plan.is_full]
-    rows = [_effect_row(judgement, error) for judgement in judged]
+    rows = [_effect_row(judgement) for judgement in judged]
     ticks = [
-        {**row, "random": _displayed_effect(random_gain, error)}
+        {**row, "random": info.metric.effect(random_gain)}
         for row, judgement in zip(rows, judged, strict=True)
         for random_gain in judgement.random
     ]
@@ -122,18 +109,14 @@ def draw_gains(info: RunInfo) -> alt.TopLevelMixin:
     interval = base.mark_rule(strokeWidth=3).encode(x=x("low"), x2="high:Q", color=_data_colour())
     point = base.mark_point(filled=True, size=90, opacity=1).encode(x=x("effect"), color=_data_colour())
     random = alt.Chart(alt.Data(values=ticks)).mark_tick(color=GREY, thickness=1.5, size=16).encode(x=x("random"), y=y)
-    none = alt.Chart(alt.Data(values=[{"none": 1 if error else 0}])).mark_rule(color=DARK).encode(x=x("none"))
+    none = alt.Chart(alt.Data(values=[{"none": info.metric.effect(0)}])).mark_rule(color=DARK).encode(x=x("none"))
     return alt.layer(random, none, interval, point).properties(width=FULL_WIDTH - 60, height=34 * max(1, len(rows)))
 
 
 def draw_profiles(measured_profiles: tuple[Profile, ...]) -> alt.TopLevelMixin:
     """Norm and pairwise-distance profiles, side by side, with 95 % bands."""
-    return alt.hconcat(
-        *[
-            _draw_profile(measured_profiles, *kind)
-            for kind in (("norm", "mean norm"), ("distance", "mean pairwise distance"))
-        ]
-    )
+    titles = {"norm": "mean norm", "distance": "mean pairwise distance"}
+    return alt.hconcat(*[_draw_profile(measured_profiles, kind, title) for kind, title in titles.items()])
 
 
 def draw_deviations(measured_deviations: tuple[Deviation, ...]) -> alt.TopLevelMixin:
@@ -153,14 +136,12 @@ def draw_deviations(measured_deviations: tuple[Deviation, ...]) -> alt.TopLevelM
         ]
         y = alt.Y("name:N", title=None, sort=list(COLOURS), axis=alt.Axis(labelLimit=200))
         base = alt.Chart(alt.Data(values=rows)).encode(y=y)
-        bar = base.mark_bar(height=14).encode(
-            x=alt.X("value:Q", title="deviation (mean |log ratio| to ID)"), color=_series_colour("name")
-        )
+        x = alt.X("value:Q", title="deviation (mean |log ratio| to ID)")
+        bar = base.mark_bar(height=14).encode(x=x, color=_series_colour("name"))
         interval = base.mark_rule(strokeWidth=2, color=DARK).encode(x="low:Q", x2="high:Q")
         null = base.mark_tick(color="black", thickness=2, size=20).encode(x="null:Q")
-        panels.append(
-            alt.layer(bar, interval, null).properties(width=WIDTH - 60, height=34 * max(1, len(rows)), title=title)
-        )
+        height = 34 * max(1, len(rows))
+        panels.append(alt.layer(bar, interval, null).properties(width=WIDTH - 60, height=height, title=title))
     return alt.hconcat(*panels)
 
 
@@ -199,21 +180,15 @@ def encode_by_series(shown: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _effect_row(judgement: HeldOutResult, error: bool) -> dict[str, Any]:
-    ends = [_displayed_effect(bound, error) for bound in (judgement.result.gain, *judgement.result.ci95)]
+def _effect_row(judgement: HeldOutResult) -> dict[str, Any]:
+    effect, low, high = map(judgement.result.metric.effect, (judgement.result.gain, *judgement.result.ci95))
     name = f"{judgement.data.upper()}: {judgement.plan}" + ("" if judgement.role == "best" else f" ({judgement.role})")
-    return {"name": name, "data": judgement.data.upper(), "effect": ends[0], "low": ends[1], "high": ends[2]}
-
-
-def _displayed_effect(gain: float, error: bool) -> float:
-    """A gain as it is drawn: itself, or the multiple of the error it stands for."""
-    return 1 - gain if error else gain
+    return {"name": name, "data": judgement.data.upper(), "effect": effect, "low": low, "high": high}
 
 
 def _data_colour() -> alt.Color:
-    return alt.Color(
-        "data:N", legend=None, scale=alt.Scale(domain=["ID", "OOD"], range=[COLOURS["ID"], COLOURS["OOD"]])
-    )
+    scale = alt.Scale(domain=["ID", "OOD"], range=[COLOURS["ID"], COLOURS["OOD"]])
+    return alt.Color("data:N", legend=None, scale=scale)
 
 
 def _series_colour(field: str) -> alt.Color:
@@ -225,11 +200,3 @@ def _integer_axis(numbers: Iterable[int]) -> alt.Axis:
     """An axis with ticks at whole numbers only, thinned where there are many."""
     ticks = list(numbers)
     return alt.Axis(values=ticks[:: 1 + len(ticks) // 17], format="d")
-
-
-def _score_scale(kind: str) -> alt.Scale:
-    return alt.Scale(zero=False) if kind == "accuracy" else alt.Scale(type="log", nice=False)
-
-
-def _score_axis(kind: str) -> alt.Axis:
-    return alt.Axis(format=".0%") if kind == "accuracy" else alt.Axis(format="~g")

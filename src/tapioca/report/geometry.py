@@ -7,13 +7,12 @@ from pathlib import Path
 import altair as alt
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from tapioca.records import GeometryInfo
 from tapioca.report import figures, geometry_figures
 from tapioca.report import geometry_tables as geometry
-from tapioca.report.geometry_tables import TableBlock
 from tapioca.report.screen import show_data
+from tapioca.report.tables import TableBlock, print_block, print_line
 from tapioca.report.template import render_record, write_report
 
 
@@ -52,20 +51,17 @@ def show_geometry(info: GeometryInfo, console: Console) -> None:
     """Print a profile: what each layer does, then the deviations, then what they say."""
     show_data(info.task, info.reference, console)
     for block in _screen_blocks(info):
-        console.print(f"[bold]{escape(block.title)}", highlight=False, soft_wrap=True)
-        console.print(rich_table_from_block(block), highlight=False)
-        console.print()
+        print_block(console, block)
     for line in geometry.explain_profile(info):
-        console.print(f"· {escape(line)}.", highlight=False, soft_wrap=True)
-    console.print(f"\n{geometry.explain_columns(info)}", style="dim", highlight=False, soft_wrap=True)
-    console.print(
+        print_line(console, f"· {escape(line)}.")
+    print_line(console, f"\n{geometry.explain_columns(info)}", "dim")
+    print_line(
+        console,
         f"{info.n} examples each of OOD, ID and the ID reference, none seen by a search with the same data and seed; "
         "layers are numbered from 0, 'in' is before the first",
-        style="dim",
-        highlight=False,
-        soft_wrap=True,
+        "dim",
     )
-    console.print(f"report    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
+    print_line(console, f"report    {info.folder / 'report.html'}")
 
 
 def _screen_blocks(info: GeometryInfo) -> list[TableBlock]:
@@ -77,13 +73,3 @@ def _screen_blocks(info: GeometryInfo) -> list[TableBlock]:
         blocks += [geometry.tabulate_planned_profiles(info), geometry.tabulate_measures(info, planned=True)]
     blocks.append(geometry.tabulate_deviations(info))
     return [*blocks, geometry.tabulate_realignment(info)] if info.realigned else blocks
-
-
-def rich_table_from_block(block: TableBlock) -> Table:
-    """A table for the screen."""
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
-    for index, column in enumerate(block.head):
-        table.add_column(escape(column), no_wrap="[" not in column, justify="right" if index else "left")
-    for row in block.rows:
-        table.add_row(*map(escape, row))
-    return table

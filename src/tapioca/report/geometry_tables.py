@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tapioca.plan import format_layers
-from tapioca.records import Estimate, GeometryInfo, TestedDeviation, Updates, signed, signed_interval
+from tapioca.records import Estimate, GeometryInfo, TestedDeviation, Updates, signed, signed_interval, with_interval
 from tapioca.records.geometry import Kind
 from tapioca.report.figures import series_name
 from tapioca.report.format import p_value
+from tapioca.report.tables import TableBlock
 
 SIGNIFICANCE = 0.05
 KIND_NAMES: dict[Kind, str] = {"norm": "norm", "distance": "pairwise distance"}
 KINDS = tuple(KIND_NAMES)
 DISAGREEMENT = "the two ways differ"
 DISAGREEMENT_NOTE = "where the two ways differ, growth inside a layer is one thing, what dropping it takes from the layers after it another"
-
-
-@dataclass(frozen=True)
-class TableBlock:
-    """A table: its title, the heads of its columns, its rows."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def format_signed_estimate(measured: Estimate | None) -> str:
@@ -101,7 +91,7 @@ def tabulate_deviations(info: GeometryInfo) -> TableBlock:
         (
             deviation.kind,
             series_name(deviation.data, deviation.planned),
-            f"{deviation.value:.3f} [{deviation.ci95[0]:.3f}, {deviation.ci95[1]:.3f}]",
+            with_interval(deviation.value, deviation.ci95),
             f"{deviation.null_upper:.3f}",
             signed(deviation.excess, 3),
             p_value(tested.permuted.p),

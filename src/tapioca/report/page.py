@@ -13,9 +13,9 @@ from tapioca.report.changed import TEXTS, tabulate_changed
 from tapioca.report.template import render_record, write_report
 
 
-def write_run_page(info: RunInfo, folder: Path | None = None) -> Path:
-    """Write `report.html` into the run's folder, or another, and return its path."""
-    return write_report(folder or info.folder, render_run(info))
+def write_run_page(info: RunInfo) -> Path:
+    """Write `report.html` into the run's folder and return its path."""
+    return write_report(info.folder, render_run(info))
 
 
 def draw_charts(info: RunInfo) -> dict[str, alt.TopLevelMixin]:

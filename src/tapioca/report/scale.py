@@ -8,9 +8,10 @@ import altair as alt
 from rich.console import Console
 from rich.table import Table
 
-from tapioca.records import Change, Curve, Estimate, Metric, ScaleInfo, Trend, signed_interval
+from tapioca.records import Change, Curve, Estimate, Metric, ScaleInfo, Trend, signed_interval, with_interval
 from tapioca.report.curves import draw_responses, draw_score_by_deviation
 from tapioca.report.screen import show_data
+from tapioca.report.tables import plain_table, print_line
 from tapioca.report.template import render_record, write_report
 from tapioca.report.written import HeldOutGains, show_written, written_rows
 
@@ -60,12 +61,12 @@ def format_score(metric: Metric, score: Estimate | None) -> str:
     low, high = sorted(metric.to_display(end) for end in score.ci95)
     if metric.kind == "accuracy":
         return f"{100 * score.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-    return f"{metric.to_display(score.value):#.3g} [{low:#.3g}, {high:#.3g}]"
+    return with_interval(metric.to_display(score.value), (low, high), "#.3g")
 
 
 def format_deviation(estimate: Estimate | None) -> str:
     """A deviation with its interval."""
-    return "–" if estimate is None else f"{estimate.value:.3f} [{estimate.ci95[0]:.3f}, {estimate.ci95[1]:.3f}]"
+    return "–" if estimate is None else with_interval(estimate.value, estimate.ci95)
 
 
 def name_trend_pair(info: ScaleInfo, trend: Trend) -> str:
@@ -83,8 +84,7 @@ def describe_change(info: ScaleInfo, change: Change) -> str:
     """What an outcome changes by at the smallest scale: 'OOD accuracy +2.1 points [+0.4, +3.8]'."""
     if change.y != "score":
         return f"{DEVIATIONS[change.y]} {signed_interval(change.value, change.ci95, 3)}"
-    first = info.chosen.doses[0]
-    return f"OOD {info.metric.name} {first.gain}"
+    return f"OOD {info.metric.name} {info.chosen.doses[0].gain}"
 
 
 def format_share(as_strong: float | None) -> str:
@@ -97,27 +97,20 @@ def show_scale(info: ScaleInfo, console: Console) -> None:
     show_data(info.task, info.reference, console)
     console.print(f"[bold]{info.chosen.description}[/]: at 0 {info.chosen.drops}, at 1 the full model", highlight=False)
     console.print(_tabulate_doses(info, info.chosen), highlight=False)
-    console.print(f"[dim]{explain_scale(info)}\n", highlight=False, soft_wrap=True)
+    print_line(console, f"[dim]{explain_scale(info)}\n")
     show_written(judged_plans(info), console)
-    table = _plain_dose_table("rank correlation of", "for α", "ρ [95 %]", "p", "random as strong")
+    table = plain_table("rank correlation of", "for α", "ρ [95 %]", "p", "random as strong")
     for trend in info.chosen.trends:
         p = "<0.01" if trend.p < 0.01 else f"{trend.p:.2f}"
-        table.add_row(
-            name_trend_pair(info, trend),
-            f"{trend.first:g}–{trend.last:g}",
-            format_rho(trend),
-            p,
-            format_share(trend.as_strong),
-        )
+        cells = f"{trend.first:g}–{trend.last:g}", format_rho(trend), p, format_share(trend.as_strong)
+        table.add_row(name_trend_pair(info, trend), *cells)
     console.print(table, highlight=False)
-    console.print(f"[dim]{AS_STRONG}", highlight=False, soft_wrap=True)
+    print_line(console, f"[dim]{AS_STRONG}")
     for change in info.chosen.changes:
         random_note = f"; random as strong {format_share(change.as_strong)}" if change.as_strong is not None else ""
-        low = info.scales[0]
-        console.print(
-            f"[dim]from α = 1 to {low:g}: {describe_change(info, change)}{random_note}", highlight=False, soft_wrap=True
-        )
-    console.print(f"\nreport    {info.folder / 'report.html'}", highlight=False, soft_wrap=True)
+        what = f"from α = 1 to {info.scales[0]:g}: {describe_change(info, change)}{random_note}"
+        print_line(console, f"[dim]{what}")
+    print_line(console, f"\nreport    {info.folder / 'report.html'}")
 
 
 def explain_scale(info: ScaleInfo) -> str:
@@ -142,19 +135,11 @@ def _score_name(info: ScaleInfo) -> str:
 def _tabulate_doses(info: ScaleInfo, curve: Curve) -> Table:
     name = info.metric.name
     columns = [f"OOD {name} [95 %]", *([f"ID {name}"] if "id" in info.examples else [])]
-    table = _plain_dose_table("α", *columns, *(("norm dev.", "distance dev.") if info.observed else ()))
+    table = plain_table("α", *columns, *(("norm dev.", "distance dev.") if info.observed else ()))
     table.columns[0].no_wrap = True
     for dose in curve.doses:
         cells = [format_score(info.metric, dose.score)]
         cells += [info.metric.format(dose.id_score.value)] if dose.id_score else []
         cells += [f"{estimate.value:.3f}" for estimate in (dose.norm, dose.distance) if estimate]
         table.add_row(f"{dose.scale:g}", *cells, style="bold" if dose.scale == 1 else None)
-    return table
-
-
-def _plain_dose_table(first: str, *others: str) -> Table:
-    """A table without lines."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in (first, *others):
-        table.add_column(name, no_wrap=name != first)
     return table

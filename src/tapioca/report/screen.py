@@ -14,10 +14,10 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from tapioca.records import RunInfo
 from tapioca.report import format as words
+from tapioca.report.tables import plain_table, print_line
 
 ACTION_COLOURS = {"prune": "green", "prune OOD traffic only": "yellow", "keep the full model": "blue"}
 
@@ -73,30 +73,43 @@ class LiveScreen:
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
-        self.console.print(f"[dim]· {escape(text)}", highlight=False, soft_wrap=True)
+        print_line(self.console, f"[dim]· {escape(text)}")
 
 
 def show_data(task: str, reference: str | None, console: Console) -> None:
     """Say which data are meant by OOD and by ID."""
-    console.print(f"[dim]· {escape(words.data_names(task, reference))}", highlight=False, soft_wrap=True)
+    print_line(console, f"[dim]· {escape(words.data_names(task, reference))}")
 
 
 def show_run(info: RunInfo, console: Console) -> None:
     """Print a finished run on one screen."""
     show_data(info.task, info.reference, console)
+    _show_verdict(info, console)
+    for line in words.describe_companions(info):
+        print_line(console, f"[dim]{escape(line)}")
+    others = {entry.role: entry.plan for entry in info.judgements if entry.role != "best"}
+    for role, plan in others.items():
+        console.print(f"[dim]{plan}: {ROLE_NOTES[role]}", highlight=False)
+    numbered = "" if info.plan.is_full else " (layers are numbered from 0)"
+    console.print(f"\nplan      {info.plan}{numbered}", highlight=False)
+    if not info.plan.is_full:
+        console.print(f"saves     {words.describe_savings(info.cost, info.plan)}", highlight=False)
+    _show_search(info, console)
+    for line in _describe_geometry(info):
+        console.print(line, highlight=False)
+    if (examples := info.folder / "examples.jsonl").is_file():
+        print_line(console, f"examples  {examples}: every held-out example under the full model and {info.shown}")
+    console.print(f"report    {info.folder / 'report.html'}", highlight=False)
+
+
+def _show_verdict(info: RunInfo, console: Console) -> None:
+    """Print what to do and why, and the held-out results behind it."""
     verdict = info.verdict
+    reason = escape(verdict.reason[:1].upper() + verdict.reason[1:]) + "."
     title = f"{verdict.action.upper()}{' (tail only)' if verdict.tail_only else ''}"
-    console.print(
-        Panel(
-            escape(verdict.reason[:1].upper() + verdict.reason[1:]) + ".",
-            title=title,
-            title_align="left",
-            border_style=ACTION_COLOURS[verdict.action],
-        )
-    )
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("data", "plan", info.metric.name, "change [95 % interval]", "random worse"):
-        table.add_column(column, no_wrap=column.startswith("change"))
+    console.print(Panel(reason, title=title, title_align="left", border_style=ACTION_COLOURS[verdict.action]))
+    columns = ("data", "plan", info.metric.name, "change [95 % interval]", "random worse")
+    table = plain_table(*columns, folded=[name for name in columns if not name.startswith("change")])
     for judgement in info.judgements:
         table.add_row(
             judgement.data.upper(),
@@ -106,48 +119,25 @@ def show_run(info: RunInfo, console: Console) -> None:
             words.format_beaten(judgement),
         )
     console.print(table, highlight=False)
-    for line in words.describe_companions(info):
-        console.print(f"[dim]{escape(line)}", highlight=False, soft_wrap=True)
-    others = {entry.role: entry.plan for entry in info.judgements if entry.role != "best"}
-    for role, plan in others.items():
-        console.print(f"[dim]{plan}: {ROLE_NOTES[role]}", highlight=False)
-    console.print(
-        f"\nplan      {info.plan}" + ("" if info.plan.is_full else " (layers are numbered from 0)"), highlight=False
-    )
-    if not info.plan.is_full:
-        console.print(f"saves     {words.describe_savings(info.cost, info.plan)}", highlight=False)
+
+
+def _show_search(info: RunInfo, console: Console) -> None:
+    """Print what was searched, and on how much data."""
     tied = sum(entry.ties > 1 for entry in info.rounds)
     ties = f"; equal scores decided {tied} of {len(info.rounds)} rounds" if tied else ""
     tested = " + ".join(f"{entry.result.n} {entry.data.upper()}" for entry in info.judgements if entry.role == "best")
-    console.print(
-        f"search    {info.criterion}: {info.cost.plans_tried} plans on {info.cost.search_examples} search examples{ties}; judged on {tested} held out",
-        highlight=False,
-        soft_wrap=True,
-    )
-    if line := words.describe_race_bound(info):
-        console.print(f"          {line}", highlight=False, soft_wrap=True)
-    if stacking := words.describe_stacking(info.cost):
-        console.print(f"          {stacking}", highlight=False, soft_wrap=True)
-    for line in _describe_geometry(info):
-        console.print(line, highlight=False)
-    if (examples := info.folder / "examples.jsonl").is_file():
-        console.print(
-            f"examples  {examples}: every held-out example under the full model and {info.shown}",
-            highlight=False,
-            soft_wrap=True,
-        )
-    console.print(f"report    {info.folder / 'report.html'}", highlight=False)
+    examples = f"{info.cost.plans_tried} plans on {info.cost.search_examples} search examples"
+    print_line(console, f"search    {info.criterion}: {examples}{ties}; judged on {tested} held out")
+    for line in filter(None, (words.describe_race_bound(info), words.describe_stacking(info.cost))):
+        print_line(console, f"          {line}")
 
 
 def _describe_geometry(info: RunInfo) -> list[str]:
     """Deviation of the OOD data before and after the plan, against the null, and how to read it."""
     lines = []
     for kind in ("norm", "distance"):
-        deviation_by_planned = {
-            deviation.planned: deviation
-            for deviation in info.deviations
-            if deviation.kind == kind and deviation.data == "ood"
-        }
+        ood = [deviation for deviation in info.deviations if (deviation.kind, deviation.data) == (kind, "ood")]
+        deviation_by_planned = {deviation.planned: deviation for deviation in ood}
         if not deviation_by_planned:
             continue
         text = f"{deviation_by_planned[False].value:.3f}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.table import Table
 
 from tapioca.plan import Plan
 from tapioca.records import Gain
 from tapioca.records.results import Domain
+from tapioca.report.tables import plain_table
 
 HEADER = ("written answers", "data", "no answer in", "broke off", "mean tokens")
 
@@ -36,7 +36,7 @@ def show_written(judged: HeldOutGains, console: Console) -> None:
     rows = written_rows(judged)
     if not rows:
         return
-    table = Table(*HEADER, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = plain_table(*HEADER, folded=HEADER)
     for row in rows:
         table.add_row(*row)
     console.print(table, highlight=False)

@@ -77,7 +77,7 @@ def _measure_geometry(bench: StudyModel, search: Task) -> dict[str, np.ndarray]:
     )
     nulls = [
         split_halves(deviation_statistic(measure_profile), size, seed, DRAWS)
-        for measure_profile in (pool_geometry.norm_profile, pool_geometry.distance_profile)
+        for measure_profile in pool_geometry.profile_functions
     ]
     profiles, id_profiles = (np.stack(geometry.profiles())[:, 0] for geometry in (ood_geometry, id_geometry))
     evidence_by_name = measure_evidence(ood_states, first_id, second_id, seed)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from tapioca.records.diagnosis import Accuracy, CrossValidation
 from tapioca.report import format as words
 from tapioca.report.format import p_value
-from tapioca.report.geometry_tables import TableBlock
+from tapioca.report.tables import TableBlock
 from tapioca.studies.page.text import (
     format_decision,
     format_interval_in_unit,
