@@ -23,7 +23,7 @@ from tapioca.flows.scale import scale as scale_flow
 from tapioca.models.identity import describe_model
 from tapioca.models.load import LoadedModel, load_on_meta, load_tokenizer
 from tapioca.plan import Plan
-from tapioca.progress import NullProgress
+from tapioca.progress import SILENT
 from tapioca.records import (
     CompareConfig,
     CompareInfo,
@@ -48,24 +48,26 @@ from tapioca.tasks.shots import with_own_shots
 __all__ = ["Exported", "compare", "diagnose", "enumerate", "export", "geometry", "prune", "read_task", "scale"]
 
 Info = TypeVar("Info")
+Model = str | Path | PreTrainedModel
+"""A folder, a hub id, or a live transformers model."""
+Data = str | Path | Task | Rows
+"""A file or another source by its name, rows in memory, or a task object."""
 
 
 def prune(
-    model: str | Path | PreTrainedModel,
+    model: Model,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    task: str | Path | Task | Rows,
-    reference: str | Path | Task | Rows | None = None,
+    task: Data,
+    reference: Data | None = None,
     progress: bool = True,
     **options: Any,
 ) -> RunInfo:
     """Search the layers whose removal helps on a task, and judge the result on held-out data.
 
     Args:
-        model: a folder, a hub id, or a live transformers model.
-        tokenizer: of a live model.
-        task: the OOD data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object.
-        reference: the ID data, of the same form.
+        model, tokenizer: a folder or a hub id; or a live transformers model, and its tokenizer.
+        task, reference: the OOD and the ID data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object.
         progress: show a progress display.
         options: any field of `PruneConfig`, as on the command line.
 
@@ -79,21 +81,19 @@ def prune(
 
 
 def compare(
-    model: str | Path | PreTrainedModel,
+    model: Model,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    task: str | Path | Task | Rows,
-    reference: str | Path | Task | Rows | None = None,
+    task: Data,
+    reference: Data | None = None,
     progress: bool = True,
     **options: Any,
 ) -> CompareInfo:
     """Let several criteria choose plans on the same data, and judge them all on the same held-out data.
 
     Args:
-        model: a folder, a hub id, or a live transformers model.
-        tokenizer: of a live model.
-        task: the OOD data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object.
-        reference: the ID data, of the same form.
+        model, tokenizer: a folder or a hub id; or a live transformers model, and its tokenizer.
+        task, reference: the OOD and the ID data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object.
         progress: show a progress display.
         options: any field of `CompareConfig`, as on the command line.
 
@@ -107,13 +107,13 @@ def compare(
 
 
 def scale(
-    model: str | Path | PreTrainedModel,
+    model: Model,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
     plan: str | Path | Plan,
     scales: str | Sequence[float] = "0:2:0.1",
-    task: str | Path | Task | Rows,
-    reference: str | Path | Task | Rows | None = None,
+    task: Data,
+    reference: Data | None = None,
     progress: bool = True,
     **options: Any,
 ) -> ScaleInfo:
@@ -122,8 +122,7 @@ def scale(
     The residual-scaling intervention of TAPIOCA (arXiv 2605.14738): a layer adds alpha times its update, h + alpha (layer(h) - h).
 
     Args:
-        model: a folder, a hub id, or a live transformers model.
-        tokenizer: of a live model.
+        model, tokenizer: a folder or a hub id; or a live transformers model, and its tokenizer.
         plan: whose drops are scaled; at 0 the model is under the plan, at 1 it is as it came.
         scales: 1 among them; as on the command line, or as numbers.
         task: the OOD data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object.
@@ -143,21 +142,19 @@ def scale(
 
 
 def enumerate(
-    model: str | Path | PreTrainedModel,
+    model: Model,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    task: str | Path | Task | Rows,
-    reference: str | Path | Task | Rows | None = None,
+    task: Data,
+    reference: Data | None = None,
     progress: bool = True,
     **options: Any,
 ) -> EnumerateInfo:
     """Evaluate every plan that drops whole layers of a small model.
 
     Args:
-        model: a folder, a hub id, or a live transformers model.
-        tokenizer: of a live model.
-        task: the OOD data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object.
-        reference: the ID data, of the same form.
+        model, tokenizer: a folder or a hub id; or a live transformers model, and its tokenizer.
+        task, reference: the OOD and the ID data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object.
         progress: show a progress display.
         options: any field of `EnumerateConfig`, as on the command line.
 
@@ -172,11 +169,11 @@ def enumerate(
 
 
 def geometry(
-    model: str | Path | PreTrainedModel,
+    model: Model,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    task: str | Path | Task | Rows,
-    reference: str | Path | Task | Rows,
+    task: Data,
+    reference: Data,
     plan: Plan | str | Path | None = None,
     progress: bool = True,
     **options: Any,
@@ -184,8 +181,7 @@ def geometry(
     """Measure the layerwise geometry of a task's prompts against those of a reference, before and after a plan.
 
     Args:
-        model: a folder, a hub id, or a live transformers model.
-        tokenizer: of a live model.
+        model, tokenizer: a folder or a hub id; or a live transformers model, and its tokenizer.
         task: the OOD data: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object; answers are not used.
         reference: the ID data, of the same form.
         plan: a plan or its file, to measure the geometry under as well.
@@ -206,19 +202,18 @@ def geometry(
 
 
 def diagnose(
-    model: str | Path | PreTrainedModel,
+    model: Model,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    task: str | Path | Task | Rows,
-    reference: str | Path | Task | Rows,
+    task: Data,
+    reference: Data,
     progress: bool = True,
     **options: Any,
 ) -> DiagnoseInfo:
     """Say before any search, and without answers, whether inputs are in distribution, distorted or misaligned.
 
     Args:
-        model: a folder, a hub id, or a live transformers model.
-        tokenizer: of a live model.
+        model, tokenizer: a folder or a hub id; or a live transformers model, and its tokenizer.
         task: the inputs in question: a file, lab:SHIFT=STRENGTH, rows in memory, or a task object; answers are not used.
         reference: the ID data, of the same form.
         progress: show a progress display.
@@ -235,7 +230,7 @@ def diagnose(
 
 def read_task(
     source: str | Path | Rows,
-    model: str | Path | PreTrainedModel,
+    model: Model,
     tokenizer: PreTrainedTokenizerBase | None = None,
     **options: Any,
 ) -> Task:
@@ -257,48 +252,47 @@ def read_task(
         loaded = LoadedModel(model, tokenizer)
     else:
         loaded = LoadedModel(load_on_meta(model), load_tokenizer(model))
-    if isinstance(source, str | Path):
-        return with_own_shots(read_named_task(str(source), loaded, options))
-    return with_own_shots(read_named_task("rows", loaded, options, rows_in_memory(source)))
+    rows = None if isinstance(source, str | Path) else rows_in_memory(source)
+    return with_own_shots(read_named_task(_name_data(source, "rows"), loaded, options, rows))
 
 
 def _run_command(
     flow: Callable[..., Info],
     record: type[DataConfig],
-    model: str | Path | PreTrainedModel,
+    model: Model,
     tokenizer: PreTrainedTokenizerBase | None,
-    task: str | Path | Task | Rows,
-    reference: str | Path | Task | Rows | None,
+    task: Data,
+    reference: Data | None,
     progress: bool,
     options: dict[str, Any],
 ) -> Info:
     """Make the request of a recipe and run it."""
-    unknown = options.keys() - record.model_fields.keys()
-    if unknown:
-        raise UsageError(f"unknown option {sorted(unknown)[0]}; expected one of {', '.join(record.model_fields)}")
+    if unknown := sorted(options.keys() - record.model_fields.keys()):
+        raise UsageError(f"unknown option {unknown[0]}; expected one of {', '.join(record.model_fields)}")
     config = record(
         model=describe_model(model) if isinstance(model, PreTrainedModel) else str(model),
-        task=_data_name(task, "rows"),
-        reference=None if reference is None else _data_name(reference, "reference rows"),
+        task=_name_data(task, "rows"),
+        reference=None if reference is None else _name_data(reference, "reference rows"),
         **options,
     )
     if config.task == config.reference and isinstance(task, Task) and isinstance(reference, Task):
         raise UsageError(f"task and reference are both named '{config.task}'; give them different names")
     loaded = LoadedModel(model, tokenizer) if isinstance(model, PreTrainedModel) else None
-    data_by_name = {config.task: task} | ({} if config.reference is None else {config.reference: reference})
-    rows_by_name = {name: source for name, source in data_by_name.items() if not isinstance(source, str | Path | Task)}
-    tasks = {name: source for name, source in data_by_name.items() if isinstance(source, Task)}
-    for name, rows in rows_by_name.items():
-        loaded = loaded or load_configured_model(config)
-        limit = Limit(config.limit, config.seed) if config.limit else None
-        tasks[name] = read_named_task(name, loaded, config.task_options(), rows_in_memory(rows), limit=limit)
+    tasks: dict[str, Task] = {}
+    for name, data in {config.task: task, config.reference: reference}.items():
+        if isinstance(data, Task):
+            tasks[str(name)] = data
+        elif name is not None and not isinstance(data, str | Path | None):
+            loaded = loaded or load_configured_model(config)
+            limit = Limit(config.limit, config.seed) if config.limit else None
+            tasks[name] = read_named_task(name, loaded, config.task_options(), rows_in_memory(data), limit=limit)
     if not progress:
-        return flow(config, NullProgress(), loaded, tasks)
+        return flow(config, SILENT, loaded, tasks)
     with LiveScreen(Console(stderr=True)) as screen:
         return flow(config, screen, loaded, tasks)
 
 
-def _data_name(source: str | Path | Task | Rows, otherwise: str) -> str:
+def _name_data(data: Data, otherwise: str) -> str:
     """What data are called; `otherwise` where they are rows in memory."""
-    source_name = source.name if isinstance(source, Task) else source
-    return str(source_name) if isinstance(source_name, str | Path) else otherwise
+    name = data.name if isinstance(data, Task) else data
+    return str(name) if isinstance(name, str | Path) else otherwise

@@ -1,0 +1,168 @@
+"""The hidden states of examples at their last prompt token, under one plan or many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from tapioca.engine.sweep import DEFAULT_SCHEDULE, Schedule, sweep
+from tapioca.errors import NonFiniteError
+from tapioca.models.capture import capture_layer_outputs, capture_residual_stream
+from tapioca.models.edit import apply
+from tapioca.models.inputs import collate, find_last_tokens
+from tapioca.plan import Plan
+from tapioca.plan.prefix_tree import Prefix
+from tapioca.records import Example
+
+CaptureFunction = Callable[[PreTrainedModel, dict[str, torch.Tensor], Callable[[int, torch.Tensor], None]], None]
+"""One of the functions of models/capture.py."""
+
+SelectLastTokens = Callable[[torch.Tensor], torch.Tensor]
+"""Takes the last tokens' states, (batch, width), from those of a batch."""
+
+MAX_EXAMPLES = 512
+"""Most examples whose states are kept; the number of pairs grows with its square."""
+
+
+def draw_sample(examples: Sequence[Example], size: int, seed: int) -> tuple[Example, ...]:
+    """A seeded sample in a fixed order, the same for every plan: at most one example of a group, so that they are independent."""
+    order = np.random.default_rng(seed).permutation(len(examples))
+    first_of_group = {examples[index].group: index for index in reversed(order)}
+    chosen = [index for index in order if first_of_group[examples[index].group] == index][:size]
+    return tuple(examples[index] for index in sorted(chosen))
+
+
+def capture_states(model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int = 16) -> np.ndarray:
+    """Hidden states after each layer the plan keeps, at each prompt's last token, before the final norm.
+
+    Returns:
+        float32 of shape (kept layer, example, width).
+
+    Raises:
+        NonFiniteError: a state is NaN or infinite; names the layer.
+    """
+    return _collect_states(model, plan, examples, batch_size, capture_layer_outputs, 0)
+
+
+def capture_states_of_plans(
+    model: PreTrainedModel,
+    plans: Sequence[Plan],
+    examples: Sequence[Example],
+    batch_size: int = 16,
+    schedule: Schedule = DEFAULT_SCHEDULE,
+    on_batch: Callable[[int], None] | None = None,
+) -> dict[Prefix, np.ndarray]:
+    """As `capture_states` for many plans, which run together: each state they share is computed and held once.
+
+    Args:
+        model: left as it was.
+        plans: for this model.
+        examples: their prompts are read, without answers.
+        batch_size: prompts run at once.
+        schedule: how plans run together.
+        on_batch: called with the number of examples that a plan is done with.
+
+    Returns:
+        float32 of shape (example, width) after every layer that is computed, by what was done with the full model's
+        layers up to it. So a plan's state after a layer it keeps is at `steps(plan)[: layer + 1]`.
+
+    Raises:
+        NonFiniteError: a state is NaN or infinite; names the layer.
+    """
+    states_by_prefix: dict[Prefix, np.ndarray] = {}
+    for indices, batch, last in _iterate_prompts(model, examples, batch_size):
+
+        def read(
+            prefix: Prefix, output: torch.Tensor, indices: list[int] = indices, last: SelectLastTokens = last
+        ) -> None:
+            if prefix not in states_by_prefix:
+                states_by_prefix[prefix] = np.empty((len(examples), output.shape[-1]), dtype=np.float32)
+            states_by_prefix[prefix][indices] = last(output).float().numpy()
+
+        for _ in sweep(model, plans, batch, keep=1, schedule=replace(schedule, state_cache=None), read=read):
+            if on_batch:
+                on_batch(len(indices))
+    for prefix, prefix_states in states_by_prefix.items():
+        dropped_layers = [layer for layer, step in enumerate(prefix) if step.dropped]
+        refuse_non_finite(
+            prefix_states[None], [f"after layer {len(prefix) - 1}"], Plan.drop(plans[0].n_layers, dropped_layers)
+        )
+    return states_by_prefix
+
+
+def capture_stream_states(
+    model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int = 16
+) -> np.ndarray:
+    """As `capture_states`, with the state before the first layer at their head: (kept layer + 1, example, width)."""
+    return _collect_states(model, plan, examples, batch_size, capture_residual_stream, 1)
+
+
+def capture_batches(
+    model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int, watch: CaptureFunction
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Which examples, and what is watched at their last tokens under a plan: float64 of shape (place, example, width)."""
+    for indices, batch, last in _iterate_prompts(model, examples, batch_size):
+        captured_states: list[torch.Tensor] = []
+
+        def read(
+            place: int,
+            output: torch.Tensor,
+            captured_states: list[torch.Tensor] = captured_states,
+            last: SelectLastTokens = last,
+        ) -> None:
+            captured_states.append(last(output).double())
+
+        with apply(model, plan):
+            watch(model, batch, read)
+        yield indices, torch.stack(captured_states).numpy()
+
+
+def _iterate_prompts(
+    model: PreTrainedModel, examples: Sequence[Example], batch_size: int
+) -> Iterator[tuple[list[int], dict[str, torch.Tensor], SelectLastTokens]]:
+    """Which examples, their prompts as a batch, and what takes the last tokens' states; the longest come first."""
+    if not examples:
+        raise ValueError("no examples to observe")
+    order = sorted(range(len(examples)), key=lambda indices: -len(examples[indices].prompt))
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        batch = collate(model, [examples[index].prompt for index in indices])
+        yield indices, batch, partial(_select_last_tokens, find_last_tokens(batch))
+
+
+def _select_last_tokens(ends: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    """The states of the last tokens: (batch, width)."""
+    rows = torch.arange(len(states), device=states.device)
+    return states[rows, ends.to(states.device)].cpu()
+
+
+def _collect_states(
+    model: PreTrainedModel,
+    plan: Plan,
+    examples: Sequence[Example],
+    batch_size: int,
+    watch: CaptureFunction,
+    n_input_states: int,
+) -> np.ndarray:
+    """All examples' states in float32, the first `n_input_states` of them from before the first layer."""
+    all_states: np.ndarray | None = None
+    for indices, batch_states in capture_batches(model, plan, examples, batch_size, watch):
+        if all_states is None:
+            all_states = np.empty((len(batch_states), len(examples), batch_states.shape[2]), dtype=np.float32)
+        all_states[:, indices] = batch_states
+    assert all_states is not None
+    refuse_non_finite(
+        all_states, ["before the first layer"] * n_input_states + [f"after layer {layer}" for layer in plan.kept], plan
+    )
+    return all_states
+
+
+def refuse_non_finite(states: np.ndarray, places: Sequence[str], plan: Plan) -> None:
+    broken = ~np.isfinite(states).all(axis=(1, 2))
+    if broken.any():
+        raise NonFiniteError(f"the states {places[int(broken.argmax())]} are NaN or infinite under plan '{plan}'")

@@ -1,0 +1,163 @@
+"""What layers do to the hidden states of examples: updates, attribution of a deviation, and how little each changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from tapioca.errors import NonFiniteError
+from tapioca.models.capture import capture_branch_stream, capture_residual_stream, list_branches
+from tapioca.models.edit import apply
+from tapioca.models.find import find_layers
+from tapioca.models.inputs import collate, find_last_tokens
+from tapioca.observe.capture import capture_batches, capture_states, capture_stream_states, refuse_non_finite
+from tapioca.plan import Plan
+from tapioca.profiles.attribution import attribute_deviation
+from tapioca.profiles.layer_importance import LayerImportance, angular_distances, block_influence, relative_magnitude
+from tapioca.profiles.profiles import StateGeometry, state_geometry
+from tapioca.profiles.updates import UpdatePlace, join_updates, summarise_updates, updates_of_stream
+from tapioca.records import Attribution, Example, Updates
+
+
+def measure_updates(
+    model: PreTrainedModel,
+    plan: Plan,
+    examples: Sequence[Example],
+    grain: Literal["layer", "branch"] = "layer",
+    batch_size: int = 16,
+    seed: int = 0,
+) -> Updates:
+    """Length, angle to the stream and share of the final state of what each layer, or branch, adds at the last prompt token.
+
+    In float64, from differences of the stream itself, so that the shares sum to 1 whatever the model's dtype; only one
+    batch's states are held.
+
+    Args:
+        model: left as it was.
+        plan: dropped layers add nothing and are left out.
+        examples: their prompts are read, without answers.
+        grain: whole layers, or their branches; with branches, layers that have two compute their attention twice.
+        batch_size: prompts run at once.
+        seed: of the intervals.
+
+    Raises:
+        ModelError: branches of this model cannot be told apart, for instance because its layers normalise after adding.
+        NonFiniteError: a state is NaN or infinite; names the layer.
+    """
+    watch = capture_branch_stream if grain == "branch" else capture_residual_stream
+    with apply(model, plan):
+        places: Sequence[UpdatePlace] = (
+            list_branches(model) if grain == "branch" else [(indices, None) for indices in range(len(plan.kept))]
+        )
+    layers_and_branches = [(plan.kept[indices], branch) for indices, branch in places]
+    steps_by_batch, order = [], []
+    for indices, stream in capture_batches(model, plan, examples, batch_size, watch):
+        refuse_non_finite(
+            stream, ["before the first layer", *(f"after layer {layer}" for layer, _ in layers_and_branches)], plan
+        )
+        steps_by_batch.append(updates_of_stream(stream))
+        order += indices
+    return summarise_updates(join_updates(steps_by_batch, order), layers_and_branches, plan, seed)
+
+
+def measure_attribution(
+    model: PreTrainedModel,
+    ood_examples: Sequence[Example],
+    reference: Sequence[Example],
+    layers: Sequence[int],
+    batch_size: int = 16,
+    seed: int = 0,
+    on_layer: Callable[[], None] = lambda: None,
+) -> tuple[Attribution, ...]:
+    """Each layer's own share of the norm and the distance deviation of some prompts from others (profiles/attribution.py).
+
+    Args:
+        model: left as it was.
+        ood_examples: OOD examples, others than those any gain is measured on.
+        reference: ID examples.
+        layers: those to drop one by one for their share by removal, each a run over `ood_examples`.
+        batch_size: prompts run at once.
+        seed: of the intervals.
+        on_layer: called after each layer that was dropped.
+
+    Raises:
+        ModelError: the model cannot do without one of `layers`.
+        NonFiniteError: a state is NaN or infinite; names the layer.
+    """
+    full_plan = Plan.full(len(find_layers(model)))
+    ood_geometry, reference_geometry = (
+        state_geometry(capture_stream_states(model, full_plan, examples, batch_size))
+        for examples in (ood_examples, reference)
+    )
+    plans = {layer: Plan.drop(full_plan.n_layers, [layer]) for layer in layers}
+
+    def without() -> Iterator[tuple[int, StateGeometry]]:
+        for layer, plan in plans.items():
+            yield layer, state_geometry(capture_states(model, plan, ood_examples, batch_size))
+            on_layer()
+
+    return attribute_deviation(ood_geometry, reference_geometry, without(), seed)
+
+
+def measure_similarity(
+    model: PreTrainedModel,
+    examples: Sequence[Example],
+    batch_size: int = 16,
+    on_batch: Callable[[int], None] | None = None,
+) -> LayerImportance:
+    """How little each layer changes the residual stream of some prompts, from one pass of the full model.
+
+    Padding is left out; the last state is read before the final norm.
+
+    Args:
+        model: left as it was.
+        examples: their prompts are read, without answers.
+        batch_size: prompts run at once.
+        on_batch: called after each batch with the number of prompts in it.
+
+    Raises:
+        NonFiniteError: a state is NaN, infinite or zero; names the layer.
+    """
+    sorted_examples, n_layers = sorted(examples, key=lambda example: -len(example.prompt)), len(find_layers(model))
+    sums, angles, n_tokens = np.zeros((2, n_layers)), np.zeros((n_layers + 1, n_layers + 1)), 0
+    for start in range(0, len(sorted_examples), batch_size):
+        prompts = [example.prompt for example in sorted_examples[start : start + batch_size]]
+        changes, last_states = _measure_changes(model, collate(model, prompts))
+        n_tokens += sum(len(prompt) for prompt in prompts)
+        sums += changes
+        angles += angular_distances(last_states) * len(prompts)
+        if on_batch:
+            on_batch(len(prompts))
+    return LayerImportance(
+        influence=sums[0] / n_tokens, magnitude=sums[1] / n_tokens, angles=angles / len(sorted_examples)
+    )
+
+
+def _measure_changes(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Block influence and relative magnitude summed over a batch's tokens, (2, layer), and the states of the last
+    tokens, (layer + 1, example, width). Only two layers' states are held at once."""
+    token_mask, last_positions = batch["attention_mask"].bool(), find_last_tokens(batch)
+    before: np.ndarray | None = None
+    changes: list[tuple[float, float]] = []
+    last_token_states: list[np.ndarray] = []
+
+    def read(depth: int, states: torch.Tensor) -> None:
+        nonlocal before
+        current_states = states[token_mask.to(states.device)].float().cpu().numpy()
+        if before is not None:
+            try:
+                changes.append(
+                    (block_influence(before, current_states).sum(), relative_magnitude(before, current_states).sum())
+                )
+            except NonFiniteError as error:
+                raise NonFiniteError(f"around layer {depth - 1}, {error}") from error
+        before = current_states
+        rows = torch.arange(len(states), device=states.device)
+        last_token_states.append(states[rows, last_positions.to(states.device)].float().cpu().numpy())
+
+    capture_residual_stream(model, batch, read)
+    return np.array(changes).T, np.stack(last_token_states)
