@@ -229,10 +229,7 @@ def diagnose(
 
 
 def read_task(
-    source: str | Path | Rows,
-    model: Model,
-    tokenizer: PreTrainedTokenizerBase | None = None,
-    **options: Any,
+    source: str | Path | Rows, model: Model, tokenizer: PreTrainedTokenizerBase | None = None, **options: Any
 ) -> Task:
     """Read data as a model is asked it, for `tapioca.evaluate` and `tapioca.observe`.
 

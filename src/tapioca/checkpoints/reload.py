@@ -85,8 +85,7 @@ def _generate_with_cache(
 
 def _generate_following(model: Any, prompt: dict[str, torch.Tensor], tokens: np.ndarray | None) -> Any:
     return model.generate(
-        **prompt,
-        logits_processor=LogitsProcessorList([] if tokens is None else [ForcedTokens(tokens)]),
+        **prompt, logits_processor=LogitsProcessorList([] if tokens is None else [ForcedTokens(tokens)])
     )
 
 

@@ -29,8 +29,7 @@ def show_preview(preview: Preview, console: Console) -> None:
             print_line(console, f"          search {escape(balance)}")
         if check.above_chance is False:
             print_line(
-                console,
-                "          [yellow]not above chance: accuracy cannot guide a search; use --score likelihood[/]",
+                console, "          [yellow]not above chance: accuracy cannot guide a search; use --score likelihood[/]"
             )
     print_line(console, f"prompt    {escape(_quote_by_ends(preview.prompt))}")
     _show_tokens(preview, console)

@@ -13,10 +13,7 @@ from pydantic_core import PydanticUndefined
 
 
 def command_from_record(
-    record: type[BaseModel],
-    run: Callable[[Any], None],
-    argument: str | None = None,
-    without: Collection[str] = (),
+    record: type[BaseModel], run: Callable[[Any], None], argument: str | None = None, without: Collection[str] = ()
 ) -> Callable[..., None]:
     """A typer command that fills a record and hands it to `run`.
 

@@ -27,8 +27,7 @@ class ScaleConfig(RunConfig):
     verb = "scale"
 
     plan: str = Field(
-        min_length=1,
-        description="Plan file that `tapioca prune` wrote, or its JSON; what it drops is scaled instead.",
+        min_length=1, description="Plan file that `tapioca prune` wrote, or its JSON; what it drops is scaled instead."
     )
     scales: str = Field(
         default="0:2:0.1",

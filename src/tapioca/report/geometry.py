@@ -38,13 +38,7 @@ def draw_charts(info: GeometryInfo) -> dict[str, alt.TopLevelMixin]:
 
 def render_profile(info: GeometryInfo) -> str:
     """The page as text."""
-    return render_record(
-        "geometry.html.j2",
-        info,
-        draw_charts(info),
-        geometry=geometry,
-        planned=bool(info.realigned),
-    )
+    return render_record("geometry.html.j2", info, draw_charts(info), geometry=geometry, planned=bool(info.realigned))
 
 
 def show_geometry(info: GeometryInfo, console: Console) -> None:

@@ -32,10 +32,5 @@ def draw_charts(info: RunInfo) -> dict[str, alt.TopLevelMixin]:
 def render_run(info: RunInfo) -> str:
     """The page as text."""
     return render_record(
-        "page.html.j2",
-        info,
-        draw_charts(info),
-        words=words,
-        changed=tabulate_changed(info),
-        texts=TEXTS,
+        "page.html.j2", info, draw_charts(info), words=words, changed=tabulate_changed(info), texts=TEXTS
     )

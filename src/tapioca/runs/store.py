@@ -144,8 +144,7 @@ class Store:
                 if plan.digest not in self._known_plans:
                     self._db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?)", (plan.digest, plan.to_json()))
                 self._db.execute(
-                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (plan.digest, batch, blob, *spent),
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)", (plan.digest, batch, blob, *spent)
                 )
                 self._db.execute("COMMIT")
             except BaseException:
@@ -181,13 +180,7 @@ class Store:
 
 
 def _answer_from_row(
-    score: float,
-    likelihood: float,
-    truncated: float,
-    tied: float,
-    predicted: float,
-    unparsed: float,
-    length: float,
+    score: float, likelihood: float, truncated: float, tied: float, predicted: float, unparsed: float, length: float
 ) -> ExampleScore:
     """An answer from the numbers a store keeps of it."""
     return ExampleScore(score, likelihood, bool(truncated), bool(tied), int(predicted), bool(unparsed), int(length))
