@@ -122,11 +122,8 @@ def _drop_missing_code(folder: Path, code: bool, settings: dict[str, Any]) -> di
         present_entries: Any = {name: entry for name, entry in entries.items() if is_there(entry)}
     else:
         present_entries = entries if is_there(entries) else None
-    return (
-        {**settings, AUTO_MAP: present_entries}
-        if present_entries
-        else {name: field for name, field in settings.items() if name != AUTO_MAP}
-    )
+    others = {name: field for name, field in settings.items() if name != AUTO_MAP}
+    return {**others, AUTO_MAP: present_entries} if present_entries else others
 
 
 def _edit_settings(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:

@@ -9,11 +9,6 @@ import typer
 from rich.console import Console
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("demo")(run)
-
-
 def run(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo")) -> None:
     """Show the effect on a small trained in-context learner that ships with the package (under a minute)."""
     from tapioca.flows.demo import demo_config

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import typer
-
-from tapioca.cli.options import command_from_record
 from tapioca.records import GenerateConfig
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("generate")(command_from_record(GenerateConfig, run, argument="model"))
 
 
 def run(config: GenerateConfig) -> None:

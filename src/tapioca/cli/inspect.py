@@ -8,11 +8,6 @@ import typer
 from rich.console import Console
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("inspect")(run)
-
-
 def run(
     model: Annotated[str, typer.Argument(help="Model: a folder, or a hub id.")],
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,

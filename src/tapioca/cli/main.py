@@ -11,8 +11,10 @@ from rich.markup import escape
 
 from tapioca.cli import demo, export, generate, inspect, lab, prune, recipes, report, tasks
 from tapioca.cli.consoles import make_printable
+from tapioca.cli.options import command_from_record
 from tapioca.cli.renamed import refuse_old_names
 from tapioca.errors import TapiocaError
+from tapioca.records import ExportConfig, GenerateConfig, PruneConfig, TasksConfig
 
 INTERRUPTED_CODE = 130
 """What typer returns after Ctrl-C, as shells expect."""
@@ -24,8 +26,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (prune, recipes, tasks, report, export, generate, inspect, demo):
-    module.add_to(app)
+app.command("prune")(command_from_record(PruneConfig, prune.run, argument="model"))
+recipes.add_to(app)
+app.command("tasks")(command_from_record(TasksConfig, tasks.run, argument="task", without=TasksConfig.without))
+app.command("report")(report.run)
+app.command("export")(command_from_record(ExportConfig, export.run, argument="run"))
+app.command("generate")(command_from_record(GenerateConfig, generate.run, argument="model"))
+app.command("inspect")(inspect.run)
+app.command("demo")(demo.run)
 app.add_typer(lab.app, name="lab")
 
 

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import typer
 from rich.console import Console
 
-from tapioca.cli.options import command_from_record
 from tapioca.records import PruneConfig
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("prune")(command_from_record(PruneConfig, run, argument="model"))
 
 
 def run(config: PruneConfig) -> None:

@@ -10,11 +10,6 @@ from rich.console import Console
 from rich.markup import escape
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("report")(run)
-
-
 def run(
     run: Annotated[
         Path,

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from tapioca.cli.options import command_from_record
 from tapioca.records import TasksConfig
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("tasks")(command_from_record(TasksConfig, run, argument="task", without=TasksConfig.without))
 
 
 def run(config: TasksConfig) -> None:

@@ -79,12 +79,9 @@ def _weigh_evidence(
     classifier: ShiftClassifier, ood_evidence: dict[str, float], half_evidence: list[dict[str, float]]
 ) -> tuple[Evidence, ...]:
     """The evidence beside that of ID halves, and what it adds to the verdict."""
-    is_weighed = is_above_null(classifier.null_test, ood_evidence) and not classifier.weights.missing
-    pull_by_name = (
-        dict(zip(classifier.weights.names, contributions(classifier.weights, ood_evidence).tolist(), strict=True))
-        if is_weighed
-        else {}
-    )
+    weights, pull_by_name = classifier.weights, {}
+    if is_above_null(classifier.null_test, ood_evidence) and not weights.missing:
+        pull_by_name = dict(zip(weights.names, contributions(weights, ood_evidence).tolist(), strict=True))
     return tuple(
         Evidence(
             name=name,

@@ -49,12 +49,9 @@ class ScaleResponses:
         """Rank correlation of two columns over the scales up to `last`, (1 + draw,)."""
         in_range = self.scales <= last
         second = self.outcomes[y][:, in_range]
-        first = (
-            self.outcomes[x][:, in_range]
-            if x in self.outcomes
-            else np.broadcast_to(self.scales[in_range], second.shape)
-        )
-        return rank_correlation(first, second)
+        if x in self.outcomes:
+            return rank_correlation(self.outcomes[x][:, in_range], second)
+        return rank_correlation(np.broadcast_to(self.scales[in_range], second.shape), second)
 
     def measure_change(self, y: Outcome) -> np.ndarray:
         """An outcome at the smallest scale less that of the full model, (1 + draw,)."""

@@ -86,11 +86,9 @@ def restrict_to_enumerable(space: SearchSpace, max_drops: int | None) -> SearchS
     counts = [sum(comb(layers, size) for size in range(1, top + 1)) for top in range(1, most + 1)]
     if counts[-1] > MOST_PLANS:
         fitting = max((n_drops for n_drops, count in enumerate(counts, 1) if count <= MOST_PLANS), default=0)
-        advice = (
-            f"use --max-drops {fitting} ({counts[fitting - 1]:,} plans)"
-            if fitting
-            else "use tapioca compare, whose criteria try few of them"
-        )
+        advice = "use tapioca compare, whose criteria try few of them"
+        if fitting:
+            advice = f"use --max-drops {fitting} ({counts[fitting - 1]:,} plans)"
         raise UsageError(
             f"up to {most} drops of {layers} layers are {counts[-1]:,} plans, expected at most {MOST_PLANS:,} "
             f"(all of a model of {MAX_LAYERS} layers); {advice}"

@@ -188,13 +188,9 @@ def _write_checked(origin: ExportSource, folder: Path, target: Path, plan: Plan,
 
 def _loading_requirements(checkpoint: Path, expected: ExpectedAnswers) -> str:
     """What loading a checkpoint takes beside plain transformers."""
-    return (
-        "import tapioca.models.learner"
-        if expected.own
-        else "trust_remote_code=True"
-        if any(checkpoint.glob("*.py"))
-        else ""
-    )
+    if expected.own:
+        return "import tapioca.models.learner"
+    return "trust_remote_code=True" if any(checkpoint.glob("*.py")) else ""
 
 
 def _read_source_run(source: object) -> RunInfo | None:

@@ -8,9 +8,9 @@ import torch
 from transformers import TextStreamer
 
 from tapioca.errors import ModelError
+from tapioca.flows.prepare import load_configured_model
 from tapioca.models.edit import apply
 from tapioca.models.inputs import check_ids, find_input_device
-from tapioca.models.load import load
 from tapioca.plan import Plan
 from tapioca.records import GenerateConfig
 
@@ -38,14 +38,7 @@ def generate(config: GenerateConfig, plan: Plan, tell: Callable[[str], None]) ->
         DataError: the tokenizer gives an id the model has no embedding for.
         ModelError: the model has no tokenizer, or the plan does not fit it.
     """
-    model, tokenizer = load(
-        config.model,
-        device=config.device,
-        dtype=config.dtype,
-        revision=config.revision,
-        trust_remote_code=config.trust_remote_code,
-        adapter=config.adapter,
-    )
+    model, tokenizer = load_configured_model(config)
     if tokenizer is None or not model.can_generate():
         raise ModelError(f"'{config.model}' cannot write text; use a causal language model with its tokenizer")
     inputs = tokenizer(config.prompt, return_tensors="pt", return_token_type_ids=False).to(find_input_device(model))

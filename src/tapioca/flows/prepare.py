@@ -27,7 +27,7 @@ from tapioca.models.inputs import find_input_device
 from tapioca.models.load import LoadedModel, load
 from tapioca.plan import Plan
 from tapioca.progress import Progress
-from tapioca.records import DataConfig, Metric, RunConfig, Scores
+from tapioca.records import DataConfig, GenerateConfig, Metric, RunConfig, Scores
 from tapioca.records.results import Domain
 from tapioca.runs.store import Store
 from tapioca.search.base import SearchSpace
@@ -187,7 +187,7 @@ def load_inputs(
     return RunInputs(loaded, search, test, notes, manifest, tasks_by_role)
 
 
-def load_configured_model(config: DataConfig) -> LoadedModel:
+def load_configured_model(config: DataConfig | GenerateConfig) -> LoadedModel:
     """The model of a request, where and as it asks for it.
 
     Raises:

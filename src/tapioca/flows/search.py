@@ -59,9 +59,9 @@ def restrict_sizes(job: RunContext, config: PruneConfig) -> SearchSpace:
 
 def run_search(job: RunContext, config: PruneConfig, space: SearchSpace) -> SearchPath:
     """Search on the OOD search split."""
-    return (
-        _search_greedily(job, config) if config.criterion == SELF_STOPPING else _search_by_criterion(job, config, space)
-    )
+    if config.criterion == SELF_STOPPING:
+        return _search_greedily(job, config)
+    return _search_by_criterion(job, config, space)
 
 
 def estimate_round_costs(criterion: Criterion, space: SearchSpace) -> list[float]:

@@ -13,15 +13,10 @@ from tapioca.report import format as words
 from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH
 from tapioca.report.screen import show_data
 from tapioca.report.tables import plain_table, print_line
-from tapioca.report.template import render_record, write_report
+from tapioca.report.template import write_record_page
 from tapioca.report.written import HeldOutGains, show_written, written_rows
 
 RANDOM = "random plans"
-
-
-def write_compare_page(info: CompareInfo) -> Path:
-    """Write `report.html` into the folder of a comparison and return its path."""
-    return write_report(info.folder, render_comparison(info))
 
 
 def draw_charts(info: CompareInfo) -> dict[str, alt.TopLevelMixin]:
@@ -29,9 +24,9 @@ def draw_charts(info: CompareInfo) -> dict[str, alt.TopLevelMixin]:
     return {"criteria": draw_criteria(info), "front": draw_front(info)}
 
 
-def render_comparison(info: CompareInfo) -> str:
-    """The page as text."""
-    return render_record(
+def write_compare_page(info: CompareInfo) -> Path:
+    """Write `report.html` into the folder of a comparison and return its path."""
+    return write_record_page(
         "compare.html.j2",
         info,
         draw_charts(info),

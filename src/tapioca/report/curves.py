@@ -12,9 +12,8 @@ from tapioca.report.figures import COLOURS, DARK, GREY, HEIGHT, WIDTH
 
 def draw_responses(info: ScaleInfo) -> alt.TopLevelMixin:
     """Scores and deviations over the scale: the chosen layers and all layers with 95 % bands, random sets as thin lines."""
-    panels = (
-        ["score"] + (["id_score"] if "id" in info.examples else []) + (["norm", "distance"] if info.observed else [])
-    )
+    panels = ["score", *(["id_score"] if "id" in info.examples else [])]
+    panels += ["norm", "distance"] if info.observed else []
     return alt.concat(*[_draw_response_panel(info, field) for field in panels], columns=2).resolve_scale(x="shared")
 
 
@@ -48,11 +47,8 @@ def _draw_response_panel(info: ScaleInfo, field: str) -> Any:
     base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=_colour(info))
     band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", scale=scale, title=None), y2="high:Q")
     line = base.mark_line(strokeWidth=2.2).encode(y=y, strokeDash=_dash(info))
-    random = (
-        alt.Chart(alt.Data(values=random_rows))
-        .mark_line(strokeWidth=0.9, opacity=0.8)
-        .encode(x=x, y=y, detail="draw:N", color=_colour(info), strokeDash=_dash(info))
-    )
+    thin = alt.Chart(alt.Data(values=random_rows)).mark_line(strokeWidth=0.9, opacity=0.8)
+    random = thin.encode(x=x, y=y, detail="draw:N", color=_colour(info), strokeDash=_dash(info))
     full = alt.Chart(alt.Data(values=[{"alpha": 1}])).mark_rule(color=DARK, strokeWidth=0.8).encode(x=x)
     null = [{"value": info.null[field]}] if deviates else []  # type: ignore[index]
     chance = alt.Chart(alt.Data(values=null)).mark_rule(color=DARK, strokeDash=[2, 3]).encode(y=y)
@@ -71,19 +67,11 @@ def _draw_path_panel(info: ScaleInfo, kind: str) -> Any:
         }
         for dose in info.chosen.doses
     ]
+    x_scale, x_axis = alt.Scale(zero=False, padding=25), alt.Axis(tickCount=5, format="~g")
     y_scale = alt.Scale(type="log", nice=False, padding=12) if error else alt.Scale(zero=False, padding=12)
-    x = alt.X(
-        "deviation:Q",
-        title=f"{kind} deviation of OOD from ID",
-        scale=alt.Scale(zero=False, padding=25),
-        axis=alt.Axis(tickCount=5, format="~g"),
-    )
-    y = alt.Y(
-        "value:Q",
-        title=f"OOD {info.metric.name}",
-        scale=y_scale,
-        axis=alt.Axis(format="~g" if error else ".0%", tickCount=6),
-    )
+    y_axis = alt.Axis(format="~g" if error else ".0%", tickCount=6)
+    x = alt.X("deviation:Q", title=f"{kind} deviation of OOD from ID", scale=x_scale, axis=x_axis)
+    y = alt.Y("value:Q", title=f"OOD {info.metric.name}", scale=y_scale, axis=y_axis)
     base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
     line = base.mark_line(color=GREY, strokeWidth=1.2).encode(order="alpha:Q")
     points = base.mark_point(filled=True, size=32, color=COLOURS["OOD"], opacity=1)
@@ -99,14 +87,8 @@ def _curve_rows(info: ScaleInfo, curve: Curve, name: str, field: str) -> list[di
     for alpha, estimate in estimates_by_alpha.items():
         low, high = sorted(_as_displayed(info, field, end) for end in estimate.ci95)
         low = low if field in ("score", "id_score") else max(low, least)
-        row = {
-            "alpha": alpha,
-            "value": _as_displayed(info, field, estimate.value),
-            "low": low,
-            "high": high,
-            "series": name,
-        }
-        rows.append(row)
+        value = _as_displayed(info, field, estimate.value)
+        rows.append({"alpha": alpha, "value": value, "low": low, "high": high, "series": name})
     return rows
 
 

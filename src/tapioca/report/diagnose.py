@@ -13,7 +13,7 @@ from tapioca.records.diagnosis import CANNOT_TELL, Accuracy, CrossValidation, Di
 from tapioca.report import figures
 from tapioca.report.screen import show_data
 from tapioca.report.tables import TableBlock, print_block, print_line
-from tapioca.report.template import render_record, write_report
+from tapioca.report.template import write_record_page
 
 MEANINGS = {
     "norm_excess": "norm deviation over its null, log10; above 0 it is above",
@@ -50,19 +50,14 @@ ADVICE: dict[DiagnosisLabel, str] = {
 }
 
 
-def write_diagnose_page(info: DiagnoseInfo) -> Path:
-    """Write `report.html` into the folder of a diagnosis and return its path."""
-    return write_report(info.folder, render_diagnosis(info))
-
-
 def draw_charts(info: DiagnoseInfo) -> dict[str, alt.TopLevelMixin]:
     """The charts of the page by name."""
     return {"profiles": figures.draw_profiles(info.profiles)}
 
 
-def render_diagnosis(info: DiagnoseInfo) -> str:
-    """The page as text."""
-    return render_record(
+def write_diagnose_page(info: DiagnoseInfo) -> Path:
+    """Write `report.html` into the folder of a diagnosis and return its path."""
+    return write_record_page(
         "diagnose.html.j2",
         info,
         draw_charts(info),
@@ -100,9 +95,9 @@ def explain_diagnosis(info: DiagnoseInfo) -> list[str]:
         f"from a searched plan (held-out lower 95 % bound above 0); median {_format_quartile(expected, 1)}"
         for expected in expectations
     ]
-    return (
-        lines if expectations else [*lines, f"the classifier has no case that it {called} on which a plan was searched"]
-    )
+    if not expectations:
+        lines.append(f"the classifier has no case that it {called} on which a plan was searched")
+    return lines
 
 
 def tabulate_evidence(info: DiagnoseInfo, explained: bool = False) -> TableBlock:

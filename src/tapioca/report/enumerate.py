@@ -15,7 +15,7 @@ from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDT
 from tapioca.report.geometry_tables import KINDS
 from tapioca.report.screen import show_data
 from tapioca.report.tables import plain_table, print_line
-from tapioca.report.template import render_record, write_report
+from tapioca.report.template import write_record_page
 from tapioca.report.written import HeldOutGains, show_written, written_rows
 
 GREEDY, ORACLE = "greedy", "oracle"
@@ -23,19 +23,14 @@ GOLDEN_RATIO = 0.618033988749895
 """Multiples of the golden ratio spread points of one size evenly, in an order that shows no pattern."""
 
 
-def write_enumerate_page(info: EnumerateInfo) -> Path:
-    """Write `report.html` into the run's folder and return its path."""
-    return write_report(info.folder, render_space(info))
-
-
 def draw_charts(info: EnumerateInfo) -> dict[str, alt.TopLevelMixin]:
     """The charts of the page by name."""
     return {"sizes": draw_sizes(info), **({"realignment": draw_realignment(info)} if info.sample else {})}
 
 
-def render_space(info: EnumerateInfo) -> str:
-    """The page as text."""
-    return render_record(
+def write_enumerate_page(info: EnumerateInfo) -> Path:
+    """Write `report.html` into the run's folder and return its path."""
+    return write_record_page(
         "enumerate.html.j2",
         info,
         draw_charts(info),

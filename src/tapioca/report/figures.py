@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 
 from tapioca.plan import GRAINS, Plan
-from tapioca.records import Deviation, HeldOutResult, Metric, Profile, RunInfo
+from tapioca.records import Deviation, Estimate, HeldOutResult, Metric, Profile, RunInfo
 
 COLOURS = {"ID": "#0072B2", "ID under the plan": "#56B4E9", "OOD": "#D55E00", "OOD under the plan": "#E69F00"}
 DASHES = {"ID": [1, 0], "ID under the plan": [6, 3], "OOD": [1, 0], "OOD under the plan": [6, 3]}
@@ -34,6 +34,11 @@ def apply_common_style(chart: Any) -> Any:
 def series_name(domain: str, planned: bool) -> str:
     """The name of a line: which data, under which model."""
     return domain.upper() + (" under the plan" if planned else "")
+
+
+def estimate_row(estimate: Estimate | Deviation, **names: Any) -> dict[str, Any]:
+    """A number and the ends of its interval, with what else a chart says of it."""
+    return {"value": estimate.value, "low": estimate.ci95[0], "high": estimate.ci95[1], **names}
 
 
 def draw_search_path(info: RunInfo) -> alt.TopLevelMixin:
@@ -124,13 +129,7 @@ def draw_deviations(measured_deviations: tuple[Deviation, ...]) -> alt.TopLevelM
     panels = []
     for kind, title in (("norm", "norm profile"), ("distance", "pairwise-distance profile")):
         rows = [
-            {
-                "name": series_name(deviation.data, deviation.planned),
-                "value": deviation.value,
-                "low": deviation.ci95[0],
-                "high": deviation.ci95[1],
-                "null": deviation.null_upper,
-            }
+            estimate_row(deviation, name=series_name(deviation.data, deviation.planned), null=deviation.null_upper)
             for deviation in measured_deviations
             if deviation.kind == kind
         ]
@@ -147,13 +146,8 @@ def draw_deviations(measured_deviations: tuple[Deviation, ...]) -> alt.TopLevelM
 
 def _draw_profile(measured_profiles: tuple[Profile, ...], kind: str, title: str) -> alt.LayerChart | alt.FacetChart:
     rows = [
-        {
-            "layer": layer,
-            "value": layer_mean,
-            "low": band[0],
-            "high": band[1],
-            "series": series_name(profile.data, profile.planned),
-        }
+        {"layer": layer, "value": layer_mean, "low": band[0], "high": band[1]}
+        | {"series": series_name(profile.data, profile.planned)}
         for profile in measured_profiles
         for layer, layer_mean, band in zip(
             profile.layers, getattr(profile, kind), getattr(profile, f"{kind}_band"), strict=True

@@ -55,12 +55,9 @@ def describe_companions(info: RunInfo) -> list[str]:
     for judgement in info.judgements:
         where = f"{judgement.plan} on {judgement.data.upper()}"
         if judgement.companion:
-            companion_gain = judgement.companion
-            before, after = (
-                companion_gain.metric.format(companion_gain.full),
-                companion_gain.metric.format(companion_gain.planned),
-            )
-            lines.append(f"{companion_gain.metric.name} of {where}: {before} → {after}, {companion_gain}")
+            gain, metric = judgement.companion, judgement.companion.metric
+            scores = f"{metric.format(gain.full)} → {metric.format(gain.planned)}"
+            lines.append(f"{metric.name} of {where}: {scores}, {gain}")
         if judgement.written:
             lines.append(f"written answers of {where}: {_describe_written(judgement, judgement.written)}")
     proposed = info.verdict.action != "keep the full model"

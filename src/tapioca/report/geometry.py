@@ -13,12 +13,7 @@ from tapioca.report import figures, geometry_figures
 from tapioca.report import geometry_tables as geometry
 from tapioca.report.screen import show_data
 from tapioca.report.tables import TableBlock, print_block, print_line
-from tapioca.report.template import render_record, write_report
-
-
-def write_geometry_page(info: GeometryInfo) -> Path:
-    """Write `report.html` into the folder of a profile and return its path."""
-    return write_report(info.folder, render_profile(info))
+from tapioca.report.template import write_record_page
 
 
 def draw_charts(info: GeometryInfo) -> dict[str, alt.TopLevelMixin]:
@@ -36,9 +31,11 @@ def draw_charts(info: GeometryInfo) -> dict[str, alt.TopLevelMixin]:
     return charts
 
 
-def render_profile(info: GeometryInfo) -> str:
-    """The page as text."""
-    return render_record("geometry.html.j2", info, draw_charts(info), geometry=geometry, planned=bool(info.realigned))
+def write_geometry_page(info: GeometryInfo) -> Path:
+    """Write `report.html` into the folder of a profile and return its path."""
+    return write_record_page(
+        "geometry.html.j2", info, draw_charts(info), geometry=geometry, planned=bool(info.realigned)
+    )
 
 
 def show_geometry(info: GeometryInfo, console: Console) -> None:

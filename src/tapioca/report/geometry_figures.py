@@ -7,9 +7,9 @@ from typing import Any
 
 import altair as alt
 
-from tapioca.records import Attribution, Deviation, Estimate, GeometryInfo, Updates
+from tapioca.records import Attribution, Deviation, GeometryInfo, Updates
 from tapioca.records.geometry import Kind
-from tapioca.report.figures import DARK, HEIGHT, WIDTH, encode_by_series, series_name
+from tapioca.report.figures import DARK, HEIGHT, WIDTH, encode_by_series, estimate_row, series_name
 
 FILLS = {"along the stream": "#00664b", "by removal": "#f3d3e4"}
 """The two ways of attribution: one dark and one light, told apart in print."""
@@ -97,11 +97,7 @@ def _draw_shares(info: GeometryInfo, kind: Kind, way: str) -> Any:
 
 def _share_rows(attribution: Attribution, way: str) -> list[dict[str, Any]]:
     shares = dict(zip(FILLS, (attribution.along, attribution.removal), strict=True))[way]
-    return [
-        {"layer": layer, "value": share.value, "low": share.ci95[0], "high": share.ci95[1]}
-        for layer, share in enumerate(shares)
-        if share
-    ]
+    return [estimate_row(share, layer=layer) for layer, share in enumerate(shares) if share]
 
 
 def _measure_rows(info: GeometryInfo, name: str) -> list[dict[str, Any]]:
@@ -116,18 +112,10 @@ def _update_rows(info: GeometryInfo, branch: str | None, name: str) -> list[dict
     rows = []
     for view in info.views:
         view_updates: Updates | None = view.branches if branch else view.layers
+        series = series_name(view.profile.data, view.profile.planned)
         for update in view_updates.updates if view_updates else ():
-            estimate: Estimate = getattr(update, name)
             if update.branch == branch:
-                rows.append(
-                    {
-                        "layer": update.layer,
-                        "value": estimate.value,
-                        "low": estimate.ci95[0],
-                        "high": estimate.ci95[1],
-                        "series": series_name(view.profile.data, view.profile.planned),
-                    }
-                )
+                rows.append(estimate_row(getattr(update, name), layer=update.layer, series=series))
     return rows
 
 

@@ -181,11 +181,7 @@ def _describe_carriers(kind: Kind, info: GeometryInfo) -> str:
 
 def _compare_attributions(along: tuple[int, ...], removal: tuple[int, ...]) -> str:
     if along == removal:
-        return (
-            f"; {_layers_carry(along)} most of it, along the stream as by removal"
-            if along
-            else f"; {_layers_carry(along)} it"
-        )
+        return f"; {_layers_carry(along)} " + ("most of it, along the stream as by removal" if along else "it")
     ways = [f"{_layers_carry(layers)} {'most of ' if layers else ''}it" for layers in (along, removal)]
     return f"; along the stream {ways[0]}, by removal {ways[1]}: {DISAGREEMENT}"
 

@@ -10,12 +10,7 @@ from tapioca.records import RunInfo
 from tapioca.report import figures
 from tapioca.report import format as words
 from tapioca.report.changed import TEXTS, tabulate_changed
-from tapioca.report.template import render_record, write_report
-
-
-def write_run_page(info: RunInfo) -> Path:
-    """Write `report.html` into the run's folder and return its path."""
-    return write_report(info.folder, render_run(info))
+from tapioca.report.template import write_record_page
 
 
 def draw_charts(info: RunInfo) -> dict[str, alt.TopLevelMixin]:
@@ -29,8 +24,8 @@ def draw_charts(info: RunInfo) -> dict[str, alt.TopLevelMixin]:
     return charts
 
 
-def render_run(info: RunInfo) -> str:
-    """The page as text."""
-    return render_record(
+def write_run_page(info: RunInfo) -> Path:
+    """Write `report.html` into the run's folder and return its path."""
+    return write_record_page(
         "page.html.j2", info, draw_charts(info), words=words, changed=tabulate_changed(info), texts=TEXTS
     )

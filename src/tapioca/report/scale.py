@@ -12,7 +12,7 @@ from tapioca.records import Change, Curve, Estimate, Metric, ScaleInfo, Trend, s
 from tapioca.report.curves import draw_responses, draw_score_by_deviation
 from tapioca.report.screen import show_data
 from tapioca.report.tables import plain_table, print_line
-from tapioca.report.template import render_record, write_report
+from tapioca.report.template import write_record_page
 from tapioca.report.written import HeldOutGains, show_written, written_rows
 
 AS_STRONG = (
@@ -22,19 +22,14 @@ AS_STRONG = (
 DEVIATIONS = {"norm": "norm deviation", "distance": "distance deviation"}
 
 
-def write_scale_page(info: ScaleInfo) -> Path:
-    """Write `report.html` into the folder of a sweep of scales and return its path."""
-    return write_report(info.folder, render_scale(info))
-
-
 def draw_charts(info: ScaleInfo) -> dict[str, alt.TopLevelMixin]:
     """The charts of the page by name."""
     return {"response": draw_responses(info)} | ({"together": draw_score_by_deviation(info)} if info.observed else {})
 
 
-def render_scale(info: ScaleInfo) -> str:
-    """The page as text."""
-    return render_record(
+def write_scale_page(info: ScaleInfo) -> Path:
+    """Write `report.html` into the folder of a sweep of scales and return its path."""
+    return write_record_page(
         "scale.html.j2",
         info,
         draw_charts(info),

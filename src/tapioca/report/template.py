@@ -15,8 +15,8 @@ from tapioca.report.figures import chart_to_svg
 from tapioca.report.format import data_names
 
 
-def render_record(template: str, info: Any, charts: Mapping[str, Any], **names: Any) -> str:
-    """The page of a run as text.
+def write_record_page(template: str, info: Any, charts: Mapping[str, Any], **names: Any) -> Path:
+    """Write `report.html` into the folder of a finished run, and return its path.
 
     Args:
         template: a file of this folder.
@@ -24,7 +24,7 @@ def render_record(template: str, info: Any, charts: Mapping[str, Any], **names: 
         charts: altair charts by the names that the template calls them.
         names: what else the template uses.
     """
-    return render_template(
+    page = render_template(
         template,
         charts,
         info=info,
@@ -33,6 +33,7 @@ def render_record(template: str, info: Any, charts: Mapping[str, Any], **names: 
         names=data_names(info.task, info.reference),
         **names,
     )
+    return write_report(info.folder, page)
 
 
 def render_template(template: str, charts: Mapping[str, Any], package: str = "tapioca.report", **names: Any) -> str:
