@@ -88,9 +88,8 @@ def vocabulary_files(folder: Path, tokenizer: PreTrainedTokenizerBase | None) ->
 
 def code_files(folder: Path) -> list[Path]:
     """The Python files that a model folder's settings name, and those they import from beside them."""
-    class_paths = {
-        place for path in folder.glob("*config.json") for place in _iterate_code_classes(_read_settings(path))
-    }
+    settings = map(_read_settings, folder.glob("*config.json"))
+    class_paths = {place for content in settings for place in _iterate_code_classes(content)}
     named_files = [folder / f"{place.partition('.')[0]}.py" for place in class_paths if "--" not in place]
     files = {path for path in named_files if path.is_file()}
     files |= {Path(imported) for path in files for imported in get_relative_import_files(path)}

@@ -48,9 +48,8 @@ def map_kept_tensors(names: Iterable[str], plan: Plan, counted: int = 0) -> dict
         if not match or match["before"] != prefix:
             tensors_by_name[name] = KeptTensor(name)
         elif (old := int(match["layer"])) in new_layers:
-            tensors_by_name[name] = KeptTensor(
-                f"{prefix}{new_layers[old]}{match['after']}", old, match["after"].removeprefix(".")
-            )
+            new_name = f"{prefix}{new_layers[old]}{match['after']}"
+            tensors_by_name[name] = KeptTensor(new_name, old, match["after"].removeprefix("."))
     return tensors_by_name
 
 

@@ -46,11 +46,8 @@ def compute_answers(
         (token, row, output) of STEPS tokens generated with a KV cache.
     """
     parameters = inspect.signature(model.forward).parameters
-    options = {
-        name: option
-        for name, option in (("logits_to_keep", logits_to_keep), ("use_cache", False))
-        if name in parameters
-    }
+    offered = {"logits_to_keep": logits_to_keep, "use_cache": False}
+    options = {name: option for name, option in offered.items() if name in parameters}
     with torch.inference_mode():
         outputs = model(**batch, **options)
     output = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]
@@ -84,9 +81,8 @@ def _generate_with_cache(
 
 
 def _generate_following(model: Any, prompt: dict[str, torch.Tensor], tokens: np.ndarray | None) -> Any:
-    return model.generate(
-        **prompt, logits_processor=LogitsProcessorList([] if tokens is None else [ForcedTokens(tokens)])
-    )
+    processors = LogitsProcessorList([] if tokens is None else [ForcedTokens(tokens)])
+    return model.generate(**prompt, logits_processor=processors)
 
 
 def main(*folders: str) -> None:

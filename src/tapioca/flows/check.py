@@ -44,8 +44,9 @@ def _check_data_set(job: RunContext, domain: Domain, task: Task, test: Task) -> 
     full, drops = Plan.full(job.n_layers), reference_drops(job.space)
     plans = [full, *drops] if domain == "ood" else [full, drops[0]]
     scores = job.evaluate(task, plans, f"full model on {domain.upper()} search data")
+    full_scores, seed = scores.values[0], job.config.seed
     gains = [
-        compare_paired_scores(scores.values[0], row, task.weights, task.groups, task.metric, job.config.seed)
+        compare_paired_scores(full_scores, row, task.weights, task.groups, task.metric, seed)
         for row in scores.values[1:]
     ]
     mildest_index = max(range(len(gains)), key=lambda index: gains[index].gain)
@@ -72,7 +73,6 @@ def reference_drops(space: SearchSpace) -> list[Plan]:
 
     Branches where no whole layer can be dropped.
     """
-    drops = list_layer_drops(space, Plan.full(space.n_layers)) or list_branch_drops(*BRANCHES)(
-        space, Plan.full(space.n_layers)
-    )
+    full = Plan.full(space.n_layers)
+    drops = list_layer_drops(space, full) or list_branch_drops(*BRANCHES)(space, full)
     return [drops[index] for index in sorted({len(drops) // 4, len(drops) // 2, 3 * len(drops) // 4})]

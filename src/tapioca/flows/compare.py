@@ -115,11 +115,9 @@ class HeldOutJudge:
         gains = {domain: measure_gains(job, domain, scores[domain], plans) for domain in job.test}
         p = {domain: _correct_p_values(task, scores[domain], full, plans) for domain, task in job.test.items()}
         task, ood = job.test["ood"], scores["ood"]
+        full_scores, weights, metric = ood.values_of(full), task.weights, task.metric
         random = {
-            size: tuple(
-                measure_effect(ood.values_of(full), ood.values_of(plan), task.weights, task.metric)
-                for plan in same_size
-            )
+            size: tuple(measure_effect(full_scores, ood.values_of(plan), weights, metric) for plan in same_size)
             for size, same_size in random_by_size.items()
         }
         return cls(job, chosen, scores, gains, p, _measure_relative_flops(job, [full, *plans]), random)

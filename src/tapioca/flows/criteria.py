@@ -49,10 +49,8 @@ class CriteriaRunner:
             scores = self.job.evaluate(task, list(question.plans), f"{name}: {_describe_question(question)}")
             table = scores.log_likelihoods if criterion.guide == "likelihood" else scores.values
             search.tell(np.average(table, axis=1, weights=task.weights).tolist())
-            task_batches = make_batches(task, self.job.config.batch_size)
-            n_rows_by_digest = {
-                batch.digest: sum(len(example.rows) for example in batch.examples) for batch in task_batches
-            }
+            cut = make_batches(task, self.job.config.batch_size)
+            n_rows_by_digest = {batch.digest: sum(len(example.rows) for example in batch.examples) for batch in cut}
             for digest, count in n_rows_by_digest.items():
                 new_plans = [plan for plan in question.plans if (plan, digest) not in scored_batches]
                 forwards += count_layers_computed(tuple(new_plans)) * count
@@ -96,9 +94,8 @@ class CriteriaRunner:
         examples = self.job.search["ood"].examples
         self.job.watcher.stage("similarity of states", len(examples))
         start = time.perf_counter()
-        state_similarity = measure_similarity(
-            self.job.loaded.model, examples, self.job.config.batch_size, self.job.watcher.advance
-        )
+        model, config = self.job.loaded.model, self.job.config
+        state_similarity = measure_similarity(model, examples, config.batch_size, self.job.watcher.advance)
         arrays = {name: array.tolist() for name, array in vars(state_similarity).items()}
         return {**arrays, "seconds": time.perf_counter() - start}
 

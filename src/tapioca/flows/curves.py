@@ -111,12 +111,11 @@ def _forecast(job: RunContext, scales: tuple[float, ...], asked: dict[Domain, li
     sizes = {domain: len(job.test[domain].examples) for domain in asked}
     layers = sum(count_layers_computed(tuple(plans)) * sizes[domain] for domain, plans in asked.items())
     if "id" in job.test:
-        layers += sum(count_layers_computed(tuple(_scale_all([drops], scales))) for drops in sets) * observed_size(
-            job.search, job.test
-        )
+        size = observed_size(job.search, job.test)
+        layers += sum(count_layers_computed(tuple(_scale_all([drops], scales))) for drops in sets) * size
     seconds = layers / job.n_layers * _time_example(job)
     counts = " and ".join(
-        f"{len(plans)} plans on {sizes[domain]} {domain.upper()} examples" for domain, plans in asked.items()
+        f"{len(plans)} plans on {sizes[data]} {data.upper()} examples" for data, plans in asked.items()
     )
     return f"{len(scales)} scales of {len(sets)} sets of layers: {counts}; about {format_duration(seconds)} on this machine"
 

@@ -127,10 +127,8 @@ def _share_labels(tasks: dict[str, Task], files: dict[str, str], read: Callable[
     if all(task.labels == labels for task in labels_read.values()):
         return {}
     if not labels_read.keys() <= files.keys():
-        names, flags = (
-            (task.name for task in labels_read.values()),
-            (f"--label {shlex.quote(label)}" for label in labels),
-        )
+        names = (task.name for task in labels_read.values())
+        flags = (f"--label {shlex.quote(label)}" for label in labels)
         raise DataError(
             f"{' and '.join(names)}: their columns have different labels; say them all for both: {' '.join(flags)}"
         )

@@ -118,9 +118,8 @@ class DeviationSweep:
         """Read the ID examples under the full model."""
         reference, samples = sample_splits(job.search, job.test, job.config.seed)
         id_examples, size = (*reference, *samples["id"]), len(reference)
-        pool = state_geometry(
-            capture_states(job.loaded.model, Plan.full(job.n_layers), id_examples, job.config.batch_size)
-        )
+        full, batch_size = Plan.full(job.n_layers), job.config.batch_size
+        pool = state_geometry(capture_states(job.loaded.model, full, id_examples, batch_size))
         rng = np.random.default_rng(job.config.seed)
         counts, against = (np.vstack([np.ones(size), resample_examples(size, DRAWS, rng)]) for _ in range(2))
         return cls(job, samples["ood"], pool, counts, pool.select(examples=range(size)).profiles(against))
@@ -134,17 +133,21 @@ class DeviationSweep:
         self, plans: list[Plan], layers: tuple[int, ...], draws: bool
     ) -> dict[Outcome, np.ndarray]:
         """Norm and distance deviations over layers that all plans keep, (1, plan), with `draws` (1 + draw, plan)."""
-        model, config, advance = self.job.loaded.model, self.job.config, self.job.watcher.advance
+        job = self.job
         states_by_steps = capture_states_of_plans(
-            model, plans, self.ood_examples, config.batch_size, self.job.schedule, on_batch=advance
+            job.loaded.model,
+            plans,
+            self.ood_examples,
+            job.config.batch_size,
+            job.schedule,
+            on_batch=job.watcher.advance,
         )
         counts = self.counts if draws else self.counts[:1]
         columns: dict[Outcome, list[np.ndarray]] = {kind: [] for kind in PROFILE_KINDS}
         for plan in plans:
             plan_steps = list_steps(plan)
-            profiles = state_geometry(
-                np.stack([states_by_steps[plan_steps[: layer + 1]] for layer in layers])
-            ).profiles(counts)
+            states = np.stack([states_by_steps[plan_steps[: layer + 1]] for layer in layers])
+            profiles = state_geometry(states).profiles(counts)
             for kind, profile, against in zip(PROFILE_KINDS, profiles, self.reference_profiles, strict=True):
                 columns[kind].append(mean_deviation(profile, against[: len(counts), list(layers)]))
         return {kind: np.stack(column, axis=1) for kind, column in columns.items()}

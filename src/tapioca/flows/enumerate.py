@@ -50,11 +50,8 @@ def enumerate_plans(
     with job.store:
         sized_space = restrict_to_enumerable(job.space, config.max_drops)
         # all plans run in one sweep and never again: nothing is kept for later, and the room goes to their streams
-        job = replace(
-            job,
-            space=sized_space,
-            schedule=Schedule(config.plan_batching, allowed_state_bytes(config, job.loaded), None),
-        )
+        schedule = Schedule(config.plan_batching, allowed_state_bytes(config, job.loaded), None)
+        job = replace(job, space=sized_space, schedule=schedule)
         checks = run_preflight(job)
         refuse_at_chance(job, checks)
         scores = PlanScores.evaluate(job, {size: list_all_plans(sized_space, size) for size in sized_space.sizes})

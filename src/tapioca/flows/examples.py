@@ -67,6 +67,5 @@ def select_most_changed(results: Sequence[ExampleResult]) -> tuple[ExampleResult
 
 def write_examples(folder: Path, results: Sequence[ExampleResult]) -> None:
     """Write `examples.jsonl`, one example a line; what does not apply to a task is left out."""
-    write_text(
-        folder / "examples.jsonl", "".join(f"{example.model_dump_json(exclude_unset=True)}\n" for example in results)
-    )
+    lines = (f"{example.model_dump_json(exclude_unset=True)}\n" for example in results)
+    write_text(folder / "examples.jsonl", "".join(lines))

@@ -135,9 +135,8 @@ def _compute_live_answers(folder: Path, plan: Plan, code: bool) -> ExpectedAnswe
 
 def _check_same_model(info: RunInfo, origin: ExportSource, folder: Path) -> None:
     """Refuse to ship another model than the one the plan was found on, in the dtype it was found in."""
-    searched = load(
-        folder, device="cpu", dtype=info.dtype, adapter=origin.adapter, trust_remote_code=origin.trust_remote_code
-    )
+    code = origin.trust_remote_code
+    searched = load(folder, device="cpu", dtype=info.dtype, adapter=origin.adapter, trust_remote_code=code)
     if hash_model(searched.model) != info.model_hash:
         raise ExportError(
             f"{info.model} is not the model the run searched (weights or configuration differ); give the model itself and the plan"

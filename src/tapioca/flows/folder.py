@@ -33,9 +33,8 @@ def choose_chat_date(config: DataConfig, manifest: dict[str, Any]) -> date:
     """
     if config.chat_date:
         return config.chat_date
-    recorded_days = [
-        earlier[CHAT_DATE_KEY] for earlier in _iterate_earlier_manifests(config, manifest) if CHAT_DATE_KEY in earlier
-    ]
+    manifests = _iterate_earlier_manifests(config, manifest)
+    recorded_days = [earlier[CHAT_DATE_KEY] for earlier in manifests if CHAT_DATE_KEY in earlier]
     return date.fromisoformat(max(recorded_days)) if recorded_days else date.today()
 
 

@@ -198,10 +198,9 @@ class ObservedStates:
         reference = self.pool.select(self.plan.kept, range(size))
         before = {domain: pair.select(layers=self.plan.kept) for domain, pair in self.pairs.items()}
         after = _pair_with_reference(planned, planned["reference"])
+        first = range(size)
         ood, id_data = (
-            measure_realignments(
-                before[domain].select(examples=range(size)), after[domain].select(examples=range(size)), reference, seed
-            )
+            measure_realignments(before[domain].select(None, first), after[domain].select(None, first), reference, seed)
             for domain in reversed(DOMAINS)
         )
         profiles = zip(before["ood"].profile_functions, after["ood"].profile_functions, strict=True)

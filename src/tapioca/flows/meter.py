@@ -26,11 +26,8 @@ class WorkMeter:
         running_by_id = dict(zip(scores.ids, ~np.isnan(scores.values).T, strict=True))
         forwards, tokens, operations, seconds, differences = 0.0, 0.0, 0.0, 0.0, []
         for batch in self.ood_batches:
-            running = tuple(
-                plan
-                for plan, is_running in zip(scores.plans, running_by_id[batch.examples[0].id], strict=True)
-                if is_running
-            )
+            is_running = running_by_id[batch.examples[0].id]
+            running = tuple(plan for plan, is_scored in zip(scores.plans, is_running, strict=True) if is_scored)
             rows, longest = _padded_shape(batch)
             for spent in (self.job.store.recall_cost(plan, batch.digest) for plan in running):
                 layer, rest = self._flops_per_token

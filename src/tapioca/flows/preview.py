@@ -107,10 +107,7 @@ def preview_run(
     read, scored = split_first_row(job.loaded, first_example)
     return Preview(
         metric=job.metric,
-        checks={
-            domain: _rescale_check(sample_check, ground, domain, sizes[domain])
-            for domain, sample_check in checks.items()
-        },
+        checks={domain: _rescale_check(check, ground, domain, sizes[domain]) for domain, check in checks.items()},
         sampled={domain: sample_check.n_search for domain, sample_check in checks.items()},
         prompt=first_example.text,
         n_read=read,
@@ -191,9 +188,8 @@ def _write_answers(job: RunContext) -> tuple[WrittenAnswer, ...]:
     if not task.max_new_tokens or tokenizer is None:
         return ()
     examples = task.examples[:WRITTEN]
-    answer_ids = decode(
-        job.loaded.model, [example.prompt for example in examples], task.max_new_tokens, task.is_finished
-    )
+    prompts = [example.prompt for example in examples]
+    answer_ids = decode(job.loaded.model, prompts, task.max_new_tokens, task.is_finished)
     return tuple(
         WrittenAnswer(str(tokenizer.decode(ids.tolist(), skip_special_tokens=True)), example.answer)
         for example, ids in zip(examples, answer_ids, strict=True)

@@ -69,9 +69,7 @@ def realign_all_plans(job: RunContext, plans: Sequence[Plan]) -> PlanRealignment
         return None
     seed, full, model = job.config.seed, Plan.full(job.n_layers), job.loaded.model
     size = min(MAX_SAMPLE, *(len(set(task.groups)) for task in job.search.values()))
-    ood_examples, reference_examples = (
-        draw_sample(job.search[domain].examples, size, seed) for domain in ("ood", "id")
-    )
+    ood_examples, reference_examples = (draw_sample(job.search[data].examples, size, seed) for data in ("ood", "id"))
     job.watcher.stage(f"geometry of {len(plans)} plans on {size} OOD examples", 0)
     plan_states = capture_states_of_plans(model, [full, *plans], ood_examples, job.config.batch_size, job.schedule)
     reference_states = capture_states(model, full, reference_examples, job.config.batch_size)

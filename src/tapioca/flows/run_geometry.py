@@ -50,9 +50,8 @@ def sample_splits(
 ) -> tuple[tuple[Example, ...], dict[Domain, tuple[Example, ...]]]:
     """Equal samples to observe: the reference, from the ID search split, and one of each test split."""
     size = observed_size(search, test)
-    return draw_sample(search["id"].examples, size, seed), {
-        domain: draw_sample(test[domain].examples, size, seed) for domain in test
-    }
+    samples = {domain: draw_sample(task.examples, size, seed) for domain, task in test.items()}
+    return draw_sample(search["id"].examples, size, seed), samples
 
 
 def observed_size(search: dict[Domain, Task], test: dict[Domain, Task]) -> int:

@@ -90,14 +90,12 @@ def _search_greedily(job: RunContext, config: PruneConfig) -> SearchPath:
     while plans := search.ask():
         first = not search.path
         what = "full model on OOD search data" if first else f"round {len(search.rounds) + 1}: {len(plans)} plans"
-        scores = job.evaluate(
-            job.search["ood"], plans, what, None if first else _make_race(job, config, len(plans), bound)
-        )
+        race = None if first else _make_race(job, config, len(plans), bound)
+        scores = job.evaluate(job.search["ood"], plans, what, race)
         search.tell(_trials_from_scores(job, scores))
         if not first:
-            search.rounds[-1] = search.rounds[-1].model_copy(
-                update={"work": meter.measure_work(scores), "bound": bound}
-            )
+            work = {"work": meter.measure_work(scores), "bound": bound}
+            search.rounds[-1] = search.rounds[-1].model_copy(update=work)
         _tell_best(job, search)
     return search
 
@@ -129,11 +127,8 @@ def _make_race(job: RunContext, config: PruneConfig, plans: int, bound: float | 
     """
     task = job.search["ood"]
     if bound:
-        ordered_examples = [
-            chunk_example
-            for chunk in make_chunks(task, config.batch_size, config.order_seed)
-            for chunk_example in chunk.examples
-        ]
+        chunks = make_chunks(task, config.batch_size, config.order_seed)
+        ordered_examples = [example for chunk in chunks for example in chunk.examples]
         weights = np.array([example.weight for example in ordered_examples])
         return Race(plans, len(ordered_examples), bound, DELTA, weights / weights.mean())
     return Race(plans, len(task.examples), delta=DELTA if config.race else 0.0) if _has_bounded_scores(task) else None

@@ -73,9 +73,8 @@ class ExportSource:
         with hide_progress_bars():
             model.save_pretrained(scratch)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        write_settings(
-            scratch / "config.json", {name: field for name, field in config.items() if name != WEIGHTS_FIELD}
-        )
+        kept_fields = {name: field for name, field in config.items() if name != WEIGHTS_FIELD}
+        write_settings(scratch / "config.json", kept_fields)
         paths = companion_files(folder) + code_files(folder) + vocabulary_files(folder, tokenizer)
         copy_files(folder, paths, scratch)
         if has_tokenizer(Path(self.adapter)):

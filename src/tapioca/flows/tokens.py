@@ -17,9 +17,8 @@ def split_first_row(loaded: LoadedModel, example: Example) -> tuple[tuple[str, .
     """The first row as a person can check it: tokens read first, and tokens or numbers scored."""
     row = example.rows[0]
     if isinstance(row.inputs, np.ndarray) or loaded.tokenizer is None:
-        return tuple(f"{number:.2f}" for number, _ in np.asarray(row.inputs)), tuple(
-            f"{target:.2f}" for target in row.targets
-        )
+        read_numbers = tuple(f"{number:.2f}" for number, _ in np.asarray(row.inputs))
+        return read_numbers, tuple(f"{target:.2f}" for target in row.targets)
     n_read = len(row.inputs) - len(row.targets) + 1 if len(row.targets) <= len(row.inputs) else len(row.inputs)
     read = tuple(format_token(loaded.tokenizer, token) for token in row.inputs[:n_read])
     if is_sequence_classifier(loaded.model):

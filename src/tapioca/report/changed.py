@@ -28,11 +28,8 @@ def tabulate_changed(info: RunInfo) -> list[ExampleTable]:
     stands are left out."""
     better = [example for example in info.changed if example.change > (0.0, 0.0)]
     worse = [example for example in reversed(info.changed) if example.change < (0.0, 0.0)]
-    return [
-        _tabulate_examples(title, results, info.metric)
-        for title, results in (("Better", better), ("Worse", worse))
-        if results
-    ]
+    directions = {"Better": better, "Worse": worse}.items()
+    return [_tabulate_examples(title, results, info.metric) for title, results in directions if results]
 
 
 def _tabulate_examples(title: str, results: list[ExampleResult], metric: Metric) -> ExampleTable:

@@ -34,12 +34,8 @@ LEGEND = (
     "ID halves: what no shift looks like; a number outside its range is a sign of a shift, and none is good or bad by itself",
     "pull: what it adds to the log-odds, above 0 for distorted (some plan gained), below 0 for misaligned (none did)",
 )
-COLOURS: dict[DiagnosisLabel, str] = {
-    "in distribution": "green",
-    "distorted": "yellow",
-    "misaligned": "red",
-    CANNOT_TELL: "blue",
-}
+COLOURS: dict[DiagnosisLabel, str] = {"in distribution": "green", "distorted": "yellow", "misaligned": "red"}
+COLOURS[CANNOT_TELL] = "blue"
 RULE = "a changed labelling rule leaves inputs as they are, and no unlabelled input could show it"
 ADVICE: dict[DiagnosisLabel, str] = {
     "in distribution": f"to this model these inputs look like ID inputs, so do not expect pruning to help; but {RULE}",

@@ -149,11 +149,8 @@ def draw_realignment(info: EnumerateInfo) -> alt.TopLevelMixin:
 
 def _draw_realignment_panel(info: EnumerateInfo, size: SizeOfSpace, kind: str) -> Any:
     error = info.metric.kind == "error"
-    rows = [
-        {"realignment": getattr(plan, kind), "effect": info.metric.effect(plan.ood)}
-        for plan in info.plans
-        if len(plan.drops) == size.drops
-    ]
+    plans = [plan for plan in info.plans if len(plan.drops) == size.drops]
+    rows = [{"realignment": getattr(plan, kind), "effect": info.metric.effect(plan.ood)} for plan in plans]
     correlation = _find_correlation(size, kind)
     rho = f": ρ = {signed(correlation.value, 2)}" if correlation else ""
     title = f"{size.drops} drop{'s' if size.drops > 1 else ''}, {kind}{rho}"

@@ -20,7 +20,7 @@ TITLES: dict[Kind, str] = {"norm": "norm profile", "distance": "pairwise-distanc
 def draw_ratios(info: GeometryInfo) -> alt.TopLevelMixin:
     """Log ratio to the ID reference layer by layer, and below it each layer's share of the OOD deviation."""
     columns = [
-        alt.vconcat(_draw_ratio(info, kind), *[_draw_shares(info, kind, way) for way in FILLS]) for kind in TITLES
+        alt.vconcat(_draw_ratio(info, kind), *(_draw_shares(info, kind, way) for way in FILLS)) for kind in TITLES
     ]
     return alt.hconcat(*columns)
 

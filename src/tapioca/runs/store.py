@@ -82,10 +82,8 @@ class Store:
         with _translate_sqlite_errors(folder):
             self._db = sqlite3.connect(folder / "run.sqlite", isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
-            if (
-                self._db.execute("SELECT 1 FROM sqlite_master").fetchone()
-                and self._read_schema_version() != SCHEMA_VERSION
-            ):
+            is_begun = self._db.execute("SELECT 1 FROM sqlite_master").fetchone()
+            if is_begun and self._read_schema_version() != SCHEMA_VERSION:
                 raise StoreError(
                     f"{folder} was begun by another version of this program; choose another folder with --out"
                 )
