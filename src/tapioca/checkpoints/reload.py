@@ -69,10 +69,8 @@ def _generate_with_cache(
         return_dict_in_generate=True,
         output_logits=True,
     )
-    original_config, model.generation_config = (
-        model.generation_config,
-        greedy,
-    )  # a checkpoint's may ask for beams or stop strings
+    # a checkpoint's own may ask for beams or stop strings
+    original_config, model.generation_config = model.generation_config, greedy
     try:
         generated = _generate_following(model, prompt, tokens)
     finally:

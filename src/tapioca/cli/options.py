@@ -22,19 +22,16 @@ def command_from_record(
     """
 
     def command(**values: Any) -> None:
-        field_values = {
-            name: tuple(field_value) if isinstance(field_value, list) else field_value
-            for name, field_value in values.items()
-        }
-        run(record(**{name: field_value for name, field_value in field_values.items() if field_value is not None}))
+        given = {name: setting for name, setting in values.items() if setting is not None}
+        run(
+            record(
+                **{name: tuple(setting) if isinstance(setting, list) else setting for name, setting in given.items()}
+            )
+        )
 
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            _parameter_from_field(name, field, positional=name == argument)
-            for name, field in record.model_fields.items()
-            if name not in without
-        ]
-    )
+    fields = {name: field for name, field in record.model_fields.items() if name not in without}
+    parameters = [_parameter_from_field(name, field, name == argument) for name, field in fields.items()]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__doc__ = run.__doc__
     return command
 

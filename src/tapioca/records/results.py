@@ -241,8 +241,3 @@ class Deviation(Record):
     def excess(self) -> float:
         """The deviation beyond what two ID samples differ by."""
         return self.value - self.null_mean
-
-    @property
-    def excess_ci95(self) -> Interval:
-        """Interval of the excess over examples."""
-        return self.ci95[0] - self.null_mean, self.ci95[1] - self.null_mean

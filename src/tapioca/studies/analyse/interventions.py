@@ -67,19 +67,15 @@ class Interventions:
             return
         self.tuned += 1
         index, (tuned_cell, control_cell, former_cell) = (model, kind, 0), tuned_cells
-        tuned_ratio, control_ratio = (
-            self._log_ratio_searched_anew(tuned_cell),
-            self._log_ratio_searched_anew(control_cell),
-        )
+        tuned_ratio, control_ratio = map(self._log_ratio_searched_anew, (tuned_cell, control_cell))
         self.tables["tuned_log_ratio"][index], self.tables["control_log_ratio"][index] = tuned_ratio, control_ratio
         self.tables["control_less_tuned_log_ratio"][index] = _subtract(control_ratio, tuned_ratio)
         if former_cell is not None:
             self.tables["former_id_log_ratio"][index] = self._log_ratio_searched_anew(former_cell)
             for row, profile_kind in enumerate(PROFILE_KINDS):
                 excess = former_cell.deviation[row] - former_cell.null_mean[row]
-                self.tables[f"former_{profile_kind}_excess"][index] = statistic_from_values(
-                    excess, former_cell.test.shape[1]
-                )
+                statistic = statistic_from_values(excess, former_cell.test.shape[1])
+                self.tables[f"former_{profile_kind}_excess"][index] = statistic
 
     def _log_ratio_searched_anew(self, cell: Cell) -> CellStatistic:
         best_plan = search_cell(PlanSet(cell.kept), cell).best
@@ -120,21 +116,16 @@ class Interventions:
 
     def _add_curves(self, index: CellIndex, dose: DoseResponse, ratios_by_set: np.ndarray) -> None:
         """What the dose-response curves draw; random sets are averaged."""
+        prompts = dose.test.shape[-1]
         slice_by_name = {"chosen": slice(0, 1), "random": slice(1, -1), "all": slice(-1, None)}
         for name, set_slice in slice_by_name.items():
             for scale_index in range(len(dose.scales)):
-                log_ratio, deviations = (
-                    ratios_by_set[set_slice, :, scale_index].mean(axis=0),
-                    dose.deviation[set_slice, scale_index].mean(axis=0),
-                )
+                log_ratio = ratios_by_set[set_slice, :, scale_index].mean(axis=0)
+                deviations = dose.deviation[set_slice, scale_index].mean(axis=0)
                 if np.isfinite(log_ratio).all():
-                    self.curves[name, "log_ratio", scale_index][index] = statistic_from_values(
-                        log_ratio, dose.test.shape[-1]
-                    )
+                    self.curves[name, "log_ratio", scale_index][index] = statistic_from_values(log_ratio, prompts)
                 for kind, deviation in zip(PROFILE_KINDS, deviations, strict=True):
-                    self.curves[name, kind, scale_index][index] = CellStatistic(
-                        float(deviation), None, dose.test.shape[-1]
-                    )
+                    self.curves[name, kind, scale_index][index] = CellStatistic(float(deviation), None, prompts)
 
 
 def _correlate_over_scales(

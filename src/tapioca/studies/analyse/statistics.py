@@ -96,14 +96,8 @@ def correlate_ranks(first: np.ndarray, second: np.ndarray, prompts: int, cells: 
         or np.ptp(second_values) == 0
     ):
         return CellStatistic(np.nan, None, prompts, cells)
-    return statistic_from_values(
-        np.atleast_1d(rank_correlation(*_broadcast(first, second))), prompts, cells, within=1.0
-    )
-
-
-def _broadcast(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    shape = np.broadcast_shapes(first.shape, second.shape)
-    return np.broadcast_to(first, shape), np.broadcast_to(second, shape)
+    correlation = rank_correlation(*np.broadcast_arrays(first, second))
+    return statistic_from_values(np.atleast_1d(correlation), prompts, cells, within=1.0)
 
 
 @dataclass(eq=False)
@@ -150,7 +144,7 @@ class CellStatistics:
         plans, id_ratios = self.plans(model), measure_log_ratios(reference, self.draws, self.seed)
         id_choice = self.reference[model] = search_cell(plans, reference)
         for name, best in (("id_log_ratio", id_choice.best), ("id_log_ratio_nonempty", id_choice.best_nonempty)):
-            self._add(name, (model, 0, 0), statistic_from_values(id_ratios[:, best], reference.test.shape[1]))
+            self.tables[name][model, 0, 0] = statistic_from_values(id_ratios[:, best], reference.test.shape[1])
         for kind in range(len(self.grid.kinds)):
             if cells := self.grid.strengths(model, kind):
                 self._add_pair(model, kind, cells, plans, id_ratios)
@@ -167,17 +161,13 @@ class CellStatistics:
         for strength, (cell, choice) in enumerate(zip(cells, choices, strict=True)):
             index, ratios = (model, kind, strength), measure_log_ratios(cell, self.draws, self.seed)
             self.choices[index], self.labels[index] = choice, label_cell(cell, ratios, choice.best, self.margin)
-            self._add(
-                "id_log_ratio_of_ood_plan", index, statistic_from_values(id_ratios[:, choice.best], on_id_prompts)
-            )
+            on_id = statistic_from_values(id_ratios[:, choice.best], on_id_prompts)
+            self.tables["id_log_ratio_of_ood_plan"][index] = on_id
             self._add_log_ratios(index, cell, ratios, plans, choice, fixed_plan)
             self._add_geometry(index, cell, ratios, plans, choice)
             curves["log_ratio"].append(ratios[:, choice.best])
             curves["fixed_log_ratio"].append(ratios[:, fixed_plan])
         self._add_strength_correlations((model, kind, 0), cells, curves)
-
-    def _add(self, name: str, index: CellIndex, statistic: CellStatistic) -> None:
-        self.tables[name][index] = statistic
 
     def _add_log_ratios(
         self, index: CellIndex, cell: Cell, ratios: np.ndarray, plans: PlanSet, choice: Choice, fixed_plan: int
@@ -186,21 +176,23 @@ class CellStatistics:
         prompts, chosen_ratios = cell.test.shape[1], ratios[:, choice.best]
         size = int(plans.sizes[choice.best])
         peers = plans.of_size(size)
-        self._add("log_ratio", index, statistic_from_values(chosen_ratios, prompts))
-        self._add("fixed_log_ratio", index, statistic_from_values(ratios[:, fixed_plan], prompts))
-        self._add("log_ratio_of_best_on_search", index, statistic_from_values(ratios[:, choice.oracle], prompts))
-        self._add("log_ratio_of_its_size", index, statistic_from_values(ratios[:, peers].mean(axis=1), prompts))
-        better_share = (
-            (ratios[0, peers] > chosen_ratios[0]).sum() / max(len(peers) - 1, 1) if size and len(peers) > 1 else np.nan
-        )
-        self._add("share_of_better_plans", index, CellStatistic(float(better_share), None, prompts))
-        for count, few_plan in choice.few.items():
-            self._add(log_ratio_table_name(count), index, statistic_from_values(ratios[:, few_plan], prompts))
+        ratios_by_table = {
+            "log_ratio": chosen_ratios,
+            "fixed_log_ratio": ratios[:, fixed_plan],
+            "log_ratio_of_best_on_search": ratios[:, choice.oracle],
+            "log_ratio_of_its_size": ratios[:, peers].mean(axis=1),
+            **{log_ratio_table_name(count): ratios[:, few_plan] for count, few_plan in choice.few.items()},
+        }
+        for name, values in ratios_by_table.items():
+            self.tables[name][index] = statistic_from_values(values, prompts)
+        better = float((ratios[0, peers] > chosen_ratios[0]).sum() / max(len(peers) - 1, 1))
+        better_share = better if size and len(peers) > 1 else np.nan
+        self.tables["share_of_better_plans"][index] = CellStatistic(better_share, None, prompts)
         if cell.companion.shape[1]:
             groups = cell.groups.tolist()
             accuracies = resample_means(cell.companion, cell.weights, groups, self.draws, self.seed)
-            self._add("accuracy", index, statistic_from_values(accuracies[:, 0], prompts))
-            self._add("accuracy_of_plan", index, statistic_from_values(accuracies[:, 1], prompts))
+            for column, name in enumerate(("accuracy", "accuracy_of_plan")):
+                self.tables[name][index] = statistic_from_values(accuracies[:, column], prompts)
 
     def _add_geometry(self, index: CellIndex, cell: Cell, ratios: np.ndarray, plans: PlanSet, choice: Choice) -> None:
         """How the shift deviates, what the plan removes of it, and which layers make it."""
@@ -208,18 +200,18 @@ class CellStatistics:
         peers = plans.of_size(size)
         layers, singles = plans.single_layer_plans
         for row, kind in enumerate(PROFILE_KINDS):
-            self._add(
-                f"{kind}_excess", index, statistic_from_values(cell.deviation[row] - cell.null_mean[row], prompts)
-            )
-            self._add(f"{kind}_deviation", index, statistic_from_values(cell.deviation[row], prompts))
+            deviation = cell.deviation[row]
             realigned = float(cell.realigned[row, choice.best]) if size else np.nan
-            self._add(f"{kind}_realignment", index, CellStatistic(realigned, None, prompts))
-            over_plans = correlate_ranks(cell.realigned[row, peers], ratios[:, peers], prompts)
-            self._add(f"{kind}_realignment_with_log_ratio", index, over_plans)
-            for way, shares in (("along_stream", cell.along), ("by_removal", cell.removal)):
-                self._add(
-                    f"{kind}_share_{way}", index, correlate_ranks(shares[row, layers], ratios[:, singles], prompts)
-                )
+            statistics = {
+                "excess": statistic_from_values(deviation - cell.null_mean[row], prompts),
+                "deviation": statistic_from_values(deviation, prompts),
+                "realignment": CellStatistic(realigned, None, prompts),
+                "realignment_with_log_ratio": correlate_ranks(cell.realigned[row, peers], ratios[:, peers], prompts),
+                "share_along_stream": correlate_ranks(cell.along[row, layers], ratios[:, singles], prompts),
+                "share_by_removal": correlate_ranks(cell.removal[row, layers], ratios[:, singles], prompts),
+            }
+            for name, statistic in statistics.items():
+                self.tables[f"{kind}_{name}"][index] = statistic
 
     def _add_strength_correlations(
         self, index: CellIndex, cells: list[Cell], curves: dict[str, list[np.ndarray]]
@@ -227,20 +219,16 @@ class CellStatistics:
         """Rank correlations over strengths, zero among them: there the log ratios are those on ID data, and a deviation is
         what two ID samples of the size differ by in the mean."""
         prompts, strengths = sum(cell.test.shape[1] for cell in cells), np.arange(len(cells) + 1.0)
+
+        def correlate(columns: list[np.ndarray]) -> CellStatistic:
+            return correlate_ranks(np.stack(columns, axis=1), strengths, prompts, len(cells))
+
         for name, columns in curves.items():
-            self._add(f"{name}_at_zero", index, statistic_from_values(columns[0], prompts))
-            self._add(
-                f"{name}_with_strength",
-                index,
-                correlate_ranks(np.stack(columns, axis=1), strengths, prompts, len(cells)),
-            )
+            self.tables[f"{name}_at_zero"][index] = statistic_from_values(columns[0], prompts)
+            self.tables[f"{name}_with_strength"][index] = correlate(columns)
         for row, kind in enumerate(PROFILE_KINDS):
             draws = min(cell.deviation.shape[1] for cell in cells)
-            id_deviation = np.full(draws, np.mean([cell.null_mean[row] for cell in cells]))
-            self._add(f"{kind}_deviation_at_zero", index, CellStatistic(float(id_deviation[0]), None, prompts))
-            columns = [id_deviation, *(cell.deviation[row, :draws] for cell in cells)]
-            self._add(
-                f"{kind}_deviation_with_strength",
-                index,
-                correlate_ranks(np.stack(columns, axis=1), strengths, prompts, len(cells)),
-            )
+            on_id = float(np.mean([cell.null_mean[row] for cell in cells]))
+            self.tables[f"{kind}_deviation_at_zero"][index] = CellStatistic(on_id, None, prompts)
+            columns = [np.full(draws, on_id), *(cell.deviation[row, :draws] for cell in cells)]
+            self.tables[f"{kind}_deviation_with_strength"][index] = correlate(columns)
