@@ -54,14 +54,8 @@ def run_shifts() -> None:
 
     console = Console(highlight=False)
     for family in ("kept", "moved"):
-        table = Table(
-            f"answers {family}",
-            Column("what it does", overflow="fold"),
-            "scored",
-            "strengths",
-            box=None,
-            pad_edge=False,
-        )
+        what = Column("what it does", overflow="fold")
+        table = Table(f"answers {family}", what, "scored", "strengths", box=None, pad_edge=False)
         for name, kind in KINDS.items():
             if kind.family == family:
                 table.add_row(name, kind.summary, kind.scored, " ".join(f"{strength:g}" for strength in kind.strengths))

@@ -23,11 +23,8 @@ def command_from_record(
 
     def command(**values: Any) -> None:
         given = {name: setting for name, setting in values.items() if setting is not None}
-        run(
-            record(
-                **{name: tuple(setting) if isinstance(setting, list) else setting for name, setting in given.items()}
-            )
-        )
+        tuples = {name: tuple(setting) for name, setting in given.items() if isinstance(setting, list)}
+        run(record(**given | tuples))
 
     fields = {name: field for name, field in record.model_fields.items() if name not in without}
     parameters = [_parameter_from_field(name, field, name == argument) for name, field in fields.items()]

@@ -45,10 +45,8 @@ def _check_data_set(job: RunContext, domain: Domain, task: Task, test: Task) -> 
     plans = [full, *drops] if domain == "ood" else [full, drops[0]]
     scores = job.evaluate(task, plans, f"full model on {domain.upper()} search data")
     full_scores, seed = scores.values[0], job.config.seed
-    gains = [
-        compare_paired_scores(full_scores, row, task.weights, task.groups, task.metric, seed)
-        for row in scores.values[1:]
-    ]
+    weights, groups, metric = task.weights, task.groups, task.metric
+    gains = [compare_paired_scores(full_scores, row, weights, groups, metric, seed) for row in scores.values[1:]]
     mildest_index = max(range(len(gains)), key=lambda index: gains[index].gain)
     chance = task.chance
     interval = mean_interval(scores.values[0], task.weights, task.groups, job.config.seed)

@@ -114,10 +114,8 @@ def _forecast(job: RunContext, scales: tuple[float, ...], asked: dict[Domain, li
         size = observed_size(job.search, job.test)
         layers += sum(count_layers_computed(tuple(_scale_all([drops], scales))) for drops in sets) * size
     seconds = layers / job.n_layers * _time_example(job)
-    counts = " and ".join(
-        f"{len(plans)} plans on {sizes[data]} {data.upper()} examples" for data, plans in asked.items()
-    )
-    return f"{len(scales)} scales of {len(sets)} sets of layers: {counts}; about {format_duration(seconds)} on this machine"
+    shares = (f"{len(plans)} plans on {sizes[data]} {data.upper()} examples" for data, plans in asked.items())
+    return f"{len(scales)} scales of {len(sets)} sets of layers: {' and '.join(shares)}; about {format_duration(seconds)} on this machine"
 
 
 def _time_example(job: RunContext) -> float:

@@ -69,19 +69,10 @@ class ScaleResponses:
         for x, y in pairs:
             for first, last in self.trend_ranges:
                 rho = self.correlate_columns(x, y, last)
+                peers = [float(response.correlate_columns(x, y, last)[0]) for response in others]
+                ends, p, as_strong = percentile_interval(rho), bootstrap_p(rho), share_as_strong(rho[0], peers)
                 trends.append(
-                    Trend(
-                        x=x,
-                        y=y,
-                        first=first,
-                        last=last,
-                        rho=float(rho[0]),
-                        ci95=percentile_interval(rho),
-                        p=bootstrap_p(rho),
-                        as_strong=share_as_strong(
-                            rho[0], [float(response.correlate_columns(x, y, last)[0]) for response in others]
-                        ),
-                    )
+                    Trend(x=x, y=y, first=first, last=last, rho=float(rho[0]), ci95=ends, p=p, as_strong=as_strong)
                 )
         return tuple(trends)
 

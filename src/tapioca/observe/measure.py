@@ -150,9 +150,8 @@ def _measure_changes(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> 
         current_states = states[token_mask.to(states.device)].float().cpu().numpy()
         if before is not None:
             try:
-                changes.append(
-                    (block_influence(before, current_states).sum(), relative_magnitude(before, current_states).sum())
-                )
+                influence = block_influence(before, current_states).sum()
+                changes.append((influence, relative_magnitude(before, current_states).sum()))
             except NonFiniteError as error:
                 raise NonFiniteError(f"around layer {depth - 1}, {error}") from error
         before = current_states

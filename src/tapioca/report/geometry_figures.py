@@ -48,9 +48,8 @@ def draw_updates(info: GeometryInfo, branches: bool) -> alt.TopLevelMixin:
         titles = {"norm": "norm of the update", "angle": "angle to the stream / π", "share": "share of the final state"}
         rows_by_measure = {name: _update_rows(info, branch, name) for name in titles}
         if rows_by_measure["norm"]:
-            rows.append(
-                alt.hconcat(*[_draw_lines(rows_by_measure[name], what + title) for name, title in titles.items()])
-            )
+            panels = [_draw_lines(rows_by_measure[name], what + title) for name, title in titles.items()]
+            rows.append(alt.hconcat(*panels))
     return alt.vconcat(*rows)
 
 
@@ -86,9 +85,8 @@ def _draw_by_layer(rows: list[dict[str, Any]], title: str, n_layers: int) -> Any
 def _draw_shares(info: GeometryInfo, kind: Kind, way: str) -> Any:
     """Bars on a scale of their own: shares by removal are often many times those along the stream."""
     last = way == list(FILLS)[-1]
-    base = alt.Chart(
-        alt.Data(values=_share_rows(info.find_attribution(kind), way)), title=f"share of the OOD deviation {way}"
-    )
+    rows = _share_rows(info.find_attribution(kind), way)
+    base = alt.Chart(alt.Data(values=rows), title=f"share of the OOD deviation {way}")
     base = base.encode(x=alt.X("layer:O", title="layer" if last else None, axis=_layer_axis(info.plan.n_layers)))
     bar = base.mark_bar(fill=FILLS[way], stroke=DARK, strokeWidth=0.6).encode(y=alt.Y("value:Q", title=None))
     interval = base.mark_rule(color=DARK, strokeWidth=1.2).encode(y=alt.Y("low:Q"), y2="high:Q")

@@ -187,10 +187,8 @@ def _compare_attributions(along: tuple[int, ...], removal: tuple[int, ...]) -> s
 
 
 def _describe_realignment(info: GeometryInfo, kind: Kind) -> str:
-    before, after = (
-        next(entry.deviation for entry in info.kept if _tested_key(entry) == ("ood", planned, kind))
-        for planned in (False, True)
-    )
+    ood = [tested.deviation for tested in info.kept if tested.deviation.data == "ood" and tested.deviation.kind == kind]
+    before, after = sorted(ood, key=lambda deviation: deviation.planned)
     realigned = next(entry for entry in info.realigned if entry.kind == kind)
     low, high = realigned.ood.ci95
     way = "moves back towards ID" if low > 0 else "moves away from ID" if high < 0 else "does not clearly move"

@@ -17,10 +17,8 @@ def draw_charts(info: RunInfo) -> dict[str, alt.TopLevelMixin]:
     """The charts of the page by name."""
     charts = {"search": figures.draw_search_path(info), "gains": figures.draw_gains(info)}
     if info.profiles:
-        charts |= {
-            "profiles": figures.draw_profiles(info.profiles),
-            "deviations": figures.draw_deviations(info.deviations),
-        }
+        charts["profiles"] = figures.draw_profiles(info.profiles)
+        charts["deviations"] = figures.draw_deviations(info.deviations)
     return charts
 
 

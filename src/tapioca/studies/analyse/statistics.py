@@ -154,10 +154,8 @@ class CellStatistics:
         choices = [search_cell(plans, cell) for cell in cells]
         fixed_plan = choices[self.grid.setting.fixed].best
         on_id_prompts = (self.grid.reference(model) or cells[0]).test.shape[1]
-        curves = {
-            "log_ratio": [id_ratios[:, self.reference[model].best]],
-            "fixed_log_ratio": [id_ratios[:, fixed_plan]],
-        }
+        chosen = self.reference[model].best
+        curves = {"log_ratio": [id_ratios[:, chosen]], "fixed_log_ratio": [id_ratios[:, fixed_plan]]}
         for strength, (cell, choice) in enumerate(zip(cells, choices, strict=True)):
             index, ratios = (model, kind, strength), measure_log_ratios(cell, self.draws, self.seed)
             self.choices[index], self.labels[index] = choice, label_cell(cell, ratios, choice.best, self.margin)
