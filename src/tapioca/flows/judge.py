@@ -66,11 +66,8 @@ def _judge_plan(
     task, seed = job.test[domain], job.config.seed
     random_plans = draw_matched_random_plans(job.space, plan, job.space.repeats) if main else []
     plans = [Plan.full(plan.n_layers), plan, *random_plans]
-    plan_scores = job.evaluate(
-        task,
-        plans,
-        f"{plan} on {domain.upper()} test data" + (f", and {len(random_plans)} random plans" if random_plans else ""),
-    )
+    beside = f", and {len(random_plans)} random plans" if random_plans else ""
+    plan_scores = job.evaluate(task, plans, f"{plan} on {domain.upper()} test data{beside}")
     scores, written = plan_scores.values, plan_scores if task.max_new_tokens else None
     companion_gain = None
     if main and (companion := task.companion):

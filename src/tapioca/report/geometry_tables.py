@@ -106,17 +106,12 @@ def tabulate_deviations(info: GeometryInfo) -> TableBlock:
 
 def tabulate_realignment(info: GeometryInfo) -> TableBlock:
     """What the plan takes off the deviations."""
-    rows = tuple(
-        (
-            realigned.kind,
-            format_signed_estimate(realigned.ood),
-            p_value(realigned.permuted.p),
-            format_signed_estimate(realigned.id),
-        )
-        for realigned in info.realigned
-    )
+    rows = []
+    for realigned in info.realigned:
+        ood, id_data = map(format_signed_estimate, (realigned.ood, realigned.id))
+        rows.append((realigned.kind, ood, p_value(realigned.permuted.p), id_data))
     head = ("profile", "OOD realignment [95 %]", "p", "the same of ID [95 %]")
-    return TableBlock(f"realignment{_under_plan(info, True)}", head, rows)
+    return TableBlock(f"realignment{_under_plan(info, True)}", head, tuple(rows))
 
 
 def explain_profile(info: GeometryInfo) -> list[str]:
