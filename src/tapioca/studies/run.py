@@ -89,11 +89,8 @@ def _add_judge(analysis: SettingAnalysis, seed: int, out: Path) -> SettingResult
 def _list_parts(study_file: StudyFile, base: Path, out: Path, watcher: Progress) -> list[ModelWork]:
     """Every model there is to measure."""
     make_folder(out)
-    parts = [
-        ModelWork(study_file, setting, model_index, base, out)
-        for setting in study_file.settings
-        for model_index in range(len(setting.models))
-    ]
+    settings = study_file.settings
+    parts = [ModelWork(study_file, asked, index, base, out) for asked in settings for index in range(len(asked.models))]
     for part in parts:
         if part.missing:
             watcher.note(f"{part.setting.name}: {part.model.name} is left out, there is no {part.missing}")

@@ -31,19 +31,15 @@ class CellGrid:
         setting_cells = [
             cell for cell in cells if cell.where.setting == setting.name and cell.where.model in self.models
         ]
-        self._cells = {
-            (where.model, where.kind, where.strength): cell for cell in setting_cells if not (where := cell.where).tuned
-        }
+        places = [(cell.where, cell) for cell in setting_cells]
+        self._cells = {(where.model, where.kind, where.strength): cell for where, cell in places if not where.tuned}
         self._tuned = {
             (where.model, where.tuned_on, where.tuned, where.kind == "id"): cell
-            for cell in setting_cells
-            if (where := cell.where).tuned
+            for where, cell in places
+            if where.tuned
         }
-        self._doses = {
-            (where.model, where.kind): dose
-            for dose in doses
-            if (where := dose.where).setting == setting.name and not where.tuned
-        }
+        untuned = [dose for dose in doses if dose.where.setting == setting.name and not dose.where.tuned]
+        self._doses = {(dose.where.model, dose.where.kind): dose for dose in untuned}
         parameters_by_model = {cell.where.model: cell.where.parameters for cell in setting_cells}
         self.parameters = np.array([parameters_by_model.get(model, np.nan) for model in self.models], dtype=np.float64)
 

@@ -84,7 +84,7 @@ class ChartBuilder:
         for name in names:
             for scale_index, alpha in enumerate(self.claims.interventions.alphas):
                 log_ratio, norm, distance = (
-                    self._estimate_dose(name, outcome, scale_index) for outcome in ("log_ratio", *PROFILE_KINDS)
+                    self._estimate_dose(name, y, scale_index) for y in ("log_ratio", *PROFILE_KINDS)
                 )
                 if log_ratio:
                     point = DosePoint(layers=name, alpha=alpha, log_ratio=log_ratio, norm=norm, distance=distance)
@@ -151,9 +151,8 @@ class ChartBuilder:
         )
 
     def _correlations_over_plans(self, cell_index: CellIndex) -> np.ndarray:
-        return np.array(
-            [self.statistics.tables[f"{kind}_realignment_with_log_ratio"][cell_index].value for kind in PROFILE_KINDS]
-        )
+        tables = [self.statistics.tables[f"{kind}_realignment_with_log_ratio"] for kind in PROFILE_KINDS]
+        return np.array([table[cell_index].value for table in tables])
 
     def _plan_points(self, cell_index: CellIndex, cell: Cell) -> tuple[PlanPoint, ...]:
         ratios = measure_log_ratios(cell, 0, 0)[0]

@@ -167,11 +167,9 @@ class Measure:
         if not self.shifted:
             return ()
         mean_by_kind = {kind: mean for kind in kinds if (mean := self.of_kinds(kind).pooled())}
-        p_values = (
-            correct_holm([mean.p for mean in mean_by_kind.values()])
-            if corrected and mean_by_kind
-            else [None] * len(mean_by_kind)
-        )
+        p_values: list[float | None] = [None] * len(mean_by_kind)
+        if corrected and mean_by_kind:
+            p_values = [*correct_holm([mean.p for mean in mean_by_kind.values()])]
         return tuple(
             KindEstimate(kind=kind, value=mean, p_holm=p_holm)
             for (kind, mean), p_holm in zip(mean_by_kind.items(), p_values, strict=True)

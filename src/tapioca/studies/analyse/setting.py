@@ -38,9 +38,8 @@ def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[DoseRespons
         doses: sweeps of scales.
     """
     cells, doses = list(cells), list(doses)
-    return join_settings(
-        study, tuple(SettingAnalysis.measure(study, setting, cells, doses).to_result() for setting in study.settings)
-    )
+    analyses = (SettingAnalysis.measure(study, setting, cells, doses) for setting in study.settings)
+    return join_settings(study, tuple(analysis.to_result() for analysis in analyses))
 
 
 def join_settings(study: StudyFile, settings: tuple[SettingResult, ...]) -> StudyInfo:
@@ -147,10 +146,8 @@ class SettingAnalysis:
 
     def _describe_gaps(self, findings: tuple[Finding, ...]) -> list[str]:
         """What the numbers that decide are not of."""
-        n_missing, n_left_out = (
-            self.grid.wanted - self.grid.measured,
-            max((finding.left_out for finding in findings if finding.decides), default=0),
-        )
+        n_missing = self.grid.wanted - self.grid.measured
+        n_left_out = max((finding.left_out for finding in findings if finding.decides), default=0)
         gaps = [f"{n_missing} of {self.grid.wanted} cells not measured yet"] if n_missing else []
         return gaps + ([f"up to {n_left_out} places without such a number are left out"] if n_left_out else [])
 

@@ -129,9 +129,8 @@ class MeasuredRule:
 
     def decide(self, kind: str | None = None) -> Ruling:
         """Try the rule on all kinds but controls, or on one."""
-        supporting, opposing = (
-            [condition.try_on(kind) for condition in side] for side in (self.supported, self.not_supported)
-        )
+        sides = self.supported, self.not_supported
+        supporting, opposing = ([condition.try_on(kind) for condition in side] for side in sides)
         p_by_side: dict[Decision, float] = {
             "supported": max((outcome.p for outcome in supporting), default=1.0),
             "not supported": min(1.0, len(opposing) * min((outcome.p for outcome in opposing), default=1.0)),

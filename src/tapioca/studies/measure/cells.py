@@ -62,10 +62,8 @@ def _zero_geometry(bench: StudyModel) -> dict[str, np.ndarray]:
 
 def _measure_geometry(bench: StudyModel, search: Task) -> dict[str, np.ndarray]:
     """How OOD search examples deviate from ID ones, and what every plan and every layer does about it."""
-    seed, size = (
-        bench.study.seed,
-        min(bench.sample_size(search), bench.id_states[0].shape[1], bench.id_states[1].shape[1]),
-    )
+    samples = (states.shape[1] for states in bench.id_states[:2])
+    seed, size = bench.study.seed, min(bench.sample_size(search), *samples)
     first_id, second_id = (states[:, :size] for states in bench.id_states)
     ood_states = bench.observe_states(search, size)
     examples = draw_sample(search.examples, size, seed)
@@ -75,10 +73,8 @@ def _measure_geometry(bench: StudyModel, search: Task) -> dict[str, np.ndarray]:
         state_geometry(first_id),
         state_geometry(np.concatenate([first_id, second_id], axis=1)[1:]),
     )
-    nulls = [
-        split_halves(deviation_statistic(measure_profile), size, seed, DRAWS)
-        for measure_profile in pool_geometry.profile_functions
-    ]
+    functions = pool_geometry.profile_functions
+    nulls = [split_halves(deviation_statistic(profiles), size, seed, DRAWS) for profiles in functions]
     profiles, id_profiles = (np.stack(geometry.profiles())[:, 0] for geometry in (ood_geometry, id_geometry))
     evidence_by_name = measure_evidence(ood_states, first_id, second_id, seed)
     return {
@@ -99,10 +95,8 @@ def _resample_deviation(geometry: StateGeometry, reference: StateGeometry, seed:
     """Deviation over the layers, of the examples and of resampled ones, (kind, 1 + draw); resamples are biased upward, so
     they are moved to the value they belong to."""
     rng = np.random.default_rng(seed)
-    counts = [
-        np.vstack([np.ones(size), resample_examples(size, DRAWS, rng)])
-        for size in (side.norms.shape[1] for side in (geometry, reference))
-    ]
+    sizes = [side.norms.shape[1] for side in (geometry, reference)]
+    counts = [np.vstack([np.ones(size), resample_examples(size, DRAWS, rng)]) for size in sizes]
     profile_pairs = zip(geometry.profiles(counts[0]), reference.profiles(counts[1]), strict=True)
     deviations = np.stack(
         [mean_deviation(profile[:, 1:], reference_profile[:, 1:]) for profile, reference_profile in profile_pairs]

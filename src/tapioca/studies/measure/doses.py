@@ -73,10 +73,8 @@ def _measure_dose_deviations(
         layers = set_plan.kept or tuple(range(set_plan.n_layers))
         if plan is None:
             return np.full(len(PROFILE_KINDS), np.nan)
-        plan_geometry, reference_geometry = (
-            geometry_of_plan(states, plan, layers),
-            state_geometry(reference_states[list(layers)]),
-        )
+        plan_geometry = geometry_of_plan(states, plan, layers)
+        reference_geometry = state_geometry(reference_states[list(layers)])
         return mean_deviation(np.stack(plan_geometry.profiles()), np.stack(reference_geometry.profiles()))[:, 0]
 
     rows = zip(set_plans, plans_by_alpha, strict=True)

@@ -99,13 +99,8 @@ class StudyModel:
                 f"{self.name}: a study evaluates every plan; expected at most {MAX_LAYERS} layers of which some can be "
                 f"dropped, got {n_layers} of which {len(droppable_layers)} can"
             )
-        return SearchSpace(
-            n_layers,
-            tuple(range(1, min(len(droppable_layers), n_layers - 1) + 1)),
-            droppable_layers,
-            {},
-            self.study.seed,
-        )
+        sizes = tuple(range(1, min(len(droppable_layers), n_layers - 1) + 1))
+        return SearchSpace(n_layers, sizes, droppable_layers, {}, self.study.seed)
 
     @cached_property
     def plans(self) -> list[Plan]:

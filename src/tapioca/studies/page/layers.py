@@ -50,10 +50,8 @@ def draw_profile_ratios(setting: SettingResult) -> alt.TopLevelMixin | None:
     """Signed log ratio of both profiles to the ID ones layer by layer, kind by kind."""
     rows: Rows = []
     for point in setting.charts.profiles:
-        for series, log_ratio, band in (
-            ("norm", point.norm, point.norm_ci95),
-            ("pairwise distance", point.distance, point.distance_ci95),
-        ):
+        lines = ("norm", point.norm, point.norm_ci95), ("pairwise distance", point.distance, point.distance_ci95)
+        for series, log_ratio, band in lines:
             estimate = Estimate(value=log_ratio, ci95=band or (log_ratio, log_ratio))
             rows.append(
                 row_from_estimate(point.layer, estimate, series) | {"kind": chart_kind_name(setting, point.kind)}
@@ -91,12 +89,8 @@ def _draw_tiles(
         for tile in tiles
     ]
     kinds = list(dict.fromkeys(chart_kind_name(setting, tile.kind) for tile in tiles))
-    y = alt.Y(
-        "kind:N",
-        sort=kinds,
-        title=None,
-        axis=alt.Axis(labelLimit=220, labels=labelled, ticks=False, domain=False, grid=False),
-    )
+    axis = alt.Axis(labelLimit=220, labels=labelled, ticks=False, domain=False, grid=False)
+    y = alt.Y("kind:N", sort=kinds, title=None, axis=axis)
     x = alt.X(
         "layer:O", title="layer", axis=alt.Axis(labelAngle=0, orient="top", ticks=False, domain=False, grid=False)
     )

@@ -52,12 +52,8 @@ def draw_log_ratios_by_size(setting: SettingResult) -> alt.TopLevelMixin | None:
         " : ".join(f"datum.value == {size} ? '{label}'" for size, label in label_by_size.items()) + " : ''"
     )
     scale = alt.Scale(type="log", nice=False, padding=25)
-    x = alt.X(
-        "parameters:Q",
-        title="parameters (logarithmic)",
-        scale=scale,
-        axis=alt.Axis(values=ticks, labelExpr=label_expression),
-    )
+    axis = alt.Axis(values=ticks, labelExpr=label_expression)
+    x = alt.X("parameters:Q", title="parameters (logarithmic)", scale=scale, axis=axis)
     y = alt.Y(
         "log_ratio:Q",
         title=LOG_RATIO_AXIS,
@@ -74,9 +70,8 @@ def draw_log_ratios_by_size(setting: SettingResult) -> alt.TopLevelMixin | None:
         }
         for point in setting.charts.line
     ]
-    points = (
-        alt.Chart(alt.Data(values=dots)).mark_point(filled=True, size=60, color=ORANGE, opacity=0.9).encode(x=x, y=y)
-    )
+    dot_chart = alt.Chart(alt.Data(values=dots)).encode(x=x, y=y)
+    points = dot_chart.mark_point(filled=True, size=60, color=ORANGE, opacity=0.9)
     base = alt.Chart(alt.Data(values=line)).encode(x=x)
     fitted = [
         base.mark_area(opacity=0.16, color=BLUE).encode(y=alt.Y("low:Q"), y2="high:Q"),

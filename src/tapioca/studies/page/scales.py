@@ -105,17 +105,11 @@ def encode_series(rows: Rows, shape: bool = False) -> dict[str, Any]:
 
 def draw_series_layers(rows: Rows, x: alt.X, y: alt.Y, clip: bool = False) -> list[Any]:
     """A rule at zero, a band, a line and points of every series; the data is set by the caller."""
-    band = (
-        alt.Chart()
-        .mark_area(opacity=0.16, clip=clip)
-        .encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=encode_series(rows)["color"])
-    )
+    area = alt.Chart().mark_area(opacity=0.16, clip=clip)
+    band = area.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=encode_series(rows)["color"])
     line = alt.Chart().mark_line(strokeWidth=2, clip=clip).encode(x=x, y=y, **encode_series(rows))
-    point = (
-        alt.Chart()
-        .mark_point(filled=True, size=34, opacity=1, clip=clip)
-        .encode(x=x, y=y, **encode_series(rows, shape=True))
-    )
+    mark = alt.Chart().mark_point(filled=True, size=34, opacity=1, clip=clip)
+    point = mark.encode(x=x, y=y, **encode_series(rows, shape=True))
     zero_line = alt.Chart().mark_rule(color=DARK, strokeWidth=0.8).encode(y=alt.datum(0))
     return [zero_line, band, line, point]
 

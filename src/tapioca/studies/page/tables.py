@@ -25,11 +25,10 @@ def tabulate_pooled(claim: ClaimResult) -> TableBlock:
     rows = []
     for finding in claim.findings:
         estimate = finding.pooled
-        counts = (
-            [p_value(estimate.p), *map(str, (estimate.models, estimate.kinds, estimate.cells, estimate.prompts))]
-            if estimate
-            else ["–"] * 5
-        )
+        counts = ["–"] * 5
+        if estimate:
+            numbers = estimate.models, estimate.kinds, estimate.cells, estimate.prompts
+            counts = [p_value(estimate.p), *map(str, numbers)]
         decides = "yes" if finding.decides else "beside"
         rows.append((finding.name, decides, format_pooled_effect(finding), *counts, str(finding.left_out)))
     return TableBlock("pooled", head, tuple(rows))

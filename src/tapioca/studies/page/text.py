@@ -233,10 +233,8 @@ def describe_search_cost(setting: SettingResult) -> str:
 
 def describe_truths(setting: SettingResult) -> str:
     """Q3 in one sentence: what all cells but controls are."""
-    counts = {
-        truth: sum(summary.truths.get(truth, 0) for summary in setting.summaries if not summary.control)
-        for truth in TRUTHS
-    }
+    summaries = [summary for summary in setting.summaries if not summary.control]
+    counts = {truth: sum(summary.truths.get(truth, 0) for summary in summaries) for truth in TRUTHS}
     total = sum(counts.values())
     if not total:
         return "No cell was classed."
