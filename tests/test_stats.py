@@ -77,13 +77,21 @@ def test_weights_make_a_ratio_of_sums() -> None:
 
 
 def test_tail_only_where_mean_and_share_disagree() -> None:
+    full, planned = -np.array([1.0] * 24 + [10.0] * 16), -np.array([1.1] * 24 + [1.0] * 16)
+    found = compare_paired_scores(full, planned, np.ones(40), names(40), ERROR)
+    assert found.gain == pytest.approx(1 - 42.4 / 184)
+    assert found.tail_only
+    verdict = decide_verdict(found, None)
+    assert (verdict.action, verdict.tail_only) == ("prune OOD traffic only", True)
+    assert "(tail only: the mean improves, most examples do not)" in verdict.reason
+
+
+def test_one_large_win_is_no_gain() -> None:
     full, planned = -np.array([1.0] * 9 + [100.0]), -np.array([1.1] * 9 + [1.0])
     found = compare_paired_scores(full, planned, np.ones(10), names(10), ERROR)
-    assert found.gain > 0.8
+    assert found.gain == pytest.approx(1 - 10.9 / 109)
     assert found.tail_only
-    assert (
-        "tail only" in decide_verdict(found, None).reason or decide_verdict(found, None).action == "keep the full model"
-    )
+    assert decide_verdict(found, None).action == "keep the full model"
 
 
 def test_nothing_changed() -> None:

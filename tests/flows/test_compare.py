@@ -86,10 +86,12 @@ def test_costs_are_those_of_each_criterion_alone(info: CompareInfo) -> None:
 
 
 def test_the_front_is_not_dominated(info: CompareInfo) -> None:
-    points = {(pick.flops, pick.ood.planned): pick.front for pick in info.picks} | {(1.0, info.picks[0].ood.full): None}
-    for (flops, score), front in points.items():
+    points = {(pick.flops, pick.ood.planned) for pick in info.picks} | {(1.0, info.picks[0].ood.full)}
+    for pick in info.picks:
+        flops, score = pick.flops, pick.ood.planned
         beaten = any(f <= flops and s >= score and (f, s) != (flops, score) for f, s in points)
-        assert front is None or front == (not beaten)
+        assert pick.front == (not beaten)
+    assert {pick.front for pick in info.picks} == {True, False}
 
 
 def test_the_folder_and_the_page(info: CompareInfo) -> None:

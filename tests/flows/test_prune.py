@@ -167,12 +167,12 @@ def test_a_live_model_of_every_family(model: PreTrainedModel, tmp_path: Path) ->
     info = text_run(model, tmp_path, max_drops=1)
     assert info.metric.kind == "error"
     assert len(info.rounds[0].trials) == 4
-    assert info.verdict.action in ("prune", "prune OOD traffic only", "keep the full model")
+    gains = model.config.model_type == "llama"  # the others' intervals hold 0, or no plan of theirs scores higher
+    assert info.verdict.action == ("prune OOD traffic only" if gains else "keep the full model")
     assert sum(info.checks["ood"].labels.values()) == info.checks["ood"].n_search == 40
     assert "; search answers: choice 0 " in (info.folder / "report.html").read_text()
-    if info.plan.is_full:
-        assert info.verdict.action == "keep the full model"
-        assert info.find_result("ood", "best non-empty") is not None
+    assert info.plan.is_full == (model.config.model_type == "qwen2")
+    assert (info.find_result("ood", "best non-empty") is not None) == info.plan.is_full
 
 
 def test_at_chance_accuracy_is_refused_and_likelihood_offered(tmp_path: Path) -> None:
@@ -195,7 +195,8 @@ def test_without_a_reference(tmp_path: Path) -> None:
     assert info.find_result("id") is None
     assert info.profiles == ()
     assert "no --reference" in info.notes[-1]
-    assert "ID was not measured" in info.verdict.reason or info.verdict.action == "keep the full model"
+    assert info.verdict.action == "prune OOD traffic only"
+    assert info.verdict.reason.endswith("; ID was not measured (no reference data)")
 
 
 def test_test_data_of_its_own(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_bad_input_is_one_line(learner: str, model_folder: Path, tmp_path: Path)
             tune(TuneConfig(**{"model": learner, "task": SHIFTED, "out": out, **said}))
         assert "\n" not in str(caught.value)
         assert not out.exists()
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match="is a LlamaForCausalLM; expected an in-context learner, such as `learner`"):
         tune(TuneConfig(model=str(model_folder), task=SHIFTED, out=out))
 
 

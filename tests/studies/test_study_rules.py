@@ -27,11 +27,12 @@ CLAIMS = (STUDIES / "claims.yaml").read_text()
 
 def edited(folder: Path, *edits: tuple[str, str]) -> Path:
     """The quick study with its claims beside it, with texts of either file replaced."""
-    for name, text in (("quick.yaml", QUICK), ("claims.yaml", CLAIMS)):
-        for old, new in edits:
-            text = text.replace(old, new)
+    texts = {"quick.yaml": QUICK, "claims.yaml": CLAIMS}
+    for old, new in edits:
+        assert any(old in text for text in texts.values()), old
+        texts = {name: text.replace(old, new) for name, text in texts.items()}
+    for name, text in texts.items():
         (folder / name).write_text(text)
-    assert edits == () or (folder / "quick.yaml").read_text() != QUICK or (folder / "claims.yaml").read_text() != CLAIMS
     return folder / "quick.yaml"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import runpy
@@ -45,6 +46,7 @@ class WarmPython:
 def serve(script: str) -> None:
     """The other side: jobs come in as JSON, and the exit codes of their processes go back."""
     runpy.run_path(script, run_name="imported")
+    importlib.import_module("transformers.models.llama.modeling_llama")  # and what other models import as well
     for line in sys.stdin:
         job = json.loads(line)
         child = os.fork()

@@ -296,7 +296,7 @@ def test_written_answers_are_marked_as_by_lm_eval(loaded: LoadedModel, folder: P
     assert scores.values[0].tolist() == [samples[e.id]["exact_match"] for e in task.examples]
     nothing = ["[invalid]" in samples[e.id]["filtered_resps"] or not texts[e.id].strip() for e in task.examples]
     assert scores.unparsed[0].tolist() == nothing
-    assert (scores.lengths[0].min() >= 0, scores.lengths[0].max(), scores.truncated[0].any()) == (True, 12, True)
+    assert (scores.lengths[0].max(), scores.truncated[0].any()) == (12, True)
     assert len(set(texts.values())) > 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from decimal import Decimal
 
@@ -74,9 +75,14 @@ def test_a_number_is_itself_however_it_is_written(value: Decimal) -> None:
 
 @given(st.text(max_size=30))
 def test_any_text_can_be_marked(text: str) -> None:
-    for marking in (Marking(), Marking("number"), Marking(extract="[A-D]", take="first")):
-        assert marking.is_right(text, "18") in (True, False)
-    assert parse_number(text) is None or parse_number(text) == parse_number(text)
+    assert Marking().is_right(text, "18") is (text.strip() == "18")
+    letters = [letter for letter in text if letter in "ABCD"]
+    assert Marking(extract="[A-D]", take="first").is_right(text, "B") is (letters[:1] == ["B"])
+    assert Marking(extract="[A-D]").is_right(text, "B") is (letters[-1:] == ["B"])
+    assert not Marking("number").is_right(text + " 3/4", "18")
+    assert Marking("number").is_right("18 " + re.sub(r"\d", "", text), "18")
+    number = parse_number(text)
+    assert number is None or number.is_finite()
 
 
 @pytest.mark.parametrize(
