@@ -28,7 +28,7 @@ test-slow: $(READY)  ## the slow tests too
 coverage: $(READY)  ## the fast tests, and which lines and branches of src they run
 	$(BIN)/python -m pytest -n auto --cov
 
-docs: $(READY)  ## build the command reference from the program's own help
+docs: $(READY)  ## build what the documentation takes from the code
 	$(BIN)/python docs/build.py
 
 demo: $(READY)  ## show the effect on the packaged learner, and write runs/demo/report.html

@@ -1,4 +1,5 @@
-"""Write what must not drift: docs/cli.md from the program's help, docs/families.md from small models of every type.
+"""Write what must not drift: docs/cli.md from the program's help, docs/families.md from small models of every type,
+docs/results.md from the records.
 
 `--check` only compares.
 """
@@ -76,6 +77,16 @@ structure; their layers can be dropped and scaled live, their branches are not g
 """
 
 
+def results() -> str:
+    """What every key of every result file means."""
+    from results import build_page  # late, since it imports typer
+
+    return build_page()
+
+
+PAGES = {"cli.md": cli, "families.md": families, "results.md": results}
+
+
 def _which(layers: tuple[int, ...], count: int) -> str:
     if len(layers) == count:
         return "any"
@@ -83,8 +94,9 @@ def _which(layers: tuple[int, ...], count: int) -> str:
 
 
 def main() -> None:
-    """Write or compare both pages."""
-    for path, text in ((HERE / "cli.md", cli()), (HERE / "families.md", families())):
+    """Write or compare all pages."""
+    for name, build in PAGES.items():
+        path, text = HERE / name, build()
         if "--check" not in sys.argv:
             path.write_text(text, encoding="utf-8")
         elif path.read_text(encoding="utf-8") != text:

@@ -40,7 +40,7 @@ EXAMPLE = '{"n_layers":6,"layers":{"2":0.0}}'
 
 
 class Plan(BaseModel, frozen=True, extra="forbid"):
-    """How much of each residual update a model keeps; frozen, hashable, and stable as JSON.
+    """How much of each residual update a model keeps. Frozen, hashable, and stable as JSON.
 
     A transformer is a chain of updates h <- h + f_l(h). A plan gives every layer a scale alpha >= 0:
     1 leaves the layer as it is, 0 drops it (it is not computed at all), anything else makes the layer
@@ -50,9 +50,8 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
 
     Attributes:
         n_layers: number of layers of the model the plan is for.
-        layers: (layer, scale) pairs of whole layers.
-        attention: (layer, scale) pairs of attention branches.
-        mlp: (layer, scale) pairs of MLP branches.
+        layers, attention, mlp: scales by layer, of whole layers and of one branch, as (layer, scale) pairs; 1 where
+            none stands, 0 drops.
     """
 
     n_layers: int = Field(ge=1)

@@ -44,10 +44,10 @@ class CompareConfig(ChoosingConfig):
 class CriterionCost(Record):
     """One criterion and what choosing by it costs alone, without the answers it shares with others."""
 
-    name: str
-    about: str
-    source: str
-    plans_tried: int
+    name: str = Field(description="Of the criterion.")
+    about: str = Field(description="What it does.")
+    source: str = Field(description="Where it comes from.")
+    plans_tried: int = Field(description="Plans it had scored.")
     layer_forwards: int = Field(
         description="Layers computed, times sequences read; a layer without one branch counts half."
     )
@@ -58,10 +58,12 @@ class Pick(Record):
     """The plan one or more criteria chose for one number of drops, judged on held-out data.
 
     Attributes:
+        drops: layers, or branches, that it drops.
+        plan: the plan chosen.
         criteria: who chose it, in the order of the request.
         flops: share of the full model's floating-point operations left.
         ood, id: against the full model on the test splits; `id` is None without reference data.
-        p_ood, p_id: of a paired t-test over groups, corrected by Holm's method for all plans judged on these data.
+        p_ood, p_id: p-value of a paired t-test over groups, corrected by Holm's method for all plans judged on these data.
         rival: on the OOD test split against the plan of the first criterion; None for that plan itself.
         beaten: how many of the random plans of its size it beats on the OOD test split.
         front: whether no other plan judged has a better OOD score for as few operations, the full model included.
@@ -84,7 +86,7 @@ class CompareInfo(RunHeader):
     """One finished comparison: what `tapioca compare` returns and `compare.json` holds."""
 
     metric: Metric
-    n_layers: int
+    n_layers: int = Field(description="Layers of the model.")
     checks: dict[Domain, Preflight]
     searched: tuple[CriterionCost, ...]
     picks: tuple[Pick, ...]

@@ -56,6 +56,8 @@ class Weights(Record):
 
     Attributes:
         names: of the evidence; the fields below have one number each.
+        means, sds: what the evidence is standardised by.
+        coefficients, intercept: of the log-odds of distorted against misaligned.
         lows, highs: range seen in fitting.
         missing: what there was no case of; with one class alone nothing is told apart.
     """
@@ -97,6 +99,7 @@ class CrossValidation(Record):
     """Verdicts on kinds of shift that were left out of the fitting, one kind after the other.
 
     Attributes:
+        kinds, models: of the cases.
         forced: all decided cases, the likelier class taken where the classifier would rather not tell.
         answered: those on which it tells.
         beyond: forced, distorted against misaligned alone, among cases whose deviation is above its null: the gate has
@@ -122,6 +125,9 @@ class Expected(Record):
     """What pruning came to where a verdict was given, on kinds of shift left out of the fitting, undecided cases included.
 
     Attributes:
+        verdict: what was said.
+        metric: what the gains are in: a difference of accuracies, or the share of the error that is gone.
+        cases: how many were said to be that.
         gained: share of the cases whose held-out gain has a lower 95 % bound above 0.
         quartiles: lower quartile, median and upper quartile of the held-out gains.
     """
@@ -155,6 +161,7 @@ class Diagnosis(Record):
     """A verdict.
 
     Attributes:
+        verdict: the class, or that none can be told.
         probability: of the class said, or where none is, of the likelier one; None where there is nothing to weigh.
         outside: names of the evidence that lies outside what the classifier has seen.
         reason: why, in words.
@@ -170,6 +177,7 @@ class Evidence(Record):
     """One number of the evidence.
 
     Attributes:
+        name, value: as docs/diagnose.md defines it.
         id_range: lowest and highest of the same number between random halves of the ID samples.
         contribution: what it adds to the log-odds of distorted against misaligned; None where the gate decides.
     """

@@ -28,6 +28,7 @@ class PlanInSpace(Record):
     """One of all plans.
 
     Attributes:
+        drops: the layers it drops.
         ood, id: gains over the full model on the test splits, as `Gain.gain`; `id` is None without reference data.
         norm, distance: realignment on OOD search examples, the deviation it removes over the layers it keeps; None
             without reference data.
@@ -45,6 +46,7 @@ class RankedPlan(Record):
     """A plan chosen on the search split, judged on held-out data, and its place among all plans of its size.
 
     Attributes:
+        plan: the plan chosen.
         ood, id: against the full model on the test splits; `id` is None without reference data.
         better: how many plans of its size have a higher OOD test score.
     """
@@ -59,6 +61,8 @@ class Correlation(Record):
     """Spearman's rank correlation of realignment with OOD test gain over all plans of one size.
 
     Attributes:
+        kind: the profile that is realigned.
+        value: the rank correlation.
         ci95: over examples, those of the gains and those of the geometry, with the plans as they are.
         plans_ci95: over plans, as if they were drawn from more of their kind, with the examples as they are.
         p: share of relabellings of the layers with a correlation at least as far from 0, the observed one counted
@@ -76,6 +80,7 @@ class SizeOfSpace(Record):
     """All plans that drop so many layers.
 
     Attributes:
+        drops: how many layers.
         plans: how many there are.
         oracle: the best of them on the search split.
         greedy: the one that dropping one layer after another leads to, on the same split.
@@ -102,7 +107,7 @@ class EnumerateInfo(RunHeader):
     """All plans of a model: what `tapioca enumerate` returns and `enumerate.json` holds."""
 
     metric: Metric
-    n_layers: int
+    n_layers: int = Field(description="Layers of the model.")
     checks: dict[Domain, Preflight]
     sample: int = Field(
         description="OOD and ID examples whose geometry was measured, of each; 0 without reference data."

@@ -180,7 +180,8 @@ class PlanAnswer(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         score: higher is better; errors are negative.
         answer: what was chosen, by its text or label; None where nothing is chosen.
         log_likelihood: of the gold answer, as the task divides it; None where answers are numbers.
-        unparsed, truncated, length: of the text that was written; None where none was.
+        unparsed, truncated: whether the text that was written holds no answer, or broke off; None where none was written.
+        length: tokens of that text.
     """
 
     score: float
@@ -195,9 +196,12 @@ class ExampleResult(BaseModel, frozen=True, extra="forbid"):
     """One held-out example under the full model and under the plan shown.
 
     Attributes:
+        id, group: of the example; examples of one group are never split between search and test.
+        data: which data set it is from.
         text: the prompt as a person reads it; None where the model reads numbers.
         gold: the right answer by its text or label; None where there is none, or it is a list of numbers.
         also: the other right ones, where several are.
+        full, plan: how it went under each.
     """
 
     id: str

@@ -67,6 +67,7 @@ class Realignment(Record):
     """The deviation that a plan removes, over the layers it keeps; negative where it adds.
 
     Attributes:
+        kind: the profile that deviates.
         ood: of the OOD examples.
         id: of ID examples other than the reference: what the plan does to data that was not shifted.
         permuted: of `ood`, with OOD and reference examples that change places.

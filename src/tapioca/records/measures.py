@@ -13,8 +13,8 @@ from tapioca.records.results import Interval, Record
 class Estimate(Record):
     """A number with its 95 % interval over examples."""
 
-    value: float
-    ci95: Interval
+    value: float = Field(description="The number.")
+    ci95: Interval = Field(description="Its interval.")
 
 
 class PermutationTest(Record):
@@ -55,6 +55,8 @@ class RepresentationMeasures(Record):
     """How the hidden states of a set of examples fill space after each kept layer.
 
     Attributes:
+        plan, n: the plan, and how many examples.
+        cosine_spread, effective_rank, intrinsic_dimension: defined in docs/geometry.md, one per kept layer, as those below.
         cka: linear CKA to the full model's states of the same examples; None under the full model.
         alignment: cosine between their covariance and that of the reference examples; None without them.
     """
@@ -72,6 +74,7 @@ class Update(Record):
     """What one layer, or one branch of it, adds to the residual stream at the last prompt token.
 
     Attributes:
+        layer: its number.
         norm: mean Euclidean norm.
         angle: mean angle to the stream it is added to, over pi: 0 along it, 0.5 at a right angle, 1 against it.
         share: mean share of the final state.
@@ -87,7 +90,7 @@ class Update(Record):
 class Updates(Record):
     """All updates of a plan, in the order they are added; the shares and that of the first state sum to 1."""
 
-    plan: Plan
-    n: int
+    plan: Plan = Field(description="The plan.")
+    n: int = Field(description="How many examples.")
     first_share: Estimate = Field(description="Share of the state before the first layer.")
-    updates: tuple[Update, ...]
+    updates: tuple[Update, ...] = Field(description="One by one.")

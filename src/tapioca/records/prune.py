@@ -82,10 +82,10 @@ class Canary(Record):
     """Greedy continuations of the same test prompts under the full model and under a plan."""
 
     plan: Plan
-    prompts: int
+    prompts: int = Field(description="How many there are.")
     tokens: int = Field(description="Most tokens of a text.")
-    full: Fluency
-    planned: Fluency
+    full: Fluency = Field(description="Under the full model.")
+    planned: Fluency = Field(description="Under the plan.")
 
     @property
     def alarm(self) -> str:
@@ -103,29 +103,29 @@ class Canary(Record):
 class Cost(Record):
     """What a run cost, and what its plan saves."""
 
-    plans_tried: int
-    search_examples: int
+    plans_tried: int = Field(description="Plans that the search scored.")
+    search_examples: int = Field(description="OOD examples of the search split.")
     evaluations: int = Field(description="Plan times example, over everything stored in the run's folder.")
     seconds: float = Field(description="Time spent running the model, over everything stored in the run's folder.")
-    parameters_full: int
-    parameters_planned: int
+    parameters_full: int = Field(description="Parameters of the model.")
+    parameters_planned: int = Field(description="Parameters that the plan leaves.")
     flops_full: int = Field(description="Floating-point operations of the matrix products of one batch.")
-    flops_planned: int
+    flops_planned: int = Field(description="The same under the plan.")
     difference: float | None = Field(default=None, description=f"{DIFFERENCE} in the run; None where none were.")
 
 
 class Verdict(Record):
     """What to do, and why, in one sentence."""
 
-    action: Literal["prune", "prune OOD traffic only", "keep the full model"]
-    reason: str
-    tail_only: bool = False
+    action: Literal["prune", "prune OOD traffic only", "keep the full model"] = Field(description="What to do.")
+    reason: str = Field(description="Why, with the numbers.")
+    tail_only: bool = Field(default=False, description="As in `Gain`, of the best plan on OOD data.")
 
 
 class RunInfo(RunHeader):
     """One finished run: what `tapioca prune` returns and `run.json` holds."""
 
-    revision: str | None
+    revision: str | None = Field(description="Of a hub model, as asked for.")
     adapter: str | None = Field(default=None, description="Folder of the adapter that was merged first.")
     trust_remote_code: bool = Field(default=False, description="Whether code that comes with the model ran.")
     dtype: str = Field(description="As asked for; auto is the checkpoint's own.")

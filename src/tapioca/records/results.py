@@ -26,12 +26,19 @@ class Record(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
 
 class RunHeader(Record, protected_namespaces=()):
-    """What the record of every finished command begins with."""
+    """What the record of every finished command begins with.
+
+    Attributes:
+        folder, command: the run folder, and the command line that makes it again.
+        model, task, reference: the model, the OOD and the ID data, as they were asked for; None without ID data.
+        model_hash: names the model by configuration, weights and dtype.
+        notes: what was guessed or noticed, a sentence each.
+    """
 
     folder: Path
     command: str
     model: str
-    model_hash: str = Field(description="Names the model by configuration, weights and dtype.")
+    model_hash: str
     task: str
     reference: str | None
     notes: tuple[str, ...]
@@ -75,8 +82,8 @@ class Trial(Record):
     """One plan tried by a search, with its mean score and mean likelihood on the search split."""
 
     plan: Plan
-    score: float
-    log_likelihood: float
+    score: float = Field(description="Mean score on the search split.")
+    log_likelihood: float = Field(description="Mean log-likelihood of the gold answer there.")
     n_scored: int | None = Field(
         default=None, description="Search examples it was scored on before it was stopped; None means all."
     )
@@ -97,8 +104,8 @@ class Work(Record):
 class Round(Record):
     """One round of a search, or one number of drops: every candidate, the winner, and how many tied with it."""
 
-    trials: tuple[Trial, ...]
-    winner: Trial
+    trials: tuple[Trial, ...] = Field(description="The candidates.")
+    winner: Trial = Field(description="The best of them.")
     ties: int = Field(description="Candidates whose score equals the winner's, the winner included.")
     accepted: bool = Field(description="False for the last round of a search that stopped at its floor.")
     work: Work | None = None
@@ -116,14 +123,14 @@ class Round(Record):
 class Preflight(Record):
     """What the data can show, found before the search."""
 
-    n_search: int
-    n_test: int
+    n_search: int = Field(description="Examples of the search split.")
+    n_test: int = Field(description="Examples of the test split.")
     full: float = Field(description="Score of the full model on the search split.")
-    ci95: Interval
-    chance: float | None
+    ci95: Interval = Field(description="Of `full`.")
+    chance: float | None = Field(description="Score of guessing; None where that means nothing.")
     above_chance: bool | None = Field(description="None where chance means nothing.")
     baseline_score: float | None = Field(description="Score of always answering the mean target; regression only.")
-    reference_drop: Plan
+    reference_drop: Plan = Field(description="The mildest of a few single drops, the probe of `detectable`.")
     detectable: float = Field(description="Gain found with 80 % power if a plan changes as many answers as the probe.")
     truncated: int = Field(
         default=0, description="Search answers of the full model that broke off at the token budget."
@@ -151,8 +158,9 @@ class Gain(Record):
     Attributes:
         full, planned: mean scores, higher is better.
         gain: planned - full for accuracies, 1 - planned/full for errors; above 0 is better.
+        n, groups: examples, and groups of them that are resampled as one.
         ci95: its paired bootstrap interval over groups; it decides. (0, 0) where the plan is the full model.
-        p: of `test`, as description; None where the plan is the full model, so that nothing was tested.
+        p, test: the p-value, and the name of its test; None where the plan is the full model, so that nothing was tested.
         improved, worsened: share of examples with a higher or lower score under the plan.
         tail_only: mean and share of examples disagree in sign: few examples make the mean.
         written: how the texts ended; None where the model wrote none.
@@ -187,9 +195,9 @@ class Gain(Record):
 class HeldOutResult(Record):
     """A plan judged on one held-out data set, beside random plans that drop as many layers."""
 
-    data: Domain
-    role: Literal["best", "most layers dropped", "best non-empty"]
-    plan: Plan
+    data: Domain = Field(description="Which data set.")
+    role: Literal["best", "most layers dropped", "best non-empty"] = Field(description="Why it is judged.")
+    plan: Plan = Field(description="The plan judged.")
     result: Gain
     baseline_score: float | None = Field(description="Score of always answering the mean target; regression only.")
     random: tuple[float, ...] = Field(description="Gains of the random plans.")
@@ -204,7 +212,15 @@ class HeldOutResult(Record):
 
 
 class Profile(Record):
-    """Norm and pairwise distance of the hidden states after each kept layer, with 95 % bands."""
+    """Norm and pairwise distance of the hidden states after each kept layer, with 95 % bands.
+
+    Attributes:
+        data, planned: which data, and whether under the plan or the full model.
+        layers: those after which it is measured; the fields below have one entry for each.
+        n: examples.
+        norm, norm_band: mean Euclidean norm of the states, and its band.
+        distance, distance_band: mean distance of two states, and its band.
+    """
 
     data: Domain
     planned: bool
@@ -220,9 +236,12 @@ class Deviation(Record):
     """How far a profile is from the full model's profile on ID data.
 
     Attributes:
+        data, planned: which data, and whether under the plan or the full model.
+        kind: the profile.
+        layers: those that are compared.
         signed: log ratio to the reference, one per layer.
         effect: the same difference in standard deviations of one example (Cohen's d), one per layer.
-        value: mean of |signed| over the layers.
+        value, ci95: mean of |signed| over the layers, and its interval.
         null_mean, null_upper: mean and 95th percentile of `value` between two ID samples of the same sizes.
     """
 

@@ -128,6 +128,8 @@ class Change(Record):
     """What an outcome rises by from the full model to the smallest scale, negative where it falls.
 
     Attributes:
+        y: the outcome.
+        value: what it rises by.
         ci95: its bootstrap interval over examples.
         as_strong: as in `Trend`, by size instead of correlation.
     """
@@ -168,17 +170,17 @@ class Curve(Record):
 class RandomSet(Record):
     """A random set of layers: its OOD score and its deviations at every scale of the request."""
 
-    drops: Plan
-    score: tuple[float, ...]
-    norm: tuple[float, ...] = ()
-    distance: tuple[float, ...] = ()
+    drops: Plan = Field(description="The plan that drops them.")
+    score: tuple[float, ...] = Field(description="One per scale.")
+    norm: tuple[float, ...] = Field(default=(), description="One per scale; empty without ID data.")
+    distance: tuple[float, ...] = Field(default=(), description="One per scale; empty without ID data.")
 
 
 class ScaleInfo(RunHeader):
     """One finished sweep of scales: what `tapioca scale` returns and `scale.json` holds."""
 
     metric: Metric
-    scales: tuple[float, ...]
+    scales: tuple[float, ...] = Field(description="The scales, ascending.")
     examples: dict[Domain, int] = Field(description="Held-out examples the scores are of.")
     observed: int = Field(description="OOD and as many ID examples the deviations are of; 0 without ID data.")
     null: dict[Outcome, float] = Field(

@@ -43,6 +43,7 @@ class KindSummary(Record):
     """Q1: what one kind of shift does, and Q3: how many of its cells truly are what.
 
     Attributes:
+        kind, control: the kind of shift, and whether it is in no pooled number.
         log_ratio: of greedy's plan searched on it; None where nothing was measured, as for the next two.
         norm, distance: the deviations' excess over their null.
         truths: how many cells (model, strength) are in distribution, distorted, misaligned and undecided.
@@ -60,6 +61,7 @@ class SearchCost(Record):
     """Q2: what a search computes, in layers for one prompt, as a mean over cells.
 
     Attributes:
+        search: for the best plan of greedy search, or of all there are.
         tree: where plans share what they have in common.
         scratch: where every plan is computed alone.
     """
@@ -74,6 +76,7 @@ class LabelledSearch(Record):
     """Q2: what a search with so many labelled prompts brings.
 
     Attributes:
+        prompts: search prompts whose answers are used.
         log_ratio: held out, of greedy's plan found with the first `prompts` search prompts.
         share: of that of the plan found with all of them; None where the interval of the latter does not lie above 0.
     """
@@ -87,6 +90,8 @@ class KindSkill(Record):
     """Lab only: one kind of shift against predictors that were never trained. Medians over cells.
 
     Attributes:
+        kind, control: the kind of shift, and whether it is in no pooled number.
+        cells: models times strengths.
         full, pruned: skill, 1 - error / error of the constant, of the full model and of greedy's plan.
         ridge: that of ridge regression.
         gap_closed: share of the full model's excess error over ridge that pruning removes, over the cells that have a
@@ -111,6 +116,7 @@ class HeatTile(Record):
     """Chart: one layer under one kind of shift, means over models and strengths.
 
     Attributes:
+        kind, layer: the kind of shift and the layer.
         norm, distance: the layer's share of the deviation along the unpruned stream.
         log_ratio: of dropping it alone, on test prompts; None where it cannot be dropped.
     """
@@ -126,6 +132,7 @@ class DosePoint(Record):
     """Chart: one scale of one set of layers, mean over models and kinds but controls.
 
     Attributes:
+        layers, alpha: which layers, and their scale.
         log_ratio: of the full model's error to that at this scale; the score ratio is exp of it.
         norm, distance: deviations; None where no layer is left to measure them after.
     """
@@ -141,6 +148,7 @@ class StrengthPoint(Record):
     """Chart: one strength of one kind of shift, mean over models.
 
     Attributes:
+        kind, control, task: the kind of shift, whether it is in no pooled number, and the task.
         strength: place among the strengths from 1; 0 is the ID task.
         anew: log ratio of greedy's plan searched at this strength.
         fixed: log ratio of the plan searched at the setting's fixed strength.
@@ -161,6 +169,8 @@ class ProfilePoint(Record):
     """Chart: signed log ratio of the profiles to the ID ones after one layer, means over models and strengths.
 
     Attributes:
+        kind, layer: the kind of shift and the layer.
+        norm, distance: log ratios of the two profiles.
         norm_ci95, distance_ci95: their intervals over models; None where there are too few.
     """
 
@@ -175,10 +185,10 @@ class ProfilePoint(Record):
 class PlanPoint(Record):
     """Chart: one plan of the example cell; realignments and test log ratio."""
 
-    drops: tuple[int, ...]
-    norm: float
-    distance: float
-    log_ratio: float | None
+    drops: tuple[int, ...] = Field(description="The layers it drops.")
+    norm: float = Field(description="Realignment.")
+    distance: float = Field(description="Realignment.")
+    log_ratio: float | None = Field(description="On test prompts.")
     greedy: bool = Field(description="Whether it is greedy's plan.")
 
 
@@ -202,20 +212,25 @@ class Scatter(Record):
 class SizePoint(Record):
     """Chart: mean log ratio of one model over kinds and strengths."""
 
-    model: str
-    parameters: int
-    log_ratio: float
+    model: str = Field(description="Its name.")
+    parameters: int = Field(description="How many it has.")
+    log_ratio: float = Field(description="The mean.")
 
 
 class LinePoint(Record):
     """Chart: the regression line of log ratios on log parameters, at one size."""
 
-    parameters: int
-    log_ratio: Estimate
+    parameters: int = Field(description="The size.")
+    log_ratio: Estimate = Field(description="The line there.")
 
 
 class Charts(Record):
-    """What the charts of one setting draw; empty where nothing was measured."""
+    """What the charts of one setting draw; empty where nothing was measured.
+
+    Attributes:
+        heat, doses, strengths, profiles, sizes, line: the points of a chart.
+        scatter: all plans of one cell; None where nothing was measured.
+    """
 
     heat: tuple[HeatTile, ...] = ()
     doses: tuple[DosePoint, ...] = ()

@@ -28,6 +28,7 @@ class KindEstimate(Record):
     """A number of one kind of shift.
 
     Attributes:
+        kind: the kind of shift.
         value: the mean over its strengths and models; `value.p` is of this kind alone.
         p_holm: the p-value corrected over the kinds of the setting by Holm's method; None for controls.
     """
@@ -40,10 +41,10 @@ class KindEstimate(Record):
 class SizeEstimate(Record):
     """A number of one model size, for one kind of shift or for all; with so few models only its sign is told."""
 
-    parameters: int
+    parameters: int = Field(description="Of each model.")
     kind: str | None = Field(description="None for all kinds but controls together.")
-    value: Estimate
-    models: int
+    value: Estimate = Field(description="The number; its interval is over models.")
+    models: int = Field(description="How many models.")
 
     @property
     def sign(self) -> Literal["+", "−", "0"]:
@@ -81,6 +82,8 @@ class KindDecision(Record):
     """The rule of a claim applied to one kind of shift.
 
     Attributes:
+        kind: the kind of shift.
+        decision, reason: what the rule comes to, and why.
         p_holm: of the conditions behind the decision (or behind "supported", where inconclusive), corrected over kinds.
     """
 
@@ -94,6 +97,8 @@ class ClaimResult(Record):
     """A claim judged in one setting.
 
     Attributes:
+        claim: what it is called in the study's file.
+        decision: what its rule comes to.
         reason: why, in one sentence with the numbers.
         told_by: names of the findings that decided, or that kept it from being decided.
         findings: those the rule is about first.
@@ -120,6 +125,7 @@ class StudiedModel(Record):
     """A model of a setting.
 
     Attributes:
+        name: of its folder.
         parameters: how many it has; None while nothing of it was measured.
         complete: kinds of shift, controls too, of which every strength was measured.
     """
@@ -133,6 +139,9 @@ class SettingResult(Record):
     """What one setting showed.
 
     Attributes:
+        name, title: as the study's file says.
+        models: in the order of the file.
+        id_task: the ID task.
         kinds: the tasks of every kind of shift, by rising strength.
         controls: the kinds that are in no pooled number.
         search, test: prompts of each task plans are searched and judged on.
@@ -140,9 +149,9 @@ class SettingResult(Record):
         tuned_measured, tuned_missing: models times kinds tuned for C7, measured on both sides of the comparison.
         doses_measured, doses_missing: models times kinds whose layers were scaled for C8.
         unjudged: why no claim can be decided here (too few models, floor or ceiling); empty where they can be.
-        accuracy: of the full model on OOD data, where the score stands in for it; `chance` of guessing, where known.
-        computed, labels: Q2.
-        skills: lab only.
+        accuracy, chance: of the full model on OOD data, where the score stands in for it, and of guessing, where known.
+        computed, labels: Q2: what a search costs, and what it brings with fewer labels.
+        skills: each kind beside predictors that were never trained; lab only.
         judged: how well a classifier without labels told the truths apart (Q3), where one was fitted.
     """
 
@@ -184,6 +193,8 @@ class StudyInfo(Record, protected_namespaces=()):
     """One study: what `tapioca study` returns, and `study.json` holds.
 
     Attributes:
+        title, seed, n_resamples: as the study's file says.
+        command: the command line that makes it again.
         rules: every claim and its rule, as written down beforehand.
         amended: what was changed of the study after first results had been seen, a sentence each.
         margins: what is held to be nothing.

@@ -84,7 +84,7 @@ class Condition(Entry):
     """That a measure lies on one side of a bound: its whole 95 % interval, or its mean at every model size."""
 
     measure: MeasureName = Field(description="One of `tapioca.studies.measures.MEASURES`.")
-    side: Literal["above", "below"]
+    side: Literal["above", "below"] = Field(description="Of the bound.")
     bound: Annotated[float | str, BeforeValidator(_check_bound)] = Field(description="A number, or a margin's name.")
     at: Literal["pooled", "every size"] = Field(default="pooled", description="The interval, or the mean of each size.")
 
