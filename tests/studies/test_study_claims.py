@@ -176,7 +176,7 @@ def test_c9() -> None:
     assert decided("C9", hurt, asked) == "not supported"
     bad = bench(hurt, asked)._claim("C9")
     assert "largest size" in bad.reason
-    assert [row.sign for row in bad.findings[0].sizes] == ["+", "-"]
+    assert [row.sign for row in bad.findings[0].sizes] == ["+", "−"]
 
 
 def test_null_studies_support_nothing_more_often_than_they_may() -> None:
@@ -282,7 +282,8 @@ def test_few_models_floor_and_ceiling_are_inconclusive_by_rule() -> None:
         asked = setting(models=models, strengths=1)
         right = np.arange(32) < accuracy * 32
         made = [
-            replace(one, beside=np.array([right, right], float), chance=np.array(chance)) for one in cells(SURE, asked)
+            replace(one, companion=np.array([right, right], float), chance=np.array(chance))
+            for one in cells(SURE, asked)
         ]
         return analyse(study(asked), made).settings[0].claim("C2")
 
