@@ -34,12 +34,7 @@ def tune(config: TuneConfig, on_step: OnStep | None = None, checkpoint_every: in
         )
     claim_training_folder(config.out)
     record = run_training(
-        config,
-        model,
-        lambda step: _loss(model, config, step),
-        on_step,
-        checkpoint_every,
-        model_hash=hash_model(model),
+        config, model, lambda step: _loss(model, config, step), on_step, checkpoint_every, model_hash=hash_model(model)
     )
     save_training(config, model, record)
     return model

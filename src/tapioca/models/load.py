@@ -31,12 +31,7 @@ from tapioca.models.prediction import find_prediction_counts, is_prediction_weig
 PACKAGED = {"learner": Path(__file__).parents[1] / "data" / "learner"}
 """Models that ship with this package, by the name a user types."""
 
-AUTO_CLASSES = (
-    "AutoModelForCausalLM",
-    "AutoModelForSequenceClassification",
-    "AutoModelForMaskedLM",
-    "AutoModel",
-)
+AUTO_CLASSES = ("AutoModelForCausalLM", "AutoModelForSequenceClassification", "AutoModelForMaskedLM", "AutoModel")
 """What code that comes with a model may replace; the first is taken where it does not say which of them was saved."""
 
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")

@@ -54,12 +54,7 @@ def resample_effects(
 
 
 def compare_paired_scores(
-    full: np.ndarray,
-    planned: np.ndarray,
-    weights: np.ndarray,
-    groups: Sequence[str],
-    metric: Metric,
-    seed: int = 0,
+    full: np.ndarray, planned: np.ndarray, weights: np.ndarray, groups: Sequence[str], metric: Metric, seed: int = 0
 ) -> Gain:
     """Judge a plan against the full model on the same examples.
 

@@ -69,7 +69,7 @@ def towards(functions: FunctionClass, prompts: Prompts, strength: float, rng: np
     """√(1 − s²) of the polynomial plus s of a function of another class with the same spread: the spread stays."""
     others, spread = functions(len(prompts), rng), prompts.law.standard_deviation
     return prompts.with_functions(
-        lambda x: np.sqrt(1 - strength**2) * prompts.curves(x) + strength * spread * others(x),
+        lambda x: np.sqrt(1 - strength**2) * prompts.curves(x) + strength * spread * others(x)
     )
 
 

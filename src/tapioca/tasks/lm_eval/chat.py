@@ -46,11 +46,7 @@ def chat_arguments(
 
 
 def _render(
-    encoder: Encoder,
-    name: str,
-    options: Mapping[str, Any],
-    history: list[Message],
-    add_generation_prompt: bool = True,
+    encoder: Encoder, name: str, options: Mapping[str, Any], history: list[Message], add_generation_prompt: bool = True
 ) -> str:
     """A conversation as the tokenizer's template writes it."""
     return str(
