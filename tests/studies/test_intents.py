@@ -102,7 +102,7 @@ def test_an_interrupted_tuning_ends_with_the_same_weights(data: Path, encoder: P
             if done == last:
                 raise Stop
 
-        intents.claim(tuning.out)
+        intents.claim_training_folder(tuning.out)
         model, _, record = tune_encoder(
             encoder, requests, labels, tuning.training(len(requests)), on_step, checkpoint_every=5
         )

@@ -308,7 +308,7 @@ def test_scaled_answers_are_judged_on_prompts_they_were_not_fitted_on(
     monkeypatch.syspath_prepend(str(CLAIMS.parent))
     script = importlib.import_module("scaled_outputs")
     found, bench = cell(part, "target_offset-1"), part.load_study_model()
-    said = {name: values[0] for name, values in script.measured(bench, found, 10).items()}
+    said = {name: values[0] for name, values in script.measure_task(bench, found, 10).items()}
     plans, (search, test) = PlanSet(found.kept), bench.tasks["target_offset", 1]
     scales, errors, means = {}, {}, []
     for plan in plans.plans:
@@ -338,7 +338,7 @@ def test_scaled_answers_are_summed_up_as_in_the_study(part: ModelWork, monkeypat
     monkeypatch.syspath_prepend(str(CLAIMS.parent))
     script = importlib.import_module("scaled_outputs")
     tables = script.measure_all(part.study, part.setting, [part], Console(quiet=True))
-    said = script.findings(part.study, part.setting, tables)
+    said = script.summarise_tables(part.study, part.setting, tables)
     cells = [Cell.load(path) for path, kind in part.files.items() if kind is Cell]
     (setting,) = analyse(part.study, cells).settings
     (claim,) = (found for found in setting.claims if found.claim == "C2")

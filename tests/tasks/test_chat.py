@@ -247,7 +247,7 @@ def test_other_ends_of_a_thought(end: str | None, written: str, answer: str | No
 
 def thinking(prompt: str, **given: Any) -> Generate:
     example = Example(id="a", group="a", rows=(Request((1,), (1,)),), prompt=tuple(encoded(prompt)), answer="4")
-    said = {"stop": (), "max_new_tokens": 64, **given}
+    said = {"stop": (), "token_limit": 64, **given}
     return Generate(
         name="t", examples=(example,), metric=EXACT_MATCH, tokenizer=chatting(""), marking=Marking("number"), **said
     )

@@ -124,10 +124,10 @@ def test_likelihood_and_chance(tmp_path: Path) -> None:
     found = evaluate(model, task, PLANS[:1])
     assert np.array_equal(found.values, found.log_likelihoods)
     assert task.chance == pytest.approx(np.full(6, 1 / 3))
-    assert task.beside is not None
+    assert task.companion is not None
     right = evaluate(model, load(tmp_path, model, "bert", rows(6)), PLANS[:1])
-    assert np.array_equal(evaluate(model, task.beside, PLANS[:1]).values, right.values)
-    assert load(tmp_path, headed("bert", 1), "bert", rows(6, 1)).constant == pytest.approx(
+    assert np.array_equal(evaluate(model, task.companion, PLANS[:1]).values, right.values)
+    assert load(tmp_path, headed("bert", 1), "bert", rows(6, 1)).baseline_score == pytest.approx(
         -np.var([at / 4 for at in range(6)])
     )
 

@@ -52,13 +52,13 @@ def test_choices(tmp_path: Path) -> None:
     ("normalize", "lengths"), [("none", [1, 1]), ("tokens", [1, 2]), ("characters", [3, 6]), ("bytes", [3, 6])]
 )
 def test_normalisation(tmp_path: Path, normalize: str, lengths: list[int]) -> None:
-    assert [row.length for row in one(tmp_path, ROW, normalize=normalize).examples[0].rows] == lengths
+    assert [row.normalizer for row in one(tmp_path, ROW, normalize=normalize).examples[0].rows] == lengths
 
 
 def test_bytes_are_not_characters(tmp_path: Path) -> None:
     row = {**ROW, "choices": ["é", "ran"]}
-    assert one(tmp_path, row, normalize="bytes").examples[0].rows[0].length == 2
-    assert one(tmp_path, row, normalize="characters").examples[0].rows[0].length == 1
+    assert one(tmp_path, row, normalize="bytes").examples[0].rows[0].normalizer == 2
+    assert one(tmp_path, row, normalize="characters").examples[0].rows[0].normalizer == 1
 
 
 def test_questions_get_the_usual_prompt(tmp_path: Path) -> None:
@@ -112,9 +112,9 @@ def test_labels(tmp_path: Path) -> None:
 )
 def test_accuracy_stands_beside_a_likelihood(tmp_path: Path, row: dict, said: dict) -> None:
     right, likely = (one(tmp_path, row, score=score, **said) for score in ("accuracy", "likelihood"))
-    assert (right.metric, likely.metric, likely.beside.metric) == (ACCURACY, GOLD_LOSS, ACCURACY)
-    assert right.beside is None
-    found, expected = (evaluate(tiny("llama"), task, [Plan.full(4)]) for task in (likely.beside, right))
+    assert (right.metric, likely.metric, likely.companion.metric) == (ACCURACY, GOLD_LOSS, ACCURACY)
+    assert right.companion is None
+    found, expected = (evaluate(tiny("llama"), task, [Plan.full(4)]) for task in (likely.companion, right))
     assert np.array_equal(found.values, expected.values)
 
 
@@ -250,8 +250,8 @@ def test_several_right_answers(tmp_path: Path) -> None:
 def test_a_yaml_beside_the_data_and_flags_that_win(tmp_path: Path) -> None:
     write_lines(tmp_path / "task.jsonl", [{"story": "the cat", "choices": ["sat", "ran"], "answer": 0}])
     (tmp_path / "task.yaml").write_text("fields: {context: story}\nnormalize: tokens\n")
-    assert load(tmp_path / "task.jsonl").examples[0].rows[0].length == 1
-    assert load(tmp_path / "task.jsonl", normalize="characters").examples[0].rows[0].length == 3
+    assert load(tmp_path / "task.jsonl").examples[0].rows[0].normalizer == 1
+    assert load(tmp_path / "task.jsonl", normalize="characters").examples[0].rows[0].normalizer == 3
     (tmp_path / "other.yaml").write_text("data: task.jsonl\nfields: {context: story}\n")
     assert len(load(tmp_path / "other.yaml").examples) == 1
 

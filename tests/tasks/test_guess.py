@@ -72,7 +72,7 @@ def test_what_is_guessed_is_said(tmp_path: Path) -> None:
 
 def test_labels_that_are_given_name_a_column_of_numbers(tmp_path: Path) -> None:
     task = load(table(tmp_path, {"text": TEXTS, "label": [0, 1] * 3}), labels=("no", "yes"))
-    assert (type(task), golds(task), task.balance) == (Label, [0, 1] * 3, {"no": 3, "yes": 3})
+    assert (type(task), golds(task), task.label_counts) == (Label, [0, 1] * 3, {"no": 3, "yes": 3})
     task = load(table(tmp_path, {"text": TEXTS, "label": ["cat dog", "no"] * 3}), labels=("no", "cat dog"))
     assert (type(task), golds(task)) == (Choice, [1, 0] * 3)
 
@@ -144,7 +144,7 @@ def test_all_that_a_kind_lacks_is_named_at_once(tmp_path: Path) -> None:
 
 def test_a_classification_head_finds_its_label(tmp_path: Path) -> None:
     task = load(table(tmp_path, {"text": TEXTS, "queue": ["b", "a"] * 3}), heads=("a", "b"))
-    assert (type(task), golds(task), task.balance) == (Classify, [1, 0] * 3, {"a": 3, "b": 3})
+    assert (type(task), golds(task), task.label_counts) == (Classify, [1, 0] * 3, {"a": 3, "b": 3})
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_column_named_as_the_answer_is_named_where_it_has_one_value(tmp_path: 
     path = table(tmp_path, {"text": TEXTS, "queue": ["yes"] * 6})
     with pytest.raises(DataError, match=r"say one of: --field answer=queue --label NAME --label NAME"):
         load(path)
-    assert load(path, labels=("no", "yes")).balance == {"yes": 6}
+    assert load(path, labels=("no", "yes")).label_counts == {"yes": 6}
 
 
 @pytest.mark.parametrize(

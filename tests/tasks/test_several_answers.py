@@ -28,8 +28,8 @@ def test_any_text_of_a_list_is_right(written: str, score: float, tmp_path: Path)
     task = load(tmp_path, ["red", "big", "red"])
     [example] = task.examples
     ids = word_tokenizer().encode(written, add_special_tokens=False)
-    answer = task.mark(example, [np.array([-1.5]), np.array(ids)])
-    assert (answer.score, answer.likelihood) == (score, -1.5)
+    answer = task.score(example, [np.array([-1.5]), np.array(ids)])
+    assert (answer.score, answer.log_likelihood) == (score, -1.5)
     assert (example.answer, example.also_answers) == ("red", ("big",))
     assert list(example.rows[0].targets) == word_tokenizer().encode("red", add_special_tokens=False)
 

@@ -170,7 +170,7 @@ def test_prompts_are_those_of_tale(name: str, tmp_path: Path) -> None:
     rows = [{"question": "one and two", "answer": "so\n#### 12"}] if name == "gsm8k_hard" else READY_ROWS[name]
     task = as_tale(name, tmp_path, rows)
     example, tokenizer = task.examples[0], encoder().tokenizer
-    assert (example.text, example.answer, task.budget) == (asked, gold, budget)
+    assert (example.text, example.answer, task.max_new_tokens) == (asked, gold, budget)
     chat = [{"role": "system", "content": system}, {"role": "user", "content": asked}]
     printed = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     assert list(example.prompt) == tokenizer(printed)["input_ids"]
@@ -245,7 +245,9 @@ def test_a_run_says_what_is_wrong_with_its_scores(tmp_path: Path, monkeypatch: p
     model, tokenizer = tiny("llama"), encoder().tokenizer
     rows = [{**READY_ROWS["arc_easy"][0], "id": f"q{at}", "question": "the cat " + "then " * at} for at in range(30)]
     task = as_tale("arc_easy", tmp_path, rows)
-    texts = [task.answer_text(ids.tolist()) for ids in decode(model, [e.prompt for e in task.examples], 1, task.ended)]
+    texts = [
+        task.answer_text(ids.tolist()) for ids in decode(model, [e.prompt for e in task.examples], 1, task.is_finished)
+    ]
     golds = [tale.find_letter(text, LETTERS) for text in texts]
     marked = [{**row, "answerKey": gold} for row, gold in zip(rows, golds, strict=True) if gold]
     task = as_tale("arc_easy", tmp_path, marked)
