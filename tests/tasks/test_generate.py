@@ -59,7 +59,7 @@ def test_written_answers_are_those_of_plain_generate(model: PreTrainedModel, pla
     prompts = [example.prompt for example in task.examples]
     with apply(model, plan):
         alone = [plain(model, prompt) for prompt in prompts]
-        written = [task.answer_text(ids.tolist()) for ids in decode(model, prompts, BUDGET, task.ended)]
+        written = [task.answer_text(ids.tolist()) for ids in decode(model, prompts, BUDGET, task.is_finished)]
     assert written == [text for text, _ in alone]
     stop = next(text.split()[-1] for text, _ in alone if len(text.split()) > 2)
     cut = [text.split(stop)[0].strip() for text, _ in alone]
@@ -69,7 +69,7 @@ def test_written_answers_are_those_of_plain_generate(model: PreTrainedModel, pla
     assert found.truncated[0].tolist() == [stop not in text and not ended for text, ended in alone]
     assert found.unparsed[0].tolist() == [not text for text in cut]
     if plan.is_full:
-        ids = decode(model, prompts, BUDGET, load(tmp_path, golds, stop=(stop,)).ended)
+        ids = decode(model, prompts, BUDGET, load(tmp_path, golds, stop=(stop,)).is_finished)
         assert found.lengths[0].tolist() == list(map(len, ids))
 
 
@@ -89,8 +89,8 @@ def test_the_likelihood_is_that_of_the_gold_answer_per_token(tmp_path: Path) -> 
     assert np.array_equal(again.values, again.log_likelihoods)
     assert found.log_likelihoods == pytest.approx(again.values)
     assert not again.truncated.any()
-    assert likely.budget == 0
-    assert likely.beside.budget == BUDGET
+    assert likely.max_new_tokens == 0
+    assert likely.companion.max_new_tokens == BUDGET
     example = written.examples[4]
     answer = [3, 17, 5]
     with torch.inference_mode():
@@ -127,16 +127,18 @@ def test_batches_are_named_by_all_that_changes_an_answer(tmp_path: Path) -> None
 def test_stop_strings(tmp_path: Path, stop: tuple[str, ...], written: str, text: str, ended: bool) -> None:
     task, ids = load(tmp_path, rows(1), stop=stop), word_tokenizer(bos=False).encode(written)
     assert task.answer_text(ids) == text
-    assert task.ended(ids) is ended
+    assert task.is_finished(ids) is ended
     assert not any(
-        task.ended(ids[:at]) for at in range(1, len(ids)) if not any(s in task.tokenizer.decode(ids[:at]) for s in stop)
+        task.is_finished(ids[:at])
+        for at in range(1, len(ids))
+        if not any(s in task.tokenizer.decode(ids[:at]) for s in stop)
     )
 
 
 def test_a_stop_string_in_the_prompt_stops_nothing(tmp_path: Path) -> None:
     task, model = load(tmp_path, rows(4), stop=("the",)), tiny("llama")
     assert all("the" in example.text for example in task.examples)
-    assert max(len(ids) for ids in decode(model, [e.prompt for e in task.examples], BUDGET, task.ended)) > 1
+    assert max(len(ids) for ids in decode(model, [e.prompt for e in task.examples], BUDGET, task.is_finished)) > 1
 
 
 CHAT = "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
@@ -235,7 +237,7 @@ def test_nan_while_writing_stops(tmp_path: Path) -> None:
     model, task = tiny("llama"), load(tmp_path, rows(2))
     find_layers(model).blocks[2].mlp.down_proj.weight.data[0, 0] = float("nan")
     with pytest.raises(NonFiniteError, match="the outputs became NaN while the model wrote"):
-        decode(model, [example.prompt for example in task.examples], 4, task.ended)
+        decode(model, [example.prompt for example in task.examples], 4, task.is_finished)
 
 
 def test_at_the_floor_the_way_out_is_said(tmp_path: Path) -> None:
@@ -311,7 +313,7 @@ def test_plans_scored_together_or_one_by_one_get_the_same_answers(tmp_path: Path
     golds = rows(7)
     for at, (gold, example) in enumerate(zip(golds, task.examples, strict=True)):
         with apply(model, plans[at % 3]):
-            [ids] = decode(model, [example.prompt], BUDGET, task.ended)
+            [ids] = decode(model, [example.prompt], BUDGET, task.is_finished)
         gold["answer"] = task.answer_text(ids.tolist()).strip() or "the"
     task = load(tmp_path, golds, stop=("w90", "dog"))
     memory = Memory()
