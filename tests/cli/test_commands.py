@@ -279,12 +279,6 @@ def start(argv: list[str]) -> subprocess.Popen[str]:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
 
 
-def finish(process: subprocess.Popen[str]) -> None:
-    """Wait for a run to end well."""
-    _, err = process.communicate(timeout=240)
-    assert process.returncode == 0, err
-
-
 def wait_for_answers(run: Path, count: int) -> int:
     """Wait until a run has stored so many batches; returns how many."""
     for _ in range(1200):
@@ -307,10 +301,10 @@ def stored(run: Path) -> dict[tuple[str, str], bytes]:
         }
 
 
-def test_kill_minus_nine_and_again(tmp_path: Path) -> None:
+def test_kill_minus_nine_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A killed run goes on with the same command: the same plan, and no finished evaluation is repeated."""
     task = "lab:target_offset=2,n=240"
-    finish(start(learner_run(tmp_path / "whole", "--batch-size", "8", task=task)))
+    assert said(learner_run(tmp_path / "whole", "--batch-size", "8", task=task), capsys)[0] == 0
     for at in (3, 150):
         run = tmp_path / f"killed{at}"
         process = start(learner_run(run, "--batch-size", "8", task=task))
@@ -321,7 +315,7 @@ def test_kill_minus_nine_and_again(tmp_path: Path) -> None:
         assert not (run / "result.json").exists()
         assert len(before) < len(stored(tmp_path / "whole"))
         seconds = stored_seconds(run)
-        finish(start(learner_run(run, "--batch-size", "8", task=task)))
+        assert said(learner_run(run, "--batch-size", "8", task=task), capsys)[0] == 0
         assert stored(run) == stored(tmp_path / "whole")
         assert stored_seconds(run).items() >= seconds.items()  # not one row was written again
         assert (run / "plan.json").read_text() == (tmp_path / "whole" / "plan.json").read_text()
