@@ -312,10 +312,10 @@ def test_scaled_answers_are_judged_on_prompts_they_were_not_fitted_on(
     plans, (search, test) = PlanSet(found.kept), bench.tasks["target_offset", 1]
     scales, errors, means = {}, {}, []
     for plan in plans.plans:
-        outputs = script.Outputs.of(bench, search, plan)
+        outputs = script.Outputs.run(bench, search, plan)
         (scales[plan],) = np.linalg.lstsq(predicted(outputs)[:, None], targets(outputs), rcond=None)[0]
         means.append(-np.mean(np.square(scales[plan] * predicted(outputs) - targets(outputs))))
-        outputs = script.Outputs.of(bench, test, plan)
+        outputs = script.Outputs.run(bench, test, plan)
         errors[plan] = np.mean(np.square(scales[plan] * predicted(outputs) - targets(outputs)))
     full, best = plans.plans[0], search_cell(plans, found).best
     pruned, scaled = np.log(-found.test[0].mean() / np.array([-found.test[best].mean(), errors[full]]))
