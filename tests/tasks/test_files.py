@@ -376,7 +376,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(SAID, ROWS)
 @example({"kind": "choice", "fields": {"\n": None}}, [{}])
 def test_any_mapping_is_a_task_or_one_clear_line(tmp_path: Path, said: dict, rows: list[dict]) -> None:
