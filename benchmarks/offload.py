@@ -101,7 +101,7 @@ def main() -> None:
             f"{args.layers} layers of width {args.width}, {size / MIB:.0f} MiB of weights, {offloaded_size / MIB:.0f} of them on "
             f"disk; {args.examples} prompts of {args.tokens} tokens in batches of {args.batch}"
         )
-        round_of(model, task.only(task.examples[: args.batch]), args.batch, "stacked")  # warm
+        round_of(model, task.select_examples(task.examples[: args.batch]), args.batch, "stacked")  # warm
         print("plans     weights read MiB  ratio  seconds  ratio  scores      pick")
         first: tuple[np.ndarray, int, float] | None = None
         ways: tuple[Batching | None, ...] = (None, "single", "stacked")
