@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
@@ -235,6 +237,15 @@ def test_rank_correlation_is_scipys_and_0_for_a_constant() -> None:
     expected = [scipy_stats.spearmanr(a, b).statistic for a, b in zip(first, second, strict=True)]
     assert rank_correlation(first, second) == pytest.approx(expected)
     assert rank_correlation(np.ones(4), np.arange(4.0)) == 0
+
+
+def test_equal_rank_correlations_are_equal_numbers() -> None:
+    """Of five ranks there are 21 correlations, 0 among them; p-values count those that are as large."""
+    orders = np.array(list(permutations(range(5))), dtype=float)
+    found = rank_correlation(np.arange(5.0)[None], orders)
+    assert sorted(set(found)) == pytest.approx(np.linspace(-1, 1, 21), abs=1e-12)
+    assert len(set(found)) == 21
+    assert not np.signbit(found[found == 0]).any()
 
 
 def test_resampled_means_resample_groups_and_rows_together() -> None:

@@ -46,8 +46,8 @@ def compute_answers(
         (token, row, output) of STEPS tokens generated with a KV cache.
     """
     parameters = inspect.signature(model.forward).parameters
-    offered = {"logits_to_keep": logits_to_keep, "use_cache": False}
-    options = {name: option for name, option in offered.items() if name in parameters}
+    optional_arguments = {"logits_to_keep": logits_to_keep, "use_cache": False}
+    options = {name: option for name, option in optional_arguments.items() if name in parameters}
     with torch.inference_mode():
         outputs = model(**batch, **options)
     output = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]

@@ -54,18 +54,18 @@ def _show_tokens(preview: Preview, console: Console) -> None:
 
 def _show_cost(preview: Preview, console: Console) -> None:
     """Print how long the run would take, and what would shorten it most."""
-    work, duration = preview.work, words.format_duration
+    estimate, duration = preview.work, words.format_duration
     print_line(
         console,
-        f"cost      {preview.criterion}: first round about {duration(work.first_round)}, all rounds "
-        f"{'at most' if preview.criterion == 'tale' else 'about'} {duration(work.all_rounds)} "
-        f"({words.format_flops(preview.flops)}), judging at most {duration(work.judging)} "
-        f"({work.plans} plan{'s' if work.plans != 1 else ''} beside the full model); {preview.peak_memory / 2**30:.2f} GiB held now",
+        f"cost      {preview.criterion}: first round about {duration(estimate.first_round)}, all rounds "
+        f"{'at most' if preview.criterion == 'tale' else 'about'} {duration(estimate.all_rounds)} "
+        f"({words.format_flops(preview.flops)}), judging at most {duration(estimate.judging)} "
+        f"({estimate.plans} plan{'s' if estimate.plans != 1 else ''} beside the full model); {preview.peak_memory / 2**30:.2f} GiB held now",
     )
-    if preview.shorter and work.total > SHORT_RUN_SECONDS:
+    if preview.shorter and estimate.total > SHORT_RUN_SECONDS:
         print_line(
             console,
-            f"shorter   {preview.shorter.option} helps most: {duration(preview.shorter.total)} in all, not {duration(work.total)}",
+            f"shorter   {preview.shorter.option} helps most: {duration(preview.shorter.total)} in all, not {duration(estimate.total)}",
         )
 
 

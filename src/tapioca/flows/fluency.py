@@ -47,7 +47,7 @@ def _measure_fluency(job: RunContext, plan: Plan, examples: tuple[Example, ...],
     prompts = [tuple(example.prompt[:room]) for example in examples]
     with apply(model, plan):
         written = decode(model, prompts, tokens, lambda ids: False)
-    texts = tuple(
+    written_examples = tuple(
         Example(
             id=example.id,
             group=example.group,
@@ -59,8 +59,8 @@ def _measure_fluency(job: RunContext, plan: Plan, examples: tuple[Example, ...],
         if len(ids)
     )
     loss = None
-    if texts:
-        task = Perplexity(name="canary", examples=texts)
+    if written_examples:
+        task = Perplexity(name="canary", examples=written_examples)
         scores = evaluate(model, task, [Plan.full(plan.n_layers)], batch_size=PROMPTS).values[0]
         loss = -float(np.average(scores, weights=task.weights))
     return Fluency(

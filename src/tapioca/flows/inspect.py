@@ -76,9 +76,9 @@ def collect_model_facts(model: PreTrainedModel) -> ModelFacts:
     def rebuilds(plan: Plan) -> None:
         check_rebuild(model, plan, cut_config(config, plan, model.config))
 
-    drops = [Plan.drop(len(blocks), [layer]) for layer in tried]
-    droppable = [layer for layer in tried if works(partial(check_fits, model, drops[layer]))]
-    exportable = [layer for layer in droppable if works(partial(rebuilds, drops[layer]))]
+    drops = [Plan.drop(len(blocks), [layer_index]) for layer_index in tried]
+    droppable = [layer_index for layer_index in tried if works(partial(check_fits, model, drops[layer_index]))]
+    exportable = [layer_index for layer_index in droppable if works(partial(rebuilds, drops[layer_index]))]
     live = [name for name in BRANCHES if all(works(partial(find_branch, model, block, name)) for block in blocks)]
     half = {name: Plan.scale(len(blocks), dict.fromkeys(tried, 0.5), name) for name in live}
     return ModelFacts(

@@ -48,8 +48,8 @@ def plan_to_show(search: SearchPath) -> Plan:
 
 def decide_run_verdict(judgements: tuple[HeldOutResult, ...]) -> Verdict:
     """The verdict of a run: from the best plan alone, OOD first."""
-    best = {judgement.data: judgement for judgement in judgements if judgement.role == "best"}
-    ood, reference = best["ood"], best.get("id")
+    best_by_data = {judgement.data: judgement for judgement in judgements if judgement.role == "best"}
+    ood, reference = best_by_data["ood"], best_by_data.get("id")
     verdict = decide_verdict(None if ood.plan.is_full else ood.result, reference.result if reference else None)
     if ood.baseline_score is None or max(ood.result.full, ood.result.planned) > ood.baseline_score:
         return verdict

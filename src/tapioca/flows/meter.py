@@ -24,20 +24,20 @@ class WorkMeter:
     def measure_work(self, scores: Scores) -> Work:
         """The work behind some scores, from which plans were still running in each batch."""
         running_by_id = dict(zip(scores.ids, ~np.isnan(scores.values).T, strict=True))
-        forwards, tokens, operations, seconds, differences = 0.0, 0.0, 0.0, 0.0, []
+        layer_forwards, tokens, operations, seconds, differences = 0.0, 0.0, 0.0, 0.0, []
         for batch in self.ood_batches:
             is_running = running_by_id[batch.examples[0].id]
             running = tuple(plan for plan, is_scored in zip(scores.plans, is_running, strict=True) if is_scored)
             rows, longest = _padded_shape(batch)
             for spent in (self.job.store.recall_cost(plan, batch.digest) for plan in running):
                 layer, rest = self._flops_per_token
-                forwards += spent.layers
+                layer_forwards += spent.layers
                 tokens += spent.tokens
                 operations += spent.tokens * layer + rest * rows * (longest - self.task.shared_prefix_length)
                 seconds += spent.seconds
                 differences += [spent.difference] if spent.difference is not None else []
         return Work(
-            layer_forwards=round(forwards),
+            layer_forwards=round(layer_forwards),
             layer_tokens=round(tokens),
             flops=round(operations),
             seconds=seconds,
@@ -50,8 +50,8 @@ class WorkMeter:
         batch = self.ood_batches[len(self.ood_batches) // 2]
         inputs = collate(self.job.loaded.model, [row.inputs for example in batch.examples for row in example.rows])
         rows, longest = _padded_shape(batch)
-        layer, rest = count_layer_flops(self.job.loaded.model, inputs)
-        return layer / (rows * longest), rest / (rows * longest)
+        layer_flops, rest = count_layer_flops(self.job.loaded.model, inputs)
+        return layer_flops / (rows * longest), rest / (rows * longest)
 
 
 def _padded_shape(batch: Batch) -> tuple[int, int]:

@@ -80,9 +80,11 @@ class Learner(PreTrainedModel):
             `logits` of shape (batch, kept token, 1): the predicted y that follows the token. Only
             those at x tokens mean anything.
         """
-        number, is_y = values[..., :1], values[..., 1:]
-        is_x = 1 - is_y
-        features = torch.cat([number * is_x, is_x, number * is_y, is_y], dim=-1).to(self.read_in.weight.dtype)
+        number, y_indicator = values[..., :1], values[..., 1:]
+        x_indicator = 1 - y_indicator
+        features = torch.cat([number * x_indicator, x_indicator, number * y_indicator, y_indicator], dim=-1).to(
+            self.read_in.weight.dtype
+        )
         states = self.body(
             inputs_embeds=self.read_in(features),
             attention_mask=attention_mask,

@@ -87,8 +87,8 @@ def summarise_updates(stream_steps: StreamUpdates, places: Sequence[UpdatePlace]
 def _angles(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Angles over pi, from unit vectors' sum and difference, which unlike the arc cosine is exact near 0 and 1."""
     a, b = (_unit(vectors) for vectors in (first, second))
-    angle = 2 * np.arctan2(np.linalg.norm(a - b, axis=-1), np.linalg.norm(a + b, axis=-1)) / np.pi
-    return np.where(a.any(axis=-1) & b.any(axis=-1), angle, 0.5)
+    angle_over_pi = 2 * np.arctan2(np.linalg.norm(a - b, axis=-1), np.linalg.norm(a + b, axis=-1)) / np.pi
+    return np.where(a.any(axis=-1) & b.any(axis=-1), angle_over_pi, 0.5)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

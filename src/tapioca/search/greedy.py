@@ -89,7 +89,7 @@ class Greedy(SearchPath):
         if not self.path:
             self.path.append(trials[0])
             return
-        position_by_plan = {plan: position for position, plan in enumerate(asked_plans)}
+        position_by_plan = {asked_plan: position for position, asked_plan in enumerate(asked_plans)}
         finished_trials = [trial for trial in trials if trial.n_scored is None]
         winner = max(finished_trials, key=lambda trial: (*self._rank_key(trial), -position_by_plan[trial.plan]))
         accepted = winner.score >= self.floor - EPSILON_ROUNDING

@@ -14,8 +14,8 @@ Moves = Callable[[SearchSpace, Plan], list[Plan]]
 
 def list_layer_drops(space: SearchSpace, plan: Plan) -> list[Plan]:
     """Every plan that drops one more whole layer."""
-    remaining_layers = (layer for layer in space.droppable if layer not in plan.drops)
-    return [Plan.drop(space.n_layers, (*plan.drops, layer)) for layer in remaining_layers]
+    droppable_layers = (layer for layer in space.droppable if layer not in plan.drops)
+    return [Plan.drop(space.n_layers, (*plan.drops, layer)) for layer in droppable_layers]
 
 
 def list_branch_drops(*names: BranchName) -> Moves:

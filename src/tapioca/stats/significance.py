@@ -10,10 +10,14 @@ from scipy import stats as scipy_stats
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation over the last axis, ties at their mean rank; 0 where one side is constant."""
+    """Spearman's rank correlation over the last axis, ties at their mean rank; 0 where one side is constant.
+
+    It is rounded to 12 digits, so that equal correlations are equal numbers: tests count how many are as large.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", scipy_stats.ConstantInputWarning)
-        return np.nan_to_num(scipy_stats.spearmanrho(first, second, axis=-1).statistic)
+        statistic = scipy_stats.spearmanrho(first, second, axis=-1).statistic
+    return np.round(np.nan_to_num(statistic), 12) + 0.0  # no -0.0
 
 
 def share_as_strong(observed: float, peers: Sequence[float]) -> float | None:

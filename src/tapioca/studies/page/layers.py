@@ -38,7 +38,7 @@ def draw_heat_map(setting: SettingResult) -> alt.TopLevelMixin | None:
         ("Share of the distance deviation", "share, |log ratio|", lambda tile: tile.distance, share_bound),
         ("Log ratio of dropping the layer", LOG_RATIO_AXIS, lambda tile: tile.log_ratio, ratio_bound),
     )
-    charts = [_draw_tiles(setting, *panel, labelled=index == 0) for index, panel in enumerate(panels)]
+    charts = [_draw_tiles(setting, *panel, labelled=panel_index == 0) for panel_index, panel in enumerate(panels)]
     return add_title(
         alt.hconcat(*charts, spacing=12).resolve_scale(color="independent"),
         "Which layers carry the deviation, and which are better dropped",
