@@ -266,6 +266,7 @@ def test_rows_left_out_that_cannot_be_told(tmp_path: Path) -> None:
     refused(f"held-out:{tmp_path / 'm'}", "No such file or directory .read again where its training ran")
 
 
+@pytest.mark.slow
 def test_the_model_of_the_studies_is_what_its_record_says(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its answers on the rows it was never trained on; needs the real sentences."""
     folder = ROOT / "studies" / "weights" / "movie_sentences"

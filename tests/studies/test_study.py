@@ -234,6 +234,7 @@ def test_what_is_not_measured_yet_is_counted(part: ModelWork, folder: Path) -> N
     assert "A tiny study" in (folder / "out" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_command_runs_in_processes_and_says_who_is_left_out(
     folder: Path, part: ModelWork, capsys: pytest.CaptureFixture[str]
 ) -> None:
