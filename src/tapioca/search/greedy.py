@@ -27,7 +27,7 @@ class Greedy(SearchPath):
 
         search = Greedy(n_layers=8, metric=metric)
         while plans := search.ask():
-            search.tell([Trial(plan=plan, score=..., likelihood=...) for plan in plans])
+            search.tell([Trial(plan=plan, score=..., log_likelihood=...) for plan in plans])
 
     Args:
         n_layers: layers of the full model.

@@ -102,7 +102,7 @@ class StudyFile(Entry):
     amended: tuple[str, ...] = Field(default=(), description="What was changed after first results; the page says it.")
 
     @model_validator(mode="after")
-    def _check_names_and_alphas(self) -> Self:
+    def _check_names_and_scales(self) -> Self:
         if sorted(set(self.scales)) != list(self.scales) or 1.0 not in self.scales:
             raise ValueError(f"scales must rise and hold 1, the full model, got {self.scales}")
         names = [setting.name for setting in self.settings]

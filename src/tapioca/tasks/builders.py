@@ -184,4 +184,4 @@ def _require(rows: Sequence[Source], names: set[str]) -> None:
     for row in rows:
         missing = sorted(names - row.fields.keys())
         if missing:
-            raise DataError(f"{row.where}: no field '{missing[0]}'; the row has: {', '.join(map(str, row.fields))}")
+            raise row.without_field(missing[0])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tapioca.errors import DataError
 from tapioca.tasks.catalog import CATALOG
 from tapioca.tasks.guess import complete_spec
 from tapioca.tasks.rows import Source, read_rows
@@ -99,4 +98,4 @@ def evaluate_column(row: Source, column_or_template: str, number: int) -> Any:
         return evaluate(column_or_template, {"row_number": number, **row.fields}, row.where)
     if column_or_template in row.fields:
         return row.fields[column_or_template]
-    raise DataError(f"{row.where}: no field '{column_or_template}'; the row has: {', '.join(map(str, row.fields))}")
+    raise row.without_field(column_or_template)

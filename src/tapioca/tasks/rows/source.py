@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tapioca.errors import DataError
+
 Classes = Mapping[str, tuple[str, ...]]
 
 
@@ -24,3 +26,7 @@ class Source:
     where: str
     classes: Classes = field(default_factory=dict)
     note: str = ""
+
+    def without_field(self, name: str) -> DataError:
+        """What to raise where a field is missing that a task needs."""
+        return DataError(f"{self.where}: no field '{name}'; the row has: {', '.join(map(str, self.fields))}")
