@@ -18,6 +18,7 @@ from search_vs_naive import make_model, make_task
 from torch.profiler import profile
 from transformers import PreTrainedModel
 
+from tapioca.engine.options import SweepInput
 from tapioca.engine.sweep import Schedule, sweep
 from tapioca.models.cost import count_layer_flops
 from tapioca.models.inputs import collate
@@ -63,7 +64,7 @@ class Swept:
     def run(self) -> float:
         """Seconds of one sweep."""
         start = synchronized()
-        for _ in sweep(self.model, self.plans, self.batch, 1, self.schedule):
+        for _ in sweep(self.model, self.plans, SweepInput(self.batch, 1), self.schedule):
             pass
         return synchronized() - start
 

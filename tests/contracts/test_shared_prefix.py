@@ -7,12 +7,13 @@ import torch
 from support.contracts import NO_BRANCHES, branch_plan, droppable
 
 from tapioca.engine.find_prefix import find_shared_prefix
-from tapioca.engine.options import ComputeCount
+from tapioca.engine.options import SweepInput
 from tapioca.engine.state_cache import StateCache
 from tapioca.engine.sweep import Batching, Schedule, sweep
 from tapioca.models.inputs import collate
 from tapioca.models.tiny import RECIPES, tiny
 from tapioca.plan import Plan
+from tapioca.records import ComputeCost
 
 OTHER_PASTS = {
     "falcon_h1", "jamba", "lfm2", "mamba", "mamba2", "qwen3_5_text", "qwen3_next", "recurrent_gemma", "rwkv",
@@ -53,9 +54,9 @@ def test_rows_behind_an_opening_give_the_outputs_of_whole_rows(name: str, way: B
     plans = [Plan.full(4), *(Plan.drop(4, [layer]) for layer in droppable(name)), Plan.scale(4, {1: 0.5})]
     plans += [] if name in NO_BRANCHES else [branch_plan(name), branch_plan(name, last=False)]
     whole, behind = collate(model, EQUAL), opening.collate_rest([row[20:] for row in EQUAL])
-    expected = dict(sweep(model, plans, whole, 2, Schedule(way="single")))
+    expected = dict(sweep(model, plans, SweepInput(whole, 2), Schedule(way="single")))
     for _ in range(2):  # read, then kept
-        found = dict(sweep(model, plans, behind, 2, Schedule(way=way), shared_prefix=opening))
+        found = dict(sweep(model, plans, SweepInput(behind, 2, shared_prefix=opening), Schedule(way=way)))
         for plan in plans:
             atol = 2e-5 * float(expected[plan].abs().max())
             assert torch.allclose(found[plan], expected[plan], rtol=0, atol=atol), plan
@@ -67,10 +68,10 @@ def test_memory_and_known_states_change_nothing_behind_an_opening() -> None:
     assert opening
     plans = [Plan.drop(4, [layer for layer in range(4) if mask >> layer & 1]) for mask in range(15)]
     behind, schedule = opening.collate_rest([row[20:] for row in UNEQUAL]), Schedule(state_cache=StateCache(2**24, 1))
-    expected = dict(sweep(model, plans, behind, 2, shared_prefix=opening))
+    expected = dict(sweep(model, plans, SweepInput(behind, 2, shared_prefix=opening)))
     budget = Schedule(max_bytes=4 * (2 * 6 * 32 * 4) + 3 * 4 * opening.max_layer_bytes())
     for asked in (budget, schedule, schedule):
-        found = dict(sweep(model, plans, behind, 2, asked, shared_prefix=opening))
+        found = dict(sweep(model, plans, SweepInput(behind, 2, shared_prefix=opening), asked))
         assert all(torch.equal(found[plan], expected[plan]) for plan in plans)
 
 
@@ -82,8 +83,8 @@ def test_an_opening_is_read_once_for_plans_that_begin_alike() -> None:
     plans = [Plan.drop(4, [layer]) for layer in range(4)]
     behind, counts = opening.collate_rest([row[20:] for row in UNEQUAL]), []
     for _ in range(2):
-        count = ComputeCount()
-        dict(sweep(model, plans, behind, 2, shared_prefix=opening, count=count))
+        count = ComputeCost()
+        dict(sweep(model, plans, SweepInput(behind, 2, shared_prefix=opening), cost=count))
         counts.append((count.layers, count.tokens))
     # 9 layers are computed for 2 rows of 6 tokens, and first those of 1 row of 20 tokens: one more by the plan that
     # shows how much there is to keep, whose keys and values the others share

@@ -7,6 +7,7 @@ import torch
 from support.contracts import FIRST_STAYS, NO_BRANCHES, branch_plan, count_hooks, droppable, inputs
 from transformers import PreTrainedModel
 
+from tapioca.engine.options import SweepInput
 from tapioca.engine.state_cache import StateCache
 from tapioca.engine.streams import Streams
 from tapioca.engine.sweep import Schedule, sweep
@@ -51,7 +52,7 @@ def test_a_sweep_gives_each_plans_own_outputs(name: str, monkeypatch: pytest.Mon
     followed: list[bool] = []
     grow = Streams.run_layers
     monkeypatch.setattr(Streams, "run_layers", lambda streams: followed.append(grow(streams)) or followed[-1])
-    found = dict(sweep(model, [*plans, plans[0]], batch, 3))
+    found = dict(sweep(model, [*plans, plans[0]], SweepInput(batch, 3)))
     assert followed == [name not in ALONE]
     assert found.keys() == alone.keys()
     for plan in plans:
@@ -68,7 +69,7 @@ def test_a_sweep_hands_over_each_plans_own_states(name: str) -> None:
     ]  # T5 has other lists of 2
     model = tiny(name)
     batch, found = padded(model), dict[Prefix, torch.Tensor]()
-    for _ in sweep(model, plans, batch, 1, Schedule(way="single"), read=found.__setitem__):
+    for _ in sweep(model, plans, SweepInput(batch, 1), Schedule(way="single"), on_states=found.__setitem__):
         pass
     asked = set()
     for plan in plans:
@@ -86,8 +87,8 @@ def test_a_sweep_hands_over_each_plans_own_states(name: str) -> None:
 def test_stacked_streams_differ_by_rounding_alone(name: str) -> None:
     model, plans = tiny(name), plans_for(name)
     batch = padded(model)
-    single = dict(sweep(model, plans, batch, 3, Schedule(way="single")))
-    stacked = dict(sweep(model, plans, batch, 3, Schedule(way="stacked")))
+    single = dict(sweep(model, plans, SweepInput(batch, 3), Schedule(way="single")))
+    stacked = dict(sweep(model, plans, SweepInput(batch, 3), Schedule(way="stacked")))
     for plan in plans:
         assert torch.allclose(stacked[plan], single[plan], rtol=0, atol=2e-4), plan
 
@@ -99,7 +100,7 @@ def test_states_kept_from_round_to_round_change_nothing(name: str) -> None:
     batch, plans = padded(model), plans_for(name)
     schedule = Schedule(way="single", state_cache=StateCache(2**24, 1))
     for asked in ([Plan.full(4)], plans, plans[::2], [plan.compose(Plan.scale(4, {3: 0.5})) for plan in plans]):
-        kept = dict(sweep(model, asked, batch, 3, schedule))
-        anew = dict(sweep(model, asked, batch, 3, Schedule(way="single")))
+        kept = dict(sweep(model, asked, SweepInput(batch, 3), schedule))
+        anew = dict(sweep(model, asked, SweepInput(batch, 3), Schedule(way="single")))
         for plan in asked:
             assert torch.equal(kept[plan], anew[plan]), plan

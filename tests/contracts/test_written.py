@@ -9,14 +9,14 @@ import torch
 from support.contracts import GENERATING, NO_BRANCHES, branch_plan, droppable
 from transformers import PreTrainedModel
 
-from tapioca.engine.decode import find_stop_ids
+from tapioca.engine.decode import PromptBatch, find_stop_ids
 from tapioca.engine.generate import generate_texts
-from tapioca.engine.options import ComputeCount
 from tapioca.engine.speculative import DraftStore
 from tapioca.engine.sweep import DEFAULT_SCHEDULE
 from tapioca.models.edit import apply
 from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
+from tapioca.records import ComputeCost
 
 BUDGET = 12
 PROMPTS = [tuple(torch.randint(3, 120, (n,), generator=torch.Generator().manual_seed(n)).tolist()) for n in (9, 4, 14)]
@@ -61,13 +61,12 @@ def test_texts_are_those_of_plain_greedy_decoding(name: str) -> None:
     model = tiny(name)
     plans = [Plan.full(4), *(Plan.drop(4, [layer]) for layer in droppable(name)), Plan.scale(4, {1: 0.5})]
     plans += [] if name in NO_BRANCHES else [branch_plan(name)]
-    found = generate_texts(
-        model, plans, PROMPTS, BUDGET, ended, DEFAULT_SCHEDULE, DraftStore(1), count := ComputeCount()
-    )
+    batch, cost = PromptBatch(PROMPTS, BUDGET, ended), ComputeCost()
+    found = generate_texts(model, plans, batch, DEFAULT_SCHEDULE, DraftStore(1), cost)
     assert found.keys() == set(plans)
     for plan in plans:
         with apply(model, plan):
             expected = [plain(model, prompt) for prompt in PROMPTS]
         assert [ids.tolist() for ids in found[plan]] == expected, plan
-    assert count.tokens > count.layers > 0
+    assert cost.tokens > cost.layers > 0
     assert len({tuple(ids.tolist()) for texts in found.values() for ids in texts}) > 3

@@ -11,9 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import tapioca.engine.generate as module
-from tapioca.engine.decode import TIE_MARGIN, can_resolve_ties, decode, find_near_ties, is_plain_greedy
+from tapioca.engine.decode import TIE_MARGIN, PromptBatch, can_resolve_ties, decode, find_near_ties, is_plain_greedy
 from tapioca.engine.generate import generate_texts
-from tapioca.engine.options import ComputeCount
 from tapioca.engine.speculative import DraftStore, WrittenText, accept_draft, choose_nearest_texts, read_drafts
 from tapioca.engine.state_cache import StateCache
 from tapioca.engine.sweep import DEFAULT_SCHEDULE, Schedule
@@ -22,6 +21,7 @@ from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
+from tapioca.records import ComputeCost
 
 BUDGET = 12
 PROMPTS = [tuple(torch.randint(3, 120, (n,), generator=torch.Generator().manual_seed(n)).tolist()) for n in (9, 4, 14)]
@@ -33,14 +33,9 @@ def never(ids: Sequence[int]) -> bool:
 
 
 def written(model: PreTrainedModel, plans: list[Plan], drafts: DraftStore | None = None, **given: Any) -> dict:
-    settings = {
-        "prompts": PROMPTS,
-        "max_new_tokens": BUDGET,
-        "is_finished": never,
-        "schedule": DEFAULT_SCHEDULE,
-        **given,
-    }
-    found = generate_texts(model, plans, drafts=drafts or DraftStore(1), count=ComputeCount(), **settings)
+    schedule = given.pop("schedule", DEFAULT_SCHEDULE)
+    batch = PromptBatch(**{"prompts": PROMPTS, "max_new_tokens": BUDGET, "is_finished": never, **given})
+    found = generate_texts(model, plans, batch, schedule, drafts or DraftStore(1), ComputeCost())
     return {plan: [ids.tolist() for ids in texts] for plan, texts in found.items()}
 
 
@@ -63,9 +58,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many texts each call of `decode` goes on with."""
     seen: list[int] = []
 
-    def counted(model: Any, prompts: Any, *rest: Any) -> Any:
-        seen.append(len(prompts))
-        return decode(model, prompts, *rest)
+    def counted(model: Any, batch: Any, *rest: Any) -> Any:
+        seen.append(len(batch.prompts))
+        return decode(model, batch, *rest)
 
     monkeypatch.setattr(module, "decode", counted)
     return seen
@@ -93,16 +88,15 @@ def with_twins(gap: float) -> PreTrainedModel:
 def test_an_agreeing_plan_reads_the_draft_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, seen, drafts = idle(2), calls(monkeypatch), DraftStore(1)
     full, same = Plan.full(4), Plan.drop(4, [2])
-    found = generate_texts(
-        model, [full, same], PROMPTS, BUDGET, never, DEFAULT_SCHEDULE, drafts, count := ComputeCount()
-    )
+    batch, cost = PromptBatch(PROMPTS, BUDGET, never), ComputeCost()
+    found = generate_texts(model, [full, same], batch, DEFAULT_SCHEDULE, drafts, cost)
     assert [ids.tolist() for ids in found[same]] == [ids.tolist() for ids in found[full]] == alone(model, full)
     assert seen == [3]  # the full model's three texts
     assert drafts.accepted_share[same] > 0.9
     steps = max(len(ids) for ids in found[full]) + any(len(ids) < BUDGET for ids in found[full])
     read = [len(prompt) + len(ids[: BUDGET - 1]) for prompt, ids in zip(PROMPTS, found[full], strict=True)]
     padded = 2 * max(read[:2]) + read[2]  # two texts are tried first
-    assert count.tokens == pytest.approx(4 * 3 * (14 + min(steps, BUDGET) - 1) + 3 * padded)
+    assert cost.tokens == pytest.approx(4 * 3 * (14 + min(steps, BUDGET) - 1) + 3 * padded)
 
 
 def test_what_is_left_of_all_plans_is_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +137,7 @@ def test_near_ties_are_decided_as_by_plain_greedy_decoding(gap: float) -> None:
     expected = {plan: alone(model, plan) for plan in plans}
     assert written(model, plans) == expected
     with apply(model, DROPS[1]):
-        assert [ids.tolist() for ids in decode(model, PROMPTS, BUDGET, never)] == expected[DROPS[1]]
+        assert [ids.tolist() for ids in decode(model, PromptBatch(PROMPTS, BUDGET, never))] == expected[DROPS[1]]
 
 
 def test_near_ties_that_nobody_settles_are_decided_by_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +163,7 @@ def test_half_precision_and_penalties_are_left_to_generate(monkeypatch: pytest.M
     found = written(half, DROPS)
     assert seen == [3] * 4
     with apply(half, DROPS[0]):
-        assert [ids.tolist() for ids in decode(half, PROMPTS, BUDGET, never)] == found[DROPS[0]]
+        assert [ids.tolist() for ids in decode(half, PromptBatch(PROMPTS, BUDGET, never))] == found[DROPS[0]]
     model.generation_config.repetition_penalty = 1.3
     assert not is_plain_greedy(model)
     assert written(model, DROPS, schedule=Schedule(way="stacked")) == {plan: alone(model, plan) for plan in DROPS}
@@ -205,7 +199,8 @@ def test_nan_along_a_draft_stops() -> None:
 def test_a_draft_is_judged_token_by_token(draft: list, tokens: list, ids: list, done: bool) -> None:
     logits = torch.nn.functional.one_hot(torch.tensor([[9, *tokens]]), 10).float()
     [reading] = read_drafts(logits, [len(tokens) - 1])
-    accept_draft(text := WrittenText(DROPS[0], 0), draft, reading, 3, {2}, lambda ids: ids[-1] == 4, None)
+    batch = PromptBatch(PROMPTS, 3, lambda ids: ids[-1] == 4)
+    accept_draft(text := WrittenText(DROPS[0], 0), draft, reading, batch, {2}, None)
     assert (text.ids, text.is_finished) == (ids, done)
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tapioca.engine.layer_call import measure_relative_difference
-from tapioca.engine.options import ComputeCount
+from tapioca.engine.options import SweepInput
 from tapioca.engine.state_cache import BatchStates, StateCache
 from tapioca.engine.streams import Stream, Streams
 from tapioca.engine.sweep import Batching, Schedule, sweep
@@ -24,6 +24,7 @@ from tapioca.models.inputs import collate, run_forward
 from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed, list_steps
+from tapioca.records import ComputeCost
 
 SINGLES = [Plan.full(4), *(Plan.drop(4, [layer]) for layer in range(4))]
 EVERY = [Plan.drop(4, [layer for layer in range(4) if mask >> layer & 1]) for mask in range(15)]
@@ -50,7 +51,7 @@ def test_shared_beginnings_are_computed_once(
         norm = block.get_submodule("input_layernorm")
         norm.register_forward_hook(lambda _, args, output: rows.append(len(args[0])))
     try:
-        assert len(dict(sweep(model, plans, batch, 1, Schedule(way=way)))) == len(plans)  # type: ignore[arg-type]
+        assert len(dict(sweep(model, plans, SweepInput(batch, 1), Schedule(way=way)))) == len(plans)  # type: ignore[arg-type]
     finally:
         for block in find_layers(model).blocks:
             block.get_submodule("input_layernorm")._forward_hooks.clear()
@@ -72,11 +73,11 @@ def test_a_budget_changes_nothing_but_what_is_held(
         return grown
 
     monkeypatch.setattr(Streams, "_run_layer", watched)
-    whole = dict(sweep(model, EVERY, batch, 2, Schedule(way="single")))
+    whole = dict(sweep(model, EVERY, SweepInput(batch, 2), Schedule(way="single")))
     assert max(held) == len(EVERY)
     held.clear()
     state = 2 * 8 * 32 * 4  # rows, tokens, width, bytes
-    found = dict(sweep(model, EVERY, batch, 2, Schedule(way="single", max_bytes=(streams + 1) * state)))
+    found = dict(sweep(model, EVERY, SweepInput(batch, 2), Schedule(way="single", max_bytes=(streams + 1) * state)))
     assert max(held) == streams
     assert all(torch.equal(found[plan], whole[plan]) for plan in EVERY)
 
@@ -84,10 +85,10 @@ def test_a_budget_changes_nothing_but_what_is_held(
 def test_a_budget_too_small_names_the_batch_size(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> None:
     state = 8 * 32 * 4
     with pytest.raises(ModelError, match=re.escape(f"{4 * state:,} bytes; use --batch-size 1")):
-        next(sweep(model, SINGLES, batch, 1, Schedule(max_bytes=4 * state - 1)))
+        next(sweep(model, SINGLES, SweepInput(batch, 1), Schedule(max_bytes=4 * state - 1)))
     with pytest.raises(ModelError, match="allow more, or shorten the examples"):
-        next(sweep(model, SINGLES, batch, 1, Schedule(max_bytes=state)))
-    assert len(dict(sweep(model, SINGLES, batch, 1, Schedule(max_bytes=4 * state)))) == 5
+        next(sweep(model, SINGLES, SweepInput(batch, 1), Schedule(max_bytes=state)))
+    assert len(dict(sweep(model, SINGLES, SweepInput(batch, 1), Schedule(max_bytes=4 * state)))) == 5
 
 
 @pytest.mark.parametrize("off", [0.0, 3e-7, 1.0, float("nan")])
@@ -95,14 +96,14 @@ def test_stacking_tells_how_far_it_is_off(
     model: PreTrainedModel, batch: dict[str, torch.Tensor], off: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where it is off by more than rounding, streams run one after the other and there is nothing to tell."""
-    alone = dict(sweep(model, SINGLES, batch, 1, Schedule(way="single"), count=(single := ComputeCount())))
+    alone = dict(sweep(model, SINGLES, SweepInput(batch, 1), Schedule(way="single"), cost=(single := ComputeCost())))
 
     def differ(found: torch.Tensor, expected: torch.Tensor) -> float:
         assert measure_relative_difference(found, expected) < 1e-6
         return measure_relative_difference(expected * (1 + off), expected)
 
     monkeypatch.setattr("tapioca.engine.streams.measure_relative_difference", differ)
-    found = dict(sweep(model, SINGLES, batch, 1, Schedule(way="stacked"), count=(stacked := ComputeCount())))
+    found = dict(sweep(model, SINGLES, SweepInput(batch, 1), Schedule(way="stacked"), cost=(stacked := ComputeCost())))
     assert single.difference is None
     if off < 1e-3:
         assert stacked.difference == pytest.approx(off, rel=0.3)
@@ -143,10 +144,10 @@ def memory_for(model: PreTrainedModel, streams: int) -> Iterator[list[int]]:
 def test_out_of_memory_halves_what_runs_at_once(
     model: PreTrainedModel, batch: dict[str, torch.Tensor], way: Batching, reuse: bool
 ) -> None:
-    whole = dict(sweep(model, EVERY, batch, 2, Schedule(way=way)))
+    whole = dict(sweep(model, EVERY, SweepInput(batch, 2), Schedule(way=way)))
     schedule = Schedule(way=way, state_cache=StateCache(2**20, 1) if reuse else None)
     with memory_for(model, 3) as passes:
-        found = dict(sweep(model, EVERY, batch, 2, schedule))
+        found = dict(sweep(model, EVERY, SweepInput(batch, 2), schedule))
     failed = [streams for streams in passes if streams > 3]
     assert len(failed) == 2  # with 15 plans and with 7; three are never more than three streams
     assert found.keys() == whole.keys()
@@ -168,7 +169,7 @@ def test_outputs_handed_out_before_memory_ran_out_are_not_handed_out_again(
         return run_forward(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr("tapioca.engine.streams.run_forward", tight)
-    found = [plan for plan, _ in sweep(model, SINGLES, batch, 1)]
+    found = [plan for plan, _ in sweep(model, SINGLES, SweepInput(batch, 1))]
     assert sorted(found, key=str) == sorted(SINGLES, key=str)
     assert len(heads) == 5  # the third of the first five failed; of the three plans left two ran together, one alone
 
@@ -182,13 +183,13 @@ def test_one_plan_that_does_not_fit_is_one_line(model: PreTrainedModel, rows: in
     said = f"cpu has no memory for {rows} rows of 6 tokens under one plan; {advice}"
     for schedule in (Schedule(), Schedule(state_cache=StateCache(2**20, 1))):
         with memory_for(model, 0), pytest.raises(ModelError, match=f"^{said}$"):
-            list(sweep(model, SINGLES, collate(model, [(5, 6, 7, 8, 9, 10)] * rows), 1, schedule))
+            list(sweep(model, SINGLES, SweepInput(collate(model, [(5, 6, 7, 8, 9, 10)] * rows), 1), schedule))
     assert torch.equal(run_forward(model, batch, 1), before)
 
 
 def test_a_wrong_plan_is_refused_before_anything_runs(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> None:
     with pytest.raises(ModelError, match="the plan is for a model of 5 layers"):
-        next(sweep(model, [Plan.full(4), Plan.full(5)], batch, 1))
+        next(sweep(model, [Plan.full(4), Plan.full(5)], SweepInput(batch, 1)))
 
 
 def test_a_model_that_cannot_be_followed_is_run_plan_by_plan(batch: dict[str, torch.Tensor]) -> None:
@@ -213,14 +214,14 @@ def test_a_model_that_cannot_be_followed_is_run_plan_by_plan(batch: dict[str, to
     for plan in SINGLES:
         with apply(model, plan):
             alone[plan] = run_forward(model, batch, 1)
-    found = dict(sweep(model, SINGLES, batch, 1))
+    found = dict(sweep(model, SINGLES, SweepInput(batch, 1)))
     assert all(torch.equal(found[plan], alone[plan]) for plan in SINGLES)
     assert not torch.equal(found[SINGLES[0]], run_forward(tiny("llama"), batch, 1))
 
 
 def test_a_sweep_left_early_leaves_no_trace(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> None:
     before = run_forward(model, batch, 1)
-    swept = sweep(model, SINGLES, batch, 1)
+    swept = sweep(model, SINGLES, SweepInput(batch, 1))
     next(swept)
     swept.close()
     assert torch.equal(run_forward(model, batch, 1), before)
@@ -233,8 +234,8 @@ def test_what_was_computed_in_one_round_is_not_computed_in_the_next(
     schedule, spent = Schedule(way="single", state_cache=StateCache(2**20, 1)), []
     pairs = [Plan.drop(4, [2, layer]) for layer in (0, 1, 3)]
     for plans in ([Plan.full(4)], SINGLES[1:], pairs):
-        found = dict(sweep(model, plans, batch, 1, schedule, count=(count := ComputeCount())))
-        anew = dict(sweep(model, plans, batch, 1, Schedule(way="single")))
+        found = dict(sweep(model, plans, SweepInput(batch, 1), schedule, cost=(count := ComputeCost())))
+        anew = dict(sweep(model, plans, SweepInput(batch, 1), Schedule(way="single")))
         assert all(torch.equal(found[plan], anew[plan]) for plan in plans)
         spent.append(count.layers)
     assert spent == [

@@ -14,7 +14,7 @@ from support.rows import choice_rows
 from support.words import whole_tokenizer, word_tokenizer
 
 import tapioca
-from tapioca.engine.decode import decode
+from tapioca.engine.decode import PromptBatch, decode
 from tapioca.evaluate import evaluate
 from tapioca.flows.gains import gain_of
 from tapioca.models.load import LoadedModel
@@ -35,7 +35,7 @@ def task() -> Task:
     rows = [{"id": row["id"], "context": row["context"], "answer": "cat"} for row in choice_rows(24)]
     said: dict[str, Any] = {"kind": "generate", "max_new_tokens": BUDGET, "extract": r"w\d+ .*"}
     prompts = [example.prompt for example in tapioca.read_task(rows, model, tokenizer, **said).examples]
-    texts = decode(model, prompts, BUDGET, lambda ids: False)
+    texts = decode(model, PromptBatch(prompts, BUDGET, lambda ids: False))
     for row, ids in list(zip(rows, texts, strict=True))[:20]:
         row["answer"] = tokenizer.decode(ids.tolist())
     return tapioca.read_task(rows, model, tokenizer, **said)

@@ -34,7 +34,7 @@ def test_answers_survive_and_are_exact(tmp_path: Path) -> None:
         assert store.recall(Plan.full(3), "b1") is None
         assert store.totals() == (1, 9, 1.5)
         costs = [store.recall_cost(Plan.full(3), batch) for batch in ("b0", "b1", "b2")]
-        assert costs == [(0.5, 2.5, 20.0, None), ComputeCost(), (0.5, 2.5, 20.0, 2e-7)]
+        assert costs == [ComputeCost(0.5, 2.5, 20.0), ComputeCost(), ComputeCost(0.5, 2.5, 20.0, 2e-7)]
         assert store.largest_difference() == 2e-7
 
 

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import tapioca
-from tapioca.engine.decode import decode
+from tapioca.engine.decode import PromptBatch, decode
 from tapioca.errors import DataError, ModelError, NonFiniteError
 from tapioca.evaluate import check_task, evaluate
 from tapioca.flows.fluency import measure_repetition
@@ -59,7 +59,9 @@ def test_written_answers_are_those_of_plain_generate(model: PreTrainedModel, pla
     prompts = [example.prompt for example in task.examples]
     with apply(model, plan):
         alone = [plain(model, prompt) for prompt in prompts]
-        written = [task.answer_text(ids.tolist()) for ids in decode(model, prompts, BUDGET, task.is_finished)]
+        written = [
+            task.answer_text(ids.tolist()) for ids in decode(model, PromptBatch(prompts, BUDGET, task.is_finished))
+        ]
     assert written == [text for text, _ in alone]
     stop = next(text.split()[-1] for text, _ in alone if len(text.split()) > 2)
     cut = [text.split(stop)[0].strip() for text, _ in alone]
@@ -69,13 +71,13 @@ def test_written_answers_are_those_of_plain_generate(model: PreTrainedModel, pla
     assert found.truncated[0].tolist() == [stop not in text and not ended for text, ended in alone]
     assert found.unparsed[0].tolist() == [not text for text in cut]
     if plan.is_full:
-        ids = decode(model, prompts, BUDGET, load(tmp_path, golds, stop=(stop,)).is_finished)
+        ids = decode(model, PromptBatch(prompts, BUDGET, load(tmp_path, golds, stop=(stop,)).is_finished))
         assert found.lengths[0].tolist() == list(map(len, ids))
 
 
 def test_eos_ends_a_text_and_does_not_count_as_broken_off(tmp_path: Path) -> None:
     model, task = tiny("llama"), load(tmp_path, rows(13))
-    free = decode(model, [example.prompt for example in task.examples], BUDGET, lambda ids: False)
+    free = decode(model, PromptBatch([example.prompt for example in task.examples], BUDGET, lambda ids: False))
     assert any(0 < len(ids) < BUDGET for ids in free)
     assert not any(2 in ids for ids in free)
     found = evaluate(model, task, PLANS[:1], batch_size=5)
@@ -138,7 +140,10 @@ def test_stop_strings(tmp_path: Path, stop: tuple[str, ...], written: str, text:
 def test_a_stop_string_in_the_prompt_stops_nothing(tmp_path: Path) -> None:
     task, model = load(tmp_path, rows(4), stop=("the",)), tiny("llama")
     assert all("the" in example.text for example in task.examples)
-    assert max(len(ids) for ids in decode(model, [e.prompt for e in task.examples], BUDGET, task.is_finished)) > 1
+    assert (
+        max(len(ids) for ids in decode(model, PromptBatch([e.prompt for e in task.examples], BUDGET, task.is_finished)))
+        > 1
+    )
 
 
 CHAT = "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
@@ -237,7 +242,7 @@ def test_nan_while_writing_stops(tmp_path: Path) -> None:
     model, task = tiny("llama"), load(tmp_path, rows(2))
     find_layers(model).blocks[2].mlp.down_proj.weight.data[0, 0] = float("nan")
     with pytest.raises(NonFiniteError, match="the outputs became NaN while the model wrote"):
-        decode(model, [example.prompt for example in task.examples], 4, task.is_finished)
+        decode(model, PromptBatch([example.prompt for example in task.examples], 4, task.is_finished))
 
 
 def test_at_the_floor_the_way_out_is_said(tmp_path: Path) -> None:
@@ -313,7 +318,7 @@ def test_plans_scored_together_or_one_by_one_get_the_same_answers(tmp_path: Path
     golds = rows(7)
     for at, (gold, example) in enumerate(zip(golds, task.examples, strict=True)):
         with apply(model, plans[at % 3]):
-            [ids] = decode(model, [example.prompt], BUDGET, task.is_finished)
+            [ids] = decode(model, PromptBatch([example.prompt], BUDGET, task.is_finished))
         gold["answer"] = task.answer_text(ids.tolist()).strip() or "the"
     task = load(tmp_path, golds, stop=("w90", "dog"))
     memory = Memory()

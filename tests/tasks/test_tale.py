@@ -14,7 +14,7 @@ from support.words import WORDS, word_tokenizer
 
 import tapioca
 from tapioca.cli.main import main
-from tapioca.engine.decode import decode
+from tapioca.engine.decode import PromptBatch, decode
 from tapioca.errors import DataError, UsageError
 from tapioca.evaluate import evaluate
 from tapioca.flows.prepare import open_run
@@ -246,7 +246,8 @@ def test_a_run_says_what_is_wrong_with_its_scores(tmp_path: Path, monkeypatch: p
     rows = [{**READY_ROWS["arc_easy"][0], "id": f"q{at}", "question": "the cat " + "then " * at} for at in range(30)]
     task = as_tale("arc_easy", tmp_path, rows)
     texts = [
-        task.answer_text(ids.tolist()) for ids in decode(model, [e.prompt for e in task.examples], 1, task.is_finished)
+        task.answer_text(ids.tolist())
+        for ids in decode(model, PromptBatch([e.prompt for e in task.examples], 1, task.is_finished))
     ]
     golds = [tale.find_letter(text, LETTERS) for text in texts]
     marked = [{**row, "answerKey": gold} for row, gold in zip(rows, golds, strict=True) if gold]

@@ -14,7 +14,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, 
 from tapioca.engine.preallocated_cache import preallocated_cache
 from tapioca.errors import NonFiniteError
 from tapioca.models.inputs import collate, run_forward
-from tapioca.records import Inputs
+from tapioca.records import ComputeCost, Inputs
 
 TIE_MARGIN = 1e-3
 """Logits closer than this are a near tie. A batch, padding and a cache round otherwise than a text alone does: in float32
@@ -34,21 +34,29 @@ IsFinished = Callable[[Sequence[int]], bool]
 """Told what was written so far after one prompt; true where that is enough."""
 
 
-@dataclass
-class TokenCount:
-    """Tokens that went through the model, padding included."""
+@dataclass(frozen=True)
+class PromptBatch:
+    """Prompts to be continued together, and when the text after each has ended.
 
-    tokens: int = 0
+    Attributes:
+        prompts: token ids.
+        max_new_tokens: most tokens to write after a prompt.
+        is_finished: told what was written so far after one prompt; true where that is enough.
+        name: by which texts that other plans wrote for it are found.
+    """
+
+    prompts: Sequence[Inputs]
+    max_new_tokens: int
+    is_finished: IsFinished
+    name: str = ""
 
 
 def decode(
     model: PreTrainedModel,
-    prompts: Sequence[Inputs],
-    max_new_tokens: int,
-    is_finished: IsFinished,
+    batch: PromptBatch,
     begun: Sequence[Sequence[int]] | None = None,
     alone: Callable[[int], AbstractContextManager[None]] = lambda row: nullcontext(),
-    tally: TokenCount | None = None,
+    cost: ComputeCost | None = None,
 ) -> list[np.ndarray]:
     """Continue prompts greedily, by the model's own `generate`.
 
@@ -59,12 +67,10 @@ def decode(
 
     Args:
         model: a causal language model, possibly under a plan.
-        prompts: token ids; padded on the left.
-        max_new_tokens: most tokens to write after a prompt.
-        is_finished: told what was written so far after one prompt; true where that is enough.
+        batch: prompts, which are padded on the left.
         begun: what is written already after each prompt, and has not ended; part of the budget.
         alone: entered with the number of a row, lets the model read that row by itself.
-        tally: told what it took.
+        cost: told what it took, as if the model were one layer.
 
     Returns:
         The ids written after each prompt, int64, without the EOS token they ended with.
@@ -72,31 +78,29 @@ def decode(
     Raises:
         NonFiniteError: an output is NaN.
     """
-    if not prompts:
+    if not batch.prompts:
         return []
-    begun_ids = [list(ids) for ids in begun or [()] * len(prompts)]
-    texts = [(*prompt, *ids) for prompt, ids in zip(prompts, begun_ids, strict=True)]
-    batch = collate(model, texts)
-    batch.pop("position_ids", None)  # `generate` counts them from the mask, step by step
-    start, tally = batch["input_ids"].shape[1], TokenCount() if tally is None else tally
-    stop_tokens = find_stop_ids(model)
-    ends = _FinishTracker(start, stop_tokens, is_finished, begun_ids, max_new_tokens)
-    processors: list[LogitsProcessor] = [_NoNaN()]
-    if can_resolve_ties(model):
-        processors.append(_TieResolver(model, texts, ends, alone, tally))
-    max_tokens = max_new_tokens - min(map(len, begun_ids))
+    begun_ids = [list(ids) for ids in begun or [()] * len(batch.prompts)]
+    texts = [(*prompt, *ids) for prompt, ids in zip(batch.prompts, begun_ids, strict=True)]
+    inputs = collate(model, texts)
+    inputs.pop("position_ids", None)  # `generate` counts them from the mask, step by step
+    start, stop_tokens = inputs["input_ids"].shape[1], find_stop_ids(model)
+    ends = _FinishTracker(batch, begun_ids, start, stop_tokens)
+    ties = _TieResolver(model, texts, ends, alone)
+    max_tokens = batch.max_new_tokens - min(map(len, begun_ids))
     with torch.inference_mode():
         sequences = model.generate(  # type: ignore[operator]
-            **batch,
+            **inputs,
             past_key_values=preallocated_cache(model, start + max_tokens),
             max_new_tokens=max_tokens,
             do_sample=False,
             num_beams=1,
             pad_token_id=min(stop_tokens, default=0),
             stopping_criteria=StoppingCriteriaList([ends]),
-            logits_processor=LogitsProcessorList(processors),
+            logits_processor=LogitsProcessorList([_NoNaN(), *([ties] if can_resolve_ties(model) else [])]),
         )
-    tally.tokens += len(sequences) * (sequences.shape[1] - 1)
+    if cost:
+        cost.add(ComputeCost(tokens=len(sequences) * (sequences.shape[1] - 1) + ties.n_tokens))
     ids_by_row = [
         [*ids, *new[:count]]
         for ids, new, count in zip(begun_ids, sequences[:, start:].tolist(), ends.end_by_row, strict=True)
@@ -126,14 +130,13 @@ def find_near_ties(logits: torch.Tensor) -> torch.Tensor:
     return ~(top_two[..., 0] - top_two[..., 1] >= TIE_MARGIN)
 
 
-def decode_token_alone(model: PreTrainedModel, text: Sequence[int], tally: TokenCount) -> int:
+def decode_token_alone(model: PreTrainedModel, text: Sequence[int]) -> int:
     """The next token of plain greedy decoding: the model reads this text alone, without padding and without a cache.
 
     Raises:
         NonFiniteError: an output is NaN.
     """
     logits = run_forward(model, collate(model, [tuple(text)]), keep=1)[0, -1]
-    tally.tokens += len(text)
     if logits.isnan().any():
         raise NonFiniteError(NAN_MESSAGE)
     return int(logits.argmax())
@@ -142,16 +145,8 @@ def decode_token_alone(model: PreTrainedModel, text: Sequence[int], tally: Token
 class _FinishTracker(StoppingCriteria):
     """Remembers after how many tokens each row ended, since `generate` goes on padding it until the last one has."""
 
-    def __init__(
-        self, start: int, stop_tokens: set[int], is_finished: IsFinished, begun: list[list[int]], max_new_tokens: int
-    ):
-        self.start, self.stops, self.is_finished, self.begun, self.max_new_tokens = (
-            start,
-            stop_tokens,
-            is_finished,
-            begun,
-            max_new_tokens,
-        )
+    def __init__(self, batch: PromptBatch, begun: list[list[int]], start: int, stop_tokens: set[int]):
+        self.batch, self.begun, self.start, self.stop_tokens = batch, begun, start, stop_tokens
         self.end_by_row: list[int | None] = [None] * len(begun)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> Any:
@@ -161,7 +156,7 @@ class _FinishTracker(StoppingCriteria):
         return torch.tensor([end is not None for end in self.end_by_row], device=input_ids.device)
 
     def _has_ended(self, ids: list[int]) -> bool:
-        return ids[-1] in self.stops or len(ids) == self.max_new_tokens or self.is_finished(ids)
+        return ids[-1] in self.stop_tokens or len(ids) == self.batch.max_new_tokens or self.batch.is_finished(ids)
 
 
 class _NoNaN(LogitsProcessor):
@@ -174,24 +169,19 @@ class _NoNaN(LogitsProcessor):
 
 
 class _TieResolver(LogitsProcessor):
-    """Lets plain greedy decoding choose between logits that nearly tie."""
+    """Lets plain greedy decoding choose between logits that nearly tie; counts the tokens it read for that."""
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        texts: list[tuple[Any, ...]],
-        ends: _FinishTracker,
-        alone: Callable[[int], AbstractContextManager[None]],
-        tally: TokenCount,
-    ):
-        self.model, self.texts, self.ends, self.alone, self.tally = model, texts, ends, alone, tally
+    def __init__(self, model: PreTrainedModel, texts: list[tuple[Any, ...]], ends: _FinishTracker, alone: Any):
+        self.model, self.texts, self.ends, self.alone = model, texts, ends, alone
+        self.n_tokens = 0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> Any:
         for row in find_near_ties(scores).nonzero()[:, 0].tolist():
             if self.ends.end_by_row[row] is None:
                 text = [*self.texts[row], *input_ids[row, self.ends.start :].tolist()]
                 with self.alone(row):
-                    token = decode_token_alone(self.model, text, self.tally)
+                    token = decode_token_alone(self.model, text)
+                self.n_tokens += len(text)
                 scores[row] = -torch.inf
                 scores[row, token] = 0.0
         return scores

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
+from tapioca.engine.options import SweepInput
 from tapioca.engine.shared_prefix import SharedPrefix
 from tapioca.engine.sweep import Schedule, sweep
 from tapioca.models.find import find_layers
@@ -32,9 +33,8 @@ def find_shared_prefix(
     expected_outputs = run_forward(model, collate(model, sequences), keep)
     try:
         rest_batch = shared_prefix.collate_rest([sequence[length:] for sequence in sequences])
-        split_outputs = dict(
-            sweep(model, [full_plan], rest_batch, keep, Schedule(way="single"), shared_prefix=shared_prefix)
-        )[full_plan]
+        sweep_input = SweepInput(rest_batch, keep, shared_prefix=shared_prefix)
+        split_outputs = dict(sweep(model, [full_plan], sweep_input, Schedule(way="single")))[full_plan]
     except torch.OutOfMemoryError:
         raise
     except Exception:  # models that keep another kind of past fail in ways of their own

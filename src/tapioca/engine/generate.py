@@ -17,8 +17,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from tapioca.engine.decode import (
-    IsFinished,
-    TokenCount,
+    PromptBatch,
     can_resolve_ties,
     decode,
     decode_token_alone,
@@ -26,7 +25,7 @@ from tapioca.engine.decode import (
     is_plain_greedy,
 )
 from tapioca.engine.layer_call import UntraceableModelError
-from tapioca.engine.options import ComputeCount
+from tapioca.engine.options import SweepInput
 from tapioca.engine.per_row import apply_plan_per_row
 from tapioca.engine.speculative import (
     DraftReading,
@@ -44,7 +43,7 @@ from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import list_steps, sort_by_prefix
-from tapioca.records import Inputs
+from tapioca.records import ComputeCost, Inputs
 
 MAX_ROWS = 128
 """Texts written together: enough for matrix products to be efficient, few enough for their caches to be small."""
@@ -59,13 +58,10 @@ N_TRIED_DRAFTS = 2
 def generate_texts(
     model: PreTrainedModel,
     plans: Sequence[Plan],
-    prompts: Sequence[Inputs],
-    max_new_tokens: int,
-    is_finished: IsFinished,
+    batch: PromptBatch,
     schedule: Schedule,
     drafts: DraftStore,
-    count: ComputeCount,
-    name: str = "",
+    cost: ComputeCost,
 ) -> dict[Plan, Texts]:
     """Continue the same prompts greedily under many plans.
 
@@ -76,11 +72,10 @@ def generate_texts(
     Args:
         model: a causal language model.
         plans: for this model.
-        prompts, max_new_tokens, is_finished: as for `decode`.
+        batch: as for `decode`.
         schedule: how plans run together.
         drafts: texts of other plans; told what is written.
-        count: told what was computed; a layer counts once for every row it would have read whole.
-        name: of the batch, by which drafts are found.
+        cost: told what was computed; a layer counts once for every row it would have read whole.
 
     Returns:
         The texts of every plan.
@@ -88,34 +83,31 @@ def generate_texts(
     Raises:
         NonFiniteError: an output is NaN.
     """
-    writer = _BatchWriter(model, prompts, max_new_tokens, is_finished)
-    texts = {plan: [WrittenText(plan, row) for row in range(len(prompts))] for plan in sort_by_prefix(plans)}
+    writer = _BatchWriter(model, batch, schedule, drafts)
+    texts = {plan: [WrittenText(plan, row) for row in range(len(batch.prompts))] for plan in sort_by_prefix(plans)}
     if is_plain_greedy(model) and (can_resolve_ties(model) or uses_stacking(model, schedule)):
-        writer.accept_drafts(texts, drafts, name, schedule)
+        writer.accept_drafts(texts)
         writer.write_rest([text for rows in texts.values() for text in rows])
     else:
         for rows in texts.values():
             writer.write_rest_alone(rows)
     ids_by_plan = {plan: [np.array(text.ids, dtype=np.int64) for text in rows] for plan, rows in texts.items()}
-    drafts.store_texts(name, ids_by_plan)
-    count.tokens += writer.layer_tokens
-    count.layers += writer.layer_tokens / max(map(len, prompts))
+    drafts.store_texts(batch.name, ids_by_plan)
+    cost.add(ComputeCost(layers=writer.layer_tokens / max(map(len, batch.prompts)), tokens=writer.layer_tokens))
     return ids_by_plan
 
 
 class _BatchWriter:
     """Writes the texts of one batch, and counts the layers computed for them, times tokens."""
 
-    def __init__(self, model: PreTrainedModel, prompts: Sequence[Inputs], max_new_tokens: int, is_finished: IsFinished):
-        self.model, self.prompts, self.max_new_tokens, self.is_finished = model, prompts, max_new_tokens, is_finished
+    def __init__(self, model: PreTrainedModel, batch: PromptBatch, schedule: Schedule, drafts: DraftStore):
+        self.model, self.batch, self.schedule, self.drafts = model, batch, schedule, drafts
         self.layer_tokens = 0.0
 
-    def accept_drafts(
-        self, texts: dict[Plan, list[WrittenText]], drafts: DraftStore, name: str, schedule: Schedule
-    ) -> None:
+    def accept_drafts(self, texts: dict[Plan, list[WrittenText]]) -> None:
         """Take over what plans agree on with a text of another; where there is none yet, one plan writes it."""
-        known_texts = drafts.texts_of(name)
-        plans = [plan for plan in texts if drafts.accepted_share.get(plan, 1.0) >= MIN_ACCEPTED_SHARE]
+        known_texts, accepted_share = self.drafts.texts_of(self.batch.name), self.drafts.accepted_share
+        plans = [plan for plan in texts if accepted_share.get(plan, 1.0) >= MIN_ACCEPTED_SHARE]
         if not known_texts and len(plans) > 1:
             first_plan = min(plans, key=lambda plan: len(plan.drops))
             plans.remove(first_plan)
@@ -124,59 +116,57 @@ class _BatchWriter:
         if not known_texts or not plans:
             return
         draft, n_tried = [ids.tolist() for ids in choose_nearest_texts(known_texts, plans)], 0
-        if any(plan not in drafts.accepted_share for plan in plans):
+        if any(plan not in accepted_share for plan in plans):
             n_tried = N_TRIED_DRAFTS
-            self._accept_from({plan: texts[plan][:n_tried] for plan in plans}, draft[:n_tried], schedule, drafts)
-            plans = [plan for plan in plans if drafts.accepted_share.get(plan, 0.0) >= MIN_ACCEPTED_SHARE]
+            self._accept_from({plan: texts[plan][:n_tried] for plan in plans}, draft[:n_tried])
+            plans = [plan for plan in plans if accepted_share.get(plan, 0.0) >= MIN_ACCEPTED_SHARE]
         if plans and len(draft) > n_tried:
-            self._accept_from({plan: texts[plan][n_tried:] for plan in plans}, draft[n_tried:], schedule, drafts)
+            self._accept_from({plan: texts[plan][n_tried:] for plan in plans}, draft[n_tried:])
 
-    def _accept_from(
-        self, texts: dict[Plan, list[WrittenText]], draft: list[list[int]], schedule: Schedule, drafts: DraftStore
-    ) -> None:
+    def _accept_from(self, texts: dict[Plan, list[WrittenText]], draft: list[list[int]]) -> None:
         """Fill texts of plans as far as a draft of each can tell."""
-        for plan, readings in self._read_along_drafts(texts, draft, schedule).items():
+        n_draft_tokens = sum(len(ids) + 1 for ids in draft)
+        for plan, readings in self._read_along_drafts(texts, draft).items():
             self._accept_along_drafts(texts[plan], draft, readings)
-            drafts.accepted_share[plan] = sum(len(text.ids) for text in texts[plan]) / sum(
-                len(ids) + 1 for ids in draft
-            )
+            self.drafts.accepted_share[plan] = sum(len(text.ids) for text in texts[plan]) / n_draft_tokens
 
     def _read_along_drafts(
-        self, texts: dict[Plan, list[WrittenText]], draft: list[list[int]], schedule: Schedule
+        self, texts: dict[Plan, list[WrittenText]], draft: list[list[int]]
     ) -> dict[Plan, list[DraftReading]]:
         """What every plan would write along the drafts; nothing where memory does not hold prompts with drafts."""
-        plans, draft_ids = list(texts), [ids[: self.max_new_tokens - 1] for ids in draft]
-        prompts = [self.prompts[text.row] for text in texts[plans[0]]]
-        batch = collate(self.model, [(*prompt, *ids) for prompt, ids in zip(prompts, draft_ids, strict=True)])
-        lengths, count = [len(ids) for ids in draft_ids], ComputeCount()
-        schedule = replace(schedule, state_cache=None)
+        plans, draft_ids = list(texts), [ids[: self.batch.max_new_tokens - 1] for ids in draft]
+        prompts = self._prompts_of(texts[plans[0]])
+        inputs = collate(self.model, [(*prompt, *ids) for prompt, ids in zip(prompts, draft_ids, strict=True)])
+        lengths, cost = [len(ids) for ids in draft_ids], ComputeCost()
+        sweep_input, schedule = SweepInput(inputs, 1 + max(lengths)), replace(self.schedule, state_cache=None)
         try:
-            with closing(sweep(self.model, plans, batch, 1 + max(lengths), schedule, count=count)) as swept:
+            with closing(sweep(self.model, plans, sweep_input, schedule, cost)) as swept:
                 readings_by_plan = {plan: read_drafts(logits, lengths) for plan, logits in swept}
         except ModelError:
             return {}
-        self.layer_tokens += count.tokens
+        self.layer_tokens += cost.tokens
         return readings_by_plan
 
     def _accept_along_drafts(
         self, texts: list[WrittenText], draft: list[list[int]], readings: list[DraftReading]
     ) -> None:
         """Fill one plan's texts as far as the drafts can tell."""
-        plan, stops, tally = texts[0].plan, find_stop_ids(self.model), TokenCount()
+        plan, stop_tokens = texts[0].plan, find_stop_ids(self.model)
 
-        def resolve_tie(prompt: Inputs, ids: list[int]) -> int:
-            return decode_token_alone(self.model, [*prompt, *ids], tally)
+        def resolve_tie(text: WrittenText, ids: list[int]) -> int:
+            read = [*self.batch.prompts[text.row], *ids]
+            self.layer_tokens += len(read) * _count_layers(plan)
+            return decode_token_alone(self.model, read)
 
         with apply(self.model, plan):
             for text, ids, reading in zip(texts, draft, readings, strict=True):
-                ask = partial(resolve_tie, self.prompts[text.row]) if can_resolve_ties(self.model) else None
-                accept_draft(text, ids, reading, self.max_new_tokens, stops, self.is_finished, ask)
-        self.layer_tokens += tally.tokens * _count_layers(plan)
+                ask = partial(resolve_tie, text) if can_resolve_ties(self.model) else None
+                accept_draft(text, ids, reading, self.batch, stop_tokens, ask)
 
     def write_rest(self, texts: Sequence[WrittenText]) -> None:
         """Write what is left of some texts: together where their plans drop whole layers, those longest begun first."""
         open_texts = sorted((text for text in texts if not text.is_finished), key=lambda text: -len(text.ids))
-        max_rows = max(MAX_ROWS, len(self.prompts))
+        max_rows = max(MAX_ROWS, len(self.batch.prompts))
         layer_drop_texts = [text for text in open_texts if text.plan == Plan.drop(text.plan.n_layers, text.plan.drops)]
         for start in range(0, len(layer_drop_texts), max_rows):
             self._write_rest_together(layer_drop_texts[start : start + max_rows])
@@ -198,13 +188,14 @@ class _BatchWriter:
 
     def _decode_rest(self, texts: Sequence[WrittenText], alone: Any, layers: float) -> None:
         """Decode texts to their end, under whatever plans the model is."""
-        prompts, tally = [self.prompts[text.row] for text in texts], TokenCount()
-        written_ids = decode(
-            self.model, prompts, self.max_new_tokens, self.is_finished, [text.ids for text in texts], alone, tally
-        )
+        batch, cost = replace(self.batch, prompts=self._prompts_of(texts)), ComputeCost()
+        written_ids = decode(self.model, batch, [text.ids for text in texts], alone, cost)
         for text, ids in zip(texts, written_ids, strict=True):
             text.ids, text.is_finished = ids.tolist(), True
-        self.layer_tokens += tally.tokens * layers
+        self.layer_tokens += cost.tokens * layers
+
+    def _prompts_of(self, texts: Sequence[WrittenText]) -> list[Inputs]:
+        return [self.batch.prompts[text.row] for text in texts]
 
 
 def _count_layers(plan: Plan) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from tapioca.engine.decode import NAN_MESSAGE, IsFinished, find_near_ties
+from tapioca.engine.decode import NAN_MESSAGE, PromptBatch, find_near_ties
 from tapioca.errors import NonFiniteError
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import list_steps
@@ -99,9 +99,8 @@ def accept_draft(
     text: WrittenText,
     draft: Sequence[int],
     reading: DraftReading,
-    max_new_tokens: int,
+    batch: PromptBatch,
     stop_tokens: set[int],
-    is_finished: IsFinished,
     resolve_tie: Callable[[list[int]], int] | None,
 ) -> None:
     """Write as far as a draft can tell: what the plan agrees on, and its own token where it first does not.
@@ -110,7 +109,7 @@ def accept_draft(
         text: still empty; filled.
         draft: a finished text of another plan, without EOS.
         reading: what the plan would write along the draft, the last token of a draft of full length left out.
-        budget, ended: as for `decode`.
+        batch: of the prompt; says when a text has ended.
         stop_tokens: the model's own EOS tokens.
         resolve_tie: the next token of plain greedy decoding after some of the draft; asked where two nearly tie. None
             lets rounding decide.
@@ -119,7 +118,7 @@ def accept_draft(
         NonFiniteError: an output is NaN before the plan leaves the draft.
     """
     for position, (token, unsure) in enumerate(zip(reading.tokens.tolist(), reading.unsure, strict=True)):
-        if 0 < position == len(draft) and is_finished(draft):
+        if 0 < position == len(draft) and batch.is_finished(draft):
             break
         if token < 0:
             raise NonFiniteError(NAN_MESSAGE)
@@ -128,6 +127,6 @@ def accept_draft(
             break
         text.ids.append(plan_token)
         if position == len(draft) or plan_token != draft[position]:
-            text.is_finished = len(text.ids) == max_new_tokens or is_finished(text.ids)
+            text.is_finished = len(text.ids) == batch.max_new_tokens or batch.is_finished(text.ids)
             return
     text.is_finished = True

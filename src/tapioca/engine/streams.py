@@ -20,6 +20,7 @@ from tapioca.models.find import find_layers
 from tapioca.models.inputs import run_forward
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import Prefix, Step, intersect_drops, list_steps
+from tapioca.records import ComputeCost
 
 MAX_OUTPUT_BYTES = 2**28
 """Most bytes of outputs of streams that are finished at once."""
@@ -40,17 +41,12 @@ class Streams:
         model: under what all plans drop.
         plans: distinct, in the order of their tree.
         sweep_input: what goes through the layers.
-        means: how.
+        options: how.
     """
 
     def __init__(self, model: PreTrainedModel, plans: list[Plan], sweep_input: SweepInput, options: SweepOptions):
-        self.model, self.plans, self.sweep_input = model, plans, sweep_input
-        self._stack, self._known, self._count, self._read = (
-            options.stacked,
-            options.batch_states,
-            options.count,
-            options.on_states,
-        )
+        self.model, self.plans, self.sweep_input, self.options = model, plans, sweep_input, options
+        self._known = options.batch_states
         self._steps = {plan: list_steps(plan) for plan in plans}
         self._layers = intersect_drops(plans).kept
         self._blocks = list(find_layers(model).blocks)
@@ -74,8 +70,7 @@ class Streams:
                 for place, block in enumerate(self._blocks):
                     stack.enter_context(replace_forward(block, partial(self._advance, place, block.forward)))
                 self._outputs = self._forward()
-            if self._difference is not None:
-                self._count.difference = max(self._difference, self._count.difference or 0.0)
+            self.options.cost.add(ComputeCost(difference=self._difference))
         except UntraceableModelError:
             self._streams.clear()
             if self._known:
@@ -87,7 +82,7 @@ class Streams:
         """The outputs of every stream; the first has them from `run_layers`."""
         outputs, self._outputs = self._outputs, None
         assert outputs is not None
-        rows, max_streams = len(outputs), max(1, MAX_OUTPUT_BYTES // outputs.nbytes) if self._stack else 1
+        rows, max_streams = len(outputs), max(1, MAX_OUTPUT_BYTES // outputs.nbytes) if self.options.stacked else 1
         for plan in self._streams.pop(0).plans:
             yield plan, outputs
         while self._streams:
@@ -159,7 +154,9 @@ class Streams:
         full_streams = [
             (stream.states, self._steps[plans[0]][:layer]) for stream, step, plans in split_streams if step == Step()
         ]
-        stacked_states = iter(self._run_stacked(call, full_streams) if self._stack and len(full_streams) > 1 else ())
+        stacked_states = iter(
+            self._run_stacked(call, full_streams) if self.options.stacked and len(full_streams) > 1 else ()
+        )
         next_streams = []
         for stream, step, plans in split_streams:
             states = stream.states
@@ -168,10 +165,11 @@ class Streams:
                 if output_states is None:
                     with apply_step(self.model, call.block, step):
                         output_states = call.run(states, self._steps[plans[0]][:layer])
-                self._count.add(states.shape[0], states.shape[1], step.work)
+                layers = step.work * states.shape[0]
+                self.options.cost.add(ComputeCost(layers=layers, tokens=layers * states.shape[1]))
                 states = output_states
-                if self._read:
-                    self._read(self._steps[plans[0]][: layer + 1], states)
+                if self.options.on_states:
+                    self.options.on_states(self._steps[plans[0]][: layer + 1], states)
             next_streams.append(Stream(states, plans))
         return next_streams
 

@@ -18,7 +18,7 @@ from accelerate.utils import release_memory
 from transformers import PreTrainedModel
 
 from tapioca.engine.layer_call import UntraceableModelError
-from tapioca.engine.options import ComputeCount, OnStates, SweepInput, SweepOptions
+from tapioca.engine.options import OnStates, SweepInput, SweepOptions
 from tapioca.engine.shared_prefix import SharedPrefix
 from tapioca.engine.state_cache import StateCache
 from tapioca.engine.streams import Streams
@@ -29,6 +29,7 @@ from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate, find_input_device, run_forward
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import intersect_drops, list_steps, sort_by_prefix
+from tapioca.records import ComputeCost
 
 Batching = Literal["auto", "single", "stacked"]
 """How streams go through a layer: one after the other, or several at once on the batch axis."""
@@ -56,13 +57,10 @@ DEFAULT_SCHEDULE = Schedule()
 def sweep(
     model: PreTrainedModel,
     plans: Sequence[Plan],
-    batch: dict[str, torch.Tensor],
-    keep: int,
+    sweep_input: SweepInput,
     schedule: Schedule = DEFAULT_SCHEDULE,
-    name: str = "",
-    count: ComputeCount | None = None,
-    shared_prefix: SharedPrefix | None = None,
-    read: OnStates | None = None,
+    cost: ComputeCost | None = None,
+    on_states: OnStates | None = None,
 ) -> Generator[tuple[Plan, torch.Tensor]]:
     """Run one batch under many plans.
 
@@ -75,45 +73,41 @@ def sweep(
     Args:
         model: left as it was when the iterator is exhausted or closed.
         plans: for this model; repeated ones are run once.
-        batch: from `collate`, or from the `batch` of the opening.
-        keep: number of last positions whose outputs are wanted.
+        sweep_input: the batch, and what of its outputs is wanted.
         schedule: how they run together.
-        name: of the batch, by which states are reused.
-        count: told what was computed.
-        shared_prefix: what stands before every row.
-        read: handed the states after every layer, once for plans that are the same up to it; with states reused from
+        cost: told what was computed.
+        on_states: handed the states after every layer, once for plans that are the same up to it; with states reused from
             an earlier sweep, only those computed in this one.
 
     Yields:
-        Each plan with its outputs: (batch, keep, output), float32. Plans come in the order of their tree.
+        Each plan with its outputs: (batch, kept position, output), float32. Plans come in the order of their tree.
 
     Raises:
         ModelError: a plan does not fit the model, `memory` does not hold two streams, or the device not even one plan.
         Unfollowed: there is an opening, and the model does not let itself be followed.
     """
     check_fits(model, *plans)
-    remaining_plans = sort_by_prefix(plans)
-    stacked = uses_stacking(model, schedule)
-    batch_states = schedule.state_cache.states_of(name) if schedule.state_cache else None
+    remaining_plans, shared_prefix = sort_by_prefix(plans), sweep_input.shared_prefix
+    batch_states = schedule.state_cache.states_of(sweep_input.name) if schedule.state_cache else None
     if batch_states:
-        batch_states.prepare([list_steps(plan) for plan in remaining_plans], _count_state_bytes(model, batch))
-    options = SweepOptions(stacked, batch_states, count or ComputeCount(), read)
+        batch_states.prepare([list_steps(plan) for plan in remaining_plans], _count_state_bytes(model, sweep_input))
+    options = SweepOptions(uses_stacking(model, schedule), batch_states, cost or ComputeCost(), on_states)
     if shared_prefix and not shared_prefix.layer_by_prefix:
         _prefill_shared_prefix(model, shared_prefix, remaining_plans[:1], options)  # shows how much there is to keep
-    max_streams = _find_max_streams(model, batch, schedule.max_bytes, shared_prefix)
+    max_streams = _find_max_streams(model, sweep_input, schedule.max_bytes)
     while remaining_plans:
         running = remaining_plans[:max_streams]
         try:
             if shared_prefix:
                 _prefill_shared_prefix(model, shared_prefix, running, options)
-            with closing(_run_plans(model, running, SweepInput(batch, keep, shared_prefix), options)) as finished:
+            with closing(_run_plans(model, running, sweep_input, options)) as finished:
                 for plan, outputs in finished:
                     yield plan, outputs
                     remaining_plans.remove(plan)
             continue
         except torch.OutOfMemoryError as error:
             if len(running) == 1 and not options.batch_states:
-                raise _out_of_memory_error(model, batch) from error
+                raise _out_of_memory_error(model, sweep_input) from error
         # here, since the error holds every tensor of the frames it came through
         if schedule.state_cache:
             schedule.state_cache.clear()
@@ -126,7 +120,7 @@ def _prefill_shared_prefix(
 ) -> None:
     """Let the opening alone go through the layers, under the plans under which it has not."""
     if plans := shared_prefix.list_unread_plans(plans):
-        sweep_input = SweepInput(collate(model, [shared_prefix.ids]), 1, shared_prefix, prefilling=True)
+        sweep_input = SweepInput(collate(model, [shared_prefix.ids]), 1, shared_prefix=shared_prefix, prefilling=True)
         with apply(model, intersect_drops(plans)):
             if not _run_streams(model, plans, sweep_input, replace(options, batch_states=None, on_states=None)):
                 raise UntraceableModelError
@@ -151,8 +145,9 @@ def _run_plans(
     for plan in plans:
         with apply(model, plan), _capture_alone(model, plan, options.on_states):
             outputs = run_forward(model, sweep_input.batch, sweep_input.logits_to_keep)
-        rows, tokens = sweep_input.batch[model.main_input_name].shape[:2]
-        options.count.add(rows, tokens, sum(step.work for step in list_steps(plan)))
+        rows, tokens = _batch_shape(model, sweep_input)
+        layers = sum(step.work for step in list_steps(plan)) * rows
+        options.cost.add(ComputeCost(layers=layers, tokens=layers * tokens))
         yield plan, outputs
 
 
@@ -177,15 +172,13 @@ def _run_streams(
     return None
 
 
-def _find_max_streams(
-    model: PreTrainedModel, batch: dict[str, torch.Tensor], memory: int | None, shared_prefix: SharedPrefix | None
-) -> int:
+def _find_max_streams(model: PreTrainedModel, sweep_input: SweepInput, memory: int | None) -> int:
     """How many streams of a batch a budget holds; the states that a stream comes from count too, and what attention
     keeps of an opening."""
     if memory is None:
         return 1_000_000
-    rows, tokens = batch[model.main_input_name].shape[:2]
-    bytes_per_row = _count_state_bytes(model, batch) // rows
+    rows, tokens = _batch_shape(model, sweep_input)
+    bytes_per_row, shared_prefix = _count_state_bytes(model, sweep_input) // rows, sweep_input.shared_prefix
     prefix_bytes = shared_prefix.max_layer_bytes() * len(find_layers(model)) if shared_prefix else 0
     max_streams = (memory - rows * bytes_per_row) // (rows * bytes_per_row + prefix_bytes)
     if max_streams < 1:
@@ -198,18 +191,24 @@ def _find_max_streams(
     return int(max_streams)
 
 
-def _out_of_memory_error(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> ModelError:
+def _out_of_memory_error(model: PreTrainedModel, sweep_input: SweepInput) -> ModelError:
     """The device does not hold what a single plan needs."""
-    rows, tokens = batch[model.main_input_name].shape[:2]
+    rows, tokens = _batch_shape(model, sweep_input)
     advice = "halve --batch-size" if rows > 1 else "shorten the examples, or load with --dtype bfloat16"
     return ModelError(
         f"{find_input_device(model)} has no memory for {rows} rows of {tokens} tokens under one plan; {advice}"
     )
 
 
-def _count_state_bytes(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> int:
+def _batch_shape(model: PreTrainedModel, sweep_input: SweepInput) -> tuple[int, int]:
+    """Rows and tokens of a batch."""
+    rows, tokens = sweep_input.batch[model.main_input_name].shape[:2]
+    return rows, tokens
+
+
+def _count_state_bytes(model: PreTrainedModel, sweep_input: SweepInput) -> int:
     """Bytes of one stream's hidden states."""
-    rows, tokens = batch[model.main_input_name].shape[:2]
+    rows, tokens = _batch_shape(model, sweep_input)
     return int(rows * tokens * model.config.get_text_config(decoder=True).hidden_size * model.dtype.itemsize)
 
 

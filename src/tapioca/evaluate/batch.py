@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from tapioca.engine.decode import PromptBatch
 from tapioca.engine.find_prefix import find_shared_prefix
 from tapioca.engine.generate import generate_texts
-from tapioca.engine.options import ComputeCount
+from tapioca.engine.options import SweepInput
 from tapioca.engine.shared_prefix import SharedPrefix
 from tapioca.engine.speculative import DraftStore, Texts
 from tapioca.engine.sweep import Schedule, sweep
@@ -74,18 +75,15 @@ class BatchEvaluator:
         yield from ((plan, answers) for plan, answers in answers_by_plan.items() if answers is not None)
         if not (new_plans := [plan for plan, answers in answers_by_plan.items() if answers is None]):
             return
-        start, count = time.perf_counter(), ComputeCount()
-        readings_by_plan, texts_by_plan = (
-            self._read_outputs(new_plans, batch, count),
-            self._generate_texts(new_plans, batch, count),
-        )
-        spent = (time.perf_counter() - start, count.layers, count.tokens)
-        seconds, layers, tokens = (amount / len(new_plans) for amount in spent)
+        start, cost = time.perf_counter(), ComputeCost()
+        readings_by_plan = self._read_outputs(new_plans, batch, cost)
+        texts_by_plan = self._generate_texts(new_plans, batch, cost)
+        cost.add(ComputeCost(seconds=time.perf_counter() - start))
         for plan in new_plans:
-            start = time.perf_counter()
+            start, spent = time.perf_counter(), cost.share(len(new_plans))
             answers = _score_batch(self.task, plan, batch, iter(readings_by_plan[plan]), iter(texts_by_plan[plan]))
-            cost = ComputeCost(seconds + time.perf_counter() - start, layers, tokens, count.difference)
-            result_cache.record(plan, batch.digest, answers, cost)
+            spent.add(ComputeCost(seconds=time.perf_counter() - start))
+            result_cache.record(plan, batch.digest, answers, spent)
             yield plan, answers
 
     @cached_property
@@ -99,21 +97,16 @@ class BatchEvaluator:
             self.model, [row.inputs for row in pair], self.task.shared_prefix_length, self.task.logits_to_keep(pair)
         )
 
-    def _read_outputs(self, plans: Sequence[Plan], batch: Batch, count: ComputeCount) -> dict[Plan, list[np.ndarray]]:
+    def _read_outputs(self, plans: Sequence[Plan], batch: Batch, cost: ComputeCost) -> dict[Plan, list[np.ndarray]]:
         """What the task reads from the outputs of one batch under each plan; nothing is ever ranked on a NaN."""
-        rows, shared_prefix, readings_by_plan = (
-            [row for example in batch.examples for row in example.rows],
-            self._shared_prefix,
-            {},
-        )
+        rows = [row for example in batch.examples for row in example.rows]
+        shared_prefix, readings_by_plan = self._shared_prefix, {}
         if shared_prefix:
             inputs = shared_prefix.collate_rest([row.inputs[len(shared_prefix.ids) :] for row in rows])
         else:
             inputs = collate(self.model, [row.inputs for row in rows])
-        keep = self.task.logits_to_keep(rows)
-        with closing(
-            sweep(self.model, plans, inputs, keep, self.schedule, batch.digest, count, shared_prefix)
-        ) as swept:
+        sweep_input = SweepInput(inputs, self.task.logits_to_keep(rows), batch.digest, shared_prefix)
+        with closing(sweep(self.model, plans, sweep_input, self.schedule, cost)) as swept:
             for plan, logits in swept:
                 if not torch.isfinite(logits[:, -1]).all():
                     break
@@ -130,23 +123,14 @@ class BatchEvaluator:
         ids = " ... ".join(dict.fromkeys((batch.examples[0].id, batch.examples[-1].id)))
         return NonFiniteError(f"NaN or infinity under plan '{plan}' from {where} on (examples {ids}); {advice}")
 
-    def _generate_texts(self, plans: Sequence[Plan], batch: Batch, count: ComputeCount) -> dict[Plan, Texts]:
+    def _generate_texts(self, plans: Sequence[Plan], batch: Batch, cost: ComputeCost) -> dict[Plan, Texts]:
         """What the model writes under each plan where the task asks for it."""
         task = self.task
         if not task.max_new_tokens:
             return {plan: [] for plan in plans}
         prompts = [example.prompt for example in batch.examples]
-        return generate_texts(
-            self.model,
-            plans,
-            prompts,
-            task.max_new_tokens,
-            task.is_finished,
-            self.schedule,
-            self._drafts,
-            count,
-            batch.digest,
-        )
+        prompt_batch = PromptBatch(prompts, task.max_new_tokens, task.is_finished, batch.digest)
+        return generate_texts(self.model, plans, prompt_batch, self.schedule, self._drafts, cost)
 
 
 def _score_batch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapioca.engine.decode import decode
+from tapioca.engine.decode import PromptBatch, decode
 from tapioca.evaluate import evaluate
 from tapioca.flows.prepare import RunContext
 from tapioca.models.edit import apply
@@ -46,7 +46,7 @@ def _measure_fluency(job: RunContext, plan: Plan, examples: tuple[Example, ...],
     room = find_max_length(model) - tokens  # running text fills the window; continue its first part
     prompts = [tuple(example.prompt[:room]) for example in examples]
     with apply(model, plan):
-        written = decode(model, prompts, tokens, lambda ids: False)
+        written = decode(model, PromptBatch(prompts, tokens, lambda ids: False))
     written_examples = tuple(
         Example(
             id=example.id,

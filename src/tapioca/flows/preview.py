@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import psutil
 import torch
 
-from tapioca.engine.decode import decode
+from tapioca.engine.decode import PromptBatch, decode
 from tapioca.errors import DataError
 from tapioca.evaluate import evaluate
 from tapioca.flows.check import run_preflight
@@ -189,7 +189,7 @@ def _write_answers(job: RunContext) -> tuple[WrittenAnswer, ...]:
         return ()
     examples = task.examples[:WRITTEN]
     prompts = [example.prompt for example in examples]
-    answer_ids = decode(job.loaded.model, prompts, task.max_new_tokens, task.is_finished)
+    answer_ids = decode(job.loaded.model, PromptBatch(prompts, task.max_new_tokens, task.is_finished))
     return tuple(
         WrittenAnswer(str(tokenizer.decode(ids.tolist(), skip_special_tokens=True)), example.answer)
         for example, ids in zip(examples, answer_ids, strict=True)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from tapioca.engine.options import SweepInput
 from tapioca.engine.sweep import DEFAULT_SCHEDULE, Schedule, sweep
 from tapioca.errors import NonFiniteError
 from tapioca.models.capture import capture_layer_outputs, capture_residual_stream
@@ -84,7 +85,7 @@ def capture_states_of_plans(
                 states_by_prefix[prefix] = np.empty((len(examples), output.shape[-1]), dtype=np.float32)
             states_by_prefix[prefix][indices] = last(output).float().numpy()
 
-        for _ in sweep(model, plans, batch, keep=1, schedule=replace(schedule, state_cache=None), read=read):
+        for _ in sweep(model, plans, SweepInput(batch, 1), replace(schedule, state_cache=None), on_states=read):
             if on_batch:
                 on_batch(len(indices))
     for prefix, prefix_states in states_by_prefix.items():

@@ -128,20 +128,34 @@ class ExampleScore(NamedTuple):
     length: int = 0
 
 
-class ComputeCost(NamedTuple):
-    """What answers cost.
+@dataclass
+class ComputeCost:
+    """What answers cost; all that compute for them add to one.
 
     Attributes:
         seconds: of wall-clock time.
         layers: layers computed, each counted once for every row; one without a branch counts half.
         tokens: the same counted for every token, padding included.
-        difference: the largest between stacked streams and one alone; None where none were stacked.
+        difference: the largest between a layer's states for stacked streams and for one of them alone, as a share of the
+            largest state; None where none were stacked.
     """
 
     seconds: float = 0.0
     layers: float = 0.0
     tokens: float = 0.0
     difference: float | None = None
+
+    def add(self, other: ComputeCost) -> None:
+        """Count what else was computed."""
+        self.seconds += other.seconds
+        self.layers += other.layers
+        self.tokens += other.tokens
+        differences = [cost.difference for cost in (self, other) if cost.difference is not None]
+        self.difference = max(differences, default=None)
+
+    def share(self, n_plans: int) -> ComputeCost:
+        """What falls to each of so many plans that ran together."""
+        return ComputeCost(self.seconds / n_plans, self.layers / n_plans, self.tokens / n_plans, self.difference)
 
 
 class Metric(BaseModel, frozen=True, extra="forbid"):
