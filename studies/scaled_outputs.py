@@ -37,9 +37,9 @@ from tapioca.report.tables import plain_table
 from tapioca.search.greedy import Greedy
 from tapioca.studies.analyse.cells import CellGrid
 from tapioca.studies.analyse.estimates import Measure, Resampling
-from tapioca.studies.analyse.log_ratios import ERROR_METRIC, PlanSet, log_ratios_from_scores, search_cell
+from tapioca.studies.analyse.log_ratios import PlanSet, log_ratios_from_scores, search_cell
 from tapioca.studies.analyse.statistics import StatTable, statistic_from_values
-from tapioca.studies.cell import Cell
+from tapioca.studies.cell import ERROR_METRIC, Cell
 from tapioca.studies.measure.model import StudyModel
 from tapioca.studies.measure.work import ModelWork
 from tapioca.studies.measures import LOG_RATIO, Unit
@@ -107,9 +107,7 @@ def measure_task(bench: StudyModel, cell: Cell, draws: int) -> dict[str, np.ndar
     if not np.allclose(as_they_are, cell.test[[0, best]], rtol=1e-3, atol=1e-5):
         raise SystemExit(f"{cell.where.model} on {cell.where.task} scores otherwise than in the study; run it again")
     scaled = [tests[plan].scores(scales[plan]) for plan in (full, greedy, joint)]
-    ratios = log_ratios_from_scores(
-        np.stack(as_they_are + scaled), cell.weights, cell.groups, 0, draws, bench.study.seed
-    )
+    ratios = log_ratios_from_scores(np.stack(as_they_are + scaled), cell.pairing(bench.study.seed), 0, draws)
     _, by_greedy, by_number, by_both, by_joint = ratios.T
     return {
         "pruned": by_greedy,

@@ -11,18 +11,13 @@ from scipy import stats as scipy_stats
 from tapioca.errors import NonFiniteError
 from tapioca.records import Gain, Metric
 from tapioca.stats import (
+    Pairing,
     bootstrap_p,
-    compare_paired_scores,
     correct_holm,
     decide_verdict,
-    mean_interval,
-    measure_effect,
-    paired_p,
     percentile_interval,
     rank_correlation,
     ratio_interval,
-    resample_effects,
-    resample_means,
     share_as_strong,
     smallest_detectable_effect,
 )
@@ -45,7 +40,7 @@ def gain_of(ci95: tuple[float, float], kind: str = "accuracy", tail_only: bool =
 
 def test_accuracy_by_hand() -> None:
     full, planned = np.array([1.0, 0, 0, 1, 0, 0, 1, 1]), np.array([1.0, 1, 1, 0, 1, 0, 1, 1])
-    found = compare_paired_scores(full, planned, np.ones(8), names(8), ACCURACY)
+    found = Pairing(np.ones(8), names(8), ACCURACY).compare(full, planned)
     assert found.gain == pytest.approx(2 / 8)
     assert (found.improved, found.worsened) == (3 / 8, 1 / 8)
     assert found.p == pytest.approx(2 * (1 + 4) / 2**4)  # exact McNemar: 3 wins, 1 loss
@@ -61,26 +56,26 @@ def test_holm_by_hand() -> None:
 def test_the_paired_p_value_is_a_t_test_over_groups() -> None:
     full, planned, weights = np.zeros(4), np.array([1.0, 3.0, 2.0, 6.0]), np.array([1.0, 1.0, 2.0, 1.0])
     expected = scipy_stats.ttest_1samp([1.0 + 3.0, 4.0, 6.0], 0.0).pvalue
-    assert paired_p(full, planned, weights, ["a", "a", "b", "c"]) == pytest.approx(expected)
-    assert paired_p(full, full, weights, names(4)) == 1.0
-    assert paired_p(full, full + 1, np.ones(4), names(4)) == 0.0
+    assert Pairing(weights, ["a", "a", "b", "c"], ERROR).paired_p(full, planned) == pytest.approx(expected)
+    assert Pairing(weights, names(4), ERROR).paired_p(full, full) == 1.0
+    assert Pairing(np.ones(4), names(4), ERROR).paired_p(full, full + 1) == 0.0
 
 
 def test_error_by_hand() -> None:
     full, planned = -np.array([1.0, 2, 4, 1]), -np.array([0.5, 1, 2, 2.5])
-    found = compare_paired_scores(full, planned, np.ones(4), names(4), ERROR)
+    found = Pairing(np.ones(4), names(4), ERROR).compare(full, planned)
     assert found.gain == pytest.approx(1 - 6 / 8)
     assert found.test == "Wilcoxon signed-rank"
 
 
 def test_weights_make_a_ratio_of_sums() -> None:
     full, planned, weights = -np.array([1.0, 3.0]), -np.array([2.0, 2.0]), np.array([10.0, 1.0])
-    assert compare_paired_scores(full, planned, weights, names(2), ERROR).gain == pytest.approx(1 - 22 / 13)
+    assert Pairing(weights, names(2), ERROR).compare(full, planned).gain == pytest.approx(1 - 22 / 13)
 
 
 def test_tail_only_where_mean_and_share_disagree() -> None:
     full, planned = -np.array([1.0] * 24 + [10.0] * 16), -np.array([1.1] * 24 + [1.0] * 16)
-    found = compare_paired_scores(full, planned, np.ones(40), names(40), ERROR)
+    found = Pairing(np.ones(40), names(40), ERROR).compare(full, planned)
     assert found.gain == pytest.approx(1 - 42.4 / 184)
     assert found.tail_only
     verdict = decide_verdict(found, None)
@@ -90,14 +85,14 @@ def test_tail_only_where_mean_and_share_disagree() -> None:
 
 def test_one_large_win_is_no_gain() -> None:
     full, planned = -np.array([1.0] * 9 + [100.0]), -np.array([1.1] * 9 + [1.0])
-    found = compare_paired_scores(full, planned, np.ones(10), names(10), ERROR)
+    found = Pairing(np.ones(10), names(10), ERROR).compare(full, planned)
     assert found.gain == pytest.approx(1 - 10.9 / 109)
     assert found.tail_only
     assert decide_verdict(found, None).action == "keep the full model"
 
 
 def test_nothing_changed() -> None:
-    found = compare_paired_scores(np.ones(5), np.ones(5), np.ones(5), names(5), ACCURACY)
+    found = Pairing(np.ones(5), names(5), ACCURACY).compare(np.ones(5), np.ones(5))
     assert (found.gain, found.p, found.tail_only) == (0.0, 1.0, False)
     assert found.ci95[0] < -0.2 < 0.2 < found.ci95[1]  # five unchanged answers exclude little
 
@@ -105,13 +100,13 @@ def test_nothing_changed() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_nan_is_never_judged(bad: float) -> None:
     with pytest.raises(NonFiniteError):
-        compare_paired_scores(np.array([0.0, bad]), np.zeros(2), np.ones(2), names(2), ACCURACY)
+        Pairing(np.ones(2), names(2), ACCURACY).compare(np.array([0.0, bad]), np.zeros(2))
 
 
 def test_interval_equals_a_direct_bootstrap() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(1, 2, 200)
-    low, high = mean_interval(values, np.ones(200), names(200), seed=3)
+    low, high = Pairing(np.ones(200), names(200), ERROR, 3).mean_interval(values)
     direct = np.percentile(rng.choice(values, (20_000, 200)).mean(1), [2.5, 97.5])
     assert [low, high] == pytest.approx(direct, abs=0.02)
 
@@ -121,9 +116,10 @@ def test_resampled_effects_of_many_plans_take_the_same_groups(metric: Metric) ->
     rng = np.random.default_rng(0)
     full, rows, weights = -rng.uniform(1, 2, 60), -rng.uniform(1, 2, (3, 60)), rng.uniform(1, 3, 60)
     rows[2] = rows[1]
-    found = resample_effects(full, rows, weights, [str(at // 2) for at in range(60)], metric, 2_000, seed=1)
+    pairing = Pairing(weights, [str(at // 2) for at in range(60)], metric, 1)
+    found = pairing.resample_effects(full, rows, 2_000)
     assert found.shape == (2_001, 3)
-    assert found[0] == pytest.approx([measure_effect(full, row, weights, metric) for row in rows])
+    assert found[0] == pytest.approx([pairing.effect(full, row) for row in rows])
     assert np.array_equal(found[:, 1], found[:, 2])
     for row, draws in zip(rows, found.T, strict=True):
         interval = effects_interval(full, row, weights, metric)
@@ -133,28 +129,29 @@ def test_resampled_effects_of_many_plans_take_the_same_groups(metric: Metric) ->
 def effects_interval(full: np.ndarray, row: np.ndarray, weights: np.ndarray, metric: Metric) -> tuple[float, float]:
     """The interval of one plan's effect, resampling the same pairs."""
     bottom = weights if metric.kind == "accuracy" else -full * weights
-    return ratio_interval((row - full) * weights, bottom, [str(at // 2) for at in range(60)])
+    sums = [np.bincount(np.arange(60) // 2, weights=part) for part in ((row - full) * weights, bottom)]
+    return ratio_interval(*sums)
 
 
 def test_groups_widen_the_interval() -> None:
     rng = np.random.default_rng(0)
     values = np.repeat(rng.normal(0, 1, 40), 10)
-    alone = mean_interval(values, np.ones(400), names(400))
-    grouped = mean_interval(values, np.ones(400), [str(at // 10) for at in range(400)])
+    alone = Pairing(np.ones(400), names(400), ERROR).mean_interval(values)
+    grouped = Pairing(np.ones(400), [str(at // 10) for at in range(400)], ERROR).mean_interval(values)
     assert (grouped[1] - grouped[0]) / (alone[1] - alone[0]) == pytest.approx(np.sqrt(10), rel=0.15)
 
 
 def test_a_handful_of_changed_answers_proves_nothing() -> None:
     """Four wins and no loss in a hundred: McNemar's exact p is 0.125, so the interval must hold 0."""
     full, planned = np.zeros(100), np.array([1.0] * 4 + [0.0] * 96)
-    found = compare_paired_scores(full, planned, np.ones(100), names(100), ACCURACY)
+    found = Pairing(np.ones(100), names(100), ACCURACY).compare(full, planned)
     assert found.p == pytest.approx(0.125)
     assert found.ci95[0] <= 0
 
 
 def test_intervals_are_the_same_for_the_same_seed() -> None:
     values = np.random.default_rng(0).normal(size=50)
-    assert ratio_interval(values, np.ones(50), names(50), 1) == ratio_interval(values, np.ones(50), names(50), 1)
+    assert ratio_interval(values, np.ones(50), 1) == ratio_interval(values, np.ones(50), 1)
 
 
 @pytest.mark.parametrize("kind", ["accuracy", "error"])
@@ -172,9 +169,7 @@ def test_coverage_on_simulated_data(kind: str, monkeypatch: pytest.MonkeyPatch) 
             full = -rng.exponential(1, n)
             planned = full * rng.uniform(0.4, 1.2, n)
             truth = 0.2
-        found = compare_paired_scores(
-            full, planned, np.ones(n), names(n), ACCURACY if kind == "accuracy" else ERROR, seed=run
-        )
+        found = Pairing(np.ones(n), names(n), ACCURACY if kind == "accuracy" else ERROR, run).compare(full, planned)
         hits += found.ci95[0] <= truth <= found.ci95[1]
     low, high = scipy_stats.binom.interval(0.999, runs, 0.95)
     assert low <= hits <= high
@@ -184,7 +179,7 @@ def test_detectable_gain_matches_the_textbook() -> None:
     rng = np.random.default_rng(0)
     full = (rng.random(2000) < 0.5).astype(float)
     planned = np.where(rng.random(2000) < 0.3, 1 - full, full)
-    found = compare_paired_scores(full, planned, np.ones(2000), names(2000), ACCURACY)
+    found = Pairing(np.ones(2000), names(2000), ACCURACY).compare(full, planned)
     expected = (1.96 + 0.8416) * np.sqrt(0.3 / 500)
     assert smallest_detectable_effect(found, 500) == pytest.approx(expected, rel=0.05)
 
@@ -250,7 +245,7 @@ def test_equal_rank_correlations_are_equal_numbers() -> None:
 
 def test_resampled_means_resample_groups_and_rows_together() -> None:
     values = np.array([[1.0, 3.0, 5.0, 7.0], [2.0, 4.0, 6.0, 8.0]])
-    found = resample_means(values, np.array([1.0, 1.0, 2.0, 2.0]), ["a", "a", "b", "b"], 200)
+    found = Pairing(np.array([1.0, 1.0, 2.0, 2.0]), ["a", "a", "b", "b"], ERROR).resample_means(values, 200)
     assert found.shape == (201, 2)
     assert found[0] == pytest.approx([(4 + 24) / 6, (6 + 28) / 6])
     assert found[:, 1] - found[:, 0] == pytest.approx(np.ones(201))  # row 2 is row 1 and 1

@@ -22,7 +22,6 @@ from tapioca.models.tiny import draw_weights, tiny
 from tapioca.plan import Plan
 from tapioca.records import CompareConfig, CompareInfo, Example
 from tapioca.search.criteria import CRITERIA
-from tapioca.stats import measure_effect
 from tapioca.tasks.choice import ACCURACY, Choice
 from tapioca.tasks.split import search_groups, split
 
@@ -58,9 +57,9 @@ def test_results_are_held_out_and_paired(info: CompareInfo) -> None:
     search, test = split(task, search_groups([task.examples, load_lab_task(REFERENCE).examples], 0.5, 0))
     model = load(PACKAGED["learner"]).model
     full, last, tale = evaluate(model, test, [Plan.full(8), pick.plan, rival.plan], batch_size=30).values
-    assert pick.ood.gain == pytest.approx(measure_effect(full, last, test.weights, test.metric))
+    assert pick.ood.gain == pytest.approx(test.pairing(0).effect(full, last))
     assert pick.rival is not None
-    assert pick.rival.gain == pytest.approx(measure_effect(tale, last, test.weights, test.metric))
+    assert pick.rival.gain == pytest.approx(test.pairing(0).effect(tale, last))
     assert rival.rival is None
     chosen = evaluate(model, search, [Plan.drop(8, [layer]) for layer in range(8)], batch_size=30).values.mean(1)
     assert rival.plan == Plan.drop(8, [int(chosen.argmax())])

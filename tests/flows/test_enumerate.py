@@ -28,7 +28,6 @@ from tapioca.profiles.profiles import state_geometry
 from tapioca.records import EnumerateInfo, signed_interval
 from tapioca.search.base import SearchSpace
 from tapioca.search.population import list_all_plans
-from tapioca.stats import compare_paired_scores, measure_effect
 from tapioca.tasks.base import Task
 from tapioca.tasks.files import load_task
 from tapioca.tasks.split import search_groups, split
@@ -76,14 +75,14 @@ def test_every_plan_is_there_with_its_scores(info: EnumerateInfo, parts: dict[st
     for found, plan in zip(info.plans, PLANS, strict=True):
         assert found.search == pytest.approx(search[plan].mean())
         for gain, rows, task in ((found.ood, ood, parts["ood"][1]), (found.id, other, parts["id"][1])):
-            assert gain == pytest.approx(measure_effect(rows[Plan.full(4)], rows[plan], task.weights, task.metric))
+            assert gain == pytest.approx(task.pairing(0).effect(rows[Plan.full(4)], rows[plan]))
 
 
 def test_the_oracle_is_the_best_on_the_search_split(info: EnumerateInfo, parts: dict[str, tuple[Task, Task]]) -> None:
     search, test = parts["ood"]
     means = {plan: rows.mean() for plan, rows in alone(search).items()}
     rows = alone(test)
-    gains = {plan: measure_effect(rows[Plan.full(4)], rows[plan], test.weights, test.metric) for plan in PLANS}
+    gains = {plan: test.pairing(0).effect(rows[Plan.full(4)], rows[plan]) for plan in PLANS}
     for size in info.sizes:
         same = [plan for plan in PLANS if plan.size == size.drops]
         assert size.oracle.plan == max(same, key=means.__getitem__)
@@ -105,7 +104,7 @@ def test_the_regret_of_greedy_by_hand(info: EnumerateInfo, parts: dict[str, tupl
         assert size.greedy.plan == greedy
         assert size.regret_search == pytest.approx(1 - rows[oracle].mean() / rows[greedy].mean())  # errors, negated
         assert size.regret_search >= 0
-        expected = compare_paired_scores(held[greedy], held[oracle], test.weights, test.groups, test.metric, 0)
+        expected = test.pairing(0).compare(held[greedy], held[oracle])
         assert size.regret.gain == pytest.approx(expected.gain)
         assert size.regret.ci95 == pytest.approx(expected.ci95)
 

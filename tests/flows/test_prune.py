@@ -22,7 +22,6 @@ from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
 from tapioca.records import PruneConfig, RunInfo
 from tapioca.runs.store import read_run
-from tapioca.stats import measure_effect
 from tapioca.tasks.base import Task
 from tapioca.tasks.split import search_groups, split
 
@@ -48,7 +47,7 @@ def test_the_gain_is_measured_on_held_out_prompts(run: RunInfo) -> None:
     search, test = split_as_the_run_did()
     model = load(PACKAGED["learner"]).model
     scores = evaluate(model, test, [Plan.full(8), run.plan], batch_size=60).values
-    assert judged.result.gain == pytest.approx(measure_effect(scores[0], scores[1], test.weights, test.metric))
+    assert judged.result.gain == pytest.approx(test.pairing(0).effect(scores[0], scores[1]))
     searched = evaluate(model, search, [run.plan], batch_size=60).values.mean()
     assert run.rounds[len(run.plan.drops) - 1].winner.score == pytest.approx(searched)
 

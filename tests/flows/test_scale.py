@@ -25,7 +25,6 @@ from tapioca.plan import Plan
 from tapioca.profiles.deviation import mean_deviation
 from tapioca.profiles.profiles import state_geometry
 from tapioca.records import PruneConfig, ScaleConfig, ScaleInfo
-from tapioca.stats import compare_paired_scores
 from tapioca.tasks.split import search_groups, split
 
 TASK, REFERENCE = "lab:context_noise=0.2,n=120", "lab:id,n=120"
@@ -63,7 +62,7 @@ def test_the_ends_are_the_plan_and_the_full_model_bit_for_bit(info: ScaleInfo, l
     task = load_lab_task(TASK)
     _, test = split(task, search_groups([task.examples, load_lab_task(REFERENCE).examples], 0.5, 0))
     full, planned = (evaluate(loaded.model, test, [plan], batch_size=30).values[0] for plan in (Plan.full(8), PLAN))
-    assert first.gain == compare_paired_scores(full, planned, test.weights, test.groups, test.metric, 0)
+    assert first.gain == test.pairing(0).compare(full, planned)
     assert first.gain.planned == planned.mean()
     assert whole.score.value == pytest.approx(full.mean(), rel=1e-12)
     assert whole.gain.gain == 0

@@ -11,7 +11,7 @@ from tapioca.records import Preflight
 from tapioca.records.results import Domain
 from tapioca.search.base import SearchSpace
 from tapioca.search.stepwise import list_branch_drops, list_layer_drops
-from tapioca.stats import compare_paired_scores, mean_interval, smallest_detectable_effect
+from tapioca.stats import smallest_detectable_effect
 from tapioca.tasks.base import Task
 
 
@@ -44,16 +44,15 @@ def _check_data_set(job: RunContext, domain: Domain, task: Task, test: Task) -> 
     full, drops = Plan.full(job.n_layers), reference_drops(job.space)
     plans = [full, *drops] if domain == "ood" else [full, drops[0]]
     scores = job.evaluate(task, plans, f"full model on {domain.upper()} search data")
-    full_scores, seed = scores.values[0], job.config.seed
-    weights, groups, metric = task.weights, task.groups, task.metric
-    gains = [compare_paired_scores(full_scores, row, weights, groups, metric, seed) for row in scores.values[1:]]
+    full_scores, pairing = scores.values[0], task.pairing(job.config.seed)
+    gains = [pairing.compare(full_scores, row) for row in scores.values[1:]]
     mildest_index = max(range(len(gains)), key=lambda index: gains[index].gain)
     chance = task.chance
-    interval = mean_interval(scores.values[0], task.weights, task.groups, job.config.seed)
+    interval = pairing.mean_interval(full_scores)
     return Preflight(
         n_search=len(task.examples),
         n_test=len(test.examples),
-        full=float(np.average(scores.values[0], weights=task.weights)),
+        full=float(np.average(full_scores, weights=task.weights)),
         ci95=interval,
         chance=None if chance is None else float(chance.mean()),
         above_chance=None if chance is None or task.metric.kind == "error" else interval[0] > float(chance.mean()),

@@ -22,8 +22,7 @@ from tapioca.records.results import Domain
 from tapioca.report.compare import write_compare_page
 from tapioca.search.base import Picks, SearchSpace
 from tapioca.search.random import draw_random_plans
-from tapioca.stats import correct_holm, measure_effect, paired_p
-from tapioca.tasks.base import Task
+from tapioca.stats import Pairing, correct_holm
 
 
 def compare(
@@ -113,11 +112,11 @@ class HeldOutJudge:
             asked = list(dict.fromkeys([full, *plans, *(random_plans if domain == "ood" else ())]))
             scores[domain] = job.evaluate(task, asked, f"{len(asked)} plans on {domain.upper()} test data")
         gains = {domain: measure_gains(job, domain, scores[domain], plans) for domain in job.test}
-        p = {domain: _correct_p_values(task, scores[domain], full, plans) for domain, task in job.test.items()}
-        task, ood = job.test["ood"], scores["ood"]
-        full_scores, weights, metric = ood.values_of(full), task.weights, task.metric
+        pairings = {domain: task.pairing(job.config.seed) for domain, task in job.test.items()}
+        p = {domain: _correct_p_values(pairing, scores[domain], full, plans) for domain, pairing in pairings.items()}
+        full_scores = scores["ood"].values_of(full)
         random = {
-            size: tuple(measure_effect(full_scores, ood.values_of(plan), weights, metric) for plan in same_size)
+            size: tuple(pairings["ood"].effect(full_scores, scores["ood"].values_of(plan)) for plan in same_size)
             for size, same_size in random_by_size.items()
         }
         return cls(job, chosen, scores, gains, p, _measure_relative_flops(job, [full, *plans]), random)
@@ -157,10 +156,10 @@ class HeldOutJudge:
         return not any(_dominates((self.flops[other], gain), flops_and_gain) for other, gain in gains.items())
 
 
-def _correct_p_values(task: Task, scores: Scores, full: Plan, plans: list[Plan]) -> dict[Plan, float]:
+def _correct_p_values(pairing: Pairing, scores: Scores, full: Plan, plans: list[Plan]) -> dict[Plan, float]:
     """p-values against the full model, corrected for all plans."""
     before = scores.values_of(full)
-    p_values = [paired_p(before, scores.values_of(plan), task.weights, task.groups) for plan in plans]
+    p_values = [pairing.paired_p(before, scores.values_of(plan)) for plan in plans]
     return dict(zip(plans, correct_holm(p_values), strict=True))
 
 

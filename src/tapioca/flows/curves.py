@@ -20,7 +20,7 @@ from tapioca.profiles.profiles import PROFILE_KINDS
 from tapioca.records import Curve, Dose, Estimate, Outcome, Scores
 from tapioca.records.results import Domain
 from tapioca.report.format import format_duration
-from tapioca.stats import percentile_interval, resample_means
+from tapioca.stats import percentile_interval
 from tapioca.tasks.batches import make_batches
 
 
@@ -97,7 +97,7 @@ class DoseSweep:
         """Mean scores, (1 + draw, plan)."""
         task, scores = self.job.test[domain], self.scores[domain]
         values = np.stack([scores.values_of(plan) for plan in plans])
-        return resample_means(values, task.weights, task.groups, draws, self.job.config.seed)
+        return task.pairing(self.job.config.seed).resample_means(values, draws)
 
 
 def _scale_all(sets: list[Plan], scales: tuple[float, ...]) -> list[Plan]:

@@ -25,7 +25,6 @@ from tapioca.report.enumerate import write_enumerate_page
 from tapioca.search.base import Picks, Search, SearchSpace, rank_plans
 from tapioca.search.criteria import TALE
 from tapioca.search.population import MAX_LAYERS, list_all_plans
-from tapioca.stats import measure_effect, resample_effects
 from tapioca.tasks.base import Task
 
 MOST_PLANS = 2**MAX_LAYERS
@@ -155,7 +154,7 @@ class PlanScores:
             plans=len(plans),
             oracle=self._rank_plan(oracle, gains[0]),
             greedy=self._rank_plan(greedy, gains[0]),
-            regret_search=measure_effect(low, high, search.weights, search.metric),
+            regret_search=search.pairing(self.job.config.seed).effect(low, high),
             regret=self._compare_on("ood", greedy, oracle),
             gain_quantiles=np.percentile(gains[0], [0, 25, 50, 75, 100]).tolist(),
             improving=float((gains[0] > 0).mean()),
@@ -187,5 +186,6 @@ class PlanScores:
 
 def _resample_gains(job: RunContext, domain: Domain, scores: Scores) -> np.ndarray:
     """Test gains of every plan, and resampled ones for OOD data, (1 + draw, plan)."""
-    task, rows, draws = job.test[domain], scores.values, DRAWS if domain == "ood" else 0
-    return resample_effects(rows[0], rows[1:], task.weights, task.groups, task.metric, draws, job.config.seed)
+    full_scores, plan_scores = scores.values[0], scores.values[1:]
+    pairing, draws = job.test[domain].pairing(job.config.seed), DRAWS if domain == "ood" else 0
+    return pairing.resample_effects(full_scores, plan_scores, draws)

@@ -8,7 +8,6 @@ from tapioca.flows.prepare import RunContext
 from tapioca.plan import Plan
 from tapioca.records import Gain, Scores, Written
 from tapioca.records.results import Domain
-from tapioca.stats import compare_paired_scores
 from tapioca.tasks.base import Task
 
 
@@ -23,7 +22,7 @@ def gain_of(task: Task, scores: Scores, first: Plan, second: Plan, seed: int) ->
     """
     rows = [scores.plans.index(plan) for plan in (first, second)]
     before, after = scores.values[rows]
-    gain = compare_paired_scores(before, after, task.weights, task.groups, task.metric, seed)
+    gain = task.pairing(seed).compare(before, after)
     if not task.max_new_tokens:
         return gain
     written = Written(

@@ -12,7 +12,7 @@ from tapioca.records import ExampleResult, HeldOutResult, Verdict
 from tapioca.records.results import Domain
 from tapioca.search.path import SearchPath
 from tapioca.search.random import draw_matched_random_plans
-from tapioca.stats import decide_verdict, measure_effect
+from tapioca.stats import decide_verdict
 
 Role = Literal["best", "most layers dropped", "best non-empty"]
 
@@ -74,14 +74,14 @@ def _judge_plan(
         companion_scores = job.evaluate(companion, plans[:2], f"{companion.metric.name} on {domain.upper()} test data")
         companion_gain = gain_of(companion, companion_scores, plans[0], plan, seed)
         written = companion_scores if companion.max_new_tokens else None
-    result = gain_of(task, plan_scores, plans[0], plan, seed)
+    result, pairing = gain_of(task, plan_scores, plans[0], plan, seed), task.pairing(seed)
     judgement = HeldOutResult(
         data=domain,
         role=role,
         plan=plan,
         result=result.of_full_model() if plan.is_full else result,
         baseline_score=task.baseline_score,
-        random=tuple(measure_effect(scores[0], row, task.weights, task.metric) for row in scores[2:]),
+        random=tuple(pairing.effect(scores[0], row) for row in scores[2:]),
         companion=companion_gain,
     )
     return judgement, collect_example_results(task, domain, plan_scores, written) if main else []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from scipy import stats as scipy_stats
 
@@ -46,57 +44,23 @@ def small_sample_factor(count: int) -> float:
     return float(np.sqrt(count / (count - 1)) * quantiles[0] / quantiles[1])
 
 
-def ratio_interval(
-    numerators: np.ndarray, denominators: np.ndarray, groups: Sequence[str], seed: int = 0
-) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of sum(numerators) / sum(denominators), resampling whole groups."""
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
-    group_numerators, group_denominators = (
-        np.bincount(index, weights=numerators),
-        np.bincount(index, weights=denominators),
-    )
-    if len(group_numerators) < 2 or np.ptp(group_numerators) == 0 == np.ptp(group_denominators):
+def ratio_interval(numerators: np.ndarray, denominators: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of sum(numerators) / sum(denominators), both (group,), resampling groups."""
+    if len(numerators) < 2 or np.ptp(numerators) == 0 == np.ptp(denominators):
         point = float(numerators.sum() / denominators.sum())
         return point, point
     bounds = scipy_stats.bootstrap(
-        (group_numerators, group_denominators),
+        (numerators, denominators),
         lambda t, b, axis: t.sum(axis) / b.sum(axis),
         paired=True,
         vectorized=True,
         n_resamples=RESAMPLES,
-        batch=max(1, 20_000_000 // len(group_numerators)),
+        batch=max(1, 20_000_000 // len(numerators)),
         confidence_level=CONFIDENCE_LEVEL,
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return float(bounds.low), float(bounds.high)
-
-
-def mean_interval(values: np.ndarray, weights: np.ndarray, groups: Sequence[str], seed: int = 0) -> tuple[float, float]:
-    """95 % interval of a weighted mean, resampling whole groups."""
-    return ratio_interval(values * weights, weights, groups, seed)
-
-
-def resample_means(
-    values: np.ndarray, weights: np.ndarray, groups: Sequence[str], draws: int, seed: int = 0
-) -> np.ndarray:
-    """Weighted means of several rows of scores, and the same of resampled groups: the same groups for every row.
-
-    Args:
-        values: (row, example).
-        weights: share of each example in the means, (example,).
-        groups: what is resampled as one, per example.
-        draws: how many resamples.
-        seed: of the resampling.
-
-    Returns:
-        (1 + draws, row); the first of the examples as they are.
-    """
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
-    totals = np.bincount(index, weights=weights)
-    sums = np.stack([np.bincount(index, weights=row * weights) for row in values], axis=1)
-    counts = bootstrap_counts(len(totals), draws, np.random.default_rng(seed))
-    return (counts @ sums) / (counts @ totals)[:, None]
 
 
 def percentile_interval(values: np.ndarray) -> tuple[float, float]:

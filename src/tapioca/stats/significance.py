@@ -27,18 +27,6 @@ def share_as_strong(observed: float, peers: Sequence[float]) -> float | None:
     return (sum(sign * peer >= abs(observed) for peer in peers) + 1) / (len(peers) + 1) if peers else None
 
 
-def paired_p(full: np.ndarray, planned: np.ndarray, weights: np.ndarray, groups: Sequence[str]) -> float:
-    """Two-sided p-value of a t-test over groups that the weighted mean difference is 0; 1 where nothing changed.
-
-    It asks what the bootstrap interval asks, of means and by groups, at any number of digits.
-    """
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
-    sums = np.bincount(index, weights=(planned - full) * weights)
-    if np.ptp(sums) == 0:
-        return float(not sums.any())
-    return float(scipy_stats.ttest_1samp(sums, 0.0).pvalue)
-
-
 def correct_holm(p: Sequence[float]) -> list[float]:
     """p-values corrected for being many by Holm's step-down method (1979), in the order given."""
     order = np.argsort(p, kind="stable")

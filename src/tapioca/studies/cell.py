@@ -16,6 +16,10 @@ import numpy as np
 
 from tapioca.disk import replace_atomically
 from tapioca.errors import StoreError
+from tapioca.records import Metric
+from tapioca.stats import Pairing
+
+ERROR_METRIC = Metric(name="error", kind="error")
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,10 @@ class Cell(SavedArrays):
     removal: np.ndarray
     evidence: np.ndarray
     baselines: np.ndarray
+
+    def pairing(self, seed: int) -> Pairing:
+        """How scores of the test examples are compared and resampled."""
+        return Pairing(self.weights, self.groups, ERROR_METRIC, seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ import torch
 
 from tapioca.errors import DataError, RowError
 from tapioca.records import Example, ExampleScore, Metric, Request, TextPair
+from tapioca.stats import Pairing
 from tapioca.tasks.rows.source import Source
 from tapioca.tasks.shared_prefix import measure_shared_prefix
 
@@ -133,6 +134,10 @@ class Task(ABC):
     def groups(self) -> tuple[str, ...]:
         """The group of each example."""
         return tuple(example.group for example in self.examples)
+
+    def pairing(self, seed: int) -> Pairing:
+        """How scores of these examples are compared and resampled."""
+        return Pairing(self.weights, self.groups, self.metric, seed)
 
     @property
     def label_counts(self) -> dict[str, int]:

@@ -110,7 +110,7 @@ class Interventions:
         full_row = int(is_measured[:full_scale_index].sum())
         ratios = np.full((1 + self.draws, len(scores)), np.nan)
         ratios[:, is_measured] = log_ratios_from_scores(
-            scores[is_measured], dose.weights, cell.groups, full_row, self.draws, self.seed
+            scores[is_measured], cell.pairing(self.seed), full_row, self.draws
         )
         return np.moveaxis(ratios.reshape(-1, *dose.test.shape[:2]), 1, 0)
 

@@ -14,12 +14,11 @@ import numpy as np
 from tapioca.errors import DataError
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed
-from tapioca.records import Metric, Trial
+from tapioca.records import Trial
 from tapioca.search.greedy import Greedy
-from tapioca.stats import resample_means
-from tapioca.studies.cell import Cell
+from tapioca.stats import Pairing
+from tapioca.studies.cell import ERROR_METRIC, Cell
 
-ERROR_METRIC = Metric(name="error", kind="error")
 PROMPT_COUNTS = (4, 8, 16, 32, 64, 128)
 """Numbers of search prompts that a search is tried with."""
 
@@ -139,27 +138,24 @@ def measure_log_ratios(cell: Cell, draws: int, seed: int) -> np.ndarray:
         DataError: an error is not above 0, so that there is no ratio of it.
     """
     try:
-        return log_ratios_from_scores(cell.test, cell.weights, cell.groups, 0, draws, seed)
+        return log_ratios_from_scores(cell.test, cell.pairing(seed), 0, draws)
     except DataError as error:
         raise DataError(f"{cell.where.model} on {cell.where.task}: {error}") from error
 
 
-def log_ratios_from_scores(
-    scores: np.ndarray, weights: np.ndarray, groups: np.ndarray, full: int, draws: int, seed: int
-) -> np.ndarray:
+def log_ratios_from_scores(scores: np.ndarray, pairing: Pairing, full: int, draws: int) -> np.ndarray:
     """Log ratios of rows of scores over one of them, (1 + draw, row).
 
     Args:
         scores: negated errors, (row, example).
-        weights, groups: (example,).
+        pairing: of the examples.
         full: the row of the full model.
         draws: resamples of groups.
-        seed: of the resamples.
 
     Raises:
         DataError: a mean error is not above 0.
     """
-    errors = -resample_means(scores, weights, groups.tolist(), draws, seed)
+    errors = -pairing.resample_means(scores, draws)
     if not (errors > 0).all():
         raise DataError(f"log ratios are of errors, which must be above 0; the smallest mean is {errors.min():.3g}")
     log_errors = np.log(errors)

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from tapioca.profiles.profiles import PROFILE_KINDS
-from tapioca.stats import rank_correlation, resample_means
+from tapioca.stats import rank_correlation
 from tapioca.studies.analyse.cells import CellGrid, CellIndex
 from tapioca.studies.analyse.labels import CellLabel, label_cell
 from tapioca.studies.analyse.log_ratios import PROMPT_COUNTS, Choice, PlanSet, measure_log_ratios, search_cell
@@ -187,8 +187,7 @@ class CellStatistics:
         better_share = better if size and len(peers) > 1 else np.nan
         self.tables["share_of_better_plans"][index] = CellStatistic(better_share, None, prompts)
         if cell.companion.shape[1]:
-            groups = cell.groups.tolist()
-            accuracies = resample_means(cell.companion, cell.weights, groups, self.draws, self.seed)
+            accuracies = cell.pairing(self.seed).resample_means(cell.companion, self.draws)
             for column, name in enumerate(("accuracy", "accuracy_of_plan")):
                 self.tables[name][index] = statistic_from_values(accuracies[:, column], prompts)
 
