@@ -26,8 +26,11 @@ from tapioca.evaluate import evaluate
 from tapioca.models.edit import apply
 from tapioca.plan import Plan
 from tapioca.records import Example, ExampleScore, Request, Trial
-from tapioca.search.greedy import Greedy
+from tapioca.search.base import SearchSpace
+from tapioca.search.floor import FlooredSearch
+from tapioca.search.path import SearchPath
 from tapioca.search.race import Race
+from tapioca.search.stepwise import greedy
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import make_batches
 from tapioca.tasks.choice import ACCURACY
@@ -112,9 +115,10 @@ def naive(model: PreTrainedModel, task: Write, plans: Sequence[Plan]) -> Texts:
     return texts
 
 
-def tapioca(model: PreTrainedModel, task: Write, rounds: int, batch: int) -> tuple[Greedy, Texts, float]:
+def tapioca(model: PreTrainedModel, task: Write, rounds: int, batch: int) -> tuple[SearchPath, Texts, float]:
     """The search, what was written on the way, and the share of draft tokens accepted at last; epsilon 1 lets every winner pass."""
-    search = Greedy(model.config.num_hidden_layers, ACCURACY, epsilon=1.0, max_drops=rounds)
+    space = SearchSpace.of_layers(model.config.num_hidden_layers, max_drops=rounds)
+    search = FlooredSearch(greedy(), space, ACCURACY, epsilon=1.0)
     task_batches = make_batches(task, batch)
     reuse, texts = StateCache(2**30, len(task_batches)), Texts()
     while plans := search.ask():

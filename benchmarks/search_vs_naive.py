@@ -27,8 +27,10 @@ from tapioca.evaluate import evaluate
 from tapioca.models.edit import apply
 from tapioca.plan import Plan
 from tapioca.records import Example, Metric, Request, Trial
-from tapioca.search.greedy import Greedy
+from tapioca.search.base import SearchSpace
+from tapioca.search.floor import FlooredSearch
 from tapioca.search.race import DELTA, Race
+from tapioca.search.stepwise import greedy
 from tapioca.tasks.batches import make_batches
 from tapioca.tasks.choice import ACCURACY, Label
 
@@ -102,7 +104,8 @@ def naive_accuracy(model: LlamaForCausalLM, task: Label, plan: Plan) -> float:
 def tapioca(model: LlamaForCausalLM, task: Label, rounds: int, batch: int, race: bool) -> list[tuple[Plan, float]]:
     """The same search by Tapioca; epsilon 1 lets every round's winner pass."""
     metric: Metric = task.metric
-    search = Greedy(model.config.num_hidden_layers, metric, epsilon=1.0, max_drops=rounds)
+    space = SearchSpace.of_layers(model.config.num_hidden_layers, max_drops=rounds)
+    search = FlooredSearch(greedy(), space, metric, epsilon=1.0)
     schedule = Schedule(state_cache=StateCache(4 * 2**30, len(make_batches(task, batch))))
     seed = 0 if race else None
     while plans := search.ask():

@@ -34,7 +34,8 @@ from tapioca.models.inputs import collate, run_forward
 from tapioca.plan import Plan
 from tapioca.records import Trial
 from tapioca.report.tables import plain_table
-from tapioca.search.greedy import Greedy
+from tapioca.search.floor import FlooredSearch
+from tapioca.search.stepwise import greedy
 from tapioca.studies.analyse.cells import CellGrid
 from tapioca.studies.analyse.estimates import Measure, Resampling
 from tapioca.studies.analyse.log_ratios import PlanSet, log_ratios_from_scores, search_cell
@@ -121,7 +122,7 @@ def measure_task(bench: StudyModel, cell: Cell, draws: int) -> dict[str, np.ndar
 
 def search_scaled_plan(bench: StudyModel, task: Task) -> tuple[Plan, dict[Plan, float]]:
     """Greedy's plan on search prompts, outputs of every plan scaled as is best for them; and the number of each it tried."""
-    search = Greedy(bench.space.n_layers, ERROR_METRIC, droppable=bench.space.droppable)
+    search = FlooredSearch(greedy(), bench.space, ERROR_METRIC)
     scales: dict[Plan, float] = {}
     while plans := search.ask():
         outputs_by_plan = {plan: Outputs.run(bench, task, plan) for plan in plans}

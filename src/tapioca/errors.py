@@ -59,6 +59,11 @@ class ExportError(TapiocaError):
     """An export was refused, or what was written does not equal the live plan."""
 
 
+def describe_error(error: BaseException) -> str:
+    """An error of code that is not the package's own, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 MANY_NAMES = 40
 
 

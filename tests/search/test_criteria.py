@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from tapioca.errors import NonFiniteError, UsageError, did_you_mean
 from tapioca.plan import Plan
 from tapioca.profiles.layer_importance import LayerImportance
-from tapioca.records import Metric, Trial
 from tapioca.search.base import Search, SearchSpace
 from tapioca.search.criteria import CRITERIA, Criterion
-from tapioca.search.greedy import Greedy
 from tapioca.search.random import draw_random_plans
 from tapioca.search.stepwise import list_swaps
 
@@ -64,15 +62,6 @@ def test_layers_that_must_stay_stay(name: str) -> None:
 @pytest.mark.parametrize("name", CRITERIA)
 def test_the_same_seed_gives_the_same_plans(name: str) -> None:
     assert picks(name, space(seed=5), rough(3)) == picks(name, space(seed=5), rough(3))
-
-
-def test_greedy_is_tale_without_its_stop() -> None:
-    """The rounds of `Greedy` and the picks of the criterion agree, ties included."""
-    score = lambda plan: round(rough(4)(plan), 1)  # noqa: E731
-    tale = Greedy(6, Metric(name="accuracy", kind="accuracy"), epsilon=10.0, max_drops=3)
-    while plans := tale.ask():
-        tale.tell([Trial(plan=plan, score=score(plan), log_likelihood=0) for plan in plans])
-    assert picks("tale", space(), score) == {at + 1: found.winner.plan for at, found in enumerate(tale.rounds)}
 
 
 @settings(max_examples=25, deadline=None)
@@ -204,5 +193,5 @@ def test_similarity_criteria_take_the_lowest_and_the_nearest() -> None:
 
 def test_unknown_names_get_a_suggestion() -> None:
     with pytest.raises(UsageError, match="unknown criterion 'shortgp'; did you mean 'shortgpt'"):
-        CRITERIA["shortgp"]
+        _ = CRITERIA["shortgp"]
     assert "tale" in did_you_mean("tael", CRITERIA)

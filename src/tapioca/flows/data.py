@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pkgutil import resolve_name
 from typing import Any
 
 from tapioca.errors import DataError, ModelError, UsageError
@@ -13,7 +14,6 @@ from tapioca.models.inputs import classifier_labels, find_max_length
 from tapioca.models.load import LoadedModel
 from tapioca.records import DataConfig
 from tapioca.records.results import Domain
-from tapioca.registry import Registry
 from tapioca.tasks.base import Task
 from tapioca.tasks.catalog import find_variant
 from tapioca.tasks.chat import Clock
@@ -25,14 +25,12 @@ from tapioca.tasks.shots import deal_shots, select_part
 from tapioca.tasks.split import check_size, limit_task, refuse_leak, refuse_same, search_groups, split
 from tapioca.tasks.text import Encoder
 
-TASK_SOURCES = Registry(
-    "task source",
-    {
-        "lab": "tapioca.lab.tasks:load_lab_task",
-        "held-out": "tapioca.lab.corpus:load_held_out",
-        "harness": "tapioca.tasks.lm_eval.docs:load_lm_eval",
-    },
-)
+TASK_SOURCES = {
+    "lab": "tapioca.lab.tasks:load_lab_task",
+    "held-out": "tapioca.lab.corpus:load_held_out",
+    "harness": "tapioca.tasks.lm_eval.docs:load_lm_eval",
+}
+"""What reads the tasks whose names begin so; imported when it is needed."""
 
 
 def read_task(
@@ -56,7 +54,7 @@ def read_task(
     encoder = encoder_of(loaded, clock)
     source, colon, _ = name.partition(":")
     if rows is None and colon and source in TASK_SOURCES:
-        task: Task = TASK_SOURCES[source](name, encoder, task_options)
+        task: Task = resolve_name(TASK_SOURCES[source])(name, encoder, task_options)
         return task
     return load_task(name, encoder, task_options, rows, limit)
 

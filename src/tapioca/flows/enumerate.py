@@ -23,8 +23,8 @@ from tapioca.records import EnumerateConfig, EnumerateInfo, Gain, PlanInSpace, R
 from tapioca.records.results import Domain
 from tapioca.report.enumerate import write_enumerate_page
 from tapioca.search.base import Picks, Search, SearchSpace, rank_plans
-from tapioca.search.criteria import TALE
 from tapioca.search.population import MAX_LAYERS, list_all_plans
+from tapioca.search.stepwise import greedy
 from tapioca.tasks.base import Task
 
 MOST_PLANS = 2**MAX_LAYERS
@@ -137,7 +137,7 @@ class PlanScores:
     @cached_property
     def greedy(self) -> Picks:
         """Where greedy goes, told the scores that are known already."""
-        search = Search(TALE.choose(self.job.space))
+        search = Search(greedy()(self.job.space))
         while question := search.ask():
             search.tell([self.means[plan] for plan in question.plans])
         return search.picks

@@ -17,14 +17,12 @@ from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.records import PruneConfig, Scores, Trial
 from tapioca.search.base import Search, SearchSpace
 from tapioca.search.criteria import CRITERIA, Criterion
-from tapioca.search.greedy import Greedy
+from tapioca.search.floor import FlooredSearch
 from tapioca.search.path import SearchPath
+from tapioca.search.population import search_randomly
 from tapioca.search.race import DELTA, Race, choose_bound
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import make_chunks
-
-SELF_STOPPING = "tale"
-"""The criterion that ends by itself; the others choose a plan for each number of drops."""
 
 
 def criterion_from_config(config: PruneConfig) -> Criterion:
@@ -33,13 +31,12 @@ def criterion_from_config(config: PruneConfig) -> Criterion:
     Raises:
         UsageError: there is none of that name, or the request says what it has no use for.
     """
-    name = config.criterion
-    criterion: Criterion = CRITERIA[name]
+    name, criterion = config.criterion, CRITERIA[config.criterion]
     flags = {"--epsilon": config.epsilon is not None, "--ties": config.ties != "index", "--race": config.race}
     for flag, is_given in flags.items():
-        if is_given and name != SELF_STOPPING:
-            raise UsageError(f"{flag} belongs to --criterion {SELF_STOPPING}, got {name}; leave it out")
-    if name == "random" and not config.random_plans:
+        if is_given and not criterion.stops_at_floor:
+            raise UsageError(f"{flag} belongs to --criterion tale, got {name}; leave it out")
+    if criterion.choose is search_randomly and not config.random_plans:
         raise UsageError("--criterion random chooses among --random-plans plans, got 0; ask for at least 1")
     return criterion
 
@@ -51,17 +48,21 @@ def restrict_sizes(job: RunContext, config: PruneConfig) -> SearchSpace:
     Raises:
         UsageError: the criterion cannot be used on this model.
     """
-    if reason := incompatibility(criterion_from_config(config), job.space):
+    criterion = criterion_from_config(config)
+    if reason := incompatibility(criterion, job.space):
         raise UsageError(f"--criterion {config.criterion} cannot be used: {reason}; choose another")
-    most = config.max_drops or (job.n_layers if config.criterion == SELF_STOPPING else max(1, job.n_layers // 2))
+    most = config.max_drops or (job.n_layers if criterion.stops_at_floor else max(1, job.n_layers // 2))
     return replace(job.space, sizes=tuple(range(1, min(most, job.space.max_drops) + 1)))
 
 
 def run_search(job: RunContext, config: PruneConfig, space: SearchSpace) -> SearchPath:
     """Search on the OOD search split."""
-    if config.criterion == SELF_STOPPING:
-        return _search_greedily(job, config)
-    return _search_by_criterion(job, config, space)
+    criterion = criterion_from_config(config)
+    if criterion.stops_at_floor:
+        return _search_to_floor(
+            job, config, FlooredSearch(criterion.choose, space, job.metric, config.epsilon, config.ties)
+        )
+    return _search_by_criterion(job, config, criterion, space)
 
 
 def estimate_round_costs(criterion: Criterion, space: SearchSpace) -> list[float]:
@@ -83,9 +84,8 @@ def estimate_round_costs(criterion: Criterion, space: SearchSpace) -> list[float
     return rounds
 
 
-def _search_greedily(job: RunContext, config: PruneConfig) -> SearchPath:
-    """TALE's search, stopped at its floor."""
-    search = Greedy(job.n_layers, job.metric, config.epsilon, config.max_drops, config.ties, job.space.droppable)
+def _search_to_floor(job: RunContext, config: PruneConfig, search: FlooredSearch) -> SearchPath:
+    """A search round by round; plans that cannot win a round, or with --race hardly, are stopped on the way."""
     meter, bound = WorkMeter(job), _measure_race_bound(job, config)
     while plans := search.ask():
         first = not search.path
@@ -139,9 +139,9 @@ def _has_bounded_scores(task: Task) -> bool:
     return task.metric.kind == "accuracy" and len(set(task.weights)) == 1
 
 
-def _search_by_criterion(job: RunContext, config: PruneConfig, space: SearchSpace) -> SearchPath:
+def _search_by_criterion(job: RunContext, config: PruneConfig, criterion: Criterion, space: SearchSpace) -> SearchPath:
     """The plans a criterion picks, whatever guided it, and the full model by the task's score."""
-    picks, searched = CriteriaRunner(job, space).choose(config.criterion, criterion_from_config(config))
+    picks, searched = CriteriaRunner(job, space).choose(config.criterion, criterion)
     plans = [Plan.full(job.n_layers), *(picks[size] for size in sorted(picks))]
     what = f"{len(picks)} plans chosen by {config.criterion}"
     full, *trials = _trials_from_scores(job, job.evaluate(job.search["ood"], plans, what))

@@ -8,7 +8,8 @@ from typing import Any
 import altair as alt
 
 from tapioca.plan import GRAINS, Plan
-from tapioca.records import Deviation, Estimate, HeldOutResult, Metric, Profile, RunInfo
+from tapioca.records import Deviation, Estimate, HeldOutResult, Profile, RunInfo
+from tapioca.search.floor import find_floor
 
 COLOURS = {"ID": "#0072B2", "ID under the plan": "#56B4E9", "OOD": "#D55E00", "OOD under the plan": "#E69F00"}
 DASHES = {"ID": [1, 0], "ID under the plan": [6, 3], "OOD": [1, 0], "OOD under the plan": [6, 3]}
@@ -68,15 +69,10 @@ def draw_search_path(info: RunInfo) -> alt.TopLevelMixin:
     point = alt.OverlayMarkDef(color=DARK, size=45)
     line = alt.Chart(alt.Data(values=path)).mark_line(color=DARK, point=point).encode(x=x, y=y)
     labels = line.mark_text(dx=7, dy=-8, align="left", fontSize=11, color=DARK).encode(text="label:N")
-    scores = [] if info.epsilon is None else [_score_floor(metric, baseline, info.epsilon)]
+    scores = [] if info.epsilon is None else [find_floor(metric, baseline, info.epsilon)]
     floor = alt.Data(values=[{"value": metric.to_display(score)} for score in scores])
     rule = alt.Chart(floor).mark_rule(color="#CC79A7", strokeDash=[4, 3]).encode(y=y)
     return alt.layer(points, rule, line, labels).properties(width=FULL_WIDTH, height=HEIGHT)
-
-
-def _score_floor(metric: Metric, baseline: float, epsilon: float) -> float:
-    """The lowest score a path may have."""
-    return baseline - epsilon * (1 if metric.kind == "accuracy" else abs(baseline))
 
 
 def _label_step(before: Plan, after: Plan) -> str:

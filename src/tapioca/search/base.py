@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -33,6 +34,13 @@ class SearchSpace:
     seed: int = 0
     repeats: int = 20
     similarity: LayerImportance | None = None
+
+    @classmethod
+    def of_layers(cls, n_layers: int, droppable: Iterable[int] | None = None, max_drops: int | None = None) -> Self:
+        """Whole layers, by default all, for each number of drops up to `max_drops`; one layer always stays."""
+        layers = tuple(range(n_layers) if droppable is None else droppable)
+        most = min(max_drops or n_layers, n_layers - 1, len(layers))
+        return cls(n_layers, tuple(range(1, most + 1)), layers, {})
 
     def pool(self, grain: Grain) -> tuple[int, ...]:
         """The layers that can be dropped whole, or lose one branch."""

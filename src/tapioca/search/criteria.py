@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tapioca.plan import BranchName
+from tapioca.plan import BRANCHES, BranchName
 from tapioca.registry import Registry
 from tapioca.search.base import PlanSearch
 from tapioca.search.one_shot import drop_contiguous, drop_last, drop_lowest
@@ -28,6 +28,8 @@ class Criterion:
         choose: its search.
         branches: the branches it drops; empty where it drops whole layers.
         most_layers: of the largest model it is for.
+        stops_at_floor: whether a run lets it go on to TALE's floor (`search.floor`) instead of to a number of drops; its
+            every round then adds one drop to a plan of the round before.
     """
 
     about: str
@@ -36,58 +38,48 @@ class Criterion:
     choose: PlanSearch
     branches: tuple[BranchName, ...] = ()
     most_layers: int | None = None
+    stops_at_floor: bool = False
 
     def __str__(self) -> str:
         """What it does, and where it comes from."""
         return f"{self.about} ({self.source})" if self.source else self.about
 
 
-CRITERIA = Registry(
-    "criterion",
-    {
-        name: f"tapioca.search.criteria:{name.upper()}"
-        for name in (
-            "tale",
-            "likelihood",
-            "sleb",
-            "swap",
-            "beam",
-            "evolution",
-            "exhaustive",
-            "random",
-            "attention",
-            "mlp",
-            "mixed",
-            "shortgpt",
-            "angular",
-            "magnitude",
-            "last",
-        )
-    },
-)
+OWN_CRITERIA = {
+    "tale": Criterion("greedy by the task's score", "TALE, arXiv 2510.22767", "score", greedy(), stops_at_floor=True),
+    "likelihood": Criterion("greedy by the gold answers' likelihood", "", "likelihood", greedy()),
+    "sleb": Criterion("greedy by the perplexity of the prompts' tokens", "SLEB, arXiv 2402.09025", "text", greedy()),
+    "swap": Criterion("tale, then swaps of dropped with kept layers", "", "score", greedy_with_swaps),
+    "beam": Criterion("tale with the 4 best plans kept", "", "score", beam()),
+    "evolution": Criterion(
+        "swap mutations, selection in two steps", "EvoPress, arXiv 2410.14649", "score", search_by_evolution
+    ),
+    "exhaustive": Criterion("the best of all plans", "", "score", search_exhaustively, most_layers=MAX_LAYERS),
+    "random": Criterion("the best of some random plans", "", "score", search_randomly),
+    "attention": Criterion(
+        "greedy over attention branches", "", "score", greedy(list_branch_drops("attention")), branches=("attention",)
+    ),
+    "mlp": Criterion("greedy over MLP branches", "", "score", greedy(list_branch_drops("mlp")), branches=("mlp",)),
+    "mixed": Criterion(
+        "greedy over both kinds of branches", "", "score", greedy(list_branch_drops(*BRANCHES)), branches=BRANCHES
+    ),
+    "shortgpt": Criterion("lowest block influence", "ShortGPT, arXiv 2403.03853", "states", drop_lowest("influence")),
+    "angular": Criterion(
+        "block of smallest angular distance", "Gromov et al., arXiv 2403.17887", "states", drop_contiguous
+    ),
+    "magnitude": Criterion("lowest relative magnitude", "arXiv 2312.09299", "states", drop_lowest("magnitude")),
+    "last": Criterion("the last layers", "", "nothing", drop_last),
+}
 
-TALE = Criterion("greedy by the task's score", "TALE, arXiv 2510.22767", "score", greedy())
-LIKELIHOOD = Criterion("greedy by the gold answers' likelihood", "", "likelihood", greedy())
-SLEB = Criterion("greedy by the perplexity of the prompts' tokens", "SLEB, arXiv 2402.09025", "text", greedy())
-SWAP = Criterion("tale, then swaps of dropped with kept layers", "", "score", greedy_with_swaps)
-BEAM = Criterion("tale with the 4 best plans kept", "", "score", beam())
-EVOLUTION = Criterion(
-    "swap mutations, selection in two steps", "EvoPress, arXiv 2410.14649", "score", search_by_evolution
-)
-EXHAUSTIVE = Criterion("the best of all plans", "", "score", search_exhaustively, most_layers=MAX_LAYERS)
-RANDOM = Criterion("the best of some random plans", "", "score", search_randomly)
-ATTENTION = Criterion(
-    "greedy over attention branches", "", "score", greedy(list_branch_drops("attention")), branches=("attention",)
-)
-MLP = Criterion("greedy over MLP branches", "", "score", greedy(list_branch_drops("mlp")), branches=("mlp",))
-MIXED = Criterion(
-    "greedy over both kinds of branches",
-    "",
-    "score",
-    greedy(list_branch_drops("attention", "mlp")),
-    branches=("attention", "mlp"),
-)
-SHORTGPT = Criterion("lowest block influence", "ShortGPT, arXiv 2403.03853", "states", drop_lowest("influence"))
-ANGULAR = Criterion("block of smallest angular distance", "Gromov et al., arXiv 2403.17887", "states", drop_contiguous)
-MAGNITUDE = Criterion("lowest relative magnitude", "arXiv 2312.09299", "states", drop_lowest("magnitude"))
-LAST = Criterion("the last layers", "", "nothing", drop_last)
+CRITERIA = Registry("criterion", "tapioca.criteria", Criterion, OWN_CRITERIA, reserved="all")
+
+
+def register_criterion(name: str, criterion: Criterion) -> None:
+    """Let a criterion be named in this process, as `criterion` of `prune` and among the `criteria` of `compare`.
+
+    A package names its own by an entry point of the group `tapioca.criteria` instead, for the command line too.
+
+    Raises:
+        UsageError: the name is taken or cannot be used, or the other is no `Criterion`.
+    """
+    CRITERIA.register(name, criterion)

@@ -48,7 +48,7 @@ def beam(moves: Moves = list_layer_drops, width: int = BEAM_WIDTH) -> PlanSearch
     def steps(space: SearchSpace) -> SearchSteps:
         picks: Picks = {}
         plans = [Plan.full(space.n_layers)]
-        for size in range(1, max(space.sizes) + 1):
+        for size in range(1, max(space.sizes, default=0) + 1):
             candidates = tuple(dict.fromkeys(next_plan for plan in plans for next_plan in moves(space, plan)))
             if not candidates:
                 break

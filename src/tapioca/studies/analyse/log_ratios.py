@@ -15,7 +15,10 @@ from tapioca.errors import DataError
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.records import Trial
-from tapioca.search.greedy import Greedy
+from tapioca.search.base import SearchSpace
+from tapioca.search.floor import FlooredSearch
+from tapioca.search.path import SearchPath
+from tapioca.search.stepwise import greedy
 from tapioca.stats import Pairing
 from tapioca.studies.cell import ERROR_METRIC, Cell
 
@@ -60,13 +63,14 @@ class PlanSet:
         """Places of all plans that drop so many layers."""
         return np.flatnonzero(self.sizes == size)
 
-    def run_greedy(self, means: np.ndarray) -> Greedy:
+    def run_greedy(self, means: np.ndarray) -> SearchPath:
         """TALE's search, told scores that are known already.
 
         Args:
             means: mean search scores, (plan,).
         """
-        search = Greedy(self.kept.shape[1], ERROR_METRIC, droppable=self.single_layer_plans[0].tolist())
+        space = SearchSpace.of_layers(self.kept.shape[1], self.single_layer_plans[0].tolist())
+        search = FlooredSearch(greedy(), space, ERROR_METRIC)
         while plans := search.ask():
             search.tell([self._trial(plan, means) for plan in plans])
         return search
@@ -109,7 +113,10 @@ def search_cell(plans: PlanSet, cell: Cell) -> Choice:
     means_by_count = {
         count: mean_search_scores(cell, count) for count in PROMPT_COUNTS if count <= cell.search.shape[1]
     }
-    rounds = [(search.full,), *(tuple(trial.plan for trial in search_round.trials) for search_round in search.rounds)]
+    rounds = [
+        (search.path[0].plan,),
+        *(tuple(trial.plan for trial in search_round.trials) for search_round in search.rounds),
+    ]
     return Choice(
         best=plans.index_by_plan[search.best.plan],
         best_nonempty=plans.index_by_plan[search.best_nonempty.plan],

@@ -26,7 +26,7 @@ from tapioca.plan import Plan
 from tapioca.records import Scores
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.search.base import SearchSpace
-from tapioca.search.greedy import Greedy
+from tapioca.search.path import SearchPath
 from tapioca.search.population import MAX_LAYERS, list_all_plans
 from tapioca.studies.analyse.log_ratios import PlanSet
 from tapioca.studies.spec import StudyFile
@@ -119,7 +119,7 @@ class StudyModel:
         states = [self.observe_states(task, self.sample_size(task)) for task in self.tasks[ID]]
         return states[0], states[1]
 
-    def run_greedy(self, scores: np.ndarray, task: Task) -> Greedy:
+    def run_greedy(self, scores: np.ndarray, task: Task) -> SearchPath:
         """Greedy's search, told the scores of all plans on a task, (plan, example)."""
         return PlanSet(self.kept).run_greedy(np.average(scores, axis=1, weights=task.weights))
 
