@@ -117,7 +117,7 @@ def test_realignment_and_its_correlation_with_gain(info: EnumerateInfo, parts: d
     full, against = (state_geometry(capture_states(MODEL, Plan.full(4), examples)) for examples in (seen, reference))
     for found, plan in zip(info.plans, PLANS, strict=True):
         before, after = full.select(layers=plan.kept), state_geometry(capture_states(MODEL, plan, seen))
-        norm, distance = measure_realignments(before, after, against.select(layers=plan.kept))
+        norm, distance = measure_realignments(before, after, against.select(layers=plan.kept)).values()
         assert (found.norm, found.distance) == pytest.approx((norm.value, distance.value), abs=1e-6)
     for size in info.sizes:
         same = [plan for plan in info.plans if len(plan.drops) == size.drops]

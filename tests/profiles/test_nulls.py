@@ -16,8 +16,9 @@ from tapioca.profiles.permutation import (
     run_permutation_test,
     split_halves,
 )
-from tapioca.profiles.profiles import state_geometry
+from tapioca.profiles.profiles import PROFILE_KINDS, state_geometry
 from tapioca.profiles.spread import cosine_spread, effective_rank
+from tapioca.records import ProfileKind
 
 
 def drawn(n: int, seed: int, factor: float = 1.0, layers: int = 3) -> np.ndarray:
@@ -34,7 +35,7 @@ def test_the_p_value_is_counted_over_all_permutations_where_there_are_few() -> N
     for first in itertools.combinations(range(7), 3):
         rest = [at for at in range(7) if at not in first]
         values.append(mean_deviation(*(pool.select(examples=who).profiles()[1][0] for who in (first, rest))))
-    found = run_permutation_test(deviation_statistic(pool.distance_profile), 3, 4)
+    found = run_permutation_test(deviation_statistic(pool.profile_functions["distance"]), 3, 4)
     assert found.value == pytest.approx(values[0], rel=1e-9)
     assert found.p == pytest.approx(np.mean(np.array(values) >= values[0] - 1e-12))
     assert found.null_mean == pytest.approx(np.mean(values))
@@ -42,15 +43,20 @@ def test_the_p_value_is_counted_over_all_permutations_where_there_are_few() -> N
 
 def test_the_p_value_of_random_permutations_counts_the_one_observed() -> None:
     pool = state_geometry(np.concatenate([drawn(30, seed=0) * 9, drawn(30, seed=1)], axis=1))
-    assert run_permutation_test(deviation_statistic(pool.norm_profile), 30, 30, draws=99).p == pytest.approx(1 / 100)
+    assert run_permutation_test(
+        deviation_statistic(pool.profile_functions["norm"]), 30, 30, draws=99
+    ).p == pytest.approx(1 / 100)
 
 
-@pytest.mark.parametrize("kind", ["norm_profile", "distance_profile"])
-def test_the_permutation_test_of_deviation_holds_its_level(kind: str) -> None:
+@pytest.mark.parametrize("kind", PROFILE_KINDS)
+def test_the_permutation_test_of_deviation_holds_its_level(kind: ProfileKind) -> None:
     runs, rejected = 200, 0
     for run in range(runs):
         pool = state_geometry(drawn(36, seed=run))
-        rejected += run_permutation_test(deviation_statistic(getattr(pool, kind)), 16, 20, seed=run, draws=99).p <= 0.05
+        rejected += (
+            run_permutation_test(deviation_statistic(pool.profile_functions[kind]), 16, 20, seed=run, draws=99).p
+            <= 0.05
+        )
     low, high = binom.ppf([0.001, 0.999], runs, 0.05)
     assert low <= rejected <= high
 
@@ -65,7 +71,11 @@ def test_the_permutation_test_of_realignment_holds_its_level() -> None:
             state_geometry(2 * states + np.random.default_rng(run).normal(size=states.shape)),
         )
         found = run_permutation_test(
-            realignment_statistic(before.norm_profile, after.norm_profile), 15, 15, seed=run, draws=99
+            realignment_statistic(*(side.profile_functions["norm"] for side in (before, after))),
+            15,
+            15,
+            seed=run,
+            draws=99,
         )
         rejected += found.p <= 0.05
     assert found.value < -0.5
@@ -75,7 +85,7 @@ def test_the_permutation_test_of_realignment_holds_its_level() -> None:
 
 def test_a_planted_distortion_is_found() -> None:
     pool = state_geometry(np.concatenate([drawn(60, seed=1, factor=1.4), drawn(60, seed=2)], axis=1))
-    for profiles in (pool.norm_profile, pool.distance_profile):
+    for profiles in pool.profile_functions.values():
         assert run_permutation_test(deviation_statistic(profiles), 60, 60).p == pytest.approx(0.001)
 
 
@@ -83,22 +93,24 @@ def test_a_plan_that_undoes_a_planted_distortion_realigns() -> None:
     ood, reference = drawn(60, seed=1), drawn(60, seed=2)
     bent = ood * np.array([1.0, 1.4, 1.4])[:, None, None]
     before, after = (state_geometry(np.concatenate([seen, reference], axis=1)) for seen in (bent, ood))
-    for found in measure_realignments(state_geometry(bent), state_geometry(ood), state_geometry(reference)):
+    for found in measure_realignments(state_geometry(bent), state_geometry(ood), state_geometry(reference)).values():
         assert found.ci95[0] > 0.1
         assert found.ci95[0] < found.value < found.ci95[1]
     assert run_permutation_test(
-        realignment_statistic(before.norm_profile, after.norm_profile), 60, 60
+        realignment_statistic(*(side.profile_functions["norm"] for side in (before, after))), 60, 60
     ).p == pytest.approx(0.001)
 
 
 def test_realignment_by_hand() -> None:
     reference, before, after = drawn(20, seed=0), drawn(20, seed=1), drawn(20, seed=2)
     for kind, found in enumerate(
-        measure_realignments(state_geometry(before), state_geometry(after), state_geometry(reference))
+        measure_realignments(state_geometry(before), state_geometry(after), state_geometry(reference)).values()
     ):
         first, second, against = (state_geometry(states).profiles()[kind][0] for states in (before, after, reference))
         assert found.value == pytest.approx(mean_deviation(first, against) - mean_deviation(second, against))
-    assert measure_realignments(state_geometry(before), state_geometry(before), state_geometry(reference))[0].ci95 == (
+    assert measure_realignments(state_geometry(before), state_geometry(before), state_geometry(reference))[
+        "norm"
+    ].ci95 == (
         0,
         0,
     )
@@ -114,7 +126,7 @@ def test_the_interval_of_the_excess_covers_its_mean(factor: float) -> None:
         found += [
             measure_deviations(
                 state_geometry(drawn(40, 3 * run + 1, factor)), pool.select(examples=range(40)), pool, run
-            )[1]
+            )["distance"]
         ]
     mean = np.mean([each.value - each.null_mean for each in found])
     covered = sum(each.ci95[0] - each.null_mean <= mean <= each.ci95[1] - each.null_mean for each in found)
@@ -132,8 +144,8 @@ def test_effects_find_the_stretched_layer_and_do_not_grow_with_the_sample() -> N
     for n in (100, 400):
         states, pool = drawn(n, 0, 1.5), state_geometry(drawn(2 * n, 1))
         found = measure_deviations(state_geometry(states), pool.select(examples=range(n)), pool)
-        assert np.abs(found[0].effect).argmax() == 1
-        assert 0.5 < found[0].effect[1] < 1.5
+        assert np.abs(found["norm"].effect).argmax() == 1
+        assert 0.5 < found["norm"].effect[1] < 1.5
 
 
 def test_a_measure_of_states_goes_through_the_same_nulls() -> None:

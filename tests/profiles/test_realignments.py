@@ -39,7 +39,7 @@ def test_every_plan_realigns_as_it_does_alone() -> None:
         one = measure_realignments(
             full.select(layers=kept), state_geometry(under(states, plan)), against.select(layers=kept)
         )
-        for kind, expected in zip(found[:, :, at], one, strict=True):
+        for kind, expected in zip(found[:, :, at], one.values(), strict=True):
             assert kind[0] == pytest.approx(expected.value)
             low, high = np.percentile(kind[1:] - kind[1:].mean(), [2.5, 97.5]) + kind[0]
             width = expected.ci95[1] - expected.ci95[0]

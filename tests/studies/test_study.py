@@ -122,7 +122,7 @@ def test_the_geometry_is_that_of_the_search_examples(part: ModelWork) -> None:
 
     def ratios(plan: Plan) -> np.ndarray:
         mine, base = state_geometry(capture_states(model, plan, seen)), state_geometry(against[list(plan.kept)])
-        return np.log(np.stack(mine.profiles())[:, 0] / np.stack(base.profiles())[:, 0])
+        return np.log(mine.profiles()[:, 0] / base.profiles()[:, 0])
 
     full = ratios(Plan.full(LAYERS))
     np.testing.assert_allclose(found.signed, full, rtol=1e-4, atol=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from tapioca.diagnosis.classify import classify_by_weights, is_above_null, likelier_class
 from tapioca.diagnosis.score import count_confusion, measure_accuracy, share_or_none, summarise_gains
 from tapioca.errors import DataError
+from tapioca.records import ProfileKind
 from tapioca.records.diagnosis import (
     CANNOT_TELL,
     Case,
@@ -23,7 +25,7 @@ from tapioca.records.diagnosis import (
     Weights,
 )
 
-NULL_TEST = ("norm_excess", "distance_excess")
+NULL_TEST = tuple(f"{kind}_excess" for kind in get_args(ProfileKind))
 THRESHOLD = 0.75
 """Least probability of a class for it to be said; a choice made before any classifier was fitted."""
 

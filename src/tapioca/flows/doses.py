@@ -14,7 +14,7 @@ from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import list_steps
 from tapioca.profiles.deviation import DRAWS, mean_deviation, recentred_interval
 from tapioca.profiles.permutation import deviation_statistic, split_halves
-from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, resample_examples, state_geometry
+from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, count_and_resample, state_geometry
 from tapioca.records import Change, Example, Outcome, RandomSet, Trend
 from tapioca.records.scale import FEWEST
 from tapioca.stats import bootstrap_p, percentile_interval, rank_correlation, share_as_strong
@@ -95,14 +95,14 @@ class DeviationSweep:
         ood_examples: those of `flows.geometry`.
         pool: the ID reference, then equally many other ID examples, under the full model.
         counts: how often each OOD example is drawn, (1 + draw, example); once each at first.
-        reference_profiles: of the reference, resampled apart, (1 + draw, layer).
+        reference_profiles: of the reference, resampled apart, (kind, 1 + draw, layer).
     """
 
     job: RunContext
     ood_examples: tuple[Example, ...]
     pool: StateGeometry
     counts: np.ndarray
-    reference_profiles: tuple[np.ndarray, np.ndarray]
+    reference_profiles: np.ndarray
 
     @classmethod
     def observe(cls, job: RunContext) -> Self:
@@ -112,7 +112,7 @@ class DeviationSweep:
         full, batch_size = Plan.full(job.n_layers), job.config.batch_size
         pool = state_geometry(capture_states(job.loaded.model, full, id_examples, batch_size))
         rng = np.random.default_rng(job.config.seed)
-        counts, against = (np.vstack([np.ones(size), resample_examples(size, DRAWS, rng)]) for _ in range(2))
+        counts, against = (count_and_resample(size, DRAWS, rng) for _ in range(2))
         return cls(job, samples["ood"], pool, counts, pool.select(examples=range(size)).profiles(against))
 
     @property
@@ -134,19 +134,16 @@ class DeviationSweep:
             on_batch=job.watcher.advance,
         )
         counts = self.counts if draws else self.counts[:1]
-        columns: dict[Outcome, list[np.ndarray]] = {kind: [] for kind in PROFILE_KINDS}
+        reference_profiles = self.reference_profiles[:, : len(counts), list(layers)]
+        columns = []
         for plan in plans:
             plan_steps = list_steps(plan)
             states = np.stack([states_by_steps[plan_steps[: layer + 1]] for layer in layers])
-            profiles = state_geometry(states).profiles(counts)
-            for kind, profile, against in zip(PROFILE_KINDS, profiles, self.reference_profiles, strict=True):
-                columns[kind].append(mean_deviation(profile, against[: len(counts), list(layers)]))
-        return {kind: np.stack(column, axis=1) for kind, column in columns.items()}
+            columns.append(mean_deviation(state_geometry(states).profiles(counts), reference_profiles))
+        return dict(zip(PROFILE_KINDS, np.stack(columns, axis=-1), strict=True))
 
     def null_percentiles(self, layers: tuple[int, ...]) -> dict[Outcome, float]:
         """95th percentile of the deviation between two ID samples of the same size."""
         pool, seed = self.pool.select(layers=layers), self.job.config.seed
-        return {
-            kind: float(np.percentile(split_halves(deviation_statistic(profiles), self.size, seed), 95))
-            for kind, profiles in zip(PROFILE_KINDS, pool.profile_functions, strict=True)
-        }
+        nulls = split_halves(deviation_statistic(pool.profiles), self.size, seed)
+        return dict(zip(PROFILE_KINDS, np.percentile(nulls, 95, axis=-1).tolist(), strict=True))

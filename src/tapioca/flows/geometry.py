@@ -24,7 +24,7 @@ from tapioca.observe import capture_states, measure_attribution, measure_updates
 from tapioca.plan import Plan
 from tapioca.profiles.deviation import measure_realignments
 from tapioca.profiles.permutation import deviation_statistic, realignment_statistic, run_permutation_test
-from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, state_geometry
+from tapioca.profiles.profiles import StateGeometry, state_geometry
 from tapioca.profiles.summary import measure_representation
 from tapioca.progress import SILENT, Progress
 from tapioca.records import (
@@ -203,11 +203,13 @@ class ObservedStates:
             measure_realignments(before[domain].select(None, first), after[domain].select(None, first), reference, seed)
             for domain in reversed(DOMAINS)
         )
-        profiles = zip(before["ood"].profile_functions, after["ood"].profile_functions, strict=True)
-        tests = [run_permutation_test(realignment_statistic(*pair), size, size, seed) for pair in profiles]
+        profiles_before, profiles_after = before["ood"].profile_functions, after["ood"].profile_functions
+        tests = {
+            kind: run_permutation_test(realignment_statistic(profiles, profiles_after[kind]), size, size, seed)
+            for kind, profiles in profiles_before.items()
+        }
         return tuple(
-            Realignment(kind=kind, ood=ood[index], id=id_data[index], permuted=tests[index])
-            for index, kind in enumerate(PROFILE_KINDS)
+            Realignment(kind=kind, ood=ood[kind], id=id_data[kind], permuted=test) for kind, test in tests.items()
         )
 
     def _measure_view(self, plan: Plan, domain: Domain) -> View:
@@ -235,7 +237,9 @@ class ObservedStates:
         for domain, pair in pairs.items():
             data_geometry = pair.select(examples=range(size))
             deviations = measure_profile_deviations(data_geometry, reference, pool, domain, planned, layers, seed)
-            tests = [run_permutation_test(deviation_statistic(p), size, size, seed) for p in pair.profile_functions]
+            tests = [
+                run_permutation_test(deviation_statistic(p), size, size, seed) for p in pair.profile_functions.values()
+            ]
             tested += [TestedDeviation(deviation=d, permuted=p) for d, p in zip(deviations, tests, strict=True)]
         return tested
 

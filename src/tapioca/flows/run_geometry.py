@@ -6,7 +6,7 @@ from tapioca.flows.prepare import RunContext
 from tapioca.observe import MAX_EXAMPLES, capture_states, draw_sample
 from tapioca.plan import Plan
 from tapioca.profiles.deviation import bootstrap_bands, measure_deviations
-from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, state_geometry
+from tapioca.profiles.profiles import StateGeometry, state_geometry
 from tapioca.records import Deviation, Example, Profile
 from tapioca.records.results import Domain
 from tapioca.tasks.base import Task
@@ -66,17 +66,17 @@ def _observe_geometry(job: RunContext, plan: Plan, examples: tuple[Example, ...]
 
 def profile_from_geometry(geometry: StateGeometry, domain: Domain, plan: Plan, seed: int) -> Profile:
     """The profiles of a set of examples with their bands, measured under a plan."""
-    norm, distance = geometry.profiles()
-    norm_band, distance_band = bootstrap_bands(geometry, seed)
+    norm, distance = geometry.profiles()[:, 0].tolist()
+    norm_band, distance_band = bootstrap_bands(geometry, seed).tolist()
     return Profile(
         data=domain,
         planned=not plan.is_full,
         layers=plan.kept,
         n=geometry.norms.shape[1],
-        norm=norm[0].tolist(),
-        norm_band=norm_band.tolist(),
-        distance=distance[0].tolist(),
-        distance_band=distance_band.tolist(),
+        norm=norm,
+        norm_band=norm_band,
+        distance=distance,
+        distance_band=distance_band,
     )
 
 
@@ -116,5 +116,5 @@ def measure_profile_deviations(
             null_mean=measured.null_mean,
             null_upper=measured.null_upper,
         )
-        for kind, measured in zip(PROFILE_KINDS, measure_deviations(geometry, reference, pool, seed), strict=True)
+        for kind, measured in measure_deviations(geometry, reference, pool, seed).items()
     ]

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tapioca.profiles.deviation import DRAWS, recentred_interval, removed_deviation, signed_log_ratio
-from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, resample_examples
+from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, count_and_resample
 from tapioca.records import Attribution, Estimate
 
 
@@ -61,26 +61,26 @@ def attribute_deviation(
         seed: of the resampling.
 
     Returns:
-        Norm and distance.
+        One for each kind of profile.
     """
     rng = np.random.default_rng(seed)
-    counts = [
-        np.vstack([np.ones(n), resample_examples(n, DRAWS, rng)])
-        for n in (geometry.norms.shape[1], reference.norms.shape[1])
-    ]
-    profiles, reference_profiles = geometry.profiles(counts[0]), reference.profiles(counts[1])
-    removal: dict[int, list[Estimate]] = {}
-    for layer, dropped_geometry in without:
-        dropped = zip(profiles, dropped_geometry.profiles(counts[0]), reference_profiles, strict=True)
-        removal[layer] = [_estimate_from_draws(shares_by_removal(a[:, 1:], b, c[:, 1:], layer)) for a, b, c in dropped]
+    counts, reference_counts = (count_and_resample(side.n_examples, DRAWS, rng) for side in (geometry, reference))
+    profiles, reference_profiles = geometry.profiles(counts), reference.profiles(reference_counts)
+    before = np.abs(signed_log_ratio(profiles, reference_profiles))[:, 0, 0].tolist()
+    along = shares_along_stream(profiles, reference_profiles)
+    removal = {
+        layer: shares_by_removal(profiles[..., 1:], dropped.profiles(counts), reference_profiles[..., 1:], layer)
+        for layer, dropped in without
+    }
     return tuple(
         Attribution(
             kind=kind,
-            before=float(np.abs(signed_log_ratio(profiles[row], reference_profiles[row]))[0, 0]),
-            along=tuple(
-                _estimate_from_draws(share) for share in shares_along_stream(profiles[row], reference_profiles[row]).T
+            before=before[row],
+            along=tuple(map(_estimate_from_draws, along[row].T)),
+            removal=tuple(
+                _estimate_from_draws(removal[layer][row]) if layer in removal else None
+                for layer in range(along.shape[-1])
             ),
-            removal=tuple(removal[n][row] if n in removal else None for n in range(geometry.norms.shape[0] - 1)),
         )
         for row, kind in enumerate(PROFILE_KINDS)
     )

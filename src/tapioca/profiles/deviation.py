@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapioca.profiles.profiles import StateGeometry, draw_halves, resample_examples
-from tapioca.records import Estimate
+from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, draw_halves, resample_examples
+from tapioca.records import Estimate, ProfileKind
 
 DRAWS = 1_000
 FLOOR = 1e-12
@@ -28,13 +28,13 @@ def standardised_difference(values: np.ndarray, reference: np.ndarray) -> np.nda
     means differ by. Unlike a p-value it does not grow with the number of examples.
 
     Args:
-        values, reference: one number per example, (layer, example); see `StateGeometry.per_example`.
+        values, reference: one number per example, (..., layer, example); see `StateGeometry.per_example`.
 
     Returns:
-        (layer,), above 0 where `values` is larger, over the root of the two variances' mean; 0 where neither varies.
+        (..., layer), above 0 where `values` is larger, over the root of the two variances' mean; 0 where neither varies.
     """
-    difference = values.mean(axis=1) - reference.mean(axis=1)
-    spread = np.sqrt((values.var(axis=1, ddof=1) + reference.var(axis=1, ddof=1)) / 2)
+    difference = values.mean(axis=-1) - reference.mean(axis=-1)
+    spread = np.sqrt((values.var(axis=-1, ddof=1) + reference.var(axis=-1, ddof=1)) / 2)
     return np.divide(difference, spread, out=np.zeros_like(difference), where=spread > 0)
 
 
@@ -52,8 +52,8 @@ class MeasuredDeviation:
 
 def measure_deviations(
     geometry: StateGeometry, reference: StateGeometry, pool: StateGeometry, seed: int = 0
-) -> tuple[MeasuredDeviation, MeasuredDeviation]:
-    """Norm and distance deviation of `geometry` from `reference`.
+) -> dict[ProfileKind, MeasuredDeviation]:
+    """Deviation of each profile of `geometry` from that of `reference`.
 
     The deviation is an average of absolute values, hence biased upward: two samples of one source
     differ too. The null is that difference for two disjoint samples of the reference's own source,
@@ -67,44 +67,35 @@ def measure_deviations(
         seed: of the resampling.
 
     Returns:
-        Norm and distance, each with an interval from resampling the examples of both sets. Resamples are biased upward
+        By kind of profile, each with an interval from resampling the examples of both sets. Resamples are biased upward
         once more, so their distribution is moved to the deviation it belongs to; the interval covers the mean deviation
         of samples of this size, and less `null_mean` the mean excess.
     """
     rng = np.random.default_rng(seed)
-    first_half = draw_halves(pool.norms.shape[1] // 2, DRAWS, rng)
-    points = zip(geometry.profiles(), reference.profiles(), strict=True)
-    boots = zip(_resample_profiles(geometry, rng), _resample_profiles(reference, rng), strict=True)
-    nulls = zip(pool.profiles(first_half), pool.profiles(1 - first_half), strict=True)
-    effects = [
-        standardised_difference(*values) for values in zip(geometry.per_example(), reference.per_example(), strict=True)
-    ]
-    measured = []
-    for (profile, reference_profile), resampled_profiles, null_profiles, effect_size in zip(
-        points, boots, nulls, effects, strict=True
-    ):
-        observed_deviation, null_values = (
-            float(mean_deviation(profile, reference_profile)[0]),
-            mean_deviation(*null_profiles),
+    first_half = draw_halves(pool.n_examples // 2, DRAWS, rng)
+    signed = signed_log_ratio(geometry.profiles(), reference.profiles())[:, 0]
+    resampled = mean_deviation(_resample_profiles(geometry, rng), _resample_profiles(reference, rng))
+    nulls = mean_deviation(pool.profiles(first_half), pool.profiles(1 - first_half))
+    effects = standardised_difference(geometry.per_example(), reference.per_example())
+    measured = {}
+    for index, kind in enumerate(PROFILE_KINDS):
+        value = float(np.abs(signed[index]).mean())
+        low, high = recentred_interval(value, resampled[index])
+        measured[kind] = MeasuredDeviation(
+            signed=signed[index],
+            effect=effects[index],
+            value=value,
+            ci95=(max(low, 0.0), high),
+            null_mean=float(nulls[index].mean()),
+            null_upper=float(np.percentile(nulls[index], 95)),
         )
-        low, high = recentred_interval(observed_deviation, mean_deviation(*resampled_profiles))
-        measured.append(
-            MeasuredDeviation(
-                signed=signed_log_ratio(profile, reference_profile)[0],
-                effect=effect_size,
-                value=observed_deviation,
-                ci95=(max(low, 0.0), high),
-                null_mean=float(null_values.mean()),
-                null_upper=float(np.percentile(null_values, 95)),
-            )
-        )
-    return measured[0], measured[1]
+    return measured
 
 
 def measure_realignments(
     before: StateGeometry, after: StateGeometry, reference: StateGeometry, seed: int = 0
-) -> tuple[Estimate, Estimate]:
-    """Norm and distance realignment: the deviation that a plan removes, negative where it adds.
+) -> dict[ProfileKind, Estimate]:
+    """Realignment of each profile: the deviation that a plan removes, negative where it adds.
 
     A plan moves ID examples too. What it does to an ID set beside the OOD one is the control: call this for both.
 
@@ -115,7 +106,7 @@ def measure_realignments(
         seed: of the resampling.
 
     Returns:
-        Norm and distance, each with an interval from resampling the examples of both sets, an example before and after
+        By kind of profile, each with an interval from resampling the examples of both sets, an example before and after
         the plan as one.
 
     Raises:
@@ -124,16 +115,13 @@ def measure_realignments(
     if before.norms.shape != after.norms.shape:
         raise ValueError(f"before and after differ in layers or examples: {before.norms.shape}, {after.norms.shape}")
     rng = np.random.default_rng(seed)
-    counts = resample_examples(before.norms.shape[1], DRAWS, rng)
-    points = zip(before.profiles(), after.profiles(), reference.profiles(), strict=True)
-    boots = zip(before.profiles(counts), after.profiles(counts), _resample_profiles(reference, rng), strict=True)
-    estimates = []
-    for profiles, resampled_profiles in zip(points, boots, strict=True):
-        realigned = float(removed_deviation(*profiles)[0])
-        estimates.append(
-            Estimate(value=realigned, ci95=recentred_interval(realigned, removed_deviation(*resampled_profiles)))
-        )
-    return estimates[0], estimates[1]
+    counts = resample_examples(before.n_examples, DRAWS, rng)
+    values = removed_deviation(before.profiles(), after.profiles(), reference.profiles())[:, 0].tolist()
+    resampled = removed_deviation(before.profiles(counts), after.profiles(counts), _resample_profiles(reference, rng))
+    return {
+        kind: Estimate(value=value, ci95=recentred_interval(value, draws))
+        for kind, value, draws in zip(PROFILE_KINDS, values, resampled, strict=True)
+    }
 
 
 def removed_deviation(before: np.ndarray, after: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -141,8 +129,8 @@ def removed_deviation(before: np.ndarray, after: np.ndarray, reference: np.ndarr
     return mean_deviation(before, reference) - mean_deviation(after, reference)
 
 
-def _resample_profiles(shape: StateGeometry, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    return shape.profiles(resample_examples(shape.norms.shape[1], DRAWS, rng))
+def _resample_profiles(geometry: StateGeometry, rng: np.random.Generator) -> np.ndarray:
+    return geometry.profiles(resample_examples(geometry.n_examples, DRAWS, rng))
 
 
 def recentred_interval(estimate: float, draws: np.ndarray) -> tuple[float, float]:
@@ -151,7 +139,8 @@ def recentred_interval(estimate: float, draws: np.ndarray) -> tuple[float, float
     return estimate + float(low), estimate + float(high)
 
 
-def bootstrap_bands(shape: StateGeometry, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """95 % bootstrap bands of the norm and the distance profile, each of shape (layer, 2)."""
-    norm, distance = _resample_profiles(shape, np.random.default_rng(seed))
-    return tuple(np.percentile(boot, [2.5, 97.5], axis=0).T for boot in (norm, distance))
+def bootstrap_bands(geometry: StateGeometry, seed: int = 0) -> np.ndarray:
+    """95 % bootstrap bands of the profiles, (kind, layer, 2)."""
+    return np.moveaxis(
+        np.percentile(_resample_profiles(geometry, np.random.default_rng(seed)), [2.5, 97.5], axis=1), 0, -1
+    )

@@ -15,14 +15,7 @@ from tapioca.profiles.profiles import PROFILE_KINDS, draw_halves, state_geometry
 from tapioca.profiles.spread import cosine_spread, effective_rank, intrinsic_dimension
 
 EVIDENCE: tuple[str, ...] = (
-    "norm_excess",
-    "distance_excess",
-    "norm_shift",
-    "distance_shift",
-    "norm_slope",
-    "distance_slope",
-    "norm_before",
-    "distance_before",
+    *(f"{kind}_{name}" for name in ("excess", "shift", "slope", "before") for kind in PROFILE_KINDS),
     "spread_shift",
     "rank_shift",
     "dimension_shift",
@@ -109,11 +102,10 @@ def _scale_states(*sets: np.ndarray) -> list[np.ndarray]:
 def _measure_null(reference: np.ndarray, second_reference: np.ndarray, seed: int) -> dict[str, float]:
     """What the deviations and alignments of ID states are: their 95th percentile over random halves, and themselves."""
     pool = state_geometry(np.concatenate([reference[1:], second_reference[1:]], axis=1))
-    null_by_name = {}
-    for kind, profiles in zip(PROFILE_KINDS, pool.profile_functions, strict=True):
-        null_deviations = split_halves(deviation_statistic(profiles), reference.shape[1], seed, NULL_DRAWS)
-        null_by_name[f"{kind}_excess"] = float(np.percentile(null_deviations, 95))
-    return {**null_by_name, **_measure_alignment(second_reference, reference)}
+    null_deviations = split_halves(deviation_statistic(pool.profiles), reference.shape[1], seed, NULL_DRAWS)
+    uppers = np.percentile(null_deviations, 95, axis=-1).tolist()
+    null_by_name = {f"{kind}_excess": upper for kind, upper in zip(PROFILE_KINDS, uppers, strict=True)}
+    return null_by_name | _measure_alignment(second_reference, reference)
 
 
 def _relate_to_null(evidence_by_name: dict[str, float], null: dict[str, float]) -> dict[str, float]:
@@ -133,10 +125,8 @@ def _compare_states(ood: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     evidence_by_name = _measure_alignment(ood, reference)
     depth = np.linspace(0, 1, len(ood) - 1)
     depth -= depth.mean()
-    for kind, profile, reference_profile in zip(
-        PROFILE_KINDS, state_geometry(ood).profiles(), state_geometry(reference).profiles(), strict=True
-    ):
-        before, *after = _clipped_log_ratio(profile[0], reference_profile[0])
+    ratios_by_kind = _clipped_log_ratio(state_geometry(ood).profiles(), state_geometry(reference).profiles())[:, 0]
+    for kind, (before, *after) in zip(PROFILE_KINDS, ratios_by_kind, strict=True):
         log_ratios = np.asarray(after)
         mean_deviation = np.abs(log_ratios).mean()
         evidence_by_name[f"{kind}_excess"] = mean_deviation

@@ -10,14 +10,14 @@ import numpy as np
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import Prefix, list_steps
 from tapioca.profiles.deviation import recentred_interval, removed_deviation
-from tapioca.profiles.profiles import resample_examples, state_geometry
+from tapioca.profiles.profiles import count_and_resample, state_geometry
 from tapioca.stats import rank_correlation
 
 
 def realign_plans(
     states: Mapping[Prefix, np.ndarray], reference: np.ndarray, plans: Sequence[Plan], draws: int, seed: int = 0
 ) -> np.ndarray:
-    """Norm and distance realignment (see `deviation.measure_realignments`) of many plans, with resamples that are of the same
+    """Realignment of every kind of profile (see `deviation.measure_realignments`) of many plans, with resamples that are of the same
     examples for all of them.
 
     Args:
@@ -29,17 +29,14 @@ def realign_plans(
         seed: of the resamples.
 
     Returns:
-        float64 of shape (kind, 1 + draw, plan), norm first; at 0 stand the values of the examples as they are.
+        float64 of shape (kind, 1 + draw, plan); at 0 stand the values of the examples as they are.
     """
     rng = np.random.default_rng(seed)
-    counts = _observed_and_resampled_counts(len(next(iter(states.values()))), draws, rng)
+    counts = count_and_resample(len(next(iter(states.values()))), draws, rng)
     profiles = {
-        prefix: np.concatenate(state_geometry(prefix_states[None]).profiles(counts), axis=1).T
-        for prefix, prefix_states in states.items()
+        prefix: state_geometry(prefix_states[None]).profiles(counts)[..., 0] for prefix, prefix_states in states.items()
     }
-    reference_profiles = np.stack(
-        state_geometry(reference).profiles(_observed_and_resampled_counts(reference.shape[1], draws, rng))
-    )
+    reference_profiles = state_geometry(reference).profiles(count_and_resample(reference.shape[1], draws, rng))
     before = _profiles_of_plan(profiles, Plan.full(plans[0].n_layers))
     realigned = [
         removed_deviation(before[..., plan.kept], _profiles_of_plan(profiles, plan), reference_profiles[..., plan.kept])
@@ -48,13 +45,8 @@ def realign_plans(
     return np.stack(realigned, axis=-1)
 
 
-def _observed_and_resampled_counts(examples: int, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Every example once, then resamples."""
-    return np.concatenate([np.ones((1, examples)), resample_examples(examples, draws, rng)])
-
-
 def _profiles_of_plan(profiles: Mapping[Prefix, np.ndarray], plan: Plan) -> np.ndarray:
-    """Both profiles of a plan over the layers it keeps, (kind, draw, layer)."""
+    """The profiles of a plan over the layers it keeps, (kind, draw, layer)."""
     plan_steps = list_steps(plan)
     return np.stack([profiles[plan_steps[: layer + 1]] for layer in plan.kept], axis=-1)
 

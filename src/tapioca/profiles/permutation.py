@@ -1,7 +1,7 @@
 """Could it be chance? Nulls for any profile: two halves of one sample, and ID and OOD examples that change places.
 
 A *statistic* takes, for each draw, how often each example of a pool counts as seen and how often as reference, both
-(draw, example), and gives one number per draw, larger for what is looked for.
+(draw, example), and gives one number per draw, (..., draw), larger for what is looked for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from tapioca.records import PermutationTest
 
 PERMUTATIONS = 999
 Profiles = Callable[[np.ndarray], np.ndarray]
-"""From counts (draw, example) to profiles (draw, layer): `StateGeometry.norm_profile`, `StateGeometry.distance_profile`, `profiles_by_draw`."""
+"""From counts (draw, example) to profiles (..., draw, layer): `StateGeometry.profiles` or one of its `profile_functions`,
+`profiles_by_draw`."""
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -55,7 +56,7 @@ def split_halves(statistic: Statistic, size: int, seed: int = 0, draws: int = PE
         draws: how many splits.
 
     Returns:
-        (draws,).
+        (..., draws).
     """
     first = draw_halves(size, draws, np.random.default_rng(seed))
     return statistic(first, 1 - first)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
-PROFILE_KINDS: tuple[Literal["norm", "distance"], ...] = ("norm", "distance")
-"""The two kinds of profile, in the order in which functions return them."""
+from tapioca.records import ProfileKind
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +28,11 @@ class StateGeometry:
     norms: np.ndarray
     distances: np.ndarray
 
+    @property
+    def n_examples(self) -> int:
+        """How many examples there are."""
+        return self.norms.shape[1]
+
     def select(self, layers: Iterable[int] | None = None, examples: Iterable[int] | None = None) -> StateGeometry:
         """Some of the layers, some of the examples, in the order given."""
         layer_indices = list(range(self.norms.shape[0]) if layers is None else layers)
@@ -38,37 +42,62 @@ class StateGeometry:
             distances=self.distances[np.ix_(layer_indices, example_indices, example_indices)],
         )
 
-    def profiles(self, counts: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Norm and pairwise-distance profiles.
+    def profiles(self, counts: np.ndarray | None = None) -> np.ndarray:
+        """All kinds of profile, in the order of `PROFILES`.
 
         Args:
             counts: (draw, example), how often each example was drawn; every example once when left
                 out. An example drawn twice makes no pair with itself.
 
         Returns:
-            Two arrays of shape (draw, layer), draw = 1 when `counts` is left out.
+            (kind, draw, layer), draw = 1 when `counts` is left out.
         """
-        weights = np.ones((1, self.norms.shape[1])) if counts is None else np.asarray(counts, dtype=np.float64)
-        return self.norm_profile(weights), self.distance_profile(weights)
+        weights = np.ones((1, self.n_examples)) if counts is None else np.asarray(counts, dtype=np.float64)
+        return np.stack([profile(weights) for profile in self.profile_functions.values()])
 
     @property
-    def profile_functions(self) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]:
-        """From counts to the profiles, in the order of `PROFILE_KINDS`."""
-        return self.norm_profile, self.distance_profile
+    def profile_functions(self) -> dict[ProfileKind, Callable[[np.ndarray], np.ndarray]]:
+        """From counts of shape (draw, example) to profiles of shape (draw, layer), kind by kind."""
+        return {kind: partial(definition.average, self) for kind, definition in PROFILES.items()}
 
-    def norm_profile(self, counts: np.ndarray) -> np.ndarray:
-        """Norm profiles of shape (draw, layer), from counts of shape (draw, example)."""
-        return counts @ self.norms.T / counts.sum(1, keepdims=True)
+    def per_example(self) -> np.ndarray:
+        """What the profiles are the means of, (kind, layer, example)."""
+        return np.stack([definition.per_example(self) for definition in PROFILES.values()])
 
-    def distance_profile(self, counts: np.ndarray) -> np.ndarray:
-        """Pairwise-distance profiles of shape (draw, layer), from counts of shape (draw, example)."""
-        pairs = counts.sum(1) ** 2 - (counts**2).sum(1)
-        sums = np.stack([((counts @ layer) * counts).sum(1) for layer in self.distances], axis=1)
-        return sums / pairs[:, None]
 
-    def per_example(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the profiles are the means of, (layer, example): each norm, and each mean distance to the others."""
-        return self.norms, self.distances.sum(axis=2) / (self.norms.shape[1] - 1)
+def average_norms(geometry: StateGeometry, counts: np.ndarray) -> np.ndarray:
+    """Mean norms of shape (draw, layer), from counts of shape (draw, example)."""
+    return counts @ geometry.norms.T / counts.sum(1, keepdims=True)
+
+
+def average_distances(geometry: StateGeometry, counts: np.ndarray) -> np.ndarray:
+    """Mean distances of pairs of shape (draw, layer), from counts of shape (draw, example)."""
+    pairs = counts.sum(1) ** 2 - (counts**2).sum(1)
+    sums = np.stack([((counts @ layer) * counts).sum(1) for layer in geometry.distances], axis=1)
+    return sums / pairs[:, None]
+
+
+@dataclass(frozen=True)
+class ProfileDefinition:
+    """One kind of profile.
+
+    Attributes:
+        average: the profile, (draw, layer), from counts of shape (draw, example).
+        per_example: what it is the mean of, (layer, example).
+    """
+
+    average: Callable[[StateGeometry, np.ndarray], np.ndarray]
+    per_example: Callable[[StateGeometry], np.ndarray]
+
+
+PROFILES: dict[ProfileKind, ProfileDefinition] = {
+    "norm": ProfileDefinition(average_norms, lambda geometry: geometry.norms),
+    "distance": ProfileDefinition(
+        average_distances, lambda geometry: geometry.distances.sum(axis=2) / (geometry.n_examples - 1)
+    ),
+}
+"""The kinds of profile, in the order in which functions return them."""
+PROFILE_KINDS = tuple(PROFILES)
 
 
 def state_geometry(states: np.ndarray) -> StateGeometry:
@@ -94,6 +123,11 @@ def resample_examples(n: int, draws: int, rng: np.random.Generator) -> np.ndarra
     while n > 1 and (is_degenerate := counts.max(axis=1) == n).any():
         counts[is_degenerate] = rng.multinomial(n, np.full(n, 1 / n), size=is_degenerate.sum())
     return counts.astype(np.float64)
+
+
+def count_and_resample(n: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Every example once, then bootstrap counts, (1 + draws, n)."""
+    return np.vstack([np.ones(n), resample_examples(n, draws, rng)])
 
 
 def draw_halves(n: int, draws: int, rng: np.random.Generator) -> np.ndarray:

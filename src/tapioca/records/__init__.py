@@ -34,6 +34,7 @@ from tapioca.records.results import (
     HeldOutResult,
     Preflight,
     Profile,
+    ProfileKind,
     Round,
     Scores,
     Trial,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from tapioca.plan import Plan
 from tapioca.records.config import RunConfig
 from tapioca.records.examples import Metric
-from tapioca.records.results import Domain, Gain, Interval, Preflight, Record, RunHeader
+from tapioca.records.results import Domain, Gain, Interval, Preflight, ProfileKind, Record, RunHeader
 
 
 class EnumerateConfig(RunConfig):
@@ -69,7 +67,7 @@ class Correlation(Record):
             among them; plans that share layers stay plans that share layers.
     """
 
-    kind: Literal["norm", "distance"]
+    kind: ProfileKind
     value: float
     ci95: Interval
     plans_ci95: Interval

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from pydantic import Field
 
 from tapioca.plan import Plan
 from tapioca.records.config import DataConfig
 from tapioca.records.measures import Attribution, Estimate, PermutationTest, RepresentationMeasures, Updates
-from tapioca.records.results import Deviation, Domain, Profile, Record, RunHeader
-
-Kind = Literal["norm", "distance"]
+from tapioca.records.results import Deviation, Domain, Profile, ProfileKind, Record, RunHeader
 
 
 class GeometryConfig(DataConfig):
@@ -73,7 +69,7 @@ class Realignment(Record):
         permuted: of `ood`, with OOD and reference examples that change places.
     """
 
-    kind: Kind
+    kind: ProfileKind
     ood: Estimate
     id: Estimate
     permuted: PermutationTest
@@ -112,10 +108,10 @@ class GeometryInfo(RunHeader):
             return view
         raise KeyError(f"{domain} under {'a plan' if planned else 'the full model'} was not observed")
 
-    def find_deviation(self, kind: Kind, domain: Domain = "ood") -> TestedDeviation:
+    def find_deviation(self, kind: ProfileKind, domain: Domain = "ood") -> TestedDeviation:
         """The deviation under the full model, over all layers."""
         return next(test for test in self.deviations if (test.deviation.kind, test.deviation.data) == (kind, domain))
 
-    def find_attribution(self, kind: Kind) -> Attribution:
+    def find_attribution(self, kind: ProfileKind) -> Attribution:
         """Each layer's share of the OOD deviation under the full model."""
         return next(attribution for attribution in self.attributions if attribution.kind == kind)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from tapioca.plan import BranchName, Plan
-from tapioca.records.results import Interval, Record
+from tapioca.records.results import Interval, ProfileKind, Record
 
 
 class Estimate(Record):
@@ -45,7 +43,7 @@ class Attribution(Record):
             cannot be dropped.
     """
 
-    kind: Literal["norm", "distance"]
+    kind: ProfileKind
     before: float
     along: tuple[Estimate, ...]
     removal: tuple[Estimate | None, ...]

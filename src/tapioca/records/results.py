@@ -14,6 +14,8 @@ from tapioca.records.examples import Metric
 from tapioca.records.numbers import signed_interval, with_interval
 
 Domain = Literal["ood", "id"]
+ProfileKind = Literal["norm", "distance"]
+"""What a profile of hidden states is the mean of: their norms, or the distances of pairs (profiles/profiles.py)."""
 Interval = tuple[float, float]
 DIFFERENCE = (
     "Largest difference found between a layer's states for stacked streams and for one of them alone, as a share of the "
@@ -247,7 +249,7 @@ class Deviation(Record):
 
     data: Domain
     planned: bool
-    kind: Literal["norm", "distance"]
+    kind: ProfileKind
     layers: tuple[int, ...]
     signed: tuple[float, ...]
     effect: tuple[float, ...] = ()

@@ -12,9 +12,9 @@ from tapioca.plan import Plan
 from tapioca.records.config import RunConfig
 from tapioca.records.examples import Metric
 from tapioca.records.measures import Estimate
-from tapioca.records.results import Domain, Gain, Interval, Record, RunHeader
+from tapioca.records.results import Domain, Gain, Interval, ProfileKind, Record, RunHeader
 
-Outcome = Literal["score", "norm", "distance"]
+Outcome = Literal["score"] | ProfileKind
 """What answers to a scale: the OOD score, or one of the two deviations from ID."""
 
 FEWEST, MOST = 3, 201

@@ -7,14 +7,13 @@ from typing import Any
 
 import altair as alt
 
-from tapioca.records import Attribution, Deviation, GeometryInfo, Updates
-from tapioca.records.geometry import Kind
+from tapioca.records import Attribution, Deviation, GeometryInfo, ProfileKind, Updates
 from tapioca.report.figures import DARK, HEIGHT, WIDTH, encode_by_series, estimate_row, series_name
 
 FILLS = {"along the stream": "#00664b", "by removal": "#f3d3e4"}
 """The two ways of attribution: one dark and one light, told apart in print."""
 SMALL_WIDTH, SMALL_HEIGHT = 190, 140  # of one of three panels side by side
-TITLES: dict[Kind, str] = {"norm": "norm profile", "distance": "pairwise-distance profile"}
+TITLES: dict[ProfileKind, str] = {"norm": "norm profile", "distance": "pairwise-distance profile"}
 
 
 def draw_ratios(info: GeometryInfo) -> alt.TopLevelMixin:
@@ -53,7 +52,7 @@ def draw_updates(info: GeometryInfo, branches: bool) -> alt.TopLevelMixin:
     return alt.vconcat(*rows)
 
 
-def _draw_ratio(info: GeometryInfo, kind: Kind) -> Any:
+def _draw_ratio(info: GeometryInfo, kind: ProfileKind) -> Any:
     kind_deviations = [tested.deviation for tested in (*info.deviations, *info.kept) if tested.deviation.kind == kind]
     rows = [row for deviation in kind_deviations if _is_shown(deviation, info) for row in _log_ratio_rows(deviation)]
     title = f"{TITLES[kind]}: log ratio to ID"
@@ -82,7 +81,7 @@ def _draw_by_layer(rows: list[dict[str, Any]], title: str, n_layers: int) -> Any
     return alt.layer(zero, line)
 
 
-def _draw_shares(info: GeometryInfo, kind: Kind, way: str) -> Any:
+def _draw_shares(info: GeometryInfo, kind: ProfileKind, way: str) -> Any:
     """Bars on a scale of their own: shares by removal are often many times those along the stream."""
     last = way == list(FILLS)[-1]
     rows = _share_rows(info.find_attribution(kind), way)

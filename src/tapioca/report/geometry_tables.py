@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from tapioca.plan import format_layers
-from tapioca.records import Estimate, GeometryInfo, TestedDeviation, Updates, signed, signed_interval, with_interval
-from tapioca.records.geometry import Kind
+from tapioca.records import (
+    Estimate,
+    GeometryInfo,
+    ProfileKind,
+    TestedDeviation,
+    Updates,
+    signed,
+    signed_interval,
+    with_interval,
+)
 from tapioca.report.figures import series_name
 from tapioca.report.format import p_value
 from tapioca.report.tables import TableBlock
 
 SIGNIFICANCE = 0.05
-KIND_NAMES: dict[Kind, str] = {"norm": "norm", "distance": "pairwise distance"}
+KIND_NAMES: dict[ProfileKind, str] = {"norm": "norm", "distance": "pairwise distance"}
 KINDS = tuple(KIND_NAMES)
 DISAGREEMENT = "the two ways differ"
 DISAGREEMENT_NOTE = "where the two ways differ, growth inside a layer is one thing, what dropping it takes from the layers after it another"
@@ -21,7 +29,7 @@ def format_signed_estimate(measured: Estimate | None) -> str:
     return "–" if measured is None else signed_interval(measured.value, measured.ci95, 3)
 
 
-def tabulate_layers(kind: Kind, info: GeometryInfo) -> TableBlock:
+def tabulate_layers(kind: ProfileKind, info: GeometryInfo) -> TableBlock:
     """A profile layer by layer under the full model, with each layer's share of the OOD deviation."""
     shares = info.find_attribution(kind)
     first = ("in", "", "", "", signed(shares.before, 3), "")
@@ -163,7 +171,7 @@ def _describe_deviation(tested: TestedDeviation) -> str:
     return f"{text}, and the permutation test disagrees" if exceeds_null(tested) != (p <= SIGNIFICANCE) else text
 
 
-def _describe_carriers(kind: Kind, info: GeometryInfo) -> str:
+def _describe_carriers(kind: ProfileKind, info: GeometryInfo) -> str:
     """Which layers carry a deviation that exceeds its null, and whether the two ways agree."""
     if not exceeds_null(info.find_deviation(kind)):
         return ""
@@ -181,7 +189,7 @@ def _compare_attributions(along: tuple[int, ...], removal: tuple[int, ...]) -> s
     return f"; along the stream {ways[0]}, by removal {ways[1]}: {DISAGREEMENT}"
 
 
-def _describe_realignment(info: GeometryInfo, kind: Kind) -> str:
+def _describe_realignment(info: GeometryInfo, kind: ProfileKind) -> str:
     ood = [tested.deviation for tested in info.kept if tested.deviation.data == "ood" and tested.deviation.kind == kind]
     before, after = sorted(ood, key=lambda deviation: deviation.planned)
     realigned = next(entry for entry in info.realigned if entry.kind == kind)

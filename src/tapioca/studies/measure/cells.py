@@ -12,7 +12,7 @@ from tapioca.profiles.deviation import mean_deviation, signed_log_ratio
 from tapioca.profiles.evidence import EVIDENCE, measure_evidence
 from tapioca.profiles.many_plans import realign_plans
 from tapioca.profiles.permutation import deviation_statistic, split_halves
-from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, resample_examples, state_geometry
+from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, count_and_resample, state_geometry
 from tapioca.studies.cell import Cell, CellKey
 from tapioca.studies.measure.model import StudyModel
 from tapioca.tasks.base import Task
@@ -73,15 +73,14 @@ def _measure_geometry(bench: StudyModel, search: Task) -> dict[str, np.ndarray]:
         state_geometry(first_id),
         state_geometry(np.concatenate([first_id, second_id], axis=1)[1:]),
     )
-    functions = pool_geometry.profile_functions
-    nulls = [split_halves(deviation_statistic(profiles), size, seed, DRAWS) for profiles in functions]
-    profiles, id_profiles = (np.stack(geometry.profiles())[:, 0] for geometry in (ood_geometry, id_geometry))
+    nulls = split_halves(deviation_statistic(pool_geometry.profiles), size, seed, DRAWS)
+    profiles, id_profiles = (geometry.profiles()[:, 0] for geometry in (ood_geometry, id_geometry))
     evidence_by_name = measure_evidence(ood_states, first_id, second_id, seed)
     return {
         "signed": signed_log_ratio(profiles, id_profiles)[:, 1:],
         "deviation": _resample_deviation(ood_geometry, id_geometry, seed),
-        "null_mean": np.array([null.mean() for null in nulls]),
-        "null_upper": np.array([np.percentile(null, 95) for null in nulls]),
+        "null_mean": nulls.mean(axis=-1),
+        "null_upper": np.percentile(nulls, 95, axis=-1),
         "realigned": np.pad(
             realign_plans(states_by_prefix, first_id[1:], bench.plans[1:], 0, seed)[:, 0], ((0, 0), (1, 0))
         ),
@@ -95,12 +94,10 @@ def _resample_deviation(geometry: StateGeometry, reference: StateGeometry, seed:
     """Deviation over the layers, of the examples and of resampled ones, (kind, 1 + draw); resamples are biased upward, so
     they are moved to the value they belong to."""
     rng = np.random.default_rng(seed)
-    sizes = [side.norms.shape[1] for side in (geometry, reference)]
-    counts = [np.vstack([np.ones(size), resample_examples(size, DRAWS, rng)]) for size in sizes]
-    profile_pairs = zip(geometry.profiles(counts[0]), reference.profiles(counts[1]), strict=True)
-    deviations = np.stack(
-        [mean_deviation(profile[:, 1:], reference_profile[:, 1:]) for profile, reference_profile in profile_pairs]
+    profiles, reference_profiles = (
+        side.profiles(count_and_resample(side.n_examples, DRAWS, rng))[..., 1:] for side in (geometry, reference)
     )
+    deviations = mean_deviation(profiles, reference_profiles)
     deviations[:, 1:] += deviations[:, :1] - deviations[:, 1:].mean(axis=1, keepdims=True)
     return deviations
 
@@ -112,7 +109,7 @@ def _shares_by_removal(
     shares = np.zeros_like(base)
     for plan in bench.plans:
         if plan.size == 1:
-            without = np.stack(geometry_of_plan(states_by_prefix, plan, plan.kept).profiles())[:, 0]
+            without = geometry_of_plan(states_by_prefix, plan, plan.kept).profiles()[:, 0]
             shares[:, plan.drops[0]] = shares_by_removal(profiles, without, base, plan.drops[0])
     return shares
 

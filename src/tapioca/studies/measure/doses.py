@@ -75,7 +75,7 @@ def _measure_dose_deviations(
             return np.full(len(PROFILE_KINDS), np.nan)
         plan_geometry = geometry_of_plan(states, plan, layers)
         reference_geometry = state_geometry(reference_states[list(layers)])
-        return mean_deviation(np.stack(plan_geometry.profiles()), np.stack(reference_geometry.profiles()))[:, 0]
+        return mean_deviation(plan_geometry.profiles(), reference_geometry.profiles())[:, 0]
 
     rows = zip(set_plans, plans_by_alpha, strict=True)
     return np.array(
