@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything reads it: no test may wait for a network
+os.environ["OMP_NUM_THREADS"] = "1"  # the models here are so small that a second thread only waits for the first
 os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(
     prefix="modules-"
 )  # where transformers keeps code that comes with models
@@ -22,10 +23,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from tapioca.models.tiny import tiny
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _threads() -> None:
-    """One thread: the models here are so small that a second one only waits for the first."""
-    torch.set_num_threads(1)
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """No test leaves more threads to the tests after it, which would take many times as long."""
+    yield
+    assert torch.get_num_threads() == 1
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-SMALL = ("--threads", "2", "--vocabulary", "64")
+SMALL = ("--threads", "1", "--vocabulary", "64")
 
 
 ROW = r"^ +(\d+) +(\d+) +(\d+) +\d+\.\d+ \[.*\] +([\d,]+)$"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import sqlite3
@@ -275,7 +274,6 @@ def start(argv: list[str]) -> subprocess.Popen[str]:
     """The program in a process of its own; Ctrl-C reaches it even where the tests run in the background."""
     return subprocess.Popen(
         [sys.executable, "-m", "tapioca", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +26,6 @@ from tapioca.tasks.text import Encoder
 ROOT = Path(__file__).parents[2]
 TINY = {"layers": 2, "width": 16, "heads": 2, "batch": 8, "warmup": 2, "learning_rate": 1e-2}
 NOUNS, VERBS = ["cat", "dog", "hen", "fox"], ["sat", "ran", "fell", "slept"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Over matrices this small, two threads mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def label_task(folder: Path, rows: int = 64) -> str:
