@@ -18,7 +18,7 @@ from support.rows import choice_rows, write_lines
 
 from tapioca.cli.main import main
 from tapioca.flows.demo import demo_config
-from tapioca.lab.shifts import KINDS
+from tapioca.lab.shifts import SHIFTS
 from tapioca.models.edit import apply
 from tapioca.models.load import load
 from tapioca.plan import Plan
@@ -167,7 +167,7 @@ def test_lab_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_lab_shifts(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = said(["lab", "shifts"], capsys)
     assert code == 0
-    for name, kind in KINDS.items():
+    for name, kind in SHIFTS.items():
         strengths = " ".join(f"{at:g}" for at in kind.strengths)
         assert re.search(rf"^{name} .*{kind.scored} +{re.escape(strengths)} *$", out, re.MULTILINE), name
     kept, moved = out.split("answers moved")

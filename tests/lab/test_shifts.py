@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 
 from tapioca.errors import UsageError
 from tapioca.lab.functions import Polynomials, Prompts
-from tapioca.lab.shifts import KINDS, shift
+from tapioca.lab.shifts import SHIFTS, shift
 from tapioca.tasks.regress import BURN_IN
 
 RNG = np.random.default_rng
@@ -22,7 +22,7 @@ RANDOM = {
     "context_longer",
     "higher_degree", "sines", "absolutes", "steps", "splines", "mixture", "rule_negated",
 }  # fmt: skip
-PAIRS = [(kind, strength) for kind in KINDS for strength in KINDS[kind].strengths]
+PAIRS = [(kind, strength) for kind in SHIFTS for strength in SHIFTS[kind].strengths]
 
 
 def shifted(kind: str, strength: float, n: int = 200, seed: int = 0) -> tuple[Prompts, Prompts]:
@@ -47,17 +47,17 @@ def polynomial(x: np.ndarray, y: np.ndarray, degree: int = 3) -> np.ndarray:
 
 
 def test_there_are_enough_kinds_and_strengths() -> None:
-    families = [kind.family for kind in KINDS.values()]
+    families = [kind.family for kind in SHIFTS.values()]
     assert families.count("kept") >= 8
     assert families.count("moved") >= 8
-    for kind in KINDS.values():
+    for kind in SHIFTS.values():
         assert len(kind.strengths) >= 5
         assert kind.strengths[0] > 0
         assert sorted(set(kind.strengths)) == list(kind.strengths)
 
 
 @pytest.mark.parametrize("law", LAWS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SHIFTS)
 def test_strength_zero_is_no_shift(kind: str, law: Polynomials) -> None:
     prompts = law.draw_clean(50, RNG(0))
     assert equal(shift(prompts, kind, 0.0, RNG(1)), prompts)
@@ -71,13 +71,13 @@ def test_every_strength_is_a_shift_and_the_same_one_again(kind: str, strength: f
     assert all(np.isfinite(array).all() and array.shape == once.x.shape for array in arrays(once))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SHIFTS)
 def test_what_is_random_follows_the_generator_alone(kind: str) -> None:
-    prompts, once = shifted(kind, KINDS[kind].strengths[1])
-    assert equal(once, shift(prompts, kind, KINDS[kind].strengths[1], RNG(7))) == (kind not in RANDOM)
+    prompts, once = shifted(kind, SHIFTS[kind].strengths[1])
+    assert equal(once, shift(prompts, kind, SHIFTS[kind].strengths[1], RNG(7))) == (kind not in RANDOM)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SHIFTS)
 def test_answers_are_kept_or_moved(kind: str) -> None:
     """Two-sample Kolmogorov-Smirnov tests on independent draws at the highest strength, at first, middle and last
     scored point.
@@ -86,10 +86,10 @@ def test_answers_are_kept_or_moved(kind: str) -> None:
     otherwise, and other functions are not what the context would tell of a polynomial of the degree.
     """
     plain = Polynomials().draw_clean(20_000, RNG(0))
-    before, after = shifted(kind, KINDS[kind].strengths[-1], 20_000, seed=1)
-    points = [-1] if KINDS[kind].query_only else [BURN_IN, 12, -1]
+    before, after = shifted(kind, SHIFTS[kind].strengths[-1], 20_000, seed=1)
+    points = [-1] if SHIFTS[kind].query_only else [BURN_IN, 12, -1]
     p = [scipy_stats.ks_2samp(plain.targets[:, at], after.targets[:, at]).pvalue for at in points]
-    if KINDS[kind].preserves_answers:
+    if SHIFTS[kind].preserves_answers:
         assert min(p) > 0.001
     elif kind in RULES:
         assert np.array_equal(after.x, before.x)
@@ -109,9 +109,9 @@ def test_the_right_answer_to_the_query_is_the_function_that_the_context_follows(
     assert (np.abs(after.targets[:, -1] - right).max() < 1e-9) == (kind not in RULES)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind].query_only and kind != "context_jittered"])
+@pytest.mark.parametrize("kind", [kind for kind in SHIFTS if SHIFTS[kind].query_only and kind != "context_jittered"])
 def test_rearranged_contexts_stay_clean_and_the_query_stays(kind: str) -> None:
-    for strength in KINDS[kind].strengths:
+    for strength in SHIFTS[kind].strengths:
         before, after = shifted(kind, strength)
         assert np.array_equal(after.context_y, after.targets)
         assert after.targets == pytest.approx(after.curves(after.x), abs=1e-12)
@@ -227,7 +227,7 @@ def test_higher_degrees() -> None:
 @pytest.mark.parametrize("kind", ["sines", "absolutes", "steps", "splines"])
 def test_other_classes_keep_the_spread_at_every_strength(kind: str) -> None:
     spread = Polynomials().standard_deviation
-    for strength in KINDS[kind].strengths:
+    for strength in SHIFTS[kind].strengths:
         before, after = shifted(kind, strength, 5000)
         assert after.targets.std() == pytest.approx(spread, rel=0.03)
         shared = np.corrcoef(before.targets.ravel(), after.targets.ravel())[0, 1]
@@ -264,5 +264,5 @@ def test_the_page_lists_every_shift_as_it_is() -> None:
     assert rows == [
         f"| `{name}` | {kind.summary.replace('|', chr(92) + '|')} | {kind.family} | {kind.scored} | "
         f"{', '.join(f'{at:g}' for at in kind.strengths)} |"
-        for name, kind in KINDS.items()
+        for name, kind in SHIFTS.items()
     ]

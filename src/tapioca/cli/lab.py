@@ -50,13 +50,13 @@ def run_shifts() -> None:
     A task is named after one, as lab:SHIFT=STRENGTH. Where the query alone is scored, the other points are none it
     could be compared with.
     """
-    from tapioca.lab.shifts import KINDS
+    from tapioca.lab.shifts import SHIFTS
 
     console = Console(highlight=False)
     for family in ("kept", "moved"):
         what = Column("what it does", overflow="fold")
         table = Table(f"answers {family}", what, "scored", "strengths", box=None, pad_edge=False)
-        for name, kind in KINDS.items():
+        for name, kind in SHIFTS.items():
             if kind.family == family:
                 table.add_row(name, kind.summary, kind.scored, " ".join(f"{strength:g}" for strength in kind.strengths))
         console.print(table, "")

@@ -11,8 +11,7 @@ import numpy as np
 
 from tapioca.errors import UsageError
 from tapioca.lab.functions import MAX_DEGREE, MAX_POINTS, Polynomials, Prompts
-from tapioca.lab.shifts import find
-from tapioca.lab.shifts.base import ShiftKind
+from tapioca.lab.shifts import SHIFTS, shift
 from tapioca.tasks.regress import BURN_IN, Regression, prompt_example
 from tapioca.tasks.text import Encoder
 
@@ -32,17 +31,21 @@ class LabOptions:
 
 @dataclass(frozen=True)
 class LabRequest:
-    """What a name says: the shift by name and as its kind (None for ID data), its strength, and the options."""
+    """What a name says: the shift, or "id"; its strength; and the options."""
 
     shift: str
-    kind: ShiftKind | None
     strength: float
     options: LabOptions
 
     @property
+    def query_only(self) -> bool:
+        """Whether the shift lets no point but the query be scored."""
+        return self.shift != "id" and SHIFTS[self.shift].query_only
+
+    @property
     def scored(self) -> int | None:
         """How many of the last points are scored; None where neither the name nor the shift says it."""
-        return self.options.scored or (1 if self.kind and self.kind.query_only else None)
+        return self.options.scored or (1 if self.query_only else None)
 
     @property
     def seed_stream(self) -> int:
@@ -135,16 +138,16 @@ def _draw_prompts(request: LabRequest, n: int, rng: np.random.Generator) -> Prom
         degree=options.degree, least_degree=options.least_degree, points=options.points, noise=options.noise
     )
     prompts = law.draw_clean(n, rng)
-    if request.kind:
-        prompts = request.kind.change(prompts, request.strength, rng)
+    if request.shift != "id":
+        prompts = shift(prompts, request.shift, request.strength, rng)
     return prompts.with_noise(options.noise, rng) if options.noise else prompts
 
 
 def _parse_lab_name(name: str) -> LabRequest:
     """What a name says."""
     head, *rest = name.removeprefix("lab:").split(",")
-    shift, _, strength = head.partition("=")
-    if shift == "id" and strength:
+    shift_name, _, strength = head.partition("=")
+    if shift_name == "id" and strength:
         raise UsageError(f"{name}: the ID data have no strength; write lab:id")
     known_options = [field.name for field in fields(LabOptions)]
     text_by_option = dict(part.partition("=")[::2] for part in rest)
@@ -152,16 +155,18 @@ def _parse_lab_name(name: str) -> LabRequest:
         raise UsageError(f"{name}: unknown option '{unknown[0]}'; expected {', '.join(known_options)}")
     try:
         numbers = {key: float(text) if key == "noise" else int(text) for key, text in text_by_option.items()}
-        strength_value = 0.0 if shift == "id" else float(strength)
+        strength_value = 0.0 if shift_name == "id" else float(strength)
     except ValueError as error:
         raise UsageError(
             f"{name}: expected lab:id or lab:SHIFT=STRENGTH with whole-number options, such as lab:target_offset=3,n=2000"
         ) from error
     options = _check_options(name, LabOptions(**numbers))  # type: ignore[arg-type]  # only noise is a float
-    kind = None if shift == "id" else find(shift, strength_value)
-    if kind and kind.query_only and options.scored not in (None, 1):
+    if shift_name != "id":
+        SHIFTS[shift_name].check(shift_name, strength_value)
+    request = LabRequest(shift_name, strength_value, options)
+    if request.query_only and options.scored not in (None, 1):
         raise UsageError(f"{name}: this shift keeps the answer of the query alone; scored must be 1 or left out")
-    return LabRequest(shift, kind, strength_value, options)
+    return request
 
 
 def _check_options(name: str, options: LabOptions) -> LabOptions:

@@ -64,3 +64,22 @@ class ShiftKind:
             raise UsageError(f"the strength of {name} is a share; expected 0 to 1, got {strength}")
         if self.dial == "count" and strength != int(strength):
             raise UsageError(f"the strength of {name} is a number of points; expected a whole number, got {strength}")
+
+
+class ShiftTable(dict[str, ShiftKind]):
+    """Shifts under the names of their functions, which a decorator adds."""
+
+    def __init__(self, preserves_answers: bool):
+        super().__init__()
+        self.preserves_answers = preserves_answers
+
+    def add(
+        self, summary: str, strengths: tuple[float, ...], dial: Dial = "amount", query_only: bool = False
+    ) -> Callable[[Change], Change]:
+        """Add the function that is decorated; the rest as in `ShiftKind`."""
+
+        def add_function(change: Change) -> Change:
+            self[change.__name__] = ShiftKind(change, self.preserves_answers, summary, strengths, dial, query_only)
+            return change
+
+        return add_function

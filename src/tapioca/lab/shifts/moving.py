@@ -10,42 +10,52 @@ import numpy as np
 from tapioca.errors import UsageError
 from tapioca.lab.function_classes import FunctionClass, draw_absolutes, draw_sines, draw_splines, draw_step_functions
 from tapioca.lab.functions import MAX_DEGREE, Prompts, polynomials_from_coefficients
-from tapioca.lab.shifts.base import ShiftKind
+from tapioca.lab.shifts.base import ShiftKind, ShiftTable
 
 MIXED_IN = 3.0
+SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
+AMOUNTS = (0.25, 0.5, 1.0, 2.0, 3.0)
+
+MOVING = ShiftTable(preserves_answers=False)
 
 
+@MOVING.add("every y moved up by s", AMOUNTS)
 def target_offset(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """Every y is moved up by `strength`."""
     return prompts.with_functions(lambda x: prompts.curves(x) + strength)
 
 
+@MOVING.add("every y times 1 + s", AMOUNTS)
 def coefficient_scale(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """Every coefficient, hence every y, is multiplied by 1 + `strength`."""
+    """Every coefficient, hence every y."""
     factor = 1.0 + strength
     return prompts.with_functions(lambda x: prompts.curves(x) * factor)
 
 
+@MOVING.add("inputs moved right by s: none as before from 2", (0.25, 0.5, 1.0, 1.5, 2.0))
 def input_displacement(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """The inputs move right by `strength`, the functions stay; from 2 on no input is one that was trained on."""
+    """The functions stay; from 2 on no input is one that was trained on."""
     return prompts.at_inputs(prompts.x + strength)
 
 
+@MOVING.add("inputs times 1 − s", (0.1, 0.25, 0.5, 0.75, 0.9), "share")
 def input_narrowing(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """The inputs are drawn towards 0 by a share, the functions stay."""
+    """The functions stay."""
     return prompts.at_inputs(prompts.x * (1 - strength))
 
 
+@MOVING.add("inputs times 1 + s", (0.1, 0.25, 0.5, 0.75, 1.0))
 def input_widening(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """The inputs are spread by 1 + `strength`, the functions stay."""
+    """The functions stay."""
     return prompts.at_inputs(prompts.x * (1 + strength))
 
 
+@MOVING.add("density of the inputs times |x|^s", (0.5, 1.0, 2.0, 4.0, 8.0))
 def input_reweighting(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """The inputs crowd at −1 and 1: of the density of U(−1, 1) times |x|^`strength`, up to a constant."""
     return prompts.at_inputs(np.sign(prompts.x) * np.abs(prompts.x) ** (1 / (1 + strength)))
 
 
+@MOVING.add("s more powers; a fraction weighs the last", (0.5, 1.0, 2.0, 3.0, 5.0))
 def higher_degree(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """So many powers more, with coefficients as the others have; a fraction weighs the last of them.
 
@@ -73,49 +83,31 @@ def towards(functions: FunctionClass, prompts: Prompts, strength: float, rng: np
     )
 
 
+MOVING |= {
+    name: ShiftKind(partial(towards, functions), False, f"√(1 − s²) f + s {formula}", SHARES, "share")
+    for name, functions, formula in (
+        ("sines", draw_sines, "√2 sin(ωx + φ)"),
+        ("absolutes", draw_absolutes, "(a |x − k| + b)"),
+        ("steps", draw_step_functions, "· five random steps"),
+        ("splines", draw_splines, "· spline of six knots"),
+    )
+}
+
+
+@MOVING.add("every y moved up by 3 in a share s of the prompts", (0.05, 0.1, 0.25, 0.5, 0.75), "share")
 def mixture(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """A share of the prompts have every y moved up by `MIXED_IN`; the others are ID."""
+    """The others are ID."""
     offset = MIXED_IN * (rng.random((len(prompts), 1)) < strength)
     return prompts.with_functions(lambda x: prompts.curves(x) + offset)
 
 
+@MOVING.add("−y is right in a share s of the prompts", SHARES, "share")
 def rule_negated(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """In a share of the prompts −y is the right answer; what is read stays as it is."""
+    """What is read stays as it is."""
     negated = rng.random((len(prompts), 1)) < strength
     return replace(prompts, targets=np.where(negated, -prompts.targets, prompts.targets))
 
 
+@MOVING.add("y + s is right, y is read", AMOUNTS)
 def rule_offset(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """The right answer is y + `strength`; what is read stays as it is."""
     return replace(prompts, targets=prompts.targets + strength)
-
-
-SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
-AMOUNTS = (0.25, 0.5, 1.0, 2.0, 3.0)
-
-MOVING: dict[str, ShiftKind] = {
-    "target_offset": ShiftKind(target_offset, False, "every y moved up by s", AMOUNTS),
-    "coefficient_scale": ShiftKind(coefficient_scale, False, "every y times 1 + s", AMOUNTS),
-    "input_displacement": ShiftKind(
-        input_displacement, False, "inputs moved right by s: none as before from 2", (0.25, 0.5, 1.0, 1.5, 2.0)
-    ),
-    "input_narrowing": ShiftKind(
-        input_narrowing, False, "inputs times 1 − s", (0.1, 0.25, 0.5, 0.75, 0.9), "share"
-    ),
-    "input_widening": ShiftKind(
-        input_widening, False, "inputs times 1 + s", (0.1, 0.25, 0.5, 0.75, 1.0)
-    ),
-    "input_reweighting": ShiftKind(input_reweighting, False, "density of the inputs times |x|^s", (0.5, 1.0, 2.0, 4.0, 8.0)),
-    "higher_degree": ShiftKind(higher_degree, False, "s more powers; a fraction weighs the last", (0.5, 1.0, 2.0, 3.0, 5.0)),
-    "sines": ShiftKind(partial(towards, draw_sines), False, "√(1 − s²) f + s √2 sin(ωx + φ)", SHARES, "share"),
-    "absolutes": ShiftKind(partial(towards, draw_absolutes), False, "√(1 − s²) f + s (a |x − k| + b)", SHARES, "share"),
-    "steps": ShiftKind(partial(towards, draw_step_functions), False, "√(1 − s²) f + s · five random steps", SHARES, "share"),
-    "splines": ShiftKind(partial(towards, draw_splines), False, "√(1 − s²) f + s · spline of six knots", SHARES, "share"),
-    "mixture": ShiftKind(
-        mixture, False, "every y moved up by 3 in a share s of the prompts", (0.05, 0.1, 0.25, 0.5, 0.75), "share"
-    ),
-    "rule_negated": ShiftKind(
-        rule_negated, False, "−y is right in a share s of the prompts", SHARES, "share"
-    ),
-    "rule_offset": ShiftKind(rule_offset, False, "y + s is right, y is read", AMOUNTS),
-}  # fmt: skip

@@ -12,55 +12,67 @@ import numpy as np
 
 from tapioca.errors import UsageError
 from tapioca.lab.functions import MAX_POINTS, Prompts
-from tapioca.lab.shifts.base import ShiftKind
+from tapioca.lab.shifts.base import ShiftTable
 
 OUTLIER = 5.0
+SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
+AMOUNTS = (0.1, 0.25, 0.5, 1.0, 2.0)
+
+PRESERVING = ShiftTable(preserves_answers=True)
 
 
+@PRESERVING.add("the y read carry N(0, s²)", (0.05, 0.1, 0.2, 0.5, 1.0))
 def context_noise(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """The y the learner reads carry normal noise of standard deviation `strength`; the answers stay clean."""
     return prompts.with_noise(strength, rng)
 
 
+@PRESERVING.add("a share s of the y read is 5 off", (0.02, 0.05, 0.1, 0.2, 0.5), "share")
 def context_outliers(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """A share of the y the learner reads lie `OUTLIER` too high or too low."""
+    """Too high or too low."""
     hit = rng.random(prompts.context_y.shape) < strength
     return replace(
         prompts, context_y=prompts.context_y + hit * rng.choice([-OUTLIER, OUTLIER], prompts.context_y.shape)
     )
 
 
+@PRESERVING.add("a share s of the context swaps its y", SHARES, "share")
 def context_scrambled(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """A share of the context points have their y exchanged among themselves, so that they belong to other x."""
+    """Among themselves, so that they belong to other x."""
     order = _order(prompts, strength, rng, rng.random(prompts.x.shape))
     return replace(prompts, context_y=np.take_along_axis(prompts.context_y, order, axis=1))
 
 
+@PRESERVING.add("the x of the context carry N(0, s²)", (0.02, 0.05, 0.1, 0.2, 0.5), query_only=True)
 def context_jittered(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """The x of the context points carry normal noise of standard deviation `strength`; their y belong to the true x."""
+    """Their y belong to the true x."""
     x = prompts.x.copy()
     x[:, :-1] += strength * rng.standard_normal(x[:, :-1].shape)
     return replace(prompts, x=x)
 
 
+@PRESERVING.add("a share s of the context trades places: a null", SHARES, "share", query_only=True)
 def context_permuted(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """A share of the context points trade places. Their order is random anyway: a shift that must show no effect."""
+    """Their order is random anyway: a shift that must show no effect."""
     return _taken(prompts, _order(prompts, strength, rng, rng.random(prompts.x.shape)))
 
 
+@PRESERVING.add("a share s of the context is sorted by x", SHARES, "share", query_only=True)
 def context_sorted(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """A share of the context points stand in the order of their x."""
     return _taken(prompts, _order(prompts, strength, rng, prompts.x))
 
 
+@PRESERVING.add(
+    "a share s of the context repeats the first points", (0.25, 0.5, 0.75, 0.9, 1.0), "share", query_only=True
+)
 def context_repeated(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """The first points are said again and again in place of a share of the context points; one at least is left."""
+    """One point at least is left, and said again and again."""
     count = prompts.x.shape[1] - 1
     distinct = max(1, round((1 - strength) * count))
     order = np.append(np.arange(count) % distinct, count)
     return _taken(prompts, np.broadcast_to(order, prompts.x.shape))
 
 
+@PRESERVING.add("s more context points", (4, 8, 16, 32, 44), "count", query_only=True)
 def context_longer(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """So many more points of the same function stand before the others.
 
@@ -76,6 +88,7 @@ def context_longer(prompts: Prompts, strength: float, rng: np.random.Generator) 
     return prompts.at_inputs(np.concatenate([more, prompts.x], axis=1))
 
 
+@PRESERVING.add("s fewer context points", (4, 8, 12, 15, 17), "count", query_only=True)
 def context_shorter(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """The first points are left out, so many of them.
 
@@ -90,20 +103,23 @@ def context_shorter(prompts: Prompts, strength: float, rng: np.random.Generator)
     )
 
 
+@PRESERVING.add("the x of the context alone times 1 − s", (0.1, 0.25, 0.5, 0.75, 0.9), "share", query_only=True)
 def context_narrowed(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """The x of the context points, not of the query, are drawn towards 0 by a share: the query lies further out."""
+    """The query then lies further out."""
     x = prompts.x.copy()
     x[:, :-1] *= 1 - strength
     return prompts.at_inputs(x)
 
 
+@PRESERVING.add("function and inputs moved right by s", AMOUNTS)
 def input_translation(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """Inputs and function move right together by `strength`: other x, the same y."""
+    """Other x, the same y."""
     return replace(prompts, x=prompts.x + strength, curves=lambda x: prompts.curves(x - strength))
 
 
+@PRESERVING.add("function and inputs stretched by 1 + s", AMOUNTS)
 def input_scale(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
-    """Inputs and function are stretched together by 1 + `strength`: other x, the same y."""
+    """Other x, the same y."""
     factor = 1.0 + strength
     return replace(prompts, x=prompts.x * factor, curves=lambda x: prompts.curves(x / factor))
 
@@ -126,46 +142,3 @@ def _taken(prompts: Prompts, order: np.ndarray) -> Prompts:
         np.take_along_axis(values, order, axis=1) for values in (prompts.x, prompts.context_y, prompts.targets)
     )
     return replace(prompts, x=x, context_y=y, targets=targets)
-
-
-SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
-AMOUNTS = (0.1, 0.25, 0.5, 1.0, 2.0)
-
-PRESERVING: dict[str, ShiftKind] = {
-    "context_noise": ShiftKind(context_noise, True, "the y read carry N(0, s²)", (0.05, 0.1, 0.2, 0.5, 1.0)),
-    "context_outliers": ShiftKind(
-        context_outliers, True, "a share s of the y read is 5 off", (0.02, 0.05, 0.1, 0.2, 0.5), "share"
-    ),
-    "context_scrambled": ShiftKind(
-        context_scrambled, True, "a share s of the context swaps its y", SHARES, "share"
-    ),
-    "context_jittered": ShiftKind(
-        context_jittered, True, "the x of the context carry N(0, s²)", (0.02, 0.05, 0.1, 0.2, 0.5), query_only=True
-    ),
-    "context_permuted": ShiftKind(
-        context_permuted, True, "a share s of the context trades places: a null", SHARES, "share", query_only=True
-    ),
-    "context_sorted": ShiftKind(
-        context_sorted, True, "a share s of the context is sorted by x", SHARES, "share", query_only=True
-    ),
-    "context_repeated": ShiftKind(
-        context_repeated,
-        True,
-        "a share s of the context repeats the first points",
-        (0.25, 0.5, 0.75, 0.9, 1.0),
-        "share",
-        query_only=True,
-    ),
-    "context_longer": ShiftKind(
-        context_longer, True, "s more context points", (4, 8, 16, 32, 44), "count", query_only=True
-    ),
-    "context_shorter": ShiftKind(
-        context_shorter, True, "s fewer context points", (4, 8, 12, 15, 17), "count", query_only=True
-    ),
-    "context_narrowed": ShiftKind(
-        context_narrowed, True, "the x of the context alone times 1 − s", (0.1, 0.25, 0.5, 0.75, 0.9), "share",
-        query_only=True,
-    ),
-    "input_translation": ShiftKind(input_translation, True, "function and inputs moved right by s", AMOUNTS),
-    "input_scale": ShiftKind(input_scale, True, "function and inputs stretched by 1 + s", AMOUNTS),
-}  # fmt: skip
