@@ -55,9 +55,7 @@ class Registry(Mapping[str, Thing]):
         entries = self._entries.get(name, [])
         origins = ["tapioca"] * (name in self._things) + [entry.value for entry in entries]
         if len(origins) > 1:
-            raise UsageError(
-                f"there are {len(origins)} {self.what}s '{name}' ({', '.join(origins)}); uninstall a package"
-            )
+            raise UsageError(f"{self.what} '{name}' has several packages ({', '.join(origins)}); uninstall a package")
         if entries:
             return self._load(entries[0])
         if name not in self._things:
@@ -96,7 +94,7 @@ class Registry(Mapping[str, Thing]):
             )
         if not isinstance(thing, self.kind):
             expected = f"{self.kind.__module__}.{self.kind.__qualname__}"
-            raise UsageError(f"{self.what} {title} is a {type(thing).__name__}; expected a {expected}")
+            raise UsageError(f"{self.what} {title} is of type {type(thing).__name__}; expected a {expected}")
 
 
 @lru_cache

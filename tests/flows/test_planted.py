@@ -54,7 +54,7 @@ def test_every_similarity_criterion_finds_exactly_the_planted_layers(at: int, co
     model = planted(at, count)
     found = measure_similarity(model, load_lab_task("lab:id,n=20").examples, batch_size=20)
     for name in SIMILAR:
-        search = Search(CRITERIA[name].choose(space(model, count, similarity=found)))
+        search = Search(CRITERIA[name].choose, space(model, count, similarity=found))
         assert search.picks == {count: Plan.drop(8 + count, range(at, at + count))}, name
 
 
@@ -74,7 +74,7 @@ def test_every_criterion_by_score_holds_the_planted_layers_for_nothing(at: int, 
 
     full = score(Plan.full(8 + count))
     for name in SCORED:
-        search = Search(CRITERIA[name].choose(space(model, count, repeats=400)))
+        search = Search(CRITERIA[name].choose, space(model, count, repeats=400))
         while question := search.ask():
             search.tell([score(plan) for plan in question.plans])
         plan = search.picks[count]

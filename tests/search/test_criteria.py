@@ -34,7 +34,7 @@ def space(n_layers: int = 6, sizes: tuple[int, ...] = (1, 2, 3), **fields: objec
 def picks(name: str, where: SearchSpace, score: Score, seen: list[Plan] | None = None) -> dict[int, Plan]:
     """The plans a criterion chooses when a function of the plan is the score."""
     criterion: Criterion = CRITERIA[name]
-    search = Search(criterion.choose(where))
+    search = Search(criterion.choose, where)
     while question := search.ask():
         if seen is not None:
             seen += question.plans
@@ -57,6 +57,12 @@ def test_each_size_gets_a_plan_of_that_size(name: str) -> None:
 def test_layers_that_must_stay_stay(name: str) -> None:
     found = picks(name, space(droppable=(1, 2, 4, 5), sizes=(1, 2)), rough(2))
     assert all(set(plan.drops) <= {1, 2, 4, 5} for plan in found.values())
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_number_of_drops_that_cannot_be_had_is_missing(name: str) -> None:
+    found = picks(name, space(droppable=(1, 2), sizes=(1, 2, 3)), rough(2))
+    assert {size: len(plan.drops) for size, plan in found.items()} == {1: 1, 2: 2}
 
 
 @pytest.mark.parametrize("name", CRITERIA)
@@ -96,7 +102,7 @@ def test_swaps_and_beams_undo_a_greedy_mistake() -> None:
 
 def test_evolution_finds_a_planted_plan_and_looks_at_a_share_first() -> None:
     goal = {1, 4, 6}
-    search = Search(CRITERIA["evolution"].choose(space(10, (3,))))
+    search = Search(CRITERIA["evolution"].choose, space(10, (3,)))
     shares = set()
     while question := search.ask():
         shares.add(question.share)
@@ -166,7 +172,7 @@ def test_a_nan_is_never_ranked() -> None:
 
 
 def test_scores_of_another_number_are_refused() -> None:
-    search = Search(CRITERIA["tale"].choose(space()))
+    search = Search(CRITERIA["tale"].choose, space())
     with pytest.raises(UsageError, match="expected scores of the 6 plans asked for, got 1"):
         search.tell([0.5])
 

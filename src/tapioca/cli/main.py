@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+import tapioca
 from tapioca.cli import demo, export, generate, inspect, lab, prune, recipes, report, tasks
 from tapioca.cli.consoles import make_printable
 from tapioca.cli.options import command_from_record
@@ -26,6 +28,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+@app.callback(invoke_without_command=True)
+def print_version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        print(f"tapioca {tapioca.__version__}")
+        raise typer.Exit
+
+
 app.command("prune")(command_from_record(PruneConfig, prune.run, argument="model"))
 recipes.add_to(app)
 app.command("tasks")(command_from_record(TasksConfig, tasks.run, argument="task", without=TasksConfig.without))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from tapioca.profiles.layer_importance import LayerImportance
 from tapioca.records import CriterionCost, Example, Request
 from tapioca.runs.folder import read_json
 from tapioca.search.base import Picks, ScoreRequest, Search, SearchSpace
-from tapioca.search.criteria import Criterion
+from tapioca.search.criteria import Criterion, Guide
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import make_batches
 from tapioca.tasks.perplexity import Perplexity
@@ -31,7 +32,7 @@ class CriteriaRunner:
     def __init__(self, job: RunContext, space: SearchSpace):
         self.job, self.space = job, space
         task = job.search["ood"]
-        self.tasks = {"score": task, "likelihood": task, "text": perplexity_task_from_prompts(task) or task}
+        self.tasks = dict.fromkeys(get_args(Guide), task) | {"text": perplexity_task_from_prompts(task) or task}
         self._parts: dict[tuple[str, float], Task] = {}
         self._similarity: tuple[LayerImportance, float] | None = None
 
@@ -42,7 +43,7 @@ class CriteriaRunner:
             state_similarity, seconds = self._load_similarity()
             space = replace(space, similarity=state_similarity)
             forwards = float(space.n_layers * len(self.job.search["ood"].examples))
-        search = Search(criterion.choose(space))
+        search = Search(criterion.choose, space)
         scored_batches: dict[tuple[Plan, str], None] = {}
         while question := search.ask():
             task = self._sample_of_task(criterion.guide, question.share)
@@ -100,13 +101,12 @@ class CriteriaRunner:
         return {**arrays, "seconds": time.perf_counter() - start}
 
 
-def equivalent_criteria(job: RunContext, chosen: Iterable[str]) -> list[str]:
+def equivalent_criteria(job: RunContext, chosen: Mapping[str, Criterion]) -> list[str]:
     """Which criteria fall together on these data, and why."""
     notes = []
-    if "sleb" in chosen and perplexity_task_from_prompts(job.search["ood"]) is None:
-        notes.append(
-            f"sleb: the model predicts no tokens of a prompt, so {job.metric.name} stands in for their perplexity"
-        )
+    if perplexity_task_from_prompts(job.search["ood"]) is None:
+        reason = f"the model predicts no tokens of a prompt, so {job.metric.name} stands in for their perplexity"
+        notes += [f"{name}: {reason}" for name, criterion in chosen.items() if criterion.guide == "text"]
     if "likelihood" in chosen and job.metric.kind == "error":
         notes.append(f"likelihood: {job.metric.name} is itself a graded score, so this is the same as tale")
     return notes

@@ -137,7 +137,7 @@ class PlanScores:
     @cached_property
     def greedy(self) -> Picks:
         """Where greedy goes, told the scores that are known already."""
-        search = Search(greedy()(self.job.space))
+        search = Search(greedy(), self.job.space)
         while question := search.ask():
             search.tell([self.means[plan] for plan in question.plans])
         return search.picks

@@ -38,7 +38,7 @@ def prune(
     criterion = criterion_from_config(config)  # refused before anything is loaded
     job = open_run(config, watcher, loaded, tasks)
     with job.store:
-        space, notes = restrict_sizes(job, config), equivalent_criteria(job, [config.criterion])
+        space, notes = restrict_sizes(job, config), equivalent_criteria(job, {config.criterion: criterion})
         for note in notes:
             job.watcher.note(note)
         checks = run_preflight(job)

@@ -75,7 +75,7 @@ def estimate_round_costs(criterion: Criterion, space: SearchSpace) -> list[float
     count = space.n_layers
     rounds = [1.0] if criterion.guide == "states" else []
     if criterion.guide not in ("states", "nothing"):
-        search = Search(criterion.choose(space))
+        search = Search(criterion.choose, space)
         while question := search.ask():
             rounds.append(question.share * count_layers_computed(question.plans) / count)
             search.tell([0.0] * len(question.plans))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeGuard
 
 import numpy as np
 
-from tapioca.errors import NonFiniteError, UsageError
+from tapioca.errors import NonFiniteError, TapiocaError, UsageError, describe_error
 from tapioca.plan import BranchName, Grain, Plan
 from tapioca.profiles.layer_importance import LayerImportance
 
@@ -47,6 +47,11 @@ class SearchSpace:
         return self.droppable if grain == "layers" else self.branches.get(grain, ())
 
     @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """The sizes that plans of whole layers can have."""
+        return tuple(size for size in self.sizes if size <= len(self.droppable))
+
+    @property
     def max_drops(self) -> int:
         """The most drops there can be; one layer always stays."""
         return min(self.n_layers - 1, max(len(self.droppable), *map(len, self.branches.values())))
@@ -72,14 +77,18 @@ PlanSearch = Callable[[SearchSpace], SearchSteps]
 class Search:
     """Ask and tell around a generator of questions.
 
-    search = Search(greedy(space))
+    search = Search(choose, space)
     while question := search.ask():
         search.tell([score(plan) for plan in question.plans])
     search.picks
+
+    Raises:
+        UsageError: the generator fails, or gives something else than questions and picks; it may be another package's.
     """
 
-    def __init__(self, steps: SearchSteps):
-        self._steps = steps
+    def __init__(self, choose: PlanSearch, space: SearchSpace):
+        self._choose, self._space, self._title = choose, space, getattr(choose, "__qualname__", repr(choose))
+        self._steps: SearchSteps | None = None
         self._question: ScoreRequest | None = None
         self.picks: Picks = {}
         self._advance(None)
@@ -105,9 +114,31 @@ class Search:
 
     def _advance(self, scores: Sequence[float] | None) -> None:
         try:
+            self._steps = self._steps or self._choose(self._space)
             self._question = next(self._steps) if scores is None else self._steps.send(scores)
         except StopIteration as done:
             self._question, self.picks = None, done.value
+        except TapiocaError:
+            raise
+        except Exception as error:  # a search of another package can raise anything
+            raise UsageError(f"search {self._title} failed: {describe_error(error)}") from error
+        if not self._is_sound():
+            given = self.picks if self._question is None else self._question
+            raise UsageError(
+                f"search {self._title} gave {given!r:.80}; expected a ScoreRequest with plans of "
+                f"{self._space.n_layers} layers, or at the end a plan of each size: {{drops: plan}}"
+            )
+
+    def _is_sound(self) -> bool:
+        """Whether the question asks for plans of this model, or each plan picked is one of the size it was picked for."""
+        if self._question is not None:
+            plans = self._question.plans if isinstance(self._question, ScoreRequest) else ()
+            return bool(plans) and all(self._fits(plan) for plan in plans)
+        picks = self.picks.items() if isinstance(self.picks, dict) else [(0, None)]
+        return all(self._fits(plan) and plan.size == size and size in self._space.sizes for size, plan in picks)
+
+    def _fits(self, plan: object) -> TypeGuard[Plan]:
+        return isinstance(plan, Plan) and plan.n_layers == self._space.n_layers
 
 
 def rank_plans(plans: Sequence[Plan], scores: Sequence[float]) -> list[Plan]:

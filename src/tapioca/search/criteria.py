@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from tapioca.errors import UsageError
 from tapioca.plan import BRANCHES, BranchName
 from tapioca.registry import Registry
 from tapioca.search.base import PlanSearch
@@ -39,6 +40,13 @@ class Criterion:
     branches: tuple[BranchName, ...] = ()
     most_layers: int | None = None
     stops_at_floor: bool = False
+
+    def __post_init__(self) -> None:
+        if self.guide not in get_args(Guide) or not set(self.branches) <= set(BRANCHES):
+            raise UsageError(
+                f"a criterion of guide {self.guide!r} and branches {self.branches}; expected a guide of "
+                f"{', '.join(get_args(Guide))}, and branches of {', '.join(BRANCHES)}"
+            )
 
     def __str__(self) -> str:
         """What it does, and where it comes from."""

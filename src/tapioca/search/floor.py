@@ -52,7 +52,7 @@ class FlooredSearch(SearchPath):
     ):
         super().__init__(epsilon=EPSILON if epsilon is None else epsilon)
         self.metric, self.ties = metric, ties
-        self._full, self._search = Plan.full(space.n_layers), Search(choose(space))
+        self._full, self._search = Plan.full(space.n_layers), Search(choose, space)
 
     @property
     def floor(self) -> float:

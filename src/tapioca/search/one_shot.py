@@ -16,7 +16,7 @@ def drop_lowest(measure: str) -> PlanSearch:
         yield from ()  # nothing is scored
         values: np.ndarray = getattr(_similarity(space), measure)
         order = sorted(space.droppable, key=lambda layer: values[layer])
-        return {size: Plan.drop(space.n_layers, order[:size]) for size in space.sizes}
+        return {size: Plan.drop(space.n_layers, order[:size]) for size in space.layer_sizes}
 
     return steps
 
@@ -36,7 +36,7 @@ def drop_contiguous(space: SearchSpace) -> SearchSteps:
 def drop_last(space: SearchSpace) -> SearchSteps:
     """Drop the last layers."""
     yield from ()  # nothing is scored
-    return {size: Plan.drop(space.n_layers, space.droppable[-size:]) for size in space.sizes}
+    return {size: Plan.drop(space.n_layers, space.droppable[-size:]) for size in space.layer_sizes}
 
 
 def _similarity(space: SearchSpace) -> LayerImportance:

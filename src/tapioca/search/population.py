@@ -25,7 +25,7 @@ def search_exhaustively(space: SearchSpace) -> SearchSteps:
     if space.n_layers > MAX_LAYERS:
         raise UsageError(f"exhaustive search is for at most {MAX_LAYERS} layers, this model has {space.n_layers}")
     picks: Picks = {}
-    for size in space.sizes:
+    for size in space.layer_sizes:
         plans = list_all_plans(space, size)
         picks[size] = rank_plans(plans, (yield ScoreRequest(plans)))[0]
     return picks
@@ -40,8 +40,7 @@ def search_randomly(space: SearchSpace) -> SearchSteps:
     """The best of a few random plans of each size."""
     picks: Picks = {}
     for size in space.sizes:
-        plans = draw_random_plans(space, {"layers": size}, space.repeats)
-        if plans:
+        if plans := draw_random_plans(space, {"layers": size}, space.repeats):
             picks[size] = rank_plans(plans, (yield ScoreRequest(plans)))[0]
     return picks
 
@@ -54,7 +53,7 @@ def search_by_evolution(space: SearchSpace) -> SearchSteps:
     all of it.
     """
     picks: Picks = {}
-    for size in space.sizes:
+    for size in space.layer_sizes:
         rng = np.random.default_rng([space.seed, size])
         parent = yield from _select_winner(draw_random_plans(space, {"layers": size}, OFFSPRING), ())
         for _ in range(GENERATIONS):
