@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
 
+from tapioca.records import Estimate
 from tapioca.records.diagnosis import Accuracy, CrossValidation
 from tapioca.report import format as words
 from tapioca.report.format import p_value
 from tapioca.report.tables import TableBlock
+from tapioca.studies.measures import DEVIATION, LOG_RATIO, Unit
 from tapioca.studies.page.text import (
     format_decision,
     format_interval_in_unit,
@@ -15,176 +19,155 @@ from tapioca.studies.page.text import (
     format_pooled_effect,
     kind_name,
 )
-from tapioca.studies.parts import TRUTHS
-from tapioca.studies.results import ClaimResult, Finding, KindDecision, KindEstimate, SettingResult, SizeEstimate
+from tapioca.studies.parts import TRUTHS, KindSkill, KindSummary, LabelledSearch, Pooled, SearchCost, Truth
+from tapioca.studies.results import ClaimResult, Finding, SettingResult, SizeEstimate
+
+T = TypeVar("T")
+
+
+def _make_table(title: str, items: Iterable[T], columns: dict[str, Callable[[T], str]]) -> TableBlock:
+    """A table with a row for each item; its columns by their heads."""
+    return TableBlock(title, tuple(columns), tuple(tuple(write(item) for write in columns.values()) for item in items))
 
 
 def tabulate_pooled(claim: ClaimResult) -> TableBlock:
     """Every number behind a claim, over all kinds but controls."""
-    head = ("what was measured", "decides", "mean [95 %]", "p", "models", "kinds", "cells", "prompts", "without it")
-    rows = []
-    for finding in claim.findings:
-        estimate = finding.pooled
-        counts = ["–"] * 5
-        if estimate:
-            numbers = estimate.models, estimate.kinds, estimate.cells, estimate.prompts
-            counts = [p_value(estimate.p), *map(str, numbers)]
-        decides = "yes" if finding.decides else "beside"
-        rows.append((finding.name, decides, format_pooled_effect(finding), *counts, str(finding.left_out)))
-    return TableBlock("pooled", head, tuple(rows))
+
+    def write_count(name: str, finding: Finding) -> str:
+        return str(getattr(finding.pooled, name)) if finding.pooled else "–"
+
+    columns: dict[str, Callable[[Finding], str]] = {
+        "what was measured": lambda finding: finding.name,
+        "decides": lambda finding: "yes" if finding.decides else "beside",
+        "mean [95 %]": format_pooled_effect,
+        "p": lambda finding: p_value(finding.pooled.p) if finding.pooled else "–",
+        **{name: partial(write_count, name) for name in ("models", "kinds", "cells", "prompts")},
+        "without it": lambda finding: str(finding.left_out),
+    }
+    return _make_table("pooled", claim.findings, columns)
 
 
 def tabulate_kinds(claim: ClaimResult) -> TableBlock:
     """The rule applied to each kind of shift alone, with the numbers it is about; then controls, without a verdict."""
-    deciding_findings = [
-        finding for finding in claim.findings if finding.decides and (finding.kinds or finding.controls)
-    ]
+    findings = [finding for finding in claim.findings if finding.decides]
     decision_by_kind = {decision.kind: decision for decision in claim.kinds}
-    kinds = dict.fromkeys(
-        [*decision_by_kind, *(of_kind.kind for finding in deciding_findings for of_kind in finding.kinds)]
-    )
-    rows = [
-        _kind_row(
-            kind,
-            decision_by_kind.get(kind),
-            [_format_of_kind(kind, finding.kinds, finding) for finding in deciding_findings],
-        )
-        for kind in kinds
-    ]
-    for kind in dict.fromkeys(of_kind.kind for finding in deciding_findings for of_kind in finding.controls):
-        texts = [_format_of_kind(kind, finding.controls, finding) for finding in deciding_findings]
-        rows.append((kind_name(kind, control=True), "–", "–", *texts))
-    head = ("kind of shift", "verdict", "p (Holm)", *(f"{finding.name} [95 %]" for finding in deciding_findings))
-    return TableBlock("kind by kind", head, tuple(rows))
+    kinds = dict.fromkeys([*decision_by_kind, *(row.kind for finding in findings for row in finding.kinds)])
+    controls = dict.fromkeys(row.kind for finding in findings for row in finding.controls)
+    columns: dict[str, Callable[[str], str]] = {
+        "kind of shift": lambda kind: kind_name(kind, kind in controls),
+        "verdict": lambda kind: format_decision(decision_by_kind[kind].decision) if kind in decision_by_kind else "–",
+        "p (Holm)": lambda kind: p_value(decision_by_kind[kind].p_holm) if kind in decision_by_kind else "–",
+    }
+    return _make_table("kind by kind", [*kinds, *controls], columns | _columns_of_kinds(findings))
 
 
 def tabulate_kinds_beside(claim: ClaimResult) -> TableBlock:
     """The numbers a rule is not about, kind by kind, with p-values corrected over kinds."""
-    other_findings = [
-        finding for finding in claim.findings if not finding.decides and (finding.kinds or finding.controls)
-    ]
-    controls = {of_kind.kind for finding in other_findings for of_kind in finding.controls}
-    kinds = dict.fromkeys(of_kind.kind for finding in other_findings for of_kind in (*finding.kinds, *finding.controls))
-    rows = tuple(
-        (
-            kind_name(kind, kind in controls),
-            *(_format_of_kind(kind, (*finding.kinds, *finding.controls), finding, True) for finding in other_findings),
-        )
-        for kind in kinds
-    )
-    return TableBlock(
-        "kind by kind, beside", ("kind of shift", *(f"{finding.name} [95 %]" for finding in other_findings)), rows
-    )
+    findings = [finding for finding in claim.findings if not finding.decides]
+    controls = {row.kind for finding in findings for row in finding.controls}
+    kinds = dict.fromkeys(row.kind for finding in findings for row in (*finding.kinds, *finding.controls))
+    columns: dict[str, Callable[[str], str]] = {"kind of shift": lambda kind: kind_name(kind, kind in controls)}
+    return _make_table("kind by kind, beside", kinds, columns | _columns_of_kinds(findings, corrected=True))
+
+
+def _columns_of_kinds(findings: Iterable[Finding], corrected: bool = False) -> dict[str, Callable[[str], str]]:
+    """A column for each number that kinds of shift have; with corrected p-values if asked."""
+
+    def write(finding: Finding, kind: str) -> str:
+        row = next((row for row in (*finding.kinds, *finding.controls) if row.kind == kind), None)
+        if row is None:
+            return "–"
+        text = format_interval_in_unit(row.value, finding.unit)
+        return f"{text}, p {p_value(row.p_holm)}" if corrected and row.p_holm is not None else text
+
+    return {
+        f"{finding.name} [95 %]": partial(write, finding) for finding in findings if finding.kinds or finding.controls
+    }
 
 
 def tabulate_sizes(claim: ClaimResult) -> TableBlock:
     """Signs and means at every size, over all kinds but controls."""
-    sized_findings = [finding for finding in claim.findings if finding.sizes]
-    models_by_size = _count_models_by_size(of_size for finding in sized_findings for of_size in finding.sizes)
-    rows = tuple(
-        (
-            words.format_quantity(size),
-            str(count),
-            *(_format_sign(size, finding.sizes, finding) for finding in sized_findings),
-        )
-        for size, count in models_by_size.items()
-    )
-    return TableBlock("size by size", ("parameters", "models", *(finding.name for finding in sized_findings)), rows)
+    findings = [finding for finding in claim.findings if finding.sizes]
+    models_by_size = _count_models_by_size(row for finding in findings for row in finding.sizes)
+    columns: dict[str, Callable[[int], str]] = {
+        "parameters": words.format_quantity,
+        "models": lambda size: str(models_by_size[size]),
+        **{finding.name: partial(_format_sign, finding, None) for finding in findings},
+    }
+    return _make_table("size by size", models_by_size, columns)
 
 
 def tabulate_kinds_and_sizes(claim: ClaimResult) -> list[TableBlock]:
     """Signs and means of every kind of shift at every size, a table for each number the rule is about."""
-    blocks = []
-    for finding in claim.findings:
-        if finding.decides and finding.kind_sizes:
-            models_by_size = _count_models_by_size(finding.kind_sizes)
-            controls = {of_kind.kind for of_kind in finding.controls}
-            kinds = dict.fromkeys(of_size.kind for of_size in finding.kind_sizes if of_size.kind)
-            rows = tuple(
-                (
-                    kind_name(kind, kind in controls),
-                    *(
-                        _format_sign(size, (of_size for of_size in finding.kind_sizes if of_size.kind == kind), finding)
-                        for size in models_by_size
-                    ),
-                )
-                for kind in kinds
-            )
-            head = ("kind of shift", *(f"{words.format_quantity(size)} parameters" for size in models_by_size))
-            blocks.append(TableBlock(finding.name, head, rows))
-    return blocks
+    return [_tabulate_kind_sizes(finding) for finding in claim.findings if finding.decides and finding.kind_sizes]
+
+
+def _tabulate_kind_sizes(finding: Finding) -> TableBlock:
+    controls = {row.kind for row in finding.controls}
+    columns: dict[str, Callable[[str], str]] = {"kind of shift": lambda kind: kind_name(kind, kind in controls)}
+    for size in _count_models_by_size(finding.kind_sizes):
+        columns[f"{words.format_quantity(size)} parameters"] = partial(_format_sign, finding, size=size)
+    return _make_table(finding.name, dict.fromkeys(row.kind for row in finding.kind_sizes if row.kind), columns)
 
 
 def tabulate_summaries(setting: SettingResult) -> TableBlock:
     """Q1: log ratio and deviations of every kind."""
-    rows = tuple(
-        (
-            kind_name(summary.kind, summary.control),
-            format_interval_in_unit(summary.log_ratio, "log ratio of errors") if summary.log_ratio else "–",
-            *(
-                format_interval_in_unit(deviation, "mean |log ratio|") if deviation else "–"
-                for deviation in (summary.norm, summary.distance)
-            ),
-        )
-        for summary in setting.summaries
-    )
-    head = (
-        "kind of shift",
-        "log ratio [95 %]",
-        "norm deviation over its null [95 %]",
-        "distance deviation over its null [95 %]",
-    )
-    return TableBlock("kind by kind", head, rows)
+    columns: dict[str, Callable[[KindSummary], str]] = {
+        "kind of shift": lambda summary: kind_name(summary.kind, summary.control),
+        "log ratio [95 %]": lambda summary: _interval_or_dash(summary.log_ratio, LOG_RATIO),
+        "norm deviation over its null [95 %]": lambda summary: _interval_or_dash(summary.norm, DEVIATION),
+        "distance deviation over its null [95 %]": lambda summary: _interval_or_dash(summary.distance, DEVIATION),
+    }
+    return _make_table("kind by kind", setting.summaries, columns)
 
 
 def tabulate_skills(setting: SettingResult) -> TableBlock:
     """Skill beside ridge regression."""
-    rows = tuple(
-        (
-            kind_name(kind_skill.kind, kind_skill.control),
-            *(f"{skill:.3f}" for skill in (kind_skill.full, kind_skill.pruned, kind_skill.ridge)),
-            "–" if kind_skill.gap_closed is None else f"{100 * kind_skill.gap_closed:.1f} %",
-            f"{kind_skill.gaps} of {kind_skill.cells}",
-            "–" if kind_skill.tail_only is None else f"{100 * kind_skill.tail_only:.0f} %",
-        )
-        for kind_skill in setting.skills
-    )
-    head = ("kind of shift", "full model", "greedy's plan", "ridge", "gap closed", "cells with a gap", "tail only")
-    return TableBlock("skill: 1 - error / error of the constant, medians over cells", head, rows)
+    columns: dict[str, Callable[[KindSkill], str]] = {
+        "kind of shift": lambda skill: kind_name(skill.kind, skill.control),
+        "full model": lambda skill: f"{skill.full:.3f}",
+        "greedy's plan": lambda skill: f"{skill.pruned:.3f}",
+        "ridge": lambda skill: f"{skill.ridge:.3f}",
+        "gap closed": lambda skill: _format_percent(skill.gap_closed),
+        "cells with a gap": lambda skill: f"{skill.gaps} of {skill.cells}",
+        "tail only": lambda skill: _format_percent(skill.tail_only, digits=0),
+    }
+    return _make_table("skill: 1 - error / error of the constant, medians over cells", setting.skills, columns)
 
 
 def tabulate_costs(setting: SettingResult) -> TableBlock:
     """Q2: what searches compute."""
-    rows = tuple(
-        (cost.search, f"{cost.plans:.1f}", f"{cost.tree:.1f}", f"{cost.scratch:.1f}", f"{cost.scratch / cost.tree:.2f}")
-        for cost in setting.computed
-    )
-    head = ("search", "plans tried", "layers for one prompt", "every plan from scratch", "ratio")
-    return TableBlock("what a search computes, means over cells", head, rows)
+    columns: dict[str, Callable[[SearchCost], str]] = {
+        "search": lambda cost: cost.search,
+        "plans tried": lambda cost: f"{cost.plans:.1f}",
+        "layers for one prompt": lambda cost: f"{cost.tree:.1f}",
+        "every plan from scratch": lambda cost: f"{cost.scratch:.1f}",
+        "ratio": lambda cost: f"{cost.scratch / cost.tree:.2f}",
+    }
+    return _make_table("what a search computes, means over cells", setting.computed, columns)
 
 
 def tabulate_label_counts(setting: SettingResult) -> TableBlock:
     """Q2: what a search with few labelled prompts brings."""
-    rows = tuple(
-        (
-            str(labelled.prompts),
-            format_interval_in_unit(labelled.log_ratio, "log ratio of errors"),
-            format_interval_in_unit(labelled.share, "share") if labelled.share else "–",
-        )
-        for labelled in setting.labels
-    )
-    return TableBlock(
-        "labelled prompts", ("search prompts", "held-out log ratio [95 %]", "share of that with all [95 %]"), rows
-    )
+    columns: dict[str, Callable[[LabelledSearch], str]] = {
+        "search prompts": lambda labelled: str(labelled.prompts),
+        "held-out log ratio [95 %]": lambda labelled: _interval_or_dash(labelled.log_ratio, LOG_RATIO),
+        "share of that with all [95 %]": lambda labelled: _interval_or_dash(labelled.share, "share"),
+    }
+    return _make_table("labelled prompts", setting.labels, columns)
 
 
 def tabulate_truths(setting: SettingResult) -> TableBlock:
     """Q3: what the cells of every kind truly are."""
-    rows = tuple(
-        (kind_name(summary.kind, summary.control), *(str(summary.truths.get(truth, 0)) for truth in TRUTHS))
-        for summary in setting.summaries
-    )
-    return TableBlock("cells by what labels say of them", ("kind of shift", *TRUTHS), rows)
+
+    def write_count(truth: Truth, summary: KindSummary) -> str:
+        return str(summary.truths.get(truth, 0))
+
+    columns: dict[str, Callable[[KindSummary], str]] = {
+        "kind of shift": lambda summary: kind_name(summary.kind, summary.control),
+        **{truth: partial(write_count, truth) for truth in TRUTHS},
+    }
+    return _make_table("cells by what labels say of them", setting.summaries, columns)
 
 
 def tabulate_confusion(judged: CrossValidation) -> TableBlock:
@@ -220,33 +203,24 @@ def _accuracy_row(cases: str, accuracy: Accuracy) -> tuple[str, ...]:
     )
 
 
-def _format_percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
+def _format_percent(share: float | None, digits: int = 1) -> str:
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def _kind_row(kind: str, decision: KindDecision | None, texts: list[str]) -> tuple[str, ...]:
-    verdict_texts = (format_decision(decision.decision), p_value(decision.p_holm)) if decision else ("–", "–")
-    return (kind_name(kind), *verdict_texts, *texts)
+def _interval_or_dash(estimate: Pooled | Estimate | None, unit: Unit) -> str:
+    return "–" if estimate is None else format_interval_in_unit(estimate, unit)
 
 
-def _format_of_kind(kind: str, of_kinds: Iterable[KindEstimate], finding: Finding, corrected: bool = False) -> str:
-    """The number of one kind; with its corrected p-value if asked."""
-    of_kind = next((of_kind for of_kind in of_kinds if of_kind.kind == kind), None)
-    if of_kind is None:
-        return "–"
-    text = format_interval_in_unit(of_kind.value, finding.unit)
-    return f"{text}, p {p_value(of_kind.p_holm)}" if corrected and of_kind.p_holm is not None else text
-
-
-def _count_models_by_size(of_sizes: Iterable[SizeEstimate]) -> dict[int, int]:
+def _count_models_by_size(rows: Iterable[SizeEstimate]) -> dict[int, int]:
     """Models of every size, by rising size."""
     counts: dict[int, int] = {}
-    for of_size in of_sizes:
-        counts[of_size.parameters] = max(of_size.models, counts.get(of_size.parameters, 0))
+    for row in rows:
+        counts[row.parameters] = max(row.models, counts.get(row.parameters, 0))
     return dict(sorted(counts.items()))
 
 
-def _format_sign(size: int, of_sizes: Iterable[SizeEstimate], finding: Finding) -> str:
-    """The sign of a number at one size, and the number."""
-    of_size = next((of_size for of_size in of_sizes if of_size.parameters == size), None)
-    return "–" if of_size is None else f"{of_size.sign} ({format_number_in_unit(of_size.value.value, finding.unit)})"
+def _format_sign(finding: Finding, kind: str | None, size: int) -> str:
+    """The sign of a number of one kind, or of all kinds but controls, at one size, and the number."""
+    rows = finding.kind_sizes if kind else finding.sizes
+    row = next((row for row in rows if (row.kind, row.parameters) == (kind, size)), None)
+    return "–" if row is None else f"{row.sign} ({format_number_in_unit(row.value.value, finding.unit)})"
