@@ -297,10 +297,8 @@ def test_charts_draw_the_numbers_of_the_record(info: StudyInfo) -> None:
     assert sum(row["cells"] for row in bars) == 40 + 42
     assert {row["from"] for row in bars} >= {-1.0}
     assert max(row["to"] for row in bars) == pytest.approx(1.0)
-    assert sum(row.get("who") == "greedy's plan" for row in drawn["scatter"]) == 2  # in both panels
-    assert {"prompts": 32, "log_ratio": 0.16, "low": pytest.approx(0.11), "high": pytest.approx(0.21)} in drawn[
-        "labels"
-    ]
+    assert sum(row.get("series") == "greedy's plan" for row in drawn["scatter"]) == 2  # in both panels
+    assert {"x": 32, "value": 0.16, "low": pytest.approx(0.11), "high": pytest.approx(0.21)} in drawn["labels"]
     doses = [row for row in drawn["doses"] if row.get("series") == "all layers" and row["x"] == 0]
     assert [row["value"] for row in doses] == [-4.0]  # of the gain alone: no layer is left to observe
 

@@ -6,14 +6,30 @@ from typing import Any
 
 import altair as alt
 
-from tapioca.report.figures import DARK
-from tapioca.studies.page.scales import BLUE, LOG_RATIO_AXIS, ORANGE, add_title, count_axis, panel_title, zero_rule
+from tapioca.report.figures import DARK, estimate_row
+from tapioca.studies.page.scales import (
+    BLUE,
+    LOG_RATIO_AXIS,
+    ORANGE,
+    Look,
+    add_title,
+    count_axis,
+    encode_series,
+    kind_axis,
+    panel_title,
+    zero_rule,
+)
 from tapioca.studies.page.text import kind_name
-from tapioca.studies.parts import TRUTHS, KindSummary, Pooled
+from tapioca.studies.parts import TRUTHS, KindSummary
 from tapioca.studies.results import SettingResult
 
 TRUTH_FILLS = {"in distribution": "#f0f0f0", "distorted": ORANGE, "misaligned": "#084594", "undecided": "#bdbdbd"}
-PREDICTOR_LOOKS = {"full model": (BLUE, "square"), "greedy's plan": (ORANGE, "circle"), "ridge": (DARK, "diamond")}
+PREDICTOR_LOOKS: dict[str, Look] = {
+    "full model": (BLUE, [], "square"),
+    "greedy's plan": (ORANGE, [], "circle"),
+    "ridge": (DARK, [], "diamond"),
+}
+FIELD_BY_PREDICTOR = {"full model": "full", "greedy's plan": "pruned", "ridge": "ridge"}
 
 
 def draw_kinds(setting: SettingResult) -> alt.TopLevelMixin | None:
@@ -34,30 +50,19 @@ def draw_skills(setting: SettingResult) -> alt.TopLevelMixin | None:
     if not setting.skills:
         return None
     rows = [
-        {"kind": kind_name(kind_skill.kind, kind_skill.control), "who": predictor, "skill": max(skill, -1)}
-        for kind_skill in setting.skills
-        for predictor, skill in zip(
-            PREDICTOR_LOOKS, (kind_skill.full, kind_skill.pruned, kind_skill.ridge), strict=True
-        )
+        {"kind": kind_name(skills.kind, skills.control), "series": series, "skill": max(getattr(skills, field), -1.0)}
+        for skills in setting.skills
+        for series, field in FIELD_BY_PREDICTOR.items()
     ]
-    kind_names = [kind_name(kind_skill.kind, kind_skill.control) for kind_skill in setting.skills]
-    y = alt.Y("kind:N", sort=kind_names, title=None, axis=alt.Axis(labelLimit=220, grid=True, ticks=False))
-    lowest = max(
-        -1.0, min(0.0, *(min(kind_skill.full, kind_skill.pruned, kind_skill.ridge) for kind_skill in setting.skills))
-    )
-    scale = alt.Scale(domain=[lowest - 0.05, 1.05], nice=False)
-    x = alt.X("skill:Q", title="skill: 1 - error / error of the constant", scale=scale)
-    legend = alt.Legend(orient="bottom", symbolOpacity=1)
-    colour = alt.Scale(domain=list(PREDICTOR_LOOKS), range=[look[0] for look in PREDICTOR_LOOKS.values()])
-    shape = alt.Scale(domain=list(PREDICTOR_LOOKS), range=[look[1] for look in PREDICTOR_LOOKS.values()])
+    names = list(dict.fromkeys(row["kind"] for row in rows))
+    scale = alt.Scale(domain=[min(0.0, *(row["skill"] for row in rows)) - 0.05, 1.05], nice=False)
     points = alt.Chart(alt.Data(values=rows)).mark_point(size=75, strokeWidth=2, opacity=1)
     points = points.encode(
-        x=x,
-        y=y,
-        color=alt.Color("who:N", title=None, sort=None, scale=colour, legend=legend),
-        shape=alt.Shape("who:N", title=None, sort=None, scale=shape, legend=legend),
+        x=alt.X("skill:Q", title="skill: 1 - error / error of the constant", scale=scale),
+        y=kind_axis(names, grid=True),
+        **encode_series(rows, "color", "shape", looks=PREDICTOR_LOOKS, outline=2),
     )
-    chart = alt.layer(zero_rule("x"), points).properties(width=520, height=24 * len(kind_names))
+    chart = alt.layer(zero_rule("x"), points).properties(width=520, height=24 * len(names))
     return add_title(chart, "Skill beside ridge regression", setting)
 
 
@@ -75,10 +80,9 @@ def draw_truths(setting: SettingResult) -> alt.TopLevelMixin | None:
         return None
     kind_names = [kind_name(summary.kind, summary.control) for summary in setting.summaries]
     most_cells = max(sum(summary.truths.values()) for summary in setting.summaries)
-    y = alt.Y("kind:N", sort=kind_names, title=None, axis=alt.Axis(labelLimit=220, ticks=False))
     scale = alt.Scale(domain=list(TRUTH_FILLS), range=list(TRUTH_FILLS.values()))
     legend = alt.Legend(orient="bottom", symbolType="square", symbolStrokeColor=DARK)
-    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    base = alt.Chart(alt.Data(values=rows)).encode(y=kind_axis(kind_names))
     bar = base.mark_bar(stroke=DARK, strokeWidth=0.6, height=16).encode(
         x=alt.X("from:Q", title="cells (model, strength)", axis=count_axis(most_cells)),
         x2="to:Q",
@@ -93,24 +97,13 @@ def draw_truths(setting: SettingResult) -> alt.TopLevelMixin | None:
 
 
 def _draw_forest(summaries: tuple[KindSummary, ...], title: str, axis: str, field: str, labelled: bool) -> Any:
-    rows = []
-    for summary in summaries:
-        estimate: Pooled | None = getattr(summary, field)
-        if estimate is not None:
-            row = {
-                "kind": kind_name(summary.kind, summary.control),
-                "control": summary.control,
-                "value": estimate.value,
-            }
-            rows.append(row | {"low": estimate.ci95[0], "high": estimate.ci95[1]})
+    rows = [
+        estimate_row(estimate, kind=kind_name(summary.kind, summary.control), control=summary.control)
+        for summary in summaries
+        if (estimate := getattr(summary, field)) is not None
+    ]
     kind_names = [kind_name(summary.kind, summary.control) for summary in summaries]
-    y = alt.Y(
-        "kind:N",
-        sort=kind_names,
-        scale=alt.Scale(domain=kind_names),
-        title=None,
-        axis=alt.Axis(labelLimit=220, labels=labelled, ticks=False, grid=True),
-    )
+    y = kind_axis(kind_names, labels=labelled, grid=True).scale(domain=kind_names)
     x = alt.X("value:Q", title=axis, scale=alt.Scale(nice=False, padding=10), axis=alt.Axis(format="~g", tickCount=4))
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
     interval = base.mark_rule(strokeWidth=2, color=DARK).encode(x=alt.X("low:Q"), x2="high:Q")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from statistics import median
 from typing import Any
 
 import altair as alt
 
-from tapioca.records import Estimate, signed
+from tapioca.records import signed
 from tapioca.studies.page.scales import (
     BLUE,
     LOG_RATIO_AXIS,
@@ -17,10 +16,9 @@ from tapioca.studies.page.scales import (
     add_title,
     chart_kind_name,
     draw_facets,
+    kind_axis,
     panel_title,
-    row_from_estimate,
 )
-from tapioca.studies.parts import HeatTile
 from tapioca.studies.results import SettingResult
 
 TILE_WIDTH = 35
@@ -34,9 +32,9 @@ def draw_heat_map(setting: SettingResult) -> alt.TopLevelMixin | None:
     share_bound = _color_bound([abs(share) for tile in tiles for share in (tile.norm, tile.distance)])
     ratio_bound = _color_bound([abs(tile.log_ratio) for tile in tiles if tile.log_ratio is not None])
     panels = (
-        ("Share of the norm deviation", "share, |log ratio|", lambda tile: tile.norm, share_bound),
-        ("Share of the distance deviation", "share, |log ratio|", lambda tile: tile.distance, share_bound),
-        ("Log ratio of dropping the layer", LOG_RATIO_AXIS, lambda tile: tile.log_ratio, ratio_bound),
+        ("Share of the norm deviation", "share, |log ratio|", "norm", share_bound),
+        ("Share of the distance deviation", "share, |log ratio|", "distance", share_bound),
+        ("Log ratio of dropping the layer", LOG_RATIO_AXIS, "log_ratio", ratio_bound),
     )
     charts = [_draw_tiles(setting, *panel, labelled=panel_index == 0) for panel_index, panel in enumerate(panels)]
     return add_title(
@@ -52,10 +50,9 @@ def draw_profile_ratios(setting: SettingResult) -> alt.TopLevelMixin | None:
     for point in setting.charts.profiles:
         lines = ("norm", point.norm, point.norm_ci95), ("pairwise distance", point.distance, point.distance_ci95)
         for series, log_ratio, band in lines:
-            estimate = Estimate(value=log_ratio, ci95=band or (log_ratio, log_ratio))
-            rows.append(
-                row_from_estimate(point.layer, estimate, series) | {"kind": chart_kind_name(setting, point.kind)}
-            )
+            low, high = band or (log_ratio, log_ratio)
+            place = {"x": point.layer, "series": series, "kind": chart_kind_name(setting, point.kind)}
+            rows.append({"value": log_ratio, "low": low, "high": high, **place})
     if not rows:
         return None
     layers = sorted({row["x"] for row in rows})
@@ -74,7 +71,7 @@ def _draw_tiles(
     setting: SettingResult,
     title: str,
     legend: str,
-    read_value: Callable[[HeatTile], float | None],
+    field: str,
     bound: float,
     labelled: bool,
 ) -> Any:
@@ -83,14 +80,13 @@ def _draw_tiles(
         {
             "kind": chart_kind_name(setting, tile.kind),
             "layer": tile.layer,
-            "value": read_value(tile),
-            "text": _format_tile(read_value(tile)),
+            "value": getattr(tile, field),
+            "text": _format_tile(getattr(tile, field)),
         }
         for tile in tiles
     ]
-    kinds = list(dict.fromkeys(chart_kind_name(setting, tile.kind) for tile in tiles))
-    axis = alt.Axis(labelLimit=220, labels=labelled, ticks=False, domain=False, grid=False)
-    y = alt.Y("kind:N", sort=kinds, title=None, axis=axis)
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    y = kind_axis(kinds, labels=labelled, domain=False, grid=False)
     x = alt.X(
         "layer:O", title="layer", axis=alt.Axis(labelAngle=0, orient="top", ticks=False, domain=False, grid=False)
     )

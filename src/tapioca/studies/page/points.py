@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from math import floor
 from statistics import median
 from typing import Any
@@ -10,8 +11,20 @@ import altair as alt
 
 from tapioca.records import signed
 from tapioca.report import format as words
-from tapioca.report.figures import DARK, GREY
-from tapioca.studies.page.scales import BLUE, LOG_RATIO_AXIS, ORANGE, add_title, count_axis, panel_title, zero_rule
+from tapioca.report.figures import DARK, GREY, estimate_row
+from tapioca.studies.page.scales import (
+    BLUE,
+    LOG_RATIO_AXIS,
+    ORANGE,
+    Look,
+    add_title,
+    count_axis,
+    draw_banded_line,
+    encode_series,
+    panel_title,
+    value_axis,
+    zero_rule,
+)
 from tapioca.studies.parts import Scatter
 from tapioca.studies.results import SettingResult
 
@@ -46,38 +59,20 @@ def draw_log_ratios_by_size(setting: SettingResult) -> alt.TopLevelMixin | None:
     """Mean log ratio of every model by its size, with the regression line and its band."""
     if not setting.charts.sizes:
         return None
-    ticks = sorted({size_point.parameters for size_point in setting.charts.sizes})
-    label_by_size = {size: words.format_quantity(size) for size in ticks}
-    label_expression = (
-        " : ".join(f"datum.value == {size} ? '{label}'" for size, label in label_by_size.items()) + " : ''"
+    sizes = sorted({point.parameters for point in setting.charts.sizes})
+    labels = " : ".join(f"datum.value == {size} ? '{words.format_quantity(size)}'" for size in sizes) + " : ''"
+    x = alt.X(
+        "x:Q",
+        title="parameters (logarithmic)",
+        scale=alt.Scale(type="log", nice=False, padding=25),
+        axis=alt.Axis(values=sizes, labelExpr=labels),
     )
-    scale = alt.Scale(type="log", nice=False, padding=25)
-    axis = alt.Axis(values=ticks, labelExpr=label_expression)
-    x = alt.X("parameters:Q", title="parameters (logarithmic)", scale=scale, axis=axis)
-    y = alt.Y(
-        "log_ratio:Q",
-        title=LOG_RATIO_AXIS,
-        scale=alt.Scale(nice=False, padding=10),
-        axis=alt.Axis(format="~g", tickCount=6),
-    )
-    dots = [{"parameters": point.parameters, "log_ratio": point.log_ratio} for point in setting.charts.sizes]
-    line = [
-        {
-            "parameters": point.parameters,
-            "log_ratio": point.log_ratio.value,
-            "low": point.log_ratio.ci95[0],
-            "high": point.log_ratio.ci95[1],
-        }
-        for point in setting.charts.line
-    ]
-    dot_chart = alt.Chart(alt.Data(values=dots)).encode(x=x, y=y)
-    points = dot_chart.mark_point(filled=True, size=60, color=ORANGE, opacity=0.9)
-    base = alt.Chart(alt.Data(values=line)).encode(x=x)
-    fitted = [
-        base.mark_area(opacity=0.16, color=BLUE).encode(y=alt.Y("low:Q"), y2="high:Q"),
-        base.mark_line(color=BLUE, strokeDash=[6, 3]).encode(y=y),
-    ]
-    chart = alt.layer(zero_rule("y"), *(fitted if line else []), points).properties(width=430, height=240)
+    y = value_axis(LOG_RATIO_AXIS)
+    dots = [{"x": point.parameters, "value": point.log_ratio} for point in setting.charts.sizes]
+    line = [estimate_row(point.log_ratio, x=point.parameters) for point in setting.charts.line]
+    points = alt.Chart(alt.Data(values=dots)).mark_point(filled=True, size=60, color=ORANGE, opacity=0.9)
+    fitted = draw_banded_line(line, x, y, BLUE, strokeDash=[6, 3])
+    chart = alt.layer(zero_rule("y"), *fitted, points.encode(x=x, y=y)).properties(width=430, height=240)
     return add_title(chart, "Log ratio by model size", setting)
 
 
@@ -85,30 +80,16 @@ def draw_log_ratios_by_labels(setting: SettingResult) -> alt.TopLevelMixin | Non
     """Held-out log ratio by the number of labelled prompts that greedy search was given."""
     if not setting.labels:
         return None
-    rows = [
-        {
-            "prompts": labelled.prompts,
-            "log_ratio": labelled.log_ratio.value,
-            "low": labelled.log_ratio.ci95[0],
-            "high": labelled.log_ratio.ci95[1],
-        }
-        for labelled in setting.labels
-    ]
-    ticks = [row["prompts"] for row in rows]
-    scale = alt.Scale(type="log", base=2, nice=False, padding=15)
+    rows = [estimate_row(labelled.log_ratio, x=labelled.prompts) for labelled in setting.labels]
     x = alt.X(
-        "prompts:Q", title="labelled search prompts (logarithmic)", scale=scale, axis=alt.Axis(values=ticks, format="d")
+        "x:Q",
+        title="labelled search prompts (logarithmic)",
+        scale=alt.Scale(type="log", base=2, nice=False, padding=15),
+        axis=alt.Axis(values=[row["x"] for row in rows], format="d"),
     )
-    y = alt.Y(
-        "log_ratio:Q",
-        title=LOG_RATIO_AXIS,
-        scale=alt.Scale(nice=False, padding=10),
-        axis=alt.Axis(format="~g", tickCount=6),
-    )
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x)
-    band = base.mark_area(opacity=0.16, color=ORANGE).encode(y=alt.Y("low:Q"), y2="high:Q")
-    line = base.mark_line(color=ORANGE, point=alt.OverlayMarkDef(size=50, color=ORANGE)).encode(y=y)
-    chart = alt.layer(zero_rule("y"), band, line).properties(width=430, height=220)
+    marks = alt.OverlayMarkDef(size=50, color=ORANGE)
+    line = draw_banded_line(rows, x, value_axis(LOG_RATIO_AXIS), ORANGE, point=marks)
+    chart = alt.layer(zero_rule("y"), *line).properties(width=430, height=220)
     return add_title(chart, "Log ratio by the number of labelled prompts", setting)
 
 
@@ -116,49 +97,40 @@ _PROFILES = (("norm", "Norm profile"), ("distance", "Pairwise-distance profile")
 
 
 def _draw_plans(scatter_data: Scatter, kind: str, title: str, size: int | None) -> Any:
-    series = {
-        "other plans": (GREY, "circle"),
-        f"plans that drop {size}, like greedy's": (BLUE, "triangle-up"),
-        "greedy's plan": (ORANGE, "diamond"),
+    looks: dict[str, Look] = {
+        "other plans": (GREY, [], "circle"),
+        f"plans that drop {size}, like greedy's": (BLUE, [], "triangle-up"),
+        "greedy's plan": (ORANGE, [], "diamond"),
     }
+    others, peers, greedy = looks
     rows = [
         {
             "realignment": getattr(plan, kind),
-            "log_ratio": plan.log_ratio,
-            "who": list(series)[_series_index(plan.greedy, len(plan.drops) == size)],
+            "value": plan.log_ratio,
+            "series": greedy if plan.greedy else peers if len(plan.drops) == size else others,
         }
         for plan in scatter_data.plans
     ]
-    rows.sort(key=lambda row: list(series).index(row["who"]))
-    present_series = [name for name in series if any(row["who"] == name for row in rows)]
-    legend = alt.Legend(orient="bottom", symbolOpacity=1, labelLimit=300)
-    colour = alt.Scale(domain=present_series, range=[series[name][0] for name in present_series])
-    shape = alt.Scale(domain=present_series, range=[series[name][1] for name in present_series])
-    x = alt.X("realignment:Q", title="realignment, mean |log ratio| removed", axis=alt.Axis(format="~g", tickCount=6))
+    rows.sort(key=lambda row: list(looks).index(row["series"]))  # greedy's is drawn last, above the others
+    axis = alt.Axis(format="~g", tickCount=6)
     points = (
         alt.Chart(alt.Data(values=rows))
         .mark_point(filled=True, opacity=0.85)
         .encode(
-            x=x,
-            y=alt.Y("log_ratio:Q", title=LOG_RATIO_AXIS, axis=alt.Axis(format="~g", tickCount=6)),
-            color=alt.Color("who:N", title=None, sort=None, scale=colour, legend=legend),
-            shape=alt.Shape("who:N", title=None, sort=None, scale=shape, legend=legend),
-            size=alt.condition('datum.who == "greedy\'s plan"', alt.value(150), alt.value(30)),
+            x=alt.X("realignment:Q", title="realignment, mean |log ratio| removed", axis=axis),
+            y=alt.Y("value:Q", title=LOG_RATIO_AXIS, axis=axis),
+            size=alt.condition('datum.series == "greedy\'s plan"', alt.value(150), alt.value(30)),
+            **encode_series(rows, "color", "shape", looks=looks),
         )
     )
     return alt.layer(zero_rule("y"), zero_rule("x"), points).properties(width=360, height=260, title=panel_title(title))
 
 
-def _series_index(greedy: bool, same_size: bool) -> int:
-    return 2 if greedy else 1 if same_size else 0
-
-
 def _draw_histogram(coefficients: tuple[float, ...], title: str) -> Any:
-    counts: dict[int, int] = {}
     last_bin = round(1 / BIN_WIDTH) - 1
-    for coefficient in coefficients:
-        bin_index = min(floor(round(coefficient / BIN_WIDTH, 9)), last_bin)  # 0.2 / 0.1 is a little less than 2
-        counts[bin_index] = counts.get(bin_index, 0) + 1
+    counts = Counter(  # rounded, as 0.3 / 0.1 is a little less than 3
+        min(floor(round(coefficient / BIN_WIDTH, 9)), last_bin) for coefficient in coefficients
+    )
     rows = [
         {"from": bin_index * BIN_WIDTH, "to": (bin_index + 1) * BIN_WIDTH, "cells": count}
         for bin_index, count in sorted(counts.items())

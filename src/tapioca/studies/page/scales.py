@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import altair as alt
 
-from tapioca.records import Estimate
-from tapioca.report.figures import DARK, GREY
+from tapioca.report.figures import DARK, GREY, estimate_row
 from tapioca.studies.page.text import kind_name
-from tapioca.studies.parts import DosePoint, StrengthPoint
 from tapioca.studies.results import SettingResult
 
 Rows = list[dict[str, Any]]
+Look = tuple[str, list[int], str]
+"""Colour, dash and shape of a series."""
 BLUE, ORANGE = "#0072B2", "#D55E00"
-SERIES_LOOKS: dict[str, tuple[str, list[int], str]] = {
+SERIES_LOOKS: dict[str, Look] = {
     "norm": (BLUE, [1, 0], "circle"),
     "pairwise distance": (ORANGE, [6, 3], "triangle-up"),
     "searched anew": (ORANGE, [1, 0], "circle"),
@@ -24,7 +24,6 @@ SERIES_LOOKS: dict[str, tuple[str, list[int], str]] = {
     "random layers": (GREY, [2, 2], "square"),
     "all layers": (BLUE, [6, 3], "triangle-up"),
 }
-"""Colour, dash and shape of every series."""
 LOG_RATIO_AXIS = "log ratio: ln(full / plan error)"
 DEVIATION_AXIS = "mean |log ratio| to ID"
 SMALL_PANEL = {"width": 205, "height": 105}  # of one of four panels side by side
@@ -35,17 +34,17 @@ def draw_dose_response(setting: SettingResult) -> alt.TopLevelMixin | None:
     points = setting.charts.doses
     if not points:
         return None
-    panels: tuple[tuple[str, str, Callable[[DosePoint], Estimate | None]], ...] = (
-        ("Score", LOG_RATIO_AXIS, lambda point: point.log_ratio),
-        ("Norm deviation", DEVIATION_AXIS, lambda point: point.norm),
-        ("Pairwise-distance deviation", DEVIATION_AXIS, lambda point: point.distance),
+    panels = (
+        ("Score", LOG_RATIO_AXIS, "log_ratio"),
+        ("Norm deviation", DEVIATION_AXIS, "norm"),
+        ("Pairwise-distance deviation", DEVIATION_AXIS, "distance"),
     )
     charts = []
-    for title, axis, read_estimate in panels:
+    for title, axis, field in panels:
         rows = [
-            row_from_estimate(point.alpha, estimate, f"{point.layers} layers")
+            estimate_row(estimate, x=point.alpha, series=f"{point.layers} layers")
             for point in points
-            if (estimate := read_estimate(point)) is not None
+            if (estimate := getattr(point, field)) is not None
         ]
         if rows:
             charts.append(_draw_dose_panel(rows, title, axis))
@@ -56,18 +55,14 @@ def draw_dose_response(setting: SettingResult) -> alt.TopLevelMixin | None:
 
 def draw_log_ratios_by_strength(setting: SettingResult) -> alt.TopLevelMixin | None:
     """Log ratio by strength, kind by kind: a plan searched anew at every strength, and the fixed plan."""
-    reader_by_series = {"searched anew": lambda point: point.anew, "fixed plan": lambda point: point.fixed}
-    return _draw_by_strength(
-        setting, "log ratio", "ln(error of the full model / error of the plan), above 0 is better", reader_by_series
-    )
+    unit = "ln(error of the full model / error of the plan), above 0 is better"
+    return _draw_by_strength(setting, "log ratio", unit, {"searched anew": "anew", "fixed plan": "fixed"})
 
 
 def draw_deviations_by_strength(setting: SettingResult) -> alt.TopLevelMixin | None:
     """Both deviations by strength, kind by kind."""
-    reader_by_series = {"norm": lambda point: point.norm, "pairwise distance": lambda point: point.distance}
-    return _draw_by_strength(
-        setting, "deviation", "mean over layers of |log ratio to the ID profile|", reader_by_series
-    )
+    unit = "mean over layers of |log ratio to the ID profile|"
+    return _draw_by_strength(setting, "deviation", unit, {"norm": "norm", "pairwise distance": "distance"})
 
 
 def add_title(chart: Any, title: str, setting: SettingResult, below: str = "") -> Any:
@@ -88,30 +83,58 @@ def panel_title(text: str) -> alt.Title:
     return alt.Title(text, frame="group")
 
 
-def encode_series(rows: Rows, shape: bool = False) -> dict[str, Any]:
-    """Colour, dash and, for points, shape of the series shown, with one legend for all."""
-    present_series = {str(row["series"]) for row in rows}
-    names = [name for name in SERIES_LOOKS if name in present_series]
-    legend = alt.Legend(symbolSize=90, symbolOpacity=1, symbolStrokeWidth=0, orient="bottom", labelLimit=300)
-
-    def scale(part: int) -> alt.Scale:
-        return alt.Scale(domain=names, range=[SERIES_LOOKS[name][part] for name in names])
-
-    encoding: dict[str, Any] = {"color": alt.Color("series:N", title=None, sort=names, scale=scale(0), legend=legend)}
-    if shape:
-        return encoding | {"shape": alt.Shape("series:N", title=None, sort=names, scale=scale(2), legend=legend)}
-    return encoding | {"strokeDash": alt.StrokeDash("series:N", title=None, sort=names, scale=scale(1), legend=None)}
+def encode_series(
+    rows: Rows,
+    *channels: Literal["color", "strokeDash", "shape"],
+    looks: Mapping[str, Look] = SERIES_LOOKS,
+    outline: int = 0,
+) -> dict[str, Any]:
+    """Colour, dash or shape of the series shown, with one legend for all, whose symbols have an outline so wide."""
+    present_series = {row["series"] for row in rows}
+    names = [name for name in looks if name in present_series]
+    legend = alt.Legend(symbolSize=90, symbolOpacity=1, symbolStrokeWidth=outline, orient="bottom", labelLimit=300)
+    classes = {"color": alt.Color, "strokeDash": alt.StrokeDash, "shape": alt.Shape}
+    return {
+        channel: classes[channel](
+            "series:N",
+            title=None,
+            sort=names,
+            scale=alt.Scale(domain=names, range=[looks[name][list(classes).index(channel)] for name in names]),
+            legend=None if channel == "strokeDash" else legend,
+        )
+        for channel in channels
+    }
 
 
 def draw_series_layers(rows: Rows, x: alt.X, y: alt.Y, clip: bool = False) -> list[Any]:
     """A rule at zero, a band, a line and points of every series; the data is set by the caller."""
     area = alt.Chart().mark_area(opacity=0.16, clip=clip)
-    band = area.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=encode_series(rows)["color"])
-    line = alt.Chart().mark_line(strokeWidth=2, clip=clip).encode(x=x, y=y, **encode_series(rows))
+    band = area.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", **encode_series(rows, "color"))
+    line = (
+        alt.Chart().mark_line(strokeWidth=2, clip=clip).encode(x=x, y=y, **encode_series(rows, "color", "strokeDash"))
+    )
     mark = alt.Chart().mark_point(filled=True, size=34, opacity=1, clip=clip)
-    point = mark.encode(x=x, y=y, **encode_series(rows, shape=True))
+    point = mark.encode(x=x, y=y, **encode_series(rows, "color", "shape"))
     zero_line = alt.Chart().mark_rule(color=DARK, strokeWidth=0.8).encode(y=alt.datum(0))
     return [zero_line, band, line, point]
+
+
+def draw_banded_line(rows: Rows, x: alt.X, y: alt.Y, color: str, **line: Any) -> list[Any]:
+    """A line of one colour and the band around it; nothing without rows."""
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x)
+    band = base.mark_area(opacity=0.16, color=color).encode(y=alt.Y("low:Q"), y2="high:Q")
+    return [band, base.mark_line(color=color, **line).encode(y=y)] if rows else []
+
+
+def value_axis(title: str, ticks: int = 6, padding: int = 10) -> alt.Y:
+    """The vertical axis of `value`, as high as the values need."""
+    axis = alt.Axis(tickCount=ticks, format="~g")
+    return alt.Y("value:Q", title=title, scale=alt.Scale(nice=False, padding=padding), axis=axis)
+
+
+def kind_axis(names: Sequence[str], **axis: Any) -> alt.Y:
+    """A row for each kind of shift."""
+    return alt.Y("kind:N", sort=names, title=None, axis=alt.Axis(labelLimit=220, ticks=False, **axis))
 
 
 def zero_rule(axis: str) -> Any:
@@ -142,12 +165,12 @@ def _draw_dose_panel(rows: Rows, title: str, axis: str) -> Any:
 
 
 def _draw_by_strength(
-    setting: SettingResult, name: str, unit: str, reader_by_series: dict[str, Callable[[StrengthPoint], Estimate]]
+    setting: SettingResult, name: str, unit: str, field_by_series: dict[str, str]
 ) -> alt.TopLevelMixin | None:
     rows = [
-        row_from_estimate(point.strength, read_estimate(point), series) | {"kind": chart_kind_name(setting, point.kind)}
+        estimate_row(getattr(point, field), x=point.strength, series=series, kind=kind_name(point.kind, point.control))
         for point in setting.charts.strengths
-        for series, read_estimate in reader_by_series.items()
+        for series, field in field_by_series.items()
     ]
     if not rows:
         return None
@@ -160,7 +183,7 @@ def _draw_by_strength(
 def draw_facets(rows: Rows, x: alt.X, axis: str, heights: Literal["shared", "independent"]) -> Any:
     """A small panel for every kind of shift, four in a row."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    y = alt.Y("value:Q", title=axis, scale=alt.Scale(nice=False, padding=7), axis=alt.Axis(tickCount=4, format="~g"))
+    y = value_axis(axis, ticks=4, padding=7)
     header = alt.Header(title=None, labelFontSize=12, labelFontWeight="bold", labelAnchor="start", labelPadding=3)
     panel = alt.layer(*draw_series_layers(rows, x, y), data=alt.Data(values=rows)).properties(**SMALL_PANEL)
     facet = alt.Facet("kind:N", sort=kinds, header=header, title=None)
@@ -169,12 +192,6 @@ def draw_facets(rows: Rows, x: alt.X, axis: str, heights: Literal["shared", "ind
         .resolve_scale(y=heights)
         .resolve_axis(x="independent")
     )
-
-
-def row_from_estimate(x: float, estimate: Estimate, series: str) -> dict[str, Any]:
-    """One point of a series, with its interval."""
-    low, high = estimate.ci95
-    return {"x": x, "value": estimate.value, "low": low, "high": high, "series": series}
 
 
 def chart_kind_name(setting: SettingResult, kind: str) -> str:
