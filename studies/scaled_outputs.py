@@ -37,7 +37,7 @@ from tapioca.report.tables import plain_table
 from tapioca.search.floor import FlooredSearch
 from tapioca.search.stepwise import greedy
 from tapioca.studies.analyse.cells import CellGrid
-from tapioca.studies.analyse.estimates import Measure, Resampling
+from tapioca.studies.analyse.estimates import Measure
 from tapioca.studies.analyse.log_ratios import PlanSet, log_ratios_from_scores, search_cell
 from tapioca.studies.analyse.statistics import StatTable, statistic_from_values
 from tapioca.studies.cell import ERROR_METRIC, Cell
@@ -155,11 +155,9 @@ def measure_all(study: StudyFile, setting: Setting, parts: list[ModelWork], prog
 
 def summarise_tables(study: StudyFile, setting: Setting, tables: dict[str, StatTable]) -> dict[str, Finding]:
     """Every measure over models and kinds, as the study's own are."""
-    grid, resampling = CellGrid(setting, ()), Resampling(study.n_resamples, study.seed)
+    grid = CellGrid(study, setting, ())
     return {
-        name: Measure(
-            SCALED_MEASURES[name][0], SCALED_MEASURES[name][1], grid, table, resampling, decides=False
-        ).to_finding()
+        name: Measure(SCALED_MEASURES[name][0], SCALED_MEASURES[name][1], grid, table, decides=False).to_finding()
         for name, table in tables.items()
     }
 

@@ -125,7 +125,7 @@ def test_q1_and_q3_count_every_cell_once(found: SettingResult, made: list[Cell])
     assert [row.kind for row in found.summaries] == list(ASKED.shifts)
     assert [sum(row.truths.values()) for row in found.summaries] == [8, 8, 8]
     assert [row.control for row in found.summaries] == [False, False, True]
-    cases = shift_cases(SettingAnalysis.measure(study(ASKED), ASKED, made, []).statistics)
+    cases = shift_cases(SettingAnalysis.measure(study(ASKED), ASKED, made, []).claims.statistics)
     assert len(cases) == 16
     distorted = sum(row.truths["distorted"] for row in found.summaries if not row.control)
     assert sum(case.truth == "distorted" for case in cases) == distorted

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from support.simulated_cells import World, cells, doses, setting, study, tuned_cells
 
-from tapioca.studies.analyse.estimates import Measure, Resampling
+from tapioca.studies.analyse.estimates import Measure
 from tapioca.studies.analyse.setting import SettingAnalysis, analyse
 from tapioca.studies.analyse.statistics import CellStatistic, StatTable
 from tapioca.studies.analyse.verdicts import MeasuredCondition, MeasuredRule
@@ -189,7 +189,7 @@ def test_null_studies_support_nothing_more_often_than_they_may() -> None:
     for seed in range(studies):
         made = bench(cells(World(layers=3, prompts=16), asked, seed), asked, draws=100)
         for claim in claims:
-            found[claim] += made.claims.measured_claim(made.study.claims[claim]).rule.decide().decision == "supported"
+            found[claim] += made.claims.measured_rule(made.grid.study.claims[claim]).decide().decision == "supported"
     assert max(found.values()) <= allowed, found
 
 
@@ -209,7 +209,7 @@ def simple(values: list[list[float]], asked: Setting, name: str = "gain") -> Mea
     """A measure of one strength from plain numbers, rows of models."""
     table: StatTable = {(m, k, 0): CellStatistic(v, None, 8) for m, row in enumerate(values) for k, v in enumerate(row)}
     found = bench(cells(World(layers=2, prompts=8), asked), asked).grid
-    return Measure(name, "log ratio of errors", found, table, Resampling(200, 0))
+    return Measure(name, "log ratio of errors", found, table)
 
 
 def above(measure: Measure, bound: float = 0.0) -> MeasuredCondition:

@@ -75,7 +75,7 @@ def _add_judge(analysis: SettingAnalysis, seed: int, out: Path) -> SettingResult
     setting_found = analysis.to_result()
     path = out / f"classifier-{setting_found.name}.json"
     path.unlink(missing_ok=True)
-    cases = [] if setting_found.unjudged else shift_cases(analysis.statistics)
+    cases = [] if setting_found.unjudged else shift_cases(analysis.claims.statistics)
     if len({case.kind for case in cases}) < MIN_KINDS:
         return setting_found
     try:

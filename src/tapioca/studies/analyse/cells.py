@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from tapioca.studies.cell import Cell, DoseResponse
-from tapioca.studies.spec import Setting
+from tapioca.studies.spec import Setting, StudyFile
 
 CellIndex = tuple[int, int, int]
 """Places of a model, a kind and a strength; what has no kind stands at kind 0, strength 0."""
@@ -19,29 +19,29 @@ class CellGrid:
     Only complete pairs of a model and a kind are used: the ID cell and all strengths of the kind are there.
 
     Attributes:
-        setting: what was asked.
+        study, setting: what was asked.
         models, kinds: names, in the order of the study's file.
         parameters: of the models, (model,); NaN while nothing of one was measured.
     """
 
-    def __init__(self, setting: Setting, cells: Iterable[Cell], doses: Iterable[DoseResponse] = ()):
-        self.setting = setting
+    def __init__(self, study: StudyFile, setting: Setting, cells: Iterable[Cell], doses: Iterable[DoseResponse] = ()):
+        self.study, self.setting = study, setting
         self.models = tuple(path.name for path in setting.models)
         self.kinds = tuple(setting.shifts)
-        setting_cells = [
-            cell for cell in cells if cell.where.setting == setting.name and cell.where.model in self.models
-        ]
-        places = [(cell.where, cell) for cell in setting_cells]
-        self._cells = {(where.model, where.kind, where.strength): cell for where, cell in places if not where.tuned}
-        self._tuned = {
-            (where.model, where.tuned_on, where.tuned, where.kind == "id"): cell
-            for where, cell in places
-            if where.tuned
+        self._cells: dict[tuple[str, str, int], Cell] = {}
+        self._tuned: dict[tuple[str, str, str, bool], Cell] = {}
+        self._doses = {
+            (dose.where.model, dose.where.kind): dose for dose in doses if dose.where.setting == setting.name
         }
-        untuned = [dose for dose in doses if dose.where.setting == setting.name and not dose.where.tuned]
-        self._doses = {(dose.where.model, dose.where.kind): dose for dose in untuned}
-        parameters_by_model = {cell.where.model: cell.where.parameters for cell in setting_cells}
-        self.parameters = np.array([parameters_by_model.get(model, np.nan) for model in self.models], dtype=np.float64)
+        self.parameters = np.full(len(self.models), np.nan)
+        for cell in cells:
+            where = cell.where
+            if where.setting == setting.name and where.model in self.models:
+                self.parameters[self.models.index(where.model)] = where.parameters
+                if where.tuned:
+                    self._tuned[where.model, where.tuned_on, where.tuned, where.kind == "id"] = cell
+                else:
+                    self._cells[where.model, where.kind, where.strength] = cell
 
     @property
     def pooled(self) -> tuple[str, ...]:
@@ -56,10 +56,8 @@ class CellGrid:
     @property
     def measured(self) -> int:
         """Those there are."""
-        expected_keys = {("id", 0)} | {
-            (kind, index) for kind, tasks in self.setting.shifts.items() for index in range(len(tasks))
-        }
-        return sum(key[1:] in expected_keys for key in self._cells)
+        n_tasks = {"id": 1} | {kind: len(tasks) for kind, tasks in self.setting.shifts.items()}
+        return sum(strength < n_tasks.get(kind, 0) for _, kind, strength in self._cells)
 
     def reference(self, model: int) -> Cell | None:
         """The ID cell of a model."""
@@ -68,9 +66,14 @@ class CellGrid:
     def strengths(self, model: int, kind: int) -> list[Cell] | None:
         """All cells of a pair by rising strength; None where the pair is not complete."""
         name = self.kinds[kind]
-        cells = [self._cells.get((self.models[model], name, index)) for index in range(len(self.setting.shifts[name]))]
-        present_cells = [cell for cell in cells if cell is not None]
-        return present_cells if len(present_cells) == len(cells) and self.reference(model) else None
+        keys = [(self.models[model], name, strength) for strength in range(len(self.setting.shifts[name]))]
+        is_complete = self.reference(model) and all(key in self._cells for key in keys)
+        return [self._cells[key] for key in keys] if is_complete else None
+
+    def cell(self, index: CellIndex) -> Cell:
+        """One cell of a pair that is complete."""
+        model, kind, strength = index
+        return self._cells[self.models[model], self.kinds[kind], strength]
 
     def pairs(self) -> Iterator[tuple[int, int, list[Cell]]]:
         """All complete pairs, model by model."""

@@ -94,9 +94,7 @@ class ChartBuilder:
     def _estimate_dose(self, name: str, outcome: str, scale_index: int) -> Estimate | None:
         table = self.claims.interventions.curves.get((name, outcome, scale_index), {})
         unit, within = (LOG_RATIO, UNIT_RANGES[LOG_RATIO]) if outcome == "log_ratio" else (DEVIATION, NOT_BELOW_0)
-        return Measure(
-            outcome, unit, self.grid, table, self.claims.resampling, within=within
-        ).without_controls.estimate()
+        return Measure(outcome, unit, self.grid, table, within=within).without_controls.estimate()
 
     def _build_strengths(self) -> tuple[StrengthPoint, ...]:
         """Strength by strength: both log ratios and both deviations, kind by kind."""
@@ -119,9 +117,8 @@ class ChartBuilder:
         """One number of one kind at one strength from 1, or at 0."""
         unit = DEVIATION if "deviation" in table_name else LOG_RATIO
         measure = self.claims.measure_of_table(table_name if strength else f"{table_name}_at_zero", unit).of_kinds(kind)
-        strength_index = max(strength - 1, 0)
-        table = {index: statistic for index, statistic in measure.table.items() if index[2] == strength_index}
-        return replace(measure, table=table, within=NOT_BELOW_0 if unit == DEVIATION else UNIT_RANGES[unit]).estimate()
+        measure = measure.of_strength(max(strength - 1, 0))
+        return replace(measure, within=NOT_BELOW_0 if unit == DEVIATION else UNIT_RANGES[unit]).estimate()
 
     def _build_scatter(self) -> Scatter | None:
         """All plans of the cell with the median correlation, and the correlations of all cells."""
@@ -140,7 +137,7 @@ class ChartBuilder:
         index = sorted(correlations_by_cell, key=lambda candidate: float(correlations_by_cell[candidate].sum()))[
             len(correlations_by_cell) // 2
         ]
-        cell = (self.grid.strengths(*index[:2]) or [])[index[2]]
+        cell = self.grid.cell(index)
         return Scatter(
             model=cell.where.model,
             kind=cell.where.kind,

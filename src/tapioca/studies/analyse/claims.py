@@ -9,83 +9,57 @@ import numpy as np
 
 from tapioca.errors import DataError, did_you_mean
 from tapioca.studies.analyse.bootstrap import ResampledTable
-from tapioca.studies.analyse.estimates import Measure, Resampling, model_sizes
+from tapioca.studies.analyse.cells import CellGrid
+from tapioca.studies.analyse.estimates import Measure, model_sizes
 from tapioca.studies.analyse.interventions import Interventions
 from tapioca.studies.analyse.statistics import CellStatistics, StatTable
 from tapioca.studies.analyse.verdicts import MeasuredCondition, MeasuredRule
 from tapioca.studies.measures import UNIT_RANGES, MeasureSpec, Unit, measure_spec
-from tapioca.studies.rules import Condition, Margins, Rule
+from tapioca.studies.rules import Condition, Rule
 
 
 @dataclass(frozen=True, eq=False)
-class MeasuredClaim:
-    """A claim in one setting.
-
-    Attributes:
-        rule: its conditions.
-        beside: measures that are shown and decide nothing.
-    """
-
-    rule: MeasuredRule
-    beside: tuple[Measure, ...] = ()
-
-    @property
-    def measures(self) -> tuple[Measure, ...]:
-        """All of them, those that decide first."""
-        deciding = [condition.measure for condition in (*self.rule.supported, *self.rule.not_supported)]
-        return tuple({measure.name: measure for measure in (*deciding, *self.beside)}.values())
-
-
 class Claims:
     """The claims of one setting.
 
-    Args:
+    Attributes:
         statistics: what was measured.
         interventions: the same of tuned models and scaled layers.
-        margins: what is held to be nothing.
-        min_models: numbers of fewer decide nothing.
-        resampling: of intervals.
     """
 
-    def __init__(
-        self,
-        statistics: CellStatistics,
-        interventions: Interventions,
-        margins: Margins,
-        min_models: int,
-        resampling: Resampling,
-    ):
-        self.statistics, self.interventions = statistics, interventions
-        self.margins, self.min_models, self.resampling = margins, min_models, resampling
+    statistics: CellStatistics
+    interventions: Interventions
 
-    def measured_claim(self, rule: Rule) -> MeasuredClaim:
+    @property
+    def grid(self) -> CellGrid:
+        """The cells."""
+        return self.statistics.grid
+
+    def measured_rule(self, rule: Rule) -> MeasuredRule:
         """A rule with the measures it is about. Without two model sizes there is no line over them, so it is left out."""
-        beside_measures = tuple(
-            measure
-            for name in rule.beside
-            if self._exists(spec := measure_spec(name))
-            and ((measure := self.measure(name, decides=False)).table or not spec.optional)
-        )
-        return MeasuredClaim(
-            MeasuredRule(self._measured_conditions(rule.supported), self._measured_conditions(rule.not_supported)),
-            beside_measures,
+        beside = [(measure_spec(name), self.measure(name, decides=False)) for name in rule.beside if self._exists(name)]
+        return MeasuredRule(
+            self._measured_conditions(rule.supported),
+            self._measured_conditions(rule.not_supported),
+            tuple(measure for spec, measure in beside if measure.table or not spec.optional),
         )
 
     def _measured_conditions(self, conditions: tuple[Condition, ...]) -> tuple[MeasuredCondition, ...]:
+        study = self.grid.study
         return tuple(
             MeasuredCondition(
                 self.measure(condition.measure),
                 condition.side,
-                self.margins.resolve_bound(condition.bound),
-                self.min_models,
+                study.margins.resolve_bound(condition.bound),
+                study.min_models,
                 condition.at,
             )
             for condition in conditions
-            if self._exists(measure_spec(condition.measure))
+            if self._exists(condition.measure)
         )
 
-    def _exists(self, spec: MeasureSpec) -> bool:
-        return not spec.line or len(model_sizes(self.statistics.grid)) > 1
+    def _exists(self, name: str) -> bool:
+        return not measure_spec(name).line or len(model_sizes(self.grid)) > 1
 
     def measure(self, name: str, decides: bool = True) -> Measure:
         """A measure of the catalogue.
@@ -98,9 +72,8 @@ class Claims:
         measure = Measure(
             spec.label,
             spec.unit,
-            self.statistics.grid,
+            self.grid,
             self.table(spec.table or name),
-            self.resampling,
             decides=decides,
             shifted=spec.shifted,
             within=spec.range,
@@ -109,7 +82,7 @@ class Claims:
 
     def measure_of_table(self, name: str, unit: Unit) -> Measure:
         """A measure of a table that is in no rule."""
-        return Measure(name, unit, self.statistics.grid, self.table(name), self.resampling, within=UNIT_RANGES[unit])
+        return Measure(name, unit, self.grid, self.table(name), within=UNIT_RANGES[unit])
 
     def table(self, name: str) -> StatTable:
         """The numbers of one name, of which there may be none.
@@ -117,7 +90,7 @@ class Claims:
         Raises:
             DataError: no table is called that.
         """
-        tables = {**self.statistics.tables, **self.interventions.tables}
+        tables = self.statistics.tables
         if name not in tables:
             raise DataError(f"unknown table '{name}'; {did_you_mean(name, tables)}")
         return tables[name]
@@ -128,13 +101,13 @@ class Claims:
 
     def _line_reduction(self, spec: MeasureSpec) -> Callable[[ResampledTable], np.ndarray]:
         """What is taken of the regression line."""
-        log_parameters, known_sizes = np.log(self.statistics.grid.parameters), model_sizes(self.statistics.grid)
+        log_parameters, sizes = np.log(self.grid.parameters), model_sizes(self.grid)
         if spec.line == "slope":
             return lambda resampled_table: resampled_table.fit_line(log_parameters)[2]
-        return self._line_at_size(known_sizes[0] if spec.line == "smallest" else known_sizes[-1])
+        return self._line_at_size(sizes[0] if spec.line == "smallest" else sizes[-1])
 
     def _line_at_size(self, parameters: float) -> Callable[[ResampledTable], np.ndarray]:
-        log_parameters, log_size = np.log(self.statistics.grid.parameters), float(np.log(parameters))
+        log_parameters, log_size = np.log(self.grid.parameters), float(np.log(parameters))
 
         def line_at(resampled_table: ResampledTable) -> np.ndarray:
             middle, mean, slope = resampled_table.fit_line(log_parameters)

@@ -19,14 +19,6 @@ from tapioca.studies.results import Finding, KindEstimate, SizeEstimate
 Reduction = Callable[[ResampledTable], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Resampling:
-    """How intervals are made: how many resamples, from which seed."""
-
-    n_resamples: int
-    seed: int
-
-
 @dataclass(frozen=True, eq=False)
 class Measure:
     """One number over models, kinds of shift and strengths.
@@ -35,7 +27,6 @@ class Measure:
         name, unit, decides: as in `Finding`.
         grid: the setting.
         table: the numbers.
-        resampling: of the intervals.
         shifted: whether it has kinds of shift; what has none stands at kind 0.
         reduce: what is taken of the table and its resamples, (1 + draw,).
         is_mean: whether that is the mean, so that sizes have one each.
@@ -46,7 +37,6 @@ class Measure:
     unit: Unit
     grid: CellGrid
     table: StatTable
-    resampling: Resampling
     decides: bool = True
     shifted: bool = True
     reduce: Reduction = field(default=ResampledTable.mean)
@@ -64,17 +54,19 @@ class Measure:
 
     def of_kinds(self, *kinds: str) -> Measure:
         """The same of some kinds alone."""
-        kind_indices = {self.grid.kinds.index(kind) for kind in kinds}
-        return replace(
-            self, table={index: statistic for index, statistic in self.table.items() if index[1] in kind_indices}
-        )
+        return self._select(1, {self.grid.kinds.index(kind) for kind in kinds})
 
     def of_size(self, parameters: float) -> Measure:
         """The same of the models of one size alone."""
-        model_indices = set(np.flatnonzero(self.grid.parameters == parameters).tolist())
-        return replace(
-            self, table={index: statistic for index, statistic in self.table.items() if index[0] in model_indices}
-        )
+        return self._select(0, set(np.flatnonzero(self.grid.parameters == parameters).tolist()))
+
+    def of_strength(self, strength: int) -> Measure:
+        """The same of one strength alone."""
+        return self._select(2, {strength})
+
+    def _select(self, axis: int, places: set[int]) -> Measure:
+        """The same of some places of a `CellIndex` alone."""
+        return replace(self, table={index: number for index, number in self.table.items() if index[axis] in places})
 
     @property
     def without_controls(self) -> Measure:
@@ -82,9 +74,14 @@ class Measure:
         return self.of_kinds(*self.grid.pooled) if self.shifted else self
 
     @property
+    def finite(self) -> StatTable:
+        """The numbers that exist."""
+        return {index: number for index, number in self.table.items() if np.isfinite(number.value)}
+
+    @property
     def models(self) -> int:
         """How many models have such a number."""
-        return len({index[0] for index, statistic in self.table.items() if np.isfinite(statistic.value)})
+        return len({index[0] for index in self.finite})
 
     def finite_resamples(self) -> np.ndarray | None:
         """Its value and resamples, (1 + draw,), those that do not exist left out; None where it has no value."""
@@ -96,39 +93,35 @@ class Measure:
 
         Measures of the same models and kinds are resampled alike.
         """
-        finite_table = {index: statistic for index, statistic in self.table.items() if np.isfinite(statistic.value)}
-        if not finite_table:
+        finite = self.finite
+        if not finite:
             return None
-        shape = np.max(list(finite_table), axis=0) + 1
-        values = np.full(shape, np.nan)
-        for index, statistic in finite_table.items():
-            values[index] = statistic.value
-        n_draws = [len(statistic.resampled) for statistic in finite_table.values() if statistic.resampled is not None]
-        draws = np.repeat(values[..., None], max(n_draws), axis=-1) if n_draws else None
-        for index, statistic in finite_table.items():
-            if draws is not None and statistic.resampled is not None:
-                draws[index] = np.resize(statistic.resampled, draws.shape[-1])
-        resampled_table = resample_table(values, draws, self.resampling.n_resamples, self.resampling.seed)
-        return (
-            None
-            if resampled_table is None
-            else np.clip(resampled_table.widen(self.reduce(resampled_table)), *self.within)
-        )
+        values = np.full(np.max(list(finite), axis=0) + 1, np.nan)
+        for index, number in finite.items():
+            values[index] = number.value
+        n_draws = max((len(number.resampled) for number in finite.values() if number.resampled is not None), default=0)
+        draws = np.repeat(values[..., None], n_draws, axis=-1) if n_draws else None
+        for index, number in finite.items():
+            if draws is not None and number.resampled is not None:
+                draws[index] = np.resize(number.resampled, n_draws)
+        study = self.grid.study
+        resampled = resample_table(values, draws, study.n_resamples, study.seed)
+        return None if resampled is None else np.clip(resampled.widen(self.reduce(resampled)), *self.within)
 
     def pooled(self) -> Pooled | None:
         """Its value with interval; None where it has none."""
         values = self.finite_resamples()
         if values is None:
             return None
-        finite_table = {index: statistic for index, statistic in self.table.items() if np.isfinite(statistic.value)}
+        finite = self.finite
         return Pooled(
             value=float(values[0]),
             ci95=interval_from_resamples(values),
             p=bootstrap_p(values),
             models=self.models,
-            kinds=len({index[1] for index in finite_table}) if self.shifted else 0,
-            cells=sum(statistic.cells for statistic in finite_table.values()),
-            prompts=sum(statistic.prompts for statistic in finite_table.values()),
+            kinds=len({index[1] for index in finite}) if self.shifted else 0,
+            cells=sum(statistic.cells for statistic in finite.values()),
+            prompts=sum(statistic.prompts for statistic in finite.values()),
         )
 
     def estimate(self) -> Estimate | None:
@@ -149,7 +142,7 @@ class Measure:
             kind_sizes=tuple(row for kind in self.grid.kinds for row in self.of_kinds(kind).estimate_by_size(kind))
             if self.shifted
             else (),
-            left_out=sum(not np.isfinite(statistic.value) for statistic in self.without_controls.table.values()),
+            left_out=len(self.without_controls.table) - len(self.without_controls.finite),
         )
 
     def estimate_by_size(self, kind: str | None) -> tuple[SizeEstimate, ...]:
@@ -167,9 +160,7 @@ class Measure:
         if not self.shifted:
             return ()
         mean_by_kind = {kind: mean for kind in kinds if (mean := self.of_kinds(kind).pooled())}
-        p_values: list[float | None] = [None] * len(mean_by_kind)
-        if corrected and mean_by_kind:
-            p_values = [*correct_holm([mean.p for mean in mean_by_kind.values()])]
+        p_values = correct_holm([mean.p for mean in mean_by_kind.values()]) if corrected else [None] * len(mean_by_kind)
         return tuple(
             KindEstimate(kind=kind, value=mean, p_holm=p_holm)
             for (kind, mean), p_holm in zip(mean_by_kind.items(), p_values, strict=True)

@@ -9,98 +9,83 @@ from typing import Self
 import numpy as np
 
 from tapioca.profiles.profiles import PROFILE_KINDS
-from tapioca.studies.analyse.cells import CellGrid, CellIndex
-from tapioca.studies.analyse.log_ratios import PlanSet, log_ratios_from_scores, measure_log_ratios, search_cell
-from tapioca.studies.analyse.statistics import CellStatistic, StatTable, correlate_ranks, statistic_from_values
+from tapioca.studies.analyse.cells import CellIndex
+from tapioca.studies.analyse.log_ratios import PlanSet, log_ratios_from_scores, search_cell
+from tapioca.studies.analyse.statistics import (
+    CellStatistic,
+    CellStatistics,
+    StatTable,
+    correlate_ranks,
+    statistic_from_values,
+)
 from tapioca.studies.cell import Cell, DoseResponse
-
-TUNING_TABLES = (
-    "tuned_log_ratio",
-    "control_log_ratio",
-    "control_less_tuned_log_ratio",
-    "former_id_log_ratio",
-    *(f"former_{kind}_excess" for kind in PROFILE_KINDS),
-)
-DOSE_TABLES = tuple(
-    f"error_with_{kind}_{end}" for kind in PROFILE_KINDS for end in ("over_scales", "of_random", "less_random")
-)
 
 
 @dataclass(eq=False)
 class Interventions:
-    """All numbers of interventions in a setting.
+    """All numbers of interventions in a setting; they go into the tables of its statistics.
 
     Attributes:
-        grid: the cells.
-        draws, seed: of what is resampled.
-        tables: numbers by name; those of one pair stand at strength 0.
+        statistics: of the cells; numbers of one pair stand at strength 0.
         curves: log ratio and deviations of each set of layers at each scale, by (set, outcome, place of the scale).
         alphas: the scales.
         tuned, dosed: pairs measured.
     """
 
-    grid: CellGrid
-    draws: int
-    seed: int
-    tables: dict[str, StatTable] = field(default_factory=lambda: {name: {} for name in (*TUNING_TABLES, *DOSE_TABLES)})
+    statistics: CellStatistics
     curves: dict[tuple[str, str, int], StatTable] = field(default_factory=lambda: defaultdict(dict))
     alphas: tuple[float, ...] = ()
     tuned: int = 0
     dosed: int = 0
 
     @classmethod
-    def measure(cls, grid: CellGrid, draws: int, seed: int) -> Self:
+    def measure(cls, statistics: CellStatistics) -> Self:
         """The numbers of every pair of a model and a kind of shift that was intervened on."""
-        interventions = cls(grid, draws, seed)
-        for model_index in range(len(grid.models)):
-            for kind_index, name in enumerate(grid.kinds):
-                if name in grid.setting.tuned:
-                    interventions._add_tuning(model_index, kind_index)
-                if dose_and_cell := grid.dose(model_index, kind_index):
-                    interventions._add_dose(model_index, kind_index, *dose_and_cell)
+        interventions, grid = cls(statistics), statistics.grid
+        for model in range(len(grid.models)):
+            for kind, name in enumerate(grid.kinds):
+                if name in grid.setting.tuned and (cells := grid.tuned(model, kind)):
+                    interventions._add_tuning((model, kind, 0), *cells)
+                if dose := grid.dose(model, kind):
+                    interventions._add_dose((model, kind, 0), *dose)
         return interventions
 
-    def _add_tuning(self, model: int, kind: int) -> None:
+    def _add_tuning(self, index: CellIndex, tuned: Cell, control: Cell, former: Cell | None) -> None:
         """The log ratio of a plan searched anew on shifted data after tuning, beside the control's."""
-        tuned_cells = self.grid.tuned(model, kind)
-        if tuned_cells is None:
-            return
         self.tuned += 1
-        index, (tuned_cell, control_cell, former_cell) = (model, kind, 0), tuned_cells
-        tuned_ratio, control_ratio = map(self._log_ratio_searched_anew, (tuned_cell, control_cell))
-        self.tables["tuned_log_ratio"][index], self.tables["control_log_ratio"][index] = tuned_ratio, control_ratio
-        self.tables["control_less_tuned_log_ratio"][index] = _subtract(control_ratio, tuned_ratio)
-        if former_cell is not None:
-            self.tables["former_id_log_ratio"][index] = self._log_ratio_searched_anew(former_cell)
-            for row, profile_kind in enumerate(PROFILE_KINDS):
-                excess = former_cell.deviation[row] - former_cell.null_mean[row]
-                statistic = statistic_from_values(excess, former_cell.test.shape[1])
-                self.tables[f"former_{profile_kind}_excess"][index] = statistic
+        tables, tuned_ratio, control_ratio = self.statistics.tables, *map(self._log_ratio_anew, (tuned, control))
+        tables["tuned_log_ratio"][index], tables["control_log_ratio"][index] = tuned_ratio, control_ratio
+        tables["control_less_tuned_log_ratio"][index] = _subtract(control_ratio, tuned_ratio)
+        if former is not None:
+            tables["former_id_log_ratio"][index] = self._log_ratio_anew(former)
+            for row, kind in enumerate(PROFILE_KINDS):
+                excess = former.deviation[row] - former.null_mean[row]
+                tables[f"former_{kind}_excess"][index] = statistic_from_values(excess, former.test.shape[1])
 
-    def _log_ratio_searched_anew(self, cell: Cell) -> CellStatistic:
+    def _log_ratio_anew(self, cell: Cell) -> CellStatistic:
+        """Of a plan searched on the cell itself."""
         best_plan = search_cell(PlanSet(cell.kept), cell).best
-        return statistic_from_values(measure_log_ratios(cell, self.draws, self.seed)[:, best_plan], cell.test.shape[1])
+        return statistic_from_values(self.statistics.log_ratios(cell)[:, best_plan], cell.test.shape[1])
 
-    def _add_dose(self, model: int, kind: int, dose: DoseResponse, cell: Cell) -> None:
+    def _add_dose(self, index: CellIndex, dose: DoseResponse, cell: Cell) -> None:
         """How error and deviations move together over the scales up to 1, of the chosen layers and of random sets."""
         self.dosed += 1
         self.alphas = tuple(dose.scales.tolist())
-        index, prompts = (model, kind, 0), dose.test.shape[-1]
-        if search_cell(PlanSet(cell.kept), cell).best == 0:  # greedy's plan drops nothing, so it has no layers to scale
-            for name in DOSE_TABLES:
-                self.tables[name][index] = CellStatistic(np.nan, None, prompts)
-            return
-        ratios_by_set = self._log_ratios_of_scales(dose, cell)
+        prompts, best_plan = dose.test.shape[-1], self.statistics.choices[(*index[:2], cell.where.strength)].best
+        ratios_by_set = self._log_ratios_of_scales(dose, cell) if best_plan else None
         for row, name in enumerate(PROFILE_KINDS):
-            chosen, *random = [
-                _correlate_over_scales(dose.scales, set_ratios, deviations[:, row], prompts)
-                for set_ratios, deviations in zip(ratios_by_set[:-1], dose.deviation[:-1], strict=True)
-            ]
-            random_mean = _mean_statistic([statistic for statistic in random if np.isfinite(statistic.value)], prompts)
-            self.tables[f"error_with_{name}_over_scales"][index] = chosen
-            self.tables[f"error_with_{name}_of_random"][index] = random_mean
-            self.tables[f"error_with_{name}_less_random"][index] = _subtract(chosen, random_mean)
-        self._add_curves(index, dose, ratios_by_set)
+            chosen = random_mean = CellStatistic(np.nan, None, prompts)  # where greedy's plan has no layers to scale
+            if ratios_by_set is not None:
+                chosen, *random = [
+                    _correlate_over_scales(dose.scales, set_ratios, deviations[:, row], prompts)
+                    for set_ratios, deviations in zip(ratios_by_set[:-1], dose.deviation[:-1], strict=True)
+                ]
+                random_mean = _mean_statistic([one for one in random if np.isfinite(one.value)], prompts)
+            self.statistics.tables[f"error_with_{name}_over_scales"][index] = chosen
+            self.statistics.tables[f"error_with_{name}_of_random"][index] = random_mean
+            self.statistics.tables[f"error_with_{name}_less_random"][index] = _subtract(chosen, random_mean)
+        if ratios_by_set is not None:
+            self._add_curves(index, dose, ratios_by_set)
 
     def _log_ratios_of_scales(self, dose: DoseResponse, cell: Cell) -> np.ndarray:
         """Log ratios over the full model, (set, 1 + draw, scale); NaN where a scale leaves no layer."""
@@ -108,9 +93,10 @@ class Interventions:
         is_measured = np.isfinite(scores).all(axis=1)
         full_scale_index = int(np.flatnonzero(dose.scales == 1)[0])
         full_row = int(is_measured[:full_scale_index].sum())
-        ratios = np.full((1 + self.draws, len(scores)), np.nan)
+        study = self.statistics.grid.study
+        ratios = np.full((1 + study.n_resamples, len(scores)), np.nan)
         ratios[:, is_measured] = log_ratios_from_scores(
-            scores[is_measured], cell.pairing(self.seed), full_row, self.draws
+            scores[is_measured], cell.pairing(study.seed), full_row, study.n_resamples
         )
         return np.moveaxis(ratios.reshape(-1, *dose.test.shape[:2]), 1, 0)
 

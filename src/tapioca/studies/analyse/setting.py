@@ -11,7 +11,7 @@ import numpy as np
 from tapioca.studies.analyse.cells import CellGrid
 from tapioca.studies.analyse.charts import ChartBuilder
 from tapioca.studies.analyse.claims import Claims
-from tapioca.studies.analyse.estimates import Measure, Resampling
+from tapioca.studies.analyse.estimates import Measure
 from tapioca.studies.analyse.interventions import Interventions
 from tapioca.studies.analyse.questions import (
     measure_label_counts,
@@ -21,7 +21,6 @@ from tapioca.studies.analyse.questions import (
 )
 from tapioca.studies.analyse.statistics import CellStatistics
 from tapioca.studies.cell import Cell, DoseResponse
-from tapioca.studies.parts import Pooled
 from tapioca.studies.results import ClaimResult, Finding, SettingResult, StudiedModel, StudyInfo
 from tapioca.studies.rules import Decision
 from tapioca.studies.spec import Claim, Setting, StudyFile
@@ -63,33 +62,29 @@ class SettingAnalysis:
     """The analysis of one setting.
 
     Attributes:
-        study: what was asked.
-        grid: the cells of the setting.
         claims: on the statistics of the cells and of the interventions.
         accuracy: of the full models.
     """
 
-    study: StudyFile
-    grid: CellGrid
-    statistics: CellStatistics
-    interventions: Interventions
     claims: Claims
     accuracy: Measure
 
     @classmethod
     def measure(cls, study: StudyFile, setting: Setting, cells: list[Cell], doses: list[DoseResponse]) -> Self:
         """All numbers of one setting; the cells and doses may be those of others too."""
-        grid, draws, seed = CellGrid(setting, cells, doses), study.n_resamples, study.seed
-        statistics = CellStatistics.measure(grid, draws, seed, study.margins.log_ratio)
-        interventions = Interventions.measure(grid, draws, seed)
-        claims = Claims(statistics, interventions, study.margins, study.min_models, Resampling(draws, seed))
-        return cls(study, grid, statistics, interventions, claims, claims.measure("accuracy"))
+        statistics = CellStatistics.measure(CellGrid(study, setting, cells, doses))
+        claims = Claims(statistics, Interventions.measure(statistics))
+        return cls(claims, claims.measure("accuracy"))
+
+    @property
+    def grid(self) -> CellGrid:
+        """The cells of the setting, and what was asked."""
+        return self.claims.grid
 
     def to_result(self) -> SettingResult:
         """All of it, for the record."""
-        grid, setting = self.grid, self.grid.setting
-        expected_doses = len(grid.models) * len(grid.pooled)
-        expected_tuned = len(self.grid.models) * len(setting.tuned)
+        grid, setting, interventions = self.grid, self.grid.setting, self.claims.interventions
+        accuracy = self.accuracy.without_controls
         return SettingResult(
             name=setting.name,
             title=setting.title,
@@ -97,22 +92,22 @@ class SettingAnalysis:
             id_task=setting.id,
             kinds=setting.shifts,
             controls=setting.controls,
-            search=self.study.search,
-            test=self.study.test,
+            search=grid.study.search,
+            test=grid.study.test,
             measured=grid.measured,
             missing=grid.wanted - grid.measured,
-            tuned_measured=self.interventions.tuned,
-            tuned_missing=expected_tuned - self.interventions.tuned,
-            doses_measured=self.interventions.dosed,
-            doses_missing=expected_doses - self.interventions.dosed,
-            unjudged=self._reason_unjudged(self.accuracy.without_controls),
-            accuracy=self.accuracy.without_controls.pooled(),
-            chance=self._mean_chance(self.accuracy.without_controls),
-            claims=tuple(self._claim(claim) for claim in self.study.claims),
+            tuned_measured=interventions.tuned,
+            tuned_missing=len(grid.models) * len(setting.tuned) - interventions.tuned,
+            doses_measured=interventions.dosed,
+            doses_missing=len(grid.models) * len(grid.pooled) - interventions.dosed,
+            unjudged=self._reason_unjudged(accuracy),
+            accuracy=accuracy.pooled(),
+            chance=self._mean_chance(accuracy),
+            claims=tuple(self._claim(claim) for claim in grid.study.claims),
             summaries=summarise_kinds(self.claims),
-            computed=measure_search_costs(self.statistics),
+            computed=measure_search_costs(self.claims.statistics),
             labels=measure_label_counts(self.claims),
-            skills=summarise_skills(self.statistics),
+            skills=summarise_skills(self.claims.statistics),
             charts=ChartBuilder(self.claims).build(),
         )
 
@@ -128,10 +123,10 @@ class SettingAnalysis:
         )
 
     def _claim(self, claim: Claim) -> ClaimResult:
-        question = self.claims.measured_claim(self.study.claims[claim])
-        ruling, unjudged = question.rule.decide(), self._reason_unjudged(self.accuracy.without_controls)
+        rule = self.claims.measured_rule(self.grid.study.claims[claim])
+        ruling, unjudged = rule.decide(), self._reason_unjudged(self.accuracy.without_controls)
         decision: Decision = "inconclusive" if unjudged else ruling.decision
-        findings = tuple(measure.to_finding() for measure in question.measures)
+        findings = tuple(measure.to_finding() for measure in rule.measures)
         parts = [unjudged, ruling.reason, *self._describe_gaps(findings)]
         return ClaimResult(
             claim=claim,
@@ -139,9 +134,7 @@ class SettingAnalysis:
             reason="; ".join(part for part in parts if part),
             told_by=ruling.told_by,
             findings=findings,
-            kinds=question.rule.decide_by_kind(
-                {kind: self._reason_unjudged(self.accuracy, kind) for kind in self.grid.pooled}
-            ),
+            kinds=rule.decide_by_kind({kind: self._reason_unjudged(self.accuracy, kind) for kind in self.grid.pooled}),
         )
 
     def _describe_gaps(self, findings: tuple[Finding, ...]) -> list[str]:
@@ -154,11 +147,12 @@ class SettingAnalysis:
     def _reason_unjudged(self, accuracy: Measure, kind: str | None = None) -> str:
         """Why nothing can be decided: too few models, floor or ceiling; empty where it can be."""
         log_ratio = self.claims.measure("log_ratio").without_controls
-        n_models = _count_models(log_ratio.of_kinds(kind).pooled() if kind else log_ratio.pooled())
+        log_ratios = (log_ratio.of_kinds(kind) if kind else log_ratio).pooled()
+        n_models = log_ratios.models if log_ratios else 0
         if not n_models:
             return "nothing measured"
-        if n_models < self.study.min_models:
-            return f"fewer than {_in_words(self.study.min_models)} models ({n_models})"
+        if n_models < self.grid.study.min_models:
+            return f"fewer than {_in_words(self.grid.study.min_models)} models ({n_models})"
         measure = accuracy.of_kinds(kind) if kind else accuracy
         mean_accuracy, chance = measure.pooled(), self._mean_chance(measure)
         if mean_accuracy is None:
@@ -167,16 +161,12 @@ class SettingAnalysis:
         text = f"the full model is right in {100 * mean_accuracy.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
         if mean_accuracy.value <= (chance or 0.0):
             return f"{text}, not above chance ({100 * (chance or 0.0):.1f} %)"
-        return f"{text}, at the ceiling" if mean_accuracy.value >= self.study.ceiling else ""
+        return f"{text}, at the ceiling" if mean_accuracy.value >= self.grid.study.ceiling else ""
 
     def _mean_chance(self, accuracy: Measure) -> float | None:
         """Mean chance of guessing right over the cells an accuracy is of; None where there is none."""
-        cell_chances = []
-        for model, kind, strength in accuracy.table:
-            cell = (self.grid.strengths(model, kind) or [])[strength]
-            cell_chances.append(float(np.mean(cell.chance)))
-        finite_chances = [chance for chance in cell_chances if np.isfinite(chance)]
-        return float(np.mean(finite_chances)) if finite_chances else None
+        chances = np.array([self.grid.cell(index).chance for index in accuracy.table])
+        return float(np.nanmean(chances)) if np.isfinite(chances).any() else None
 
 
 def answer_claim(claim: Claim, settings: tuple[SettingResult, ...]) -> str:
@@ -187,10 +177,6 @@ def answer_claim(claim: Claim, settings: tuple[SettingResult, ...]) -> str:
     parts = [f"{decision} in {', '.join(names)}" for decision, names in settings_by_decision.items() if names]
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}."
-
-
-def _count_models(pooled: Pooled | None) -> int:
-    return pooled.models if pooled else 0
 
 
 def _in_words(count: int) -> str:

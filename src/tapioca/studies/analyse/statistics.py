@@ -13,6 +13,7 @@ from tapioca.studies.analyse.cells import CellGrid, CellIndex
 from tapioca.studies.analyse.labels import CellLabel, label_cell
 from tapioca.studies.analyse.log_ratios import PROMPT_COUNTS, Choice, PlanSet, measure_log_ratios, search_cell
 from tapioca.studies.cell import Cell
+from tapioca.studies.measures import MEASURES
 
 MIN_POINTS = 3
 """Points of a rank correlation; of two it says nothing."""
@@ -44,35 +45,14 @@ def log_ratio_table_name(count: int) -> str:
     return f"log_ratio_from_{count}_prompts"
 
 
-TABLES = (
-    "id_log_ratio",
-    "id_log_ratio_nonempty",
-    "log_ratio",
-    "id_log_ratio_of_ood_plan",
-    "fixed_log_ratio",
-    "log_ratio_of_best_on_search",
-    "log_ratio_of_its_size",
-    "share_of_better_plans",
-    "accuracy",
-    "accuracy_of_plan",
-    *(f"{name}_{end}" for name in ("log_ratio", "fixed_log_ratio") for end in ("at_zero", "with_strength")),
+TABLES = {
+    *(spec.table or name for name, spec in MEASURES.items()),
+    *(f"{name}_at_zero" for name in ("log_ratio", "fixed_log_ratio")),
+    *(f"{kind}_deviation{end}" for kind in PROFILE_KINDS for end in ("", "_at_zero")),
     *map(log_ratio_table_name, PROMPT_COUNTS),
-    *(
-        f"{kind}_{name}"
-        for kind in PROFILE_KINDS
-        for name in (
-            "excess",
-            "deviation",
-            "deviation_at_zero",
-            "deviation_with_strength",
-            "realignment",
-            "realignment_with_log_ratio",
-            "share_along_stream",
-            "share_by_removal",
-        )
-    ),
-)
-"""Names of all tables: one that is not among them is a mistake, and not a table without numbers."""
+}
+"""Names of all tables, those that charts alone draw too: one that is not among them is a mistake, and not a table
+without numbers."""
 
 
 def statistic_from_values(values: np.ndarray, prompts: int, cells: int = 1, within: float = np.inf) -> CellStatistic:
@@ -106,28 +86,28 @@ class CellStatistics:
 
     Attributes:
         grid: the cells.
-        draws, seed, margin: of what is resampled, and the log ratio held to be nothing.
         tables: numbers by name, of complete pairs; a table without any stands there too.
         choices: what the searches chose, by place; `reference` on ID cells, by model.
         labels: what the cells truly are.
     """
 
     grid: CellGrid
-    draws: int
-    seed: int
-    margin: float
     tables: dict[str, StatTable] = field(default_factory=lambda: {name: {} for name in TABLES})
     choices: dict[CellIndex, Choice] = field(default_factory=dict)
     reference: dict[int, Choice] = field(default_factory=dict)
     labels: dict[CellIndex, CellLabel] = field(default_factory=dict)
 
     @classmethod
-    def measure(cls, grid: CellGrid, draws: int, seed: int, margin: float) -> Self:
+    def measure(cls, grid: CellGrid) -> Self:
         """The numbers of every model of a setting."""
-        statistics = cls(grid, draws, seed, margin)
+        statistics = cls(grid)
         for model in range(len(grid.models)):
             statistics._add_model(model)
         return statistics
+
+    def log_ratios(self, cell: Cell) -> np.ndarray:
+        """Test log ratios of every plan, and those of resampled prompts, (1 + draw, plan)."""
+        return measure_log_ratios(cell, self.grid.study.n_resamples, self.grid.study.seed)
 
     def plans(self, model: int) -> PlanSet:
         """All plans of a model; every cell of it has the same."""
@@ -141,7 +121,7 @@ class CellStatistics:
         reference = self.grid.reference(model)
         if reference is None:
             return
-        plans, id_ratios = self.plans(model), measure_log_ratios(reference, self.draws, self.seed)
+        plans, id_ratios = self.plans(model), self.log_ratios(reference)
         id_choice = self.reference[model] = search_cell(plans, reference)
         for name, best in (("id_log_ratio", id_choice.best), ("id_log_ratio_nonempty", id_choice.best_nonempty)):
             self.tables[name][model, 0, 0] = statistic_from_values(id_ratios[:, best], reference.test.shape[1])
@@ -157,8 +137,9 @@ class CellStatistics:
         chosen = self.reference[model].best
         curves = {"log_ratio": [id_ratios[:, chosen]], "fixed_log_ratio": [id_ratios[:, fixed_plan]]}
         for strength, (cell, choice) in enumerate(zip(cells, choices, strict=True)):
-            index, ratios = (model, kind, strength), measure_log_ratios(cell, self.draws, self.seed)
-            self.choices[index], self.labels[index] = choice, label_cell(cell, ratios, choice.best, self.margin)
+            index, ratios = (model, kind, strength), self.log_ratios(cell)
+            self.choices[index] = choice
+            self.labels[index] = label_cell(cell, ratios, choice.best, self.grid.study.margins.log_ratio)
             on_id = statistic_from_values(id_ratios[:, choice.best], on_id_prompts)
             self.tables["id_log_ratio_of_ood_plan"][index] = on_id
             self._add_log_ratios(index, cell, ratios, plans, choice, fixed_plan)
@@ -187,7 +168,7 @@ class CellStatistics:
         better_share = better if size and len(peers) > 1 else np.nan
         self.tables["share_of_better_plans"][index] = CellStatistic(better_share, None, prompts)
         if cell.companion.shape[1]:
-            accuracies = cell.pairing(self.seed).resample_means(cell.companion, self.draws)
+            accuracies = cell.pairing(self.grid.study.seed).resample_means(cell.companion, self.grid.study.n_resamples)
             for column, name in enumerate(("accuracy", "accuracy_of_plan")):
                 self.tables[name][index] = statistic_from_values(accuracies[:, column], prompts)
 

@@ -122,10 +122,22 @@ class MeasuredRule:
     Attributes:
         supported: all of these.
         not_supported: one of these.
+        beside: measures that are shown and decide nothing.
     """
 
     supported: tuple[MeasuredCondition, ...]
     not_supported: tuple[MeasuredCondition, ...]
+    beside: tuple[Measure, ...] = ()
+
+    @property
+    def deciding(self) -> tuple[Measure, ...]:
+        """What its conditions are about."""
+        return tuple(condition.measure for condition in (*self.supported, *self.not_supported))
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """All of them, those that decide first."""
+        return tuple({measure.name: measure for measure in (*self.deciding, *self.beside)}.values())
 
     def decide(self, kind: str | None = None) -> Ruling:
         """Try the rule on all kinds but controls, or on one."""
@@ -150,8 +162,7 @@ class MeasuredRule:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds its measures have numbers of, controls left out."""
-        conditions = (*self.supported, *self.not_supported)
-        return tuple(dict.fromkeys(kind for condition in conditions for kind in condition.measure.kinds))
+        return tuple(dict.fromkeys(kind for measure in self.deciding for kind in measure.kinds))
 
     def decide_by_kind(self, reason_by_kind: dict[str, str]) -> tuple[KindDecision, ...]:
         """The rule on each kind alone; p-values are corrected over kinds, and a decision needs one below 5 %.
