@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from support.words import word_tokenizer
 from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError, NonFiniteError
-from tapioca.evaluate import NullCache, check_task, evaluate
+from tapioca.evaluate import check_task, evaluate
 from tapioca.lab.tasks import load_lab_task
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
@@ -84,8 +85,10 @@ def test_what_all_prompts_begin_with_is_read_once(tmp_path: Path) -> None:
     spent, found = {}, {}
     for opening in (task.shared_prefix_length, 0):
         asked = replace(task, shared_prefix_length=opening)
-        ledger = NullCache()
-        ledger.record = lambda plan, batch, answers, cost, at=opening: spent.setdefault(at, []).append(cost)  # type: ignore
+        ledger = SimpleNamespace(
+            recall=lambda plan, batch: None,
+            record=lambda plan, batch, answers, cost, at=opening: spent.setdefault(at, []).append(cost),
+        )
         found[opening] = evaluate(model, asked, PLANS, batch_size=5, result_cache=ledger).values
         assert found[opening] == pytest.approx(np.array([[a.score for a in direct(model, task, p)] for p in PLANS]))
     whole, apart = (sum(cost.tokens for cost in spent[opening]) for opening in (0, task.shared_prefix_length))

@@ -64,6 +64,11 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of another library's message that says something; the error's kind where none does."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 MANY_NAMES = 40
 
 

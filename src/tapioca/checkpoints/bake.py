@@ -54,11 +54,7 @@ def rescale_tensor(weight: torch.Tensor, tensor: KeptTensor, scaled: Sequence[Sc
 
 
 def check_writers(scaled: Sequence[ScaledBranch], tensors: Iterable[KeptTensor]) -> None:
-    """Refuse a checkpoint in which a branch that is scaled has no weight to scale.
-
-    Raises:
-        ExportError: the names do not match what is known of the model type.
-    """
+    """Refuse with an ExportError a checkpoint in which a branch that is scaled has no weight to scale."""
     tensors = list(tensors)
     for change in scaled:
         if not any(change.matches(tensor) for tensor in tensors):
@@ -90,11 +86,7 @@ def find_scaled_branches(plan: Plan, model: PreTrainedModel) -> list[ScaledBranc
 
 
 def express_in_branches(plan: Plan, model: PreTrainedModel) -> Plan:
-    """The same plan with scales of whole layers said as scales of their branches.
-
-    Raises:
-        ExportError: in this model they are not the same.
-    """
+    """The same plan with scales of whole layers said as scales of their branches; an ExportError where that is not the same."""
     if not plan.scaled:
         return plan
     if reason := explain_no_layer_scales(model):

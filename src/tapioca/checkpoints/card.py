@@ -104,12 +104,11 @@ def _read_own_card(folder: Path) -> dict[str, Any]:
 
 def make_portable(command: str) -> str:
     """A command line without this machine's folders: of paths that lead out of the working folder the last part is kept."""
-    return shlex.join("=".join(map(_shorten_path, word.split("="))) for word in shlex.split(command))
-
-
-def _shorten_path(word: str) -> str:
-    """Of a path that leads out of the working folder its last part; any other word as it is."""
-    return last_path_part(word) if OUTSIDE.match(word) else word
+    words = [
+        [last_path_part(part) if OUTSIDE.match(part) else part for part in word.split("=")]
+        for word in shlex.split(command)
+    ]
+    return shlex.join(map("=".join, words))
 
 
 def last_path_part(path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePath
@@ -88,33 +88,25 @@ def vocabulary_files(folder: Path, tokenizer: PreTrainedTokenizerBase | None) ->
 
 def code_files(folder: Path) -> list[Path]:
     """The Python files that a model folder's settings name, and those they import from beside them."""
-    settings = map(_read_settings, folder.glob("*config.json"))
-    class_paths = {place for content in settings for place in _iterate_code_classes(content)}
-    named_files = [folder / f"{place.partition('.')[0]}.py" for place in class_paths if "--" not in place]
-    files = {path for path in named_files if path.is_file()}
+    auto_maps = [_read_settings(path).get(AUTO_MAP) or {} for path in folder.glob("*config.json")]
+    entries = [entry for names in auto_maps for entry in (names.values() if isinstance(names, dict) else [names])]
+    files = {path for entry in entries for path in _list_code_files(folder, entry) if path.is_file()}
     files |= {Path(imported) for path in files for imported in get_relative_import_files(path)}
     inside = {path for path in files if Path(os.path.normpath(path)).is_relative_to(os.path.normpath(folder))}
     return sorted(path for path in inside if path.is_file())
 
 
-def _iterate_code_classes(settings: dict[str, Any]) -> Iterator[str]:
-    """The classes that settings take from the model's own code: `file.Class`, or `repository--file.Class`."""
-    entries = settings.get(AUTO_MAP) or {}
-    for entry in entries.values() if isinstance(entries, dict) else [entries]:
-        yield from _split_entry(entry)
-
-
-def _split_entry(entry: object) -> list[str]:
-    """One class, or a slow and a fast tokenizer, of which one may be null."""
-    return [str(place) for place in (entry if isinstance(entry, list) else [entry]) if place]
+def _list_code_files(folder: Path, entry: object) -> list[Path]:
+    """Where `file.Class` is, or a slow and a fast tokenizer, of which one may be null; not `repository--file.Class`."""
+    places = [str(place) for place in (entry if isinstance(entry, list) else [entry]) if place]
+    return [folder / f"{place.partition('.')[0]}.py" for place in places if "--" not in place]
 
 
 def _drop_missing_code(folder: Path, code: bool, settings: dict[str, Any]) -> dict[str, Any]:
     """Settings that name no code which is not there."""
 
     def is_there(entry: object) -> bool:
-        files = [folder / f"{place.partition('.')[0]}.py" for place in _split_entry(entry) if "--" not in place]
-        return code and all(file.is_file() for file in files)
+        return code and all(file.is_file() for file in _list_code_files(folder, entry))
 
     entries = settings.get(AUTO_MAP)
     if isinstance(entries, dict):
@@ -151,7 +143,5 @@ def _copy_modules(source: Path, target: Path) -> None:
     shutil.copyfile(source / MODULES, target / MODULES)
     for part in json.loads((source / MODULES).read_text(encoding="utf-8")):
         place = PurePath(part.get("path") or ".")
-        if place != PurePath(".") and ".." not in place.parts and (source / place).is_dir():
-            for path in (path for kind in ("*.json", "*.safetensors") for path in (source / place).glob(kind)):
-                (target / place).mkdir(exist_ok=True)
-                shutil.copyfile(path, target / place / path.name)
+        if place != PurePath(".") and ".." not in place.parts:
+            copy_files(source, [*(source / place).glob("*.json"), *(source / place).glob("*.safetensors")], target)

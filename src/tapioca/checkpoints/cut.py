@@ -76,17 +76,14 @@ def cut_checkpoint(
 
 def _count_prediction_layers(config: dict[str, Any], live: PretrainedConfig) -> dict[str, int]:
     """What the file, or the class's own default, counts of layers for multi-token prediction."""
-    parts = [part for section in config_parts(config) for part in (section, *_nested_configs(section))]
+    sections = config_parts(config)
+    parts = [*sections, *(part for section in sections for part in section.values() if isinstance(part, dict))]
     derived = find_prediction_counts(vars(live.get_text_config(decoder=True)))
     field_names = {name for part in parts for name in part}
     counts = {name: count for name, count in derived.items() if name not in field_names}
     for part in parts:
         counts |= find_prediction_counts(part)
     return counts
-
-
-def _nested_configs(config: dict[str, Any]) -> list[dict[str, Any]]:
-    return [part for part in config.values() if isinstance(part, dict)]
 
 
 def _describe_left_out(names: list[str], plan: Plan, counts: dict[str, int]) -> list[str]:
@@ -121,10 +118,11 @@ def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> di
         )
     derived = {name: attribute for name, attribute in vars(text).items() if not name.startswith("_")}
     cut_parts = [
-        _cut_part(part, plan, derived) if part in (counting_parts or config_parts(config)[-1:]) else part
+        remove_prediction_layers(
+            _cut_part(part, plan, derived) if part in (counting_parts or config_parts(config)[-1:]) else part
+        )
         for part in config_parts(config)
     ]
-    cut_parts = [remove_prediction_layers(part) for part in cut_parts]
     return add_version_4_fields(cut_parts[0] if len(cut_parts) == 1 else {**cut_parts[0], TEXT_FIELD: cut_parts[1]})
 
 

@@ -60,6 +60,7 @@ def compute_answers(
 def _generate_with_cache(
     model: Any, batch: dict[str, torch.Tensor], tokens: np.ndarray | None
 ) -> dict[str, np.ndarray]:
+    processors = LogitsProcessorList([] if tokens is None else [ForcedTokens(tokens)])
     prompt = {name: batch[name][:, :-N_GENERATED] for name in ("input_ids", "attention_mask")}
     greedy = GenerationConfig(
         max_new_tokens=N_GENERATED,
@@ -72,15 +73,10 @@ def _generate_with_cache(
     # a checkpoint's own may ask for beams or stop strings
     original_config, model.generation_config = model.generation_config, greedy
     try:
-        generated = _generate_following(model, prompt, tokens)
+        generated = model.generate(**prompt, logits_processor=processors)
     finally:
         model.generation_config = original_config
     return {"tokens": generated.sequences.cpu().numpy(), "steps": torch.stack(generated.logits).float().cpu().numpy()}
-
-
-def _generate_following(model: Any, prompt: dict[str, torch.Tensor], tokens: np.ndarray | None) -> Any:
-    processors = LogitsProcessorList([] if tokens is None else [ForcedTokens(tokens)])
-    return model.generate(**prompt, logits_processor=processors)
 
 
 def main(*folders: str) -> None:
@@ -90,7 +86,7 @@ def main(*folders: str) -> None:
         torch.set_num_threads(job["threads"])
         if job["own"]:
             import tapioca.models.learner  # noqa: F401  (makes its model type known)
-        model = load_strictly(job["checkpoint"], job["class"], job["layers"], job["dtype"], job["code"])
+        model = load_strictly(job["checkpoint"], job["kind"], job["layers"], job["dtype"], job["code"])
         arrays = dict(np.load(Path(folder) / "batch.npz"))
         tokens = arrays.pop("tokens", None)
         batch = {name: torch.from_numpy(array) for name, array in arrays.items()}

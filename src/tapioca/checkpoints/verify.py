@@ -124,16 +124,8 @@ def compare_reloaded(checkpoints: Sequence[tuple[Path, ExpectedAnswers]]) -> lis
 
 def _write_job(folder: Path, checkpoint: Path, expected: ExpectedAnswers) -> None:
     folder.mkdir()
-    job = {
-        "checkpoint": str(checkpoint),
-        "class": expected.kind,
-        "layers": expected.layers,
-        "dtype": expected.dtype,
-        "keep": N_COMPARED,
-        "threads": torch.get_num_threads(),
-        "own": expected.own,
-        "code": expected.code,
-    }
+    job = {name: getattr(expected, name) for name in ("kind", "layers", "dtype", "own", "code")}
+    job |= {"checkpoint": str(checkpoint), "keep": N_COMPARED, "threads": torch.get_num_threads()}
     (folder / "job.json").write_text(json.dumps(job))
     forced = {"tokens": expected.answers["tokens"]} if "tokens" in expected.answers else {}
     np.savez(folder / "batch.npz", **expected.batch, **forced)  # type: ignore[arg-type]
@@ -152,11 +144,7 @@ def _measure_difference(answers: dict[str, np.ndarray], expected: ExpectedAnswer
 
 
 def refuse_difference(difference: float, expected: ExpectedAnswers) -> None:
-    """Refuse a difference that rounding does not explain.
-
-    Raises:
-        ExportError: it is larger than allowed.
-    """
+    """Refuse with an ExportError a difference that rounding does not explain."""
     if not difference <= expected.allowed:
         raise ExportError(
             f"the exported checkpoint differs from the live plan by {difference:.3g} in an output "
@@ -165,11 +153,7 @@ def refuse_difference(difference: float, expected: ExpectedAnswers) -> None:
 
 
 def check_tokenizer(source: Path, written: Path, code: bool) -> None:
-    """Refuse a checkpoint whose tokenizer reads a text of many scripts and all special tokens as other ids.
-
-    Raises:
-        ExportError: it does, or it is gone.
-    """
+    """Refuse with an ExportError a tokenizer that is gone, or reads a text of many scripts and all special tokens otherwise."""
     before, after = (load_tokenizer(folder, trust_remote_code=code) for folder in (source, written))
     if before is None:
         return

@@ -26,7 +26,7 @@ def find_shared_prefix(
     Args:
         model: left as it was.
         sequences: the longest and the shortest there are.
-        length: number of tokens they all begin with.
+        length: of the opening, in tokens.
         keep: number of last positions whose outputs are wanted.
     """
     shared_prefix, full_plan = SharedPrefix(model, sequences[0][:length]), Plan.full(len(find_layers(model)))

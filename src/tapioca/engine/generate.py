@@ -70,15 +70,9 @@ def generate_texts(
     one there unless `schedule` stacks streams, which lets rounding depend on what runs together anyway.
 
     Args:
-        model: a causal language model.
-        plans: for this model.
-        batch: as for `decode`.
-        schedule: how plans run together.
+        model, plans, batch, schedule: as for `decode` and `sweep`.
         drafts: texts of other plans; told what is written.
         cost: told what was computed; a layer counts once for every row it would have read whole.
-
-    Returns:
-        The texts of every plan.
 
     Raises:
         NonFiniteError: an output is NaN.

@@ -26,7 +26,6 @@ class LayerCall:
     Args:
         block: the layer, with its own forward.
         place: its number among the layers that run.
-        args, kwargs: what it was called with.
         past: what stands before the batch.
 
     Attributes:
@@ -34,7 +33,7 @@ class LayerCall:
         rest: what it returned behind the states; None where it returns nothing else.
 
     Raises:
-        Unfollowed: layers share something they write into, which the streams would share too.
+        UntraceableModelError: layers share something they write into, which the streams would share too.
     """
 
     def __init__(
@@ -60,11 +59,8 @@ class LayerCall:
         return self._run(states, [prefix], self.args, self.kwargs)
 
     def run_stacked(self, streams: Sequence[torch.Tensor], prefixes: Sequence[Prefix]) -> tuple[torch.Tensor, ...]:
-        """The layer applied to several streams at once, each of as many rows as the model's own.
-
-        Raises:
-            Unfollowed: the layer does not take so many rows.
-        """
+        """The layer applied to several streams at once, each of as many rows as the model's own; an UntraceableModelError
+        where it does not take so many."""
         count, rows = len(streams), len(self.states)
         args = [_repeat_rows(argument, count, rows) for argument in self.args]
         kwargs = {name: _repeat_rows(argument, count, rows) for name, argument in self.kwargs.items()}

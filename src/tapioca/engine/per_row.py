@@ -42,11 +42,7 @@ class RowPlans:
             self._rows = previous_rows
 
     def run_layer(self, place: int, layer_forward: Any, argument_name: str, *args: Any, **kwargs: Any) -> Any:
-        """In place of a layer's forward.
-
-        Raises:
-            Unfollowed: the layer is not given what the one before it returned.
-        """
+        """In place of a layer's forward; an UntraceableModelError where it is not given what the one before returned."""
         input_states = args[0] if args else kwargs[argument_name]
         if place and input_states is not self._handed:
             raise UntraceableModelError
@@ -62,17 +58,14 @@ class RowPlans:
 
 @contextmanager
 def apply_plan_per_row(model: PreTrainedModel, plans: Sequence[Plan]) -> Iterator[RowPlans]:
-    """Run each row of a batch under a plan of its own inside a `with` block.
-
-    Args:
-        model: left as it was afterwards.
-        plans: the plan of every row; they drop whole layers and do nothing else.
+    """Run each row of a batch under a plan of its own, which drops whole layers and does nothing else, inside a `with`
+    block; the model is left as it was.
 
     Yields:
         The rows, one of which may be let through alone.
 
     Raises:
-        Unfollowed: inside the block, where the model does more between its layers than hand states on.
+        UntraceableModelError: inside the block, where the model does more between its layers than hand states on.
     """
     common_plan = intersect_drops(plans)
     rows = RowPlans(plans, common_plan.kept)

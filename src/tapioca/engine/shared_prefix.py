@@ -48,14 +48,9 @@ def join_layers(layers: Sequence[PrefixKVLayer], rows: int) -> PrefixKVLayer:
     if len(layers) == 1:
         return layers[0]
     joined_layer = PrefixKVLayer()
-    joined_layer.update(
-        *(torch.cat(parts).repeat_interleave(rows, dim=0) for parts in zip(*map(_keys_and_values, layers), strict=True))
-    )
+    keys, values = torch.cat([layer.keys for layer in layers]), torch.cat([layer.values for layer in layers])
+    joined_layer.update(keys.repeat_interleave(rows, dim=0), values.repeat_interleave(rows, dim=0))
     return joined_layer
-
-
-def _keys_and_values(layer: PrefixKVLayer) -> tuple[torch.Tensor, torch.Tensor]:
-    return layer.keys, layer.values
 
 
 class SharedPrefix:
@@ -106,7 +101,7 @@ class PrefixCache:
     """An opening as streams meet it on their way through the layers.
 
     Args:
-        opening: keys and values to read, or to take down.
+        shared_prefix: keys and values to read, or to take down.
         layers: number of layers the streams go through.
         prefilling: whether the opening itself goes through the layers.
 
@@ -124,12 +119,11 @@ class PrefixCache:
 
         Where nothing is kept, attention is scaled to 0; what it computes for the cache's sake is discarded.
         """
-        prefix_layers = (
-            [PrefixKVLayer()]
-            if self.prefilling
-            else [self.layer_by_prefix.get(prefix, self._placeholder) for prefix in prefixes]
-        )
-        self.cache.layers[place] = join_layers(prefix_layers, rows)
+        if self.prefilling:
+            self.cache.layers[place] = PrefixKVLayer()
+        else:
+            prefix_layers = [self.layer_by_prefix.get(prefix, self._placeholder) for prefix in prefixes]
+            self.cache.layers[place] = join_layers(prefix_layers, rows)
 
     def after_layer(self, place: int, prefixes: Sequence[Prefix]) -> None:
         """After they went through it."""

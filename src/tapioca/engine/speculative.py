@@ -109,7 +109,7 @@ def accept_draft(
         text: still empty; filled.
         draft: a finished text of another plan, without EOS.
         reading: what the plan would write along the draft, the last token of a draft of full length left out.
-        batch: of the prompt; says when a text has ended.
+        batch: says when a text has ended.
         stop_tokens: the model's own EOS tokens.
         resolve_tie: the next token of plain greedy decoding after some of the draft; asked where two nearly tie. None
             lets rounding decide.

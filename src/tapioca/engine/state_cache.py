@@ -31,21 +31,16 @@ class BatchStates:
         self.depths: Collection[int] = ()
 
     def prepare(self, step_sequences: Collection[tuple[Step, ...]], size: int) -> None:
-        """Make ready for plans: forget what they do not begin with, and choose the depths to keep.
-
-        Args:
-            step_sequences: the steps of every plan.
-            size: bytes of one plan's states.
-        """
+        """Make ready for the steps of every plan, each of whose states take `size` bytes: forget what they do not begin
+        with, and choose the depths to keep."""
         layers = max(map(len, step_sequences))
         wanted_prefixes = {plan[:depth] for plan in step_sequences for depth in range(1, layers)}
         self.states = {prefix: states for prefix, states in self.states.items() if prefix in wanted_prefixes}
         n_new_by_depth = Counter(map(len, wanted_prefixes - self.states.keys()))
         n_free = self.max_bytes // size - len(self.states)
         spacings = (range(step, layers, step) for step in range(1, layers))
-        self.depths = next(
-            (depths for depths in spacings if sum(n_new_by_depth[depth] for depth in depths) <= n_free), ()
-        )
+        fitting = (depths for depths in spacings if sum(n_new_by_depth[depth] for depth in depths) <= n_free)
+        self.depths = next(fitting, ())
 
     def find_deepest(self, plan_steps: tuple[Step, ...]) -> int:
         """After how many layers the deepest known states of a plan are; 0 where there are none."""
@@ -56,7 +51,7 @@ class StateCache:
     """What is known of every batch of a task.
 
     Args:
-        room: most bytes to keep for all batches together.
+        max_bytes: most to keep for all batches together.
         batches: how many there are.
 
     Attributes:

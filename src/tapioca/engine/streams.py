@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -35,14 +36,7 @@ class Stream:
 
 
 class Streams:
-    """One batch under many plans.
-
-    Args:
-        model: under what all plans drop.
-        plans: distinct, in the order of their tree.
-        sweep_input: what goes through the layers.
-        options: how.
-    """
+    """One batch under many distinct plans, in the order of their tree; the model is under what all of them drop."""
 
     def __init__(self, model: PreTrainedModel, plans: list[Plan], sweep_input: SweepInput, options: SweepOptions):
         self.model, self.plans, self.sweep_input, self.options = model, plans, sweep_input, options
@@ -150,7 +144,11 @@ class Streams:
 
     def _run_layer(self, call: LayerCall, layer: int) -> list[Stream]:
         """All streams after one layer, each split by what its plans do there."""
-        split_streams = [(stream, *part) for stream in self._streams for part in self._split_plans(stream.plans, layer)]
+        split_streams = [
+            (stream, step, list(plans))
+            for stream in self._streams
+            for step, plans in groupby(stream.plans, key=lambda plan: self._steps[plan][layer])
+        ]
         full_streams = [
             (stream.states, self._steps[plans[0]][:layer]) for stream, step, plans in split_streams if step == Step()
         ]
@@ -181,16 +179,8 @@ class Streams:
             self._checked.add(call.shapes)
             single_output = call.run(states[-1], prefixes[-1])
             difference = measure_relative_difference(outputs[-1], single_output)
-            if (
-                not difference <= STACKING_TOLERANCE * torch.finfo(single_output.dtype).eps
-            ):  # so written, since it may be NaN
+            tolerance = STACKING_TOLERANCE * torch.finfo(single_output.dtype).eps
+            if not difference <= tolerance:  # so written, since it may be NaN
                 raise UntraceableModelError
             self._difference = max(difference, self._difference or 0.0)
         return outputs
-
-    def _split_plans(self, plans: Sequence[Plan], layer: int) -> list[tuple[Step, list[Plan]]]:
-        """Plans by what they do with a layer."""
-        parted: dict[Step, list[Plan]] = {}
-        for plan in plans:
-            parted.setdefault(self._steps[plan][layer], []).append(plan)
-        return list(parted.items())

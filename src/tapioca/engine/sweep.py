@@ -72,9 +72,9 @@ def sweep(
 
     Args:
         model: left as it was when the iterator is exhausted or closed.
-        plans: for this model; repeated ones are run once.
+        plans: repeated ones are run once.
         sweep_input: the batch, and what of its outputs is wanted.
-        schedule: how they run together.
+        schedule: how plans run together.
         cost: told what was computed.
         on_states: handed the states after every layer, once for plans that are the same up to it; with states reused from
             an earlier sweep, only those computed in this one.
@@ -84,7 +84,7 @@ def sweep(
 
     Raises:
         ModelError: a plan does not fit the model, `memory` does not hold two streams, or the device not even one plan.
-        Unfollowed: there is an opening, and the model does not let itself be followed.
+        UntraceableModelError: there is an opening, and the model does not let itself be followed.
     """
     check_fits(model, *plans)
     remaining_plans, shared_prefix = sort_by_prefix(plans), sweep_input.shared_prefix
@@ -153,12 +153,10 @@ def _run_plans(
 
 def _capture_alone(model: PreTrainedModel, plan: Plan, read: OnStates | None) -> AbstractContextManager[None]:
     """Hand over the states of one plan that is applied already."""
+    if not read:
+        return nullcontext()
     plan_steps = list_steps(plan)
-    return (
-        capture_layers(model, lambda place, states: read(plan_steps[: plan.kept[place] + 1], states))
-        if read
-        else nullcontext()
-    )
+    return capture_layers(model, lambda place, states: read(plan_steps[: plan.kept[place] + 1], states))
 
 
 def _run_streams(
@@ -177,16 +175,16 @@ def _find_max_streams(model: PreTrainedModel, sweep_input: SweepInput, memory: i
     keeps of an opening."""
     if memory is None:
         return 1_000_000
-    rows, tokens = _batch_shape(model, sweep_input)
-    bytes_per_row, shared_prefix = _count_state_bytes(model, sweep_input) // rows, sweep_input.shared_prefix
+    (rows, tokens), state_bytes = _batch_shape(model, sweep_input), _count_state_bytes(model, sweep_input)
+    shared_prefix = sweep_input.shared_prefix
     prefix_bytes = shared_prefix.max_layer_bytes() * len(find_layers(model)) if shared_prefix else 0
-    max_streams = (memory - rows * bytes_per_row) // (rows * bytes_per_row + prefix_bytes)
+    max_streams = (memory - state_bytes) // (state_bytes + prefix_bytes)
     if max_streams < 1:
-        batch_size = (memory - prefix_bytes) // (2 * bytes_per_row)
+        batch_size = (memory - prefix_bytes) * rows // (2 * state_bytes)
         advice = f"use --batch-size {batch_size}" if batch_size > 0 else "allow more, or shorten the examples"
         raise ModelError(
             f"--state-memory of {memory:,} bytes does not hold two streams of {rows} rows of {tokens} tokens, "
-            f"{2 * rows * bytes_per_row + prefix_bytes:,} bytes; {advice}"
+            f"{2 * state_bytes + prefix_bytes:,} bytes; {advice}"
         )
     return int(max_streams)
 

@@ -1,7 +1,7 @@
 """Model + plans + task -> one score per plan and example."""
 
-from tapioca.evaluate.batch import NullCache, ResultCache
+from tapioca.evaluate.batch import ResultCache
 from tapioca.evaluate.compatibility import check_task
 from tapioca.evaluate.evaluate import StoppingRule, evaluate
 
-__all__ = ["NullCache", "ResultCache", "StoppingRule", "check_task", "evaluate"]
+__all__ = ["ResultCache", "StoppingRule", "check_task", "evaluate"]

@@ -40,38 +40,22 @@ class ResultCache(Protocol):
         """Keep the answers of a plan to a batch, and its share of what was spent on them."""
 
 
-class NullCache:
-    """A ledger that remembers nothing."""
-
-    def recall(self, plan: Plan, batch: str) -> list[ExampleScore] | None:
-        return None
-
-    def record(self, plan: Plan, batch: str, answers: list[ExampleScore], spent: ComputeCost) -> None:
-        pass
-
-
 class BatchEvaluator:
-    """A model and the task it is asked.
-
-    Args:
-        model: left as it was after each batch.
-        task: examples and how they are marked.
-        schedule: how plans run together.
-    """
+    """A model, left as it was after each batch, and the task it is asked."""
 
     def __init__(self, model: PreTrainedModel, task: Task, schedule: Schedule):
         self.model, self.task, self.schedule = model, task, schedule
         self._drafts = schedule.state_cache.drafts if schedule.state_cache else DraftStore(batches=1)
 
     def evaluate_batch(
-        self, plans: Sequence[Plan], batch: Batch, result_cache: ResultCache
+        self, plans: Sequence[Plan], batch: Batch, result_cache: ResultCache | None
     ) -> Iterator[tuple[Plan, list[ExampleScore]]]:
         """The answers of all plans to one batch: those known, then the others, each kept before it is handed on.
 
         Raises:
             NonFiniteError: an output or a score is NaN or infinite.
         """
-        answers_by_plan = {plan: result_cache.recall(plan, batch.digest) for plan in plans}
+        answers_by_plan = {plan: result_cache.recall(plan, batch.digest) if result_cache else None for plan in plans}
         yield from ((plan, answers) for plan, answers in answers_by_plan.items() if answers is not None)
         if not (new_plans := [plan for plan, answers in answers_by_plan.items() if answers is None]):
             return
@@ -83,7 +67,8 @@ class BatchEvaluator:
             start, spent = time.perf_counter(), cost.share(len(new_plans))
             answers = _score_batch(self.task, plan, batch, iter(readings_by_plan[plan]), iter(texts_by_plan[plan]))
             spent.add(ComputeCost(seconds=time.perf_counter() - start))
-            result_cache.record(plan, batch.digest, answers, spent)
+            if result_cache:
+                result_cache.record(plan, batch.digest, answers, spent)
             yield plan, answers
 
     @cached_property

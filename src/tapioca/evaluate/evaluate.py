@@ -12,7 +12,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from tapioca.engine.sweep import DEFAULT_SCHEDULE, Schedule
-from tapioca.evaluate.batch import BatchEvaluator, NullCache, ResultCache
+from tapioca.evaluate.batch import BatchEvaluator, ResultCache
 from tapioca.plan import Plan
 from tapioca.records import NO_CHOICE, ExampleScore, Scores
 from tapioca.tasks.base import Task
@@ -61,10 +61,9 @@ def evaluate(
         NonFiniteError: an output is NaN or infinite; names the layer where that began.
         ModelError: a plan does not fit the model.
     """
-    result_cache = NullCache() if result_cache is None else result_cache
     asker = BatchEvaluator(model, task, schedule)
     distinct = list(dict.fromkeys(plans))
-    index_by_id = {example.id: indices for indices, example in enumerate(task.examples)}
+    index_by_id = {example.id: index for index, example in enumerate(task.examples)}
     values_by_plan = {plan: np.full((len(index_by_id), len(ExampleScore._fields)), np.nan) for plan in distinct}
     running_plans = distinct
     for chunk in make_chunks(task, batch_size, seed):
@@ -76,10 +75,8 @@ def evaluate(
                     on_batch(plan, len(batch.examples))
         if stopping:
             indices = [index_by_id[example.id] for example in chunk.examples]
-            remaining_plans = [
-                plans[number]
-                for number in stopping.look(np.stack([values_by_plan[plan][indices, 0] for plan in running_plans]))
-            ]
+            running_scores = np.stack([values_by_plan[plan][indices, 0] for plan in running_plans])
+            remaining_plans = [plans[number] for number in stopping.look(running_scores)]
             for plan in set(running_plans) - set(remaining_plans):
                 if on_batch:
                     on_batch(plan, int(np.isnan(values_by_plan[plan][:, 0]).sum()))

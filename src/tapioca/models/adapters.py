@@ -147,7 +147,7 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
             wrapped = PeftModel(model, PeftConfig.from_pretrained(str(folder)))
             loaded = set_peft_model_state_dict(wrapped, load_peft_weights(str(folder), device="cpu"))
             _refuse_another_base(folder, loaded)
-            _refuse_tied(folder, model, [_is_changed(module) for module in _find_embeddings(model)])
+            _refuse_tied(folder, model, [hasattr(module, "base_layer") for module in _find_embeddings(model)])
             merged: PreTrainedModel = wrapped.merge_and_unload()  # safe_merge rounds the update before it is added
             _refuse_tied(folder, merged, [id(module.weight) for module in _find_embeddings(merged)])
     except ModelError:
@@ -182,10 +182,6 @@ def _refuse_tied(folder: Path, model: PreTrainedModel, ends: list[Any]) -> None:
 def _find_embeddings(model: PreTrainedModel) -> list[Any]:
     """A model's input and output embeddings, where it has them."""
     return [module for module in (model.get_input_embeddings(), model.get_output_embeddings()) if module is not None]
-
-
-def _is_changed(module: Any) -> bool:
-    return hasattr(module, "base_layer")
 
 
 def _first_line(error: Exception) -> str:

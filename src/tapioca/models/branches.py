@@ -68,8 +68,8 @@ def scale_branch(block: nn.Module, branch: Branch, scale: float, config: Pretrai
 
     Args:
         block: the layer.
-        branch: which of its branches.
-        scale: factor of the update, at least 0.
+        branch: of this layer.
+        scale: at least 0.
         config: of the running model; its `layer_types` say which attention comes first.
     """
     branch_modules = find_branch_modules(block, branch)
@@ -78,7 +78,7 @@ def scale_branch(block: nn.Module, branch: Branch, scale: float, config: Pretrai
         if scale == 0 and not branch.feeds:
             for path, returns in (branch_modules | update_modules).items():
                 module = block.get_submodule(path)
-                stack.enter_context(replace_forward(module, _SkippedForward(module, returns, config)))
+                stack.enter_context(replace_forward(module, _make_skipped_forward(module, returns, config)))
         else:
             for path in update_modules:
                 stack.enter_context(scale_module(block.get_submodule(path), scale, start="residual"))
@@ -97,52 +97,44 @@ def scale_module(module: nn.Module, scale: float, start: str | None = None) -> I
         start: name of the argument from which the module starts, zero for modules without it; None means its first
             argument, whatever its name.
     """
-    with replace_forward(module, _ScaledForward(module, scale, start)):
+    names, forward = argument_names(module), module.forward
+
+    def scaled_forward(*args: Any, **kwargs: Any) -> Any:
+        arguments = dict(zip(names, args, strict=False)) | kwargs
+        origin = arguments.get(start or names[0])
+        output = forward(*args, **kwargs)
+        states = output[0] if isinstance(output, (tuple, list)) else output
+        if origin is None:
+            scaled = scale * states
+        else:
+            origin = origin.to(states.device)
+            scaled = origin + scale * (states - origin)
+        return type(output)((scaled, *output[1:])) if isinstance(output, (tuple, list)) else scaled
+
+    with replace_forward(module, scaled_forward):
         yield
 
 
-class _ScaledForward:
-    """In place of a module's forward: the same, with its update scaled."""
-
-    def __init__(self, module: nn.Module, scale: float, start: str | None):
-        self.names, self.scale, self.start, self.forward = argument_names(module), scale, start, module.forward
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        arguments = dict(zip(self.names, args, strict=False)) | kwargs
-        start = arguments.get(self.start or self.names[0])
-        output = self.forward(*args, **kwargs)
-        states = output[0] if isinstance(output, (tuple, list)) else output
-        scaled = self.scale * states
-        if start is not None:
-            start = start.to(states.device)
-            scaled = start + self.scale * (states - start)
-        return type(output)((scaled, *output[1:])) if isinstance(output, (tuple, list)) else scaled
-
-
-class _SkippedForward:
+def _make_skipped_forward(module: nn.Module, returns: int, config: PretrainedConfig) -> Any:
     """In place of a module's forward: an update of zero in the shape the layer expects."""
+    names, forward = argument_names(module), module.forward
 
-    def __init__(self, module: nn.Module, returns: int, config: PretrainedConfig):
-        self.names, self.returns, self.forward = argument_names(module), returns, module.forward
-        self.module, self.config = module, config
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        arguments = dict(zip(self.names, args, strict=False)) | kwargs
-        if any(arguments.get(name) is not None for name in CACHE_ARGUMENTS) and self._needed_by_cache():
-            self.forward(*args, **kwargs)
-        residual = arguments.get("residual")
-        update = torch.zeros_like(arguments[self.names[0]]) if residual is None else residual
-        return update if self.returns == 1 else (update, *[None] * (self.returns - 1))
-
-    def _needed_by_cache(self) -> bool:
-        """Whether this module's place in the cache is read or moved on by others: all but full attention after the first."""
-        layer_index = getattr(self.module, "layer_idx", 0)
-        layer_types = getattr(self.config, "layer_types", None)
+    def is_needed_by_cache() -> bool:  # asked while it runs: a plan that drops layers renumbers them
+        layer_index, layer_types = getattr(module, "layer_idx", 0), getattr(config, "layer_types", None)
         if not layer_types:
-            return self.returns == 1 or layer_index == 0 or bool(getattr(self.config, "sliding_window", None))
-        return (
-            layer_types[layer_index] != "full_attention" or layer_types.index(layer_types[layer_index]) == layer_index
-        )
+            return returns == 1 or layer_index == 0 or bool(getattr(config, "sliding_window", None))
+        kind = layer_types[layer_index]
+        return kind != "full_attention" or layer_types.index(kind) == layer_index
+
+    def skipped_forward(*args: Any, **kwargs: Any) -> Any:
+        arguments = dict(zip(names, args, strict=False)) | kwargs
+        if any(arguments.get(name) is not None for name in CACHE_ARGUMENTS) and is_needed_by_cache():
+            forward(*args, **kwargs)
+        residual = arguments.get("residual")
+        update = torch.zeros_like(arguments[names[0]]) if residual is None else residual
+        return update if returns == 1 else (update, *[None] * (returns - 1))
+
+    return skipped_forward
 
 
 def argument_names(module: nn.Module) -> list[str]:

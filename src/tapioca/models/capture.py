@@ -49,16 +49,14 @@ def capture_residual_stream(
     """Run a batch and hand over the residual stream: before the first layer, and after each layer.
 
     Args:
-        model: possibly under a plan.
-        batch: from `collate`.
+        model, batch: as for `capture_layer_outputs`.
         read: called with 0 and the first layer's input, then with n and the state after n layers: (batch, token, width).
     """
-    first_block = find_layers(model).blocks[0]
 
     def before(module: Any, args: Any, kwargs: Any) -> None:
         read(0, args[0] if args else kwargs[argument_names(module)[0]])
 
-    handle = first_block.register_forward_pre_hook(before, with_kwargs=True)
+    handle = find_layers(model).blocks[0].register_forward_pre_hook(before, with_kwargs=True)
     try:
         capture_layer_outputs(model, batch, lambda place, output: read(place + 1, output))
     finally:
@@ -75,8 +73,7 @@ def capture_branch_stream(
     updates sum to the state exactly. Where both branches read the layer's input, attention counts as added first.
 
     Args:
-        model: possibly under a plan.
-        batch: from `collate`.
+        model, batch: as for `capture_layer_outputs`.
         read: called with 0 and the first layer's input, then with n and the state after n branches: (batch, token, width).
 
     Raises:

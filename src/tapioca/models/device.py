@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tapioca.errors import ModelError
+from tapioca.errors import ModelError, first_line
 
 DEVICES = "cpu, cuda, cuda:N, mps or auto"
 
@@ -23,8 +23,7 @@ def choose_device(device: str | None) -> str:
     try:
         torch.empty(0, device=target)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"cannot use device '{device}': {reason}; use {DEVICES}") from error
+        raise ModelError(f"cannot use device '{device}': {first_line(error)}; use {DEVICES}") from error
     return target
 
 

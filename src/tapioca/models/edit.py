@@ -19,7 +19,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.errors import ModelError
 from tapioca.models.branches import find_branch, scale_branch, scale_module
-from tapioca.models.families import INDEX_LISTS, LEADING_COUNTS, NOT_PER_LAYER, Family, find_family
+from tapioca.models.families import INDEX_LISTS, LEADING_COUNTS, NOT_PER_LAYER, find_family
 from tapioca.models.find import Layers, find_layers
 from tapioca.plan import BRANCHES, Plan
 from tapioca.plan.prefix_tree import Step, list_steps
@@ -81,23 +81,19 @@ def check_fits(model: PreTrainedModel, *plans: Plan) -> None:
     """
     layers, family = find_layers(model), find_family(model)
     for plan in plans:
-        _check_fits(plan, model, layers, family)
-
-
-def _check_fits(plan: Plan, model: PreTrainedModel, layers: Layers, family: Family) -> None:
-    if plan.n_layers != len(layers):
-        raise ModelError(
-            f"the plan is for a model of {plan.n_layers} layers, this one has {len(layers)}; use the model it was made for"
-        )
-    if not plan.kept:
-        raise ModelError(f"the plan drops all {plan.n_layers} layers; keep at least one")
-    if plan.drops and family.no_drops:
-        raise ModelError(f"no layer of this model can be dropped: {family.no_drops}; scale layers instead")
-    if 0 in plan.drops and family.first_stays:
-        raise ModelError(f"layer 0 of this model cannot be dropped: {family.first_stays}; drop other layers")
-    for name in BRANCHES:
-        for layer, _ in getattr(plan, name):
-            find_branch(model, layers.blocks[layer], name)
+        if plan.n_layers != len(layers):
+            raise ModelError(
+                f"the plan is for a model of {plan.n_layers} layers, this one has {len(layers)}; use the model it was made for"
+            )
+        if not plan.kept:
+            raise ModelError(f"the plan drops all {plan.n_layers} layers; keep at least one")
+        if plan.drops and family.no_drops:
+            raise ModelError(f"no layer of this model can be dropped: {family.no_drops}; scale layers instead")
+        if 0 in plan.drops and family.first_stays:
+            raise ModelError(f"layer 0 of this model cannot be dropped: {family.first_stays}; drop other layers")
+        for name in BRANCHES:
+            for layer, _ in getattr(plan, name):
+                find_branch(model, layers.blocks[layer], name)
 
 
 @contextmanager

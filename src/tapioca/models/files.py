@@ -48,11 +48,7 @@ def find_weight_files(folder: Path, config: Mapping[str, Any] | None = None) -> 
 
 def _refuse_two(folder: Path) -> None:
     """An index whose shards are gone is left over; one whose shards are there is another set of weights."""
-    others = [
-        shard_path.name
-        for shard_path in _read_shards(folder / INDEX)
-        if shard_path.name != SINGLE and shard_path.is_file()
-    ]
+    others = [shard.name for shard in _read_shards(folder / INDEX) if shard.name != SINGLE and shard.is_file()]
     if others:
         raise ModelError(
             f"{folder} holds two sets of weights: {SINGLE}, which transformers reads, and {INDEX} with {others[0]}, "

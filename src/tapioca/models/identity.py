@@ -49,10 +49,10 @@ def hash_model(model: PreTrainedModel) -> str:
 
 def _select_hashed_settings(config: dict[str, Any]) -> dict[str, Any]:
     """What a configuration says about the computation, that of its parts included."""
-    hashed_fields = {name: field_value for name, field_value in config.items() if name not in NOT_IN_HASH}
     return {
-        name: _select_hashed_settings(field_value) if isinstance(field_value, dict) else field_value
-        for name, field_value in hashed_fields.items()
+        name: _select_hashed_settings(setting) if isinstance(setting, dict) else setting
+        for name, setting in config.items()
+        if name not in NOT_IN_HASH
     }
 
 
@@ -67,8 +67,7 @@ def _hash_weights(model: PreTrainedModel) -> Iterator[str]:
     """One line for each saved tensor: name, dtype, shape and hash."""
     for path, module in model.named_modules():
         with align_module_device(module):
-            saved = {**module._parameters, **module._buffers}
-            for name, tensor in saved.items():
+            for name, tensor in {**module._parameters, **module._buffers}.items():
                 if tensor is not None and name not in module._non_persistent_buffers_set:
                     yield f"{path}.{name} {tensor.dtype} {tuple(tensor.shape)} {_hash_tensor(tensor.detach())}"
 

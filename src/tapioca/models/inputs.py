@@ -38,21 +38,18 @@ def collate(model: PreTrainedModel, sequences: Sequence[Inputs]) -> dict[str, to
     first = np.asarray(sequences[0])
     padding_token = _find_padding_token(model) if is_classifier else 0
     padded = np.full((len(sequences), longest, *first.shape[1:]), padding_token, dtype=first.dtype)
-    mask = np.zeros((len(sequences), longest), dtype=np.int64)
-    for index, sequence in enumerate(sequences):
+    mask, segments = np.zeros((2, len(sequences), longest), dtype=np.int64)
+    for row, sequence in enumerate(sequences):
         columns = slice(len(sequence)) if is_classifier else slice(longest - len(sequence), None)
-        padded[index, columns] = sequence
-        mask[index, columns] = 1
+        padded[row, columns] = sequence
+        mask[row, columns] = 1
+        segments[row, columns] = getattr(sequence, "segments", 0)
     batch = {model.main_input_name: padded, "attention_mask": mask}
     parameters = inspect.signature(model.forward).parameters
     if not is_classifier and "position_ids" in parameters:
         batch["position_ids"] = (mask.cumsum(1) - 1).clip(0)
     if _has_segments(model) and any(isinstance(sequence, TextPair) for sequence in sequences):
-        batch["token_type_ids"] = segments = np.zeros_like(mask)
-        for row, sequence in enumerate(sequences):
-            if isinstance(sequence, TextPair):
-                columns = slice(len(sequence)) if is_classifier else slice(longest - len(sequence), None)
-                segments[row, columns] = sequence.segments
+        batch["token_type_ids"] = segments
     return {name: torch.from_numpy(array).to(find_input_device(model)) for name, array in batch.items()}
 
 
@@ -93,13 +90,9 @@ def _find_padding_token(model: PreTrainedModel) -> int:
 def check_ids(model: PreTrainedModel, largest: int, where: str) -> None:
     """Refuse a token id behind the model's embedding: tokens were added to a tokenizer and the embedding was not resized.
 
-    Args:
-        model: that is to read it.
-        largest: the largest token id there is.
-        where: what holds it, for the message.
-
     Raises:
-        DataError: the embedding has no row for it. Embeddings may have more rows than a tokenizer has ids.
+        DataError: the embedding has no row for the largest id that `where` holds. It may have more rows than a tokenizer
+            has ids.
     """
     embedding: Any = model.get_input_embeddings()
     rows = embedding.weight.shape[0]
@@ -113,10 +106,8 @@ def check_ids(model: PreTrainedModel, largest: int, where: str) -> None:
 def find_input_device(model: PreTrainedModel) -> torch.device:
     """Where a model takes its inputs: the device accelerate computes on, where it places the weights; else its own."""
     hooks = (getattr(module, "_hf_hook", None) for module in model.modules())
-    execution_device = next(
-        (device for hook in hooks if (device := getattr(hook, "execution_device", None)) is not None), None
-    )
-    return model.device if execution_device is None else torch.device(execution_device)
+    devices = (getattr(hook, "execution_device", None) for hook in hooks)
+    return torch.device(next((device for device in devices if device is not None), model.device))
 
 
 def find_max_length(model: PreTrainedModel) -> int:
@@ -137,9 +128,8 @@ def run_forward(model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: in
     if model.training:
         raise ModelError("the model is in training mode; call model.eval() first")
     parameters = inspect.signature(model.forward).parameters
-    options = {
-        name: argument for name, argument in (("logits_to_keep", keep), ("use_cache", False)) if name in parameters
-    }
+    options = {"logits_to_keep": keep, "use_cache": False}
+    options = {name: option for name, option in options.items() if name in parameters}
     with torch.inference_mode():
         outputs = model(**batch, **options)
     raw_outputs: torch.Tensor = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]

@@ -82,15 +82,10 @@ class Learner(PreTrainedModel):
         """
         number, y_indicator = values[..., :1], values[..., 1:]
         x_indicator = 1 - y_indicator
-        features = torch.cat([number * x_indicator, x_indicator, number * y_indicator, y_indicator], dim=-1).to(
-            self.read_in.weight.dtype
-        )
-        states = self.body(
-            inputs_embeds=self.read_in(features),
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            use_cache=False,
-        ).last_hidden_state
+        features = torch.cat([number * x_indicator, x_indicator, number * y_indicator, y_indicator], dim=-1)
+        embeddings = self.read_in(features.to(self.read_in.weight.dtype))
+        body_inputs = {"inputs_embeds": embeddings, "attention_mask": attention_mask, "position_ids": position_ids}
+        states = self.body(**body_inputs, use_cache=False).last_hidden_state
         return CausalLMOutputWithPast(logits=self.read_out(states[:, -logits_to_keep:]))
 
 

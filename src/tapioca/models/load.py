@@ -18,7 +18,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_MAPPING
 
-from tapioca.errors import ModelError
+from tapioca.errors import ModelError, first_line
 from tapioca.hub import explain_hub_error, hide_progress_bars
 from tapioca.models import learner  # noqa: F401  (makes its model type known)
 from tapioca.models.adapters import check_adapter, hide_adapter, merge_adapter, refuse_adapter
@@ -39,6 +39,11 @@ DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 
 HEADS = ("cls", "lm_head", "classifier", "score", "generator_lm_head", "generator_predictions", "predictions", "pooler")
 """What the weights of heads are called."""
+
+NO_HEAD = (
+    "; the checkpoint holds no head: tune it with one first (an encoder with a classification head), and prune that"
+)
+"""What to do where a head is all that is missing."""
 
 
 class LoadedModel(NamedTuple):
@@ -81,7 +86,7 @@ def load(
     else:
         refuse_adapter(source, revision)
     config = _load_config(source, revision, trust_remote_code)
-    model_class = (trust_remote_code and find_foreign_class(config)) or _find_model_class(config)
+    model_class = _find_model_class(config, trust_remote_code)
     try:
         with hide_progress_bars(), hide_adapter(source) as base:
             model, report = model_class.from_pretrained(
@@ -99,22 +104,19 @@ def load(
         raise ModelError(_explain_failure(error, f"the weights of '{source}'", source, revision)) from error
     _refuse_partial(source, report, config)
     model.name_or_path = model.config._name_or_path = source
-    tokenizer = _load_tokenizer(source, revision, trust_remote_code)
+    tokenizer = load_tokenizer(source, revision, trust_remote_code)
     if adapter:
         model = merge_adapter(model, Path(adapter))
-        tokenizer = _load_tokenizer(str(adapter), None, trust_remote_code) or tokenizer
+        tokenizer = load_tokenizer(adapter, None, trust_remote_code) or tokenizer
     return LoadedModel(model.eval(), tokenizer)
 
 
 def load_on_meta(name: str | Path, revision: str | None = None, trust_remote_code: bool = False) -> PreTrainedModel:
-    """A model as its configuration describes it, on the meta device: no weight is read or made.
-
-    Raises:
-        ModelError: there is no such model.
-    """
+    """A model as its configuration describes it, on the meta device: no weight is read or made. A ModelError where there is
+    no such model."""
     source = resolve_model_name(name)
     config = _load_config(source, revision, trust_remote_code, weights=False)
-    model_class: Any = (trust_remote_code and find_foreign_class(config)) or _find_model_class(config)
+    model_class = _find_model_class(config, trust_remote_code)
     with torch.device("meta"):
         if hasattr(model_class, "from_config"):
             return model_class.from_config(config, trust_remote_code=trust_remote_code)
@@ -130,12 +132,15 @@ def resolve_model_name(name: str | Path) -> str:
 def load_tokenizer(
     name: str | Path, revision: str | None = None, trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase | None:
-    """A model's tokenizer alone, or None where the model has none.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    return _load_tokenizer(resolve_model_name(name), revision, trust_remote_code)
+    """A model's tokenizer alone, or None where the model has none; a ModelError where it cannot be loaded."""
+    source = resolve_model_name(name)
+    if Path(source).is_dir() and not has_tokenizer(Path(source)):
+        return None
+    try:
+        with hide_progress_bars():
+            return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+    except Exception as error:  # a broken tokenizer file, or code that comes with it
+        raise ModelError(_explain_failure(error, f"the tokenizer of '{source}'", source, revision)) from error
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -179,53 +184,38 @@ def find_foreign_class(config: PretrainedConfig) -> Any:
     )
 
 
-def _find_model_class(config: PretrainedConfig) -> Any:
-    """The class the checkpoint was saved from; a bare decoder is loaded with its language-model head.
-
-    Raises:
-        ModelError: it is a whole encoder-decoder.
-    """
-    saved_class = getattr(transformers, (config.architectures or [""])[0], None)
-    causal_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-    is_bare_decoder = (
-        saved_class is MODEL_MAPPING.get(type(config), None) and "For" not in (config.architectures or [""])[0]
-    )
-    if causal_class and (saved_class is None or is_bare_decoder):
+def _find_model_class(config: PretrainedConfig, trust_remote_code: bool) -> Any:
+    """The class the checkpoint was saved from, that of its own code where that may run; a bare decoder is loaded with its
+    language-model head, a whole encoder-decoder refused."""
+    if trust_remote_code and (foreign_class := find_foreign_class(config)):
+        return foreign_class
+    architecture = (config.architectures or [""])[0]
+    saved_class = getattr(transformers, architecture, None)
+    is_bare_decoder = saved_class is MODEL_MAPPING.get(type(config), None) and "For" not in architecture
+    if MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None) and (saved_class is None or is_bare_decoder):
         return AutoModelForCausalLM
-    if config.is_encoder_decoder and "Encoder" not in (config.architectures or [""])[0]:
+    if config.is_encoder_decoder and "Encoder" not in architecture:
         raise ModelError(
             f"this checkpoint is an encoder-decoder ({config.model_type}); use a decoder or an encoder alone"
         )
     return saved_class or AutoModel
 
 
-def _load_tokenizer(source: str, revision: str | None, trust_remote_code: bool) -> PreTrainedTokenizerBase | None:
-    """The tokenizer, or None where the model has none."""
-    if Path(source).is_dir() and not has_tokenizer(Path(source)):
-        return None
-    try:
-        with hide_progress_bars():
-            return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
-    except Exception as error:  # so can a broken tokenizer file, or code that comes with it
-        raise ModelError(_explain_failure(error, f"the tokenizer of '{source}'", source, revision)) from error
-
-
-def _refuse_partial(source: str, report: dict[str, object], config: PretrainedConfig) -> None:
+def _refuse_partial(source: str, report: dict[str, Any], config: PretrainedConfig) -> None:
     """transformers fills missing weights with random numbers and goes on; here that is an error."""
     for what in ("missing_keys", "mismatched_keys"):
-        names = sorted(str(name) for name in report.get(what) or ())  # type: ignore[attr-defined]
-        if names:
+        if names := sorted(str(name) for name in report.get(what) or ()):
+            is_headless = all(name.split(".")[0] in HEADS for name in names)
             raise ModelError(
                 f"{source}: {len(names)} weights do not match the architecture ({what.replace('_', ' ')}: {names[0]}, ...); "
-                f"they would be random numbers{_headless(names)}"
+                f"they would be random numbers{NO_HEAD if is_headless else ''}"
             )
-    extra_names = sorted(str(name) for name in report.get("unexpected_keys") or () if LAYER_NAME.match(str(name)))  # type: ignore[attr-defined]
     text_config = config.get_text_config(decoder=True)
-    n_prediction_layers = max(find_prediction_counts(vars(text_config)).values(), default=0)
+    n_layers, n_prediction = text_config.num_hidden_layers, find_prediction_counts(vars(text_config)).values()
     extra_names = [
         name
-        for name in extra_names
-        if not is_prediction_weight(name, text_config.num_hidden_layers, n_prediction_layers)
+        for name in sorted(map(str, report.get("unexpected_keys") or ()))
+        if LAYER_NAME.match(name) and not is_prediction_weight(name, n_layers, max(n_prediction, default=0))
     ]
     if extra_names:
         raise ModelError(
@@ -233,23 +223,9 @@ def _refuse_partial(source: str, report: dict[str, object], config: PretrainedCo
         )
 
 
-def _headless(names: list[str]) -> str:
-    """What to do where all that is missing is a head."""
-    alone = all(name.split(".")[0] in HEADS for name in names)
-    return (
-        "; the checkpoint holds no head: tune it with one first (an encoder with a classification head), and prune that"
-        if alone
-        else ""
-    )
-
-
 def _explain_failure(error: Exception, what: str, source: str, revision: str | None) -> str:
     """Why something of a model could not be loaded: code nobody allowed, what the hub says, or the error's first line."""
     if "trust_remote_code" in str(error):
         return f"'{source}' needs code that comes with it; read the code, then add --trust-remote-code"
     hub_reason = None if Path(source).is_dir() else explain_hub_error(error, "model", source, revision)
-    return hub_reason or f"cannot load {what}: {_first_line(error)}"
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return hub_reason or f"cannot load {what}: {first_line(error)}"

@@ -14,13 +14,8 @@ _COUNTS = re.compile(r"(^|_)(num|n|layers|modules|depth)(_|$)")
 
 
 def is_prediction_weight(name: str, n_layers: int, counted: int) -> bool:
-    """Whether a tensor belongs to such a layer: by a word of its name, or by a number behind the model's own layers.
-
-    Args:
-        name: in the checkpoint.
-        n_layers: the model's own.
-        counted: how many the configuration counts behind them.
-    """
+    """Whether a tensor of a checkpoint belongs to such a layer: by a word of its name, or by one of the numbers that the
+    configuration counts behind the model's own layers."""
     match = LAYER_NAME.match(name)
     return bool(_NAMED.search(name)) or bool(match and n_layers <= int(match["layer"]) < n_layers + counted)
 
@@ -43,9 +38,7 @@ def remove_prediction_layers(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration that counts no such layers and lists nothing by them."""
     zeros = dict.fromkeys(find_prediction_counts(config), 0)
     prediction_fields = {name: field_value for name, field_value in config.items() if _FIELD.search(name)}
-    lists: dict[str, Any] = {
-        name: [] for name, field_value in prediction_fields.items() if isinstance(field_value, list)
-    }
+    lists: dict[str, Any] = {name: [] for name, listed in prediction_fields.items() if isinstance(listed, list)}
     parts = {
         name: remove_prediction_layers(_zero_layer_counts(field_value))
         for name, field_value in prediction_fields.items()

@@ -46,6 +46,11 @@ class Request:
     targets: tuple[float, ...]
     normalizer: float = 1.0
 
+    @classmethod
+    def continuation(cls, before: list[int], after: list[int], normalizer: float = 1.0) -> Self:
+        """What is read to score the tokens `after` behind the tokens `before`."""
+        return cls(inputs=tuple((before + after)[:-1]), targets=tuple(after), normalizer=normalizer)
+
 
 @dataclass(frozen=True, eq=False)
 class Example:

@@ -82,9 +82,9 @@ class Task(ABC):
                 self, "shared_prefix_length", measure_shared_prefix(rows, lambda row: self.logits_to_keep([row]))
             )
 
-    @abstractmethod
     def logits_to_keep(self, rows: Sequence[Request]) -> int:
-        """How many of the last positions of a left-padded batch have outputs the task reads."""
+        """How many of the last positions of a left-padded batch have outputs the task reads: by default, as targets."""
+        return max(len(row.targets) for row in rows)
 
     @abstractmethod
     def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
@@ -143,12 +143,8 @@ class Task(ABC):
     def label_counts(self) -> dict[str, int]:
         """How often each right answer stands in the data, by name, or by "choice" and its index; empty where it is neither."""
         counts = Counter(example.label for example in self.examples if example.label)
-        return dict(
-            sorted(
-                counts.items(),
-                key=lambda label_count: (label_count[0].rstrip(digits), len(label_count[0]), label_count[0]),
-            )
-        )
+        names = sorted(counts, key=lambda name: (name.rstrip(digits), len(name), name))
+        return {name: counts[name] for name in names}
 
     @property
     def chance(self) -> np.ndarray | None:
@@ -189,11 +185,7 @@ def digest_rows(rows: Sequence[Request]) -> str:
 
 
 def read_field(fields: Mapping[str, Any], name: str, default: str) -> str:
-    """A field as text, or something else where it is missing or empty.
-
-    Raises:
-        RowError: it is a list or an object.
-    """
+    """A field as text, or something else where it is missing or empty; a RowError where it is a list or an object."""
     field_value = fields.get(name)
     if isinstance(field_value, (list, dict)):
         raise RowError(
@@ -202,19 +194,15 @@ def read_field(fields: Mapping[str, Any], name: str, default: str) -> str:
     return default if field_value is None or field_value == "" else str(field_value)
 
 
-def make_ids_unique(examples: Sequence[Example], rows: Sequence[Source]) -> tuple[list[Example], int]:
+def make_ids_unique(examples_and_rows: Iterable[tuple[Example, Source]]) -> tuple[list[Example], int]:
     """Give rows without an id that say the same ids of their own (CONTENT#2, ...), for each window of a long text.
-
-    Args:
-        examples: of a file.
-        rows: the row behind each example.
 
     Returns:
         The examples, and how many rows say the same as an earlier one.
     """
     count_by_content: Counter[str] = Counter()
     unique_examples, copies = [], set()
-    for example, row in zip(examples, rows, strict=True):
+    for example, row in examples_and_rows:
         if row.fields.get("id") in (None, ""):
             count_by_content[example.id] += 1
             if count_by_content[example.id] > 1:
@@ -225,11 +213,7 @@ def make_ids_unique(examples: Sequence[Example], rows: Sequence[Source]) -> tupl
 
 
 def check_unique(name: str, examples: Sequence[Example]) -> None:
-    """Refuse an empty data set and duplicate ids.
-
-    Raises:
-        DataError: there is nothing, or two examples share an id.
-    """
+    """Refuse with a DataError an empty data set and one in which two examples share an id."""
     if not examples:
         raise DataError(f"{name} has no examples; expected at least one row")
     seen_ids: set[str] = set()
@@ -249,3 +233,8 @@ def compute_log_likelihoods(logits: torch.Tensor, rows: Sequence[Request]) -> li
         target_logits = row_logits[-len(targets) :]
         token_log_likelihoods.append(target_logits.gather(1, targets[:, None])[:, 0] - target_logits.logsumexp(1))
     return token_log_likelihoods
+
+
+def mean_log_likelihoods(logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
+    """The mean of the same over each row's tokens, float64 of shape (1,)."""
+    return [np.array([float(tokens.cpu().double().mean())]) for tokens in compute_log_likelihoods(logits, rows)]

@@ -24,12 +24,10 @@ from tapioca.tasks.template import render
 from tapioca.tasks.text import Encoder
 
 
-def find_task_class(
-    kind: Kind, spec: TaskSpec, encoder: Encoder | None, score_function: ScoreFunction | None = None
-) -> Any:
+def find_task_class(spec: TaskSpec, encoder: Encoder | None, score_function: ScoreFunction | None = None) -> Any:
     """The constructor of a kind of task, with the metric and the rules the user chose."""
     likely = spec.score == "likelihood"
-    if kind == "generate" and encoder:
+    if spec.kind == "generate" and encoder:
         return partial(
             Generate,
             metric=ANSWER_LOSS if likely else written_metric(score_function),
@@ -40,17 +38,15 @@ def find_task_class(
             token_limit=spec.max_new_tokens,
             think_end_token=spec.think_end_token,
         )
-    if kind == "classify" and encoder and len(encoder.labels or ()) == 1:
+    if spec.kind == "classify" and encoder and len(encoder.labels or ()) == 1:
         return Rate
-    classes: dict[Kind, type[Task]] = {"perplexity": Perplexity, "regression": Regression}
-    if kind in classes:
-        return classes[kind]
-    labelled: dict[Kind, type[Task]] = {"choice": Choice, "label": Label, "classify": Classify}
-    return partial(labelled[kind], metric=GOLD_LOSS if likely else ACCURACY)
+    classes: dict[Kind | None, type[Task]] = {"choice": Choice, "label": Label, "classify": Classify}
+    if spec.kind in classes:
+        return partial(classes[spec.kind], metric=GOLD_LOSS if likely else ACCURACY)
+    return Regression if spec.kind == "regression" else Perplexity
 
 
 def build_example(
-    kind: Kind,
     row: Source,
     spec: TaskSpec,
     encoder: Encoder,
@@ -69,9 +65,9 @@ def build_example(
         RowError: the template does not fit the row, or a text is too long.
         DataError: the labels of a task are not one token each, or the model has no classification head.
     """
-    if kind == "generate":
+    if spec.kind == "generate":
         return generate_example(row, spec, encoder, worked)
-    if kind == "classify":
+    if spec.kind == "classify":
         return classify_example(row, spec, encoder, golds)
     if len(golds) == len(choices):
         raise RowError(f"{row.where}: all {len(choices)} choices are right; one must be wrong", "with no wrong choice")
@@ -82,13 +78,10 @@ def build_example(
             f"{row.where}: continuation {spec.continuation!r} makes the same answer of two choices; it must print {{{{ choice }}}}"
         )
     pairs = encode_pairs(text, answers, spec, encoder, row.where, worked)
-    if kind == "choice":
-        lengths = [
-            _length(spec.normalize, answer.strip(), after) for answer, (_, after) in zip(answers, pairs, strict=True)
-        ]
+    if spec.kind == "choice":
         rows = tuple(
-            Request(inputs=tuple((before + after)[:-1]), targets=tuple(after), normalizer=length)
-            for (before, after), length in zip(pairs, lengths, strict=True)
+            Request.continuation(before, after, _length(spec.normalize, answer.strip(), after))
+            for (before, after), answer in zip(pairs, answers, strict=True)
         )
     else:
         rows = (Request(inputs=tuple(pairs[0][0]), targets=_label_ids(pairs, answers, row.where)),)
@@ -154,20 +147,10 @@ def _length(normalize: str, answer: str, tokens: list[int]) -> float:
 
 
 def _label_ids(pairs: list[tuple[list[int], list[int]]], answers: list[str], where: str) -> tuple[int, ...]:
-    """The one token of each label.
-
-    Raises:
-        DataError: fewer than two labels, one of more than one token, or two that share a token.
-    """
-    long = [
-        f"{answer!r} is {len(after)} tokens"
-        for (_, after), answer in zip(pairs, answers, strict=True)
-        if len(after) != 1
-    ]
-    if long:
-        raise DataError(
-            f"{where}: label {', '.join(long)}; a label task needs labels of one token each, use kind: choice"
-        )
+    """The one token of each label; a DataError where one has more, two share theirs, or there are fewer than two."""
+    counts = [(answer, len(after)) for (_, after), answer in zip(pairs, answers, strict=True)]
+    if long := ", ".join(f"{answer!r} is {count} tokens" for answer, count in counts if count != 1):
+        raise DataError(f"{where}: label {long}; a label task needs labels of one token each, use kind: choice")
     ids = tuple(after[0] for _, after in pairs)
     if len(set(ids)) < max(2, len(ids)):
         raise DataError(f"{where}: labels must be at least two different tokens, got {answers}")

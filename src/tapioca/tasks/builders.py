@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tapioca.errors import DataError
 from tapioca.records import Example
@@ -33,65 +32,45 @@ REQUIRED: dict[Kind, set[str]] = {
     "label": {"answer"},
     "generate": set(),
     "classify": {"label"},
+    "perplexity": {"text"},
 }
-"""Fields that a question of each kind must have, besides those its templates print."""
+"""Fields that a row of each kind must have, besides those its templates print."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Builder(ABC):
+@dataclass(frozen=True, eq=False)
+class Builder:
     """Makes the examples of rows by their numbers.
 
     Attributes:
         table: of the rows.
-        notes: how they are read, one line each.
+        encoder: of the model; None for one that reads numbers.
+        notes: how the rows are read, one line each.
+        questions: of each row that asks one with several answers to choose from; None where rows ask no such.
+        golds: the right answers of the same; None where the row's answer is none of its choices.
     """
 
     table: TaskTable
+    encoder: Encoder | None
     notes: Sequence[str] = ()
+    questions: Mapping[int, Question] | None = None
+    golds: Mapping[int, Golds | None] = field(default_factory=dict)
 
     @property
-    def numbers(self) -> Container[int]:
+    def numbers(self) -> Collection[int]:
         """Rows that examples can be made of."""
-        return range(len(self.table.rows))
-
-    @abstractmethod
-    def build(self, number: int) -> list[Example]:
-        """The examples of a row.
-
-        Raises:
-            RowError: the row cannot be used.
-        """
-
-
-class SeriesBuilder(Builder):
-    """Rows of numbers."""
-
-    def build(self, number: int) -> list[Example]:
-        row = self.table.rows[number]
-        return [prompt_example(row.fields, row.where)]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class WindowBuilder(Builder):
-    """Rows of running text."""
-
-    encoder: Encoder
-
-    def build(self, number: int) -> list[Example]:
-        return build_windows(self.table.rows[number], self.table.spec.window, self.encoder)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class QuestionBuilder(Builder):
-    """Rows that ask one question each, with nothing to choose from."""
-
-    encoder: Encoder
+        return range(len(self.table.rows)) if self.questions is None else self.questions
 
     def build(self, number: int, worked: Sequence[Worked] = ()) -> list[Example]:
+        """The examples of a row, behind worked ones where it asks a question; a RowError where it cannot be used."""
+        row, spec = self.table.rows[number], self.table.spec
+        if self.encoder is None:
+            return [prompt_example(row.fields, row.where)]
+        if spec.kind == "perplexity":
+            return build_windows(row, spec.window, self.encoder)
         row, choices, golds = self._question(number)
         if worked:
             row = Source(row.fields, f"{row.where} with {len(worked)} worked examples")
-        return [build_example(self.table.kind, row, self.table.spec, self.encoder, choices, golds, worked)]
+        return [build_example(row, spec, self.encoder, choices, golds, worked)]
 
     def worked(self, number: int) -> Worked:
         """A row as a worked example."""
@@ -100,30 +79,13 @@ class QuestionBuilder(Builder):
 
     def _question(self, number: int) -> tuple[Source, Sequence[str], Golds]:
         """A row, what there is to choose from, and the right ones."""
-        return self.table.rows[number], (), ()
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ChoiceBuilder(QuestionBuilder):
-    """Rows that ask one question each, with several answers to choose from.
-
-    Attributes:
-        questions: of each row that asks one.
-        golds: the right answers of the same; None where the row's answer is none of its choices.
-    """
-
-    questions: Mapping[int, Question]
-    golds: Mapping[int, Golds | None]
-
-    @property
-    def numbers(self) -> Container[int]:
-        return self.questions
-
-    def _question(self, number: int) -> tuple[Source, Sequence[str], Golds]:
-        table, question, golds = self.table, self.questions[number], self.golds[number]
+        table, row = self.table, self.table.rows[number]
+        if self.questions is None:
+            return row, (), ()
+        question, golds = self.questions[number], self.golds[number]
         if golds is None:
-            raise no_choice_error(question, table.kind, table.spec)
-        row, choices = table.rows[number], question.choices
+            raise no_choice_error(question, table.spec)
+        choices = question.choices
         if "" in choices:
             choices, golds = drop_empty(question, golds)
         if table.spec.shuffle_choices:
@@ -141,47 +103,38 @@ def builder_of(table: TaskTable, encoder: Encoder | None) -> Builder:
     """
     kind, rows = table.kind, table.rows
     if kind == "regression":
-        return SeriesBuilder(table=table)
+        return Builder(table, None)
     if encoder is None:
         raise DataError(
             f"{table.path} is a {kind} task over text, but the model has no tokenizer; expected fields x and y"
         )
-    if kind == "perplexity":
-        _require(rows, {"text"})
-        return WindowBuilder(table=table, encoder=encoder)
     pair = {PAIR} if kind == "classify" and any(PAIR in row.fields for row in rows) else set()
-    _require(rows, (REQUIRED[kind] | pair) - ({"choices"} if table.spec.labels else set()))
+    required = (REQUIRED[kind] | pair) - ({"choices"} if table.spec.labels else set())
+    for row in rows:
+        if missing := sorted(required - row.fields.keys()):
+            raise row.without_field(missing[0])
+    if kind == "perplexity":
+        return Builder(table, encoder)
     if kind == "generate" or (kind == "classify" and len(encoder.labels or ()) == 1):
-        return QuestionBuilder(table=table, encoder=encoder, notes=[_prompt_note(table)])
+        return Builder(table, encoder, [_prompt_note(table)])
     return _choice_builder(table, encoder)
 
 
-def _choice_builder(table: TaskTable, encoder: Encoder) -> ChoiceBuilder:
+def _choice_builder(table: TaskTable, encoder: Encoder) -> Builder:
     """The questions of a table and their right answers, found out over all of its rows."""
-    kind, rows, spec, name = table.kind, table.rows, table.spec, table.path.name
-    check_kind(kind, spec, encoder, rows[0].where)
+    rows, spec, name = table.rows, table.spec, table.path.name
+    check_kind(spec, encoder, rows[0].where)
     questions = dict(
-        table.sieve.make_each(
-            lambda number: (number, question_from_row(rows[number], kind, spec, encoder)), range(len(rows))
-        )
+        table.sieve.make_each(lambda number: (number, question_from_row(rows[number], spec, encoder)), range(len(rows)))
     )
-    reading = find_golds(list(questions.values()), reading_from_spec(kind, spec, rows[0]))
-    answer = f", answer {spec.continuation!r}" if kind == "choice" else ""
+    reading = find_golds(list(questions.values()), reading_from_spec(spec, rows[0]))
+    answer = f", answer {spec.continuation!r}" if spec.kind == "choice" else ""
     notes = [f"{_prompt_note(table)}{answer}, the right one given {reading.phrase}"]
-    notes += [f"{name}: {note}" for note in (*note_class_names(rows[0], kind, spec, encoder), *reading.notes)]
-    if has_own_choices(kind, spec, rows[0]) and not spec.shuffle_choices:
+    notes += [f"{name}: {note}" for note in (*note_class_names(rows[0], spec, encoder), *reading.notes)]
+    if has_own_choices(spec, rows[0]) and not spec.shuffle_choices:
         notes += [f"{name}: {note}" for note in note_always_first(list(questions.values()), reading.golds)]
-    golds = dict(zip(questions, reading.golds, strict=True))
-    return ChoiceBuilder(table=table, encoder=encoder, questions=questions, golds=golds, notes=notes)
+    return Builder(table, encoder, notes, questions, dict(zip(questions, reading.golds, strict=True)))
 
 
 def _prompt_note(table: TaskTable) -> str:
     return f"{table.path.name}: prompt {table.spec.template!r}"
-
-
-def _require(rows: Sequence[Source], names: set[str]) -> None:
-    """Refuse rows without the fields the kind of task needs."""
-    for row in rows:
-        missing = sorted(names - row.fields.keys())
-        if missing:
-            raise row.without_field(missing[0])

@@ -63,11 +63,7 @@ def make_conversation(question: str, system: str | None, shots: Sequence[tuple[s
 
 
 def check_options(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any], where: str) -> None:
-    """Refuse options that a chat template would pass over.
-
-    Raises:
-        DataError: one that transformers takes for itself, or a name that the template does not hold.
-    """
+    """Refuse with a DataError options that a chat template would pass over: those of transformers, and names it does not hold."""
     taken = inspect.signature(tokenizer.apply_chat_template).parameters
     template = tokenizer.get_chat_template()
     for name in options:

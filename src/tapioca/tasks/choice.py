@@ -35,9 +35,6 @@ class Choice(OneOfSeveral):
     With `metric` GOLD_LOSS the score is the gold choice's own normalised log-likelihood.
     """
 
-    def logits_to_keep(self, rows: Sequence[Request]) -> int:
-        return max(len(row.targets) for row in rows)
-
     def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
         return [np.array([float(tokens.sum())]) for tokens in compute_log_likelihoods(logits, rows)]
 

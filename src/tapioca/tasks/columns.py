@@ -59,11 +59,8 @@ class Columns:
 
     def find_name(self, wanted_name: str) -> str | None:
         """The column of a name, in whatever case; None where there is none."""
-        return (
-            wanted_name
-            if wanted_name in self.names
-            else next((name for name in self.names if name.strip().lower() == wanted_name), None)
-        )
+        names = {name.strip().lower(): name for name in reversed(self.names)}
+        return wanted_name if wanted_name in self.names else names.get(wanted_name)
 
     def list_labels(self, name: str) -> tuple[str, ...]:
         """The different values of a column in order, numbers by their size; none where one is neither text nor a whole number."""
@@ -104,15 +101,11 @@ class Columns:
 
     def find_options(self) -> list[str]:
         """The columns that hold one choice each, in the order of the file; none where there are fewer than two."""
-        letter_by_column = {
-            name: match[1] for name in self.telling if (match := OPTION.fullmatch(name.strip().lower()))
-        }
+        matches = {name: OPTION.fullmatch(name.strip().lower()) for name in self.telling}
+        letter_by_column = {name: match[1] for name, match in matches.items() if match}
         letters = "".join(letter_by_column.values())
-        return (
-            list(letter_by_column)
-            if len(letter_by_column) > 1 and (ascii_lowercase.startswith(letters) or letters in digits)
-            else []
-        )
+        in_a_row = ascii_lowercase.startswith(letters) or letters in digits
+        return list(letter_by_column) if len(letter_by_column) > 1 and in_a_row else []
 
     def right_and_wrong(self) -> list[str]:
         """The column with the right choice, and those with wrong ones; none where either is missing or several may be right."""

@@ -38,9 +38,7 @@ def write_description(name: str, encoder: Encoder | None, options: dict[str, Any
     """Write how a data file is read to a new YAML file, a comment at whatever was guessed; `--task` reads it.
 
     Args:
-        name: of the data file, or of a YAML that describes it in part.
-        encoder: of the model; None for one that reads numbers.
-        options: what the user said, under the names of `TaskSpec`.
+        name, encoder, options: as for `load_task`.
         target: of the new file; the data are named relative to it.
 
     Raises:

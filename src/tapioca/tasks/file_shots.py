@@ -11,7 +11,7 @@ from random import Random
 from tapioca.errors import DataError
 from tapioca.records import Example
 from tapioca.tasks.base import Shots, Task
-from tapioca.tasks.builders import QuestionBuilder
+from tapioca.tasks.builders import Builder
 from tapioca.tasks.prompt import Worked
 from tapioca.tasks.sieve import Sieve
 
@@ -60,7 +60,7 @@ class FileShots(Shots):
     """
 
     count: int
-    builder: QuestionBuilder
+    builder: Builder
     numbers: Mapping[str, int]
 
     @property

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from tapioca.errors import DataError
 from tapioca.tasks.base import Task, check_unique, make_ids_unique
 from tapioca.tasks.build import find_task_class
-from tapioca.tasks.builders import Builder, QuestionBuilder, builder_of
+from tapioca.tasks.builders import Builder, builder_of
 from tapioca.tasks.file_shots import FileShots
 from tapioca.tasks.limit import Limit, build_some
 from tapioca.tasks.rows import Source
@@ -31,9 +30,8 @@ def load_task(
     """Read a task from a data file or a task YAML.
 
     Args:
-        name: path of a .jsonl, .csv or .parquet file, or of a .yaml that names one; hub:ID; or a name of
-            the catalog. A YAML of the same stem
-            beside a data file is read too.
+        name: path of a .jsonl, .csv or .parquet file, or of a .yaml that names one; hub:ID; or a name of the catalog. A
+            YAML of the same stem beside a data file is read too.
         encoder: the model's text encoder; None for models that read numbers.
         task_options: fields of `TaskSpec` set by the user; they win over the YAML.
         rows: of a task that is in memory; `name` is then only what it is called.
@@ -47,39 +45,35 @@ def load_task(
     n_merged_before = encoder.merged if encoder else 0
     builder = builder_of(table, encoder)
     score_function = _score_function(table)
-    built = build_some(builder.build, _order(table, builder, limit), table.sieve, limit)
+    numbered_examples, available = build_some(builder.build, _order(table, builder, limit), table.sieve, limit)
     table.sieve.check(table.total)
-    examples, n_equal = make_ids_unique(built.examples, [table.rows[number] for number in built.numbers])
+    examples, n_equal = make_ids_unique([(example, table.rows[number]) for number, example in numbered_examples])
     check_unique(str(table.path), examples)
     notes = [*table.notes, *builder.notes]
     if encoder:
         notes += _encoding_notes(table, encoder, encoder.merged - n_merged_before)
     notes += _row_notes(table, name, n_equal)
-    numbers = {example.id: number for example, number in zip(examples, built.numbers, strict=True)}
+    numbers = {example.id: number for example, (number, _) in zip(examples, numbered_examples, strict=True)}
     score_fields: dict[str, Any] = {}
     if score_function:
         notes.append(f"{table.path.name}: texts are scored by {score_function.name}, whose code runs")
         score_fields["sources"] = {id: table.rows[number] for id, number in numbers.items()}
     count = table.spec.num_fewshot
-    return find_task_class(table.kind, table.spec, encoder, score_function)(
+    return find_task_class(table.spec, encoder, score_function)(
         **score_fields,
         name=name,
         examples=tuple(examples),
         notes=tuple(notes),
         skipped=table.sieve.skipped,
-        available=built.available,
+        available=available,
         labels=table.spec.labels if table.kind in ("choice", "label") else (),
         labels_read=bool(table.spec.labels) and not table.said_spec.labels,
-        shots=FileShots(count, builder, numbers) if count and isinstance(builder, QuestionBuilder) else None,
+        shots=FileShots(count, builder, numbers) if count else None,
     )
 
 
 def _check_options(table: TaskTable) -> None:
-    """Refuse what was said of a task of another kind.
-
-    Raises:
-        DataError: in one line, with what to leave out.
-    """
+    """Refuse what was said of a task of another kind, with what to leave out."""
     path, kind = table.path, table.kind
     if table.spec.chat and kind not in CHAT_KINDS:
         raise DataError(
@@ -97,11 +91,7 @@ def _check_options(table: TaskTable) -> None:
 
 
 def _score_function(table: TaskTable) -> ScoreFunction | None:
-    """The user's own scoring function, where the file names one.
-
-    Raises:
-        DataError: nothing is written that it could score, or it cannot or must not be imported.
-    """
+    """The user's own scoring function, where the file names one; refused where nothing is written that it could score."""
     spec, path = table.spec, table.path
     if spec.score_function is None:
         return None
@@ -112,10 +102,8 @@ def _score_function(table: TaskTable) -> ScoreFunction | None:
 
 def _order(table: TaskTable, builder: Builder, limit: Limit | None) -> list[int]:
     """The rows that examples can be made of: in the order in which a limit draws them, else as they stand."""
-    count = len(table.rows)
-    order: Sequence[int] = range(count)
-    if limit and limit.examples < count:
-        order = limit.order(table.raw, table.rows)
+    is_drawn = limit and limit.examples < len(table.rows)
+    order = limit.order(table.raw, table.rows) if limit and is_drawn else range(len(table.rows))
     return [number for number in order if number in builder.numbers]
 
 

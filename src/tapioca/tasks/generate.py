@@ -12,7 +12,7 @@ import torch
 
 from tapioca.errors import RowError
 from tapioca.records import Example, ExampleScore, Metric, Request
-from tapioca.tasks.base import compute_log_likelihoods, digest_rows, read_field
+from tapioca.tasks.base import digest_rows, mean_log_likelihoods, read_field
 from tapioca.tasks.marking import Marking
 from tapioca.tasks.prompt import Worked, encode_pairs, with_worked
 from tapioca.tasks.rows import Source
@@ -41,11 +41,8 @@ class Generate(Writing):
     score_function: ScoreFunction | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
 
-    def logits_to_keep(self, rows: Sequence[Request]) -> int:
-        return max(len(row.targets) for row in rows)
-
     def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
-        return [np.array([float(tokens.cpu().double().mean())]) for tokens in compute_log_likelihoods(logits, rows)]
+        return mean_log_likelihoods(logits, rows)
 
     def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
         likelihood = float(readings[0][0])
@@ -110,7 +107,7 @@ def generate_example(row: Source, spec: TaskSpec, encoder: Encoder, worked: Sequ
     shown = with_worked(text, worked, spec)
     prompt = before if spec.chat else encoder.encode_text(shown) or before
     encoder.check_length(len(prompt) + spec.max_new_tokens, row.where, f" ({spec.max_new_tokens} of them to write)")
-    rows = (Request(inputs=tuple((before + after)[:-1]), targets=tuple(after)),)
+    rows = (Request.continuation(before, after),)
     content = f"{digest_rows(rows)}-{'-'.join([answer, *others])}"
     return Example(
         id=read_field(row.fields, "id", content),

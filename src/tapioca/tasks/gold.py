@@ -209,11 +209,7 @@ def _ambiguous(question: Question, fitting: Sequence[AnswerForm], reading: Answe
 def _each_its_own(
     ways: dict[AnswerForm, list[Golds | None]], questions: Sequence[Question], usable: list[int], reading: AnswerReading
 ) -> list[Golds | None]:
-    """The right choices where no reading fits all rows, but each row has only one.
-
-    Raises:
-        DataError: a row has two.
-    """
+    """The right choices where no reading fits all rows, but each row has only one; a row with two is refused."""
     golds_by_question: list[Golds | None] = [None] * len(questions)
     for index in usable:
         fitting = [way for way, golds in ways.items() if golds[index]]
@@ -232,11 +228,7 @@ def _each_its_own(
 def _refuse_counting_from_1(
     questions: Sequence[Question], golds: Sequence[Golds | None] | None, reading: AnswerReading
 ) -> None:
-    """Refuse indices of which the highest is the number of choices and 0 is none.
-
-    Raises:
-        DataError: they are such.
-    """
+    """Refuse indices of which the highest is the number of choices and 0 is none."""
     numbers = [
         (question, number) for question in questions for number in map(_number, question.values) if number is not None
     ]

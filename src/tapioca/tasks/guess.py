@@ -36,7 +36,6 @@ class Guess:
     Attributes:
         rows: with fields renamed as the user said.
         spec: what the user said.
-        encoder: of the model; None for one that reads numbers.
         name: of the file, for notes.
         guessed_options: what was guessed, under the names of `TaskSpec`.
         fields: fields that were guessed, and the columns they are.
@@ -73,13 +72,7 @@ class Guess:
 def complete_spec(
     rows: Sequence[Source], spec: TaskSpec, encoder: Encoder | None, name: str
 ) -> tuple[TaskSpec, dict[str, str | tuple[str, ...]], list[str]]:
-    """What was said of a file, completed by what its columns tell.
-
-    Args:
-        rows: with fields renamed as `spec` says.
-        spec: what the user said.
-        encoder: of the model; None for one that reads numbers.
-        name: of the file.
+    """What was said of a file, completed by what its columns, renamed as was said, tell.
 
     Returns:
         The description with a kind, and for questions with a template; the fields that were guessed, and what they are
@@ -125,47 +118,34 @@ def _kind_from_names(guess: Guess) -> Kind | None:
 
 
 def _complete_question(guess: Guess, kind: Kind | None) -> Kind:
-    """The kind of a file of questions, with all fields they need.
-
-    Raises:
-        DataError: something is missing.
-    """
-    answer = "label" if kind == "classify" or (kind is None and guess.is_sequence_classifier) else "answer"
-    if kind in (None, "choice") and not guess.spec.labels:
+    """The kind of a file of questions, with all fields they need; refused where one is missing."""
+    spec, columns, is_head = guess.spec, guess.columns, guess.is_sequence_classifier
+    answer = "label" if kind == "classify" or (kind is None and is_head) else "answer"
+    if kind in (None, "choice") and not spec.labels:
         _find_choices(guess)
     if not guess.has(answer):
         _find_answer(guess, answer, named=kind == "generate")
-    if guess.spec.template is None:
+    if spec.template is None:
         _find_prompt(guess)
-    ready = guess.prompt is not None or guess.spec.template is not None
-    if kind is None and guess.spec.template is None and not guess.is_sequence_classifier and guess.columns.pair():
+    ready = guess.prompt is not None or spec.template is not None
+    if kind is None and spec.template is None and not is_head and columns.pair():
         ready = guess.has("choices")  # one text of a pair does not ask
     if kind is None and ready and guess.has(answer):
-        kind = _kind_of(guess, answer)
+        kind = _kind_of(guess)
     if kind is None:
-        columns, is_sequence_classifier = guess.columns, guess.is_sequence_classifier
-        raise DataError(explain_unclear_kind(columns, guess.name, guess.spec, is_sequence_classifier, reads_text=True))
-    if kind in ("label", "choice") and not guess.has("choices") and not guess.spec.labels and guess.has(answer):
+        raise DataError(explain_unclear_kind(columns, guess.name, spec, is_head, reads_text=True))
+    if kind in ("label", "choice") and not guess.has("choices") and not spec.labels and guess.has(answer):
         _find_labels(guess, most=None)
-    needed = {
+    is_there = {
         "the prompt": ready,
-        answer: guess.has(answer) or (kind == "generate" and guess.spec.gold != WRITTEN),
-        "choices": kind != "choice"
-        or guess.has("choices")
-        or bool(guess.spec.labels or "labels" in guess.guessed_options),
+        answer: guess.has(answer) or (kind == "generate" and spec.gold != WRITTEN),
+        "choices": kind != "choice" or guess.has("choices") or spec.labels or "labels" in guess.guessed_options,
     }
-    if not all(needed.values()):
-        raise DataError(
-            explain_missing_fields(
-                guess.columns,
-                guess.name,
-                kind,
-                [requirement for requirement, is_present in needed.items() if not is_present],
-            )
-        )
-    if guess.spec.template is None and "template" not in guess.guessed_options:
+    if missing := [name for name in is_there if not is_there[name]]:
+        raise DataError(explain_missing_fields(columns, guess.name, kind, missing))
+    if spec.template is None and "template" not in guess.guessed_options:
         guess.guessed_options["template"] = _make_prompt_template(guess, answer)
-    if guess.spec.kind is None and kind == "label":
+    if spec.kind is None and kind == "label":
         kind = _kind_of_labels(guess)
     _note_guesses(guess, kind, answer)
     return kind
@@ -173,25 +153,19 @@ def _complete_question(guess: Guess, kind: Kind | None) -> Kind:
 
 def _find_choices(guess: Guess) -> None:
     """Choices under another case of their name, or one to a column."""
-    options = guess.columns.find_options()
-    column = guess.columns.find_name("choices") or guess.columns.find_name("options")
-    if guess.has("choices"):
-        return
-    if column:
-        guess.fields["choices"] = column
-    elif options:
-        guess.fields["choices"] = tuple(options)
+    columns = guess.columns
+    choices = columns.find_name("choices") or columns.find_name("options") or tuple(columns.find_options())
+    if choices and not guess.has("choices"):
+        guess.fields["choices"] = choices
 
 
 def _find_answer(guess: Guess, answer: str, named: bool) -> None:
     """The answer under another name; if `named`, under this one in another case."""
-    taken = {name for name in map(guess.columns.find_name, (*PROMPTS, "choices")) if name} | set(
-        guess.columns.find_options()
-    )
-    taken |= set(guess.columns.pair() or ())
-    column = guess.columns.find_name(answer) or (
-        None if named else guess.columns.find_answer(taken) or guess.columns.within(guess.spec.labels)
-    )
+    columns = guess.columns
+    taken = {*filter(None, map(columns.find_name, (*PROMPTS, "choices"))), *columns.find_options()}
+    column = columns.find_name(answer)
+    if not column and not named:
+        column = columns.find_answer(taken | {*(columns.pair() or ())}) or columns.within(guess.spec.labels)
     if column:
         guess.fields[answer] = column
 
@@ -212,7 +186,7 @@ def _find_prompt(guess: Guess) -> None:
         guess.fields[name] = column
 
 
-def _kind_of(guess: Guess, answer: str) -> Kind | None:
+def _kind_of(guess: Guess) -> Kind | None:
     """The kind of a file in which a prompt and an answer were found."""
     if guess.is_sequence_classifier:
         return "classify"

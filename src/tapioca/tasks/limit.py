@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 
 from tapioca.records import Example
@@ -36,11 +36,8 @@ class Limit:
 
         def key(number: int) -> tuple[bytes, str, int]:
             content, fields = digest_row(raw[number]), rows[number].fields
-            return (
-                hash_with_seed(read_field(fields, "group", content), self.seed),
-                read_field(fields, "id", content),
-                number,
-            )
+            group = read_field(fields, "group", content)
+            return hash_with_seed(group, self.seed), read_field(fields, "id", content), number
 
         return sorted(range(len(rows)), key=key)
 
@@ -56,41 +53,19 @@ def digest_row(row: Source) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Built:
-    """Examples of a file, in its order.
-
-    Attributes:
-        examples: as they were made.
-        numbers: of the row behind each.
-        available: how many there would be without a limit, by the share of rows used.
-    """
-
-    examples: Sequence[Example]
-    numbers: Sequence[int]
-    available: int
-
-
 def build_some(
     make: Callable[[int], Iterable[Example]], order: Sequence[int], sieve: Sieve, limit: Limit | None
-) -> Built:
-    """Make examples of rows, in the order in which they are drawn, until there are enough.
+) -> tuple[list[tuple[int, Example]], int]:
+    """Make examples of rows by their numbers, in the order in which they are drawn, until there are as many as the limit;
+    the sieve is told of rows that cannot be used.
 
-    Args:
-        make: gives the examples of a row by its number.
-        order: numbers of rows.
-        sieve: told of rows that cannot be used.
-        limit: how many examples are enough; None for all there are.
+    Returns:
+        Numbers of rows with their examples, in the order of the file; and how many examples there would be without a
+        limit, by the share of rows used.
     """
     row_numbers = iter(order)
-    examples_by_row = sieve.make_each(lambda number: [(number, example) for example in make(number)], row_numbers)
-    numbered_examples = list(
-        islice((pair for pairs in examples_by_row for pair in pairs), limit.examples if limit else None)
-    )
-    numbered_examples.sort(key=itemgetter(0))
+    pairs_by_row = sieve.make_each(lambda number: [(number, example) for example in make(number)], row_numbers)
+    drawn_pairs = islice(chain.from_iterable(pairs_by_row), limit.examples if limit else None)
+    numbered_examples = sorted(drawn_pairs, key=itemgetter(0))
     n_used = len(order) - len(list(row_numbers))
-    return Built(
-        examples=[example for _, example in numbered_examples],
-        numbers=[number for number, _ in numbered_examples],
-        available=round(len(numbered_examples) * len(order) / max(1, n_used)),
-    )
+    return numbered_examples, round(len(numbered_examples) * len(order) / max(1, n_used))

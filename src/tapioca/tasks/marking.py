@@ -143,11 +143,7 @@ def _parse_cached(library: Any, text: str) -> Any:
 
 
 def _math_verify() -> Any:
-    """The optional library for mathematics.
-
-    Raises:
-        DataError: it is not installed.
-    """
+    """The optional library for mathematics; refused where it is not installed."""
     try:
         import math_verify
     except ImportError as error:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tapioca.records import Example, ExampleScore, Metric, Request
-from tapioca.tasks.base import Task, compute_log_likelihoods
+from tapioca.tasks.base import Task, mean_log_likelihoods
 
 LOSS = Metric(name="loss per token (nats)", kind="error")
 
@@ -20,11 +20,8 @@ class Perplexity(Task):
 
     metric: Metric = LOSS
 
-    def logits_to_keep(self, rows: Sequence[Request]) -> int:
-        return max(len(row.targets) for row in rows)
-
     def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
-        return [np.array([float(tokens.cpu().double().mean())]) for tokens in compute_log_likelihoods(logits, rows)]
+        return mean_log_likelihoods(logits, rows)
 
     def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
         return ExampleScore(float(readings[0][0]), float(readings[0][0]))
@@ -39,8 +36,7 @@ def cut_windows(ids: Sequence[int], first: int, size: int) -> list[Request]:
         size: most tokens a row may read.
     """
     tokens = [first, *ids]
-    starts = range(0, len(ids), size)
     return [
         Request(inputs=tuple(tokens[start : min(start + size, len(ids))]), targets=tuple(ids[start : start + size]))
-        for start in starts
+        for start in range(0, len(ids), size)
     ]

@@ -9,42 +9,40 @@ from typing import Any
 from tapioca.errors import DataError, RowError
 from tapioca.tasks.gold import AnswerReading, Golds, Question
 from tapioca.tasks.rows import Source
-from tapioca.tasks.spec import Kind, TaskSpec
+from tapioca.tasks.spec import TaskSpec
 from tapioca.tasks.text import Encoder
 
 UNTYPED = {".csv", ".tsv"}
 """Endings of files in which all is text."""
 
 
-def question_from_row(row: Source, kind: Kind, spec: TaskSpec, encoder: Encoder) -> Question:
+def question_from_row(row: Source, spec: TaskSpec, encoder: Encoder) -> Question:
     """The choices of a row and its answer.
 
     Raises:
         RowError: the row has no choices, two that are the same, or no answer.
     """
-    field = "label" if kind == "classify" else "answer"
     labels: tuple[str, ...] = ()
-    if has_own_choices(kind, spec, row):
+    if has_own_choices(spec, row):
         columns = spec.fields.get("choices", "")
         choices, labels = _choices(row) if isinstance(columns, str) else (_cells(row), columns)
     else:
-        choices = find_labels(kind, spec, encoder)
-    answer = row.fields[field]
-    if field in row.classes and spec.answers != "index":
-        answer = _by_class_name(answer, row.classes[field], labels if has_own_choices(kind, spec, row) else choices)
+        choices = find_labels(spec, encoder)
+    answer, classes = row.fields[spec.answer_field], row.classes.get(spec.answer_field)
+    if classes is not None and spec.answers != "index":
+        answer = _by_class_name(answer, classes, labels if has_own_choices(spec, row) else choices)
     return Question(row.where, answer, choices, labels, typed=not UNTYPED & set(_suffixes(row.where)))
 
 
-def find_labels(kind: Kind, spec: TaskSpec, encoder: Encoder) -> tuple[str, ...]:
+def find_labels(spec: TaskSpec, encoder: Encoder) -> tuple[str, ...]:
     """What all rows are to be told apart by: the labels of a task, or of a classification head."""
-    return encoder.labels or () if kind == "classify" else spec.labels
+    return encoder.labels or () if spec.kind == "classify" else spec.labels
 
 
-def note_class_names(row: Source, kind: Kind, spec: TaskSpec, encoder: Encoder) -> list[str]:
+def note_class_names(row: Source, spec: TaskSpec, encoder: Encoder) -> list[str]:
     """A line where the data name their classes, but in other words than the task or the model: then only numbers tell."""
-    field = "label" if kind == "classify" else "answer"
-    classes, labels = row.classes.get(field, ()), find_labels(kind, spec, encoder)
-    if kind == "choice" or not classes or spec.answers == "index" or _spelling(classes, labels):
+    classes, labels = row.classes.get(spec.answer_field, ()), find_labels(spec, encoder)
+    if spec.kind == "choice" or not classes or spec.answers == "index" or _spelling(classes, labels):
         return []
     return [
         f"the data call their classes {', '.join(classes)}, which are none of {', '.join(labels)}; read by their numbers"
@@ -69,30 +67,27 @@ def _spelling(classes: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
     return {name: by_name[fold(name.strip())] for name in classes if fold(name.strip()) in by_name}
 
 
-def has_own_choices(kind: Kind, spec: TaskSpec, row: Source) -> bool:
+def has_own_choices(spec: TaskSpec, row: Source) -> bool:
     """Whether the row itself says what there is to choose from; else the labels of the task do."""
-    return kind == "choice" and ("choices" in row.fields or not spec.labels)
+    return spec.kind == "choice" and ("choices" in row.fields or not spec.labels)
 
 
-def reading_from_spec(kind: Kind, spec: TaskSpec, first: Source) -> AnswerReading:
+def reading_from_spec(spec: TaskSpec, first: Source) -> AnswerReading:
     """How answers are to be read, as far as the user said."""
-    field = "label" if kind == "classify" else "answer"
+    field = spec.answer_field
     column = str(spec.fields.get(field, field))
-    return AnswerReading(spec.answers, column.startswith("{{"), not has_own_choices(kind, spec, first), field, column)
+    return AnswerReading(spec.answers, column.startswith("{{"), not has_own_choices(spec, first), field, column)
 
 
-def check_kind(kind: Kind, spec: TaskSpec, encoder: Encoder, where: str) -> None:
+def check_kind(spec: TaskSpec, encoder: Encoder, where: str) -> None:
     """Refuse a task that has nothing to choose from.
 
     Raises:
         DataError: labels are fewer than two, or one is empty; or the model has no classification head.
     """
-    labels = spec.labels
-    if (
-        kind in ("label", "choice")
-        and (kind == "label" or labels)
-        and (len(labels) < 2 or not all(label.strip() for label in labels))
-    ):
+    kind, labels = spec.kind, spec.labels
+    tells_apart = len(labels) > 1 and all(label.strip() for label in labels)
+    if not tells_apart and (kind == "label" or (kind == "choice" and labels)):
         raise DataError(
             f"{where}: a {kind} task needs at least two labels that are not empty (--label yes --label no), got {list(labels)}"
         )
@@ -103,18 +98,16 @@ def check_kind(kind: Kind, spec: TaskSpec, encoder: Encoder, where: str) -> None
         )
 
 
-def no_choice_error(question: Question, kind: Kind, spec: TaskSpec) -> RowError:
+def no_choice_error(question: Question, spec: TaskSpec) -> RowError:
     """Says that the answer of a row is none of its choices."""
-    field, count = ("label" if kind == "classify" else "answer"), len(question.choices)
-    if kind == "classify":
+    field, count = spec.answer_field, len(question.choices)
+    if spec.kind == "classify":
         known = ", ".join(question.choices[:5]) + (", ..." if count > 5 else "")
         of, expected = f"the model's {count} labels ({known})", "a name or an index from 0"
     else:
         of, expected = f"the {count} choices", "a choice, its index from 0 or its letter"
     if spec.answers:
-        expected = {"choice": "a choice", "index": "an index from 0", "letter": "a letter", "label": "a label"}[
-            spec.answers
-        ]
+        expected = "an index from 0" if spec.answers == "index" else f"a {spec.answers}"
     if isinstance(question.answer, bool):
         expected += f'; say --field {field}="{{{{ {field} | int }}}}" if false is the first choice and true the second'
     return RowError(
@@ -124,11 +117,8 @@ def no_choice_error(question: Question, kind: Kind, spec: TaskSpec) -> RowError:
 
 
 def drop_empty(question: Question, golds: Golds) -> tuple[tuple[str, ...], Golds]:
-    """The choices that a row has, where it leaves columns of choices empty, and where the right ones are among them.
-
-    Raises:
-        RowError: an empty one is right.
-    """
+    """The choices that a row has, where it leaves columns of choices empty, and where the right ones are among them; a
+    RowError where an empty one is right."""
     filled = [index for index, choice in enumerate(question.choices) if choice]
     empty = next((index for index in golds if index not in filled), None)
     if empty is not None:

@@ -47,12 +47,8 @@ class Regression(Task):
 
 
 def prompt_example(fields: Mapping[str, Any], where: str, burn_in: int = BURN_IN) -> Example:
-    """An example from a row with number lists `x` and `y`, and `targets` where the answers are not the y read.
-
-    Args:
-        fields: the row.
-        where: what messages call it.
-        burn_in: so many first points are not scored.
+    """An example from a row with number lists `x` and `y`, and `targets` where the answers are not the y read; the first
+    `burn_in` points are not scored.
 
     Raises:
         RowError: the lists are missing, of different lengths, too short, or hold anything but finite numbers.

@@ -13,7 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tapioca.errors import DataError
+import numpy as np
+
+from tapioca.errors import DataError, describe_error
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,9 @@ class ScoreFunction:
         try:
             raw_score = self.call(text, dict(fields))
         except Exception as error:  # the user's own code can raise anything
-            reason = " ".join(str(error).split())
-            raise DataError(f"{where}: {self.name} failed: {type(error).__name__}: {reason}") from error
-        number = (
-            float(raw_score) if isinstance(raw_score, numbers.Real) or type(raw_score).__name__ == "bool_" else math.nan
-        )
+            raise DataError(f"{where}: {self.name} failed: {describe_error(error)}") from error
+        is_number = isinstance(raw_score, numbers.Real | np.bool_)
+        number = float(raw_score) if is_number else math.nan
         if not 0 <= number <= 1:
             raise DataError(
                 f"{where}: {self.name} gave {raw_score!r:.60}; expected True, False or a number from 0 to 1"
@@ -52,12 +52,7 @@ class ScoreFunction:
 
 
 def load_score_function(name: str, folder: Path, trusted: bool) -> ScoreFunction:
-    """Import a function, from beside the task's file first, else from where Python looks.
-
-    Args:
-        name: module:function.
-        folder: of the task's file.
-        trusted: whether the user lets its code run.
+    """Import module:function, from the folder of the task's file first, else from where Python looks.
 
     Raises:
         DataError: it is not trusted, or there is no such function.
@@ -87,5 +82,4 @@ def _import(module_name: str, folder: Path, name: str) -> ModuleType:
         spec.loader.exec_module(module)
         return module
     except Exception as error:  # whatever the user's module does when it is imported
-        reason = " ".join(str(error).split())
-        raise DataError(f"score_function {name} cannot be imported: {type(error).__name__}: {reason}") from error
+        raise DataError(f"score_function {name} cannot be imported: {describe_error(error)}") from error

@@ -13,14 +13,7 @@ Key = TypeVar("Key")
 def deal_shots(
     tasks: Mapping[Key, Task], search_tasks: Mapping[Key, Task], held_out: Sequence[Task], seed: int
 ) -> dict[Key, Task]:
-    """Data sets with worked examples in their prompts, where some are asked for.
-
-    Args:
-        tasks: the data sets.
-        search_tasks: what the search may see, from which examples may be shown in the prompts of each data set.
-        held_out: what must be shown in none.
-        seed: of what is chosen.
-    """
+    """Data sets with worked examples in their prompts, where some are asked for; the arguments as for `Shots.deal`."""
     return {
         key: task.shots.deal(task, search_tasks[key], held_out, seed) if task.shots else task
         for key, task in tasks.items()

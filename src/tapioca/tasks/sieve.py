@@ -50,14 +50,7 @@ class Sieve:
         return {reason: len(errors) for reason, errors in self.errors_by_reason.items()}
 
     def check(self, total: int) -> None:
-        """Refuse rows that are not to be skipped, and a file of which nothing is left.
-
-        Args:
-            total: how many rows the file has.
-
-        Raises:
-            DataError: one line for all of them.
-        """
+        """Refuse in one DataError all rows that are not to be skipped, and a file of `total` rows of which none is left."""
         refused = {
             reason: errors
             for reason, errors in self.errors_by_reason.items()

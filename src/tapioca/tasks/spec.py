@@ -79,6 +79,11 @@ class TaskSpec(BaseModel, frozen=True, extra="forbid"):
     window: int = Field(default=512, ge=2, description="Most tokens read at once in running text.")
 
     @property
+    def answer_field(self) -> str:
+        """What the right answer of a row is called."""
+        return "label" if self.kind == "classify" else "answer"
+
+    @property
     def marking(self) -> Marking:
         """How a written answer is found and compared."""
         return Marking(self.match, self.extract, self.take, self.ignore_case, self.labels)

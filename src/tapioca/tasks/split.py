@@ -48,10 +48,11 @@ def split(task: AnyTask, groups: set[str]) -> tuple[AnyTask, AnyTask]:
         DataError: a part has fewer than `LEAST_GROUPS` groups.
     """
     all_groups = set(task.groups)
-    if min(len(all_groups & groups), len(all_groups - groups)) < LEAST_GROUPS:
+    n_search, n_test = len(all_groups & groups), len(all_groups - groups)
+    if min(n_search, n_test) < LEAST_GROUPS:
         raise DataError(
-            f"{task.name}: {len(task.examples)} examples in {len(all_groups)} groups make {len(all_groups & groups)} groups for search and "
-            f"{len(all_groups - groups)} for test; at least {LEAST_GROUPS} of each are needed, give more data or another --search-share"
+            f"{task.name}: {len(task.examples)} examples in {len(all_groups)} groups make {n_search} groups for search and "
+            f"{n_test} for test; at least {LEAST_GROUPS} of each are needed, give more data or another --search-share"
         )
     search = task.select_examples(example for example in task.examples if example.group in groups)
     test = task.select_examples(example for example in task.examples if example.group not in groups)
@@ -59,11 +60,7 @@ def split(task: AnyTask, groups: set[str]) -> tuple[AnyTask, AnyTask]:
 
 
 def check_size(task: Task, what: str) -> None:
-    """Refuse a part too small to say anything.
-
-    Raises:
-        DataError: it has fewer than `LEAST_GROUPS` groups.
-    """
+    """Refuse with a DataError a part too small to say anything, of fewer than `LEAST_GROUPS` groups."""
     if len(set(task.groups)) < LEAST_GROUPS:
         raise DataError(
             f"{task.name}: {len(task.examples)} examples in {len(set(task.groups))} groups for {what}; "
@@ -81,21 +78,13 @@ def limit_task(task: AnyTask, limit: int | None, seed: int) -> AnyTask:
 
 
 def refuse_same(first: Task, second: Task) -> None:
-    """Refuse two data sets that say the same.
-
-    Raises:
-        DataError: their rows are the same, whatever their ids.
-    """
+    """Refuse with a DataError two data sets whose rows say the same, whatever their ids."""
     if {example.content for example in first.examples} == {example.content for example in second.examples}:
         raise DataError(f"{second.name} holds the same rows as {first.name}; ID and OOD data must differ")
 
 
 def refuse_leak(search: Task, test: Task) -> None:
-    """Refuse a test split that holds what the search has seen.
-
-    Raises:
-        DataError: a row or a group of the test split stands in the search split.
-    """
+    """Refuse with a DataError a test split of which a row or a group stands in the search split."""
     contents, groups = {example.content for example in search.examples}, set(search.groups)
     leaked = [example for example in test.examples if example.content in contents or example.group in groups]
     if leaked:

@@ -78,18 +78,15 @@ def read_table(
 def rename_fields(row: Source, names: Mapping[str, str | tuple[str, ...]], number: int) -> Source:
     """Put fields, or what is computed from them and the row's number, under the names tasks expect."""
     fields = dict(row.fields)
-    for expected, column_or_template in names.items():
-        if isinstance(column_or_template, str):
-            fields[expected] = evaluate_column(row, column_or_template, number)
+    classes = {name: names_of_classes for name, names_of_classes in row.classes.items() if name not in names}
+    for expected, column in names.items():
+        if isinstance(column, str):
+            fields[expected] = evaluate_column(row, column, number)
+            if column in row.classes:
+                classes[expected] = row.classes[column]
         else:
-            fields[expected] = [evaluate_column(row, column, number) for column in column_or_template]
-    other_classes = {name: classes for name, classes in row.classes.items() if name not in names}
-    renamed_classes = {
-        expected: row.classes[column_or_template]
-        for expected, column_or_template in names.items()
-        if isinstance(column_or_template, str) and column_or_template in row.classes
-    }
-    return Source(fields, row.where, {**other_classes, **renamed_classes})
+            fields[expected] = [evaluate_column(row, part, number) for part in column]
+    return Source(fields, row.where, classes)
 
 
 def evaluate_column(row: Source, column_or_template: str, number: int) -> Any:

@@ -12,11 +12,7 @@ from tapioca.errors import RowError
 
 
 def render(template: str, fields: dict[str, Any], where: str) -> str:
-    """A template over a row's fields, as text.
-
-    Raises:
-        RowError: the template does not fit the row.
-    """
+    """A template over a row's fields, as text; a RowError where it does not fit the row."""
     try:
         text = _compiled(template).render(**_names(fields))
         text.encode()  # a lone surrogate cannot be tokenised
@@ -29,11 +25,7 @@ def render(template: str, fields: dict[str, Any], where: str) -> str:
 
 
 def evaluate(expression: str, fields: dict[str, Any], where: str) -> Any:
-    """What "{{ an expression }}" over a row's fields gives: a text, a number or a list.
-
-    Raises:
-        RowError: the expression does not fit the row.
-    """
+    """What "{{ an expression }}" over a row's fields gives: a text, a number or a list; a RowError where it does not fit."""
     bare_expression = expression.strip().removeprefix("{{").removesuffix("}}")
     try:
         if not expression.strip().endswith("}}"):

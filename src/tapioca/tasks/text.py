@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from types import MappingProxyType
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -14,8 +13,6 @@ from tapioca.records import TextPair
 from tapioca.tasks.chat import Clock, Message, check_options
 
 TOO_LONG = "longer than the model can read"
-
-NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Encoder:
@@ -45,11 +42,7 @@ class Encoder:
 
     @property
     def prefix(self) -> int:
-        """What the first token of a text is predicted from: BOS, else EOS.
-
-        Raises:
-            DataError: the tokenizer has neither.
-        """
+        """What the first token of a text is predicted from: BOS, else EOS; a DataError where the tokenizer has neither."""
         for token in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
             if isinstance(token, int):
                 return token
@@ -103,7 +96,7 @@ class Encoder:
         return [f"{name}: asked as plain text, though the tokenizer has a chat template; --chat asks by it"]
 
     def encode_chat(
-        self, messages: list[Message], where: str, options: Mapping[str, Any] = NO_OPTIONS, as_text: bool = False
+        self, messages: list[Message], where: str, options: Mapping[str, Any], as_text: bool = False
     ) -> list[int]:
         """Ids of a conversation up to where the answer begins, by the tokenizer's own template.
 
@@ -112,22 +105,15 @@ class Encoder:
 
         Args:
             messages: the turns, the question last.
-            where: what messages call it.
+            where: what the messages of errors call it.
             options: what the template reads beside the turns (`enable_thinking`, `date_string`).
-            as_text: see above.
 
         Raises:
             DataError: as for `render_chat`.
         """
-        written = self.render_chat(
-            messages,
-            where,
-            options,
-            "--compat tale, or chat: text" if as_text else "--chat, or chat: true",
-            add_generation_prompt=True,
-            return_dict=False,
-            tokenize=not as_text,
-        )
+        flag = "--compat tale, or chat: text" if as_text else "--chat, or chat: true"
+        how = {"add_generation_prompt": True, "return_dict": False, "tokenize": not as_text}
+        written = self.render_chat(messages, where, options, flag, **how)
         return [int(token) for token in (self.tokenizer.encode(written, verbose=False) if as_text else written)]
 
     def render_chat(
@@ -153,11 +139,7 @@ class Encoder:
             ) from error
 
     def check_answer(self, ids: list[int], text: str, where: str) -> None:
-        """Refuse an answer that leaves nothing to predict.
-
-        Raises:
-            RowError: it has no tokens.
-        """
+        """Refuse with a RowError an answer without tokens, which leaves nothing to predict."""
         if not ids:
             raise RowError(
                 f"{where}: the answer {text!r} has no tokens of its own; expected some text",
@@ -165,11 +147,7 @@ class Encoder:
             )
 
     def check_length(self, length: int, where: str, what: str = "") -> None:
-        """Refuse what the model cannot read.
-
-        Raises:
-            RowError: `length` exceeds the model's.
-        """
+        """Refuse with a RowError what is longer than the model can read."""
         if length > self.max_length:
             raise RowError(
                 f"{where}: {length} tokens{what}, but the model reads at most {self.max_length}; shorten the prompt or drop the row",

@@ -19,14 +19,8 @@ SYSTEM = ",system="
 def chat_arguments(
     chat: str, system: str | None, options: Mapping[str, Any], encoder: Encoder, name: str
 ) -> dict[str, Any]:
-    """What lm-eval's `build_all_requests` is told about chat, with its own default of a turn for each few-shot sample.
-
-    Args:
-        chat: whether to chat, as the user wrote it.
-        system: the system prompt, if any.
-        options: what the chat template reads beside the turns.
-        encoder: holds the tokenizer.
-        name: the task as the user wrote it.
+    """What lm-eval's `build_all_requests` is told about chat, with its own default of a turn for each few-shot sample;
+    `options` are what the chat template reads beside the turns.
 
     Raises:
         DataError: a system prompt or options without a chat.
@@ -49,14 +43,5 @@ def _render(
     encoder: Encoder, name: str, options: Mapping[str, Any], history: list[Message], add_generation_prompt: bool = True
 ) -> str:
     """A conversation as the tokenizer's template writes it."""
-    return str(
-        encoder.render_chat(
-            history,
-            name,
-            options,
-            "--chat, or chat=true",
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt,
-        )
-    )
+    how = {"add_generation_prompt": add_generation_prompt, "continue_final_message": not add_generation_prompt}
+    return str(encoder.render_chat(history, name, options, "--chat, or chat=true", tokenize=False, **how))

@@ -56,52 +56,43 @@ def load_lm_eval(name: str, encoder: Encoder | None, task_options: dict[str, Any
     """
     if encoder is None:
         raise DataError(f"{name} is text, but the model has no tokenizer; expected a language model")
-    bare_name, _, system = name.partition(SYSTEM)
-    task_name, options = parse_options(bare_name, ("split", "shots", "metric", "filter", "think_end_token", "chat"))
-    chat_option = options["chat"] or (YES[0] if task_options.get("chat") else "")
-    template_options = task_options.get("chat_template_kwargs", {})
-    chat = chat_arguments(chat_option, system or task_options.get("system"), template_options, encoder, name)
-    tasks = _tasks(task_name, task_options.get("include_path"))
+    options, chat = _read_options(name, encoder, task_options)
+    tasks = _tasks(options["task"], task_options.get("include_path"), name)
     likelihood = task_options.get("score") == "likelihood"
-    kinds = {task.OUTPUT_TYPE for task in tasks}
-    if len(kinds) > 1:
-        raise DataError(f"{name}: the tasks of this group are of several kinds ({', '.join(sorted(kinds))}); name one")
     measure, metric = _metric(tasks[0], options["metric"], likelihood)
-    splits: dict[Any, tuple[str, ...]] = {}
-    for task in tasks:
-        splits[task] = list_shot_splits(task, eval_split := _split(task, options["split"], name))
-        task.config.test_split = eval_split  # what lm-eval evaluates on
-    notes = (
-        f"{task_name}: lm-eval's {tasks[0].config.test_split} split, metric {measure}",
-        *(encoder.note_unused_template(task_name) if not chat and kinds != {"loglikelihood_rolling"} else ()),
-    )
+    splits = {task: _divert_splits(task, options["split"], name) for task in tasks}
+    notes = [f"{options['task']}: lm-eval's {tasks[0].config.test_split} split, metric {measure}"]
+    if not chat and tasks[0].OUTPUT_TYPE != "loglikelihood_rolling":
+        notes += encoder.note_unused_template(options["task"])
     shots = HarnessShots(
-        counts={
-            task: _count(task, options["shots"] or str(task_options.get("num_fewshot", "")), name) for task in tasks
-        },
+        counts={task: _count(task, options["shots"], name) for task in tasks},
         splits=splits,
         lm_eval_samplers={task: task.sampler for task in tasks},
         chat=chat,
         example=partial(_example, measure=measure, encoder=encoder),
-        notes=notes,
+        notes=tuple(notes),
     )
-    task_fields: dict[str, Any] = {
-        "name": name,
-        "metric": metric,
-        "measure": "" if likelihood else measure,
-        "pipeline": _pipeline(tasks[0], options["filter"]),
+    writes = tasks[0].OUTPUT_TYPE == "generate_until"
+    task = (LmEvalTextTask if writes else LmEvalTask)(
+        name=name,
+        metric=metric,
+        measure="" if likelihood else measure,
+        pipeline=_pipeline(tasks[0], options["filter"]),
         **_read_documents(name, shots),
-    }
-    if kinds == {"generate_until"}:
-        stop, budget = _read_generation_options(tasks[0], encoder)
-        end = options["think_end_token"] or THINK_END
-        task_fields |= {"tokenizer": encoder.tokenizer, "stop": stop, "token_limit": budget, "think_end_token": end}
-    task_without_shots = (LmEvalTextTask if kinds == {"generate_until"} else LmEvalTask)(**task_fields)
-    return (
-        task_without_shots.shots.show_shots(task_without_shots)
-        if isinstance(task_without_shots.shots, HarnessShots)
-        else task_without_shots
+        **(_read_generation_options(tasks[0], options["think_end_token"], encoder) if writes else {}),
     )
+    return task.shots.show_shots(task) if isinstance(task.shots, HarnessShots) else task
+
+
+def _read_options(name: str, encoder: Encoder, task_options: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """The options in a task's name with `task`, its name alone, and what lm-eval is told about chat."""
+    bare_name, _, system = name.partition(SYSTEM)
+    task_name, options = parse_options(bare_name, ("split", "shots", "metric", "filter", "think_end_token", "chat"))
+    chat = options["chat"] or (YES[0] if task_options.get("chat") else "")
+    template_options = task_options.get("chat_template_kwargs", {})
+    chat_options = chat_arguments(chat, system or task_options.get("system"), template_options, encoder, name)
+    shots = options["shots"] or str(task_options.get("num_fewshot", ""))
+    return {**options, "task": task_name, "shots": shots}, chat_options
 
 
 def _read_documents(name: str, shots: HarnessShots) -> dict[str, Any]:
@@ -124,22 +115,17 @@ def _read_documents(name: str, shots: HarnessShots) -> dict[str, Any]:
     if n_shown:
         note = f"{name}: {n_shown} documents are not asked, since the task gives their answers in its prompts"
         shots = replace(shots, notes=(*shots.notes, note))
-    dealt_shots = shots if any(shots.counts.values()) else None
     return {
         "examples": tuple(examples),
         "requests": requests,
         "tasks": task_by_id,
         "notes": shots.notes,
-        "shots": dealt_shots,
+        "shots": shots if any(shots.counts.values()) else None,
     }
 
 
 def _count(task: Any, requested_shots: str, name: str) -> int:
-    """How many worked examples a prompt shows: as asked, else as the task says.
-
-    Raises:
-        DataError: that is no number.
-    """
+    """How many worked examples a prompt shows: as asked, which must be a number, else as the task says."""
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
         return 0
     if requested_shots and not requested_shots.isdecimal():
@@ -147,12 +133,9 @@ def _count(task: Any, requested_shots: str, name: str) -> int:
     return int(requested_shots or task.config.num_fewshot or 0)
 
 
-def _read_generation_options(task: Any, encoder: Encoder) -> tuple[tuple[str, ...], int]:
-    """Stop strings and token budget, as lm-eval's Hugging Face model takes them from the task.
-
-    Raises:
-        DataError: the task samples its answers.
-    """
+def _read_generation_options(task: Any, think_end_token: str, encoder: Encoder) -> dict[str, Any]:
+    """The fields of `Writing`: how answers end, as lm-eval's Hugging Face model takes it from the task; refused where
+    they are sampled."""
     from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 
     generation_options = normalize_gen_kwargs(task.config.generation_kwargs, MAX_NEW_TOKENS)
@@ -161,13 +144,16 @@ def _read_generation_options(task: Any, encoder: Encoder) -> tuple[tuple[str, ..
             f"{task.task_name}: the task samples its answers; set do_sample: false in its generation_kwargs"
         )
     eos = encoder.tokenizer.decode(encoder.tokenizer.eos_token_id)
-    return tuple(filter(None, handle_stop_sequences(generation_options["until"], eos=eos))), int(
-        generation_options["max_gen_toks"]
-    )
+    return {
+        "tokenizer": encoder.tokenizer,
+        "stop": tuple(filter(None, handle_stop_sequences(generation_options["until"], eos=eos))),
+        "token_limit": int(generation_options["max_gen_toks"]),
+        "think_end_token": think_end_token or THINK_END,
+    }
 
 
-def _tasks(name: str, include_path: str | None) -> list[Any]:
-    """The lm-eval tasks of a name: one, or the members of a group."""
+def _tasks(name: str, include_path: str | None, request: str) -> list[Any]:
+    """The lm-eval tasks of a name: one, or the members of a group, which must be of one kind."""
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     manager = _manager(include_path, defaults=not include_path)
     if name not in manager.all_tasks and include_path:
@@ -176,9 +162,15 @@ def _tasks(name: str, include_path: str | None) -> list[Any]:
         raise DataError(f"lm-eval has no task '{name}'; {did_you_mean(name, manager.all_tasks)}")
     try:
         with hide_progress_bars():
-            return list(manager.load(name)["tasks"].values())
+            tasks = list(manager.load(name)["tasks"].values())
     except Exception as error:  # data sets are loaded by code of lm-eval and of the datasets library
         raise DataError(explain_failure(error, name)) from error
+    kinds = {task.OUTPUT_TYPE for task in tasks}
+    if len(kinds) > 1:
+        raise DataError(
+            f"{request}: the tasks of this group are of several kinds ({', '.join(sorted(kinds))}); name one"
+        )
+    return tasks
 
 
 @lru_cache(maxsize=4)
@@ -191,8 +183,8 @@ def _manager(include_path: str | None, defaults: bool) -> Any:
     return TaskManager(include_path=include_path, include_defaults=defaults)
 
 
-def _split(task: Any, requested_split: str, name: str) -> str:
-    """The data split to read."""
+def _divert_splits(task: Any, requested_split: str, name: str) -> tuple[str, ...]:
+    """Let lm-eval ask the data split to be read; where worked examples come from then, as `list_shot_splits` has it."""
     config = task.config
     if requested_split:
         roles = {"train": config.training_split, "validation": config.validation_split, "test": config.test_split}
@@ -206,7 +198,9 @@ def _split(task: Any, requested_split: str, name: str) -> str:
         )
     if split not in task.dataset:
         raise DataError(missing_split(name, split, task.dataset))
-    return str(split)
+    shot_splits = list_shot_splits(task, str(split))
+    config.test_split = str(split)  # what lm-eval evaluates on
+    return shot_splits
 
 
 def _metric(task: Any, requested_metric: str, likelihood: bool) -> tuple[str, Metric]:
@@ -259,8 +253,7 @@ def _example(task: Any, id: str, requests: list[Any], measure: str, encoder: Enc
             gold, chance = golds[0], len(golds) / len(choices)
             lengths = [float(len(choice)) if measure == "acc_norm" else 1.0 for choice in choices] + lengths
         rows = tuple(
-            Request(inputs=tuple((before + after)[:-1]), targets=tuple(after), normalizer=length)
-            for (before, after), length in zip(pairs, lengths, strict=False)
+            Request.continuation(before, after, length) for (before, after), length in zip(pairs, lengths, strict=False)
         )
         prompt = tuple(encoder.encode_text(text) if is_generation else pairs[0][0])
         chance = 0.0 if is_generation else chance
@@ -297,4 +290,4 @@ def _windows(text: str, encoder: Encoder, where: str) -> tuple[Request, ...]:
     pairs = [make_disjoint_window(pair) for pair in cut]
     if not pairs:
         raise DataError(f"{where}: an empty text; expected some words")
-    return tuple(Request(inputs=tuple((before + after)[:-1]), targets=tuple(after)) for before, after in pairs)
+    return tuple(Request.continuation(before, after) for before, after in pairs)

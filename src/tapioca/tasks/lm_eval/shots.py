@@ -215,23 +215,15 @@ def question_from_doc(task: Any, doc: dict[str, Any]) -> str:
 
 
 def list_shot_splits(task: Any, eval_split: str) -> tuple[str, ...]:
-    """Where worked examples come from, best first: lm-eval's own split where another one is asked, another one that is no
-    test split, and the asked split; empty where the task gives them itself.
-
-    Args:
-        task: an lm-eval task, as it was made.
-        eval_split: the split whose rows are asked.
-    """
+    """Where worked examples of an lm-eval task, as it was made, come from, best first: lm-eval's own split where another
+    one is asked, another one that is no test split, and the asked split; empty where the task gives them itself."""
     config, fewshot_split = task.config, task.fewshot_cfg.split
     if fewshot_split is None and task.fewshot_cfg.samples is not None:
         return ()
     default_split = fewshot_split or config.training_split or config.validation_split
-    other_splits = [
-        split
-        for split in (default_split, config.training_split, config.validation_split)
-        if split and split != eval_split
-    ]
-    return tuple(split for split in dict.fromkeys([*other_splits, eval_split]) if split in task.dataset)
+    named_splits = filter(None, (default_split, config.training_split, config.validation_split))
+    splits = [*(split for split in named_splits if split != eval_split), eval_split]
+    return tuple(split for split in dict.fromkeys(splits) if split in task.dataset)
 
 
 def list_fixed_questions(task: Any) -> set[str]:

@@ -37,9 +37,6 @@ class LmEvalTask(Task):
         """Which of lm-eval's results is the score."""
         return repr((self.measure, self.pipeline))
 
-    def logits_to_keep(self, rows: Sequence[Request]) -> int:
-        return max(len(row.targets) for row in rows)
-
     def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
         """The continuation's log-likelihood, and whether it is what greedy decoding would write."""
         readings = []
@@ -79,10 +76,7 @@ class LmEvalTask(Task):
         conditional, unconditional = values[: len(values) // 2], values[len(values) // 2 :]
         if self.measure != "acc_mutual_info":
             return conditional
-        return [
-            log_likelihood - unconditional_value
-            for log_likelihood, unconditional_value in zip(conditional, unconditional, strict=True)
-        ]
+        return np.subtract(conditional, unconditional).tolist()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -110,14 +104,15 @@ class LmEvalTextTask(Writing, LmEvalTask):
         )
 
 
+def find_filter(task: Any, name: str) -> Any:
+    """The lm-eval filter of a name."""
+    return next(ensemble for ensemble in task._filters if ensemble.name == name)
+
+
 def is_answer_missing(task: Any, request: Any, pipeline: str) -> bool:
     """Whether a filter that looks for an answer put what it says instead of one in the filtered response."""
-    ensemble = next(ensemble for ensemble in task._filters if ensemble.name == pipeline)
-    fallbacks = [
-        filter_instance.fallback
-        for make_filter in ensemble.filters
-        if hasattr(filter_instance := make_filter(), "fallback")
-    ]
+    filters = [make_filter() for make_filter in find_filter(task, pipeline).filters]
+    fallbacks = [used_filter.fallback for used_filter in filters if hasattr(used_filter, "fallback")]
     response = request.filtered_resps[pipeline]
     first = response[0] if isinstance(response, list) and response else response
     return response in fallbacks or first in fallbacks
@@ -131,7 +126,7 @@ def score_document(task: Any, requests: list[Any], responses: Sequence[Any], mea
     """
     for request, response in zip(requests, responses, strict=True):
         request.resps, request.filtered_resps = [response], {}
-    next(ensemble for ensemble in task._filters if ensemble.name == pipeline).apply(requests)
+    find_filter(task, pipeline).apply(requests)
     results = task.process_results(requests[0].doc, [request.filtered_resps[pipeline] for request in requests])
     metric_value = results.get(measure)
     if not isinstance(metric_value, (int, float, np.number)):

@@ -14,10 +14,7 @@ from tapioca.tasks.spec import HUB, parse_options
 
 
 def read_hub(request: str) -> list[Source]:
-    """Rows of one split of a data set: the validation split, else the training split, or the one asked for.
-
-    Args:
-        request: "hub:ID", with `name`, `split` and `revision` behind commas; ID may also be a local folder.
+    """Rows of one split of a data set, asked for as `read_rows` says.
 
     Raises:
         DataError: the hub has no such data set, configuration, split or revision, or does not give it out.
@@ -35,22 +32,16 @@ def read_hub(request: str) -> list[Source]:
 
 
 def _load(name: str, config: str | None, revision: str | None) -> Any:
-    """All splits of a data set.
-
-    Raises:
-        DataError: it cannot be loaded.
-    """
+    """All splits of a data set; refused where it cannot be loaded."""
     from datasets import load_dataset
 
     try:
         with hide_progress_bars():
             return load_dataset(name, config, revision=revision, cache_dir=_cache_of(Path(name)))
     except Exception as error:  # the network, the hub, or any file of the data set
+        reason = explain_hub_error(error, "data set", name, revision)
         error_text = " ".join(str(error).split())[:200]
-        reason = (
-            explain_hub_error(error, "data set", name, revision) or f"cannot load the data set '{name}': {error_text}"
-        )
-        raise DataError(reason) from error
+        raise DataError(reason or f"cannot load the data set '{name}': {error_text}") from error
 
 
 def _cache_of(folder: Path) -> str | None:

@@ -108,11 +108,7 @@ def _is_data(path: Path) -> bool:
 
 
 def _read_file(path: Path) -> list[Source]:
-    """The rows of one file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """The rows of one file; refused where it cannot be read."""
     reader = READERS.get(_ending(path))
     if reader is None:
         raise DataError(
@@ -129,16 +125,9 @@ def _read_file(path: Path) -> list[Source]:
 
 
 def _check_columns(files: list[Path], shards: list[list[Source]]) -> None:
-    """Refuse tables that are no parts of one.
-
-    Raises:
-        DataError: two have different columns.
-    """
-    tables = [
-        (file, shard[0].fields.keys())
-        for file, shard in zip(files, shards, strict=True)
-        if shard and _ending(file) in TABLES
-    ]
+    """Refuse tables that are no parts of one, since their columns differ."""
+    parts = zip(files, shards, strict=True)
+    tables = [(file, shard[0].fields.keys()) for file, shard in parts if shard and _ending(file) in TABLES]
     for file, columns in tables[1:]:
         first, expected = tables[0]
         if columns != expected:

@@ -24,11 +24,7 @@ PREFERRED = ("validation", "train")
 
 
 def read_parquet(file: IO[bytes], path: Path) -> Iterator[Source]:
-    """The rows of a Parquet file.
-
-    Raises:
-        ArrowException: it is broken.
-    """
+    """The rows of a Parquet file; an ArrowException where it is broken."""
     from pyarrow.parquet import read_table
 
     table = read_table(file)
@@ -69,9 +65,8 @@ def rows_of_split(splits: DatasetDict, requested_split: str, name: str, request:
     """The rows of the split asked for, else of one of `PREFERRED`.
 
     Args:
-        splits: all there are.
+        splits: all there are of the data set `name`.
         requested_split: empty where none is named.
-        name: of the data set, for the places of its rows.
         request: what the user wrote, without a split.
 
     Raises:
@@ -125,11 +120,8 @@ def _classes(features: Features) -> Classes:
 
 
 def _sources(rows: Sequence[Any], name: str, classes: Classes | None = None) -> list[Source]:
-    """Rows with their places; arrays, tuples and numpy's numbers become lists and Python's own.
-
-    Raises:
-        DataError: there are none, or one has no named fields.
-    """
+    """Rows with their places; arrays, tuples and numpy's numbers become lists and Python's own. Refused where there are
+    none, or one has no named fields."""
     if not rows:
         raise DataError(f"{name or 'the data in memory'} has no rows; expected at least one")
     sources = []

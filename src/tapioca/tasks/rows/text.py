@@ -15,11 +15,7 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_json_lines(file: IO[bytes], path: Path) -> Iterator[Source]:
-    """A row for each line that is not blank.
-
-    Raises:
-        DataError: a line is not a JSON object in UTF-8.
-    """
+    """A row for each line that is not blank; a DataError where one is no JSON object in UTF-8."""
     for number, line in enumerate(file, start=1):
         where = f"{path}:{number}"
         text = decode(line, where)
