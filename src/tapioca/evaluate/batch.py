@@ -55,7 +55,9 @@ class BatchEvaluator:
         Raises:
             NonFiniteError: an output or a score is NaN or infinite.
         """
-        answers_by_plan = {plan: result_cache.recall(plan, batch.digest) if result_cache else None for plan in plans}
+        answers_by_plan: dict[Plan, list[ExampleScore] | None] = dict.fromkeys(plans)
+        if result_cache is not None:
+            answers_by_plan = {plan: result_cache.recall(plan, batch.digest) for plan in plans}
         yield from ((plan, answers) for plan, answers in answers_by_plan.items() if answers is not None)
         if not (new_plans := [plan for plan, answers in answers_by_plan.items() if answers is None]):
             return
@@ -67,7 +69,7 @@ class BatchEvaluator:
             start, spent = time.perf_counter(), cost.share(len(new_plans))
             answers = _score_batch(self.task, plan, batch, iter(readings_by_plan[plan]), iter(texts_by_plan[plan]))
             spent.add(ComputeCost(seconds=time.perf_counter() - start))
-            if result_cache:
+            if result_cache is not None:
                 result_cache.record(plan, batch.digest, answers, spent)
             yield plan, answers
 

@@ -17,7 +17,12 @@ from tapioca.errors import DataError, RowError
 from tapioca.records import Example, ExampleScore, Metric, Request, TextPair
 from tapioca.stats import Pairing
 from tapioca.tasks.rows.source import Source
-from tapioca.tasks.shared_prefix import measure_shared_prefix
+
+MIN_TOKENS = 16
+"""Fewest tokens that all prompts begin with worth being kept apart."""
+
+MIN_SHARE = 0.25
+"""Least share of all tokens worth being kept apart; standing keys and values in front of every batch costs as well."""
 
 
 class Shots(ABC):
@@ -77,10 +82,19 @@ class Task(ABC):
         if self.available < 0:
             object.__setattr__(self, "available", len(self.examples))
         if self.shared_prefix_length < 0:
-            rows = [] if self.is_sequence_classifier else [row for example in self.examples for row in example.rows]
-            object.__setattr__(
-                self, "shared_prefix_length", measure_shared_prefix(rows, lambda row: self.logits_to_keep([row]))
-            )
+            object.__setattr__(self, "shared_prefix_length", self._measure_shared_prefix())
+
+    def _measure_shared_prefix(self) -> int:
+        """How many tokens all rows begin with (a system text, instructions, the same worked examples), of those before the
+        outputs that are read; 0 where rows are of numbers, or it is not worth it."""
+        rows = [row for example in self.examples for row in example.rows]
+        if self.is_sequence_classifier or len(rows) < 2 or not all(isinstance(row.inputs, tuple) for row in rows):
+            return 0
+        columns = zip(*(row.inputs for row in rows), strict=False)
+        ends = (position for position, tokens in enumerate(columns) if len(set(tokens)) > 1)
+        n_unread = min(len(row.inputs) - max(1, self.logits_to_keep([row])) for row in rows)
+        length = min(next(ends, len(rows[0].inputs)), n_unread)
+        return length if length >= max(MIN_TOKENS, MIN_SHARE * sum(len(row.inputs) for row in rows) / len(rows)) else 0
 
     def logits_to_keep(self, rows: Sequence[Request]) -> int:
         """How many of the last positions of a left-padded batch have outputs the task reads: by default, as targets."""

@@ -48,7 +48,8 @@ class Sampler:
         first_pool = self.pools[self.splits[0]]
         if n <= len(first_pool):
             shot_docs = self.lm_eval_sampler.replace_df(first_pool).sample(n)
-            if not any(self._gives_away(doc, question) for doc in shot_docs):
+            shown = [question_from_doc(self.task, doc) for doc in shot_docs]
+            if question not in shown and self.secrets.isdisjoint(shown):
                 self.taken[self.splits[0]] += 1
                 return list(shot_docs)
         state = self.lm_eval_sampler.rnd.getstate()
@@ -75,34 +76,23 @@ class Sampler:
         """Rows from the first split that has enough of those that may be shown."""
         max_docs = 0
         for split in self.splits:
-            docs, questions = self._allowed[split]
-            if question in questions:
-                docs = [doc for doc in docs if question_from_doc(self.task, doc) != question]
+            docs = [doc for doc, asked in self._allowed[split] if asked != question]
             if n <= len(docs):
                 self.taken[split] += 1
                 return list(self.lm_eval_sampler.replace_df(docs).sample(n))
-            max_docs = max(max_docs, len(self._allowed[split][0]) - (split == self.task.config.test_split))
+            max_docs = max(max_docs, len(self._allowed[split]) - (split == self.task.config.test_split))
         raise DataError(
             f"{self.name}: {n} shots a prompt, but only {max_docs} rows may be shown (never the row itself, nor one that is held out); "
             f"ask for at most {max_docs}, or for none with shots=0"
         )
 
     @cached_property
-    def _allowed(self) -> _Allowed:
+    def _allowed(self) -> dict[str, list[tuple[dict[str, Any], str]]]:
         """The rows of each split that are not held out, and their questions; read where lm-eval's draw was not kept."""
-        allowed_by_split: _Allowed = {}
-        for split, docs in self.pools.items():
-            docs_and_questions = [(doc, question_from_doc(self.task, doc)) for doc in docs]
-            allowed_docs = [(doc, question) for doc, question in docs_and_questions if question not in self.secrets]
-            allowed_by_split[split] = [doc for doc, _ in allowed_docs], {question for _, question in allowed_docs}
-        return allowed_by_split
-
-    def _gives_away(self, doc: dict[str, Any], asked_question: str) -> bool:
-        question = question_from_doc(self.task, doc)
-        return question == asked_question or question in self.secrets
-
-
-_Allowed = dict[str, tuple[list[dict[str, Any]], set[str]]]
+        return {
+            split: [(doc, asked) for doc in docs if (asked := question_from_doc(self.task, doc)) not in self.secrets]
+            for split, docs in self.pools.items()
+        }
 
 
 @dataclass(frozen=True, eq=False)
