@@ -16,9 +16,8 @@ from support.words import word_tokenizer
 
 import tapioca
 from tapioca.lab.config import TextConfig, TrainConfig, TuneConfig
-from tapioca.lab.train import train
+from tapioca.lab.train import train, tune
 from tapioca.lab.train_text import train_text
-from tapioca.lab.tune import tune
 from tapioca.models.load import PACKAGED
 from tapioca.models.tiny import tiny
 from tapioca.plan import Plan

@@ -15,8 +15,7 @@ from tapioca.evaluate import evaluate
 from tapioca.lab.config import TuneConfig
 from tapioca.lab.functions import Polynomials
 from tapioca.lab.tasks import draw_lab_batch, draw_lab_prompts, load_lab_task
-from tapioca.lab.train import compute_squared_error
-from tapioca.lab.tune import tune
+from tapioca.lab.train import compute_squared_error, tune
 from tapioca.models.learner import Learner, learner_config
 from tapioca.models.load import load
 from tapioca.plan import Plan

@@ -30,7 +30,7 @@ def run_train(config: TrainConfig) -> None:
 
 def run_tune(config: TuneConfig) -> None:
     """Train an in-context learner on, on a shift or, as a control, on ID data; interrupted, the same command goes on."""
-    from tapioca.lab.tune import tune
+    from tapioca.lab.train import tune
 
     with _show_training(config) as on_step:
         tune(config, on_step)

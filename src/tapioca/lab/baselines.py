@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tapioca.lab.functions import Polynomials, Prompts
+from tapioca.lab.functions import COEFFICIENT_VARIANCE, Polynomials, Prompts
 
 Predictor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Context x and y of shape (prompt, context point) and one more x of shape (prompt,), to the y there."""
@@ -19,10 +19,10 @@ Predictor = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 def measure_baseline_errors(prompts: Prompts, scored: int) -> dict[str, np.ndarray]:
     """The error of every baseline on every prompt.
 
-    - `predict_ridge`: see `predict_ridge`, with the degree of the prompts' law and the noise that `estimate_residual_noise` finds;
+    - `ridge`: see `predict_ridge`, with the degree of the prompts' law and the noise that `estimate_residual_noise` finds;
     - `nearest neighbour`: the y read at the context point whose x is nearest;
-    - `constant`: the mean of the training law, which is 0 for the lab's polynomials. It is not the mean of the answers
-      at hand, as `Regression.constant` is: a shift that moves them makes it worse.
+    - `constant`: 0, the mean of the training law. It is not the mean of the answers at hand, as `Regression.constant` is:
+      a shift that moves them makes it worse.
 
     Args:
         prompts: the prompts; to functions of another class ridge fits the polynomials they stand in for.
@@ -35,7 +35,7 @@ def measure_baseline_errors(prompts: Prompts, scored: int) -> dict[str, np.ndarr
     predictors: dict[str, Predictor] = {
         "ridge": lambda x, y, query_x: predict_ridge(x, y, query_x, law, noise),
         "nearest neighbour": predict_nearest,
-        "constant": lambda x, y, query_x: np.full(len(query_x), law.mean),
+        "constant": lambda x, y, query_x: np.zeros(len(query_x)),
     }
     return {name: _measure_errors(prompts, scored, predictor) for name, predictor in predictors.items()}
 
@@ -78,10 +78,10 @@ def _measure_errors(prompts: Prompts, scored: int, predict: Predictor) -> np.nda
 def predict_ridge(x: np.ndarray, y: np.ndarray, query_x: np.ndarray, law: Polynomials, noise: float) -> np.ndarray:
     """Ridge regression on the powers of x, with the penalty that the law of the coefficients implies.
 
-    For coefficients of mean m and variance v (1/3 where they are U(−1, 1)) and noise of variance σ², it shrinks towards m
-    with λ = σ²/v. That is the posterior mean for normal coefficients and noise, and for any others of these variances the
-    best prediction that is linear in y; with uniform ones a predictor that is not linear can be a little better. Without
-    noise it interpolates, and of several polynomials that do takes the one nearest m.
+    For coefficients of variance v = 1/3 and noise of variance σ², it shrinks towards 0 with λ = σ²/v. That is the posterior
+    mean for normal coefficients and noise, and for any others of these variances the best prediction that is linear in y;
+    with uniform ones a predictor that is not linear can be a little better. Without noise it interpolates, and of several
+    polynomials that do takes the one with the smallest coefficients.
 
     Args:
         x, y: the context, of shape (prompt, context point).
@@ -92,14 +92,11 @@ def predict_ridge(x: np.ndarray, y: np.ndarray, query_x: np.ndarray, law: Polyno
     Returns:
         Predictions of shape (prompt,).
     """
-    mean = law.coefficients.moment(1)
-    variance = law.coefficients.moment(2) - mean**2
-    powers = np.arange(law.degree + 1)
     left_vectors, singular_values, right_vectors, is_nonzero = _decompose_powers(x, law.degree)
-    penalised = np.where(is_nonzero & (variance > 0), singular_values**2 * variance + noise**2, np.inf)
-    residual = np.einsum("npk,np->nk", left_vectors, y - mean * (x[:, :, None] ** powers).sum(-1))
-    coefficients = mean + np.einsum("nkj,nk->nj", right_vectors, singular_values * variance / penalised * residual)
-    return np.asarray(np.einsum("nk,nk->n", query_x[:, None] ** powers, coefficients))
+    penalised = np.where(is_nonzero, singular_values**2 * COEFFICIENT_VARIANCE + noise**2, np.inf)
+    projected = singular_values * COEFFICIENT_VARIANCE / penalised * np.einsum("npk,np->nk", left_vectors, y)
+    coefficients = np.einsum("nkj,nk->nj", right_vectors, projected)
+    return np.asarray(np.einsum("nk,nk->n", query_x[:, None] ** np.arange(law.degree + 1), coefficients))
 
 
 def predict_nearest(x: np.ndarray, y: np.ndarray, query_x: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -55,23 +56,20 @@ def read_corpus(config: TextConfig) -> Corpus:
             held out as a whole.
     """
     vocabulary = OpenVocabulary(config.context - 1)  # a place is left for EOS
-    task, held_out_flags = _load_training_task(config, vocabulary)
+    task, is_held_out = _load_training_task(config, vocabulary)
+    is_trained = [not held_out for held_out in is_held_out]
     texts = [_text_from_example(task, example) for example in task.examples]
-    counts = Counter(
-        token for text, is_held_out in zip(texts, held_out_flags, strict=True) if not is_held_out for token in text.ids
-    )
+    counts = Counter(token for text in compress(texts, is_trained) for token in text.ids)
     if not counts:
         raise DataError(f"{config.task}: all {len(texts)} rows are held out; give more rows or a smaller --held-out")
     kept_tokens = [token for token, _ in counts.most_common() if token >= len(SPECIAL)][: config.vocabulary]
-    new_id_by_token = {token: new_id for new_id, token in enumerate([*range(len(SPECIAL)), *kept_tokens])}
-    closed_texts = [
-        replace(text, ids=tuple(new_id_by_token.get(token, UNK_ID) for token in text.ids)) for text in texts
-    ]
+    new_ids = {token: new_id for new_id, token in enumerate([*range(len(SPECIAL)), *kept_tokens])}
+    closed_texts = [replace(text, ids=tuple(new_ids.get(token, UNK_ID) for token in text.ids)) for text in texts]
     all_words = list(vocabulary.ids)
     return Corpus(
         words=tuple(all_words[token] for token in kept_tokens),
-        trained=tuple(text for text, is_held_out in zip(closed_texts, held_out_flags, strict=True) if not is_held_out),
-        held_out=tuple(text for text, is_held_out in zip(closed_texts, held_out_flags, strict=True) if is_held_out),
+        trained=tuple(compress(closed_texts, is_trained)),
+        held_out=tuple(compress(closed_texts, is_held_out)),
         digest=task.digest,
     )
 
@@ -91,23 +89,21 @@ def load_held_out(name: str, encoder: Encoder | None, task_options: dict[str, An
     """
     config, digest = _read_training(name)
     try:
-        trained_task, held_out_flags = _load_training_task(config, OpenVocabulary(config.context - 1))
+        trained_task, is_held_out = _load_training_task(config, OpenVocabulary(config.context - 1))
         task = load_task(config.task, encoder, task_options)
     except DataError as error:
         raise DataError(f"{name}: {error} (read again where its training ran)") from error
     if trained_task.digest != digest:
         raise DataError(f"{name}: {config.task} is no longer what the model was trained on; restore the file")
-    if len(task.examples) != len(held_out_flags):
+    if len(task.examples) != len(is_held_out):
         raise DataError(
-            f"{name}: {len(task.examples)} examples of {len(held_out_flags)} rows; ask one question a row, as trained"
+            f"{name}: {len(task.examples)} examples of {len(is_held_out)} rows; ask one question a row, as trained"
         )
-    if not any(held_out_flags):
+    if not any(is_held_out):
         raise DataError(f"{name}: the training held no rows out; train with --held-out above 0")
-    held_out_examples = tuple(
-        example for example, is_held_out in zip(task.examples, held_out_flags, strict=True) if is_held_out
-    )
-    note = f"{name}: the {len(held_out_examples)} of {len(held_out_flags)} rows of {config.task} that this model was not trained on"
-    return replace(task, name=name, examples=held_out_examples, notes=(*task.notes, note))
+    examples = tuple(compress(task.examples, is_held_out))
+    note = f"{name}: the {len(examples)} of {len(is_held_out)} rows of {config.task} that this model was not trained on"
+    return replace(task, name=name, examples=examples, notes=(*task.notes, note))
 
 
 def _read_training(name: str) -> tuple[TextConfig, str]:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, Field, model_validator
 
 FunctionBatch = Callable[[np.ndarray], np.ndarray]
 """One function per prompt: inputs of shape (prompt, any number of points) to values of that shape."""
@@ -20,26 +18,7 @@ FunctionBatch = Callable[[np.ndarray], np.ndarray]
 MAX_POINTS = 64
 """Points of the longest prompt: a learner reads 128 tokens."""
 MAX_DEGREE = 12
-
-
-class Distribution(BaseModel, frozen=True, extra="forbid"):
-    """A one-dimensional law: uniform on [a, b], or normal with mean a and standard deviation b."""
-
-    kind: Literal["uniform", "normal"] = "uniform"
-    a: float = -1.0
-    b: float = 1.0
-
-    def draw(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
-        """Independent draws, float64, of the given shape."""
-        return rng.uniform(self.a, self.b, size) if self.kind == "uniform" else rng.normal(self.a, self.b, size)
-
-    def moment(self, order: int) -> float:
-        """Expected value of the power `order` of a draw."""
-        if self.kind == "uniform":
-            return sum(self.a**low * self.b ** (order - low) for low in range(order + 1)) / (order + 1)
-        if order < 2:
-            return self.a if order else 1.0
-        return self.a * self.moment(order - 1) + (order - 1) * self.b**2 * self.moment(order - 2)
+COEFFICIENT_VARIANCE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -77,28 +56,20 @@ class Prompts:
         return replace(self, context_y=self.context_y + deviation * rng.standard_normal(self.context_y.shape))
 
 
-class Polynomials(BaseModel, frozen=True, extra="forbid"):
-    """Polynomials c_0 + c_1 x + ... + c_degree x^degree with independent coefficients and inputs.
+@dataclass(frozen=True)
+class Polynomials:
+    """Polynomials c_0 + c_1 x + ... + c_degree x^degree; coefficients and inputs are independent and U(−1, 1).
 
     Attributes:
         degree: of every polynomial; with `least_degree`, the degree of each is uniform between the two.
-        coefficients, inputs: what they are drawn from.
         points: points of a prompt, the query included.
         noise: standard deviation of normal noise on the y that is read; targets have none.
     """
 
-    degree: int = Field(default=3, ge=0, le=MAX_DEGREE)
-    least_degree: int | None = Field(default=None, ge=0)
-    coefficients: Distribution = Distribution()
-    inputs: Distribution = Distribution()
-    points: int = Field(default=20, ge=2)
-    noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _degrees_in_order(self) -> Self:
-        if self.least_degree is not None and self.least_degree > self.degree:
-            raise ValueError(f"least degree {self.least_degree} is above the degree {self.degree}")
-        return self
+    degree: int = 3
+    least_degree: int | None = None
+    points: int = 20
+    noise: float = 0.0
 
     def draw(self, n: int, rng: np.random.Generator) -> Prompts:
         """n prompts, each with its own polynomial and its own inputs."""
@@ -107,38 +78,27 @@ class Polynomials(BaseModel, frozen=True, extra="forbid"):
 
     def draw_clean(self, n: int, rng: np.random.Generator) -> Prompts:
         """n prompts whose y carry no noise: what shifts start from."""
-        coefficients = self.coefficients.draw(rng, (n, self.degree + 1))
-        x = self.inputs.draw(rng, (n, self.points))
+        coefficients = draw_uniform(rng, n, self.degree + 1)
+        x = draw_uniform(rng, n, self.points)
         if self.least_degree is not None:
             degrees = rng.integers(self.least_degree, self.degree, n, endpoint=True)
             coefficients[np.arange(self.degree + 1) > degrees[:, None]] = 0.0
-        y = polynomials_from_coefficients(coefficients)(x)
-        return Prompts(x=x, context_y=y, targets=y, law=self, curves=polynomials_from_coefficients(coefficients))
-
-    @property
-    def mean(self) -> float:
-        """Expected value of f(x)."""
-        return self._mean_over_degrees(lambda degree: self.coefficients.moment(1) * sum(self._input_moments(degree)))
+        curves = polynomials_from_coefficients(coefficients)
+        return Prompts(x=x, context_y=curves(x), targets=curves(x), law=self, curves=curves)
 
     @property
     def standard_deviation(self) -> float:
-        """Standard deviation of f(x) over functions and inputs."""
-        first, second = self.coefficients.moment(1), self.coefficients.moment(2)
-
-        def squared(degree: int) -> float:
-            moments = self._input_moments(2 * degree)
-            crossed = sum(moments[j + k] for j in range(degree + 1) for k in range(degree + 1) if j != k)
-            return second * sum(moments[::2]) + first**2 * crossed
-
-        return float(np.sqrt(self._mean_over_degrees(squared) - self.mean**2))
-
-    def _input_moments(self, highest: int) -> list[float]:
-        return [self.inputs.moment(order) for order in range(highest + 1)]
-
-    def _mean_over_degrees(self, of_degree: Callable[[int], float]) -> float:
-        """Mean of a quantity over the degrees."""
+        """Standard deviation of f(x) over functions and inputs; their mean is 0."""
         least = self.degree if self.least_degree is None else self.least_degree
-        return float(np.mean([of_degree(degree) for degree in range(least, self.degree + 1)]))
+        variances = COEFFICIENT_VARIANCE * np.cumsum(
+            1 / (2 * np.arange(self.degree + 1) + 1)
+        )  # E[x^2k] is 1 / (2k + 1)
+        return float(np.sqrt(np.mean(variances[least:])))
+
+
+def draw_uniform(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Coefficients or inputs, float64 of U(−1, 1)."""
+    return rng.uniform(-1.0, 1.0, shape)
 
 
 def polynomials_from_coefficients(coefficients: np.ndarray, lowest: int = 0) -> FunctionBatch:

@@ -50,13 +50,20 @@ class LabRequest:
     @property
     def seed_stream(self) -> int:
         """A random stream of its own for every shift, strength and way of asking."""
-        values_by_option = {name: getattr(self.options, name) for name in ("least_degree", "noise", "scored")}
         suffix = "".join(
-            f" {name}={option_value}"
-            for name, option_value in values_by_option.items()
-            if option_value != getattr(LabOptions, name)
+            f" {name}={value}"
+            for name in ("least_degree", "noise", "scored")
+            if (value := getattr(self.options, name)) != getattr(LabOptions, name)
         )
         return int.from_bytes(hashlib.sha256(f"{self.shift} {self.strength}{suffix}".encode()).digest()[:8], "big")
+
+    def draw(self, n: int, rng: np.random.Generator) -> Prompts:
+        """n prompts: clean ones, then the shift, then the noise."""
+        law = Polynomials(**{field.name: getattr(self.options, field.name) for field in fields(Polynomials)})
+        prompts = law.draw_clean(n, rng)
+        if self.shift != "id":
+            prompts = shift(prompts, self.shift, self.strength, rng)
+        return prompts.with_noise(law.noise, rng) if law.noise else prompts
 
 
 @dataclass(frozen=True)
@@ -82,13 +89,11 @@ def load_lab_task(name: str, encoder: Encoder | None = None, task_options: dict[
     if task_options:
         flags = ", ".join(f"--{option}".replace("_", "-") for option in task_options)
         raise UsageError(f"{name} takes no {flags}; remove what describes files")
-    named_prompts = draw_lab_prompts(name)
-    prompts, burn_in = named_prompts.prompts, named_prompts.prompts.x.shape[1] - named_prompts.scored
-    columns = zip(prompts.x.tolist(), prompts.context_y.tolist(), prompts.targets.tolist(), strict=True)
-    examples = [
-        prompt_example({"id": str(index), "x": x, "y": y, "targets": targets}, f"{name} prompt {index}", burn_in)
-        for index, (x, y, targets) in enumerate(columns)
-    ]
+    drawn = draw_lab_prompts(name)
+    x, y, targets = (array.tolist() for array in (drawn.prompts.x, drawn.prompts.context_y, drawn.prompts.targets))
+    burn_in = len(x[0]) - drawn.scored
+    rows = [{"id": str(index), "x": x[index], "y": y[index], "targets": targets[index]} for index in range(len(x))]
+    examples = (prompt_example(row, f"{name} prompt {index}", burn_in) for index, row in enumerate(rows))
     return Regression(name=name, examples=tuple(examples))
 
 
@@ -102,7 +107,7 @@ def draw_lab_prompts(name: str) -> LabPrompts:
     options, scored = request.options, request.scored
     if scored is None and options.points <= BURN_IN:
         raise UsageError(f"{name}: the first {BURN_IN} points are not scored; expected more points, or scored=1")
-    prompts = _draw_prompts(request, options.n, np.random.default_rng([options.seed, request.seed_stream]))
+    prompts = request.draw(options.n, np.random.default_rng([options.seed, request.seed_stream]))
     return LabPrompts(prompts, scored or options.points - BURN_IN)
 
 
@@ -126,21 +131,7 @@ def draw_lab_batch(name: str, n: int, seed: int, step: int) -> LabPrompts:
         raise UsageError(f"{name}: n and seed are those of a data set; a training draws its own, by --batch and --seed")
     # The spawn key parts this from every data set's stream; a longer list need not: [0, 1] and [0, 1, 0] seed the same.
     sequence = np.random.SeedSequence(request.seed_stream, spawn_key=(seed, step))
-    return LabPrompts(
-        _draw_prompts(request, n, np.random.default_rng(sequence)), request.scored or request.options.points
-    )
-
-
-def _draw_prompts(request: LabRequest, n: int, rng: np.random.Generator) -> Prompts:
-    """n prompts: clean ones, then the shift, then the noise."""
-    options = request.options
-    law = Polynomials(
-        degree=options.degree, least_degree=options.least_degree, points=options.points, noise=options.noise
-    )
-    prompts = law.draw_clean(n, rng)
-    if request.shift != "id":
-        prompts = shift(prompts, request.shift, request.strength, rng)
-    return prompts.with_noise(options.noise, rng) if options.noise else prompts
+    return LabPrompts(request.draw(n, np.random.default_rng(sequence)), request.scored or request.options.points)
 
 
 def _parse_lab_name(name: str) -> LabRequest:

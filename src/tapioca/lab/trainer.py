@@ -65,8 +65,9 @@ def run_training(
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate_factor(step, config))
     defaults = {name: field.default for name, field in type(config).model_fields.items() if name in settings}
-    checkpoint = Checkpoint(config.out / "training.pt", settings, defaults)
-    n_steps, losses = checkpoint.restore(model, optimiser, schedule)
+    parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
+    checkpoint = Checkpoint(config.out / "training.pt", settings, defaults, **parts)
+    n_steps, losses = checkpoint.restore()
     try:
         while n_steps < config.steps:
             losses.append(_take_step(model, optimiser, schedule, loss_at(n_steps)))
@@ -74,9 +75,9 @@ def run_training(
             if on_step:
                 on_step(n_steps, losses[-1])
             if n_steps % checkpoint_every == 0 or n_steps == config.steps:
-                checkpoint.save(model, optimiser, schedule, n_steps, losses)
+                checkpoint.save(n_steps, losses)
     except KeyboardInterrupt:
-        checkpoint.save(model, optimiser, schedule, n_steps, losses)
+        checkpoint.save(n_steps, losses)
         raise
     model.eval()
     final = float(np.mean(losses[-500:]))
@@ -120,18 +121,23 @@ class Checkpoint:
     """The state of a training on disk, bound to the config that makes it.
 
     A setting that is newer than the checkpoint had its default when that was made.
+
+    Args:
+        path: of the file.
+        config, defaults: the settings, and what each is where it is not said.
+        parts: what has a state of its own, by name.
     """
 
-    def __init__(self, path: Path, config: dict[str, Any], defaults: dict[str, Any]):
-        self.path, self.config, self.defaults = path, config, defaults
+    def __init__(self, path: Path, config: dict[str, Any], defaults: dict[str, Any], **parts: Any):
+        self.path, self.config, self.defaults, self.parts = path, config, defaults, parts
 
-    def save(self, model: PreTrainedModel, optimiser: Any, schedule: Any, done: int, losses: list[float]) -> None:
-        """Write weights, optimiser, schedule and losses after `done` steps, whole or not at all."""
-        states = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
+    def save(self, done: int, losses: list[float]) -> None:
+        """Write the parts' states and the losses after `done` steps, whole or not at all."""
+        states = {name: part.state_dict() for name, part in self.parts.items()}
         with replace_atomically(self.path) as temporary:
             torch.save({"config": self.config, "done": done, "losses": losses, **states}, temporary)
 
-    def restore(self, model: PreTrainedModel, optimiser: Any, schedule: Any) -> tuple[int, list[float]]:
+    def restore(self) -> tuple[int, list[float]]:
         """Load the last checkpoint if there is one; returns the steps done and their losses."""
         if not self.path.exists():
             return 0, []
@@ -141,7 +147,6 @@ class Checkpoint:
             raise UsageError(f"cannot read {self.path}; delete it to start again, or choose another folder") from error
         if {**self.defaults, **saved["config"]} != self.config:
             raise UsageError(f"{self.path.parent} holds a training with other settings; choose another folder")
-        model.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
-        schedule.load_state_dict(saved["schedule"])
+        for name, part in self.parts.items():
+            part.load_state_dict(saved[name])
         return saved["done"], saved["losses"]

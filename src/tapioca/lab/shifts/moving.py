@@ -9,7 +9,7 @@ import numpy as np
 
 from tapioca.errors import UsageError
 from tapioca.lab.function_classes import FunctionClass, draw_absolutes, draw_sines, draw_splines, draw_step_functions
-from tapioca.lab.functions import MAX_DEGREE, Prompts, polynomials_from_coefficients
+from tapioca.lab.functions import MAX_DEGREE, Prompts, draw_uniform, polynomials_from_coefficients
 from tapioca.lab.shifts.base import ShiftKind, ShiftTable
 
 MIXED_IN = 3.0
@@ -69,10 +69,11 @@ def higher_degree(prompts: Prompts, strength: float, rng: np.random.Generator) -
             f"expected at most {MAX_DEGREE - law.degree}"
         )
     more = int(np.ceil(strength))
-    coefficients = law.coefficients.draw(rng, (len(prompts), more)) * np.minimum(1, strength - np.arange(more))
+    coefficients = draw_uniform(rng, len(prompts), more) * np.minimum(1, strength - np.arange(more))
     added = polynomials_from_coefficients(coefficients, law.degree + 1)
-    law = law.model_copy(update={"degree": law.degree + more})
-    return replace(prompts, law=law).with_functions(lambda x: prompts.curves(x) + added(x))
+    return replace(prompts, law=replace(law, degree=law.degree + more)).with_functions(
+        lambda x: prompts.curves(x) + added(x)
+    )
 
 
 def towards(functions: FunctionClass, prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from tapioca.errors import UsageError
-from tapioca.lab.functions import MAX_POINTS, Prompts
+from tapioca.lab.functions import MAX_POINTS, Prompts, draw_uniform
 from tapioca.lab.shifts.base import ShiftTable
 
 OUTLIER = 5.0
@@ -84,7 +84,7 @@ def context_longer(prompts: Prompts, strength: float, rng: np.random.Generator) 
         raise UsageError(
             f"context_longer={strength:.0f} on {points} points is too long; expected at most {MAX_POINTS - points}"
         )
-    more = prompts.law.inputs.draw(rng, (len(prompts), int(strength)))
+    more = draw_uniform(rng, len(prompts), int(strength))
     return prompts.at_inputs(np.concatenate([more, prompts.x], axis=1))
 
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar, get_args
 from tapioca.disk import make_folder
 from tapioca.errors import StoreError
 from tapioca.lab.config import TuneConfig
-from tapioca.lab.tune import tune
+from tapioca.lab.train import tune
 from tapioca.models.load import load
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.studies.cell import Cell, CellKey, DoseResponse, SavedArrays
