@@ -22,7 +22,7 @@ class SweepInput:
     """What goes through the layers.
 
     Attributes:
-        batch: from `collate`, or from `SharedPrefix.batch` for what follows an opening.
+        batch: from `collate`, or from `SharedPrefix.collate_rest` for what follows an opening.
         logits_to_keep: number of last positions whose outputs are wanted.
         name: of the batch, by which states are reused.
         shared_prefix: what stands before every row.

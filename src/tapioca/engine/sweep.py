@@ -83,15 +83,27 @@ def sweep(
         Each plan with its outputs: (batch, kept position, output), float32. Plans come in the order of their tree.
 
     Raises:
-        ModelError: a plan does not fit the model, `memory` does not hold two streams, or the device not even one plan.
+        ModelError: a plan does not fit the model, `max_bytes` do not hold two streams, or the device not even one plan.
         UntraceableModelError: there is an opening, and the model does not let itself be followed.
     """
     check_fits(model, *plans)
-    remaining_plans, shared_prefix = sort_by_prefix(plans), sweep_input.shared_prefix
+    ordered_plans = sort_by_prefix(plans)
     batch_states = schedule.state_cache.states_of(sweep_input.name) if schedule.state_cache else None
     if batch_states:
-        batch_states.prepare([list_steps(plan) for plan in remaining_plans], _count_state_bytes(model, sweep_input))
+        batch_states.prepare([list_steps(plan) for plan in ordered_plans], _count_state_bytes(model, sweep_input))
     options = SweepOptions(uses_stacking(model, schedule), batch_states, cost or ComputeCost(), on_states)
+    yield from _run_in_groups(model, ordered_plans, sweep_input, options, schedule)
+
+
+def _run_in_groups(
+    model: PreTrainedModel,
+    remaining_plans: list[Plan],
+    sweep_input: SweepInput,
+    options: SweepOptions,
+    schedule: Schedule,
+) -> Generator[tuple[Plan, torch.Tensor]]:
+    """As many plans at once as the budget holds, and half as many each time that the device does not."""
+    shared_prefix = sweep_input.shared_prefix
     if shared_prefix and not shared_prefix.layer_by_prefix:
         _prefill_shared_prefix(model, shared_prefix, remaining_plans[:1], options)  # shows how much there is to keep
     max_streams = _find_max_streams(model, sweep_input, schedule.max_bytes)

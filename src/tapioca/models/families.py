@@ -59,21 +59,32 @@ class Family:
     first_stays: str = ""
 
 
-_SELF_ATTENTION = Branch({"self_attn": 2}, ("self_attn.o_proj.*",))
-_MLP = Branch({"mlp": 1}, ("mlp.down_proj.*",))
+def _branch(path: str, writer: str, returns: int = 1) -> Branch:
+    """A branch of one module, whose update its weights `writer` write."""
+    return Branch({path: returns}, (f"{path}.{writer}.*",))
+
+
+def _normed(branch: Branch, norm: str) -> Branch:
+    """A branch whose update goes through a norm."""
+    return replace(branch, writers=(f"{norm}.*",), end=norm)
+
+
+_SELF_ATTENTION = _branch("self_attn", "o_proj", 2)
+_MLP = _branch("mlp", "down_proj")
 _EXPERTS = Branch({"mlp": 1}, ("mlp.*down_proj*",))
-_DENSE = Branch({"mlp": 1}, ("mlp.dense_4h_to_h.*",))
+_DENSE = _branch("mlp", "dense_4h_to_h")
 _FEED_FORWARD = Branch({"feed_forward": 1}, ("feed_forward.*down_proj*",))
-_NORMED_ATTENTION = Branch({"self_attn": 2}, ("post_attention_layernorm.*",), end="post_attention_layernorm")
-_NORMED_MLP = Branch({"mlp": 1}, ("post_feedforward_layernorm.*",), end="post_feedforward_layernorm")
-_OLD_ATTENTION = Branch({"self_attention": 2}, ("self_attention.dense.*",))
+_NORMED_ATTENTION = _normed(_SELF_ATTENTION, "post_attention_layernorm")
+_NORMED_MLP = _normed(_MLP, "post_feedforward_layernorm")
+_OLD_ATTENTION = _branch("self_attention", "dense", 2)
+_MAMBA_AND_ATTENTION = Branch({"mamba": 1, "self_attn": 2}, ("mamba.out_proj.*", "self_attn.o_proj.*"))
 
 _LLAMA = Family(layers="layers", attention=_SELF_ATTENTION, mlp=_MLP)
 _MOE = replace(_LLAMA, mlp=_EXPERTS)
 _OLMO = replace(_LLAMA, attention=_NORMED_ATTENTION, mlp=_NORMED_MLP)
 _GEMMA = replace(_LLAMA, attention=replace(_NORMED_ATTENTION, plus_one=True), mlp=replace(_NORMED_MLP, plus_one=True))
 
-_MAMBA = Family(attention=Branch({"mixer": 1}, ("mixer.out_proj.*",)), parallel=True)
+_MAMBA = Family(attention=_branch("mixer", "out_proj"), parallel=True)
 _HYBRID = replace(
     _MOE, attention=Branch({"linear_attn": 1, "self_attn": 2}, ("linear_attn.out_proj.*", "self_attn.o_proj.*"))
 )
@@ -90,9 +101,7 @@ FAMILIES: dict[str, Family] = {
     "falcon": Family(
         attention=_OLD_ATTENTION, mlp=_DENSE, parallel={"parallel_attn": True, "new_decoder_architecture": True}
     ),
-    "falcon_h1": Family(
-        attention=Branch({"mamba": 1, "self_attn": 2}, ("mamba.out_proj.*", "self_attn.o_proj.*")), mlp=_FEED_FORWARD
-    ),
+    "falcon_h1": Family(attention=_MAMBA_AND_ATTENTION, mlp=_FEED_FORWARD),
     "gemma": _LLAMA,
     "gemma2": _GEMMA,
     "gemma3_text": _GEMMA,
@@ -100,35 +109,28 @@ FAMILIES: dict[str, Family] = {
     "gemma4_text": Family(no_drops=_PER_LAYER_INPUTS),
     "glm4": replace(
         _LLAMA,
-        attention=Branch({"self_attn": 2}, ("post_self_attn_layernorm.*",), end="post_self_attn_layernorm"),
-        mlp=Branch({"mlp": 1}, ("post_mlp_layernorm.*",), end="post_mlp_layernorm"),
+        attention=_normed(_SELF_ATTENTION, "post_self_attn_layernorm"),
+        mlp=_normed(_MLP, "post_mlp_layernorm"),
     ),
     "glm4_moe": _MOE,
-    "gpt2": Family(
-        layers="h", attention=Branch({"attn": 2}, ("attn.c_proj.*",)), mlp=Branch({"mlp": 1}, ("mlp.c_proj.*",))
-    ),
+    "gpt2": Family(layers="h", attention=_branch("attn", "c_proj", 2), mlp=_branch("mlp", "c_proj")),
     "gpt_neox": Family(
         layers="layers",
-        attention=Branch({"attention": 2}, ("attention.dense.*",)),
+        attention=_branch("attention", "dense", 2),
         mlp=_DENSE,
         parallel={"use_parallel_residual": True},
     ),
     "gpt_oss": replace(_LLAMA, mlp=replace(_EXPERTS, modules={"mlp": 2})),
-    "gptj": Family(
-        layers="h",
-        attention=Branch({"attn": 2}, ("attn.out_proj.*",)),
-        mlp=Branch({"mlp": 1}, ("mlp.fc_out.*",)),
-        parallel=True,
-    ),
+    "gptj": Family(layers="h", attention=_branch("attn", "out_proj", 2), mlp=_branch("mlp", "fc_out"), parallel=True),
     "granite": _LLAMA,
     "jamba": Family(
-        attention=Branch({"mamba": 1, "self_attn": 2}, ("mamba.out_proj.*", "self_attn.o_proj.*")),
+        attention=_MAMBA_AND_ATTENTION,
         mlp=_FEED_FORWARD,
         no_drops="which layers are attention and which are Mamba follows from their position by a fixed period",
     ),
     "lfm2": Family(
         attention=Branch({"conv": 1, "self_attn": 2}, ("conv.out_proj.*", "self_attn.out_proj.*")),
-        mlp=Branch({"feed_forward": 1}, ("feed_forward.w2.*",)),
+        mlp=_branch("feed_forward", "w2"),
     ),
     "llama": _LLAMA,
     "llama4_text": replace(
@@ -139,22 +141,15 @@ FAMILIES: dict[str, Family] = {
     "minimax": Family(first_stays="the running length of the cache is kept by it"),
     "mistral": _LLAMA,
     "mixtral": replace(_LLAMA, mlp=Branch({"mlp": 1}, ("block_sparse_moe.experts.*.w2.*", "mlp.experts.down_proj*"))),
-    "modernbert": Family(
-        layers="layers", attention=Branch({"attn": 2}, ("attn.Wo.*",)), mlp=Branch({"mlp": 1}, ("mlp.Wo.*",))
-    ),
+    "modernbert": Family(layers="layers", attention=_branch("attn", "Wo", 2), mlp=_branch("mlp", "Wo")),
     "olmo2": _OLMO,
     "olmo3": _OLMO,
     "opt": Family(
-        attention=Branch({"self_attn": 2}, ("self_attn.out_proj.*",)),
+        attention=_branch("self_attn", "out_proj", 2),
         mlp=Branch({"fc1": 1}, ("fc2.*",), end="fc2"),
         post_norm={"do_layer_norm_before": False},
     ),
-    "phi": replace(
-        _LLAMA,
-        attention=Branch({"self_attn": 2}, ("self_attn.dense.*",)),
-        mlp=Branch({"mlp": 1}, ("mlp.fc2.*",)),
-        parallel=True,
-    ),
+    "phi": replace(_LLAMA, attention=_branch("self_attn", "dense", 2), mlp=_branch("mlp", "fc2"), parallel=True),
     "phi3": _LLAMA,
     "qwen2": _LLAMA,
     "qwen2_moe": _MOE,
@@ -167,18 +162,16 @@ FAMILIES: dict[str, Family] = {
     "rwkv": Family(no_drops="weights are rescaled by the layer's number while the model runs"),
     "smollm3": _LLAMA,
     "stablelm": replace(_LLAMA, parallel={"use_parallel_residual": True}),
-    "starcoder2": replace(_LLAMA, mlp=Branch({"mlp": 1}, ("mlp.c_proj.*",))),
+    "starcoder2": replace(_LLAMA, mlp=_branch("mlp", "c_proj")),
     "t5": Family(
         attention=Branch(
             {"layer.0.SelfAttention": 3}, ("layer.0.SelfAttention.o.*",), feeds="the position bias of all layers"
         ),
-        mlp=Branch({"layer.1.DenseReluDense": 1}, ("layer.1.DenseReluDense.wo.*",)),
+        mlp=_branch("layer.1.DenseReluDense", "wo"),
         first_stays="the relative position bias of all layers lives in the first one",
     ),
     "tapioca_learner": _LLAMA,
-    "vit": Family(
-        attention=Branch({"attention": 2}, ("attention.output.dense.*",)), mlp=Branch({"mlp": 1}, ("output.dense.*",))
-    ),
+    "vit": Family(attention=_branch("attention", "output.dense", 2), mlp=Branch({"mlp": 1}, ("output.dense.*",))),
     "zamba": Family(no_drops="its shared attention layers are tied by their absolute numbers"),
     "zamba2": Family(no_drops="its shared attention layers are tied by their absolute numbers"),
 }

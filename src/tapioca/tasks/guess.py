@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from tapioca.errors import DataError, RowError
 from tapioca.tasks.columns import MANY, Columns
@@ -35,23 +34,21 @@ class Guess:
 
     Attributes:
         rows: with fields renamed as the user said.
-        spec: what the user said.
+        said_spec: what the user said.
         name: of the file, for notes.
-        guessed_options: what was guessed, under the names of `TaskSpec`.
         fields: fields that were guessed, and the columns they are.
         notes: what was guessed, to be said aloud.
     """
 
     rows: Sequence[Source]
-    spec: TaskSpec
+    said_spec: TaskSpec
     encoder: Encoder | None
     name: str
-    guessed_options: dict[str, Any] = field(default_factory=dict)
     fields: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.columns = Columns(self.rows)
+        self.columns, self.spec = Columns(self.rows), self.said_spec
 
     @property
     def is_sequence_classifier(self) -> bool:
@@ -88,8 +85,8 @@ def complete_spec(
     elif kind is None:
         raise DataError(explain_unclear_kind(guess.columns, name, spec, is_sequence_classifier=False, reads_text=False))
     fields = {field: _in_file(column, spec) for field, column in guess.fields.items()}
-    known = {"kind": kind, **guess.guessed_options, "fields": {**spec.fields, **fields}}
-    return spec.model_copy(update=known), guess.fields, guess.notes
+    completed = guess.spec.model_copy(update={"kind": kind, "fields": {**spec.fields, **fields}})
+    return completed, guess.fields, guess.notes
 
 
 def _in_file(column: str | tuple[str, ...], spec: TaskSpec) -> str | tuple[str, ...]:
@@ -139,12 +136,12 @@ def _complete_question(guess: Guess, kind: Kind | None) -> Kind:
     is_there = {
         "the prompt": ready,
         answer: guess.has(answer) or (kind == "generate" and spec.gold != WRITTEN),
-        "choices": kind != "choice" or guess.has("choices") or spec.labels or "labels" in guess.guessed_options,
+        "choices": kind != "choice" or guess.has("choices") or guess.spec.labels,
     }
     if missing := [name for name in is_there if not is_there[name]]:
         raise DataError(explain_missing_fields(columns, guess.name, kind, missing))
-    if spec.template is None and "template" not in guess.guessed_options:
-        guess.guessed_options["template"] = _make_prompt_template(guess, answer)
+    if spec.template is None:
+        guess.spec = guess.spec.model_copy(update={"template": _make_prompt_template(guess, answer)})
     if spec.kind is None and kind == "label":
         kind = _kind_of_labels(guess)
     _note_guesses(guess, kind, answer)
@@ -201,14 +198,14 @@ def _find_labels(guess: Guess, most: int | None) -> bool:
     labels = guess.columns.list_labels(column)
     if len(labels) < 2 or (most is not None and not guess.columns.repeats(column, most)):
         return False
-    guess.guessed_options |= {"labels": labels, "answers": guess.spec.answers or "choice"}
+    guess.spec = guess.spec.model_copy(update={"labels": labels, "answers": guess.spec.answers or "choice"})
     return True
 
 
 def _make_prompt_template(guess: Guess, answer: str) -> str:
     """The template by the field that asks; where the answer's column is a guess, its name asks."""
     asks = guess.prompt or "text"
-    names_answer = "labels" in guess.guessed_options or (guess.spec.labels and answer in guess.fields)
+    names_answer = guess.spec.labels and (answer in guess.fields or not guess.said_spec.labels)
     if guess.is_sequence_classifier or asks == "question" or not names_answer:
         return PROMPTS[asks]
     column = str(guess.fields.get(answer, answer)).replace("_", " ").strip().capitalize()
@@ -217,9 +214,8 @@ def _make_prompt_template(guess: Guess, answer: str) -> str:
 
 def _kind_of_labels(guess: Guess) -> Kind:
     """Label where each label is one token behind the prompt, else choice."""
-    spec = guess.spec.model_copy(update=guess.guessed_options)
     assert guess.encoder
-    merged = guess.encoder.merged
+    spec, merged = guess.spec, guess.encoder.merged
     for row in guess.rows:
         fields = {**row.fields, **{field: row.fields.get(str(column)) for field, column in guess.fields.items()}}
         try:
@@ -238,10 +234,10 @@ def _note_guesses(guess: Guess, kind: Kind, answer: str) -> None:
     """Put what was guessed into words."""
     if guess.spec.kind is None and not guess.notes:
         guess.notes.append(f"{guess.name}: read as a {kind} task, {', '.join(_describe_roles(guess, answer))}")
-    if guess.spec.kind is None and kind == "choice" and (guess.spec.labels or "labels" in guess.guessed_options):
+    labels = guess.spec.labels
+    if guess.spec.kind is None and kind == "choice" and labels:
         guess.notes.append(f"{guess.name}: labels of several tokens are compared as choices, whole and by their length")
-    if "labels" in guess.guessed_options:
-        labels = guess.guessed_options["labels"]
+    if labels and not guess.said_spec.labels:
         more = f", and {len(labels) - 20} more" if len(labels) > 20 else ""
         column = guess.fields.get("answer", "answer")
         guess.notes.append(
