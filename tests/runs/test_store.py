@@ -21,6 +21,14 @@ ANSWERS = [
 ]
 
 
+def test_costs_add_up_and_are_shared() -> None:
+    cost = ComputeCost(seconds=1.0, layers=6.0, tokens=9.0)
+    cost.add(ComputeCost(difference=2e-7))
+    cost.add(ComputeCost(seconds=0.5, layers=3.0, tokens=6.0, difference=1e-7))
+    assert cost == ComputeCost(1.5, 9.0, 15.0, 2e-7)
+    assert cost.share(3) == ComputeCost(0.5, 3.0, 5.0, 2e-7)  # a difference is no amount
+
+
 def test_answers_survive_and_are_exact(tmp_path: Path) -> None:
     with Store(tmp_path / "run", {"a": 1}) as store:
         assert store.recall(Plan.full(3), "b0") is None

@@ -41,6 +41,7 @@ def test_texts_are_scored_by_the_function_from_text_and_row(tmp_path: Path) -> N
     assert task.notes[-1] == "rows.jsonl: texts are scored by my_score:score, whose code runs"
     other = read(tmp_path, "return row['worth'] > 0.5")
     assert scores(other) == [float(at > 5) for at in range(10)]
+    assert scores(read(tmp_path, "import numpy; return numpy.float64(row['worth']) > 0.5")) == scores(other)
     assert other.cache_key != task.cache_key
 
 

@@ -77,7 +77,7 @@ def load_lm_eval(name: str, encoder: Encoder | None, task_options: dict[str, Any
         name=name,
         metric=metric,
         measure="" if likelihood else measure,
-        pipeline=_pipeline(tasks[0], options["filter"]),
+        pipeline=_pick(tasks[0], "filter", options["filter"], [ensemble.name for ensemble in tasks[0]._filters]),
         **_read_documents(name, shots),
         **(_read_generation_options(tasks[0], options["think_end_token"], encoder) if writes else {}),
     )
@@ -205,12 +205,7 @@ def _divert_splits(task: Any, requested_split: str, name: str) -> tuple[str, ...
 
 def _metric(task: Any, requested_metric: str, likelihood: bool) -> tuple[str, Metric]:
     """The lm-eval metric that is the score, and what it means here."""
-    metric_names = list(task._metric_fn_list)
-    if requested_metric and requested_metric not in metric_names:
-        raise DataError(
-            f"task '{task.task_name}' has no metric '{requested_metric}'; {did_you_mean(requested_metric, metric_names)}"
-        )
-    measure = requested_metric or metric_names[0]
+    measure = _pick(task, "metric", requested_metric, list(task._metric_fn_list))
     if measure in ROLLING:
         return measure, ROLLING[measure]
     if likelihood:
@@ -220,14 +215,11 @@ def _metric(task: Any, requested_metric: str, likelihood: bool) -> tuple[str, Me
     return measure, Metric(name={"acc": "accuracy"}.get(measure, measure), kind="accuracy")
 
 
-def _pipeline(task: Any, requested_filter: str) -> str:
-    """The lm-eval filter to use: the one asked for, else the first."""
-    filter_names = [ensemble.name for ensemble in task._filters]
-    if requested_filter and requested_filter not in filter_names:
-        raise DataError(
-            f"task '{task.task_name}' has no filter '{requested_filter}'; {did_you_mean(requested_filter, filter_names)}"
-        )
-    return requested_filter or filter_names[0]
+def _pick(task: Any, what: str, requested: str, names: list[str]) -> str:
+    """A metric or a filter of an lm-eval task by its name: the one asked for, else the first."""
+    if requested and requested not in names:
+        raise DataError(f"task '{task.task_name}' has no {what} '{requested}'; {did_you_mean(requested, names)}")
+    return requested or names[0]
 
 
 def _example(task: Any, id: str, requests: list[Any], measure: str, encoder: Encoder) -> Example:
