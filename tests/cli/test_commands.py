@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -9,7 +10,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, redirect_stdout
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -38,21 +40,29 @@ def learner_run(out: Path, *more: str, task: str = "lab:target_offset=2,n=120") 
     return ["prune", LEARNER, "--task", task, "--reference", "lab:id,n=120", "--out", str(out), *SMALL, *more]
 
 
-def test_prune_report_and_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = said(learner_run(tmp_path / "run"), capsys)
-    assert code == 0
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a run, and what the command that made it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    with redirect_stdout(io.StringIO()) as printed:
+        assert main(learner_run(folder)) == 0
+    return folder, printed.getvalue()
+
+
+def test_prune_report_and_export(run: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = run
     assert "PRUNE OOD TRAFFIC ONLY" in out
     assert re.search(r"OOD\s+drop 6\s+[\d.]+ → [\d.]+\s+error × 0\.\d+ \[0\.\d+, 0\.\d+\]", out)
     assert "saves     1 of 8 layers, 12.5% of 391 k parameters, 12.5% of FLOPs" in out
-    (tmp_path / "run" / "report.html").unlink()
-    code, again, _ = said(["report", str(tmp_path / "run")], capsys)
+    (folder / "report.html").unlink()
+    code, again, _ = said(["report", str(folder)], capsys)
     assert code == 0
     assert again.strip() == out[out.index("· OOD (out of distribution)") :].strip()
-    assert (tmp_path / "run" / "report.html").is_file()
-    code, record, _ = said(["report", str(tmp_path / "run"), "--json"], capsys)
+    assert (folder / "report.html").is_file()
+    code, record, _ = said(["report", str(folder), "--json"], capsys)
     assert code == 0
-    assert json.loads(record)["judgements"] == json.loads((tmp_path / "run" / "run.json").read_text())["judgements"]
-    code, out, _ = said(["export", str(tmp_path / "run"), "--to", str(tmp_path / "pruned")], capsys)
+    assert json.loads(record)["judgements"] == json.loads((folder / "run.json").read_text())["judgements"]
+    code, out, _ = said(["export", str(folder), "--to", str(tmp_path / "pruned")], capsys)
     assert code == 0
     flat = " ".join(out.split())
     assert "7 of 8 layers (drop 6)" in flat
@@ -60,10 +70,9 @@ def test_prune_report_and_export(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert json.loads((tmp_path / "pruned" / "config.json").read_text())["num_hidden_layers"] == 7
 
 
-def test_a_report_with_figures_needs_no_torch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said(learner_run(tmp_path / "run"), capsys)
+def test_a_report_with_figures_needs_no_torch(run: tuple[Path, str], tmp_path: Path) -> None:
     code = "import sys; from tapioca.cli.main import main; assert main(sys.argv[1:]) == 0; assert not {'torch', 'scipy'} & {*sys.modules}"
-    argv = ["report", str(tmp_path / "run"), "--figures", str(tmp_path / "figures")]
+    argv = ["report", str(run[0]), "--figures", str(tmp_path / "figures")]
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     charts = ("search", "gains", "profiles", "deviations")
@@ -270,13 +279,6 @@ def test_places_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFix
     assert (tmp_path / "full" / "thesis.tex").read_text() == (tmp_path / "file").read_text() == "mine"
 
 
-def start(argv: list[str]) -> subprocess.Popen[str]:
-    """The program in a process of its own; Ctrl-C reaches it even where the tests run in the background."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tapioca", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
-
-
 def wait_for_answers(run: Path, count: int) -> int:
     """Wait until a run has stored so many batches; returns how many."""
     for _ in range(1200):
@@ -305,10 +307,12 @@ def test_kill_minus_nine_and_again(tmp_path: Path, capsys: pytest.CaptureFixture
     assert said(learner_run(tmp_path / "whole", "--batch-size", "8", task=task), capsys)[0] == 0
     for at in (3, 150):
         run = tmp_path / f"killed{at}"
-        process = start(learner_run(run, "--batch-size", "8", task=task))
+        process = get_context("fork").Process(target=main, args=(learner_run(run, "--batch-size", "8", task=task),))
+        process.start()
         wait_for_answers(run, at)
         process.kill()
-        process.communicate()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         before = stored(run)
         assert not (run / "result.json").exists()
         assert len(before) < len(stored(tmp_path / "whole"))
@@ -330,7 +334,11 @@ def stored_seconds(run: Path) -> dict[tuple[str, str], float]:
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    process = start(learner_run(tmp_path / "run", "--batch-size", "4", task="lab:target_offset=2,n=2000"))
+    """In a process of its own, which Ctrl-C reaches even where the tests run in the background."""
+    argv = learner_run(tmp_path / "run", "--batch-size", "4", task="lab:target_offset=2,n=2000")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tapioca", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
     wait_for_answers(tmp_path / "run", 2)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

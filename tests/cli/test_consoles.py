@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -12,46 +13,62 @@ import pytest
 from support.rows import choice_rows, write_lines
 
 from tapioca.cli.consoles import make_printable
-
-COMMANDS = """
-import sys
-from pathlib import Path
 from tapioca.cli.main import main
-model, task, out = sys.argv[1:]
-for argv in (
-    ["prune", model, "--task", task, "--out", out, "--score", "likelihood", "--max-drops", "1", "--random-plans", "1"],
-    ["prune", model, "--task", task, "--dry-run"],
-    ["tasks", task, "--model", model],
-    ["report", out],
-    ["inspect", model],
-    ["tasks"],
-    ["lab", "shifts"],
-    ["prune", "--help"],
-):
-    assert main(argv) == 0, argv
-assert main(["report", "\\u2192 folder"]) == 2
-"""
-CONSOLES = {
-    "cp1252": {"PYTHONIOENCODING": "cp1252"},
-    "C locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-}
 
 
-@pytest.mark.parametrize("console", CONSOLES)
-def test_every_command_ends_well(console: str, model_folder: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def commands(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
+    """Commands that end well, and last one that does not."""
+    folder, model = tmp_path_factory.mktemp("run"), str(model_folder)
     rows = [{**row, "context": row["context"] + " Ġ → “é” 日 ‖ ×"} for row in choice_rows(40)]
-    task = write_lines(tmp_path / "task.jsonl", rows)
-    done = subprocess.run(
-        [sys.executable, "-c", COMMANDS, str(model_folder), str(task), str(tmp_path / "run")],
-        capture_output=True,
-        env={**os.environ, **CONSOLES[console]},
-    )
-    encoding = {"C locale": "ascii"}.get(console, console)
-    out, err = done.stdout.decode(encoding), done.stderr.decode(encoding)
-    assert done.returncode == 0, err
+    task, out = str(write_lines(folder / "task.jsonl", rows)), str(folder / "run")
+    sizes = ["--score", "likelihood", "--max-drops", "1", "--random-plans", "1"]
+    return [
+        ["prune", model, "--task", task, "--out", out, *sizes],
+        ["prune", model, "--task", task, "--dry-run"],
+        ["tasks", task, "--model", model],
+        ["report", out],
+        ["inspect", model],
+        ["tasks"],
+        ["lab", "shifts"],
+        ["prune", "--help"],
+        ["report", "→ folder"],
+    ]
+
+
+CODES = [*[0] * 8, 2]
+
+
+def check_printed(out: str, err: str) -> None:
     assert " -> " in out
     assert "Traceback" not in err
     assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_every_command_ends_well_in_the_c_locale(commands: list[list[str]]) -> None:
+    code = "import json, sys; from tapioca.cli.main import main; sys.exit([main(argv) for argv in json.loads(sys.argv[1])] != json.loads(sys.argv[2]))"
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(commands), json.dumps(CODES)],
+        capture_output=True,
+        env={**os.environ, **locale},
+    )
+    assert done.returncode == 0, done.stderr
+    check_printed(done.stdout.decode("ascii"), done.stderr.decode("ascii"))
+
+
+def test_every_command_ends_well_in_a_western_console(
+    commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = {name: io.BytesIO() for name in ("stdout", "stderr")}
+    for name, raw in printed.items():
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(raw, encoding="cp1252"))
+    codes = [main(argv) for argv in commands]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    assert codes == CODES
+    check_printed(*(raw.getvalue().decode("cp1252") for raw in printed.values()))
 
 
 @pytest.mark.parametrize(
