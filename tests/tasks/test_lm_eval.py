@@ -16,6 +16,7 @@ from lm_eval.tasks import TaskManager
 from support.real_data import SHARED
 from support.rows import write_lines
 from support.words import word_tokenizer
+from transformers import PreTrainedModel
 
 import tapioca
 from tapioca.errors import DataError, UsageError
@@ -124,6 +125,12 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _no_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """lm-eval notes all packages and drivers of the machine with every evaluation, by a dozen processes."""
+    monkeypatch.setattr("torch.utils.collect_env.get_pretty_env_info", str)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Task YAMLs over local files, one per type of lm-eval task."""
@@ -156,15 +163,33 @@ def read(loaded: LoadedModel, folder: Path, name: str, **given: Any) -> LmEvalTa
     return task
 
 
-def theirs(loaded: LoadedModel, task: LmEvalTask, pipeline: str = "none") -> tuple[dict[str, dict[str, Any]], HFLM]:
-    """lm-eval's own samples by example id."""
+def run_lm_eval(loaded: LoadedModel, task: LmEvalTask) -> tuple[list[dict[str, Any]], HFLM]:
+    """lm-eval's own samples, by all its metrics and filters."""
     lm = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=4)
     [own] = set(task.tasks.values())
     none = TaskManager(include_defaults=False)  # its own index takes seconds
     found = lm_eval.simple_evaluate(model=lm, tasks=[own], task_manager=none, bootstrap_iters=0, log_samples=True)
     assert found is not None
-    samples = [sample for sample in found["samples"][own.task_name] if sample["filter"] == pipeline]
-    return {f"{own.task_name}/{sample['doc_id']}": sample for sample in samples}, lm
+    return found["samples"][own.task_name], lm
+
+
+RUNS: dict[tuple[PreTrainedModel, str, int | None], tuple[list[dict[str, Any]], HFLM]] = {}
+"""Runs of lm-eval by model, task and worked examples: one is read for every metric and filter."""
+
+
+def theirs(loaded: LoadedModel, task: LmEvalTask, pipeline: str = "none") -> tuple[dict[str, dict[str, Any]], HFLM]:
+    """lm-eval's own samples of the full model by example id."""
+    [own] = set(task.tasks.values())
+    key = loaded.model, own.task_name, own.config.num_fewshot
+    if key not in RUNS:
+        RUNS[key] = run_lm_eval(loaded, task)
+    samples, lm = RUNS[key]
+    return by_id(own.task_name, samples, pipeline), lm
+
+
+def by_id(name: str, samples: list[dict[str, Any]], pipeline: str = "none") -> dict[str, dict[str, Any]]:
+    """Samples of one filter by the ids that their examples have here."""
+    return {f"{name}/{sample['doc_id']}": sample for sample in samples if sample["filter"] == pipeline}
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -328,7 +353,7 @@ def test_a_live_plan_inside_lm_eval_is_the_plan_here(loaded: LoadedModel, folder
     task = read(loaded, folder, "local_arc")
     scores = evaluate(loaded.model, task, [plan], batch_size=5)
     with apply(loaded.model, plan):
-        samples, _ = theirs(loaded, task)
+        samples = by_id("local_arc", run_lm_eval(loaded, task)[0])
     gold = [float(samples[e.id]["resps"][e.gold or 0][0][0]) for e in task.examples]
     assert scores.log_likelihoods[0] == pytest.approx(np.array(gold), abs=1e-4)
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, Undefined
+from jinja2.environment import TemplateExpression
 from jinja2.sandbox import SandboxedEnvironment
 
 from tapioca.errors import RowError
@@ -30,7 +31,7 @@ def evaluate(expression: str, fields: dict[str, Any], where: str) -> Any:
     try:
         if not expression.strip().endswith("}}"):
             raise ValueError("it does not end with }}")
-        evaluated = _JINJA.compile_expression(bare_expression, undefined_to_none=False)(**_names(fields))
+        evaluated = _compiled_expression(bare_expression)(**_names(fields))
         if isinstance(evaluated, Undefined):
             raise ValueError(f"there is no {bare_expression.strip()}")
         return evaluated
@@ -60,3 +61,8 @@ _JINJA = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=T
 @lru_cache(maxsize=64)
 def _compiled(template: str) -> Template:
     return _JINJA.from_string(template)
+
+
+@lru_cache(maxsize=64)
+def _compiled_expression(expression: str) -> TemplateExpression:
+    return _JINJA.compile_expression(expression, undefined_to_none=False)
