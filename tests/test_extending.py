@@ -19,7 +19,7 @@ from tapioca.lab.functions import Polynomials, Prompts
 from tapioca.lab.shifts import SHIFTS, shift
 from tapioca.lab.shifts.base import ShiftKind
 from tapioca.plan import Plan
-from tapioca.search.base import Search, SearchSpace
+from tapioca.search.base import Search, SearchSpace, SearchSteps
 from tapioca.search.criteria import CRITERIA, Criterion
 from tapioca.search.stepwise import greedy
 
@@ -232,6 +232,10 @@ def give_list(space: SearchSpace):  # type: ignore[no-untyped-def]
     yield [Plan.drop(space.n_layers, [0])]
 
 
+def ask_nothing(space: SearchSpace):  # type: ignore[no-untyped-def]
+    yield
+
+
 def give_nothing(space: SearchSpace):  # type: ignore[no-untyped-def]
     yield from ()
 
@@ -266,6 +270,7 @@ def give_up_at_once(space: SearchSpace) -> None:
             give_list,
             r"search give_list gave \[Plan.*; expected a ScoreRequest with plans of 4 layers, or at the end a plan of",
         ),
+        (ask_nothing, "search ask_nothing gave None; expected a ScoreRequest with plans of 4 layers"),
         (give_nothing, "search give_nothing gave None; expected a ScoreRequest with plans of 4 layers"),
         (give_no_generator, "search give_no_generator failed: TypeError: 'dict' object is not an iterator"),
         (give_another_size, r"search give_another_size gave \{2: Plan\(n_layers=4"),
@@ -278,6 +283,21 @@ def test_a_search_that_is_none_is_one_line(choose: Callable[..., object], messag
     with pytest.raises(UsageError, match=message) as caught:
         Search(choose, SearchSpace.of_layers(4))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("_registries_as_they_were")
+def test_a_criterion_that_picks_nothing_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def pick_nothing(space: SearchSpace) -> SearchSteps:
+        yield from ()
+        return {}
+
+    tapioca.register_criterion("none", Criterion("", "", "nothing", pick_nothing))
+    assert main(["prune", "learner", *DATA, "--criterion", "none", "--out", str(tmp_path / "run")]) == 2
+    assert "--criterion none picks no plan of up to 4 drops; choose another\n" in capsys.readouterr().err
+    assert (
+        main(["compare", "learner", *DATA, "--criteria", "none", "--drops", "1:2", "--out", str(tmp_path / "c")]) == 2
+    )
+    assert "--criteria: none picks no plan of --drops 1:2; choose others\n" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("_registries_as_they_were")

@@ -53,6 +53,10 @@ def compare(
         choices_by_name = {name: chooser.choose(name, criterion) for name, criterion in criteria.items()}
         random_by_size = {size: draw_random_plans(space, {"layers": size}, config.random_plans) for size in sizes}
         picks_by_name = {name: picks for name, (picks, _) in choices_by_name.items()}
+        if not any(picks_by_name.values()):
+            raise UsageError(
+                f"--criteria: {', '.join(criteria)} picks no plan of --drops {config.drops}; choose others"
+            )
         judge = HeldOutJudge.evaluate(job, picks_by_name, random_by_size)
         info = CompareInfo(
             **job.header(*notes),

@@ -142,6 +142,10 @@ def _has_bounded_scores(task: Task) -> bool:
 def _search_by_criterion(job: RunContext, config: PruneConfig, criterion: Criterion, space: SearchSpace) -> SearchPath:
     """The plans a criterion picks, whatever guided it, and the full model by the task's score."""
     picks, searched = CriteriaRunner(job, space).choose(config.criterion, criterion)
+    if not picks:
+        raise UsageError(
+            f"--criterion {config.criterion} picks no plan of up to {max(space.sizes)} drops; choose another"
+        )
     plans = [Plan.full(job.n_layers), *(picks[size] for size in sorted(picks))]
     what = f"{len(picks)} plans chosen by {config.criterion}"
     full, *trials = _trials_from_scores(job, job.evaluate(job.search["ood"], plans, what))

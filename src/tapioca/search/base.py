@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeGuard
+from typing import Self
 
 import numpy as np
 
@@ -113,31 +113,27 @@ class Search:
         self._advance(scores)
 
     def _advance(self, scores: Sequence[float] | None) -> None:
+        given: object
         try:
             self._steps = self._steps or self._choose(self._space)
-            self._question = next(self._steps) if scores is None else self._steps.send(scores)
+            self._question = given = next(self._steps) if scores is None else self._steps.send(scores)
+            is_sound = isinstance(given, ScoreRequest) and bool(given.plans) and all(map(self._fits, given.plans))
         except StopIteration as done:
-            self._question, self.picks = None, done.value
+            self._question, self.picks, given = None, done.value, done.value
+            is_sound = isinstance(given, dict) and all(
+                self._fits(plan) and plan.size == size and size in self._space.sizes for size, plan in given.items()
+            )
         except TapiocaError:
             raise
         except Exception as error:  # a search of another package can raise anything
             raise UsageError(f"search {self._title} failed: {describe_error(error)}") from error
-        if not self._is_sound():
-            given = self.picks if self._question is None else self._question
+        if not is_sound:
             raise UsageError(
-                f"search {self._title} gave {given!r:.80}; expected a ScoreRequest with plans of "
+                f"search {self._title} gave {' '.join(repr(given).split()):.80}; expected a ScoreRequest with plans of "
                 f"{self._space.n_layers} layers, or at the end a plan of each size: {{drops: plan}}"
             )
 
-    def _is_sound(self) -> bool:
-        """Whether the question asks for plans of this model, or each plan picked is one of the size it was picked for."""
-        if self._question is not None:
-            plans = self._question.plans if isinstance(self._question, ScoreRequest) else ()
-            return bool(plans) and all(self._fits(plan) for plan in plans)
-        picks = self.picks.items() if isinstance(self.picks, dict) else [(0, None)]
-        return all(self._fits(plan) and plan.size == size and size in self._space.sizes for size, plan in picks)
-
-    def _fits(self, plan: object) -> TypeGuard[Plan]:
+    def _fits(self, plan: object) -> bool:
         return isinstance(plan, Plan) and plan.n_layers == self._space.n_layers
 
 
