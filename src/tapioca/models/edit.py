@@ -107,9 +107,8 @@ def _remove_layers(layers: Layers, plan: Plan) -> Iterator[None]:
                     stack.enter_context(_set_attribute(module, "layer_idx", new))
         for name, field_value in shorten_config(layers.config, plan).items():
             stack.enter_context(_set_attribute(layers.config, name, field_value))
-        stack.enter_context(
-            _set_attribute(layers.parent, layers.name, nn.ModuleList(original[old] for old in kept_layers))
-        )
+        kept_blocks = nn.ModuleList(original[old] for old in kept_layers)
+        stack.enter_context(_set_attribute(layers.parent, layers.name, kept_blocks))
         yield
 
 

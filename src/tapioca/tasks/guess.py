@@ -233,7 +233,9 @@ def _kind_of_labels(guess: Guess) -> Kind:
 def _note_guesses(guess: Guess, kind: Kind, answer: str) -> None:
     """Put what was guessed into words."""
     if guess.spec.kind is None and not guess.notes:
-        guess.notes.append(f"{guess.name}: read as a {kind} task, {', '.join(_describe_roles(guess, answer))}")
+        roles = [guess.prompt, *(name for name in ("text_pair", "choices") if guess.has(name)), answer]
+        described = ", ".join(_describe_role(role, guess.fields.get(role)) for role in roles if role)
+        guess.notes.append(f"{guess.name}: read as a {kind} task, {described}")
     labels = guess.spec.labels
     if guess.spec.kind is None and kind == "choice" and labels:
         guess.notes.append(f"{guess.name}: labels of several tokens are compared as choices, whole and by their length")
@@ -246,14 +248,8 @@ def _note_guesses(guess: Guess, kind: Kind, answer: str) -> None:
         )
 
 
-def _describe_roles(guess: Guess, answer: str) -> list[str]:
-    """What plays which part."""
-    asks = [guess.prompt] if guess.prompt else []
-    roles = [*asks, *(name for name in ("text_pair", "choices") if guess.has(name)), answer]
-    return [_part(role, guess.fields.get(role)) for role in roles]
-
-
-def _part(role: str, column: str | tuple[str, ...] | None) -> str:
+def _describe_role(role: str, column: str | tuple[str, ...] | None) -> str:
+    """What plays a part."""
     if column is None:
         return f"by its field {role}"
     return f"{role} is '{column}'" if isinstance(column, str) else f"{role} are {', '.join(map(repr, column))}"

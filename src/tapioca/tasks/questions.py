@@ -31,7 +31,8 @@ def question_from_row(row: Source, spec: TaskSpec, encoder: Encoder) -> Question
     answer, classes = row.fields[spec.answer_field], row.classes.get(spec.answer_field)
     if classes is not None and spec.answers != "index":
         answer = _by_class_name(answer, classes, labels if has_own_choices(spec, row) else choices)
-    return Question(row.where, answer, choices, labels, typed=not UNTYPED & set(_suffixes(row.where)))
+    suffixes = Path(row.where.rpartition(":")[0].lower()).suffixes  # of the file that "file:line" names
+    return Question(row.where, answer, choices, labels, typed=UNTYPED.isdisjoint(suffixes))
 
 
 def find_labels(spec: TaskSpec, encoder: Encoder) -> tuple[str, ...]:
@@ -150,8 +151,3 @@ def _choices(row: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if len({choice.strip() for choice in choices}) < len(choices):
         raise RowError(f"{row.where}: two choices are the same; they must differ", "with two choices that are the same")
     return tuple(choices), labels
-
-
-def _suffixes(where: str) -> list[str]:
-    """The endings of the file that "file:line" names."""
-    return Path(where.rpartition(":")[0].lower()).suffixes

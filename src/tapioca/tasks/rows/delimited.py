@@ -48,7 +48,9 @@ def read_delimited(file: IO[bytes], path: Path, delimiter: str | None = None) ->
         for cells in lines:
             where, number = f"{path}:{number}", lines.line_num + 1
             if header is None and cells:
-                header = _header(cells, where)
+                header = cells
+                if duplicates := [name for name, count in Counter(header).items() if count > 1]:
+                    raise DataError(f"{where}: two columns share a name, '{duplicates[0]}'; columns must differ")
             elif header and cells:
                 if len(cells) != len(header):
                     raise DataError(f"{where}: expected {len(header)} columns as in the header, got {len(cells)}")
@@ -65,17 +67,9 @@ def _width(text: str, delimiter: str) -> int:
         return 0
 
 
-def _header(names: list[str], where: str) -> list[str]:
-    duplicates = [name for name, count in Counter(names).items() if count > 1]
-    if duplicates:
-        raise DataError(f"{where}: two columns share a name, '{duplicates[0]}'; columns must differ")
-    return names
-
-
 def _cell(cell: str) -> Any:
     """A cell that holds a list, in JSON or as Python or numpy prints lists of texts, is read as one."""
-    cell_is_list = cell.lstrip().startswith("[") and cell.rstrip().endswith("]")
-    if not cell_is_list:
+    if not (cell.lstrip().startswith("[") and cell.rstrip().endswith("]")):
         return cell
     try:
         return json.loads(cell)
