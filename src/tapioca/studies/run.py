@@ -54,11 +54,11 @@ def run_study(config: StudyConfig, watcher: Progress | None = None) -> StudyInfo
 
 def analyse_and_write(study_file: StudyFile, measurements: list[SavedArrays], out: Path, command: str) -> StudyInfo:
     """Judge what was measured, and write study.json, report.html, and for each setting that can have one its classifier."""
-    cells = [measurement for measurement in measurements if isinstance(measurement, Cell)]
-    doses = [measurement for measurement in measurements if isinstance(measurement, DoseResponse)]
-    analyses = [SettingAnalysis.measure(study_file, setting, cells, doses) for setting in study_file.settings]
+    cells = [measured for measured in measurements if isinstance(measured, Cell)]
+    doses = [measured for measured in measurements if isinstance(measured, DoseResponse)]
+    analyses = (SettingAnalysis.measure(study_file, setting, cells, doses) for setting in study_file.settings)
     settings = tuple(_add_judge(analysis, study_file.seed, out) for analysis in analyses)
-    seconds = sum(measurement.where.seconds for measurement in measurements)
+    seconds = sum(measured.where.seconds for measured in measurements)
     info = join_settings(study_file, settings).model_copy(
         update={"command": command, "seconds": seconds, "folder": out}
     )

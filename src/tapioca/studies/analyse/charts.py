@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
+from itertools import product
+from math import isnan
+from typing import get_args
 
 import numpy as np
 from scipy import stats
@@ -59,36 +63,26 @@ class ChartBuilder:
 
     def _build_layers(self) -> tuple[tuple[HeatTile, ...], tuple[ProfilePoint, ...]]:
         """Layer by layer: shares of the deviation, log ratio of dropping it, and the signed profile."""
-        parts_by_kind: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+        along, ratios, signed = (defaultdict[int, list[np.ndarray]](list) for _ in range(3))
         for model, kind, cells in self.grid.pairs():
             plans = self.statistics.plans(model)
-            rows = [(cell.along, _single_layer_log_ratios(plans, cell), cell.signed) for cell in cells]
-            along, ratios, signed = (_mean_over_parts([row[part] for row in rows]) for part in range(3))
-            parts_by_kind.setdefault(kind, []).append((along, ratios, signed))
+            along[kind].append(_mean([cell.along for cell in cells]))
+            ratios[kind].append(_mean([_single_layer_log_ratios(plans, cell) for cell in cells]))
+            signed[kind].append(_mean([cell.signed for cell in cells]))
         heat: list[HeatTile] = []
         profiles: list[ProfilePoint] = []
-        for kind, kind_parts in sorted(parts_by_kind.items()):
-            name = self.grid.kinds[kind]
-            heat += _tiles_of_kind(
-                name,
-                _mean_over_parts([model_parts[0] for model_parts in kind_parts]),
-                _mean_over_parts([model_parts[1] for model_parts in kind_parts]),
-            )
-            profiles += _profile_points(name, _stack_padded([model_parts[2] for model_parts in kind_parts]))
+        for kind in sorted(along):
+            heat += _tiles_of_kind(self.grid.kinds[kind], _mean(along[kind]), _mean(ratios[kind]))
+            profiles += _profile_points(self.grid.kinds[kind], _stack_padded(signed[kind]))
         return tuple(heat), tuple(profiles)
 
     def _build_doses(self) -> tuple[DosePoint, ...]:
         """Dose-response: sets of layers at every scale, over all kinds but controls."""
-        names: tuple[SetName, ...] = ("chosen", "random", "all")
         points = []
-        for name in names:
-            for scale_index, alpha in enumerate(self.claims.interventions.alphas):
-                log_ratio, norm, distance = (
-                    self._estimate_dose(name, y, scale_index) for y in ("log_ratio", *PROFILE_KINDS)
-                )
-                if log_ratio:
-                    point = DosePoint(layers=name, alpha=alpha, log_ratio=log_ratio, norm=norm, distance=distance)
-                    points.append(point)
+        for name, (place, alpha) in product(get_args(SetName), enumerate(self.claims.interventions.alphas)):
+            if log_ratio := self._estimate_dose(name, "log_ratio", place):
+                deviations = {kind: self._estimate_dose(name, kind, place) for kind in PROFILE_KINDS}
+                points.append(DosePoint(layers=name, alpha=alpha, log_ratio=log_ratio, **deviations))
         return tuple(points)
 
     def _estimate_dose(self, name: str, outcome: str, scale_index: int) -> Estimate | None:
@@ -101,16 +95,12 @@ class ChartBuilder:
         points = []
         for kind in self.grid.kinds:
             for strength, task in enumerate((self.grid.setting.id, *self.grid.setting.shifts[kind])):
-                estimates = {
-                    "anew": self._estimate_at_strength(kind, strength, "log_ratio"),
-                    "fixed": self._estimate_at_strength(kind, strength, "fixed_log_ratio"),
-                    "norm": self._estimate_at_strength(kind, strength, "norm_deviation"),
-                    "distance": self._estimate_at_strength(kind, strength, "distance_deviation"),
-                }
-                measured = {name: estimate for name, estimate in estimates.items() if estimate}
-                if len(measured) == len(estimates):
+                tables = {"anew": "log_ratio", "fixed": "fixed_log_ratio"}
+                tables |= {profile: f"{profile}_deviation" for profile in PROFILE_KINDS}
+                estimates = {field: self._estimate_at_strength(kind, strength, name) for field, name in tables.items()}
+                if all(estimates.values()):
                     control = kind in self.grid.setting.controls
-                    points.append(StrengthPoint(kind=kind, control=control, strength=strength, task=task, **measured))
+                    points.append(StrengthPoint(kind=kind, control=control, strength=strength, task=task, **estimates))
         return tuple(points)
 
     def _estimate_at_strength(self, kind: str, strength: int, table_name: str) -> Estimate | None:
@@ -122,77 +112,58 @@ class ChartBuilder:
 
     def _build_scatter(self) -> Scatter | None:
         """All plans of the cell with the median correlation, and the correlations of all cells."""
-        correlations_by_cell = {
-            index: correlations
+        tables = [self.statistics.tables[f"{kind}_realignment_with_log_ratio"] for kind in PROFILE_KINDS]
+        correlations = {
+            index: np.array([table[index].value for table in tables])
             for index in self.statistics.labels
-            if np.isfinite(correlations := self._correlations_over_plans(index)).all()
-        }
-        correlations_by_cell = {
-            index: correlations
-            for index, correlations in correlations_by_cell.items()
             if self.grid.kinds[index[1]] in self.grid.pooled
         }
-        if not correlations_by_cell:
+        correlations = {index: values for index, values in correlations.items() if np.isfinite(values).all()}
+        if not correlations:
             return None
-        index = sorted(correlations_by_cell, key=lambda candidate: float(correlations_by_cell[candidate].sum()))[
-            len(correlations_by_cell) // 2
-        ]
-        cell = self.grid.cell(index)
+        index = sorted(correlations, key=lambda place: float(correlations[place].sum()))[len(correlations) // 2]
+        cell, columns = self.grid.cell(index), np.array(list(correlations.values())).T.tolist()
         return Scatter(
             model=cell.where.model,
             kind=cell.where.kind,
             task=cell.where.task,
             plans=self._plan_points(index, cell),
-            norm=tuple(float(correlations[0]) for correlations in correlations_by_cell.values()),
-            distance=tuple(float(correlations[1]) for correlations in correlations_by_cell.values()),
+            **dict(zip(PROFILE_KINDS, columns, strict=True)),
         )
 
-    def _correlations_over_plans(self, cell_index: CellIndex) -> np.ndarray:
-        tables = [self.statistics.tables[f"{kind}_realignment_with_log_ratio"] for kind in PROFILE_KINDS]
-        return np.array([table[cell_index].value for table in tables])
-
     def _plan_points(self, cell_index: CellIndex, cell: Cell) -> tuple[PlanPoint, ...]:
-        ratios = measure_log_ratios(cell, 0, 0)[0]
-        best_plan = self.statistics.choices[cell_index].best
-        plans = self.statistics.plans(cell_index[0]).plans
+        plans, best_plan = self.statistics.plans(cell_index[0]).plans, self.statistics.choices[cell_index].best
+        rows = zip(plans, measure_log_ratios(cell, 0, 0)[0].tolist(), cell.realigned.T.tolist(), strict=True)
         return tuple(
             PlanPoint(
                 drops=plan.drops,
-                norm=float(cell.realigned[0, plan_index]),
-                distance=float(cell.realigned[1, plan_index]),
-                log_ratio=float(ratios[plan_index]),
-                greedy=plan_index == best_plan,
+                log_ratio=log_ratio,
+                greedy=index == best_plan,
+                **dict(zip(PROFILE_KINDS, realigned, strict=True)),
             )
-            for plan_index, plan in enumerate(plans)
+            for index, (plan, log_ratio, realigned) in enumerate(rows)
             if plan.drops
         )
 
     def _build_sizes(self) -> tuple[SizePoint, ...]:
         """The mean log ratio of every model."""
-        table, points = self.claims.measure("log_ratio").without_controls.table, []
-        for model, name in enumerate(self.grid.models):
-            ratios_by_kind: dict[int, list[float]] = {}
-            for cell_index, statistic in table.items():
-                if cell_index[0] == model:
-                    ratios_by_kind.setdefault(cell_index[1], []).append(statistic.value)
-            if ratios_by_kind:
-                mean_ratio = float(np.mean([np.mean(values) for values in ratios_by_kind.values()]))
-                points.append(SizePoint(model=name, parameters=int(self.grid.parameters[model]), log_ratio=mean_ratio))
-        return tuple(points)
+        ratios: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for (model, kind, _), number in self.claims.measure("log_ratio").without_controls.table.items():
+            ratios[model][kind].append(number.value)
+        return tuple(
+            SizePoint(
+                model=self.grid.models[model],
+                parameters=int(self.grid.parameters[model]),
+                log_ratio=float(np.mean([np.mean(values) for values in by_kind.values()])),
+            )
+            for model, by_kind in sorted(ratios.items())
+        )
 
     def _build_line(self) -> tuple[LinePoint, ...]:
         """The regression line at every size, where there are several."""
-        known_sizes = model_sizes(self.grid)
-        estimate_by_size = (
-            {parameters: self.claims.line_at(parameters).without_controls.estimate() for parameters in known_sizes}
-            if len(known_sizes) > 1
-            else {}
-        )
-        return tuple(
-            LinePoint(parameters=int(parameters), log_ratio=estimate)
-            for parameters, estimate in estimate_by_size.items()
-            if estimate
-        )
+        sizes = model_sizes(self.grid)
+        estimates = [(size, self.claims.line_at(size).without_controls.estimate()) for size in sizes]
+        return tuple(LinePoint(parameters=int(size), log_ratio=line) for size, line in estimates if line and sizes[1:])
 
 
 def _single_layer_log_ratios(plans: PlanSet, cell: Cell) -> np.ndarray:
@@ -205,25 +176,25 @@ def _single_layer_log_ratios(plans: PlanSet, cell: Cell) -> np.ndarray:
 
 def _tiles_of_kind(kind: str, along: np.ndarray, ratios: np.ndarray) -> list[HeatTile]:
     """One kind of shift, from shares of shape (kind of profile, layer) and log ratios of shape (layer,)."""
-    tiles = []
-    for layer, (norm, distance) in enumerate(along.T.tolist()):
-        log_ratio = float(ratios[layer]) if np.isfinite(ratios[layer]) else None
-        tiles.append(HeatTile(kind=kind, layer=layer, norm=norm, distance=distance, log_ratio=log_ratio))
-    return tiles
+    return [
+        HeatTile(
+            kind=kind,
+            layer=layer,
+            log_ratio=None if isnan(log_ratio) else log_ratio,
+            **dict(zip(PROFILE_KINDS, shares, strict=True)),
+        )
+        for layer, (shares, log_ratio) in enumerate(zip(along.T.tolist(), ratios.tolist(), strict=True))
+    ]
 
 
 def _profile_points(kind: str, signed: np.ndarray) -> list[ProfilePoint]:
     """One kind of shift, from signed ratios of shape (model, kind of profile, layer), with t-intervals over models."""
     points = []
-    for layer in range(signed.shape[-1]):
-        finite_signed = signed[np.isfinite(signed[:, 0, layer]), :, layer]
-        norm, distance = finite_signed.mean(axis=0).tolist()
-        bands = [_t_interval(column) for column in finite_signed.T]
-        points.append(
-            ProfilePoint(
-                kind=kind, layer=layer, norm=norm, distance=distance, norm_ci95=bands[0], distance_ci95=bands[1]
-            )
-        )
+    for layer, rows in enumerate(np.moveaxis(signed, -1, 0)):
+        finite = rows[np.isfinite(rows[:, 0])]
+        means = dict(zip(PROFILE_KINDS, finite.mean(axis=0).tolist(), strict=True))
+        bands = {f"{name}_ci95": _t_interval(column) for name, column in zip(PROFILE_KINDS, finite.T, strict=True)}
+        points.append(ProfilePoint(kind=kind, layer=layer, **means, **bands))
     return points
 
 
@@ -244,12 +215,6 @@ def _stack_padded(parts: list[np.ndarray]) -> np.ndarray:
     return stacked
 
 
-def _mean_over_parts(parts: list[np.ndarray]) -> np.ndarray:
-    """Mean over parts, layer by layer."""
-    stacked = _stack_padded(parts)
-    is_finite = np.isfinite(stacked)
-    total = np.where(is_finite, stacked, 0.0).sum(axis=0)
-    mean: np.ndarray = np.divide(
-        total, is_finite.sum(axis=0), out=np.full(total.shape, np.nan), where=is_finite.any(axis=0)
-    )
-    return mean
+def _mean(parts: list[np.ndarray]) -> np.ndarray:
+    """Mean over parts, layer by layer, of those that have one."""
+    return np.ma.masked_invalid(_stack_padded(parts)).mean(axis=0).filled(np.nan)

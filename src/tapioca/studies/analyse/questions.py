@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter, defaultdict
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from tapioca.lab.baselines import compute_gap_closed, compute_skill
 from tapioca.plan.prefix_tree import count_layers_computed
@@ -25,23 +26,19 @@ from tapioca.studies.parts import TRUTHS, KindSkill, KindSummary, LabelledSearch
 
 def summarise_kinds(claims: Claims) -> tuple[KindSummary, ...]:
     """Q1 and the counts of Q3, kind by kind."""
-    grid, label_by_index = claims.statistics.grid, claims.statistics.labels
-    log_ratio = claims.measure("log_ratio")
-    norm, distance = (claims.measure(f"{kind}_excess") for kind in PROFILE_KINDS)
-    kind_summaries = []
-    for kind_index, kind in enumerate(grid.kinds):
-        truths = [label.truth for cell_index, label in label_by_index.items() if cell_index[1] == kind_index]
-        kind_summaries.append(
-            KindSummary(
-                kind=kind,
-                control=kind in grid.setting.controls,
-                log_ratio=log_ratio.of_kinds(kind).pooled(),
-                norm=norm.of_kinds(kind).pooled(),
-                distance=distance.of_kinds(kind).pooled(),
-                truths={truth: truths.count(truth) for truth in TRUTHS},
-            )
+    grid, labels = claims.grid, claims.statistics.labels
+    truths = Counter((grid.kinds[kind], label.truth) for (_, kind, _), label in labels.items())
+    measures = {"log_ratio": claims.measure("log_ratio")}
+    measures |= {kind: claims.measure(f"{kind}_excess") for kind in PROFILE_KINDS}
+    return tuple(
+        KindSummary(
+            kind=kind,
+            control=kind in grid.setting.controls,
+            truths={truth: truths[kind, truth] for truth in TRUTHS},
+            **{name: measure.of_kinds(kind).pooled() for name, measure in measures.items()},
         )
-    return tuple(kind_summaries)
+        for kind in grid.kinds
+    )
 
 
 def measure_search_costs(statistics: CellStatistics) -> tuple[SearchCost, ...]:
@@ -49,24 +46,19 @@ def measure_search_costs(statistics: CellStatistics) -> tuple[SearchCost, ...]:
     choices = [*statistics.reference.values(), *statistics.choices.values()]
     if not choices:
         return ()
-    plan_sets = [statistics.plans(model) for model in statistics.reference]
-    return (
-        _mean_search_cost("greedy", ((choice.tried, choice.tree, choice.scratch) for choice in choices)),
-        _mean_search_cost(
-            "all plans",
-            (
-                (len(plan_set.plans), count_layers_computed(plan_set.plans), float(plan_set.kept.sum()))
-                for plan_set in plan_sets
-            ),
-        ),
+    plan_sets = map(statistics.plans, statistics.reference)
+    counts_by_search: dict[Literal["greedy", "all plans"], list[tuple[float, float, float]]] = {
+        "greedy": [(choice.tried, choice.tree, choice.scratch) for choice in choices],
+        "all plans": [
+            (len(plans.plans), count_layers_computed(plans.plans), float(plans.kept.sum())) for plans in plan_sets
+        ],
+    }
+    return tuple(
+        SearchCost(
+            search=search, **dict(zip(("plans", "tree", "scratch"), np.mean(counts, axis=0).tolist(), strict=True))
+        )
+        for search, counts in counts_by_search.items()
     )
-
-
-def _mean_search_cost(
-    search: Literal["greedy", "all plans"], counts: Iterable[tuple[float, float, float]]
-) -> SearchCost:
-    plans, tree, scratch = np.mean(list(counts), axis=0).tolist()
-    return SearchCost(search=search, plans=plans, tree=tree, scratch=scratch)
 
 
 def measure_label_counts(claims: Claims) -> tuple[LabelledSearch, ...]:
@@ -94,20 +86,17 @@ def _share_of_full_search(measure_of_few: Measure, measure_of_all: Measure) -> E
 
 def summarise_skills(statistics: CellStatistics) -> tuple[KindSkill, ...]:
     """Skill, the gap to ridge and what is tail only, kind by kind; empty outside of the lab."""
-    kind_skills = []
-    for kind_index, kind in enumerate(statistics.grid.kinds):
-        cell_by_index = {
-            (model, pair_kind, strength): cell
-            for model, pair_kind, strength_cells in statistics.grid.pairs()
-            for strength, cell in enumerate(strength_cells)
-            if pair_kind == kind_index and cell.baselines.shape[1]
-        }
-        if cell_by_index:
-            skill_rows = [
-                _measure_skill(cell, statistics.choices[cell_index].best) for cell_index, cell in cell_by_index.items()
-            ]
-            kind_skills.append(_summarise_skill(kind, kind in statistics.grid.setting.controls, skill_rows))
-    return tuple(kind_skills)
+    grid, rows_by_kind = statistics.grid, defaultdict[str, list[dict[str, float]]](list)
+    for model, kind, cells in grid.pairs():
+        for strength, cell in enumerate(cells):
+            if cell.baselines.shape[1]:
+                best_plan = statistics.choices[model, kind, strength].best
+                rows_by_kind[grid.kinds[kind]].append(_measure_skill(cell, best_plan))
+    return tuple(
+        _summarise_skill(kind, kind in grid.setting.controls, rows_by_kind[kind])
+        for kind in grid.kinds
+        if kind in rows_by_kind
+    )
 
 
 def _measure_skill(cell: Cell, best: int) -> dict[str, float]:
@@ -124,17 +113,17 @@ def _measure_skill(cell: Cell, best: int) -> dict[str, float]:
     }
 
 
-def _summarise_skill(kind: str, control: bool, skill_rows: list[dict[str, float]]) -> KindSkill:
-    columns = {name: np.array([row[name] for row in skill_rows]) for name in skill_rows[0]}
-    gaps, tails = (column[np.isfinite(column)] for column in (columns["gap"], columns["tail"]))
+def _summarise_skill(kind: str, control: bool, skills: list[dict[str, float]]) -> KindSkill:
+    table = pd.DataFrame(skills)
+    gaps, tails = table["gap"].dropna(), table["tail"].dropna()
     return KindSkill(
         kind=kind,
         control=control,
-        cells=len(skill_rows),
-        **{name: float(np.median(columns[name])) for name in ("full", "pruned", "ridge")},
-        gap_closed=float(np.median(gaps)) if len(gaps) else None,
+        cells=len(table),
+        **table[["full", "pruned", "ridge"]].median().to_dict(),
+        gap_closed=gaps.median() if len(gaps) else None,
         gaps=len(gaps),
-        tail_only=float(tails.mean()) if len(tails) else None,
+        tail_only=tails.mean() if len(tails) else None,
     )
 
 

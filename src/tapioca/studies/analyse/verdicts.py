@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from tapioca.records import signed_interval
 from tapioca.stats import CONFIDENCE_LEVEL, correct_holm
 from tapioca.studies.analyse.estimates import Measure, interval_from_resamples, model_sizes
@@ -70,7 +68,7 @@ class MeasuredCondition:
             return ConditionResult(measure.name, False, 1.0, f"{number_text}, of too few models ({measure.models})")
         holds = self._holds(low if self.side == "above" else high)
         on_wrong_side = values[1:] <= self.bound if self.side == "above" else values[1:] >= self.bound
-        p = min(1.0, 2 * (int(np.sum(on_wrong_side)) + 1) / len(values))
+        p = min(1.0, 2 * (int(on_wrong_side.sum()) + 1) / len(values))
         return ConditionResult(measure.name, holds, p, f"{number_text}, {'' if holds else 'not '}{self._requirement}")
 
     def _try_sizes(self, measure: Measure) -> ConditionResult:
@@ -147,14 +145,10 @@ class MeasuredRule:
             "supported": max((outcome.p for outcome in supporting), default=1.0),
             "not supported": min(1.0, len(opposing) * min((outcome.p for outcome in opposing), default=1.0)),
         }
-        is_supported, fulfilled = (
-            bool(supporting) and all(outcome.holds for outcome in supporting),
-            [outcome for outcome in opposing if outcome.holds],
-        )
-        if is_supported and fulfilled:
-            return Ruling("inconclusive", (*supporting, *fulfilled), p_by_side)
+        is_supported = bool(supporting) and all(outcome.holds for outcome in supporting)
+        fulfilled = [outcome for outcome in opposing if outcome.holds]
         if is_supported:
-            return Ruling("supported", tuple(supporting), p_by_side)
+            return Ruling("inconclusive" if fulfilled else "supported", (*supporting, *fulfilled), p_by_side)
         if fulfilled:
             return Ruling("not supported", tuple(fulfilled), p_by_side)
         return Ruling("inconclusive", tuple(outcome for outcome in supporting if not outcome.holds), p_by_side)
@@ -170,26 +164,20 @@ class MeasuredRule:
         Args:
             reason_by_kind: why kinds cannot be decided on.
         """
-        ruling_by_kind = {kind: self.decide(kind) for kind in self.kinds}
-        sides: tuple[Decision, ...] = ("supported", "not supported")
-        corrected_p = {
-            side: dict(
-                zip(ruling_by_kind, correct_holm([ruling.p[side] for ruling in ruling_by_kind.values()]), strict=True)
-            )
-            for side in sides
-        }
+        rulings = {kind: self.decide(kind) for kind in self.kinds}
+        p_for, p_against = (
+            correct_holm([ruling.p[side] for ruling in rulings.values()]) for side in ("supported", "not supported")
+        )
         return tuple(
-            self._decide_kind(
-                kind, ruling, {side: corrected_p[side][kind] for side in sides}, reason_by_kind.get(kind, "")
-            )
-            for kind, ruling in ruling_by_kind.items()
+            _decide_kind(kind, ruling, against if ruling.decision == "not supported" else p, reason_by_kind.get(kind))
+            for (kind, ruling), p, against in zip(rulings.items(), p_for, p_against, strict=True)
         )
 
-    def _decide_kind(self, kind: str, ruling: Ruling, p_by_side: dict[Decision, float], unjudged: str) -> KindDecision:
-        p_holm = p_by_side["supported"] if ruling.decision == "inconclusive" else p_by_side[ruling.decision]
-        decision, reason = ruling.decision, ruling.reason
-        if unjudged:
-            decision, reason = "inconclusive", f"{unjudged}; {reason}"
-        elif decision != "inconclusive" and p_holm >= 1 - CONFIDENCE_LEVEL:
-            decision, reason = "inconclusive", f"{reason}, but p = {p_holm:.3f} after Holm's correction over kinds"
-        return KindDecision(kind=kind, decision=decision, reason=reason, p_holm=p_holm)
+
+def _decide_kind(kind: str, ruling: Ruling, p_holm: float, unjudged: str | None) -> KindDecision:
+    decision, reason = ruling.decision, ruling.reason
+    if unjudged:
+        decision, reason = "inconclusive", f"{unjudged}; {reason}"
+    elif decision != "inconclusive" and p_holm >= 1 - CONFIDENCE_LEVEL:
+        decision, reason = "inconclusive", f"{reason}, but p = {p_holm:.3f} after Holm's correction over kinds"
+    return KindDecision(kind=kind, decision=decision, reason=reason, p_holm=p_holm)

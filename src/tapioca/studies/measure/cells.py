@@ -53,11 +53,14 @@ def _score_companion(bench: StudyModel, test: Task, plan: Plan) -> np.ndarray:
 
 def _zero_geometry(bench: StudyModel) -> dict[str, np.ndarray]:
     """What stands for ID data, which deviate from nothing."""
-    layers, kinds = bench.kept.shape[1], len(PROFILE_KINDS)
-    arrays: dict[str, np.ndarray] = {name: np.zeros((kinds, layers)) for name in ("signed", "along", "removal")}
-    arrays |= {name: np.zeros(kinds) for name in ("null_mean", "null_upper")}
-    arrays |= {"deviation": np.zeros((kinds, 1 + DRAWS)), "realigned": np.zeros((kinds, len(bench.plans)))}
-    return arrays | {"evidence": np.zeros(len(EVIDENCE))}
+    by_layer = np.zeros((len(PROFILE_KINDS), bench.kept.shape[1]))
+    return {
+        **dict.fromkeys(("signed", "along", "removal"), by_layer),
+        **dict.fromkeys(("null_mean", "null_upper"), by_layer[:, 0]),
+        "deviation": np.zeros((len(PROFILE_KINDS), 1 + DRAWS)),
+        "realigned": np.zeros((len(PROFILE_KINDS), len(bench.plans))),
+        "evidence": np.zeros(len(EVIDENCE)),
+    }
 
 
 def _measure_geometry(bench: StudyModel, search: Task) -> dict[str, np.ndarray]:

@@ -51,13 +51,12 @@ def _score_doses(
     bench: StudyModel, plans_by_alpha: list[dict[float, Plan]], plans: list[Plan], test: Task
 ) -> np.ndarray:
     """(set, scale, example)"""
-    scores_by_plan = dict(zip(plans, bench.score_plans(test, plans).values, strict=True))
-    no_scores = np.full(len(test.examples), np.nan)
-    rows = [
-        [scores_by_plan[plan_by_alpha[alpha]] if alpha in plan_by_alpha else no_scores for alpha in bench.study.scales]
-        for plan_by_alpha in plans_by_alpha
-    ]
-    return np.array(rows)
+    measured, scales = bench.score_plans(test, plans), bench.study.scales
+    scores = np.full((len(plans_by_alpha), len(scales), len(test.examples)), np.nan)
+    for row, plan_by_alpha in enumerate(plans_by_alpha):
+        for alpha, plan in plan_by_alpha.items():
+            scores[row, scales.index(alpha)] = measured.values_of(plan)
+    return scores
 
 
 def _measure_dose_deviations(
@@ -69,18 +68,11 @@ def _measure_dose_deviations(
     states = capture_states_of_plans(bench.loaded.model, plans, examples, bench.study.batch_size)
     reference_states = bench.id_states[0][1:, :size]
 
-    def deviations(set_plan: Plan, plan: Plan | None) -> np.ndarray:
+    deviations = np.full((len(set_plans), len(bench.study.scales), len(PROFILE_KINDS)), np.nan)
+    for row, (set_plan, plan_by_alpha) in enumerate(zip(set_plans, plans_by_alpha, strict=True)):
         layers = set_plan.kept or tuple(range(set_plan.n_layers))
-        if plan is None:
-            return np.full(len(PROFILE_KINDS), np.nan)
-        plan_geometry = geometry_of_plan(states, plan, layers)
-        reference_geometry = state_geometry(reference_states[list(layers)])
-        return mean_deviation(plan_geometry.profiles(), reference_geometry.profiles())[:, 0]
-
-    rows = zip(set_plans, plans_by_alpha, strict=True)
-    return np.array(
-        [
-            [deviations(set_plan, plan_by_alpha.get(alpha)) for alpha in bench.study.scales]
-            for set_plan, plan_by_alpha in rows
-        ]
-    )
+        reference_profiles = state_geometry(reference_states[list(layers)]).profiles()
+        for alpha, plan in plan_by_alpha.items():
+            profiles = geometry_of_plan(states, plan, layers).profiles()
+            deviations[row, bench.study.scales.index(alpha)] = mean_deviation(profiles, reference_profiles)[:, 0]
+    return deviations

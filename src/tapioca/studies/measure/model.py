@@ -70,20 +70,16 @@ class StudyModel:
                 search has seen.
         """
         size = self.study.search + self.study.test
-        task_by_key = {
-            key: limit_task(self._read(name, size), size, self.study.seed) for key, name in self.names.items()
-        }
-        search_share = self.study.search / size
-        groups = search_groups([task.examples for task in task_by_key.values()], search_share, self.study.seed)
-        splits_by_key = {key: split(task, groups) for key, task in task_by_key.items()}
-        self._refuse_leaks(task_by_key, splits_by_key)
-        search_by_key = {key: search for key, (search, _) in splits_by_key.items()}
-        dealt_by_key = deal_shots(
-            task_by_key, search_by_key, [test for _, test in splits_by_key.values()], self.study.seed
-        )
+        seed = self.study.seed
+        tasks = {key: limit_task(self._read(name, size), size, seed) for key, name in self.names.items()}
+        groups = search_groups([task.examples for task in tasks.values()], self.study.search / size, seed)
+        splits = {key: split(task, groups) for key, task in tasks.items()}
+        self._refuse_leaks(tasks, splits)
+        search_parts = {key: search for key, (search, _) in splits.items()}
+        dealt = deal_shots(tasks, search_parts, [test for _, test in splits.values()], seed)
         return {
-            key: (select_part(dealt_by_key[key], search), select_part(dealt_by_key[key], test))
-            for key, (search, test) in splits_by_key.items()
+            key: (select_part(dealt[key], search), select_part(dealt[key], test))
+            for key, (search, test) in splits.items()
         }
 
     @cached_property
@@ -116,8 +112,8 @@ class StudyModel:
     @cached_property
     def id_states(self) -> tuple[np.ndarray, np.ndarray]:
         """Of ID search examples, the reference, and of ID test examples: (layer + 1, example, width)."""
-        states = [self.observe_states(task, self.sample_size(task)) for task in self.tasks[ID]]
-        return states[0], states[1]
+        search, test = (self.observe_states(task, self.sample_size(task)) for task in self.tasks[ID])
+        return search, test
 
     def run_greedy(self, scores: np.ndarray, task: Task) -> SearchPath:
         """Greedy's search, told the scores of all plans on a task, (plan, example)."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 from tapioca.disk import make_folder
 from tapioca.errors import StoreError
@@ -18,13 +20,13 @@ from tapioca.runs.fingerprint import fingerprint
 from tapioca.studies.cell import Cell, CellKey, DoseResponse, SavedArrays
 from tapioca.studies.measure.cells import measure_cell
 from tapioca.studies.measure.doses import measure_doses
-from tapioca.studies.measure.model import LAB_PREFIX, StudyModel
+from tapioca.studies.measure.model import ID, LAB_PREFIX, StudyModel, TaskKey
 from tapioca.studies.spec import Setting, StudyFile
 
 TASK_PREFIXES = (LAB_PREFIX, "held-out:", "harness:")
 """How names of tasks begin that are no files."""
 TuningSource = Literal["shift", "id"]
-TaskNames = dict[tuple[str, int], str]
+SOURCES: tuple[TuningSource, ...] = ("shift", "id")
 SavedType = TypeVar("SavedType", bound=SavedArrays)
 
 
@@ -57,19 +59,17 @@ class ModelWork:
         return self.out / self.setting.name / self.model.name
 
     @property
-    def names(self) -> TaskNames:
+    def names(self) -> dict[TaskKey, str]:
         """Its tasks by kind of shift and strength, ID data as ("id", 0)."""
-        names = {
-            key: name.format(folder=self.model) if key[0] == "id" else name for key, name in self._names_in_file.items()
-        }
+        names = self._names_in_file | {ID: self.setting.id.format(folder=self.model)}
         return {key: name if name.startswith(TASK_PREFIXES) else str(self.base / name) for key, name in names.items()}
 
     @property
-    def _names_in_file(self) -> TaskNames:
+    def _names_in_file(self) -> dict[TaskKey, str]:
         """The same as the study's file names them."""
         shifts = self.setting.shifts.items()
-        return {("id", 0): self.setting.id} | {
-            (kind, strength): name for kind, task_names in shifts for strength, name in enumerate(task_names)
+        return {ID: self.setting.id} | {
+            (kind, strength): name for kind, names in shifts for strength, name in enumerate(names)
         }
 
     @property
@@ -85,20 +85,17 @@ class ModelWork:
     @property
     def files(self) -> dict[Path, type[SavedArrays]]:
         """Every file there will be, and what is in it."""
-        type_by_path: dict[Path, type[SavedArrays]] = {self.cell_file(key): Cell for key in self.names}
-        type_by_path |= {self._dose_file(kind): DoseResponse for kind in self._scaled}
-        for kind in self.setting.tuned:
-            for source in get_args(TuningSource):
-                type_by_path |= {
-                    self.cell_file((task_kind, 0), self._tuned_folder(kind, source)): Cell for task_kind in ("id", kind)
-                }
-        return type_by_path
+        cells = [self.cell_file(key) for key in self.names]
+        for kind, source in product(self.setting.tuned, SOURCES):
+            cells += [self.cell_file((task_kind, 0), self._tuned_folder(kind, source)) for task_kind in ("id", kind)]
+        files: dict[Path, type[SavedArrays]] = dict.fromkeys(cells, Cell)
+        return files | dict.fromkeys(map(self._dose_file, self._scaled), DoseResponse)
 
     @property
     def _scaled(self) -> list[str]:
         return [kind for kind in self.setting.shifts if kind not in self.setting.controls]
 
-    def cell_file(self, key: tuple[str, int], folder: Path | None = None) -> Path:
+    def cell_file(self, key: TaskKey, folder: Path | None = None) -> Path:
         return (folder or self.folder) / f"{key[0]}-{key[1]}.npz"
 
     def _dose_file(self, kind: str) -> Path:
@@ -118,38 +115,26 @@ class ModelWork:
             TapiocaError: one line about what is wrong with the model or the data.
         """
         bench = self.load_study_model()
-        cell_by_key: dict[tuple[str, int], Cell] = {}
+        cell_by_key: dict[TaskKey, Cell] = {}
         for key in self.names:
             path = self.cell_file(key)
             cell_by_key[key] = _load_or_measure(path, Cell, partial(measure_cell, bench), self._cell_key(bench, key))
             yield path
         for kind in self._scaled:
             key, path = (kind, self.setting.fixed), self._dose_file(kind)
-            _load_or_measure(
-                path, DoseResponse, partial(measure_doses, bench, measured=cell_by_key[key]), self._cell_key(bench, key)
-            )
+            make = partial(measure_doses, bench, measured=cell_by_key[key])
+            _load_or_measure(path, DoseResponse, make, self._cell_key(bench, key))
             yield path
-        for kind, shifted_task in self.setting.tuned.items():
-            tasks_by_source: dict[TuningSource, tuple[str, str]] = {
-                "shift": (shifted_task, self.setting.id),
-                "id": (self.setting.id, shifted_task),
-            }
-            for source, (id_task, shift_task) in tasks_by_source.items():
-                yield from self._measure_tuned(bench.model_hash, kind, source, id_task, shift_task)
+        for kind, source in product(self.setting.tuned, SOURCES):
+            yield from self._measure_tuned(bench.model_hash, kind, source)
 
-    def _measure_tuned(
-        self, model_hash: str, kind: str, source: TuningSource, id_task: str, shift_task: str
-    ) -> Iterator[Path]:
-        """The same of the model tuned on one data set, which then counts as its ID data, and the other as the shift.
-
-        Args:
-            model_hash: names the weights before tuning.
-            kind, source: which tuned model it is.
-            id_task, shift_task: the data set it is tuned on, and the other.
-        """
-        folder = self._tuned_folder(kind, source)
+    def _measure_tuned(self, model_hash: str, kind: str, source: TuningSource) -> Iterator[Path]:
+        """The same of the model tuned on one data set, which then counts as its ID data, and the other as the shift."""
+        folder, id_task, shift_task = self._tuned_folder(kind, source), self.setting.tuned[kind], self.setting.id
+        if source == "id":
+            id_task, shift_task = shift_task, id_task
         loaded = load(str(self._tune(model_hash, folder, id_task)))
-        bench = StudyModel(self.study, self.model.name, loaded, {("id", 0): id_task, (kind, 0): shift_task}, self.place)
+        bench = StudyModel(self.study, self.model.name, loaded, {ID: id_task, (kind, 0): shift_task}, self.place)
         for key in bench.names:
             path = self.cell_file(key, folder)
             where = replace(self._cell_key(bench, key, bench.names[key]), tuned=source, tuned_on=kind)
@@ -165,7 +150,7 @@ class ModelWork:
             tune(TuneConfig(out=out, model=str(self.model), **settings))
         return out
 
-    def _cell_key(self, bench: StudyModel, key: tuple[str, int], task_name: str = "") -> CellKey:
+    def _cell_key(self, bench: StudyModel, key: TaskKey, task_name: str = "") -> CellKey:
         return CellKey(
             setting=self.setting.name,
             model=self.model.name,
@@ -181,12 +166,8 @@ def _load_or_measure(
     path: Path, file_type: type[SavedType], make: Callable[[CellKey], SavedType], where: CellKey
 ) -> SavedType:
     """What a file holds, measured now if it is not there or is of something else."""
-    if path.is_file():
-        try:
-            saved = file_type.load(path)
-        except StoreError:
-            saved = None
-        if saved is not None and saved.where.key == where.key:
+    with suppress(StoreError):  # it is not there, or broken
+        if (saved := file_type.load(path)).where.key == where.key:
             return saved
     make_folder(path.parent)
     start_time = time.perf_counter()
