@@ -19,7 +19,7 @@ from tapioca.records import signed
 from tapioca.report.save import save_charts
 from tapioca.studies.page.layers import _color_bound
 from tapioca.studies.page.page import (
-    CHARTS_BY_CLAIM,
+    CHARTS,
     draw_study_charts,
     render_study_page,
     show_study,
@@ -37,7 +37,7 @@ from tapioca.studies.parts import Charts, HeatTile
 from tapioca.studies.results import SettingResult, StudyInfo
 from tapioca.studies.rules import Margins
 
-NAMES = {drawing.name for drawings in CHARTS_BY_CLAIM.values() for drawing in drawings}
+NAMES = {drawing.name for drawing in CHARTS}
 
 
 @pytest.fixture(scope="module")
@@ -262,10 +262,9 @@ def test_what_was_run(page: str) -> None:
 
 def test_everything_missing_is_said(page: str) -> None:
     missing = text(render_study_page(study(bare())))
-    for drawings in CHARTS_BY_CLAIM.values():
-        for drawing in drawings:
-            if drawing.name != "sizes":  # C9 is not asked there
-                assert drawing.absent in missing
+    for drawing in CHARTS:
+        if drawing.name != "sizes":  # C9 is not asked there
+            assert drawing.absent in missing
     assert "<svg" not in render_study_page(study(bare()))
     assert "No classifier without labels was fitted here." in missing
     assert "No claim is decided in cloze: fewer than three models." in missing

@@ -18,7 +18,7 @@ from tapioca.records.diagnosis import (
     CANNOT_TELL,
     Case,
     CrossValidation,
-    Diagnosis,
+    DiagnosisLabel,
     Expected,
     Shift,
     ShiftClassifier,
@@ -90,7 +90,7 @@ def cross_validate(cases: Sequence[Case], seed: int = 0) -> tuple[CrossValidatio
     from sklearn.model_selection import LeaveOneGroupOut
 
     forced: dict[int, Shift] = {}
-    diagnosis_by_case: dict[int, Diagnosis] = {}
+    answers: dict[int, DiagnosisLabel] = {}
     notes = []
     names, groups = _shared_evidence_names(cases), [case.kind for case in cases]
     for fitted, left_out in LeaveOneGroupOut().split(cases, groups=groups):
@@ -99,16 +99,12 @@ def cross_validate(cases: Sequence[Case], seed: int = 0) -> tuple[CrossValidatio
             notes.append(f"without {groups[left_out[0]]} there is no {' and no '.join(weights.missing)} case to fit")
         for index in left_out.tolist():
             evidence = cases[index].evidence
-            diagnosis_by_case[index] = classify_by_weights(weights, NULL_TEST, THRESHOLD, evidence)
-            forced[index] = (
-                likelier_class(weights, evidence)[0] if is_above_null(NULL_TEST, evidence) else "in distribution"
-            )
-    decided = [at for at, case in enumerate(cases) if case.truth]
-    answered = [at for at in decided if diagnosis_by_case[at].verdict != CANNOT_TELL]
-    beyond = [
-        at for at in decided if cases[at].truth in FITTED_CLASSES and is_above_null(NULL_TEST, cases[at].evidence)
-    ]
-    answers = {at: diagnosis.verdict for at, diagnosis in diagnosis_by_case.items()}
+            answers[index] = classify_by_weights(weights, NULL_TEST, THRESHOLD, evidence).verdict
+            is_shifted = is_above_null(NULL_TEST, evidence)
+            forced[index] = likelier_class(weights, evidence)[0] if is_shifted else "in distribution"
+    decided = [index for index, case in enumerate(cases) if case.truth]
+    answered = [index for index in decided if answers[index] != CANNOT_TELL]
+    beyond = [index for index in decided if _is_fitted(cases[index])]
     cross_validation = CrossValidation(
         kinds=tuple(sorted(set(groups))),
         models=tuple(sorted({case.model for case in cases})),
@@ -131,20 +127,14 @@ def fit_weights(cases: Iterable[Case], names: tuple[str, ...]) -> Weights:
     """
     from sklearn.linear_model import LogisticRegression
 
-    used_cases = [case for case in cases if case.truth in FITTED_CLASSES and is_above_null(NULL_TEST, case.evidence)]
-    features = np.array([[case.evidence[name] for name in names] for case in used_cases]).reshape(
-        len(used_cases), len(names)
-    )
-    is_distorted = np.array([case.truth == FITTED_CLASSES[1] for case in used_cases], dtype=bool)
-    missing = tuple(name for index, name in enumerate(FITTED_CLASSES) if not (is_distorted == bool(index)).any())
-    if not used_cases:
-        features = np.zeros((1, len(names)))
+    used_cases = [case for case in cases if _is_fitted(case)]
+    features = np.array([[case.evidence[name] for name in names] for case in used_cases] or [[0.0] * len(names)])
+    is_distorted = [case.truth == FITTED_CLASSES[1] for case in used_cases]
+    missing = tuple(name for index, name in enumerate(FITTED_CLASSES) if bool(index) not in is_distorted)
     means, sds = features.mean(axis=0), features.std(axis=0)
     sds[sds == 0] = 1.0
-    coefficients, intercept = (
-        np.zeros(len(names)),
-        float(FITTED_CLASSES[0] in missing) - float(FITTED_CLASSES[1] in missing),
-    )
+    coefficients = np.zeros(len(names))
+    intercept = float(FITTED_CLASSES[0] in missing) - float(FITTED_CLASSES[1] in missing)
     if not missing:
         fitted = LogisticRegression(class_weight="balanced", max_iter=1_000).fit((features - means) / sds, is_distorted)
         coefficients, intercept = fitted.coef_[0], float(fitted.intercept_[0])
@@ -158,6 +148,11 @@ def fit_weights(cases: Iterable[Case], names: tuple[str, ...]) -> Weights:
         highs=features.max(axis=0).tolist(),
         missing=missing,
     )
+
+
+def _is_fitted(case: Case) -> bool:
+    """Whether weights are fitted on a case, if it is not left out."""
+    return case.truth in FITTED_CLASSES and is_above_null(NULL_TEST, case.evidence)
 
 
 def _shared_evidence_names(cases: Sequence[Case]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -66,33 +66,26 @@ def count_confusion(
     cases: Sequence[Case], answers: Mapping[int, DiagnosisLabel], indices: Sequence[int]
 ) -> dict[Shift, dict[DiagnosisLabel, int]]:
     """By truth, how many of some cases were said to be what."""
-    counts_by_truth: dict[Shift, dict[DiagnosisLabel, int]] = {}
+    counts: dict[Shift, Counter[DiagnosisLabel]] = defaultdict(Counter)
     for index in indices:
         if truth := cases[index].truth:
-            counts = counts_by_truth.setdefault(truth, {})
-            counts[answers[index]] = counts.get(answers[index], 0) + 1
-    return counts_by_truth
+            counts[truth][answers[index]] += 1
+    return {truth: dict(said) for truth, said in counts.items()}
 
 
 def summarise_gains(cases: Sequence[Case], answers: Mapping[int, DiagnosisLabel]) -> tuple[Expected, ...]:
     """What pruning came to by verdict, of the cases on which a plan was searched."""
-    expectations = []
-    for verdict in sorted(set(answers.values())):
-        for metric in ("accuracy", "error"):
-            verdict_cases = [
-                case for index, case in enumerate(cases) if answers[index] == verdict and case.metric == metric
-            ]
-            gains = [case.gain for case in verdict_cases if case.gain is not None]
-            if gains:
-                n_sure = sum(case.low is not None and case.low > 0 for case in verdict_cases if case.gain is not None)
-                quartiles = tuple(np.percentile(gains, [25, 50, 75]).tolist())
-                expectations.append(
-                    Expected(
-                        verdict=verdict,
-                        metric=metric,
-                        cases=len(gains),
-                        gained=n_sure / len(gains),
-                        quartiles=quartiles,
-                    )
-                )
-    return tuple(expectations)
+    gains = defaultdict[tuple[DiagnosisLabel, str], list[tuple[float, bool]]](list)
+    for index, case in enumerate(cases):
+        if case.gain is not None:
+            gains[answers[index], case.metric].append((case.gain, case.low is not None and case.low > 0))
+    return tuple(
+        Expected(
+            verdict=verdict,
+            metric=metric,
+            cases=len(rows),
+            gained=sum(is_sure for _, is_sure in rows) / len(rows),
+            quartiles=tuple(np.percentile([gain for gain, _ in rows], [25, 50, 75]).tolist()),
+        )
+        for (verdict, metric), rows in sorted(gains.items())
+    )

@@ -25,6 +25,7 @@ from tapioca.studies.page.scales import (
     value_axis,
     zero_rule,
 )
+from tapioca.studies.page.text import count_in_words
 from tapioca.studies.parts import Scatter
 from tapioca.studies.results import SettingResult
 
@@ -146,6 +147,6 @@ def _draw_histogram(coefficients: tuple[float, ...], title: str) -> Any:
         color=ORANGE, strokeWidth=2, strokeDash=[5, 3]
     )
     heading = panel_title(
-        f"{title}: {len(coefficients)} cell{'' if len(coefficients) == 1 else 's'}, median {signed(median_coefficient, 2)} (dashed)"
+        f"{title}: {count_in_words(len(coefficients), 'cell')}, median {signed(median_coefficient, 2)} (dashed)"
     )
     return alt.layer(bars, zero_rule("x"), rule.encode(x="from:Q")).properties(width=360, height=190, title=heading)

@@ -6,7 +6,7 @@ from collections import Counter
 from math import exp
 
 from tapioca.records import CrossValidation, Estimate
-from tapioca.studies.measures import Unit
+from tapioca.studies.measures import LOG_RATIO, Unit
 from tapioca.studies.parts import TRUTHS, Pooled
 from tapioca.studies.results import ClaimResult, Finding, SettingResult, StudyInfo
 from tapioca.studies.rules import Decision
@@ -65,14 +65,8 @@ def format_pooled_effect(finding: Finding | None) -> str:
     """The pooled number of a finding with its interval; log ratios also as a ratio of errors."""
     if finding is None or finding.pooled is None:
         return "not measured"
-    return format_interval_in_unit(finding.pooled, finding.unit) + _format_error_ratio(finding)
-
-
-def _format_error_ratio(finding: Finding) -> str:
-    """What a pooled log ratio is as a ratio of errors, below 1 where the plan is better: ', error ratio 0.81'; else empty."""
-    if finding.pooled is None or finding.unit != "log ratio of errors":
-        return ""
-    return f", error ratio {exp(-finding.pooled.value):#.3g}"
+    ratio = f", error ratio {exp(-finding.pooled.value):#.3g}" if finding.unit == LOG_RATIO else ""
+    return format_interval_in_unit(finding.pooled, finding.unit) + ratio
 
 
 def select_main_finding(claim: ClaimResult) -> Finding | None:
@@ -88,7 +82,7 @@ def describe_main_finding(claim: ClaimResult) -> str:
     finding = select_main_finding(claim)
     if finding is None or finding.pooled is None:
         return "not measured"
-    return f"{finding.name} {format_pooled_effect(finding)}, {count_models_in_words(finding.pooled.models)}"
+    return f"{finding.name} {format_pooled_effect(finding)}, {count_in_words(finding.pooled.models, 'model')}"
 
 
 def cell_lines(finding: Finding | None) -> tuple[str, ...]:
@@ -109,9 +103,9 @@ def common_measures(info: StudyInfo) -> dict[Claim, str]:
     return {claim: count.most_common(1)[0][0] if count else "" for claim, count in names.items()}
 
 
-def count_models_in_words(count: int) -> str:
-    """How many models."""
-    return f"{count} model{'' if count == 1 else 's'}"
+def count_in_words(count: int, noun: str) -> str:
+    """How many of something: '1 model', '3 models'."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def write_family_lines(info: StudyInfo) -> list[tuple[str, str]]:
@@ -158,7 +152,7 @@ def write_study_lines(info: StudyInfo) -> list[str]:
 
 def count_cells_in_words(setting: SettingResult) -> str:
     """How much of a setting was measured."""
-    text = f"{setting.measured} cell{'' if setting.measured == 1 else 's'} measured"
+    text = f"{count_in_words(setting.measured, 'cell')} measured"
     return f"{text}, {setting.missing} missing" if setting.missing else text
 
 
@@ -176,35 +170,27 @@ def describe_models_per_size(claim: ClaimResult) -> str:
     """Why sizes are not judged alone."""
     counts = {of_size.models for finding in claim.findings for of_size in finding.sizes}
     low, high = min(counts), max(counts)
-    return (
-        f"each has {count_models_in_words(low)}"
-        if low == high
-        else f"they have {low} to {count_models_in_words(high)} each"
-    )
+    models = count_in_words(high, "model")
+    return f"each has {models}" if low == high else f"they have {low} to {models} each"
 
 
 def describe_kinds(setting: SettingResult) -> str:
     """Q1 in one sentence: how many kinds gain, lose and deviate."""
-    summaries = [
-        summary
+    rows = [
+        (kind_name(summary.kind), summary.log_ratio.ci95, summary.norm.ci95, summary.distance.ci95)
         for summary in setting.summaries
         if not summary.control and summary.log_ratio and summary.norm and summary.distance
     ]
-    if not summaries:
+    if not rows:
         return "No kind of shift was measured."
-    gaining_kinds = [
-        kind_name(summary.kind) for summary in summaries if summary.log_ratio and summary.log_ratio.ci95[0] > 0
-    ]
-    losing_kinds = [
-        kind_name(summary.kind) for summary in summaries if summary.log_ratio and summary.log_ratio.ci95[1] < 0
-    ]
-    n_norm, n_distance = (
-        sum(deviation is not None and deviation.ci95[0] > 0 for deviation in column)
-        for column in ([summary.norm for summary in summaries], [summary.distance for summary in summaries])
-    )
+    gaining = [name for name, (low, _), _, _ in rows if low > 0]
+    losing = [name for name, (_, high), _, _ in rows if high < 0]
+    n_norm = sum(low > 0 for _, _, (low, _), _ in rows)
+    n_distance = sum(low > 0 for _, _, _, (low, _) in rows)
     return (
-        f"Of {_count_kinds_in_words(len(summaries))}, controls left out, the interval of the log ratio lies above 0 for {_list_names(gaining_kinds)}, below 0 for "
-        f"{_list_names(losing_kinds)}; the norm deviation lies above its null for {n_norm}, the distance deviation for {n_distance}. "
+        f"Of {count_in_words(len(rows), 'kind')} of shift, controls left out, the interval of the log ratio lies above 0 "
+        f"for {_list_names(gaining)}, below 0 for {_list_names(losing)}; the norm deviation lies above its null for "
+        f"{n_norm}, the distance deviation for {n_distance}. "
         "These intervals are not corrected for the number of kinds; the verdicts under C2 to C4 are."
     )
 
@@ -214,21 +200,17 @@ def describe_search_cost(setting: SettingResult) -> str:
     cost_by_search = {cost.search: cost for cost in setting.computed}
     if "greedy" not in cost_by_search:
         return "What searches compute was not measured."
-    greedy = cost_by_search["greedy"]
+    greedy, all_plans = cost_by_search["greedy"], cost_by_search.get("all plans")
     text = f"Greedy search tries {greedy.plans:.1f} plans, {greedy.tree:.1f} layers for one prompt where plans share what they can"
-    if all_plans := cost_by_search.get("all plans"):
+    if all_plans:
         text += f"; all plans are {all_plans.plans:.1f}, in {all_plans.tree:.1f} layers"
-    sufficient_labels = [labelled for labelled in setting.labels if labelled.log_ratio.ci95[0] > 0]
-    sentence = (
-        f"{sufficient_labels[0].prompts} labelled prompts are the fewest tried"
-        if sufficient_labels
-        else "no number of labelled prompts tried is one"
+    if not setting.labels:
+        return f"{text}."
+    enough = next((labelled.prompts for labelled in setting.labels if labelled.log_ratio.ci95[0] > 0), None)
+    fewest = (
+        f"{enough} labelled prompts are the fewest tried" if enough else "No number of labelled prompts tried is one"
     )
-    return (
-        f"{text}. {sentence[:1].upper()}{sentence[1:]} whose log ratio has an interval above 0."
-        if setting.labels
-        else f"{text}."
-    )
+    return f"{text}. {fewest} whose log ratio has an interval above 0."
 
 
 def describe_truths(setting: SettingResult) -> str:
@@ -252,10 +234,6 @@ def describe_judge(judged: CrossValidation) -> str:
         f"{interval}; always giving the commonest answer has {100 * forced.chance:.1f} %. Cells that labels leave undecided: "
         f"{judged.undecided}."
     )
-
-
-def _count_kinds_in_words(count: int) -> str:
-    return f"{count} kind{'' if count == 1 else 's'} of shift"
 
 
 def _list_names(names: list[str]) -> str:
