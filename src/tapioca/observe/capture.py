@@ -76,7 +76,7 @@ def capture_states_of_plans(
         NonFiniteError: a state is NaN or infinite; names the layer.
     """
     states_by_prefix: dict[Prefix, np.ndarray] = {}
-    for indices, batch, last in _iterate_prompts(model, examples, batch_size):
+    for indices, batch, last in iterate_prompts(model, examples, batch_size):
 
         def read(
             prefix: Prefix, output: torch.Tensor, indices: list[int] = indices, last: SelectLastTokens = last
@@ -107,7 +107,7 @@ def capture_batches(
     model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int, watch: CaptureFunction
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Which examples, and what is watched at their last tokens under a plan: float64 of shape (place, example, width)."""
-    for indices, batch, last in _iterate_prompts(model, examples, batch_size):
+    for indices, batch, last in iterate_prompts(model, examples, batch_size):
         captured_states: list[torch.Tensor] = []
 
         def read(
@@ -123,7 +123,7 @@ def capture_batches(
         yield indices, torch.stack(captured_states).numpy()
 
 
-def _iterate_prompts(
+def iterate_prompts(
     model: PreTrainedModel, examples: Sequence[Example], batch_size: int
 ) -> Iterator[tuple[list[int], dict[str, torch.Tensor], SelectLastTokens]]:
     """Which examples, their prompts as a batch, and what takes the last tokens' states; the longest come first."""

@@ -13,8 +13,14 @@ from tapioca.errors import NonFiniteError
 from tapioca.models.capture import capture_branch_stream, capture_residual_stream, list_branches
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
-from tapioca.models.inputs import collate, find_last_tokens
-from tapioca.observe.capture import capture_batches, capture_states, capture_stream_states, refuse_non_finite
+from tapioca.observe.capture import (
+    SelectLastTokens,
+    capture_batches,
+    capture_states,
+    capture_stream_states,
+    iterate_prompts,
+    refuse_non_finite,
+)
 from tapioca.plan import Plan
 from tapioca.profiles.attribution import attribute_deviation
 from tapioca.profiles.layer_importance import LayerImportance, angular_distances, block_influence, relative_magnitude
@@ -122,25 +128,24 @@ def measure_similarity(
     Raises:
         NonFiniteError: a state is NaN, infinite or zero; names the layer.
     """
-    sorted_examples, n_layers = sorted(examples, key=lambda example: -len(example.prompt)), len(find_layers(model))
+    n_layers = len(find_layers(model))
     sums, angles, n_tokens = np.zeros((2, n_layers)), np.zeros((n_layers + 1, n_layers + 1)), 0
-    for start in range(0, len(sorted_examples), batch_size):
-        prompts = [example.prompt for example in sorted_examples[start : start + batch_size]]
-        changes, last_states = _measure_changes(model, collate(model, prompts))
-        n_tokens += sum(len(prompt) for prompt in prompts)
+    for indices, batch, select_last in iterate_prompts(model, examples, batch_size):
+        changes, last_states = _measure_changes(model, batch, select_last)
+        n_tokens += sum(len(examples[index].prompt) for index in indices)
         sums += changes
-        angles += angular_distances(last_states) * len(prompts)
+        angles += angular_distances(last_states) * len(indices)
         if on_batch:
-            on_batch(len(prompts))
-    return LayerImportance(
-        influence=sums[0] / n_tokens, magnitude=sums[1] / n_tokens, angles=angles / len(sorted_examples)
-    )
+            on_batch(len(indices))
+    return LayerImportance(influence=sums[0] / n_tokens, magnitude=sums[1] / n_tokens, angles=angles / len(examples))
 
 
-def _measure_changes(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+def _measure_changes(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], select_last: SelectLastTokens
+) -> tuple[np.ndarray, np.ndarray]:
     """Block influence and relative magnitude summed over a batch's tokens, (2, layer), and the states of the last
     tokens, (layer + 1, example, width). Only two layers' states are held at once."""
-    token_mask, last_positions = batch["attention_mask"].bool(), find_last_tokens(batch)
+    token_mask = batch["attention_mask"].bool()
     before: np.ndarray | None = None
     changes: list[tuple[float, float]] = []
     last_token_states: list[np.ndarray] = []
@@ -155,8 +160,7 @@ def _measure_changes(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> 
             except NonFiniteError as error:
                 raise NonFiniteError(f"around layer {depth - 1}, {error}") from error
         before = current_states
-        rows = torch.arange(len(states), device=states.device)
-        last_token_states.append(states[rows, last_positions.to(states.device)].float().cpu().numpy())
+        last_token_states.append(select_last(states).float().numpy())
 
     capture_residual_stream(model, batch, read)
     return np.array(changes).T, np.stack(last_token_states)

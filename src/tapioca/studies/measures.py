@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
 from tapioca.errors import UsageError, did_you_mean
+from tapioca.records import ProfileKind
 
 Unit = Literal[
     "log ratio of errors", "mean |log ratio|", "rank correlation", "share", "accuracy", "log ratio per e-fold of size"
@@ -58,15 +59,54 @@ class MeasureSpec:
         return self.limits or UNIT_RANGES[self.unit]
 
 
-def _specs_of_both_profiles(
-    name: str, label: str, unit: Unit, meaning: str, limits: tuple[float, float] | None = None
-) -> dict[str, MeasureSpec]:
-    """The same of the norm and of the pairwise-distance profile; {} stands for which."""
-    return {
-        name.format(kind): MeasureSpec(label.format(kind), unit, meaning.format(profile), limits=limits)
-        for kind, profile in (("norm", "norm"), ("distance", "pairwise-distance"))
-    }
-
+_OF_EACH_PROFILE: dict[str, MeasureSpec] = {
+    "{}_excess": MeasureSpec(
+        "{} deviation less its null",
+        DEVIATION,
+        "of the OOD {} profile from the ID one, less the mean of its size-matched ID-against-ID null",
+    ),
+    "{}_realignment": MeasureSpec(
+        "{} realignment by greedy's plan",
+        DEVIATION,
+        "deviation of the {} profile before minus after, over the layers kept, where the plan drops something",
+    ),
+    "{}_realignment_with_log_ratio": MeasureSpec(
+        "{} realignment with log ratio over all plans of its size",
+        RANK_CORRELATION,
+        "over plans, of what each takes from the deviation of the {} profile with its log ratio",
+    ),
+    "{}_share_along_stream": MeasureSpec(
+        "{} share along the stream with log ratio over layers",
+        RANK_CORRELATION,
+        "over layers, of what the deviation of the {} profile grows by inside each, in the unpruned "
+        "stream, with the log ratio of dropping it alone",
+    ),
+    "{}_share_by_removal": MeasureSpec(
+        "{} share by removal with log ratio over layers",
+        RANK_CORRELATION,
+        "the same, a layer's share being what the deviation of the {} profile loses without it",
+    ),
+    "{}_deviation_with_strength": MeasureSpec(
+        "{} deviation with strength", RANK_CORRELATION, "the same for the {} profile"
+    ),
+    "former_{}_excess": MeasureSpec(
+        "{} deviation of former ID data less its null", DEVIATION, "in the {} profile of models tuned on shifted data"
+    ),
+    "error_with_{}_over_scales": MeasureSpec(
+        "error with {} deviation over scales",
+        RANK_CORRELATION,
+        "over scales from 0 to 1 of the layers of greedy's plan, of the error with the deviation of the {} profile",
+    ),
+    "error_with_{}_less_random": MeasureSpec(
+        "the same for {} less that of random sets",
+        RANK_CORRELATION,
+        "sets of as many layers, the {} profile",
+        limits=(-2.0, 2.0),
+    ),
+    "error_with_{}_of_random": MeasureSpec("the same for {} of random sets", RANK_CORRELATION, "the {} profile"),
+}
+"""Measures that there are of each kind of profile, which stands for {}."""
+PROFILE_NAMES: dict[ProfileKind, str] = {"norm": "norm", "distance": "pairwise-distance"}
 
 MEASURES: dict[str, MeasureSpec] = {
     "id_log_ratio": MeasureSpec("ID log ratio of greedy's plan searched on ID data", LOG_RATIO, shifted=False),
@@ -84,44 +124,10 @@ MEASURES: dict[str, MeasureSpec] = {
     ),
     "accuracy": MeasureSpec("accuracy of the full model", "accuracy", "on OOD test prompts", optional=True),
     "accuracy_of_plan": MeasureSpec("accuracy under that plan", "accuracy", "on OOD test prompts", optional=True),
-    **_specs_of_both_profiles(
-        "{}_excess",
-        "{} deviation less its null",
-        DEVIATION,
-        "of the OOD {} profile from the ID one, less the mean of its size-matched ID-against-ID null",
-    ),
-    **_specs_of_both_profiles(
-        "{}_realignment",
-        "{} realignment by greedy's plan",
-        DEVIATION,
-        "deviation of the {} profile before minus after, over the layers kept, where the plan drops something",
-    ),
-    **_specs_of_both_profiles(
-        "{}_realignment_with_log_ratio",
-        "{} realignment with log ratio over all plans of its size",
-        RANK_CORRELATION,
-        "over plans, of what each takes from the deviation of the {} profile with its log ratio",
-    ),
-    **_specs_of_both_profiles(
-        "{}_share_along_stream",
-        "{} share along the stream with log ratio over layers",
-        RANK_CORRELATION,
-        "over layers, of what the deviation of the {} profile grows by inside each, in the unpruned stream, with the log "
-        "ratio of dropping it alone",
-    ),
-    **_specs_of_both_profiles(
-        "{}_share_by_removal",
-        "{} share by removal with log ratio over layers",
-        RANK_CORRELATION,
-        "the same, a layer's share being what the deviation of the {} profile loses without it",
-    ),
     "log_ratio_with_strength": MeasureSpec(
         "log ratio of a plan searched anew with strength",
         RANK_CORRELATION,
         "over strengths, ID data among them as strength 0",
-    ),
-    **_specs_of_both_profiles(
-        "{}_deviation_with_strength", "{} deviation with strength", RANK_CORRELATION, "the same for the {} profile"
     ),
     "fixed_log_ratio_with_strength": MeasureSpec("log ratio of the fixed plan with strength", RANK_CORRELATION),
     "fixed_log_ratio": MeasureSpec(
@@ -135,28 +141,6 @@ MEASURES: dict[str, MeasureSpec] = {
     ),
     "control_less_tuned_log_ratio": MeasureSpec("log ratio of the control less that after tuning", LOG_RATIO),
     "former_id_log_ratio": MeasureSpec("log ratio on former ID data after tuning on shifted data", LOG_RATIO),
-    **_specs_of_both_profiles(
-        "former_{}_excess",
-        "{} deviation of former ID data less its null",
-        DEVIATION,
-        "in the {} profile of models tuned on shifted data",
-    ),
-    **_specs_of_both_profiles(
-        "error_with_{}_over_scales",
-        "error with {} deviation over scales",
-        RANK_CORRELATION,
-        "over scales from 0 to 1 of the layers of greedy's plan, of the error with the deviation of the {} profile",
-    ),
-    **_specs_of_both_profiles(
-        "error_with_{}_less_random",
-        "the same for {} less that of random sets",
-        RANK_CORRELATION,
-        "sets of as many layers, the {} profile",
-        limits=(-2.0, 2.0),
-    ),
-    **_specs_of_both_profiles(
-        "error_with_{}_of_random", "the same for {} of random sets", RANK_CORRELATION, "the {} profile"
-    ),
     "line_at_smallest": MeasureSpec(
         "regression line of the log ratio at the smallest size",
         LOG_RATIO,
@@ -168,6 +152,11 @@ MEASURES: dict[str, MeasureSpec] = {
         "regression line of the log ratio at the largest size", LOG_RATIO, table="log_ratio", line="largest"
     ),
     "line_slope": MeasureSpec("slope of that line", SLOPE, table="log_ratio", line="slope"),
+    **{
+        name.format(kind): replace(spec, label=spec.label.format(kind), meaning=spec.meaning.format(profile))
+        for kind, profile in PROFILE_NAMES.items()
+        for name, spec in _OF_EACH_PROFILE.items()
+    },
 }
 """By name; numbers of cells stand in tables of the same names."""
 

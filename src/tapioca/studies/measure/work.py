@@ -85,11 +85,12 @@ class ModelWork:
     @property
     def files(self) -> dict[Path, type[SavedArrays]]:
         """Every file there will be, and what is in it."""
-        cells = [self.cell_file(key) for key in self.names]
+        files: dict[Path, type[SavedArrays]] = {self.cell_file(key): Cell for key in self.names}
+        files |= {self._dose_file(kind): DoseResponse for kind in self._scaled}
         for kind, source in product(self.setting.tuned, SOURCES):
-            cells += [self.cell_file((task_kind, 0), self._tuned_folder(kind, source)) for task_kind in ("id", kind)]
-        files: dict[Path, type[SavedArrays]] = dict.fromkeys(cells, Cell)
-        return files | dict.fromkeys(map(self._dose_file, self._scaled), DoseResponse)
+            folder = self._tuned_folder(kind, source)
+            files |= {self.cell_file(key, folder): Cell for key in (ID, (kind, 0))}
+        return files
 
     @property
     def _scaled(self) -> list[str]:
