@@ -19,194 +19,129 @@ SetName = Literal["chosen", "random", "all"]
 
 
 class Pooled(Record):
-    """A mean over strengths, kinds and models.
+    """A mean over strengths, kinds and models."""
 
-    Attributes:
-        value: the mean.
-        ci95: its interval.
-        p: two-sided bootstrap p-value that it is 0.
-        models, kinds: how many it is over.
-        cells: models times tasks it is over.
-        prompts: test prompts of all these cells.
-    """
-
-    value: float
-    ci95: Interval
-    p: float
-    models: int
-    kinds: int
-    cells: int
-    prompts: int
+    value: float = Field(description="The mean.")
+    ci95: Interval = Field(description="Its interval.")
+    p: float = Field(description="Two-sided bootstrap p-value that it is 0.")
+    models: int = Field(description="Models it is over.")
+    kinds: int = Field(description="Kinds of shift it is over.")
+    cells: int = Field(description="Models times tasks it is over.")
+    prompts: int = Field(description="Test prompts of all these cells.")
 
 
 class KindSummary(Record):
-    """Q1: what one kind of shift does, and Q3: how many of its cells truly are what.
+    """Q1: what one kind of shift does, and Q3: how many of its cells truly are what."""
 
-    Attributes:
-        kind, control: the kind of shift, and whether it is in no pooled number.
-        log_ratio: of greedy's plan searched on it; None where nothing was measured, as for the next two.
-        norm, distance: the deviations' excess over their null.
-        truths: how many cells (model, strength) are in distribution, distorted, misaligned and undecided.
-    """
-
-    kind: str
-    control: bool
-    log_ratio: Pooled | None
-    norm: Pooled | None
-    distance: Pooled | None
-    truths: dict[Truth, int]
+    kind: str = Field(description="The kind of shift.")
+    control: bool = Field(description="Whether it is in no pooled number.")
+    log_ratio: Pooled | None = Field(description="Of greedy's plan searched on it; None where nothing was measured.")
+    norm: Pooled | None = Field(description="The norm deviation's excess over its null; None as above.")
+    distance: Pooled | None = Field(description="The distance deviation's excess over its null; None as above.")
+    truths: dict[Truth, int] = Field(description="How many of its cells (model, strength) are what.")
 
 
 class SearchCost(Record):
-    """Q2: what a search computes, in layers for one prompt, as a mean over cells.
+    """Q2: what a search computes, in layers for one prompt, as a mean over cells."""
 
-    Attributes:
-        search: for the best plan of greedy search, or of all there are.
-        tree: where plans share what they have in common.
-        scratch: where every plan is computed alone.
-    """
-
-    search: Literal["greedy", "all plans"]
+    search: Literal["greedy", "all plans"] = Field(description="Greedy search, or every plan tried.")
     plans: float = Field(description="Plans tried.")
-    tree: float
-    scratch: float
+    tree: float = Field(description="Where plans share what they have in common.")
+    scratch: float = Field(description="Where every plan is computed alone.")
 
 
 class LabelledSearch(Record):
-    """Q2: what a search with so many labelled prompts brings.
+    """Q2: what a search with so many labelled prompts brings."""
 
-    Attributes:
-        prompts: search prompts whose answers are used.
-        log_ratio: held out, of greedy's plan found with the first `prompts` search prompts.
-        share: of that of the plan found with all of them; None where the interval of the latter does not lie above 0.
-    """
-
-    prompts: int
-    log_ratio: Estimate
-    share: Estimate | None
+    prompts: int = Field(description="Search prompts whose answers are used.")
+    log_ratio: Estimate = Field(description="Held out, of greedy's plan found with the first `prompts` search prompts.")
+    share: Estimate | None = Field(
+        description="Of that of the plan found with all of them; None where the interval of the latter does not lie above 0."
+    )
 
 
 class KindSkill(Record):
-    """Lab only: one kind of shift against predictors that were never trained. Medians over cells.
+    """Lab only: one kind of shift against predictors that were never trained. Medians over cells."""
 
-    Attributes:
-        kind, control: the kind of shift, and whether it is in no pooled number.
-        cells: models times strengths.
-        full, pruned: skill, 1 - error / error of the constant, of the full model and of greedy's plan.
-        ridge: that of ridge regression.
-        gap_closed: share of the full model's excess error over ridge that pruning removes, over the cells that have a
-            gap; None where none has.
-        gaps: how many have.
-        tail_only: share of the cells where greedy's plan changes something and the mean error and most prompts
-            disagree about it; None where it changes nothing anywhere.
-    """
-
-    kind: str
-    control: bool
-    cells: int
-    full: float
-    pruned: float
-    ridge: float
-    gap_closed: float | None
-    gaps: int
-    tail_only: float | None
+    kind: str = Field(description="The kind of shift.")
+    control: bool = Field(description="Whether it is in no pooled number.")
+    cells: int = Field(description="Models times strengths.")
+    full: float = Field(description="Skill of the full model, 1 - error / error of the constant.")
+    pruned: float = Field(description="Skill of greedy's plan.")
+    ridge: float = Field(description="Skill of ridge regression.")
+    gap_closed: float | None = Field(
+        description="Share of the full model's excess error over ridge that pruning removes; None where there is no gap."
+    )
+    gaps: int = Field(description="Cells that have such a gap.")
+    tail_only: float | None = Field(
+        description="Share of the cells where greedy's plan changes something and the mean error and most prompts "
+        "disagree about it; None where it changes nothing anywhere."
+    )
 
 
 class HeatTile(Record):
-    """Chart: one layer under one kind of shift, means over models and strengths.
+    """Chart: one layer under one kind of shift, means over models and strengths."""
 
-    Attributes:
-        kind, layer: the kind of shift and the layer.
-        norm, distance: the layer's share of the deviation along the unpruned stream.
-        log_ratio: of dropping it alone, on test prompts; None where it cannot be dropped.
-    """
-
-    kind: str
-    layer: int
-    norm: float
-    distance: float
-    log_ratio: float | None
+    kind: str = Field(description="The kind of shift.")
+    layer: int = Field(description="The layer.")
+    norm: float = Field(description="Its share of the norm deviation along the unpruned stream.")
+    distance: float = Field(description="Its share of the distance deviation along the unpruned stream.")
+    log_ratio: float | None = Field(description="Of dropping it alone, on test prompts; None where it cannot be.")
 
 
 class DosePoint(Record):
-    """Chart: one scale of one set of layers, mean over models and kinds but controls.
+    """Chart: one scale of one set of layers, mean over models and kinds but controls."""
 
-    Attributes:
-        layers, alpha: which layers, and their scale.
-        log_ratio: of the full model's error to that at this scale; the score ratio is exp of it.
-        norm, distance: deviations; None where no layer is left to measure them after.
-    """
-
-    layers: SetName
-    alpha: float
-    log_ratio: Estimate
-    norm: Estimate | None
-    distance: Estimate | None
+    layers: SetName = Field(description="Which layers: those of greedy's plan, random ones, or all.")
+    alpha: float = Field(description="Their scale.")
+    log_ratio: Estimate = Field(description="Of the full model's error to that at this scale.")
+    norm: Estimate | None = Field(description="Norm deviation; None where no layer is left to measure it after.")
+    distance: Estimate | None = Field(description="Distance deviation; None as above.")
 
 
 class StrengthPoint(Record):
-    """Chart: one strength of one kind of shift, mean over models.
+    """Chart: one strength of one kind of shift, mean over models."""
 
-    Attributes:
-        kind, control, task: the kind of shift, whether it is in no pooled number, and the task.
-        strength: place among the strengths from 1; 0 is the ID task.
-        anew: log ratio of greedy's plan searched at this strength.
-        fixed: log ratio of the plan searched at the setting's fixed strength.
-        norm, distance: deviations, not less their null.
-    """
-
-    kind: str
-    control: bool
-    strength: int
-    task: str
-    anew: Estimate
-    fixed: Estimate
-    norm: Estimate
-    distance: Estimate
+    kind: str = Field(description="The kind of shift.")
+    control: bool = Field(description="Whether it is in no pooled number.")
+    strength: int = Field(description="Place among the strengths from 1; 0 is the ID task.")
+    task: str = Field(description="Its task.")
+    anew: Estimate = Field(description="Log ratio of greedy's plan searched at this strength.")
+    fixed: Estimate = Field(description="Log ratio of the plan searched at the setting's fixed strength.")
+    norm: Estimate = Field(description="Norm deviation, not less its null.")
+    distance: Estimate = Field(description="Distance deviation, not less its null.")
 
 
 class ProfilePoint(Record):
-    """Chart: signed log ratio of the profiles to the ID ones after one layer, means over models and strengths.
+    """Chart: signed log ratio of the profiles to the ID ones after one layer, means over models and strengths."""
 
-    Attributes:
-        kind, layer: the kind of shift and the layer.
-        norm, distance: log ratios of the two profiles.
-        norm_ci95, distance_ci95: their intervals over models; None where there are too few.
-    """
-
-    kind: str
-    layer: int
-    norm: float
-    distance: float
-    norm_ci95: Interval | None = None
-    distance_ci95: Interval | None = None
+    kind: str = Field(description="The kind of shift.")
+    layer: int = Field(description="The layer.")
+    norm: float = Field(description="Log ratio of the norm profile.")
+    distance: float = Field(description="Log ratio of the distance profile.")
+    norm_ci95: Interval | None = Field(default=None, description="Its interval over models; None of too few.")
+    distance_ci95: Interval | None = Field(default=None, description="Its interval over models; None of too few.")
 
 
 class PlanPoint(Record):
     """Chart: one plan of the example cell; realignments and test log ratio."""
 
     drops: tuple[int, ...] = Field(description="The layers it drops.")
-    norm: float = Field(description="Realignment.")
-    distance: float = Field(description="Realignment.")
+    norm: float = Field(description="Realignment of the norm profile.")
+    distance: float = Field(description="Realignment of the distance profile.")
     log_ratio: float | None = Field(description="On test prompts.")
     greedy: bool = Field(description="Whether it is greedy's plan.")
 
 
 class Scatter(Record):
-    """Chart: realignment against log ratio over all plans of one example cell, and its rank correlations over all cells.
+    """Chart: realignment against log ratio over all plans of one example cell, and its rank correlations over all cells."""
 
-    Attributes:
-        model, kind, task: the example, the cell whose correlation is the median one.
-        plans: all that drop something.
-        norm, distance: rank correlations over the plans of the size of greedy's plan, one for each cell that has them.
-    """
-
-    model: str
-    kind: str
-    task: str
-    plans: tuple[PlanPoint, ...]
-    norm: tuple[float, ...]
-    distance: tuple[float, ...]
+    model: str = Field(description="Of the example, the cell whose correlation is the median one.")
+    kind: str = Field(description="Its kind of shift.")
+    task: str = Field(description="Its task.")
+    plans: tuple[PlanPoint, ...] = Field(description="All that drop something.")
+    norm: tuple[float, ...] = Field(description="Of every cell, over the plans of the size of greedy's plan.")
+    distance: tuple[float, ...] = Field(description="The same for the distance profile.")
 
 
 class SizePoint(Record):
@@ -225,17 +160,12 @@ class LinePoint(Record):
 
 
 class Charts(Record):
-    """What the charts of one setting draw; empty where nothing was measured.
+    """What the charts of one setting draw; empty where nothing was measured."""
 
-    Attributes:
-        heat, doses, strengths, profiles, sizes, line: the points of a chart.
-        scatter: all plans of one cell; None where nothing was measured.
-    """
-
-    heat: tuple[HeatTile, ...] = ()
-    doses: tuple[DosePoint, ...] = ()
-    strengths: tuple[StrengthPoint, ...] = ()
-    profiles: tuple[ProfilePoint, ...] = ()
-    scatter: Scatter | None = None
-    sizes: tuple[SizePoint, ...] = ()
-    line: tuple[LinePoint, ...] = ()
+    heat: tuple[HeatTile, ...] = Field(default=(), description="Of the heat map.")
+    doses: tuple[DosePoint, ...] = Field(default=(), description="Of dose-response.")
+    strengths: tuple[StrengthPoint, ...] = Field(default=(), description="Of log ratios and deviations by strength.")
+    profiles: tuple[ProfilePoint, ...] = Field(default=(), description="Of the profiles layer by layer.")
+    scatter: Scatter | None = Field(default=None, description="All plans of one cell; None where nothing was measured.")
+    sizes: tuple[SizePoint, ...] = Field(default=(), description="Of log ratios by model size.")
+    line: tuple[LinePoint, ...] = Field(default=(), description="Of the regression line through them.")

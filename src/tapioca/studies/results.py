@@ -25,17 +25,14 @@ T = TypeVar("T")
 
 
 class KindEstimate(Record):
-    """A number of one kind of shift.
+    """A number of one kind of shift."""
 
-    Attributes:
-        kind: the kind of shift.
-        value: the mean over its strengths and models; `value.p` is of this kind alone.
-        p_holm: the p-value corrected over the kinds of the setting by Holm's method; None for controls.
-    """
-
-    kind: str
-    value: Pooled
-    p_holm: float | None = None
+    kind: str = Field(description="The kind of shift.")
+    value: Pooled = Field(description="The mean over its strengths and models; `value.p` is of this kind alone.")
+    p_holm: float | None = Field(
+        default=None,
+        description="The p-value corrected over the kinds of the setting by Holm's method; None for controls.",
+    )
 
 
 class SizeEstimate(Record):
@@ -53,64 +50,51 @@ class SizeEstimate(Record):
 
 
 class Finding(Record):
-    """One measured number behind a claim.
+    """One measured number behind a claim."""
 
-    Attributes:
-        name: what was measured, in a few words; unique within a claim.
-        unit: what it is counted in.
-        decides: whether the rule is about it; the others stand beside.
-        pooled: over all kinds but controls; None where nothing was measured.
-        kinds: kind by kind; empty for what has no kind of shift.
-        controls: the same of kinds that are in no pooled number.
-        sizes: size by size, over all kinds but controls.
-        kind_sizes: size by size, of every kind, controls too.
-        left_out: cells that have no such number, for instance no ranks where all values are equal.
-    """
-
-    name: str
-    unit: Unit
-    decides: bool
-    pooled: Pooled | None
-    kinds: tuple[KindEstimate, ...] = ()
-    controls: tuple[KindEstimate, ...] = ()
-    sizes: tuple[SizeEstimate, ...] = ()
-    kind_sizes: tuple[SizeEstimate, ...] = ()
-    left_out: int = 0
+    name: str = Field(description="What was measured, in a few words; unique within a claim.")
+    unit: Unit = Field(description="What it is counted in.")
+    decides: bool = Field(description="Whether the rule is about it; the others stand beside.")
+    pooled: Pooled | None = Field(description="Over all kinds but controls; None where nothing was measured.")
+    kinds: tuple[KindEstimate, ...] = Field(
+        default=(), description="Kind by kind; empty for what has no kind of shift."
+    )
+    controls: tuple[KindEstimate, ...] = Field(
+        default=(), description="The same of kinds that are in no pooled number."
+    )
+    sizes: tuple[SizeEstimate, ...] = Field(default=(), description="Size by size, over all kinds but controls.")
+    kind_sizes: tuple[SizeEstimate, ...] = Field(default=(), description="Size by size, of every kind, controls too.")
+    left_out: int = Field(
+        default=0, description="Cells that have no such number, for instance no ranks where all values are equal."
+    )
 
 
 class KindDecision(Record):
-    """The rule of a claim applied to one kind of shift.
+    """The rule of a claim applied to one kind of shift."""
 
-    Attributes:
-        kind: the kind of shift.
-        decision, reason: what the rule comes to, and why.
-        p_holm: of the conditions behind the decision (or behind "supported", where inconclusive), corrected over kinds.
-    """
-
-    kind: str
-    decision: Decision
-    reason: str
-    p_holm: float | None = None
+    kind: str = Field(description="The kind of shift.")
+    decision: Decision = Field(description="What the rule comes to.")
+    reason: str = Field(description="Why, with the numbers.")
+    p_holm: float | None = Field(
+        default=None,
+        description='Of the conditions behind the decision (or behind "supported", where inconclusive), corrected over kinds.',
+    )
 
 
 class ClaimResult(Record):
-    """A claim judged in one setting.
+    """A claim judged in one setting."""
 
-    Attributes:
-        claim: what it is called in the study's file.
-        decision: what its rule comes to.
-        reason: why, in one sentence with the numbers.
-        told_by: names of the findings that decided, or that kept it from being decided.
-        findings: those the rule is about first.
-        kinds: the rule applied to each kind of shift alone, controls left out; empty where it has no kinds.
-    """
-
-    claim: Claim
-    decision: Decision
-    reason: str
-    told_by: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    kinds: tuple[KindDecision, ...] = ()
+    claim: Claim = Field(description="What it is called in the study's file.")
+    decision: Decision = Field(description="What its rule comes to.")
+    reason: str = Field(description="Why, in one sentence with the numbers.")
+    told_by: tuple[str, ...] = Field(
+        default=(), description="Names of the findings that decided, or that kept it from being decided."
+    )
+    findings: tuple[Finding, ...] = Field(default=(), description="Those the rule is about first.")
+    kinds: tuple[KindDecision, ...] = Field(
+        default=(),
+        description="The rule applied to each kind of shift alone, controls left out; empty where it has no kinds.",
+    )
 
     def finding(self, name: str) -> Finding:
         """The finding of one name.
@@ -122,62 +106,49 @@ class ClaimResult(Record):
 
 
 class StudiedModel(Record):
-    """A model of a setting.
+    """A model of a setting."""
 
-    Attributes:
-        name: of its folder.
-        parameters: how many it has; None while nothing of it was measured.
-        complete: kinds of shift, controls too, of which every strength was measured.
-    """
-
-    name: str
-    parameters: int | None
-    complete: int
+    name: str = Field(description="Of its folder.")
+    parameters: int | None = Field(description="How many it has; None while nothing of it was measured.")
+    complete: int = Field(description="Kinds of shift, controls too, of which every strength was measured.")
 
 
 class SettingResult(Record):
-    """What one setting showed.
+    """What one setting showed."""
 
-    Attributes:
-        name, title: as the study's file says.
-        models: in the order of the file.
-        id_task: the ID task.
-        kinds: the tasks of every kind of shift, by rising strength.
-        controls: the kinds that are in no pooled number.
-        search, test: prompts of each task plans are searched and judged on.
-        measured, missing: cells, of untuned models.
-        tuned_measured, tuned_missing: models times kinds tuned for C7, measured on both sides of the comparison.
-        doses_measured, doses_missing: models times kinds whose layers were scaled for C8.
-        unjudged: why no claim can be decided here (too few models, floor or ceiling); empty where they can be.
-        accuracy, chance: of the full model on OOD data, where the score stands in for it, and of guessing, where known.
-        computed, labels: Q2: what a search costs, and what it brings with fewer labels.
-        skills: each kind beside predictors that were never trained; lab only.
-        judged: how well a classifier without labels told the truths apart (Q3), where one was fitted.
-    """
-
-    name: str
-    title: str
-    models: tuple[StudiedModel, ...]
-    id_task: str
-    kinds: dict[str, tuple[str, ...]]
-    controls: tuple[str, ...]
-    search: int
-    test: int
-    measured: int
-    missing: int
-    tuned_measured: int = 0
-    tuned_missing: int = 0
-    doses_measured: int = 0
-    doses_missing: int = 0
-    unjudged: str = ""
-    accuracy: Pooled | None = None
-    chance: float | None = None
+    name: str = Field(description="What the study's file calls it.")
+    title: str = Field(description="The same in a few words.")
+    models: tuple[StudiedModel, ...] = Field(description="In the order of the file.")
+    id_task: str = Field(description="The ID task.")
+    kinds: dict[str, tuple[str, ...]] = Field(description="The tasks of every kind of shift, by rising strength.")
+    controls: tuple[str, ...] = Field(description="The kinds that are in no pooled number.")
+    search: int = Field(description="Prompts of each task that plans are searched on.")
+    test: int = Field(description="Prompts of each task that plans are judged on.")
+    measured: int = Field(description="Cells of untuned models that were measured.")
+    missing: int = Field(description="Cells of untuned models that were not.")
+    tuned_measured: int = Field(default=0, description="Models times kinds tuned for C7, beside their control.")
+    tuned_missing: int = Field(default=0, description="Those of them that were not measured.")
+    doses_measured: int = Field(default=0, description="Models times kinds whose layers were scaled for C8.")
+    doses_missing: int = Field(default=0, description="Those of them that were not measured.")
+    unjudged: str = Field(
+        default="",
+        description="Why no claim can be decided here (too few models, floor or ceiling); empty where they can be.",
+    )
+    accuracy: Pooled | None = Field(
+        default=None, description="Of the full model on OOD data, where the score stands in for it."
+    )
+    chance: float | None = Field(default=None, description="Accuracy of guessing, where it is known.")
     claims: tuple[ClaimResult, ...]
     summaries: tuple[KindSummary, ...] = ()
-    computed: tuple[SearchCost, ...] = ()
-    labels: tuple[LabelledSearch, ...] = ()
-    skills: tuple[KindSkill, ...] = ()
-    judged: CrossValidation | None = None
+    computed: tuple[SearchCost, ...] = Field(default=(), description="Q2: what a search costs.")
+    labels: tuple[LabelledSearch, ...] = Field(default=(), description="Q2: what it brings with fewer labels.")
+    skills: tuple[KindSkill, ...] = Field(
+        default=(), description="Each kind beside predictors that were never trained; lab only."
+    )
+    judged: CrossValidation | None = Field(
+        default=None,
+        description="How well a classifier without labels told the truths apart (Q3), where one was fitted.",
+    )
     charts: Charts = Charts()
 
     def claim(self, name: Claim) -> ClaimResult:
@@ -190,34 +161,25 @@ class SettingResult(Record):
 
 
 class StudyInfo(Record, protected_namespaces=()):
-    """One study: what `tapioca study` returns, and `study.json` holds.
+    """One study: what `tapioca study` returns, and `study.json` holds."""
 
-    Attributes:
-        title, seed, n_resamples: as the study's file says.
-        command: the command line that makes it again.
-        rules: every claim and its rule, as written down beforehand.
-        amended: what was changed of the study after first results had been seen, a sentence each.
-        margins: what is held to be nothing.
-        min_models: numbers of fewer models decide nothing.
-        ceiling: accuracy of the full model from which on nothing is decided.
-        answers: every claim in plain words, over all settings.
-        seconds: time spent measuring; None where it is not known.
-        folder: where it was read from or is to be written; not part of the file.
-    """
-
-    title: str
-    command: str = ""
-    seed: int
-    n_resamples: int
-    margins: Margins
-    min_models: int
-    ceiling: float
-    rules: dict[Claim, Rule]
-    amended: tuple[str, ...] = ()
+    title: str = Field(description="What the study's file calls it.")
+    command: str = Field(default="", description="The command line that makes it again.")
+    seed: int = Field(description="Of the prompts, of the splits and of all that is resampled.")
+    n_resamples: int = Field(description="Of models, kinds of shift and prompts.")
+    margins: Margins = Field(description="What is held to be nothing.")
+    min_models: int = Field(description="Numbers of fewer models decide nothing.")
+    ceiling: float = Field(description="Accuracy of the full model from which on nothing is decided.")
+    rules: dict[Claim, Rule] = Field(description="Every claim and its rule, as written down beforehand.")
+    amended: tuple[str, ...] = Field(
+        default=(), description="What was changed of the study after first results had been seen, a sentence each."
+    )
     settings: tuple[SettingResult, ...]
-    answers: dict[Claim, str]
-    seconds: float | None = None
-    folder: Path = Field(default=Path(), exclude=True)
+    answers: dict[Claim, str] = Field(description="Every claim in plain words, over all settings.")
+    seconds: float | None = Field(default=None, description="Time spent measuring; None where it is not known.")
+    folder: Path = Field(
+        default=Path(), exclude=True, description="Where it was read from or is to be written; not part of the file."
+    )
 
     @property
     def measured(self) -> int:
