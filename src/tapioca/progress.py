@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Progress(Protocol):
@@ -39,3 +42,10 @@ class NullProgress:
 
 SILENT = NullProgress()
 """Where nobody listens."""
+
+
+def advancing(watcher: Progress, items: Iterable[T]) -> Iterator[T]:
+    """Things one by one; the watcher is told as soon as each is done with."""
+    for item in items:
+        yield item
+        watcher.advance(1)

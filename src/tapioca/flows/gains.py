@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tapioca.flows.prepare import RunContext
 from tapioca.plan import Plan
+from tapioca.progress import advancing
 from tapioca.records import Gain, Scores, Written
 from tapioca.records.results import Domain
 from tapioca.tasks.base import Task
@@ -40,8 +41,5 @@ def measure_gains(job: RunContext, domain: Domain, scores: Scores, plans: Sequen
         scores: of the full model and of all plans.
     """
     job.watcher.stage(f"intervals on {domain.upper()} test data", len(plans))
-    full, gains = Plan.full(job.n_layers), {}
-    for plan in plans:
-        gains[plan] = gain_of(job.test[domain], scores, full, plan, job.config.seed)
-        job.watcher.advance(1)
-    return gains
+    full, task, seed = Plan.full(job.n_layers), job.test[domain], job.config.seed
+    return {plan: gain_of(task, scores, full, plan, seed) for plan in advancing(job.watcher, plans)}

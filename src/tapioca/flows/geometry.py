@@ -26,7 +26,7 @@ from tapioca.profiles.deviation import measure_realignments
 from tapioca.profiles.permutation import deviation_statistic, realignment_statistic, run_permutation_test
 from tapioca.profiles.profiles import StateGeometry, state_geometry
 from tapioca.profiles.summary import measure_representation
-from tapioca.progress import SILENT, Progress
+from tapioca.progress import SILENT, Progress, advancing
 from tapioca.records import (
     Attribution,
     Example,
@@ -169,10 +169,9 @@ class ObservedStates:
             self.model,
             self.examples["ood"],
             self.examples["reference"],
-            layers,
+            advancing(self.watcher, layers),
             self.config.batch_size,
             self.config.seed,
-            on_layer=lambda: self.watcher.advance(1),
         )
 
     def test_all_layers(self) -> tuple[TestedDeviation, ...]:

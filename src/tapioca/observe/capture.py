@@ -1,4 +1,7 @@
-"""The hidden states of examples at their last prompt token, under one plan or many."""
+"""The hidden states of examples at their last prompt token, under one plan or many.
+
+Models are left as they were; prompts are read without their answers, `batch_size` of them at once.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def capture_states(model: PreTrainedModel, plan: Plan, examples: Sequence[Exampl
     Raises:
         NonFiniteError: a state is NaN or infinite; names the layer.
     """
-    return _collect_states(model, plan, examples, batch_size, capture_layer_outputs, 0)
+    return _collect_states(model, plan, examples, batch_size, capture_layer_outputs)
 
 
 def capture_states_of_plans(
@@ -61,10 +64,6 @@ def capture_states_of_plans(
     """As `capture_states` for many plans, which run together: each state they share is computed and held once.
 
     Args:
-        model: left as it was.
-        plans: for this model.
-        examples: their prompts are read, without answers.
-        batch_size: prompts run at once.
         schedule: how plans run together.
         on_batch: called with the number of examples that a plan is done with.
 
@@ -100,7 +99,7 @@ def capture_stream_states(
     model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int = 16
 ) -> np.ndarray:
     """As `capture_states`, with the state before the first layer at their head: (kept layer + 1, example, width)."""
-    return _collect_states(model, plan, examples, batch_size, capture_residual_stream, 1)
+    return _collect_states(model, plan, examples, batch_size, capture_residual_stream)
 
 
 def capture_batches(
@@ -143,22 +142,18 @@ def _select_last_tokens(ends: torch.Tensor, states: torch.Tensor) -> torch.Tenso
 
 
 def _collect_states(
-    model: PreTrainedModel,
-    plan: Plan,
-    examples: Sequence[Example],
-    batch_size: int,
-    watch: CaptureFunction,
-    n_input_states: int,
+    model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int, watch: CaptureFunction
 ) -> np.ndarray:
-    """All examples' states in float32, the first `n_input_states` of them from before the first layer."""
+    """All examples' states in float32."""
     all_states: np.ndarray | None = None
     for indices, batch_states in capture_batches(model, plan, examples, batch_size, watch):
         if all_states is None:
             all_states = np.empty((len(batch_states), len(examples), batch_states.shape[2]), dtype=np.float32)
         all_states[:, indices] = batch_states
     assert all_states is not None
+    places = [f"after layer {layer}" for layer in plan.kept]
     refuse_non_finite(
-        all_states, ["before the first layer"] * n_input_states + [f"after layer {layer}" for layer in plan.kept], plan
+        all_states, places if len(places) == len(all_states) else ["before the first layer", *places], plan
     )
     return all_states
 

@@ -1,8 +1,11 @@
-"""What layers do to the hidden states of examples: updates, attribution of a deviation, and how little each changes."""
+"""What layers do to the hidden states of examples: updates, attribution of a deviation, and how little each changes.
+
+Models are left as they were; prompts are read without their answers, `batch_size` of them at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -24,7 +27,7 @@ from tapioca.observe.capture import (
 from tapioca.plan import Plan
 from tapioca.profiles.attribution import attribute_deviation
 from tapioca.profiles.layer_importance import LayerImportance, angular_distances, block_influence, relative_magnitude
-from tapioca.profiles.profiles import StateGeometry, state_geometry
+from tapioca.profiles.profiles import state_geometry
 from tapioca.profiles.updates import UpdatePlace, join_updates, summarise_updates, updates_of_stream
 from tapioca.records import Attribution, Example, Updates
 
@@ -43,11 +46,8 @@ def measure_updates(
     batch's states are held.
 
     Args:
-        model: left as it was.
         plan: dropped layers add nothing and are left out.
-        examples: their prompts are read, without answers.
         grain: whole layers, or their branches; with branches, layers that have two compute their attention twice.
-        batch_size: prompts run at once.
         seed: of the intervals.
 
     Raises:
@@ -74,21 +74,18 @@ def measure_attribution(
     model: PreTrainedModel,
     ood_examples: Sequence[Example],
     reference: Sequence[Example],
-    layers: Sequence[int],
+    layers: Iterable[int],
     batch_size: int = 16,
     seed: int = 0,
-    on_layer: Callable[[], None] = lambda: None,
 ) -> tuple[Attribution, ...]:
     """Each layer's own share of the norm and the distance deviation of some prompts from others (profiles/attribution.py).
 
     Args:
-        model: left as it was.
         ood_examples: OOD examples, others than those any gain is measured on.
         reference: ID examples.
-        layers: those to drop one by one for their share by removal, each a run over `ood_examples`.
-        batch_size: prompts run at once.
+        layers: those to drop one by one for their share by removal, each a run over `ood_examples`; the next is asked
+            for when one is done.
         seed: of the intervals.
-        on_layer: called after each layer that was dropped.
 
     Raises:
         ModelError: the model cannot do without one of `layers`.
@@ -99,14 +96,9 @@ def measure_attribution(
         state_geometry(capture_stream_states(model, full_plan, examples, batch_size))
         for examples in (ood_examples, reference)
     )
-    plans = {layer: Plan.drop(full_plan.n_layers, [layer]) for layer in layers}
-
-    def without() -> Iterator[tuple[int, StateGeometry]]:
-        for layer, plan in plans.items():
-            yield layer, state_geometry(capture_states(model, plan, ood_examples, batch_size))
-            on_layer()
-
-    return attribute_deviation(ood_geometry, reference_geometry, without(), seed)
+    plans = ((layer, Plan.drop(full_plan.n_layers, [layer])) for layer in layers)
+    without = ((layer, state_geometry(capture_states(model, plan, ood_examples, batch_size))) for layer, plan in plans)
+    return attribute_deviation(ood_geometry, reference_geometry, without, seed)
 
 
 def measure_similarity(
@@ -120,9 +112,6 @@ def measure_similarity(
     Padding is left out; the last state is read before the final norm.
 
     Args:
-        model: left as it was.
-        examples: their prompts are read, without answers.
-        batch_size: prompts run at once.
         on_batch: called after each batch with the number of prompts in it.
 
     Raises:
