@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import io
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from tapioca.profiles.spread import effective_rank
 from tapioca.records import Estimate, GeometryConfig, GeometryInfo, PruneConfig, signed
 from tapioca.records.results import Domain
 from tapioca.report.geometry_tables import explain_profile, find_carrying_layers
+from tapioca.runs.store import read_command_record
 from tapioca.tasks.split import search_groups, split
 
 TASK, REFERENCE = "lab:context_noise=0.2,n=120", "lab:id,n=120"
@@ -39,8 +41,19 @@ def request(out: Path, **fields: object) -> GeometryConfig:
 
 
 @pytest.fixture(scope="module")
-def info(tmp_path_factory: pytest.TempPathFactory) -> GeometryInfo:
-    return measure_geometry(request(tmp_path_factory.mktemp("runs") / "run"), plan=PLAN)
+def screen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of the command, and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    (folder.parent / "plan.json").write_text(PLAN.to_json())
+    plan = ["--plan", str(folder.parent / "plan.json"), "--out", str(folder)]
+    with redirect_stdout(io.StringIO()) as printed:
+        assert main(["geometry", "learner", "--task", TASK, "--reference", REFERENCE, "--batch-size", "60", *plan]) == 0
+    return folder, printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def info(screen: tuple[Path, str]) -> GeometryInfo:
+    return read_command_record(GeometryInfo, screen[0])
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +162,7 @@ def test_prune_reports_the_same_deviations(tmp_path: Path) -> None:
     found = measure_geometry(request(tmp_path / "b"), plan=run.shown)
     mine = {(one.deviation.data, one.deviation.planned, one.deviation.kind): one.deviation for one in found.kept}
     assert len(mine) == len(run.deviations) == 8
+    assert f"--plan {found.folder / 'plan.json'}" in found.command
     for theirs in run.deviations:
         one = mine[theirs.data, theirs.planned, theirs.kind]
         assert one.layers == theirs.layers
@@ -162,9 +176,8 @@ def test_the_folder_and_the_page(info: GeometryInfo) -> None:
         "plan.json",
         "report.html",
     }
-    assert GeometryInfo(**json.loads((info.folder / "geometry.json").read_text())) == info
     assert Plan.from_json((info.folder / "plan.json").read_text()) == PLAN
-    assert f"--plan {info.folder / 'plan.json'}" in info.command
+    assert f"--plan {info.folder.parent / 'plan.json'}" in info.command
     page = (info.folder / "report.html").read_text()
     assert page.count("<svg") == 5
     for outside in ("<script", "<link", "@import", "src=", "NaN", "nan"):
@@ -254,6 +267,7 @@ def test_python_takes_live_things(tmp_path: Path, info: GeometryInfo) -> None:
     )
     assert found.views == info.views
     assert found.realigned == info.realigned
+    assert read_command_record(GeometryInfo, tmp_path / "a") == found
 
 
 def shares(*found: tuple[float, float] | None) -> tuple[Estimate | None, ...]:
@@ -314,10 +328,10 @@ def test_branches_are_refused_before_anything_is_computed(tmp_path: Path) -> Non
     assert not (tmp_path / "run").exists()
 
 
-def test_the_screen(info: GeometryInfo, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    plan = ["--plan", str(info.folder / "plan.json"), "--out", str(info.folder)]
-    assert main(["geometry", "learner", "--task", TASK, "--reference", REFERENCE, "--batch-size", "60", *plan]) == 0
-    out, _ = capsys.readouterr()
+def test_the_screen(
+    screen: tuple[Path, str], info: GeometryInfo, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    _, out = screen
     assert max(map(len, re.sub(r"· .*", "", out).splitlines()[:20])) <= 80
     for text in ("along the stream [95 %]", "OOD under the plan", "OOD realignment [95 %]", "· the OOD norm deviation"):
         assert text in out

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import io
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from tapioca.plan import Plan
 from tapioca.profiles.deviation import mean_deviation
 from tapioca.profiles.profiles import state_geometry
 from tapioca.records import PruneConfig, ScaleConfig, ScaleInfo
+from tapioca.runs.store import read_command_record
 from tapioca.tasks.split import search_groups, split
 
 TASK, REFERENCE = "lab:context_noise=0.2,n=120", "lab:id,n=120"
@@ -46,8 +48,18 @@ def _few_resamples() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def info(tmp_path_factory: pytest.TempPathFactory) -> ScaleInfo:
-    return scale(request(tmp_path_factory.mktemp("runs") / "run"))
+def screen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of the command, and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    said = ["--plan", PLAN.to_json(), "--scales", ALPHAS, "--random-sets", "3", "--batch-size", "30"]
+    with redirect_stdout(io.StringIO()) as printed:
+        assert main(["scale", "learner", "--task", TASK, "--reference", REFERENCE, *said, "--out", str(folder)]) == 0
+    return folder, printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def info(screen: tuple[Path, str]) -> ScaleInfo:
+    return read_command_record(ScaleInfo, screen[0])
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +149,6 @@ def test_trends_are_those_of_the_curve(info: ScaleInfo) -> None:
 def test_the_folder_and_the_page(info: ScaleInfo) -> None:
     names = {path.name for path in info.folder.iterdir()} - {"run.sqlite-wal", "run.sqlite-shm"}
     assert names == {"manifest.json", "run.sqlite", "scale.json", "report.html"}
-    assert ScaleInfo(**json.loads((info.folder / "scale.json").read_text())) == info
     page = (info.folder / "report.html").read_text()
     assert page.count("<svg") == 2
     assert "scales of layers 2, 4–5" in page
@@ -203,6 +214,7 @@ def test_a_live_model_branches_and_no_reference(tmp_path: Path, capsys: pytest.C
     assert any("no --reference" in note for note in found.notes)
     assert (found.observed, found.null, found.chosen.doses[0].norm) == (0, {}, None)
     assert {(t.y, t.last) for t in found.chosen.trends} == {("score", 1.0)}
+    assert read_command_record(ScaleInfo, found.folder) == found
     assert (found.folder / "report.html").read_text().count("<svg") == 1
     assert main(["report", str(found.folder)]) == 0
     assert "No --reference, so no deviations" in capsys.readouterr().out
@@ -250,10 +262,10 @@ def test_an_unknown_model_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
     assert err.count("\n") == 1
 
 
-def test_the_screen(info: ScaleInfo, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    said = ["--plan", PLAN.to_json(), "--scales", ALPHAS, "--random-sets", "3", "--batch-size", "30"]
-    assert main(["scale", "learner", "--task", TASK, "--reference", REFERENCE, *said, "--out", str(info.folder)]) == 0
-    out, _ = capsys.readouterr()
+def test_the_screen(
+    screen: tuple[Path, str], info: ScaleInfo, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    _, out = screen
     assert "layers 2, 4–5: at 0 drop 2, 4–5, at 1 the full model" in out
     firsts = [line.split()[0] for line in out.splitlines() if line.strip()]
     assert [first for first in firsts if first in ("0", "0.5", "1", "1.5", "2")] == ["0", "0.5", "1", "1.5", "2"]

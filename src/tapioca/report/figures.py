@@ -27,9 +27,12 @@ def chart_to_svg(chart: Any) -> str:
 
 def apply_common_style(chart: Any) -> Any:
     """A chart with the sizes and colours that all charts have in common."""
-    looks = chart.configure_axis(labelFontSize=12, titleFontSize=12, grid=True, gridColor="#eeeeee")
-    looks = looks.configure_legend(labelFontSize=12, titleFontSize=12, labelLimit=260).configure_view(stroke=None)
-    return looks.configure_title(fontSize=13, anchor="start", offset=8)
+    return chart.configure(
+        axis=alt.AxisConfig(labelFontSize=12, titleFontSize=12, grid=True, gridColor="#eeeeee"),
+        legend=alt.LegendConfig(labelFontSize=12, titleFontSize=12, labelLimit=260),
+        view=alt.ViewConfig(stroke=None),
+        title=alt.TitleConfig(fontSize=13, anchor="start", offset=8),
+    )
 
 
 def series_name(domain: str, planned: bool) -> str:
