@@ -77,7 +77,7 @@ def measured(part: Callable[[Path, Path], None], source: Path, target: Path, res
     """Run one part after its imports and put its peak, its anonymous peak and its seconds."""
     import torch
 
-    import tapioca.flows.export  # noqa: F401
+    import tapioca.commands.export.run  # noqa: F401
     from tapioca.models.load import load_on_meta
 
     torch.set_num_threads(2)

@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tapioca.flows.check import reference_drops
-from tapioca.flows.prepare import open_run
+from tapioca.commands.prune.config import PruneConfig
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.progress import NullProgress
-from tapioca.records import Metric, PruneConfig
+from tapioca.records import Metric
 from tapioca.search.race import DELTA, Race, choose_bound
+from tapioca.session.context import open_run
+from tapioca.session.preflight import reference_drops
 from tapioca.tasks.batches import looks
 
 HEADS = ("examples", "race costs", "exact stop costs", "same pick", "within 1/2 standard error", "winner protected")

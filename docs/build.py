@@ -1,5 +1,5 @@
 """Write what must not drift: docs/cli.md from the program's help, docs/families.md from small models of every type,
-docs/results.md from the records.
+docs/results.md from the records, and the options of the Python face from the requests.
 
 `--check` only compares.
 """
@@ -43,7 +43,7 @@ def list_commands(command: Any, *words: str) -> Iterator[list[str]]:
 def families() -> str:
     """What each model type can do, tried on a small model of it."""
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-    from tapioca.flows.inspect import collect_model_facts
+    from tapioca.commands.inspect.run import collect_model_facts
     from tapioca.models.tiny import RECIPES, tiny
 
     rows = []
@@ -84,7 +84,19 @@ def results() -> str:
     return build_page()
 
 
-PAGES = {"cli.md": cli, "families.md": families, "results.md": results}
+def options() -> str:
+    """The options of the Python face, as a module of the package."""
+    from options import build_module  # late, as above
+
+    return build_module()
+
+
+PAGES = {
+    "cli.md": cli,
+    "families.md": families,
+    "results.md": results,
+    "../src/tapioca/commands/options.py": options,
+}
 
 
 def _which(layers: tuple[int, ...], count: int) -> str:

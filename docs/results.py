@@ -11,27 +11,24 @@ from typing import NamedTuple
 
 from records import Record, describe_record, describe_type, escape, find_meaning, list_nested, summarize
 
-from tapioca.flows.prepare import NOT_IN_MANIFEST
+from tapioca.commands.compare.config import CompareConfig
+from tapioca.commands.compare.result import CompareResult
+from tapioca.commands.diagnose.config import DiagnoseConfig
+from tapioca.commands.diagnose.result import DiagnoseResult
+from tapioca.commands.enumerate.config import EnumerateConfig
+from tapioca.commands.enumerate.result import EnumerateResult
+from tapioca.commands.geometry.config import GeometryConfig
+from tapioca.commands.geometry.result import GeometryResult
+from tapioca.commands.prune.config import PruneConfig
+from tapioca.commands.prune.result import PruneResult
+from tapioca.commands.scale.config import ScaleConfig
+from tapioca.commands.scale.result import ScaleResult
+from tapioca.diagnosis.records import ShiftClassifier
 from tapioca.lab.config import TextConfig, TrainConfig, TuneConfig
 from tapioca.plan import Plan
-from tapioca.records import (
-    CompareConfig,
-    CompareInfo,
-    DataConfig,
-    DiagnoseConfig,
-    DiagnoseInfo,
-    EnumerateConfig,
-    EnumerateInfo,
-    ExampleResult,
-    GeometryConfig,
-    GeometryInfo,
-    PruneConfig,
-    RunInfo,
-    ScaleConfig,
-    ScaleInfo,
-    ShiftClassifier,
-)
-from tapioca.studies.results import StudyInfo
+from tapioca.records import DataConfig, ExampleResult
+from tapioca.session.context import NOT_IN_MANIFEST
+from tapioca.studies.results import StudyResult
 
 
 class File(NamedTuple):
@@ -132,7 +129,7 @@ def list_files() -> tuple[File, ...]:
     settings = describe_settings("settings", {request.verb: request for request in MANIFEST_REQUESTS}, NOT_IN_MANIFEST)
     config = describe_settings("config", TRAINING_REQUESTS, {"out"})
     return (
-        File("run.json", "`tapioca prune`", RunInfo),
+        File("run.json", "`tapioca prune`", PruneResult),
         File("result.json", "`tapioca prune`", RESULT, "What the screen of a run says, for scripts"),
         File("plan.json", "`tapioca prune`, `tapioca geometry`", Plan),
         File(
@@ -141,12 +138,12 @@ def list_files() -> tuple[File, ...]:
             ExampleResult,
             "One held-out example a line; keys that do not apply to a task are left out",
         ),
-        File("compare.json", "`tapioca compare`", CompareInfo),
-        File("scale.json", "`tapioca scale`", ScaleInfo),
-        File("enumerate.json", "`tapioca enumerate`", EnumerateInfo),
-        File("geometry.json", "`tapioca geometry`", GeometryInfo),
-        File("diagnose.json", "`tapioca diagnose`", DiagnoseInfo),
-        File("study.json", "`tapioca study`", StudyInfo),
+        File("compare.json", "`tapioca compare`", CompareResult),
+        File("scale.json", "`tapioca scale`", ScaleResult),
+        File("enumerate.json", "`tapioca enumerate`", EnumerateResult),
+        File("geometry.json", "`tapioca geometry`", GeometryResult),
+        File("diagnose.json", "`tapioca diagnose`", DiagnoseResult),
+        File("study.json", "`tapioca study`", StudyResult),
         File("classifier-SETTING.json", "`tapioca study`", ShiftClassifier),
         File(
             "manifest.json",

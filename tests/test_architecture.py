@@ -33,7 +33,7 @@ def loaded_modules(code: str) -> set[str]:
         "from tapioca.cli.main import main; main(['--help'])",
         "from tapioca.cli.main import main; main(['--version'])",
         "from tapioca.cli.main import main; main(['prune', '--help'])",
-        "import tapioca.report.page, tapioca.runs.store, tapioca.report.screen",
+        "import tapioca.commands.prune.page, tapioca.runs.store, tapioca.report.screen",
         "import tapioca.studies.page.page, tapioca.studies.results, tapioca.studies.read",
     ],
 )
@@ -43,12 +43,13 @@ def test_no_torch_is_loaded(code: str) -> None:
 
 PUBLIC = {
     "Plan": "tapioca.plan.plan",
+    "Session": "tapioca.api",
     "TapiocaError": "tapioca.errors",
     "apply": "tapioca.models.edit",
     "compare": "tapioca.api",
     "diagnose": "tapioca.api",
     "enumerate": "tapioca.api",
-    "export": "tapioca.flows.export",
+    "export": "tapioca.commands.export.run",
     "geometry": "tapioca.api",
     "load": "tapioca.models.load",
     "prune": "tapioca.api",
@@ -83,6 +84,6 @@ def test_every_module_says_what_it_is_for() -> None:
 
 
 def test_what_reads_tasks_exists() -> None:
-    from tapioca.flows.data import TASK_SOURCES
+    from tapioca.session.data import TASK_SOURCES
 
     assert all(callable(pkgutil.resolve_name(reader)) for reader in TASK_SOURCES.values())

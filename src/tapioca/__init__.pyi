@@ -1,4 +1,4 @@
-from .api import compare, diagnose, enumerate, export, geometry, prune, read_task, scale
+from .api import Session, compare, diagnose, enumerate, export, geometry, prune, read_task, scale
 from .errors import TapiocaError
 from .lab.shifts import register_shift
 from .models.edit import apply
@@ -9,6 +9,7 @@ from .version import __version__
 
 __all__ = [
     "Plan",
+    "Session",
     "TapiocaError",
     "__version__",
     "apply",

@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import tapioca
 from tapioca.checkpoints.cut import cut_checkpoint
 from tapioca.cli.main import main
+from tapioca.commands.inspect.run import inspect_by_name
 from tapioca.errors import DataError, ExportError, ModelError
-from tapioca.flows.inspect import inspect_by_name
 from tapioca.models.edit import apply
 from tapioca.models.identity import hash_model
 from tapioca.models.inputs import check_ids

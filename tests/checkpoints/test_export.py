@@ -28,9 +28,9 @@ from transformers import (
 )
 
 import tapioca
-from tapioca.checkpoints.card import render_mergekit
 from tapioca.checkpoints.cut import cut_checkpoint, cut_config
 from tapioca.checkpoints.verify import compare_reloaded, compute_expected, refuse_difference
+from tapioca.commands.export.card import render_mergekit
 from tapioca.errors import ExportError, ModelError, UsageError
 from tapioca.models.edit import apply
 from tapioca.models.load import PACKAGED

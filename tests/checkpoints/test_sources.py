@@ -16,10 +16,10 @@ from support.words import word_tokenizer
 from transformers import AutoConfig, AutoTokenizer, LlamaConfig, PretrainedConfig
 
 import tapioca
-from tapioca.checkpoints.card import find_base_model, make_portable, read_licence, render_model_card
 from tapioca.checkpoints.companions import code_files, companion_files, copy_companions
 from tapioca.checkpoints.cut import cut_checkpoint, cut_config
 from tapioca.checkpoints.older import add_version_4_fields, add_version_4_tokenizer_fields
+from tapioca.commands.export.card import find_base_model, make_portable, read_licence, render_model_card
 from tapioca.errors import ExportError, ModelError
 from tapioca.models.files import find_weight_files
 from tapioca.models.prediction import find_prediction_counts, is_prediction_weight, remove_prediction_layers

@@ -18,8 +18,8 @@ import pytest
 from support.figures import check_figures
 from support.rows import choice_rows, write_lines
 
+from tapioca.cli.demo import demo_config
 from tapioca.cli.main import main
-from tapioca.flows.demo import demo_config
 from tapioca.lab.shifts import SHIFTS
 from tapioca.models.edit import apply
 from tapioca.models.load import load

@@ -29,8 +29,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tapioca.checkpoints.cut import cut_config
+from tapioca.commands.inspect.run import collect_model_facts, inspect_by_name
 from tapioca.errors import ModelError
-from tapioca.flows.inspect import collect_model_facts, inspect_by_name
 from tapioca.models.capture import capture_layer_outputs
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers

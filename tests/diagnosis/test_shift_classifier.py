@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression
 
 from tapioca.diagnosis.classify import classify, contributions, likelier_class, read_classifier
 from tapioca.diagnosis.fit import NULL_TEST, THRESHOLD, cross_validate, fit_classifier, fit_file, fit_weights
+from tapioca.diagnosis.records import Case, Shift, ShiftClassifier
 from tapioca.diagnosis.score import measure_accuracy, summarise_gains
 from tapioca.errors import DataError
-from tapioca.records.diagnosis import Case, Shift, ShiftClassifier
 from tapioca.stats import small_sample_factor
 
 DISTORTING, MISALIGNING, NOTHING = ("noise", "stretch", "dropout"), ("rule", "swap", "mirror"), ("none", "rename")

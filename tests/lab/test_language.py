@@ -13,13 +13,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, 
 
 from tapioca.errors import DataError, UsageError
 from tapioca.evaluate import evaluate
-from tapioca.flows.data import read_task
 from tapioca.lab.config import TextConfig
 from tapioca.lab.corpus import TrainingText, load_held_out, read_corpus
 from tapioca.lab.tokenizer import EOS_ID, OpenVocabulary, make_word_tokenizer
 from tapioca.lab.train_text import measure_losses, train_text
 from tapioca.models.load import PACKAGED, load
 from tapioca.plan import Plan
+from tapioca.session.data import read_task
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
 

@@ -15,8 +15,8 @@ from support.words import word_tokenizer
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
 import tapioca
+from tapioca.commands.inspect.run import inspect_by_name
 from tapioca.errors import ModelError, UsageError
-from tapioca.flows.inspect import inspect_by_name
 from tapioca.models.adapters import CONFIG, NOT_MERGED, WEIGHTS, check_adapter, merge_adapter
 from tapioca.models.identity import hash_model
 from tapioca.models.tiny import tiny

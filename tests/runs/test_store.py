@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tapioca.commands import read_result
+from tapioca.commands.prune.result import read_run
 from tapioca.disk import write_json, write_text
 from tapioca.errors import StoreError
 from tapioca.plan import Plan
 from tapioca.records import ComputeCost, ExampleScore
 from tapioca.runs.fingerprint import fingerprint
-from tapioca.runs.store import Store, read_run
+from tapioca.runs.store import Store
 
 ANSWERS = [
     ExampleScore(1.0, -0.25, tied=True),
@@ -114,7 +116,7 @@ def test_records_of_another_version_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         StoreError, match=r"space.json is of an older version; run `tapioca enumerate` to measure it again"
     ):
-        read_run(tmp_path)
+        read_result(tmp_path)
 
 
 def test_fingerprints_ignore_order_and_nothing_else() -> None:

@@ -18,9 +18,9 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
-from tapioca.flows.data import read_task
 from tapioca.models.load import load
 from tapioca.plan import Plan
+from tapioca.session.data import read_task
 
 REQUESTS = {
     ("translate", "travel"): ["say fly in french", "how do i say cat", "what is dog in french", "translate this word"],

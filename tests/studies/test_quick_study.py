@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from tapioca.studies.results import Finding, StudyInfo
+from tapioca.studies.results import Finding, StudyResult
 from tapioca.studies.run import run_study
 from tapioca.studies.spec import StudyConfig
 
 STUDIES = Path(__file__).parents[2] / "studies"
 
 
-def numbers(info: StudyInfo) -> dict[tuple[str, str], Finding]:
+def numbers(info: StudyResult) -> dict[tuple[str, str], Finding]:
     """Every finding by its claim and name."""
     return {(claim.claim, one.name): one for claim in info.settings[0].claims for one in claim.findings}
 
 
 @pytest.mark.slow
 def test_the_quick_study_repeats(tmp_path: Path) -> None:
-    committed = StudyInfo.model_validate_json((STUDIES / "results" / "quick" / "study.json").read_text())
+    committed = StudyResult.model_validate_json((STUDIES / "results" / "quick" / "study.json").read_text())
     again = run_study(StudyConfig(file=STUDIES / "quick.yaml", out=tmp_path / "quick"))
     assert (again.measured, again.missing) == (committed.measured, committed.missing) == (21, 0)
     before, after = numbers(committed), numbers(again)

@@ -22,14 +22,14 @@ from tapioca.models.load import load
 from tapioca.observe import capture_states, draw_sample
 from tapioca.plan import Plan
 from tapioca.profiles.profiles import state_geometry
-from tapioca.runs.store import read_command_record
+from tapioca.runs.store import read_record
 from tapioca.studies.analyse.log_ratios import PlanSet, search_cell
 from tapioca.studies.analyse.setting import analyse
 from tapioca.studies.cell import Cell, DoseResponse
 from tapioca.studies.measure import model as study_model
 from tapioca.studies.measure.work import ModelWork
 from tapioca.studies.read import read_study
-from tapioca.studies.results import Finding, StudyInfo
+from tapioca.studies.results import Finding, StudyResult
 from tapioca.studies.run import analyse_and_write
 from tapioca.tasks.split import split as split_task
 
@@ -226,7 +226,7 @@ def test_what_is_not_measured_yet_is_counted(part: ModelWork, folder: Path) -> N
     """One model of three: everything is said, and nothing decided."""
     found = [form.load(path) for path, form in part.files.items()]
     info = analyse_and_write(part.study, found, folder / "out", "tapioca study study.yaml")
-    assert read_command_record(StudyInfo, folder / "out") == info
+    assert read_record(StudyResult, folder / "out", "study.json", "study") == info
     assert main(["report", str(folder / "out")]) == 0
     tiny = info.settings[0]
     assert (tiny.measured, tiny.missing, tiny.doses_measured, tiny.doses_missing) == (4, 8, 1, 2)

@@ -13,7 +13,7 @@ from tapioca.studies.analyse.log_ratios import PlanSet, measure_log_ratios, sear
 from tapioca.studies.analyse.questions import shift_cases
 from tapioca.studies.analyse.setting import SettingAnalysis, analyse
 from tapioca.studies.cell import Cell
-from tapioca.studies.results import SettingResult, StudyInfo
+from tapioca.studies.results import SettingResult, StudyResult
 from tapioca.studies.spec import Setting
 
 SURE = World(gain=0.6, bend=0.2, harm=0.3, noise=0.1, realigned=0.1)
@@ -30,22 +30,22 @@ def made() -> list[Cell]:
 
 
 @pytest.fixture(scope="module")
-def info(made: list[Cell]) -> StudyInfo:
+def info(made: list[Cell]) -> StudyResult:
     tuned = tuned_cells(World(gain=-0.5, harm=0.5, noise=0.02), SURE, ASKED)
     return analyse(study(ASKED, setting(name="empty")), [*made, *tuned], doses(ASKED, 0.5, 0.2))
 
 
 @pytest.fixture(scope="module")
-def found(info: StudyInfo) -> SettingResult:
+def found(info: StudyResult) -> SettingResult:
     return info.setting("toy")
 
 
-def test_the_record_goes_to_json_and_back(info: StudyInfo) -> None:
-    assert StudyInfo.model_validate_json(info.model_dump_json()) == info
+def test_the_record_goes_to_json_and_back(info: StudyResult) -> None:
+    assert StudyResult.model_validate_json(info.model_dump_json()) == info
     assert info.margins.log_ratio == pytest.approx(0.0202, abs=1e-4)
 
 
-def test_a_setting_of_which_nothing_is_measured_says_so(info: StudyInfo) -> None:
+def test_a_setting_of_which_nothing_is_measured_says_so(info: StudyResult) -> None:
     empty = info.setting("empty")
     assert (empty.measured, empty.missing) == (0, 4 * 13)
     assert empty.unjudged == "nothing measured"

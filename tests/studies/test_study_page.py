@@ -20,10 +20,16 @@ from tapioca.report.save import save_charts
 from tapioca.studies.page.layers import _color_bound
 from tapioca.studies.page.page import (
     CHARTS,
-    draw_study_charts,
     render_study_page,
-    show_study,
-    write_study_page,
+)
+from tapioca.studies.page.page import (
+    draw_charts as draw_study_charts,
+)
+from tapioca.studies.page.page import (
+    show as show_study,
+)
+from tapioca.studies.page.page import (
+    write_page as write_study_page,
 )
 from tapioca.studies.page.scales import count_axis
 from tapioca.studies.page.text import (
@@ -34,19 +40,19 @@ from tapioca.studies.page.text import (
     write_study_lines,
 )
 from tapioca.studies.parts import Charts, HeatTile
-from tapioca.studies.results import SettingResult, StudyInfo
+from tapioca.studies.results import SettingResult, StudyResult
 from tapioca.studies.rules import Margins
 
 NAMES = {drawing.name for drawing in CHARTS}
 
 
 @pytest.fixture(scope="module")
-def info() -> StudyInfo:
+def info() -> StudyResult:
     return study()
 
 
 @pytest.fixture(scope="module")
-def path(info: StudyInfo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def path(info: StudyResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page where the program writes it."""
     return write_study_page(info.model_copy(update={"folder": tmp_path_factory.mktemp("study")}))
 
@@ -89,7 +95,7 @@ def test_the_page_is_one_file_without_network_or_scripts(path: Path, page: str) 
     }
 
 
-def test_charts_are_written_as_figures(info: StudyInfo, tmp_path: Path) -> None:
+def test_charts_are_written_as_figures(info: StudyResult, tmp_path: Path) -> None:
     """Some of them; the page draws all."""
     charts = dict([(name, chart) for name, chart in draw_study_charts(info).items() if chart is not None][::4])
     assert len(charts) >= 4
@@ -97,7 +103,7 @@ def test_charts_are_written_as_figures(info: StudyInfo, tmp_path: Path) -> None:
     check_figures(tmp_path / "figures", charts)
 
 
-def test_a_page_that_cannot_be_written_says_so(info: StudyInfo, tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_says_so(info: StudyResult, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot write"):
         write_study_page(study(bare()).model_copy(update={"folder": tmp_path / "none"}))
 
@@ -117,7 +123,7 @@ def test_parts_stand_in_order(page: str) -> None:
     assert all(before < after for before, after in pairwise(places))
 
 
-def test_five_lines_tell_verdicts_with_their_numbers(info: StudyInfo) -> None:
+def test_five_lines_tell_verdicts_with_their_numbers(info: StudyResult) -> None:
     lines = dict(write_family_lines(info))
     assert len(lines) == 5
     assert lines["What dropping layers brings (C1, C2)"] == (
@@ -192,7 +198,7 @@ def test_counts_have_whole_ticks(top: int, ticks: list[int] | None) -> None:
     assert count_axis(top).to_dict().get("values") == ticks
 
 
-def test_settings_in_which_nothing_can_be_decided_are_folded(info: StudyInfo, page: str) -> None:
+def test_settings_in_which_nothing_can_be_decided_are_folded(info: StudyResult, page: str) -> None:
     heads = re.findall(r"<details( open)?><summary><h3>(.*?)</h3>", page)
     for one in info.settings:
         found = {bool(unfolded) for unfolded, head in heads if f"({one.name}):" in head}
@@ -200,7 +206,7 @@ def test_settings_in_which_nothing_can_be_decided_are_folded(info: StudyInfo, pa
     assert {bool(one.unjudged) for one in info.settings} == {True, False}
 
 
-def test_units_are_said_once(info: StudyInfo, page: str) -> None:
+def test_units_are_said_once(info: StudyResult, page: str) -> None:
     second = next(found for found in info.settings[0].claims if found.claim == "C2")
     gains = [finding.name for finding in second.findings if finding.unit == "log ratio of errors"]
     assert f"{', '.join(gains)}: ln(error of the full model / error of the plan), above 0" in describe_units(second)
@@ -209,7 +215,7 @@ def test_units_are_said_once(info: StudyInfo, page: str) -> None:
     assert describe_units(alone).startswith("all numbers: ln(error")
 
 
-def test_rules_are_shown_as_the_data_that_decide(info: StudyInfo, page: str) -> None:
+def test_rules_are_shown_as_the_data_that_decide(info: StudyResult, page: str) -> None:
     said = text(page)
     for rule in info.rules.values():
         assert rule.statement in said
@@ -278,7 +284,7 @@ def test_everything_missing_is_said(page: str) -> None:
     assert "Nothing was measured for this claim here." in missing
 
 
-def test_every_chart_is_drawn_and_valid(info: StudyInfo) -> None:
+def test_every_chart_is_drawn_and_valid(info: StudyResult) -> None:
     drawn = draw_study_charts(info)
     assert set(drawn) == {f"polynomials-{name}" for name in NAMES}
     for name, chart in drawn.items():
@@ -288,7 +294,7 @@ def test_every_chart_is_drawn_and_valid(info: StudyInfo) -> None:
         assert len(values(made)) + sum(len(rows) for rows in made.get("datasets", {}).values()) > 1, name
 
 
-def test_charts_draw_the_numbers_of_the_record(info: StudyInfo) -> None:
+def test_charts_draw_the_numbers_of_the_record(info: StudyResult) -> None:
     drawn = {
         name.removeprefix("polynomials-"): values(chart.to_dict()) for name, chart in draw_study_charts(info).items()
     }
@@ -326,7 +332,7 @@ def test_poor_settings_are_drawn_too() -> None:
     assert ">–</text>" in page
 
 
-def test_half_a_setting(info: StudyInfo) -> None:
+def test_half_a_setting(info: StudyResult) -> None:
     half: SettingResult = info.settings[0].model_copy(
         update={"charts": Charts(heat=info.settings[0].charts.heat), "judged": None}
     )
@@ -343,7 +349,7 @@ def test_drawings_of_one_page_share_no_names(page: str) -> None:
     assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
 
 
-def test_the_screen_has_a_line_for_each_claim(info: StudyInfo) -> None:
+def test_the_screen_has_a_line_for_each_claim(info: StudyResult) -> None:
     lines = write_study_lines(info)
     assert lines[0] == "polynomials: 300 cells measured, 12 missing"
     assert lines[2] == (

@@ -16,7 +16,7 @@ from tapioca.studies.analyse.setting import SettingAnalysis, analyse
 from tapioca.studies.measures import MEASURES
 from tapioca.studies.page.page import render_study_page
 from tapioca.studies.read import read_study
-from tapioca.studies.results import ClaimResult, StudyInfo
+from tapioca.studies.results import ClaimResult, StudyResult
 from tapioca.studies.rules import Condition, Margins
 from tapioca.studies.spec import StudyFile
 
@@ -36,7 +36,7 @@ def edited(folder: Path, *edits: tuple[str, str]) -> Path:
     return folder / "quick.yaml"
 
 
-def judged(path: Path) -> StudyInfo:
+def judged(path: Path) -> StudyResult:
     """The study judged on simulated cells of its setting: dropping the last layer helps and takes profiles further away,
     both deviations are 0.005 above their null everywhere."""
     study = read_study(path).model_copy(update={"n_resamples": 100})
@@ -46,15 +46,15 @@ def judged(path: Path) -> StudyInfo:
 
 
 @pytest.fixture(scope="module")
-def before(tmp_path_factory: pytest.TempPathFactory) -> StudyInfo:
+def before(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     return judged(edited(tmp_path_factory.mktemp("study")))
 
 
-def claim(info: StudyInfo, name: str) -> ClaimResult:
+def claim(info: StudyResult, name: str) -> ClaimResult:
     return info.settings[0].claim(name)
 
 
-def test_one_bound_of_the_quick_study_flips_a_verdict_and_its_sentence(tmp_path: Path, before: StudyInfo) -> None:
+def test_one_bound_of_the_quick_study_flips_a_verdict_and_its_sentence(tmp_path: Path, before: StudyResult) -> None:
     """An excess that lies above 0 and below the margin decides nothing; one above a smaller margin does."""
     assert claim(before, "C3").decision == "inconclusive"
     assert claim(before, "C3").reason.endswith("+0.005 [+0.005, +0.005], below 0.01")
@@ -82,7 +82,7 @@ def test_what_a_rule_says_is_what_is_judged(tmp_path: Path, name: str, edit: tup
     assert claim(judged(edited(tmp_path, edit)), name).decision == decision
 
 
-def test_a_verdict_says_which_numbers_told_it(before: StudyInfo) -> None:
+def test_a_verdict_says_which_numbers_told_it(before: StudyResult) -> None:
     told = claim(before, "C5")
     assert told.decision == "not supported"
     assert told.told_by == ("norm realignment by greedy's plan", "distance realignment by greedy's plan")
@@ -143,7 +143,7 @@ def test_a_misspelt_table_is_an_error_and_never_a_number_that_was_not_measured()
         assert claims.table(spec.table or name) == {}
 
 
-def test_an_unknown_setting_claim_or_finding_is_an_error_that_names_the_nearest(before: StudyInfo) -> None:
+def test_an_unknown_setting_claim_or_finding_is_an_error_that_names_the_nearest(before: StudyResult) -> None:
     with pytest.raises(
         UsageError, match=r"unknown setting 'polynomial'; did you mean 'polynomials'\? known: polynomials"
     ):

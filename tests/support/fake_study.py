@@ -6,8 +6,8 @@ from itertools import combinations
 from pathlib import Path
 from random import Random
 
+from tapioca.diagnosis.records import CrossValidation
 from tapioca.records import Estimate
-from tapioca.records.diagnosis import CrossValidation
 from tapioca.studies.measures import Unit
 from tapioca.studies.parts import (
     Charts,
@@ -34,7 +34,7 @@ from tapioca.studies.results import (
     SettingResult,
     SizeEstimate,
     StudiedModel,
-    StudyInfo,
+    StudyResult,
 )
 from tapioca.studies.spec import Claim
 
@@ -307,9 +307,9 @@ def bare() -> SettingResult:
     )
 
 
-def study(*settings: SettingResult) -> StudyInfo:
+def study(*settings: SettingResult) -> StudyResult:
     """A study of these settings; of a whole and a bare one without any."""
-    return StudyInfo(
+    return StudyResult(
         title="When dropping layers helps",
         command="tapioca study studies/claims.yaml",
         seed=1,

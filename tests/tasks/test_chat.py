@@ -16,9 +16,10 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils import chat_template_utils
 
 import tapioca
+from tapioca.commands.prune.config import PruneConfig
 from tapioca.errors import DataError, UsageError
 from tapioca.models.tiny import tiny
-from tapioca.records import NO_CHOICE, Example, PruneConfig, Request
+from tapioca.records import NO_CHOICE, Example, Request
 from tapioca.records.config import parse_chat_options
 from tapioca.runs.folder import read_manifest
 from tapioca.tasks.chat import Clock
@@ -128,7 +129,7 @@ def on_day(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
             def today(cls) -> Day:
                 return cls.fromisoformat(day)
 
-        monkeypatch.setattr("tapioca.flows.folder.date", Day)
+        monkeypatch.setattr("tapioca.session.folder.date", Day)
 
     return set_day
 

@@ -10,8 +10,8 @@ import pytest
 from support.rows import write_lines
 from support.words import word_tokenizer
 
+from tapioca.commands.prune.config import PruneConfig
 from tapioca.errors import DataError
-from tapioca.records import PruneConfig
 from tapioca.tasks.base import Task
 from tapioca.tasks.files import load_task
 from tapioca.tasks.limit import Limit

@@ -14,14 +14,15 @@ from typer.testing import CliRunner
 
 import tapioca
 from tapioca.cli.main import app
+from tapioca.commands.prune.config import PruneConfig
 from tapioca.errors import DataError
-from tapioca.flows.data import read_tasks, split_tasks
-from tapioca.flows.prepare import digest_examples
 from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
-from tapioca.records import Example, PruneConfig
+from tapioca.records import Example
 from tapioca.records.results import Domain
 from tapioca.runs.folder import read_manifest
+from tapioca.session.context import digest_examples
+from tapioca.session.data import read_tasks, split_tasks
 from tapioca.tasks.base import Task
 from tapioca.tasks.chat import Clock
 from tapioca.tasks.file_shots import FileShots, Pool

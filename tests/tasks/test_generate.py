@@ -14,16 +14,16 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import tapioca
+from tapioca.commands.prune.fluency import measure_repetition
+from tapioca.commands.prune.words import describe_companions
 from tapioca.engine.decode import PromptBatch, decode
 from tapioca.errors import DataError, ModelError, NonFiniteError
 from tapioca.evaluate import check_task, evaluate
-from tapioca.flows.fluency import measure_repetition
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
 from tapioca.records import ComputeCost
-from tapioca.report.format import describe_companions
 from tapioca.tasks.batches import make_batches
 from tapioca.tasks.files import load_task
 from tapioca.tasks.generate import Generate

@@ -11,8 +11,8 @@ from support.words import word_tokenizer
 from transformers import BertConfig, BertModel
 
 from tapioca.errors import DataError, ModelError
-from tapioca.flows.data import read_task
 from tapioca.models.load import LoadedModel
+from tapioca.session.data import read_task
 from tapioca.tasks.choice import Choice, Label
 from tapioca.tasks.classify import Classify
 from tapioca.tasks.files import load_task

@@ -14,11 +14,11 @@ from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from tapioca.cli.main import app
+from tapioca.commands.prune.config import PruneConfig
 from tapioca.errors import DataError
-from tapioca.flows.data import read_tasks, split_tasks
 from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
-from tapioca.records import PruneConfig
+from tapioca.session.data import read_tasks, split_tasks
 from tapioca.tasks.base import Task
 from tapioca.tasks.chat import Clock
 from tapioca.tasks.lm_eval.task import LmEvalTask

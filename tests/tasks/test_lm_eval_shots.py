@@ -13,12 +13,12 @@ import yaml
 from lm_eval.tasks import TaskManager
 from support.words import word_tokenizer
 
+from tapioca.commands.prune.config import PruneConfig
 from tapioca.errors import DataError
-from tapioca.flows.data import read_tasks, split_tasks
 from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
-from tapioca.records import PruneConfig
 from tapioca.records.results import Domain
+from tapioca.session.data import read_tasks, split_tasks
 from tapioca.tasks.base import Task
 from tapioca.tasks.chat import Clock
 from tapioca.tasks.lm_eval.shots import FEWSHOT_SEED

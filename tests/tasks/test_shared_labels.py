@@ -10,11 +10,11 @@ from support.rows import write_lines
 from support.words import word_tokenizer
 
 import tapioca
+from tapioca.commands.prune.config import PruneConfig
 from tapioca.errors import DataError
-from tapioca.flows.data import read_tasks
 from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
-from tapioca.records import PruneConfig
+from tapioca.session.data import read_tasks
 from tapioca.tasks.base import Task
 from tapioca.tasks.chat import Clock
 from tapioca.tasks.choice import Choice, Label

@@ -14,15 +14,16 @@ from support.words import WORDS, word_tokenizer
 
 import tapioca
 from tapioca.cli.main import main
+from tapioca.commands.compare.config import CompareConfig
+from tapioca.commands.prune.config import PruneConfig
 from tapioca.engine.decode import PromptBatch, decode
 from tapioca.errors import DataError, UsageError
 from tapioca.evaluate import evaluate
-from tapioca.flows.prepare import open_run
 from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
 from tapioca.progress import NullProgress
-from tapioca.records import CompareConfig, PruneConfig
+from tapioca.session.context import open_run
 from tapioca.tasks import tale
 from tapioca.tasks.catalog import CATALOG, find_variant
 from tapioca.tasks.files import load_task

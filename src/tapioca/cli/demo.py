@@ -8,17 +8,24 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from tapioca.commands.prune.config import PruneConfig
+
+
+def demo_config(out: Path) -> PruneConfig:
+    """What the demo asks: noisy points in the prompt against the clean ones the packaged learner was trained on."""
+    return PruneConfig(model="learner", task="lab:context_noise=0.2", reference="lab:id", out=out, batch_size=128)
+
 
 def run(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo")) -> None:
     """Show the effect on a small trained in-context learner that ships with the package (under a minute)."""
-    from tapioca.flows.demo import demo_config
-    from tapioca.flows.prune import prune
-    from tapioca.report.screen import LiveScreen, show_run
+    from tapioca.commands.prune.page import show
+    from tapioca.commands.prune.run import prune
+    from tapioca.report.screen import LiveScreen
 
     config, console = demo_config(out), Console()
     console.print("A small transformer has learned to continue polynomials from points in its prompt.", soft_wrap=True)
     console.print("Now the points it sees turn noisy (σ = 0.2). Is it better off without some layers?", soft_wrap=True)
     console.print(f"[dim]$ {config.command()}", highlight=False, soft_wrap=True)
     with LiveScreen(console) as screen:
-        info = prune(config, screen)
-    show_run(info, console)
+        result = prune(config, screen)
+    show(result, console)

@@ -4,22 +4,41 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from pkgutil import resolve_name
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 import tapioca
-from tapioca.cli import demo, export, generate, inspect, lab, prune, recipes, report, tasks
+from tapioca.cli import demo, lab, report
 from tapioca.cli.consoles import make_printable
 from tapioca.cli.options import command_from_record
 from tapioca.cli.renamed import refuse_old_names
+from tapioca.commands import COMMANDS, Command, load_config_class
 from tapioca.errors import TapiocaError
-from tapioca.records import ExportConfig, GenerateConfig, PruneConfig, TasksConfig
 
 INTERRUPTED_CODE = 130
 """What typer returns after Ctrl-C, as shells expect."""
+
+
+def _run_and_show(command: Command) -> Callable[[Any], None]:
+    """A function that runs a request and prints what was found."""
+
+    def run(config: Any) -> None:
+        from tapioca.report.screen import LiveScreen
+
+        is_dry = command.dry_run and config.dry_run
+        run_name, page = command.dry_run if command.dry_run and is_dry else (command.run, command.page)
+        console = Console()
+        with LiveScreen(console) as screen:
+            result = resolve_name(run_name)(config, screen)
+        resolve_name(page).show(result, console)
+
+    return run
+
 
 app = typer.Typer(
     name="tapioca",
@@ -39,13 +58,10 @@ def print_version(
         raise typer.Exit
 
 
-app.command("prune")(command_from_record(PruneConfig, prune.run, argument="model"))
-recipes.add_to(app)
-app.command("tasks")(command_from_record(TasksConfig, tasks.run, argument="task", without=TasksConfig.without))
+for name, command in COMMANDS.items():
+    record = load_config_class(command)
+    app.command(name, help=command.about)(command_from_record(record, _run_and_show(command), command.argument))
 app.command("report")(report.run)
-app.command("export")(command_from_record(ExportConfig, export.run, argument="run"))
-app.command("generate")(command_from_record(GenerateConfig, generate.run, argument="model"))
-app.command("inspect")(inspect.run)
 app.command("demo")(demo.run)
 app.add_typer(lab.app, name="lab")
 

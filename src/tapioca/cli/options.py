@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from tapioca.records import BaseConfig
+
 
 def command_from_record(
-    record: type[BaseModel], run: Callable[[Any], None], argument: str | None = None, without: Collection[str] = ()
+    record: type[BaseConfig], run: Callable[[Any], None], argument: str | None = None
 ) -> Callable[..., None]:
     """A typer command that fills a record and hands it to `run`.
 
-    Every field becomes a flag of its name with its description as help; the field named by `argument`
-    is given without a flag, and those in `without` are not offered.
+    Every field becomes a flag of its name with its description as help, but for those that the record does without; the
+    field named by `argument` is given without a flag.
     """
 
     def command(**values: Any) -> None:
@@ -26,7 +27,7 @@ def command_from_record(
         tuples = {name: tuple(setting) for name, setting in given.items() if isinstance(setting, list)}
         run(record(**given | tuples))
 
-    fields = {name: field for name, field in record.model_fields.items() if name not in without}
+    fields = {name: field for name, field in record.model_fields.items() if name not in record.without}
     parameters = [_parameter_from_field(name, field, name == argument) for name, field in fields.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__doc__ = run.__doc__

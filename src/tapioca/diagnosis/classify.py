@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import ValidationError
 from scipy.special import expit
 
+from tapioca.diagnosis.records import CANNOT_TELL, Diagnosis, Shift, ShiftClassifier, Weights
 from tapioca.errors import DataError
 from tapioca.records import signed
-from tapioca.records.diagnosis import CANNOT_TELL, Diagnosis, Shift, ShiftClassifier, Weights
 
 PACKAGED_CLASSIFIER = Path(__file__).parents[1] / "data" / "diagnosis.json"
 

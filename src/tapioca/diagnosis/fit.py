@@ -11,10 +11,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from tapioca.diagnosis.classify import classify_by_weights, is_above_null, likelier_class
-from tapioca.diagnosis.score import count_confusion, measure_accuracy, share_or_none, summarise_gains
-from tapioca.errors import DataError
-from tapioca.records import ProfileKind
-from tapioca.records.diagnosis import (
+from tapioca.diagnosis.records import (
     CANNOT_TELL,
     Case,
     CrossValidation,
@@ -24,6 +21,9 @@ from tapioca.records.diagnosis import (
     ShiftClassifier,
     Weights,
 )
+from tapioca.diagnosis.score import count_confusion, measure_accuracy, share_or_none, summarise_gains
+from tapioca.errors import DataError
+from tapioca.records import ProfileKind
 
 NULL_TEST = tuple(f"{kind}_excess" for kind in get_args(ProfileKind))
 THRESHOLD = 0.75

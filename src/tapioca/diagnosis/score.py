@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tapioca.records.diagnosis import Accuracy, Case, DiagnosisLabel, Expected, Shift
+from tapioca.diagnosis.records import Accuracy, Case, DiagnosisLabel, Expected, Shift
 from tapioca.stats import bootstrap_counts, percentile_interval, widen
 
 RESAMPLES = 2_000

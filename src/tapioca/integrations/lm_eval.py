@@ -14,8 +14,8 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 
 from tapioca.errors import UsageError
-from tapioca.flows.export import read_plan
 from tapioca.models.edit import apply
+from tapioca.plan import Plan
 
 
 @register_model("tapioca")
@@ -31,7 +31,7 @@ class PlannedLM(HFLM):  # type: ignore[misc]
     def __init__(self, pretrained: str, plan: str, **options: Any):
         super().__init__(pretrained=pretrained, **options)
         self.plans = ExitStack()
-        self.plans.enter_context(apply(self.model, read_plan(plan)))
+        self.plans.enter_context(apply(self.model, Plan.read(plan)))
 
     def set_cache_hook(self, cache_hook: Any) -> None:
         """Refuse lm-eval's request cache.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
@@ -104,6 +105,25 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise UsageError(_reason(error)) from error
+
+    @classmethod
+    def read(cls, source: str | Path) -> Plan:
+        """Read a plan: a file, or its JSON.
+
+        Raises:
+            UsageError: there is no such file, or what is there is no plan.
+        """
+        if str(source).lstrip().startswith("{"):
+            return cls.from_json(str(source))
+        path = Path(source)
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
+            ) from error
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from error
 
     def to_json(self) -> str:
         """The stable JSON form: the same plan always gives the same text."""

@@ -1,17 +1,6 @@
 """Frozen values that travel between the rooms; they load no torch."""
 
-from tapioca.records.compare import CompareConfig, CompareInfo, CriterionCost, Pick
-from tapioca.records.config import BaseConfig, DataConfig, ExportConfig, GenerateConfig, RunConfig
-from tapioca.records.diagnosis import (
-    Case,
-    CrossValidation,
-    DiagnoseConfig,
-    DiagnoseInfo,
-    Diagnosis,
-    Evidence,
-    ShiftClassifier,
-)
-from tapioca.records.enumerate import Correlation, EnumerateConfig, EnumerateInfo, PlanInSpace, RankedPlan, SizeOfSpace
+from tapioca.records.config import BaseConfig, DataConfig, RunConfig
 from tapioca.records.examples import (
     NO_CHOICE,
     ComputeCost,
@@ -24,11 +13,10 @@ from tapioca.records.examples import (
     Request,
     TextPair,
 )
-from tapioca.records.geometry import GeometryConfig, GeometryInfo, Realignment, TestedDeviation, View
 from tapioca.records.measures import Attribution, Estimate, PermutationTest, RepresentationMeasures, Update, Updates
 from tapioca.records.numbers import signed, signed_interval, with_interval
-from tapioca.records.prune import Canary, Cost, Fluency, PruneConfig, RunInfo, Verdict
 from tapioca.records.results import (
+    CriterionCost,
     Deviation,
     Gain,
     HeldOutResult,
@@ -38,8 +26,7 @@ from tapioca.records.results import (
     Round,
     Scores,
     Trial,
+    Verdict,
     Work,
     Written,
 )
-from tapioca.records.scale import Change, Curve, Dose, Outcome, RandomSet, ScaleConfig, ScaleInfo, Trend
-from tapioca.records.tasks import TasksConfig

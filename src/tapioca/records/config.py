@@ -12,10 +12,17 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ByteSize, Field, TypeAdapter, ValidationError, field_validator
 
 from tapioca.errors import UsageError
+from tapioca.plan import Plan
 
 
 class BaseConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()):
-    """Base of requests: a wrong value is a UsageError of one line."""
+    """Base of requests: a wrong value is a UsageError of one line.
+
+    Attributes:
+        without: fields that are no options of the command.
+    """
+
+    without: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, **fields: Any):
         try:
@@ -25,6 +32,11 @@ class BaseConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, pr
             flag = f"--{'.'.join(map(str, first['loc']))}: ".replace("_", "-") if first["loc"] else ""
             message = first["msg"].removeprefix("Value error, ")
             raise UsageError(f"{flag}{message}, got {first['input']!r:.60}") from error
+
+
+def write_plan(plan: Any) -> Any:
+    """A plan in memory as its JSON, a path as text: how a request names it."""
+    return plan.to_json() if isinstance(plan, Plan) else str(plan) if isinstance(plan, Path) else plan
 
 
 def parse_chat_options(pairs: Sequence[str]) -> dict[str, Any]:
@@ -240,41 +252,3 @@ class ChoosingConfig(RunConfig):
     @property
     def n_random_plans(self) -> int:
         return self.random_plans
-
-
-class ExportConfig(BaseConfig):
-    """The request behind `tapioca export`."""
-
-    run: Path = Field(description="Run folder of `tapioca prune`; with --plan also a model, as a folder or hub id.")
-    to: Path = Field(description="Folder for the checkpoint; must be new or empty.")
-    plan: str | None = Field(
-        default=None, min_length=1, description="A plan file, or its JSON, to use instead of the run's plan.json."
-    )
-    revision: str | None = Field(
-        default=None, description="Branch, tag or commit of a hub model; the run's if not told."
-    )
-    adapter: Path | None = Field(
-        default=None, description="Folder with a LoRA adapter (peft), merged first; the run's if not told."
-    )
-    trust_remote_code: bool = Field(
-        default=False, description="Run code that comes with the model, as a run that was given this flag did."
-    )
-
-
-class GenerateConfig(BaseConfig):
-    """The request behind `tapioca generate`."""
-
-    model: str = Field(min_length=1, description="Model: a folder, or a hub id.")
-    plan: str = Field(min_length=1, description="Plan file, for instance runs/first/plan.json, or its JSON.")
-    prompt: str = Field(min_length=1, description="Text to continue.")
-    tokens: int = Field(default=100, ge=1, description="Most tokens to write.")
-    device: str | None = Field(
-        default=None,
-        description="cpu, cuda:N, mps, or auto (over all GPUs, then memory, then disk); by default cuda where it is there, else cpu.",
-    )
-    dtype: str = Field(default="auto", description="Torch dtype; auto keeps the checkpoint's.")
-    revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
-    trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")
-    adapter: Path | None = Field(
-        default=None, description="Folder with a LoRA adapter (peft), merged into the model's weights first."
-    )

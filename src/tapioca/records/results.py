@@ -262,3 +262,24 @@ class Deviation(Record):
     def excess(self) -> float:
         """The deviation beyond what two ID samples differ by."""
         return self.value - self.null_mean
+
+
+class Verdict(Record):
+    """What to do, and why, in one sentence."""
+
+    action: Literal["prune", "prune OOD traffic only", "keep the full model"] = Field(description="What to do.")
+    reason: str = Field(description="Why, with the numbers.")
+    tail_only: bool = Field(default=False, description="As in `Gain`, of the best plan on OOD data.")
+
+
+class CriterionCost(Record):
+    """One criterion and what choosing by it costs alone, without the answers it shares with others."""
+
+    name: str = Field(description="Of the criterion.")
+    about: str = Field(description="What it does.")
+    source: str = Field(description="Where it comes from.")
+    plans_tried: int = Field(description="Plans it had scored.")
+    layer_forwards: int = Field(
+        description="Layers computed, times sequences read; a layer without one branch counts half."
+    )
+    seconds: float = Field(description="Time the model ran for it.")

@@ -15,17 +15,17 @@ from tapioca.report.figures import chart_to_svg
 from tapioca.report.format import data_names
 
 
-def write_record_page(template: str, info: Any, charts: Mapping[str, Any], **names: Any) -> Path:
+def write_record_page(package: str, info: Any, charts: Mapping[str, Any], **names: Any) -> Path:
     """Write `report.html` into the folder of a finished run, and return its path.
 
     Args:
-        template: a file of this folder.
+        package: of the command, with its page.html.j2.
         info: the record of a finished run.
         charts: altair charts by the names that the template calls them.
         names: what else the template uses.
     """
     page = render_template(
-        template,
+        package,
         charts,
         info=info,
         name=Path(info.model).name,
@@ -36,16 +36,16 @@ def write_record_page(template: str, info: Any, charts: Mapping[str, Any], **nam
     return write_report(info.folder, page)
 
 
-def render_template(template: str, charts: Mapping[str, Any], package: str = "tapioca.report", **names: Any) -> str:
-    """Any page as text: a template of this folder or of another package, charts by name, and what else it uses."""
-    folders = [PackageLoader(name, ".") for name in dict.fromkeys((package, "tapioca.report"))]
+def render_template(package: str, charts: Mapping[str, Any], **names: Any) -> str:
+    """A page as text: the page.html.j2 of a package over base.html.j2, charts by name, and what else it uses."""
+    folders = [PackageLoader(name, ".") for name in (package, "tapioca.report")]
     pages = Environment(loader=ChoiceLoader(folders), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     pages.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     pages.filters["minus"] = lambda number: number.replace("-", "−")
     pages.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
     pages.filters["unbroken"] = _keep_together
     drawings = {name: Markup(_prefix_ids(chart_to_svg(chart), name)) for name, chart in charts.items()}
-    return pages.get_template(template).render(charts=drawings, **names)
+    return pages.get_template("page.html.j2").render(charts=drawings, **names)
 
 
 def _keep_together(text: str) -> str:

@@ -18,27 +18,14 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import ValidationError
 
-from tapioca.disk import write_json
+from tapioca.disk import write_json, write_text
 from tapioca.errors import StoreError
 from tapioca.plan import Plan
-from tapioca.records import ComputeCost, ExampleScore, RunInfo
-from tapioca.records.results import Record
+from tapioca.records import ComputeCost, ExampleScore
+from tapioca.records.results import Record, RunHeader
 from tapioca.runs.folder import MANIFEST, add_fingerprint, open_manifest, read_json, refuse_differing, without_amounts
 
 Info = TypeVar("Info", bound=Record)
-
-COMMAND_BY_RECORD = {
-    "CompareInfo": "compare",
-    "DiagnoseInfo": "diagnose",
-    "GeometryInfo": "geometry",
-    "ScaleInfo": "scale",
-    "EnumerateInfo": "enumerate",
-    "StudyInfo": "study",
-}
-"""The command that leaves each record, by the name of its class; it names the record's file."""
-
-OLD_NAMES = {"profile.json": "tapioca geometry", "space.json": "tapioca enumerate"}
-"""Records under the names of commands that are called otherwise now."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
@@ -186,43 +173,30 @@ def _answer_from_row(
     return ExampleScore(score, likelihood, bool(truncated), bool(tied), int(predicted), bool(unparsed), int(length))
 
 
-def read_run(folder: Path) -> RunInfo:
-    """The record of a finished `tapioca prune`.
-
-    Raises:
-        StoreError: the folder holds none, or one this version cannot read.
-    """
-    for name, command in OLD_NAMES.items():
-        if (folder / name).is_file():
-            raise StoreError(f"{folder / name} is of an older version; run `{command}` to measure it again")
-    return _read_record(RunInfo, folder, "run.json", "tapioca prune")
+def write_record(record: RunHeader, name: str) -> None:
+    """Write what a command found into its run folder."""
+    write_text(record.folder / name, record.model_dump_json(indent=2) + "\n")
 
 
-def read_command_record(kind: type[Info], folder: Path) -> Info | None:
-    """The record of another finished command; None where the folder holds none.
+def read_record(kind: type[Info], folder: Path, name: str, command: str) -> Info:
+    """What a finished command left in its run folder, which may have been moved since.
 
     Args:
-        kind: one of `COMMAND_BY_RECORD`.
+        kind: the class of the record.
         folder: the run folder.
+        name: of the file.
+        command: that left it.
 
     Raises:
-        StoreError: it holds one that this version cannot read.
+        StoreError: the folder holds none, or one that this version cannot read.
     """
-    verb = COMMAND_BY_RECORD[kind.__name__]
-    if not (folder / f"{verb}.json").is_file():
-        return None
-    return _read_record(kind, folder, f"{verb}.json", f"tapioca {verb}")
-
-
-def _read_record(kind: type[Info], folder: Path, name: str, command: str) -> Info:
-    """A record in a run folder, which may have been moved since it was written."""
     try:
         return kind(**{**read_json(folder, name), "folder": folder})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise StoreError(
-            f"cannot read {folder / name}, perhaps of another version: {key}: {first['msg']}; run `{command}` again"
+            f"cannot read {folder / name}, perhaps of another version: {key}: {first['msg']}; run `tapioca {command}` again"
         ) from error
 
 

@@ -12,8 +12,8 @@ from typing import Literal, TypeVar
 
 from pydantic import Field
 
+from tapioca.diagnosis.records import CrossValidation
 from tapioca.errors import UsageError, did_you_mean
-from tapioca.records.diagnosis import CrossValidation
 from tapioca.records.measures import Estimate
 from tapioca.records.results import Record
 from tapioca.studies.measures import Unit
@@ -160,7 +160,7 @@ class SettingResult(Record):
         return _find_named(name, {claim.claim: claim for claim in self.claims}, "claim")
 
 
-class StudyInfo(Record, protected_namespaces=()):
+class StudyResult(Record, protected_namespaces=()):
     """One study: what `tapioca study` returns, and `study.json` holds."""
 
     title: str = Field(description="What the study's file calls it.")

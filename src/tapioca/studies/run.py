@@ -20,16 +20,16 @@ from tapioca.studies.analyse.questions import shift_cases
 from tapioca.studies.analyse.setting import SettingAnalysis, join_settings
 from tapioca.studies.cell import Cell, DoseResponse, SavedArrays
 from tapioca.studies.measure.work import ModelWork
-from tapioca.studies.page.page import write_study_page
+from tapioca.studies.page.page import write_page
 from tapioca.studies.read import read_study
-from tapioca.studies.results import SettingResult, StudyInfo
+from tapioca.studies.results import SettingResult, StudyResult
 from tapioca.studies.spec import StudyConfig, StudyFile
 
 MIN_KINDS = 3
 """Kinds of shift a classifier is judged on; with fewer, leaving one out leaves one or none."""
 
 
-def run_study(config: StudyConfig, watcher: Progress | None = None) -> StudyInfo:
+def run_study(config: StudyConfig, watcher: Progress | None = None) -> StudyResult:
     """Measure what a study asks for and judge its claims.
 
     Called again with the same file it goes on where it was. Models whose folder or data are not there are left out, and
@@ -52,7 +52,7 @@ def run_study(config: StudyConfig, watcher: Progress | None = None) -> StudyInfo
     return analyse_and_write(study_file, measurements, out, config.command())
 
 
-def analyse_and_write(study_file: StudyFile, measurements: list[SavedArrays], out: Path, command: str) -> StudyInfo:
+def analyse_and_write(study_file: StudyFile, measurements: list[SavedArrays], out: Path, command: str) -> StudyResult:
     """Judge what was measured, and write study.json, report.html, and for each setting that can have one its classifier."""
     cells = [measured for measured in measurements if isinstance(measured, Cell)]
     doses = [measured for measured in measurements if isinstance(measured, DoseResponse)]
@@ -63,7 +63,7 @@ def analyse_and_write(study_file: StudyFile, measurements: list[SavedArrays], ou
         update={"command": command, "seconds": seconds, "folder": out}
     )
     write_text(out / "study.json", info.model_dump_json(indent=1) + "\n")
-    write_study_page(info)
+    write_page(info)
     return info
 
 

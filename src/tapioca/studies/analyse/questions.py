@@ -9,11 +9,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from tapioca.diagnosis.records import Case
 from tapioca.lab.baselines import compute_gap_closed, compute_skill
 from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.profiles.evidence import EVIDENCE
 from tapioca.profiles.profiles import PROFILE_KINDS
-from tapioca.records import Case, Estimate
+from tapioca.records import Estimate
 from tapioca.studies.analyse.claims import Claims
 from tapioca.studies.analyse.estimates import Measure, interval_from_resamples
 from tapioca.studies.analyse.labels import CellLabel

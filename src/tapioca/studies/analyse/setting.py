@@ -21,12 +21,12 @@ from tapioca.studies.analyse.questions import (
 )
 from tapioca.studies.analyse.statistics import CellStatistics
 from tapioca.studies.cell import Cell, DoseResponse
-from tapioca.studies.results import ClaimResult, Finding, SettingResult, StudiedModel, StudyInfo
+from tapioca.studies.results import ClaimResult, Finding, SettingResult, StudiedModel, StudyResult
 from tapioca.studies.rules import Decision
 from tapioca.studies.spec import Claim, Setting, StudyFile
 
 
-def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[DoseResponse] = ()) -> StudyInfo:
+def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[DoseResponse] = ()) -> StudyResult:
     """Judge every claim in every setting, and answer the open questions.
 
     Cells may be missing: complete pairs of a model and a kind of shift are used, and what is missing is counted.
@@ -41,9 +41,9 @@ def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[DoseRespons
     return join_settings(study, tuple(analysis.to_result() for analysis in analyses))
 
 
-def join_settings(study: StudyFile, settings: tuple[SettingResult, ...]) -> StudyInfo:
+def join_settings(study: StudyFile, settings: tuple[SettingResult, ...]) -> StudyResult:
     """A study with what was found in its settings."""
-    return StudyInfo(
+    return StudyResult(
         title=study.title,
         seed=study.seed,
         n_resamples=study.n_resamples,

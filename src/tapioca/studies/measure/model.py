@@ -14,8 +14,6 @@ import transformers
 
 from tapioca.errors import ModelError
 from tapioca.evaluate import check_task, evaluate
-from tapioca.flows.data import read_task
-from tapioca.flows.space import find_droppable_layers
 from tapioca.lab.baselines import measure_baseline_errors
 from tapioca.lab.tasks import draw_lab_prompts
 from tapioca.models.find import find_layers
@@ -28,6 +26,8 @@ from tapioca.runs.fingerprint import fingerprint
 from tapioca.search.base import SearchSpace
 from tapioca.search.path import SearchPath
 from tapioca.search.population import MAX_LAYERS, list_all_plans
+from tapioca.session.data import read_task
+from tapioca.session.search_space import find_droppable_layers
 from tapioca.studies.analyse.log_ratios import PlanSet
 from tapioca.studies.spec import StudyFile
 from tapioca.tasks.base import Task

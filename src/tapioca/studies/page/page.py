@@ -16,7 +16,7 @@ from tapioca.report.figures import apply_common_style
 from tapioca.report.template import render_template
 from tapioca.studies.measures import measure_spec
 from tapioca.studies.page import kinds, layers, points, scales, tables, text
-from tapioca.studies.results import SettingResult, StudyInfo
+from tapioca.studies.results import SettingResult, StudyResult
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ CHARTS = (
 """The charts of the page, below the claim or question they belong to."""
 
 
-def write_study_page(info: StudyInfo) -> Path:
+def write_page(info: StudyResult) -> Path:
     """Write the page into the study's folder and return its path.
 
     Raises:
@@ -138,12 +138,11 @@ def write_study_page(info: StudyInfo) -> Path:
     return path
 
 
-def render_study_page(info: StudyInfo) -> str:
+def render_study_page(info: StudyResult) -> str:
     """The page as text."""
     return render_template(
-        "study.html.j2",
-        draw_study_charts(info),
-        package="tapioca.studies.page",
+        "tapioca.studies.page",
+        draw_charts(info),
         info=info,
         drawings=CHARTS,
         say=text,
@@ -153,7 +152,7 @@ def render_study_page(info: StudyInfo) -> str:
     )
 
 
-def draw_study_charts(info: StudyInfo) -> dict[str, alt.TopLevelMixin]:
+def draw_charts(info: StudyResult) -> dict[str, alt.TopLevelMixin]:
     """Every chart that has something to show, ready to be saved, named like 'polynomials-heat'."""
     return {
         f"{setting.name}-{drawing.name}": apply_common_style(chart)
@@ -163,7 +162,7 @@ def draw_study_charts(info: StudyInfo) -> dict[str, alt.TopLevelMixin]:
     }
 
 
-def show_study(info: StudyInfo, console: Console) -> None:
+def show(info: StudyResult, console: Console) -> None:
     """Print every claim in every setting: one line each, with its verdict and its main number."""
     for line in text.write_study_lines(info):
         console.print(escape(line), highlight=False, soft_wrap=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
+from tapioca.diagnosis.records import Accuracy, CrossValidation
 from tapioca.records import Estimate
-from tapioca.records.diagnosis import Accuracy, CrossValidation
 from tapioca.report import format as words
 from tapioca.report.format import p_value
 from tapioca.report.tables import TableBlock

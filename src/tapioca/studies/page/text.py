@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from math import exp
 
-from tapioca.records import CrossValidation, Estimate
+from tapioca.diagnosis.records import CrossValidation
+from tapioca.records import Estimate
 from tapioca.studies.measures import LOG_RATIO, Unit
 from tapioca.studies.parts import TRUTHS, Pooled
-from tapioca.studies.results import ClaimResult, Finding, SettingResult, StudyInfo
+from tapioca.studies.results import ClaimResult, Finding, SettingResult, StudyResult
 from tapioca.studies.rules import Decision
 from tapioca.studies.spec import Claim
 
@@ -93,7 +94,7 @@ def cell_lines(finding: Finding | None) -> tuple[str, ...]:
     return value, f"[{bounds}"
 
 
-def common_measures(info: StudyInfo) -> dict[Claim, str]:
+def common_measures(info: StudyResult) -> dict[Claim, str]:
     """By claim, the name of the number that tells its verdict in most of the settings; empty where none does."""
     names: dict[Claim, Counter[str]] = {claim: Counter() for claim in info.rules}
     for setting in info.settings:
@@ -108,7 +109,7 @@ def count_in_words(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def write_family_lines(info: StudyInfo) -> list[tuple[str, str]]:
+def write_family_lines(info: StudyResult) -> list[tuple[str, str]]:
     """Five lines, each with its heading: how every claim was decided where, with its number. Settings in which nothing
     can be decided are left out."""
     return [
@@ -121,7 +122,7 @@ def write_family_lines(info: StudyInfo) -> list[tuple[str, str]]:
     ]
 
 
-def _summarise_decisions(info: StudyInfo, claim_name: Claim) -> str:
+def _summarise_decisions(info: StudyResult, claim_name: Claim) -> str:
     """One claim over all settings: 'C2 is supported in polynomials (…). It is inconclusive in polarity (…).'"""
     judged_settings = [setting for setting in info.settings if not setting.unjudged]
     named_claims = [
@@ -136,7 +137,7 @@ def _summarise_decisions(info: StudyInfo, claim_name: Claim) -> str:
     return f"{claim_name} is {'. It is '.join(parts)}." if parts else f"{claim_name} can be decided in no setting."
 
 
-def write_study_lines(info: StudyInfo) -> list[str]:
+def write_study_lines(info: StudyResult) -> list[str]:
     """The whole study in plain text: one line for each setting, and below it one for each claim."""
     lines = []
     for setting in info.settings:

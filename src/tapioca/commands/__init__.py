@@ -1,0 +1,158 @@
+"""The commands, one folder and one row each: the command line, `tapioca report`, the Python face and the docs follow them.
+
+Modules and classes stand here by name ("module:name"), so that help loads no torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, NamedTuple
+
+from tapioca.errors import StoreError
+from tapioca.records import BaseConfig
+from tapioca.runs.store import read_record, write_record
+
+
+class Command(NamedTuple):
+    """A command.
+
+    Attributes:
+        about: what it does, in a sentence.
+        config: the class of the request; its fields are the flags.
+        run: a function of a request, a `Progress`, and where a model runs on data the `RunInputs` if they are loaded already;
+            it returns what was found. Called again with the same request it goes on where it was; a mistake in the request,
+            the data or the model is a `TapiocaError` of one line.
+        page: a module with `show(result, console)`; of a command that leaves a record also with `draw_charts(result)` and
+            `write_page(result)`.
+        result: the class of the record; empty where none is left.
+        file: what the record is called in its run folder.
+        argument: the option that is given without a flag.
+        dry_run: what runs and shows instead where the request says `dry_run`.
+    """
+
+    about: str
+    config: str
+    run: str
+    page: str
+    result: str = ""
+    file: str = ""
+    argument: str = "model"
+    dry_run: tuple[str, str] | None = None
+
+
+COMMANDS = {
+    "prune": Command(
+        "Find the layers a model is better without on OOD data, and judge the plan on held-out data.",
+        config="tapioca.commands.prune.config:PruneConfig",
+        run="tapioca.commands.prune.run:prune",
+        page="tapioca.commands.prune.page",
+        result="tapioca.commands.prune.result:PruneResult",
+        file="run.json",
+        dry_run=("tapioca.commands.prune.preview:preview_run", "tapioca.commands.prune.preview_screen"),
+    ),
+    "compare": Command(
+        "Choose plans by several criteria (TALE, SLEB, ShortGPT, ...) and judge them all on the same held-out data.",
+        config="tapioca.commands.compare.config:CompareConfig",
+        run="tapioca.commands.compare.run:compare",
+        page="tapioca.commands.compare.page",
+        result="tapioca.commands.compare.result:CompareResult",
+        file="compare.json",
+    ),
+    "diagnose": Command(
+        "Say before any search, and without answers, whether inputs are in distribution, distorted or misaligned.",
+        config="tapioca.commands.diagnose.config:DiagnoseConfig",
+        run="tapioca.commands.diagnose.run:diagnose",
+        page="tapioca.commands.diagnose.page",
+        result="tapioca.commands.diagnose.result:DiagnoseResult",
+        file="diagnose.json",
+    ),
+    "geometry": Command(
+        "Measure the layerwise geometry of OOD data against ID data, before and after a plan; needs no answers.",
+        config="tapioca.commands.geometry.config:GeometryConfig",
+        run="tapioca.commands.geometry.run:measure_geometry",
+        page="tapioca.commands.geometry.page",
+        result="tapioca.commands.geometry.result:GeometryResult",
+        file="geometry.json",
+    ),
+    "enumerate": Command(
+        "Evaluate every plan of drops of a small model: the oracle, what greedy misses, realignment against gain.",
+        config="tapioca.commands.enumerate.config:EnumerateConfig",
+        run="tapioca.commands.enumerate.run:enumerate_plans",
+        page="tapioca.commands.enumerate.page",
+        result="tapioca.commands.enumerate.result:EnumerateResult",
+        file="enumerate.json",
+    ),
+    "scale": Command(
+        "Scale the layers a plan drops, random ones and all: dose-response of score and geometry on held-out data.",
+        config="tapioca.commands.scale.config:ScaleConfig",
+        run="tapioca.commands.scale.run:scale",
+        page="tapioca.commands.scale.page",
+        result="tapioca.commands.scale.result:ScaleResult",
+        file="scale.json",
+    ),
+    "study": Command(
+        "Measure what a study asks for and judge its claims by the rules in its file; interrupted, the same command goes on.",
+        config="tapioca.studies.spec:StudyConfig",
+        run="tapioca.studies.run:run_study",
+        page="tapioca.studies.page.page",
+        result="tapioca.studies.results:StudyResult",
+        file="study.json",
+        argument="file",
+    ),
+    "tasks": Command(
+        "List the tasks that are ready by name, or show what one asks: prompt, tokens, and where scoring starts.",
+        config="tapioca.commands.tasks.config:TasksConfig",
+        run="tapioca.commands.tasks.run:show_tasks",
+        page="tapioca.commands.tasks.page",
+        argument="task",
+    ),
+    "export": Command(
+        "Write a run's plan as an ordinary checkpoint, checked against the live model before it is called done.",
+        config="tapioca.commands.export.config:ExportConfig",
+        run="tapioca.commands.export.run:export_run",
+        page="tapioca.commands.export.page",
+        argument="run",
+    ),
+    "generate": Command(
+        "Let a language model write under a plan, without writing weights.",
+        config="tapioca.commands.generate.config:GenerateConfig",
+        run="tapioca.commands.generate.run:prepare_writer",
+        page="tapioca.commands.generate.page",
+    ),
+    "inspect": Command(
+        "Say where a model's layers are and which can be dropped and exported, without loading its weights.",
+        config="tapioca.commands.inspect.config:InspectConfig",
+        run="tapioca.commands.inspect.run:inspect_model",
+        page="tapioca.commands.inspect.page",
+    ),
+}
+
+OLD_RECORDS = {"profile.json": "tapioca geometry", "space.json": "tapioca enumerate"}
+"""Records under the names of commands that are called otherwise now."""
+
+
+def load_config_class(command: Command) -> type[BaseConfig]:
+    """The class of a command's request."""
+    config: type[BaseConfig] = resolve_name(command.config)
+    return config
+
+
+def save_result(name: str, result: Any) -> None:
+    """Write what a command found into its run folder: the record, and the page."""
+    write_record(result, COMMANDS[name].file)
+    resolve_name(COMMANDS[name].page).write_page(result)
+
+
+def read_result(folder: Path) -> tuple[Any, Any]:
+    """The record that a finished command left in a folder, and the module that draws, writes and prints it.
+
+    Raises:
+        StoreError: the folder holds none, or one this version cannot read.
+    """
+    for name, words in OLD_RECORDS.items():
+        if (folder / name).is_file():
+            raise StoreError(f"{folder / name} is of an older version; run `{words}` to measure it again")
+    left = {name: command for name, command in COMMANDS.items() if command.file and (folder / command.file).is_file()}
+    name, command = next(iter(left.items()), ("prune", COMMANDS["prune"]))
+    return read_record(resolve_name(command.result), folder, command.file, name), resolve_name(command.page)

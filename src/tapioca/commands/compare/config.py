@@ -1,0 +1,38 @@
+"""What a user asks of `tapioca compare`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tapioca.errors import UsageError
+from tapioca.records.config import ChoosingConfig
+
+
+class CompareConfig(ChoosingConfig):
+    """The request behind `tapioca compare`."""
+
+    verb = "compare"
+
+    criteria: str = Field(
+        default="all",
+        min_length=1,
+        description="Ways to choose a plan: all, or names with commas between, the first to compare with.",
+    )
+    drops: str = Field(
+        default="1:4",
+        pattern=r"^[1-9][0-9]{0,3}(:[1-9][0-9]{0,3})?$",
+        description="Numbers of layers (or branches) to drop: 3, or 1:8 for each from 1 to 8.",
+    )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of drops, ascending.
+
+        Raises:
+            UsageError: the range is empty.
+        """
+        first, _, last = self.drops.partition(":")
+        drop_counts = tuple(range(int(first), int(last or first) + 1))
+        if not drop_counts:
+            raise UsageError(f"--drops {self.drops} is empty; write the smaller number first, for instance 1:8")
+        return drop_counts

@@ -1,0 +1,66 @@
+"""A comparison of criteria: what a user asks for, and what was found, which goes to JSON and back."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tapioca.plan import Plan
+from tapioca.records.examples import Metric
+from tapioca.records.results import CriterionCost, Domain, Gain, Preflight, Record, RunHeader
+
+
+class Pick(Record):
+    """The plan one or more criteria chose for one number of drops, judged on held-out data.
+
+    Attributes:
+        drops: layers, or branches, that it drops.
+        plan: the plan chosen.
+        criteria: who chose it, in the order of the request.
+        flops: share of the full model's floating-point operations left.
+        ood, id: against the full model on the test splits; `id` is None without reference data.
+        p_ood, p_id: p-value of a paired t-test over groups, corrected by Holm's method for all plans judged on these data.
+        rival: on the OOD test split against the plan of the first criterion; None for that plan itself.
+        beaten: how many of the random plans of its size it beats on the OOD test split.
+        front: whether no other plan judged has a better OOD score for as few operations, the full model included.
+    """
+
+    drops: int
+    plan: Plan
+    criteria: tuple[str, ...]
+    flops: float
+    ood: Gain
+    p_ood: float
+    id: Gain | None
+    p_id: float | None
+    rival: Gain | None
+    beaten: int
+    front: bool
+
+
+class CompareResult(RunHeader):
+    """One finished comparison: what `tapioca compare` returns and `compare.json` holds."""
+
+    metric: Metric
+    n_layers: int = Field(description="Layers of the model.")
+    checks: dict[Domain, Preflight]
+    searched: tuple[CriterionCost, ...]
+    picks: tuple[Pick, ...]
+    random: dict[int, tuple[float, ...]] = Field(description="OOD gains of the random plans by number of drops.")
+
+    @property
+    def full_on_front(self) -> bool:
+        """Whether no plan judged has an OOD score at least as good as the full model's."""
+        return all(pick.ood.planned < pick.ood.full for pick in self.picks)
+
+    @property
+    def first(self) -> str:
+        """The criterion the others are compared with."""
+        return self.searched[0].name
+
+    def find_pick(self, criterion: str, drops: int) -> Pick | None:
+        """The plan of a criterion for a number of drops; None where it has none."""
+        return next((pick for pick in self.picks if pick.drops == drops and criterion in pick.criteria), None)
+
+    def list_sizes(self) -> tuple[int, ...]:
+        """The numbers of drops compared, ascending."""
+        return tuple(dict.fromkeys(pick.drops for pick in self.picks))

@@ -1,0 +1,165 @@
+"""The comparison: several criteria choose plans from the same data, and held-out data judge them all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from tapioca.commands import save_result
+from tapioca.commands.compare.config import CompareConfig
+from tapioca.commands.compare.result import CompareResult, Pick
+from tapioca.errors import UsageError
+from tapioca.models.cost import count_flops
+from tapioca.models.inputs import collate
+from tapioca.plan import Plan
+from tapioca.progress import SILENT, Progress
+from tapioca.records import Gain, Scores
+from tapioca.records.results import Domain
+from tapioca.search.base import Picks, SearchSpace
+from tapioca.search.random import draw_random_plans
+from tapioca.session.context import AnyRun, RunContext, RunInputs, open_run
+from tapioca.session.held_out import gain_of, measure_gains
+from tapioca.session.preflight import refuse_at_chance, run_preflight
+from tapioca.session.run_criteria import CriteriaRunner, equivalent_criteria
+from tapioca.session.search_space import compatible_criteria, criteria_by_name
+from tapioca.stats import Pairing, correct_holm
+
+
+def compare(config: CompareConfig, progress: Progress = SILENT, inputs: RunInputs | None = None) -> CompareResult:
+    """Let each criterion choose a plan for each number of drops on the search split, and judge them on the test split."""
+    criteria, sizes = criteria_by_name(config.criteria), config.sizes  # refused before anything is loaded
+    with open_run(config, progress, inputs) as job:
+        job.space = _restrict_to_requested(job)
+        criteria, notes = compatible_criteria(criteria, job.space, config.criteria == "all")
+        notes += equivalent_criteria(job, criteria)
+        job.add_notes(*notes)
+        checks = run_preflight(job)
+        refuse_at_chance(job, checks)
+        chooser = CriteriaRunner(job)
+        choices_by_name = {name: chooser.choose(name, criterion) for name, criterion in criteria.items()}
+        random_by_size = {size: draw_random_plans(job.space, {"layers": size}, config.random_plans) for size in sizes}
+        picks_by_name = {name: picks for name, (picks, _) in choices_by_name.items()}
+        if not any(picks_by_name.values()):
+            raise UsageError(
+                f"--criteria: {', '.join(criteria)} picks no plan of --drops {config.drops}; choose others"
+            )
+        judge = HeldOutJudge.evaluate(job, picks_by_name, random_by_size)
+        info = CompareResult(
+            **job.header(),
+            metric=job.metric,
+            n_layers=job.n_layers,
+            checks=checks,
+            searched=tuple(searched for _, searched in choices_by_name.values()),
+            picks=judge.list_picks(),
+            random=judge.random,
+        )
+        save_result("compare", info)
+    return info
+
+
+def _restrict_to_requested(job: RunContext[CompareConfig]) -> SearchSpace:
+    """What there is to choose from, for the numbers of drops asked for.
+
+    Raises:
+        UsageError: more layers are to be dropped than the model can do without.
+    """
+    config, count, most = job.config, job.n_layers, job.space.max_drops
+    if max(config.sizes) > most:
+        raise UsageError(f"--drops {config.drops}: at most {most} of this model's {count} layers can go; use 1:{most}")
+    return replace(job.space, sizes=config.sizes)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutJudge:
+    """Every plan chosen, and random ones, on the test splits.
+
+    Attributes:
+        chosen: the plans of each criterion.
+        scores: of the full model, of every plan chosen and, on OOD data, of the random ones.
+        gains: of every plan chosen over the full model.
+        p: of these gains, corrected for all plans chosen.
+        flops: share of the full model's operations left by each plan, counted on one prompt.
+        random: OOD gains of the random plans by number of drops.
+    """
+
+    job: AnyRun
+    chosen: dict[str, Picks]
+    scores: dict[Domain, Scores]
+    gains: dict[Domain, dict[Plan, Gain]]
+    p: dict[Domain, dict[Plan, float]]
+    flops: dict[Plan, float]
+    random: dict[int, tuple[float, ...]]
+
+    @classmethod
+    def evaluate(cls, job: AnyRun, chosen: dict[str, Picks], random_by_size: dict[int, tuple[Plan, ...]]) -> Self:
+        """Score all plans, and count what they save."""
+        full = Plan.full(job.n_layers)
+        plans = list(dict.fromkeys(plan for picks in chosen.values() for plan in picks.values()))
+        random_plans = [plan for same_size in random_by_size.values() for plan in same_size]
+        scores: dict[Domain, Scores] = {}
+        for domain, task in job.test.items():
+            asked = list(dict.fromkeys([full, *plans, *(random_plans if domain == "ood" else ())]))
+            scores[domain] = job.evaluate(task, asked, f"{len(asked)} plans on {domain.upper()} test data")
+        gains = {domain: measure_gains(job, domain, scores[domain], plans) for domain in job.test}
+        pairings = {domain: task.pairing(job.config.seed) for domain, task in job.test.items()}
+        p = {domain: _correct_p_values(pairing, scores[domain], full, plans) for domain, pairing in pairings.items()}
+        full_scores = scores["ood"].values_of(full)
+        random = {
+            size: tuple(pairings["ood"].effect(full_scores, scores["ood"].values_of(plan)) for plan in same_size)
+            for size, same_size in random_by_size.items()
+        }
+        return cls(job, chosen, scores, gains, p, _measure_relative_flops(job, [full, *plans]), random)
+
+    def list_picks(self) -> tuple[Pick, ...]:
+        """Every plan chosen, by number of drops; the best on OOD test data first."""
+        table: dict[tuple[int, Plan], list[str]] = {}
+        for name, plan_by_size in self.chosen.items():
+            for size, plan in plan_by_size.items():
+                table.setdefault((size, plan), []).append(name)
+        picks = [self._make_pick(size, plan, tuple(names)) for (size, plan), names in table.items()]
+        return tuple(sorted(picks, key=lambda pick: (pick.drops, -pick.ood.gain)))
+
+    def _make_pick(self, size: int, plan: Plan, names: tuple[str, ...]) -> Pick:
+        gain, first_plan = self.gains["ood"][plan], next(iter(self.chosen.values())).get(size)
+        return Pick(
+            drops=size,
+            plan=plan,
+            criteria=names,
+            flops=self.flops[plan],
+            ood=gain,
+            p_ood=self.p["ood"][plan],
+            id=self.gains["id"][plan] if "id" in self.gains else None,
+            p_id=self.p["id"][plan] if "id" in self.p else None,
+            rival=None if first_plan in (None, plan) else self._compare_on_ood(first_plan, plan),
+            beaten=sum(gain.gain > random_gain for random_gain in self.random[size]),
+            front=self._is_on_front(plan),
+        )
+
+    def _compare_on_ood(self, first: Plan, second: Plan) -> Gain:
+        return gain_of(self.job.test["ood"], self.scores["ood"], first, second, self.job.config.seed)
+
+    def _is_on_front(self, plan: Plan) -> bool:
+        """Whether no other plan is as good for fewer operations, or better for as few."""
+        gains = {Plan.full(plan.n_layers): 0.0} | {other: gain.gain for other, gain in self.gains["ood"].items()}
+        flops_and_gain = self.flops[plan], gains[plan]
+        return not any(_dominates((self.flops[other], gain), flops_and_gain) for other, gain in gains.items())
+
+
+def _correct_p_values(pairing: Pairing, scores: Scores, full: Plan, plans: list[Plan]) -> dict[Plan, float]:
+    """p-values against the full model, corrected for all plans."""
+    before = scores.values_of(full)
+    p_values = [pairing.paired_p(before, scores.values_of(plan)) for plan in plans]
+    return dict(zip(plans, correct_holm(p_values), strict=True))
+
+
+def _measure_relative_flops(job: AnyRun, plans: list[Plan]) -> dict[Plan, float]:
+    """Share of the operations of the first plan, the full model, left by each; counted on one prompt."""
+    model = job.loaded.model
+    batch = collate(model, [job.search["ood"].examples[0].prompt])
+    full_flops = count_flops(model, plans[0], batch)
+    return {plan: count_flops(model, plan, batch) / full_flops for plan in plans}
+
+
+def _dominates(first: tuple[float, float], second: tuple[float, float]) -> bool:
+    """Whether (operations, gain) `first` is nowhere worse than `second` and somewhere better."""
+    return first[0] <= second[0] and first[1] >= second[1] and first != second

@@ -1,0 +1,1 @@
+"""What inputs are to a model, before any search."""

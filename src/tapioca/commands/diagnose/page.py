@@ -1,0 +1,166 @@
+"""A diagnosis on one screen and on one self-contained page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import altair as alt
+from rich.console import Console
+from rich.markup import escape
+
+from tapioca.commands.diagnose.result import DiagnoseResult
+from tapioca.diagnosis.records import CANNOT_TELL, Accuracy, CrossValidation, DiagnosisLabel, Expected
+from tapioca.records import signed
+from tapioca.report import figures
+from tapioca.report.screen import show_data
+from tapioca.report.tables import TableBlock, print_block, print_line
+from tapioca.report.template import write_record_page
+
+MEANINGS = {
+    "norm_excess": "norm deviation over its null, log10; above 0 it is above",
+    "distance_excess": "the same of pairwise distances",
+    "norm_shift": "log ratio of norms, OOD to ID, mean over layers",
+    "distance_shift": "the same of pairwise distances",
+    "norm_slope": "growth of that log ratio from the first layer to the last",
+    "distance_slope": "the same of pairwise distances",
+    "norm_before": "share of the norm deviation that comes in before the first layer",
+    "distance_before": "the same of pairwise distances",
+    "spread_shift": "log ratio of cosine spread, mean over layers",
+    "rank_shift": "log ratio of effective rank, mean over layers",
+    "dimension_shift": "log ratio of intrinsic dimension, mean over layers",
+    "alignment_shift": "covariance alignment with ID, less that of ID data, mean over layers",
+    "alignment_last": "the same after the last layer",
+}
+LEGEND = (
+    "ID halves: what no shift looks like; a number outside its range is a sign of a shift, and none is good or bad by itself",
+    "pull: what it adds to the log-odds, above 0 for distorted (some plan gained), below 0 for misaligned (none did)",
+)
+COLOURS: dict[DiagnosisLabel, str] = {"in distribution": "green", "distorted": "yellow", "misaligned": "red"}
+COLOURS[CANNOT_TELL] = "blue"
+RULE = "a changed labelling rule leaves inputs as they are, and no unlabelled input could show it"
+ADVICE: dict[DiagnosisLabel, str] = {
+    "in distribution": f"to this model these inputs look like ID inputs, so do not expect pruning to help; but {RULE}",
+    "distorted": "the states deviate as they do on shifts where a searched plan gained; a search is worth its cost, and "
+    "its held-out gain decides",
+    "misaligned": "the states deviate as they do on shifts where no plan gained; do not expect pruning to help",
+    CANNOT_TELL: "label some of these inputs and let `tapioca prune` search on them; its held-out gain decides",
+}
+
+
+def draw_charts(info: DiagnoseResult) -> dict[str, alt.TopLevelMixin]:
+    """The charts of the page by name."""
+    return {"profiles": figures.draw_profiles(info.profiles)}
+
+
+def write_page(info: DiagnoseResult) -> Path:
+    """Write `report.html` into the folder of a diagnosis and return its path."""
+    return write_record_page(
+        "tapioca.commands.diagnose",
+        info,
+        draw_charts(info),
+        reading=explain_diagnosis(info),
+        blocks={
+            "evidence": tabulate_evidence(info, explained=True),
+            "expect": tabulate_expected_gains(info),
+            "confusion": tabulate_verdict_confusion(info.classifier.cross_validation),
+        },
+        judged=explain_cross_validation(info.classifier.cross_validation),
+    )
+
+
+def show(info: DiagnoseResult, console: Console) -> None:
+    """Print a diagnosis: the verdict, the evidence, and how well the classifier does."""
+    show_data(info.task, info.reference, console)
+    verdict = info.diagnosis.verdict
+    console.print(f"[bold {COLOURS[verdict]}]{verdict.upper()}", highlight=False)
+    for line in explain_diagnosis(info):
+        print_line(console, f"· {escape(line)}.")
+    console.print()
+    print_block(console, tabulate_evidence(info))
+    for line in (*LEGEND, *explain_cross_validation(info.classifier.cross_validation)):
+        print_line(console, f"· {escape(line)}.", "dim")
+    print_line(console, f"report    {info.folder / 'report.html'}")
+
+
+def explain_diagnosis(info: DiagnoseResult) -> list[str]:
+    """The verdict in words: why, what it means, and what pruning came to elsewhere."""
+    expectations = [expected for expected in info.classifier.expect if expected.verdict == info.diagnosis.verdict]
+    lines = [info.diagnosis.reason, ADVICE[info.diagnosis.verdict]]
+    called = "could not tell" if info.diagnosis.verdict == CANNOT_TELL else f"called {info.diagnosis.verdict}"
+    lines += [
+        f"of {expected.cases} cases of kinds of shift that the classifier had not seen and {called}, {expected.gained:.0%} gained "
+        f"from a searched plan (held-out lower 95 % bound above 0); median {_format_quartile(expected, 1)}"
+        for expected in expectations
+    ]
+    if not expectations:
+        lines.append(f"the classifier has no case that it {called} on which a plan was searched")
+    return lines
+
+
+def tabulate_evidence(info: DiagnoseResult, explained: bool = False) -> TableBlock:
+    """Every number beside what ID halves give, and what it adds to the verdict."""
+    rows = tuple(
+        (
+            evidence.name,
+            signed(evidence.value, 3),
+            f"{signed(evidence.id_range[0], 3)} to {signed(evidence.id_range[1], 3)}",
+            "–" if evidence.contribution is None else signed(evidence.contribution, 2),
+            *([MEANINGS[evidence.name]] if explained else []),
+        )
+        for evidence in info.evidence
+    )
+    head = ("evidence", "OOD", "ID halves", "contribution", *(["what it is"] if explained else []))
+    return TableBlock(f"evidence, beside the range of {info.n_halves} random halves of the ID samples", head, rows)
+
+
+def tabulate_expected_gains(info: DiagnoseResult) -> TableBlock:
+    """What pruning came to by verdict."""
+    rows = tuple(
+        (
+            expected.verdict,
+            str(expected.cases),
+            f"{expected.gained:.0%}",
+            *(_format_quartile(expected, quartile) for quartile in range(3)),
+        )
+        for expected in info.classifier.expect
+    )
+    head = ("verdict", "cases", "with a gain", "lower quartile", "median", "upper quartile")
+    return TableBlock("held-out gain of the searched plan, on kinds of shift left out of the fitting", head, rows)
+
+
+def tabulate_verdict_confusion(judged: CrossValidation) -> TableBlock:
+    """By truth, how often what was said."""
+    verdicts = sorted({verdict for row in judged.confusion.values() for verdict in row})
+    rows = tuple((truth, *(str(row.get(column, 0)) for column in verdicts)) for truth, row in judged.confusion.items())
+    return TableBlock("cases by truth, and what was said of them", ("truth", *verdicts), rows)
+
+
+def explain_cross_validation(judged: CrossValidation) -> list[str]:
+    """How well the classifier does on kinds of shift that it was not fitted on."""
+    cases = sum(judged.forced.cases.values())
+    lines = [
+        f"judged on one kind of shift after the other, fitted on the rest ({len(judged.kinds)} kinds, "
+        f"{len(judged.models)} models, {cases} decided cases; {judged.undecided} that labels leave undecided are not counted)",
+        f"made to choose: {_format_accuracy(judged.forced)}",
+        f"distorted against misaligned alone: {_format_accuracy(judged.beyond)}",
+    ]
+    if judged.coverage is not None:
+        lines.append(f"it tells {judged.coverage:.0%} of the cases; of these: {_format_accuracy(judged.answered)}")
+    return [*lines, *judged.notes]
+
+
+def _format_accuracy(accuracy: Accuracy) -> str:
+    if accuracy.balanced is None or accuracy.chance is None:
+        return "no cases"
+    interval = f" [{accuracy.ci95[0]:.2f}, {accuracy.ci95[1]:.2f}]" if accuracy.ci95 else ""
+    case_counts = ", ".join(f"{count} {truth}" for truth, count in accuracy.cases.items())
+    return (
+        f"balanced accuracy {accuracy.balanced:.2f}{interval} over {case_counts}; always the commonest answer {accuracy.chance:.2f} "
+        f"(plain accuracy {accuracy.plain:.2f}, commonest {accuracy.commonest:.2f})"
+    )
+
+
+def _format_quartile(expected: Expected, quartile: int) -> str:
+    """A gain in its own units."""
+    gain = expected.quartiles[quartile]
+    return f"{signed(100 * gain, 1)} points" if expected.metric == "accuracy" else f"error × {1 - gain:.3f}"

@@ -1,0 +1,125 @@
+"""The model card that goes with an exported checkpoint, and other tools' words for the same plan."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import yaml
+from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils._validators import validate_repo_id
+
+from tapioca.commands.prune.result import PruneResult
+from tapioca.models.load import PACKAGED
+from tapioca.plan import Plan, format_layers
+
+TEMPLATE = Path(__file__).with_name("card.md.j2")
+SNAPSHOT = re.compile(r"models--(?P<owner>.+?)(--(?P<name>.+))?")
+"""The folder of the hub's cache that holds a model."""
+
+OUTSIDE = re.compile(r"(~[^/\\]*|\.\.|[A-Za-z]:|)[/\\]")
+"""How a path begins that leads out of the working folder."""
+
+
+def render_model_card(
+    model: str, plan: Plan, folder: Path, info: PruneResult | None = None, adapter: str = "", needs: str = ""
+) -> str:
+    """Base model, licence, what was changed, and the plan for other tools; with a run also its scores, verdict and command.
+
+    Args:
+        model: what the user called the model.
+        plan: what was dropped and scaled.
+        folder: the model's files, whose own card says the licence.
+        info: the run that found the plan.
+        adapter: name of the adapter that was merged.
+        needs: what loading it takes beside plain transformers.
+    """
+    only_drops = Plan.drop(plan.n_layers, plan.drops)
+    scales = plan.model_copy(update={"layers": tuple(plan.scaled.items())})
+    base = find_base_model(model, folder)
+    name = base or last_path_part(model)
+    card = ModelCard.from_template(
+        ModelCardData(
+            base_model=base,
+            library_name="transformers",
+            tags=["layer-pruning", *(["custom_code"] if needs.startswith("trust") else [])],
+            **read_licence(folder),
+        ),
+        template_path=str(TEMPLATE),
+        name=name.rpartition("/")[2],
+        plan=plan,
+        dropped=format_layers(plan.drops),
+        scales="" if plan == only_drops else str(scales),
+        info=info,
+        command=make_portable(info.command) if info else "",
+        adapter=adapter,
+        needs=needs,
+        task=Path(info.task).name if info else "",
+        judgements=[judgement for judgement in info.judgements if judgement.plan == plan] if info else [],
+        mergekit=render_mergekit(name, plan).rstrip(),
+    )
+    return str(card)
+
+
+def find_base_model(model: str, folder: Path) -> str | None:
+    """A model's id on the hub: as the user named it, as its place in the hub's cache says, or as its own card names its
+    base; None where nothing says it. A folder's path is no id, though it may look like one."""
+    for part in folder.parts:
+        if match := SNAPSHOT.fullmatch(part):
+            return "/".join(filter(None, (match["owner"], match["name"])))
+    if not Path(model).exists() and model not in PACKAGED and _is_repo_id(model):
+        return model
+    base_id = _read_own_card(folder).get("base_model")
+    return base_id if isinstance(base_id, str) and not Path(base_id).exists() and _is_repo_id(base_id) else None
+
+
+def _is_repo_id(name: str) -> bool:
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
+
+
+def read_licence(folder: Path) -> dict[str, Any]:
+    """The licence of a model, as its own card says it; else the file that holds it."""
+    card_fields = {name: _read_own_card(folder).get(name) for name in ("license", "license_name", "license_link")}
+    licence_fields: dict[str, Any] = {name: field for name, field in card_fields.items() if isinstance(field, str)}
+    files = sorted(path.name for path in folder.glob("LICEN[CS]E*"))
+    if "license" not in licence_fields and files:
+        return {"license": "other", "license_link": files[0]}
+    return licence_fields
+
+
+def _read_own_card(folder: Path) -> dict[str, Any]:
+    """The front matter of a model's README.md; nothing where there is none, or it cannot be read."""
+    try:
+        return ModelCard.load(folder / "README.md", ignore_metadata_errors=True).data.to_dict()
+    except Exception:  # whatever people write there
+        return {}
+
+
+def make_portable(command: str) -> str:
+    """A command line without this machine's folders: of paths that lead out of the working folder the last part is kept."""
+    words = [
+        [last_path_part(part) if OUTSIDE.match(part) else part for part in word.split("=")]
+        for word in shlex.split(command)
+    ]
+    return shlex.join(map("=".join, words))
+
+
+def last_path_part(path: str) -> str:
+    """The last part of a path of any system."""
+    return PureWindowsPath(path).name if "\\" in path else PurePosixPath(path).name
+
+
+def render_mergekit(model: str, plan: Plan) -> str:
+    """A passthrough configuration for mergekit that keeps the layers the plan keeps; ranges end before their last number."""
+    starts = [layer for layer in plan.kept if layer - 1 not in plan.kept]
+    ends = [layer + 1 for layer in plan.kept if layer + 1 not in plan.kept]
+    pairs = zip(starts, ends, strict=True)
+    slices = [{"sources": [{"model": model, "layer_range": [start, end]}]} for start, end in pairs]
+    return yaml.safe_dump({"merge_method": "passthrough", "slices": slices}, sort_keys=False, default_flow_style=None)

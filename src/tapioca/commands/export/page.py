@@ -1,0 +1,23 @@
+"""A checkpoint that was written and checked, on the screen."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+
+from tapioca.commands.export.result import Exported
+from tapioca.report.tables import print_line
+
+
+def show(exported: Exported, console: Console) -> None:
+    """Print where the checkpoint is, how it was checked, and what it lacks."""
+    steps = f", {exported.steps} cached steps" if exported.steps else ""
+    with_what = f"transformers with {exported.needs}" if exported.needs else "plain transformers"
+    lines = [
+        f"wrote     {exported.folder}: {len(exported.plan.kept)} of {exported.plan.n_layers} layers ({exported.plan})",
+        f"checked   reloaded by {with_what} in a fresh process: one forward{steps}; "
+        f"largest difference {exported.difference:.3g}",
+        *(f"left out  {sentence}" for sentence in exported.left_out),
+    ]
+    for line in lines:
+        print_line(console, escape(line))

@@ -1,0 +1,178 @@
+"""Ship a plan: write a plain checkpoint, reload it in a fresh process, and compare."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformers import PreTrainedModel
+
+from tapioca.checkpoints.companions import copy_files, vocabulary_files
+from tapioca.checkpoints.cut import cut_checkpoint
+from tapioca.checkpoints.verify import (
+    ExpectedAnswers,
+    check_tokenizer,
+    compare_reloaded,
+    compute_expected,
+    refuse_difference,
+)
+from tapioca.commands.export.card import render_model_card
+from tapioca.commands.export.config import ExportConfig
+from tapioca.commands.export.result import Exported
+from tapioca.commands.export.source import ExportSource
+from tapioca.commands.prune.result import PruneResult, read_run
+from tapioca.errors import ExportError, StoreError, UsageError
+from tapioca.models.edit import check_fits
+from tapioca.models.identity import hash_model
+from tapioca.models.load import load, load_on_meta, load_tokenizer
+from tapioca.plan import Plan
+from tapioca.progress import SILENT, Progress
+
+
+def export(
+    source: str | Path | PruneResult | PreTrainedModel,
+    to: str | Path,
+    plan: Plan | None = None,
+    *,
+    revision: str | None = None,
+    adapter: str | Path | None = None,
+    trust_remote_code: bool = False,
+) -> Exported:
+    """Write a model under a plan as an ordinary checkpoint: dropped layers are gone, scales are in the weights.
+
+    Nothing stands under `to` until the copy was reloaded by plain transformers in a fresh process and gave the
+    logits of the live model under the plan, in one forward and in a short generation with KV cache. Models of a kind
+    that this package or their own files bring are reloaded with that code, which `needs` says.
+
+    Args:
+        source: a run folder or its record; or, with `plan`, a model folder, a hub id or a live model.
+        to: a new or empty folder.
+        plan: what to drop and scale; by default the run's best plan.
+        revision: branch, tag or commit of a hub model; by default the run's.
+        adapter: a folder with a LoRA adapter to merge into the weights; by default the run's.
+        trust_remote_code: run code that comes with the model, as a run that was given the flag did.
+
+    Raises:
+        ExportError: the plan changes nothing, weights cannot carry it, or the copy does not equal the live plan.
+        ModelError: the model cannot be loaded, or the adapter cannot be merged exactly.
+        UsageError: `to` is not empty, or there is no such run.
+    """
+    target = Path(to)
+    if target.is_file():
+        raise UsageError(f"{target} is a file; choose a new folder for the checkpoint")
+    if target.exists() and any(target.iterdir()):
+        raise UsageError(f"{target} is not empty; choose a new folder for the checkpoint")
+    info = _read_source_run(source)
+    chosen = plan or (info.plan if info else None)
+    if chosen is None:
+        raise UsageError(
+            f"{source} is no run folder, and a model alone says nothing about what to drop; give a finished run, or a plan"
+        )
+    if chosen.is_full:
+        raise ExportError("the plan changes nothing, so there is nothing to export; use the model as it is")
+    origin = ExportSource(
+        info.model if info else _refuse_other_source(source),
+        revision or (info.revision if info else None),
+        adapter or (info.adapter if info else None),
+        trust_remote_code or bool(info and info.trust_remote_code),
+    )
+    with tempfile.TemporaryDirectory() as saved, tempfile.TemporaryDirectory() as merged:
+        folder = origin.find_folder(Path(saved))
+        if info:
+            _check_same_model(info, origin, folder)
+        about = info if plan is None else None
+        card = partial(render_model_card, origin.name, chosen, folder, about, Path(origin.adapter or "").name)
+        return _write_checked(origin, origin.merge_into_folder(folder, Path(merged)), target, chosen, card)
+
+
+def export_run(config: ExportConfig, progress: Progress = SILENT) -> Exported:
+    """The same for a request of the command line."""
+    progress.stage(f"exporting {config.run}", 0)
+    plan = Plan.read(config.plan) if config.plan else None
+    return export(
+        config.run,
+        config.to,
+        plan,
+        revision=config.revision,
+        adapter=config.adapter,
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
+def _refuse_other_source(source: object) -> str | Path | PreTrainedModel:
+    """What stands for a model, where the source is no run."""
+    if isinstance(source, (str, Path, PreTrainedModel)):
+        return source
+    raise UsageError(
+        f"a model is a folder, a hub id or a transformers model, this is a {type(source).__name__}; "
+        "merge a model of peft first, with merge_and_unload()"
+    )
+
+
+def _compute_live_answers(folder: Path, plan: Plan, code: bool) -> ExpectedAnswers:
+    """What the live model under the plan answers; the model is gone again afterwards.
+
+    Where weights were scaled and stored with few digits, both sides compute in float32, so that the one rounding of
+    the weights is all that may differ.
+    """
+    model = load(folder, device="cpu", trust_remote_code=code).model
+    stored = model.dtype
+    if plan != Plan.drop(plan.n_layers, plan.drops) and torch.finfo(stored).bits < 32:
+        del model
+        model = load(folder, device="cpu", dtype="float32", trust_remote_code=code).model
+    return compute_expected(model, plan, stored)
+
+
+def _check_same_model(info: PruneResult, origin: ExportSource, folder: Path) -> None:
+    """Refuse to ship another model than the one the plan was found on, in the dtype it was found in."""
+    code = origin.trust_remote_code
+    searched = load(folder, device="cpu", dtype=info.dtype, adapter=origin.adapter, trust_remote_code=code)
+    if hash_model(searched.model) != info.model_hash:
+        raise ExportError(
+            f"{info.model} is not the model the run searched (weights or configuration differ); give the model itself and the plan"
+        )
+
+
+def _write_checked(origin: ExportSource, folder: Path, target: Path, plan: Plan, card: Callable[..., str]) -> Exported:
+    """Write, check, and only then put in place."""
+    code = origin.runs_own_code
+    meta_model = load_on_meta(folder, trust_remote_code=code)
+    check_fits(meta_model, plan)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
+            checkpoint = Path(scratch) / "checkpoint"
+            left_out = cut_checkpoint(folder, checkpoint, plan, meta_model, code)
+            copy_files(folder, vocabulary_files(folder, load_tokenizer(folder, trust_remote_code=code)), checkpoint)
+            expected = _compute_live_answers(folder, plan, code)
+            needs = _loading_requirements(checkpoint, expected)
+            (checkpoint / "README.md").write_text(card(needs=needs), encoding="utf-8")
+            check_tokenizer(folder, checkpoint, code)
+            [difference] = compare_reloaded([(checkpoint, expected)])
+            refuse_difference(difference, expected)
+            if target.exists():
+                target.rmdir()
+            checkpoint.rename(target)
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"cannot write {target}: {error}; free some space or choose another folder") from error
+    return Exported(target, plan, difference, expected.steps, left_out, needs)
+
+
+def _loading_requirements(checkpoint: Path, expected: ExpectedAnswers) -> str:
+    """What loading a checkpoint takes beside plain transformers."""
+    if expected.own:
+        return "import tapioca.models.learner"
+    return "trust_remote_code=True" if any(checkpoint.glob("*.py")) else ""
+
+
+def _read_source_run(source: object) -> PruneResult | None:
+    """The record of a run, where the source is one."""
+    if isinstance(source, PruneResult):
+        return source
+    if isinstance(source, (str, Path)) and (Path(source) / "manifest.json").is_file():
+        return read_run(Path(source))
+    return None

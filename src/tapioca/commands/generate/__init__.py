@@ -1,0 +1,1 @@
+"""Write under a plan."""

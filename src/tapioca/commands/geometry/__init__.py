@@ -1,0 +1,1 @@
+"""The layerwise geometry of ID and OOD data."""

@@ -1,0 +1,29 @@
+"""What can be done with a model, on the screen."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+
+from tapioca.commands.inspect.result import ModelFacts
+from tapioca.plan import format_layers
+from tapioca.report.format import format_quantity
+from tapioca.report.tables import print_line
+
+
+def show(facts: ModelFacts, console: Console) -> None:
+    """Print where the layers are, what can be dropped, scaled and exported, and why the rest cannot."""
+    share = facts.layer_parameters / facts.parameters
+    branches, inside = " and ".join(facts.branches), " and ".join(facts.written)
+    written = [inside and f"scales of {inside} branches", "" if facts.no_layer_scales else "scales of layers"]
+    lines = [
+        f"type      {facts.model_type}, {format_quantity(facts.parameters)} parameters, {share:.0%} of them in the layers",
+        f"layers    {facts.n_layers} at {facts.path} ({', '.join(facts.kinds)})",
+        f"drop      {f'any of {format_layers(facts.droppable)}' if facts.droppable else 'no whole layer'}",
+        f"scale     every layer; {branches or 'no'} branches alone",
+        f"export    checkpoints that drop {f'any of {format_layers(facts.exportable)}' if facts.exportable else 'nothing'}; "
+        f"{' and '.join(filter(None, written)) or 'no scales'}",
+        *(f"          {reason}" for reason in (*facts.reasons, facts.no_layer_scales) if reason),
+    ]
+    for line in lines:
+        print_line(console, escape(line))

@@ -1,0 +1,167 @@
+"""What the functions and methods of `tapioca` take by name, one dictionary for each command.
+
+Made by `make docs` from the request classes, where every option is explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Literal, Required, TypedDict
+
+from pydantic import JsonValue
+
+from tapioca.plan import Plan
+
+
+class SessionOptions(TypedDict, total=False):
+    """How a model and its data are read and split."""
+
+    test: str | None
+    compat: Literal["tale"] | None
+    kind: Literal["choice", "label", "generate", "classify", "perplexity", "regression"] | None
+    include_path: str | None
+    field: Sequence[str]
+    template: str | None
+    continuation: str | None
+    label: Sequence[str]
+    answers: Literal["choice", "label", "index", "letter"] | None
+    shuffle_choices: bool
+    normalize: Literal["none", "tokens", "characters", "bytes"] | None
+    chat: bool
+    system: str | None
+    chat_option: Sequence[str]
+    chat_date: date | str | None
+    num_fewshot: int | None
+    skip_bad_rows: bool
+    too_long: Literal["refuse", "skip"]
+    search_share: float
+    limit: int | None
+    batch_size: int
+    seed: int
+    device: str | None
+    dtype: str
+    revision: str | None
+    trust_remote_code: bool
+    trust_task_code: bool
+    adapter: str | Path | None
+    score: Literal["accuracy", "likelihood"]
+
+
+class TaskOptions(TypedDict, total=False):
+    """How rows are asked and marked."""
+
+    kind: Literal["choice", "label", "generate", "classify", "perplexity", "regression"] | None
+    fields: dict[str, str | Sequence[str]]
+    template: str | None
+    continuation: str
+    shuffle_choices: bool
+    labels: Sequence[str]
+    answers: Literal["choice", "label", "index", "letter"] | None
+    normalize: Literal["none", "tokens", "characters", "bytes"]
+    score: Literal["accuracy", "likelihood"]
+    gold: str
+    max_new_tokens: int
+    stop: Sequence[str]
+    match: Literal["text", "number", "math", "tale_letter", "tale_number"]
+    extract: str | None
+    take: Literal["first", "last"]
+    ignore_case: bool
+    score_function: str | None
+    trust_task_code: bool
+    chat: bool | Literal["text"]
+    system: str | None
+    chat_template_kwargs: dict[str, JsonValue]
+    think_end_token: str | None
+    num_fewshot: int
+    fewshot_delimiter: str
+    note: str | None
+    skip_bad_rows: bool
+    too_long: Literal["refuse", "skip"]
+    window: int
+
+
+class PruneOptions(TypedDict, total=False):
+    """Of `tapioca prune` beside those of a session."""
+
+    out: str | Path | None
+    plan_batching: Literal["auto", "single", "stacked"]
+    state_memory: str | None
+    random_plans: int
+    criterion: str
+    epsilon: float | None
+    max_drops: int | None
+    ties: Literal["index", "likelihood"]
+    race: bool
+    dry_run: bool
+
+
+class PruneCall(SessionOptions, PruneOptions, total=False):
+    """All of `tapioca prune`."""
+
+
+class CompareOptions(TypedDict, total=False):
+    """Of `tapioca compare` beside those of a session."""
+
+    out: str | Path | None
+    plan_batching: Literal["auto", "single", "stacked"]
+    state_memory: str | None
+    random_plans: int
+    criteria: str
+    drops: str
+
+
+class CompareCall(SessionOptions, CompareOptions, total=False):
+    """All of `tapioca compare`."""
+
+
+class DiagnoseOptions(TypedDict, total=False):
+    """Of `tapioca diagnose` beside those of a session."""
+
+    out: str | Path | None
+    classifier: str | Path | None
+
+
+class DiagnoseCall(SessionOptions, DiagnoseOptions, total=False):
+    """All of `tapioca diagnose`."""
+
+
+class GeometryOptions(TypedDict, total=False):
+    """Of `tapioca geometry` beside those of a session."""
+
+    out: str | Path | None
+    plan: str | Path | Plan | None
+    branches: bool
+
+
+class GeometryCall(SessionOptions, GeometryOptions, total=False):
+    """All of `tapioca geometry`."""
+
+
+class EnumerateOptions(TypedDict, total=False):
+    """Of `tapioca enumerate` beside those of a session."""
+
+    out: str | Path | None
+    plan_batching: Literal["auto", "single", "stacked"]
+    state_memory: str | None
+    max_drops: int | None
+
+
+class EnumerateCall(SessionOptions, EnumerateOptions, total=False):
+    """All of `tapioca enumerate`."""
+
+
+class ScaleOptions(TypedDict, total=False):
+    """Of `tapioca scale` beside those of a session."""
+
+    out: str | Path | None
+    plan_batching: Literal["auto", "single", "stacked"]
+    state_memory: str | None
+    plan: Required[str | Path | Plan]
+    scales: str | Sequence[float]
+    random_sets: int
+
+
+class ScaleCall(SessionOptions, ScaleOptions, total=False):
+    """All of `tapioca scale`."""

@@ -1,0 +1,1 @@
+"""Search a plan and judge it on held-out data."""

@@ -1,0 +1,54 @@
+"""What a user asks of `tapioca prune`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tapioca.records.config import ChoosingConfig
+
+TALE_EPSILON = 0.08
+"""How far below the full model TALE's code lets its search go (github.com/omyokun/tale)."""
+
+
+class PruneConfig(ChoosingConfig):
+    """The request behind `tapioca prune`."""
+
+    verb = "prune"
+
+    criterion: str = Field(
+        default="tale",
+        min_length=1,
+        description="How plans are chosen: tale stops by itself; any other of `compare` (sleb, shortgpt, mlp, ...) picks one for each number of drops, and their search scores decide.",
+    )
+    epsilon: float | None = Field(
+        default=None,
+        ge=0,
+        description="How far below the full model the search may go: 0.01 by default, relative for errors (TALE's code, --compat tale: 0.08).",
+    )
+    max_drops: int | None = Field(
+        default=None,
+        ge=1,
+        description="Drop at most so many layers (or branches); all but tale stop at half the number of layers if not told.",
+    )
+    ties: Literal["index", "likelihood"] = Field(
+        default="index", description="Among equal scores take the lowest layer, or the likeliest answers."
+    )
+    race: bool = Field(
+        default=False,
+        description="Stop plans that are unlikely to win a round; the best one is stopped with a probability of at most 5 % a round. Where scores have no bounds, that holds for means of differences cut at a bound, which the run says.",
+    )
+    dry_run: bool = Field(
+        default=False, description="Stop before the search: show the data, one prompt, and what the search would cost."
+    )
+
+    def __init__(self, **fields: Any):
+        if fields.get("compat") == "tale" and fields.get("epsilon") is None:
+            fields["epsilon"] = TALE_EPSILON
+        super().__init__(**fields)
+
+    @property
+    def order_seed(self) -> int | None:
+        """A race needs examples in a random order."""
+        return self.seed if self.race else None

@@ -1,0 +1,80 @@
+"""The main job: from a model and a file of examples to a plan, a verdict and a report."""
+
+from __future__ import annotations
+
+from tapioca.commands import save_result
+from tapioca.commands.prune.config import PruneConfig
+from tapioca.commands.prune.examples import select_most_changed, write_examples
+from tapioca.commands.prune.fluency import check_fluency
+from tapioca.commands.prune.judge import decide_run_verdict, evaluate_held_out, plan_to_show
+from tapioca.commands.prune.result import Cost, PruneResult
+from tapioca.commands.prune.search import criterion_from_config, restrict_sizes, run_search
+from tapioca.disk import write_json, write_text
+from tapioca.models.cost import count_flops, count_parameters
+from tapioca.models.inputs import collate
+from tapioca.plan import Plan
+from tapioca.progress import SILENT, Progress
+from tapioca.search.path import SearchPath
+from tapioca.session.context import AnyRun, RunInputs, open_run
+from tapioca.session.geometry import measure_run_geometry
+from tapioca.session.preflight import refuse_at_chance, run_preflight
+from tapioca.session.run_criteria import equivalent_criteria
+
+
+def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | None = None) -> PruneResult:
+    """Search a plan on the search split and judge it on the test split."""
+    criterion = criterion_from_config(config)  # refused before anything is loaded
+    with open_run(config, progress, inputs) as job:
+        job.space = restrict_sizes(job)
+        job.add_notes(*equivalent_criteria(job, {config.criterion: criterion}))
+        checks = run_preflight(job)
+        refuse_at_chance(job, checks)
+        search = run_search(job)
+        judgements, results = evaluate_held_out(job, search)
+        profiles, deviations = measure_run_geometry(job, plan_to_show(search))
+        info = PruneResult(
+            **job.header(),
+            revision=config.revision,
+            adapter=str(config.adapter.resolve()) if config.adapter else None,
+            trust_remote_code=config.trust_remote_code,
+            dtype=config.dtype,
+            metric=job.metric,
+            criterion=config.criterion,
+            chosen_by=str(criterion),
+            plan=search.best.plan,
+            shown=plan_to_show(search),
+            most_dropped=search.most_dropped.plan,
+            rounds=tuple(search.rounds),
+            epsilon=search.epsilon,
+            checks=checks,
+            judgements=judgements,
+            profiles=profiles,
+            deviations=deviations,
+            verdict=decide_run_verdict(judgements),
+            cost=_summarize_cost(job, search),
+            canary=check_fluency(job, plan_to_show(search)),
+            changed=select_most_changed(results),
+        )
+        write_examples(info.folder, results)
+        write_json(info.folder / "result.json", info.summary())
+        write_text(info.folder / "plan.json", info.plan.to_json() + "\n")
+        save_result("prune", info)
+    return info
+
+
+def _summarize_cost(job: AnyRun, search: SearchPath) -> Cost:
+    """What the run cost and what its best plan saves, counted on one batch."""
+    model, plan, full = job.loaded.model, search.best.plan, Plan.full(job.n_layers)
+    batch = collate(model, [example.prompt for example in job.search["ood"].examples[: job.config.batch_size]])
+    _, evaluations, seconds = job.store.totals()
+    return Cost(
+        plans_tried=search.tried,
+        search_examples=len(job.search["ood"].examples),
+        evaluations=evaluations,
+        seconds=seconds,
+        parameters_full=count_parameters(model, full),
+        parameters_planned=count_parameters(model, plan),
+        flops_full=count_flops(model, full, batch),
+        flops_planned=count_flops(model, plan, batch),
+        difference=job.store.largest_difference(),
+    )

@@ -1,0 +1,1 @@
+"""Residual scaling of a plan's layers."""

@@ -1,0 +1,1 @@
+"""Which tasks are ready, and what one asks."""

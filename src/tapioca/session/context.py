@@ -1,0 +1,324 @@
+"""What every command starts from: the model, its data split once, and the run folder that belongs to them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+import psutil
+import torch
+import transformers
+
+from tapioca.engine.state_cache import StateCache
+from tapioca.engine.sweep import Schedule
+from tapioca.errors import UsageError
+from tapioca.evaluate import StoppingRule, evaluate
+from tapioca.models.device import describe_idle_gpu
+from tapioca.models.find import find_layers
+from tapioca.models.identity import hash_model
+from tapioca.models.inputs import find_input_device
+from tapioca.models.load import LoadedModel, load
+from tapioca.plan import Plan
+from tapioca.progress import Progress
+from tapioca.records import DataConfig, Metric, RunConfig, Scores
+from tapioca.records.results import Domain
+from tapioca.runs.folder import claim_folder
+from tapioca.runs.store import Store
+from tapioca.search.base import SearchSpace
+from tapioca.session.data import read_tasks, split_tasks
+from tapioca.session.folder import CHAT_DATE_KEY, choose_chat_date, choose_run_folder
+from tapioca.session.search_space import space_from_model
+from tapioca.tasks.base import Task, digest_example
+from tapioca.tasks.batches import make_batches
+from tapioca.tasks.chat import Clock
+
+Tasks = dict[str, Task]
+"""Live tasks by the names that a request calls them."""
+
+C = TypeVar("C", bound=RunConfig)
+
+NOT_IN_MANIFEST = {
+    "model",
+    "task",
+    "reference",
+    "test",
+    "compat",
+    "out",
+    "plan",
+    "dry_run",
+    "classifier",
+    "answers",
+    "skip_bad_rows",
+    "shuffle_choices",
+    "too_long",
+    "num_fewshot",
+    "device",
+    "state_memory",
+    "trust_remote_code",
+    "trust_task_code",
+    "adapter",
+    "chat",
+    "system",
+    "chat_option",
+    "chat_date",
+}
+"""Settings that change no answer, or that the manifest names by what they lead to."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunInputs:
+    """A model and its data, split.
+
+    Attributes:
+        model_hash: names the model by configuration, weights and dtype.
+        search, test: the splits of each data set; nothing found on `search` is a result.
+        notes: what was guessed or noticed, to be said aloud.
+        data_manifest: what of the data could change an answer or a choice.
+        tasks_by_role: the data sets before they were split, by role.
+    """
+
+    loaded: LoadedModel
+    model_hash: str
+    search: dict[Domain, Task]
+    test: dict[Domain, Task]
+    notes: tuple[str, ...]
+    data_manifest: dict[str, Any]
+    tasks_by_role: dict[str, Task]
+
+    def make_manifest(self, config: DataConfig, **more: Any) -> dict[str, Any]:
+        """Everything that could change an answer or a choice; `more` is what a command has of its own."""
+        return _describe_setup(config, self.loaded, self.model_hash) | self.data_manifest | more
+
+
+@dataclass(eq=False)
+class RunContext(Generic[C]):
+    """Everything a run that scores plans works with. Use it as a context manager, as `Store`.
+
+    Attributes:
+        space: what there is to drop.
+        search, test: the splits of each data set; nothing found on `search` is a result.
+        notes: what was guessed or noticed, to be said aloud.
+        schedule: how plans run together.
+    """
+
+    config: C
+    loaded: LoadedModel
+    space: SearchSpace
+    search: dict[Domain, Task]
+    test: dict[Domain, Task]
+    notes: tuple[str, ...]
+    store: Store
+    progress: Progress
+    schedule: Schedule
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.store.__exit__(*exception)
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of the full model."""
+        return self.space.n_layers
+
+    @property
+    def metric(self) -> Metric:
+        """What scores of this run mean."""
+        return self.search["ood"].metric
+
+    def add_notes(self, *notes: str) -> None:
+        """Say something aloud, and in the record."""
+        for note in notes:
+            self.progress.note(note)
+        self.notes = (*self.notes, *notes)
+
+    def header(self) -> dict[str, Any]:
+        """The fields of `RunHeader`."""
+        return make_header(self.config, self.store.folder, self.store.manifest, self.notes)
+
+    def evaluate(self, task: Task, plans: list[Plan], what: str, stopping: StoppingRule | None = None) -> Scores:
+        """Score plans on a task, remembering every answer and showing progress; `stopping` may stop some of them."""
+        self.progress.stage(what, len(plans) * len(task.examples))
+        return evaluate(
+            self.loaded.model,
+            task,
+            plans,
+            batch_size=self.config.batch_size,
+            result_cache=self.store,
+            on_batch=lambda plan, done: self.progress.advance(done),
+            stopping=stopping,
+            seed=self.config.order_seed,
+            schedule=self.schedule if task is self.search["ood"] else replace(self.schedule, state_cache=None),
+        )
+
+
+AnyRun = RunContext[Any]
+
+
+def make_header(config: DataConfig, folder: Path, manifest: dict[str, Any], notes: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of `RunHeader`; a model's folder by its whole path."""
+    return {
+        "folder": folder,
+        "command": config.command(),
+        "model": str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
+        "model_hash": manifest["model"],
+        "task": config.task,
+        "reference": config.reference,
+        "notes": notes,
+    }
+
+
+def load_inputs(
+    config: DataConfig, progress: Progress, loaded: LoadedModel | None = None, tasks: Tasks | None = None
+) -> RunInputs:
+    """Load the model, read the data and split them.
+
+    Args:
+        config: the request.
+        progress: told what was guessed.
+        loaded: a live model to use instead of loading `config.model`.
+        tasks: live tasks by their name in `config`, used instead of reading files.
+    """
+    progress.stage(f"loading {config.model}", 0)
+    if loaded and config.adapter:
+        raise UsageError(
+            "a live model takes no adapter; merge it into the weights first, with peft's merge_and_unload()"
+        )
+    loaded = loaded or load_configured_model(config)
+    layers = find_layers(loaded.model)
+    progress.stage("reading the data", 0)
+    model_hash = hash_model(loaded.model)
+    clock = Clock(choose_chat_date(config, _describe_setup(config, loaded, model_hash)))
+    tasks_by_role = read_tasks(config, loaded, tasks or {}, clock)
+    tasks_by_role, search, test = split_tasks(config, tasks_by_role)
+    idle = describe_idle_gpu(config.device) if find_input_device(loaded.model).type == "cpu" else ""
+    notes = _data_notes(tasks_by_role, layers.path, len(layers), idle)
+    manifest: dict[str, Any] = {"data": {role: task.digest for role, task in tasks_by_role.items()}}
+    if skipped := {role: dict(task.skipped) for role, task in tasks_by_role.items() if task.skipped}:
+        manifest["skipped"] = skipped
+    if shots := {role: list(task.shots.per_prompt) for role, task in tasks_by_role.items() if task.shots}:
+        manifest["num_fewshot"] = shots
+    if clock.was_read:
+        manifest[CHAT_DATE_KEY] = clock.day.isoformat()
+        notes = (*notes, f"the chat template prints the date; in this run it is {clock.day} on every day (--chat-date)")
+    for note in notes:
+        progress.note(note)
+    return RunInputs(loaded, model_hash, search, test, notes, manifest, tasks_by_role)
+
+
+def load_configured_model(config: DataConfig) -> LoadedModel:
+    """The model of a request, where and as it asks for it.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    return load(
+        config.model,
+        device=config.device,
+        dtype=config.dtype,
+        revision=config.revision,
+        trust_remote_code=config.trust_remote_code,
+        adapter=config.adapter,
+    )
+
+
+def open_folder(config: DataConfig, inputs: RunInputs, **more: Any) -> dict[str, Any]:
+    """Claim the folder of a run that stores no answers; returns the fields of its `RunHeader`.
+
+    Args:
+        config: the request.
+        inputs: its model and data.
+        more: what could change a result beside these, for the manifest.
+    """
+    manifest = inputs.make_manifest(config, **more)
+    folder = choose_run_folder(config, manifest)
+    return make_header(config, folder, claim_folder(folder, manifest), inputs.notes)
+
+
+def open_run(config: C, progress: Progress, inputs: RunInputs | None = None) -> RunContext[C]:
+    """Open the run folder of a request, and load its model and data where they are not given."""
+    inputs = inputs or load_inputs(config, progress)
+    notes = _scoring_notes(config, inputs)
+    for note in notes:
+        progress.note(note)
+    examples = {role: digest_examples(task) for role, task in inputs.tasks_by_role.items()}
+    manifest = inputs.make_manifest(config)
+    store = Store(choose_run_folder(config, manifest), manifest, examples)
+    return context_from_inputs(config, replace(inputs, notes=(*inputs.notes, *notes)), store, progress)
+
+
+def context_from_inputs(config: C, inputs: RunInputs, store: Store, progress: Progress) -> RunContext[C]:
+    """What a run works with, once its folder is open."""
+    ood_batches = make_batches(inputs.search["ood"], config.batch_size, config.order_seed)
+    reuse = StateCache(allowed_state_bytes(config, inputs.loaded), len(ood_batches))
+    return RunContext(
+        config=config,
+        loaded=inputs.loaded,
+        space=space_from_model(inputs.loaded.model, config),
+        search=inputs.search,
+        test=inputs.test,
+        notes=inputs.notes,
+        store=store,
+        progress=progress,
+        schedule=Schedule(config.plan_batching, config.state_memory_bytes, reuse),
+    )
+
+
+def digest_examples(task: Task) -> np.ndarray:
+    """A number for each example, by all that changes its answers and its place in splits and averages; uint64."""
+    rules = f"{type(task).__name__} {task.metric.model_dump_json()} {task.cache_key}"
+    example_keys = [f"{rules} {example.group} {example.weight} {digest_example(example)}" for example in task.examples]
+    return np.frombuffer(b"".join(hashlib.sha256(name.encode()).digest()[:8] for name in example_keys), np.uint64)
+
+
+def allowed_state_bytes(config: RunConfig, loaded: LoadedModel) -> int:
+    """Bytes for hidden states: what the user allows, else a quarter of what is free."""
+    device = find_input_device(loaded.model)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return config.state_memory_bytes or free // 4
+
+
+def _data_notes(tasks_by_role: dict[str, Task], path: str, n_layers: int, idle: str) -> tuple[str, ...]:
+    """What was found or guessed, one line each."""
+    notes = [f"{n_layers} layers at {path}", *filter(None, [idle])]
+    for task in tasks_by_role.values():
+        notes += [note for note in task.notes if note not in notes]
+    return tuple(notes)
+
+
+def _scoring_notes(config: RunConfig, inputs: RunInputs) -> list[str]:
+    """What a run that scores plans says beside."""
+    roles: dict[str, Task] = {str(domain): task for domain, task in inputs.search.items()}
+    if config.test:
+        roles["test"] = inputs.test["ood"]
+    notes = [
+        f"all {role.upper()} prompts begin with {task.shared_prefix_length} tokens that are the same; read once a plan"
+        for role, task in roles.items()
+        if task.shared_prefix_length
+    ]
+    if "id" not in roles:
+        notes.append("no --reference: what the plan does to ID data and to the geometry is not measured")
+    return notes
+
+
+def _describe_setup(config: DataConfig, loaded: LoadedModel, model_hash: str) -> dict[str, Any]:
+    """Everything but the data that could change an answer or a choice."""
+    model = loaded.model
+    return {
+        "model_type": model.config.model_type,
+        "model": model_hash,
+        "dtype": str(model.dtype),
+        "device": find_input_device(model).type,
+        "attention": model.config._attn_implementation,
+        "settings": config.model_dump(mode="json", exclude=NOT_IN_MANIFEST),
+        "versions": {
+            "tapioca": version("tapioca-prune"),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }

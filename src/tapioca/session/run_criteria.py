@@ -1,0 +1,135 @@
+"""Let criteria choose plans on the search split, and count what each would cost alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+
+from tapioca.disk import write_json
+from tapioca.observe import measure_similarity
+from tapioca.plan import Plan
+from tapioca.plan.prefix_tree import count_layers_computed
+from tapioca.profiles.layer_importance import LayerImportance
+from tapioca.records import CriterionCost, Example, Request
+from tapioca.runs.folder import read_json
+from tapioca.search.base import Picks, ScoreRequest, Search
+from tapioca.search.criteria import Criterion, Guide
+from tapioca.session.context import AnyRun
+from tapioca.tasks.base import Task
+from tapioca.tasks.batches import make_batches
+from tapioca.tasks.perplexity import Perplexity
+
+SIMILARITY_FILE = "similarity.json"
+
+
+class CriteriaRunner:
+    """Runs criteria on the OOD search split of one job; what one has scored, the others need not score again."""
+
+    def __init__(self, job: AnyRun):
+        self.job = job
+        task = job.search["ood"]
+        self.tasks = dict.fromkeys(get_args(Guide), task) | {"text": perplexity_task_from_prompts(task) or task}
+        self._parts: dict[tuple[str, float], Task] = {}
+        self._similarity: tuple[LayerImportance, float] | None = None
+
+    def choose(self, name: str, criterion: Criterion) -> tuple[Picks, CriterionCost]:
+        """The plans of one criterion, and what it cost."""
+        space, seconds, forwards = self.job.space, 0.0, 0.0
+        if criterion.guide == "states":
+            state_similarity, seconds = self._load_similarity()
+            space = replace(space, similarity=state_similarity)
+            forwards = float(space.n_layers * len(self.job.search["ood"].examples))
+        search = Search(criterion.choose, space)
+        scored_batches: dict[tuple[Plan, str], None] = {}
+        while question := search.ask():
+            task = self._sample_of_task(criterion.guide, question.share)
+            scores = self.job.evaluate(task, list(question.plans), f"{name}: {_describe_question(question)}")
+            table = scores.log_likelihoods if criterion.guide == "likelihood" else scores.values
+            search.tell(np.average(table, axis=1, weights=task.weights).tolist())
+            cut = make_batches(task, self.job.config.batch_size)
+            n_rows_by_digest = {batch.digest: sum(len(example.rows) for example in batch.examples) for batch in cut}
+            for digest, count in n_rows_by_digest.items():
+                new_plans = [plan for plan in question.plans if (plan, digest) not in scored_batches]
+                forwards += count_layers_computed(tuple(new_plans)) * count
+                scored_batches |= dict.fromkeys((plan, digest) for plan in new_plans)
+        seconds += sum(self.job.store.recall_cost(plan, batch).seconds for plan, batch in scored_batches)
+        tried = len({plan for plan, _ in scored_batches})
+        return search.picks, CriterionCost(
+            name=name,
+            about=criterion.about,
+            source=criterion.source,
+            plans_tried=tried,
+            layer_forwards=round(forwards),
+            seconds=seconds,
+        )
+
+    def _sample_of_task(self, guide: str, share: float) -> Task:
+        """A seeded share of a task, in whole batches, so that their answers serve the whole task too."""
+        key = guide, share
+        if share == 1.0:
+            return self.tasks[guide]
+        if key not in self._parts:
+            task = self.tasks[guide]
+            task_batches = make_batches(task, self.job.config.batch_size)
+            order = np.random.default_rng(self.job.config.seed).permutation(len(task_batches))
+            chosen_batches = [task_batches[index] for index in order[: max(1, round(share * len(task_batches)))]]
+            self._parts[key] = task.select_examples(example for batch in chosen_batches for example in batch.examples)
+        return self._parts[key]
+
+    def _load_similarity(self) -> tuple[LayerImportance, float]:
+        """The similarity of states and the seconds it took, from the run folder where it was measured before."""
+        if self._similarity is None:
+            folder, data_digest = self.job.store.folder, self.job.search["ood"].digest
+            if not (folder / SIMILARITY_FILE).exists() or read_json(folder, SIMILARITY_FILE).get("data") != data_digest:
+                write_json(folder / SIMILARITY_FILE, {"data": data_digest, **self._measure_similarity()})
+            record = read_json(folder, SIMILARITY_FILE)
+            arrays = {name: np.array(record[name]) for name in ("influence", "magnitude", "angles")}
+            self._similarity = LayerImportance(**arrays), float(record["seconds"])
+        return self._similarity
+
+    def _measure_similarity(self) -> dict[str, object]:
+        examples = self.job.search["ood"].examples
+        self.job.progress.stage("similarity of states", len(examples))
+        start = time.perf_counter()
+        model, config = self.job.loaded.model, self.job.config
+        state_similarity = measure_similarity(model, examples, config.batch_size, self.job.progress.advance)
+        arrays = {name: array.tolist() for name, array in vars(state_similarity).items()}
+        return {**arrays, "seconds": time.perf_counter() - start}
+
+
+def equivalent_criteria(job: AnyRun, chosen: Mapping[str, Criterion]) -> list[str]:
+    """Which criteria fall together on these data, and why."""
+    notes = []
+    if perplexity_task_from_prompts(job.search["ood"]) is None:
+        reason = f"the model predicts no tokens of a prompt, so {job.metric.name} stands in for their perplexity"
+        notes += [f"{name}: {reason}" for name, criterion in chosen.items() if criterion.guide == "text"]
+    if "likelihood" in chosen and job.metric.kind == "error":
+        notes.append(f"likelihood: {job.metric.name} is itself a graded score, so this is the same as tale")
+    return notes
+
+
+def perplexity_task_from_prompts(task: Task) -> Task | None:
+    """A task's prompts as running text; None where they are numbers or single tokens, or a head answers that knows labels."""
+    if task.is_sequence_classifier or isinstance(task.examples[0].prompt, np.ndarray):
+        return None
+    longer = [example for example in task.examples if len(example.prompt) > 1]
+    examples = tuple(
+        Example(
+            id=example.id,
+            group=example.group,
+            rows=(Request(inputs=example.prompt[:-1], targets=tuple(example.prompt[1:])),),
+            prompt=example.prompt,
+            weight=len(example.prompt) - 1,
+        )
+        for example in longer
+    )
+    return Perplexity(name=f"prompts of {task.name}", examples=examples) if examples else None
+
+
+def _describe_question(question: ScoreRequest) -> str:
+    count = len(question.plans)
+    return f"{count} plan{'s' if count != 1 else ''}" + (f" on {question.share:.0%}" if question.share < 1 else "")
