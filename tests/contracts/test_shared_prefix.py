@@ -6,10 +6,10 @@ import pytest
 import torch
 from support.contracts import NO_BRANCHES, branch_plan, droppable
 
-from tapioca.engine.find_prefix import find_shared_prefix
 from tapioca.engine.options import SweepInput
 from tapioca.engine.state_cache import StateCache
 from tapioca.engine.sweep import Batching, Schedule, sweep
+from tapioca.evaluate.batch import find_shared_prefix
 from tapioca.models.inputs import collate
 from tapioca.models.tiny import RECIPES, tiny
 from tapioca.plan import Plan

@@ -48,11 +48,9 @@ def _prompt(columns: Columns, spec: TaskSpec, is_sequence_classifier: bool) -> s
     pair = columns.pair() if spec.template is None and "text" not in columns.names else None
     if pair and is_sequence_classifier:
         return f"{_flag('text', pair[0])} {_flag('text_pair', pair[1])} "
-    if pair:
-        return '--template "' + " ".join(f"{{{{ row[{name!r}] }}}}" for name in pair) + '" '
-    if spec.template is not None or any(columns.find_name(name) for name in known):
+    if not pair and (spec.template is not None or any(columns.find_name(name) for name in known)):
         return ""
-    texts = _texts(columns)
+    texts = pair or _texts(columns)
     if len(texts) > 1 and not is_sequence_classifier:
         return '--template "' + " ".join(f"{{{{ row[{name!r}] }}}}" for name in texts) + '" '
     return f"--field text={_text(columns)} "
