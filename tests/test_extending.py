@@ -195,12 +195,14 @@ def test_a_name_taken_twice_is_one_line(install: Install, tmp_path: Path, capsys
     install("dear_layers", CLEAN, ("tapioca.criteria", "cheapest", "dear_layers:CHEAPEST"))
     for name, origins in (
         ("tale", "tapioca, cheap_layers:CHEAPEST"),
-        ("cheapest", "dear_layers:CHEAPEST, cheap_layers:CHEAPEST"),
+        ("cheapest", "cheap_layers:CHEAPEST, dear_layers:CHEAPEST"),
     ):
         assert main(["prune", "learner", *DATA, "--criterion", name, "--out", str(tmp_path / "run")]) == 2
-        assert f"criterion '{name}' has several packages ({origins}); uninstall a package\n" in capsys.readouterr().err
+        assert (
+            f"criterion '{name}' is there more than once ({origins}); uninstall a package\n" in capsys.readouterr().err
+        )
     assert main(["prune", "learner", *DATA, "--criterion", "last", "--dry-run"]) == 0
-    with pytest.raises(UsageError, match="criterion 'cheapest' has several packages"):
+    with pytest.raises(UsageError, match="criterion 'cheapest' is there more than once"):
         tapioca.register_criterion("cheapest", CRITERIA["last"])
 
 

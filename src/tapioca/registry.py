@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import TypeVar
 
 from tapioca.errors import UsageError, describe_error, did_you_mean
@@ -52,27 +52,33 @@ class Registry(Mapping[str, Thing]):
             UsageError: the name is unknown or taken twice; or what another package has under it cannot be imported or
                 used.
         """
-        entries = self._entries.get(name, [])
-        origins = ["tapioca"] * (name in self._things) + [entry.value for entry in entries]
+        entries = set(self._entries.select(name=name))  # equal ones are of a package that is found twice
+        origins = ["tapioca"] * (name in self._things) + sorted(entry.value for entry in entries)
         if len(origins) > 1:
-            raise UsageError(f"{self.what} '{name}' has several packages ({', '.join(origins)}); uninstall a package")
+            raise UsageError(
+                f"{self.what} '{name}' is there more than once ({', '.join(origins)}); uninstall a package"
+            )
         if entries:
-            return self._load(entries[0])
+            return self._load(entries.pop())
         if name not in self._things:
             raise UsageError(f"unknown {self.what} '{name}'; {did_you_mean(name, self)}")
         return self._things[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._things or name in self._entries
+        return name in self._names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._things | self._entries)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._things | self._entries)
+        return len(self._names)
 
     @property
-    def _entries(self) -> dict[str, list[EntryPoint]]:
+    def _names(self) -> dict[str, None]:
+        return dict.fromkeys([*self._things, *(entry.name for entry in self._entries)])
+
+    @property
+    def _entries(self) -> EntryPoints:
         return _find_entry_points(self.group, tuple(sys.path))
 
     def _load(self, entry: EntryPoint) -> Thing:
@@ -98,13 +104,9 @@ class Registry(Mapping[str, Thing]):
 
 
 @lru_cache
-def _find_entry_points(group: str, path: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
-    """Entry points by name, read once for each `sys.path`; equal ones, of a package that is found twice, count once."""
+def _find_entry_points(group: str, path: tuple[str, ...]) -> EntryPoints:
+    """The entry points of a group, read once for each `sys.path`."""
     try:
-        entries = dict.fromkeys(entry_points(group=group))
+        return entry_points(group=group)
     except Exception as error:  # one package's files are enough
         raise UsageError(f"the entry points of installed packages cannot be read: {describe_error(error)}") from error
-    by_name: dict[str, list[EntryPoint]] = {}
-    for entry in entries:
-        by_name.setdefault(entry.name, []).append(entry)
-    return by_name

@@ -38,50 +38,35 @@ def train_text(config: TextConfig, on_step: OnStep | None = None, checkpoint_eve
     shape = llama_fields(config.layers, config.width, config.heads, config.context)
     ids: dict[str, Any] = {"pad_token_id": PAD_ID, "bos_token_id": BOS_ID, "eos_token_id": EOS_ID}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), tie_word_embeddings=True, **ids, **shape))
-    record = run_training(
-        config,
-        model,
-        lambda step: _loss(model, config, corpus.trained, step),
-        on_step,
-        checkpoint_every,
-        data=corpus.digest,
-    )
+
+    def loss_at(step: int) -> torch.Tensor:
+        """Mean loss of the prompts' tokens plus that of the answers', on the batch that belongs to a step."""
+        rng, texts = np.random.default_rng([config.seed, step]), corpus.trained
+        indices = rng.choice(len(texts), min(config.batch, len(texts)), replace=False)
+        losses, _, prompt, answer = _read_texts(model, [texts[index] for index in indices])
+        prompt_loss, answer_loss = (losses[where].sum() / where.sum().clamp(min=1) for where in (prompt, answer))
+        return prompt_loss + answer_loss
+
+    record = run_training(config, model, loss_at, on_step, checkpoint_every, data=corpus.digest)
     record["held_out"] = measure_losses(model, corpus.held_out)
     tokenizer.save_pretrained(config.out)
     save_training(config, model, record)
     return model
 
 
-def _loss(model: LlamaForCausalLM, config: TextConfig, texts: Sequence[TrainingText], step: int) -> torch.Tensor:
-    """Mean loss of the prompts' tokens plus that of the answers', on the batch that belongs to `step`."""
-    rng = np.random.default_rng([config.seed, step])
-    indices = rng.choice(len(texts), min(config.batch, len(texts)), replace=False)
-    ids, prompt_mask, answer_mask = _pad_texts([texts[index] for index in indices])
-    losses, _ = _compute_losses(model, ids)
-    return _masked_mean(losses, prompt_mask[:, 1:]) + _masked_mean(losses, answer_mask[:, 1:])
-
-
-def _pad_texts(texts: Sequence[TrainingText]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids padded on the right, and where the words of prompts and of answers are; each of shape (text, token)."""
-    length = max(len(text.ids) for text in texts)
-    ids = torch.tensor([[*text.ids, *[PAD_ID] * (length - len(text.ids))] for text in texts])
-    answer = torch.arange(length) >= torch.tensor([[text.answer] for text in texts])
-    return ids, ~answer & (ids != BOS_ID), answer & (ids != PAD_ID)
-
-
-def _compute_losses(model: LlamaForCausalLM, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Negative log-likelihood in nats of every token but the first, and whether it is the likeliest: (text, token − 1).
+def _read_texts(model: LlamaForCausalLM, texts: Sequence[TrainingText]) -> tuple[torch.Tensor, ...]:
+    """Every token but the first, each tensor of shape (text, token − 1): its negative log-likelihood in nats, whether it is
+    the likeliest, whether it is a word of the prompt, and whether one of the answer.
 
     Padding stands behind and the model is causal, so it needs no mask.
     """
+    length = max(len(text.ids) for text in texts)
+    ids = torch.tensor([[*text.ids, *[PAD_ID] * (length - len(text.ids))] for text in texts])
+    behind_prompt = torch.arange(length) >= torch.tensor([[text.answer] for text in texts])
+    prompt, answer = ~behind_prompt & (ids != BOS_ID), behind_prompt & (ids != PAD_ID)
     logits = model(ids[:, :-1], use_cache=False).logits
     losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-    return losses, logits.argmax(-1) == ids[:, 1:]
-
-
-def _masked_mean(losses: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    """Mean loss of some tokens; 0 where there are none."""
-    return losses[where].sum() / where.sum().clamp(min=1)
+    return losses, logits.argmax(-1) == ids[:, 1:], prompt[:, 1:], answer[:, 1:]
 
 
 @torch.inference_mode()
@@ -96,11 +81,9 @@ def measure_losses(model: LlamaForCausalLM, texts: Sequence[TrainingText]) -> di
         return {"rows": 0, "prompt_loss": None, "answer_loss": None, "answers_right": None}
     batch_sums = []
     for start in range(0, len(texts), 64):
-        ids, prompt_mask, answer_mask = _pad_texts(texts[start : start + 64])
-        losses, is_likeliest = _compute_losses(model, ids)
-        prompt_mask, answer_mask = prompt_mask[:, 1:], answer_mask[:, 1:]
-        totals = [(losses * prompt_mask).sum(), prompt_mask.sum(), (losses * answer_mask).sum(), answer_mask.sum()]
-        batch_sums.append([float(total) for total in (*totals, (is_likeliest | ~answer_mask).all(1).sum())])
+        losses, is_likeliest, prompt, answer = _read_texts(model, texts[start : start + 64])
+        totals = [(losses * prompt).sum(), prompt.sum(), (losses * answer).sum(), answer.sum()]
+        batch_sums.append([float(total) for total in (*totals, (is_likeliest | ~answer).all(1).sum())])
     prompt_loss_sum, n_prompt_tokens, answer_loss_sum, n_answer_tokens, n_right = np.sum(batch_sums, axis=0)
     return {
         "rows": len(texts),

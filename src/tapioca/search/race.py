@@ -35,9 +35,9 @@ class Race:
     and no decision changes.
 
     Where scores have no bounds, differences beyond a bound are cut to it. All the above then holds for means of cut
-    differences: a plan is protected if no other is better than it in the mean of their cut differences. That is
-    no order: there may be no such plan, where three beat one another in a circle, and the plan with the highest mean
-    score may not be it. The bound must be fixed before the first example is drawn, by what does not depend on their order.
+    differences, which give no order: a plan is protected if no other is better than it in the mean of their cut
+    differences, and there may be no such plan. The bound must be fixed before the first example is drawn, by what does not
+    depend on their order.
 
     Args:
         examples: how many there are in all.
