@@ -17,9 +17,12 @@ from tapioca.tasks.text import Encoder
 
 
 @dataclass(frozen=True)
-class LabOptions:
-    """What may follow the shift in a name; `scored` is how many of the last points are."""
+class LabRequest:
+    """What a name says: the shift, or "id", and its strength; then what may follow, of which `scored` is how many of the last
+    points are."""
 
+    shift: str
+    strength: float
     n: int = 2000
     degree: int = 3
     points: int = 20
@@ -28,24 +31,15 @@ class LabOptions:
     noise: float = 0.0
     scored: int | None = None
 
-
-@dataclass(frozen=True)
-class LabRequest:
-    """What a name says: the shift, or "id"; its strength; and the options."""
-
-    shift: str
-    strength: float
-    options: LabOptions
-
     @property
     def query_only(self) -> bool:
         """Whether the shift lets no point but the query be scored."""
         return self.shift != "id" and SHIFTS[self.shift].query_only
 
     @property
-    def scored(self) -> int | None:
+    def n_scored(self) -> int | None:
         """How many of the last points are scored; None where neither the name nor the shift says it."""
-        return self.options.scored or (1 if self.query_only else None)
+        return self.scored or (1 if self.query_only else None)
 
     @property
     def seed_stream(self) -> int:
@@ -53,13 +47,37 @@ class LabRequest:
         suffix = "".join(
             f" {name}={value}"
             for name in ("least_degree", "noise", "scored")
-            if (value := getattr(self.options, name)) != getattr(LabOptions, name)
+            if (value := getattr(self, name)) != getattr(LabRequest, name)
         )
         return int.from_bytes(hashlib.sha256(f"{self.shift} {self.strength}{suffix}".encode()).digest()[:8], "big")
 
+    def check(self, name: str) -> None:
+        """Refuse what is out of range.
+
+        Raises:
+            UsageError: an option is, the shift is unknown, or its strength is none of its dial.
+        """
+        least = 0 if self.least_degree is None else self.least_degree
+        scored = 1 if self.scored is None else self.scored
+        for is_valid, expectation in (
+            (1 <= self.n <= 1_000_000, "n 1 to 1000000"),
+            (2 <= self.points <= MAX_POINTS, f"points 2 to {MAX_POINTS}"),
+            (0 <= self.degree <= MAX_DEGREE, f"degree 0 to {MAX_DEGREE}"),
+            (self.seed >= 0, "seed at least 0"),
+            (0 <= least <= self.degree, f"least_degree 0 to the degree, {self.degree}"),
+            (math.isfinite(self.noise) and self.noise >= 0, "noise a finite number, at least 0"),
+            (1 <= scored < self.points, f"scored 1 to {self.points - 1}, the points that have a context"),
+        ):
+            if not is_valid:
+                raise UsageError(f"{name}: expected {expectation}")
+        if self.shift != "id":
+            SHIFTS[self.shift].check(self.shift, self.strength)
+        if self.query_only and scored != 1:
+            raise UsageError(f"{name}: this shift keeps the answer of the query alone; scored must be 1 or left out")
+
     def draw(self, n: int, rng: np.random.Generator) -> Prompts:
         """n prompts: clean ones, then the shift, then the noise."""
-        law = Polynomials(**{field.name: getattr(self.options, field.name) for field in fields(Polynomials)})
+        law = Polynomials(self.degree, self.least_degree, self.points, self.noise)
         prompts = law.draw_clean(n, rng)
         if self.shift != "id":
             prompts = shift(prompts, self.shift, self.strength, rng)
@@ -78,7 +96,7 @@ def load_lab_task(name: str, encoder: Encoder | None = None, task_options: dict[
     """Draw a data set of prompts.
 
     Args:
-        name: "lab:" and either "id" or SHIFT=STRENGTH; then, after commas, any of `LabOptions`. Different names never
+        name: "lab:" and either "id" or SHIFT=STRENGTH; then, after commas, what else `LabRequest` has. Different names never
             share prompts.
         encoder: not used; prompts are numbers.
         task_options: must be empty; the lab has nothing to map or to render.
@@ -104,11 +122,10 @@ def draw_lab_prompts(name: str) -> LabPrompts:
         UsageError: as `load_lab_task`.
     """
     request = _parse_lab_name(name)
-    options, scored = request.options, request.scored
-    if scored is None and options.points <= BURN_IN:
+    scored = request.n_scored or request.points - BURN_IN
+    if scored <= 0:
         raise UsageError(f"{name}: the first {BURN_IN} points are not scored; expected more points, or scored=1")
-    prompts = request.draw(options.n, np.random.default_rng([options.seed, request.seed_stream]))
-    return LabPrompts(prompts, scored or options.points - BURN_IN)
+    return LabPrompts(request.draw(request.n, np.random.default_rng([request.seed, request.seed_stream])), scored)
 
 
 def draw_lab_batch(name: str, n: int, seed: int, step: int) -> LabPrompts:
@@ -127,11 +144,11 @@ def draw_lab_batch(name: str, n: int, seed: int, step: int) -> LabPrompts:
         UsageError: as `load_lab_task`, or the name says n or seed.
     """
     request = _parse_lab_name(name)
-    if (request.options.n, request.options.seed) != (LabOptions.n, LabOptions.seed):
+    if (request.n, request.seed) != (LabRequest.n, LabRequest.seed):
         raise UsageError(f"{name}: n and seed are those of a data set; a training draws its own, by --batch and --seed")
     # The spawn key parts this from every data set's stream; a longer list need not: [0, 1] and [0, 1, 0] seed the same.
     sequence = np.random.SeedSequence(request.seed_stream, spawn_key=(seed, step))
-    return LabPrompts(request.draw(n, np.random.default_rng(sequence)), request.scored or request.options.points)
+    return LabPrompts(request.draw(n, np.random.default_rng(sequence)), request.n_scored or request.points)
 
 
 def _parse_lab_name(name: str) -> LabRequest:
@@ -140,7 +157,7 @@ def _parse_lab_name(name: str) -> LabRequest:
     shift_name, _, strength = head.partition("=")
     if shift_name == "id" and strength:
         raise UsageError(f"{name}: the ID data have no strength; write lab:id")
-    known_options = [field.name for field in fields(LabOptions)]
+    known_options = [field.name for field in fields(LabRequest)[2:]]
     text_by_option = dict(part.partition("=")[::2] for part in rest)
     if unknown := [key for key in text_by_option if key not in known_options]:
         raise UsageError(f"{name}: unknown option '{unknown[0]}'; expected {', '.join(known_options)}")
@@ -151,28 +168,6 @@ def _parse_lab_name(name: str) -> LabRequest:
         raise UsageError(
             f"{name}: expected lab:id or lab:SHIFT=STRENGTH with whole-number options, such as lab:target_offset=3,n=2000"
         ) from error
-    options = _check_options(name, LabOptions(**numbers))  # type: ignore[arg-type]  # only noise is a float
-    if shift_name != "id":
-        SHIFTS[shift_name].check(shift_name, strength_value)
-    request = LabRequest(shift_name, strength_value, options)
-    if request.query_only and options.scored not in (None, 1):
-        raise UsageError(f"{name}: this shift keeps the answer of the query alone; scored must be 1 or left out")
+    request = LabRequest(shift_name, strength_value, **numbers)  # type: ignore[arg-type]  # only noise is a float
+    request.check(name)
     return request
-
-
-def _check_options(name: str, options: LabOptions) -> LabOptions:
-    """The options, or one line on what is out of range."""
-    least = 0 if options.least_degree is None else options.least_degree
-    scored = 1 if options.scored is None else options.scored
-    for is_valid, expectation in (
-        (1 <= options.n <= 1_000_000, "n 1 to 1000000"),
-        (2 <= options.points <= MAX_POINTS, f"points 2 to {MAX_POINTS}"),
-        (0 <= options.degree <= MAX_DEGREE, f"degree 0 to {MAX_DEGREE}"),
-        (options.seed >= 0, "seed at least 0"),
-        (0 <= least <= options.degree, f"least_degree 0 to the degree, {options.degree}"),
-        (math.isfinite(options.noise) and options.noise >= 0, "noise a finite number, at least 0"),
-        (1 <= scored < options.points, f"scored 1 to {options.points - 1}, the points that have a context"),
-    ):
-        if not is_valid:
-            raise UsageError(f"{name}: expected {expectation}")
-    return options
