@@ -279,7 +279,7 @@ def test_python_takes_live_things(tmp_path: Path, info: GeometryResult) -> None:
     )
     assert found.views == info.views
     assert found.realigned == info.realigned
-    assert read_command_record(GeometryResult, tmp_path / "a") == found
+    assert read_record(GeometryResult, tmp_path / "a", "geometry.json", "geometry") == found
 
 
 def shares(*found: tuple[float, float] | None) -> tuple[Estimate | None, ...]:

@@ -216,7 +216,7 @@ def test_a_live_model_branches_and_no_reference(tmp_path: Path, capsys: pytest.C
     assert any("no --reference" in note for note in found.notes)
     assert (found.observed, found.null, found.chosen.doses[0].norm) == (0, {}, None)
     assert {(t.y, t.last) for t in found.chosen.trends} == {("score", 1.0)}
-    assert read_command_record(ScaleResult, found.folder) == found
+    assert read_record(ScaleResult, found.folder, "scale.json", "scale") == found
     assert (found.folder / "report.html").read_text().count("<svg") == 1
     assert main(["report", str(found.folder)]) == 0
     assert "No --reference, so no deviations" in capsys.readouterr().out
