@@ -8,7 +8,7 @@ import numpy as np
 
 from tapioca.models.cost import count_layer_flops
 from tapioca.models.inputs import collate
-from tapioca.records import Scores, Work
+from tapioca.records import ComputeCost, Scores, Work
 from tapioca.session.context import AnyRun
 from tapioca.tasks.batches import Batch, make_batches
 
@@ -24,24 +24,21 @@ class WorkMeter:
     def measure_work(self, scores: Scores) -> Work:
         """The work behind some scores, from which plans were still running in each batch."""
         running_by_id = dict(zip(scores.ids, ~np.isnan(scores.values).T, strict=True))
-        layer_forwards, tokens, operations, seconds, differences = 0.0, 0.0, 0.0, 0.0, []
+        total, operations = ComputeCost(), 0.0
         for batch in self.ood_batches:
             is_running = running_by_id[batch.examples[0].id]
             running = tuple(plan for plan, is_scored in zip(scores.plans, is_running, strict=True) if is_scored)
             rows, longest = _padded_shape(batch)
             for spent in (self.job.store.recall_cost(plan, batch.digest) for plan in running):
                 layer, rest = self._flops_per_token
-                layer_forwards += spent.layers
-                tokens += spent.tokens
+                total.add(spent)
                 operations += spent.tokens * layer + rest * rows * (longest - self.task.shared_prefix_length)
-                seconds += spent.seconds
-                differences += [spent.difference] if spent.difference is not None else []
         return Work(
-            layer_forwards=round(layer_forwards),
-            layer_tokens=round(tokens),
+            layer_forwards=round(total.layers),
+            layer_tokens=round(total.tokens),
             flops=round(operations),
-            seconds=seconds,
-            difference=max(differences, default=None),
+            seconds=total.seconds,
+            difference=total.difference,
         )
 
     @cached_property
