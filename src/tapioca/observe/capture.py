@@ -29,17 +29,6 @@ CaptureFunction = Callable[[PreTrainedModel, dict[str, torch.Tensor], Callable[[
 SelectLastTokens = Callable[[torch.Tensor], torch.Tensor]
 """Takes the last tokens' states, (batch, width), from those of a batch."""
 
-MAX_EXAMPLES = 512
-"""Most examples whose states are kept; the number of pairs grows with its square."""
-
-
-def draw_sample(examples: Sequence[Example], size: int, seed: int) -> tuple[Example, ...]:
-    """A seeded sample in a fixed order, the same for every plan: at most one example of a group, so that they are independent."""
-    order = np.random.default_rng(seed).permutation(len(examples))
-    first_of_group = {examples[index].group: index for index in reversed(order)}
-    chosen = [index for index in order if first_of_group[examples[index].group] == index][:size]
-    return tuple(examples[index] for index in sorted(chosen))
-
 
 def capture_states(model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int = 16) -> np.ndarray:
     """Hidden states after each layer the plan keeps, at each prompt's last token, before the final norm.

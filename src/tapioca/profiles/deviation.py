@@ -42,28 +42,37 @@ def standardised_difference(values: np.ndarray, reference: np.ndarray) -> np.nda
 class MeasuredDeviation:
     """A deviation with its bootstrap interval, its null and its effect size, for one kind of profile."""
 
-    signed: np.ndarray
-    effect: np.ndarray
+    signed: tuple[float, ...]
+    effect: tuple[float, ...]
     value: float
     ci95: tuple[float, float]
     null_mean: float
     null_upper: float
 
 
+def measure_null(pool: StateGeometry, seed: int | np.random.Generator = 0) -> np.ndarray:
+    """What two samples of one source deviate by, (kind, draw): random halves of ID examples, each as large as the sets
+    that are judged by it.
+
+    Args:
+        pool: twice as many examples as those sets, over the layers that are compared.
+        seed: of the halves.
+    """
+    first_half = draw_halves(pool.n_examples // 2, DRAWS, np.random.default_rng(seed))
+    return mean_deviation(pool.profiles(first_half), pool.profiles(1 - first_half))
+
+
 def measure_deviations(
-    geometry: StateGeometry, reference: StateGeometry, pool: StateGeometry, seed: int = 0
+    geometry: StateGeometry, pool: StateGeometry, seed: int = 0
 ) -> dict[ProfileKind, MeasuredDeviation]:
-    """Deviation of each profile of `geometry` from that of `reference`.
+    """Deviation of each profile of `geometry` from that of a reference, the first half of `pool`.
 
     The deviation is an average of absolute values, hence biased upward: two samples of one source
-    differ too. The null is that difference for two disjoint samples of the reference's own source,
-    drawn at random from `pool`. Give `pool` twice as many examples as `geometry` and `reference` have,
-    or its samples are of other sizes.
+    differ too, which `measure_null` says.
 
     Args:
         geometry: the examples in question.
-        reference: the examples to compare with, over the same layers.
-        pool: examples of the reference's source, over the same layers.
+        pool: the examples to compare with, then as many of the same source, over the same layers.
         seed: of the resampling.
 
     Returns:
@@ -72,18 +81,17 @@ def measure_deviations(
         of samples of this size, and less `null_mean` the mean excess.
     """
     rng = np.random.default_rng(seed)
-    first_half = draw_halves(pool.n_examples // 2, DRAWS, rng)
+    nulls, reference = measure_null(pool, rng), pool.select(examples=range(pool.n_examples // 2))
     signed = signed_log_ratio(geometry.profiles(), reference.profiles())[:, 0]
     resampled = mean_deviation(_resample_profiles(geometry, rng), _resample_profiles(reference, rng))
-    nulls = mean_deviation(pool.profiles(first_half), pool.profiles(1 - first_half))
     effects = standardised_difference(geometry.per_example(), reference.per_example())
     measured = {}
     for index, kind in enumerate(PROFILE_KINDS):
         value = float(np.abs(signed[index]).mean())
         low, high = recentred_interval(value, resampled[index])
         measured[kind] = MeasuredDeviation(
-            signed=signed[index],
-            effect=effects[index],
+            signed=tuple(signed[index].tolist()),
+            effect=tuple(effects[index].tolist()),
             value=value,
             ci95=(max(low, 0.0), high),
             null_mean=float(nulls[index].mean()),

@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapioca.profiles.cka import covariance_alignment
-from tapioca.profiles.deviation import signed_log_ratio
-from tapioca.profiles.permutation import deviation_statistic, split_halves
+from tapioca.profiles.deviation import measure_null, signed_log_ratio
 from tapioca.profiles.profiles import PROFILE_KINDS, draw_halves, state_geometry
 from tapioca.profiles.spread import cosine_spread, effective_rank, intrinsic_dimension
 
@@ -25,7 +24,6 @@ EVIDENCE: tuple[str, ...] = (
 """The names, in the order in which a classifier reads them; defined under `measure_evidence`."""
 
 SPREAD_MEASURES = {"spread_shift": cosine_spread, "rank_shift": effective_rank, "dimension_shift": intrinsic_dimension}
-NULL_DRAWS = 200
 MAX_LOG_RATIO = 5.0
 """Largest |log ratio|, a factor of 148: the ratio to a distance of 0, of prompts that end alike, says no more than that."""
 
@@ -102,8 +100,7 @@ def _scale_states(*sets: np.ndarray) -> list[np.ndarray]:
 def _measure_null(reference: np.ndarray, second_reference: np.ndarray, seed: int) -> dict[str, float]:
     """What the deviations and alignments of ID states are: their 95th percentile over random halves, and themselves."""
     pool = state_geometry(np.concatenate([reference[1:], second_reference[1:]], axis=1))
-    null_deviations = split_halves(deviation_statistic(pool.profiles), reference.shape[1], seed, NULL_DRAWS)
-    uppers = np.percentile(null_deviations, 95, axis=-1).tolist()
+    uppers = np.percentile(measure_null(pool, seed), 95, axis=-1).tolist()
     null_by_name = {f"{kind}_excess": upper for kind, upper in zip(PROFILE_KINDS, uppers, strict=True)}
     return null_by_name | _measure_alignment(second_reference, reference)
 

@@ -10,7 +10,7 @@ from tapioca.commands.diagnose.result import DiagnoseResult, Evidence
 from tapioca.diagnosis.classify import classify, contributions, is_above_null, read_classifier
 from tapioca.diagnosis.records import ShiftClassifier
 from tapioca.models.find import find_layers
-from tapioca.observe import capture_stream_states
+from tapioca.observe import GeometrySample, capture_stream_states
 from tapioca.plan import Plan
 from tapioca.profiles.evidence import EVIDENCE, measure_evidence, measure_evidence_of_halves
 from tapioca.profiles.profiles import state_geometry
@@ -18,7 +18,7 @@ from tapioca.progress import SILENT, Progress
 from tapioca.records import Profile
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.session.context import RunInputs, load_inputs, open_folder
-from tapioca.session.geometry import profile_from_geometry, sample_splits
+from tapioca.session.geometry import profile_from_geometry
 
 N_HALVES = 20
 
@@ -53,10 +53,10 @@ def _observe_states(inputs: RunInputs, config: DiagnoseConfig, progress: Progres
     """The streams of the ID reference, of other ID examples and of OOD examples under the full model."""
     model = inputs.loaded.model
     full = Plan.full(len(find_layers(model)))
-    reference, samples = sample_splits(inputs.search, inputs.test, config.seed)
+    sample = GeometrySample.draw_held_out(inputs.search, inputs.test, config.seed)
     progress.stage("hidden states", 3)
     sampled_states = []
-    for examples in (reference, samples["id"], samples["ood"]):
+    for examples in (sample.reference, sample.id, sample.ood):
         sampled_states.append(capture_stream_states(model, full, examples, config.batch_size))
         progress.advance(1)
     return sampled_states

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapioca.commands.enumerate.result import Correlation
-from tapioca.observe import capture_states, capture_states_of_plans, draw_sample
+from tapioca.observe import GeometrySample, capture_states, capture_states_of_plans
 from tapioca.plan import Plan
 from tapioca.profiles.many_plans import correlate_plans, realign_plans
 from tapioca.profiles.profiles import PROFILE_KINDS
@@ -68,13 +68,12 @@ def realign_all_plans(job: AnyRun, plans: Sequence[Plan]) -> PlanRealignments | 
     if "id" not in job.search:
         return None
     seed, full, model = job.config.seed, Plan.full(job.n_layers), job.loaded.model
-    size = min(MAX_SAMPLE, *(len(set(task.groups)) for task in job.search.values()))
-    ood_examples, reference_examples = (draw_sample(job.search[data].examples, size, seed) for data in ("ood", "id"))
-    job.progress.stage(f"geometry of {len(plans)} plans on {size} OOD examples", 0)
-    plan_states = capture_states_of_plans(model, [full, *plans], ood_examples, job.config.batch_size, job.schedule)
-    reference_states = capture_states(model, full, reference_examples, job.config.batch_size)
+    sample = GeometrySample.draw(job.search["id"], job.test["id"], job.search["ood"], seed, MAX_SAMPLE)
+    job.progress.stage(f"geometry of {len(plans)} plans on {sample.size} OOD examples", 0)
+    plan_states = capture_states_of_plans(model, [full, *plans], sample.ood, job.config.batch_size, job.schedule)
+    reference_states = capture_states(model, full, sample.reference, job.config.batch_size)
     job.progress.stage("realignment and its resamples", 0)
-    return PlanRealignments(realign_plans(plan_states, reference_states, plans, DRAWS, seed), size, seed)
+    return PlanRealignments(realign_plans(plan_states, reference_states, plans, DRAWS, seed), sample.size, seed)
 
 
 def draw_relabellings(plans: Sequence[Plan], seed: int) -> np.ndarray:

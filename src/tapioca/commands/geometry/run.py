@@ -17,7 +17,7 @@ from tapioca.errors import UsageError
 from tapioca.models.capture import list_branches
 from tapioca.models.edit import check_fits
 from tapioca.models.find import find_layers
-from tapioca.observe import capture_states, measure_attribution, measure_updates
+from tapioca.observe import GeometrySample, capture_states, measure_attribution, measure_updates
 from tapioca.plan import Plan
 from tapioca.profiles.deviation import measure_realignments
 from tapioca.profiles.permutation import deviation_statistic, realignment_statistic, run_permutation_test
@@ -27,7 +27,7 @@ from tapioca.progress import SILENT, Progress, advancing
 from tapioca.records import Attribution, Example, Updates
 from tapioca.records.results import Domain
 from tapioca.session.context import RunInputs, load_inputs, open_folder
-from tapioca.session.geometry import measure_profile_deviations, profile_from_geometry, sample_splits
+from tapioca.session.geometry import measure_profile_deviations, profile_from_geometry
 from tapioca.session.search_space import find_droppable_layers
 
 DOMAINS: tuple[Domain, ...] = ("id", "ood")
@@ -54,13 +54,12 @@ def measure_geometry(
     if config.branches:
         list_branches(model)
     header = open_folder(config, inputs, plan=(plan or full).model_dump(mode="json"))
-    reference, samples = sample_splits(inputs.search, inputs.test, config.seed)
-    sets: ExampleSets = {"reference": reference, "id": samples["id"], "ood": samples["ood"]}
-    observed = ObservedStates.capture(model, config, progress, full, plan, sets)
+    sample = GeometrySample.draw_held_out(inputs.search, inputs.test, config.seed)
+    observed = ObservedStates.capture(model, config, progress, plan, sample)
     result = GeometryResult(
         **header,
         plan=plan or full,
-        n=len(reference),
+        n=sample.size,
         views=observed.measure_views(),
         attributions=observed.measure_attributions(),
         deviations=observed.test_all_layers(),
@@ -97,18 +96,18 @@ class ObservedStates:
         model: PreTrainedModel,
         config: GeometryConfig,
         progress: Progress,
-        full: Plan,
         plan: Plan | None,
-        examples: ExampleSets,
+        sample: GeometrySample,
     ) -> Self:
         """Run all examples under each plan."""
+        examples: ExampleSets = {"reference": sample.reference, "id": sample.id, "ood": sample.ood}
+        full = Plan.full(len(find_layers(model)))
         plans = [full, plan] if plan else [full]
         progress.stage("hidden states", len(plans) * len(examples))
         states: dict[Plan, StateSets] = {under: {} for under in plans}
         for under in plans:
-            for name, sample in examples.items():
-                states[under][name] = capture_states(model, under, sample, config.batch_size)
-                progress.advance(1)
+            for name in advancing(progress, examples):
+                states[under][name] = capture_states(model, under, examples[name], config.batch_size)
         return cls(model, config, progress, full, plan, examples, states)
 
     @property
@@ -201,12 +200,10 @@ class ObservedStates:
         self, pairs: dict[Domain, StateGeometry], layers: tuple[int, ...], planned: bool
     ) -> list[TestedDeviation]:
         """Every data set against the reference, the second half of its pair and the first of the pool."""
-        size, seed, tested = self.size, self.config.seed, []
-        pool = self.pool.select(layers=layers)
-        reference = pool.select(examples=range(size))
+        size, seed, pool, tested = self.size, self.config.seed, self.pool.select(layers=layers), []
         for domain, pair in pairs.items():
             data_geometry = pair.select(examples=range(size))
-            deviations = measure_profile_deviations(data_geometry, reference, pool, domain, planned, layers, seed)
+            deviations = measure_profile_deviations(data_geometry, pool, domain, planned, layers, seed)
             tests = [
                 run_permutation_test(deviation_statistic(p), size, size, seed) for p in pair.profile_functions.values()
             ]

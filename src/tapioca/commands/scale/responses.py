@@ -9,15 +9,13 @@ import numpy as np
 
 from tapioca.commands.scale.config import FEWEST
 from tapioca.commands.scale.result import Change, Outcome, RandomSet, Trend
-from tapioca.observe import capture_states, capture_states_of_plans
+from tapioca.observe import GeometrySample, capture_states, capture_states_of_plans
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import list_steps
-from tapioca.profiles.deviation import DRAWS, mean_deviation, recentred_interval
-from tapioca.profiles.permutation import deviation_statistic, split_halves
+from tapioca.profiles.deviation import DRAWS, mean_deviation, measure_null, recentred_interval
 from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, count_and_resample, state_geometry
 from tapioca.records import Example
 from tapioca.session.context import AnyRun
-from tapioca.session.geometry import sample_splits
 from tapioca.stats import bootstrap_p, percentile_interval, rank_correlation, share_as_strong
 
 
@@ -93,7 +91,7 @@ class DeviationSweep:
     """Deviations of OOD test data under any plan from ID data under the full model.
 
     Attributes:
-        ood_examples: those of `session.geometry`.
+        ood_examples: those of `GeometrySample`.
         pool: the ID reference, then equally many other ID examples, under the full model.
         counts: how often each OOD example is drawn, (1 + draw, example); once each at first.
         reference_profiles: of the reference, resampled apart, (kind, 1 + draw, layer).
@@ -108,13 +106,12 @@ class DeviationSweep:
     @classmethod
     def observe(cls, job: AnyRun) -> Self:
         """Read the ID examples under the full model."""
-        reference, samples = sample_splits(job.search, job.test, job.config.seed)
-        id_examples, size = (*reference, *samples["id"]), len(reference)
-        full, batch_size = Plan.full(job.n_layers), job.config.batch_size
-        pool = state_geometry(capture_states(job.loaded.model, full, id_examples, batch_size))
+        sample = GeometrySample.draw_held_out(job.search, job.test, job.config.seed)
+        full, size = Plan.full(job.n_layers), sample.size
+        pool = state_geometry(capture_states(job.loaded.model, full, sample.pool, job.config.batch_size))
         rng = np.random.default_rng(job.config.seed)
         counts, against = (count_and_resample(size, DRAWS, rng) for _ in range(2))
-        return cls(job, samples["ood"], pool, counts, pool.select(examples=range(size)).profiles(against))
+        return cls(job, sample.ood, pool, counts, pool.select(examples=range(size)).profiles(against))
 
     @property
     def size(self) -> int:
@@ -145,6 +142,5 @@ class DeviationSweep:
 
     def null_percentiles(self, layers: tuple[int, ...]) -> dict[Outcome, float]:
         """95th percentile of the deviation between two ID samples of the same size."""
-        pool, seed = self.pool.select(layers=layers), self.job.config.seed
-        nulls = split_halves(deviation_statistic(pool.profiles), self.size, seed)
+        nulls = measure_null(self.pool.select(layers=layers), self.job.config.seed)
         return dict(zip(PROFILE_KINDS, np.percentile(nulls, 95, axis=-1).tolist(), strict=True))

@@ -11,6 +11,7 @@ import numpy as np
 from tapioca.commands.scale.responses import DeviationSweep, ScaleResponses, plans_by_scale
 from tapioca.commands.scale.result import Curve, Dose, Outcome
 from tapioca.models.inputs import collate, run_forward
+from tapioca.observe import GeometrySample
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.profiles.deviation import DRAWS, recentred_interval
@@ -19,7 +20,6 @@ from tapioca.records import Estimate, Scores
 from tapioca.records.results import Domain
 from tapioca.report.format import format_duration
 from tapioca.session.context import AnyRun
-from tapioca.session.geometry import observed_size
 from tapioca.session.held_out import measure_gains
 from tapioca.stats import percentile_interval
 from tapioca.tasks.batches import make_batches
@@ -112,7 +112,7 @@ def _forecast(job: AnyRun, scales: tuple[float, ...], asked: dict[Domain, list[P
     sizes = {domain: len(job.test[domain].examples) for domain in asked}
     layers = sum(count_layers_computed(tuple(plans)) * sizes[domain] for domain, plans in asked.items())
     if "id" in job.test:
-        size = observed_size(job.search, job.test)
+        size = GeometrySample.draw_held_out(job.search, job.test, job.config.seed).size
         layers += sum(count_layers_computed(tuple(_scale_all([drops], scales))) for drops in sets) * size
     seconds = layers / job.n_layers * _time_example(job)
     shares = (f"{len(plans)} plans on {sizes[data]} {data.upper()} examples" for data, plans in asked.items())

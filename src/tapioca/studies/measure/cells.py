@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapioca.observe import capture_states_of_plans, draw_sample
+from tapioca.observe import capture_states_of_plans
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import Prefix, list_steps
 from tapioca.profiles.attribution import shares_along_stream, shares_by_removal
-from tapioca.profiles.deviation import mean_deviation, signed_log_ratio
+from tapioca.profiles.deviation import mean_deviation, measure_null, signed_log_ratio
 from tapioca.profiles.evidence import EVIDENCE, measure_evidence
 from tapioca.profiles.many_plans import realign_plans
-from tapioca.profiles.permutation import deviation_statistic, split_halves
 from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, count_and_resample, state_geometry
 from tapioca.studies.cell import Cell, CellKey
 from tapioca.studies.measure.model import StudyModel
@@ -65,18 +64,16 @@ def _zero_geometry(bench: StudyModel) -> dict[str, np.ndarray]:
 
 def _measure_geometry(bench: StudyModel, search: Task) -> dict[str, np.ndarray]:
     """How OOD search examples deviate from ID ones, and what every plan and every layer does about it."""
-    samples = (states.shape[1] for states in bench.id_states[:2])
-    seed, size = bench.study.seed, min(bench.sample_size(search), *samples)
-    first_id, second_id = (states[:, :size] for states in bench.id_states)
-    ood_states = bench.observe_states(search, size)
-    examples = draw_sample(search.examples, size, seed)
-    states_by_prefix = capture_states_of_plans(bench.loaded.model, bench.plans, examples, bench.study.batch_size)
+    seed, sample = bench.study.seed, bench.draw_sample(search)
+    first_id, second_id = bench.observe_id(sample)
+    ood_states = bench.observe_states(sample.ood)
+    states_by_prefix = capture_states_of_plans(bench.loaded.model, bench.plans, sample.ood, bench.study.batch_size)
     ood_geometry, id_geometry, pool_geometry = (
         state_geometry(ood_states),
         state_geometry(first_id),
         state_geometry(np.concatenate([first_id, second_id], axis=1)[1:]),
     )
-    nulls = split_halves(deviation_statistic(pool_geometry.profiles), size, seed, DRAWS)
+    nulls = measure_null(pool_geometry, seed)
     profiles, id_profiles = (geometry.profiles()[:, 0] for geometry in (ood_geometry, id_geometry))
     evidence_by_name = measure_evidence(ood_states, first_id, second_id, seed)
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapioca.observe import capture_states_of_plans, draw_sample
+from tapioca.observe import capture_states_of_plans
 from tapioca.plan import Plan
 from tapioca.profiles.deviation import mean_deviation
 from tapioca.profiles.profiles import PROFILE_KINDS, state_geometry
@@ -63,10 +63,9 @@ def _measure_dose_deviations(
     bench: StudyModel, set_plans: list[Plan], plans_by_alpha: list[dict[float, Plan]], plans: list[Plan], search: Task
 ) -> np.ndarray:
     """(set, scale, kind)"""
-    size = min(bench.sample_size(search), bench.id_states[0].shape[1])
-    examples = draw_sample(search.examples, size, bench.study.seed)
-    states = capture_states_of_plans(bench.loaded.model, plans, examples, bench.study.batch_size)
-    reference_states = bench.id_states[0][1:, :size]
+    sample = bench.draw_sample(search)
+    states = capture_states_of_plans(bench.loaded.model, plans, sample.ood, bench.study.batch_size)
+    reference_states = bench.observe_id(sample)[0][1:]
 
     deviations = np.full((len(set_plans), len(bench.study.scales), len(PROFILE_KINDS)), np.nan)
     for row, (set_plan, plan_by_alpha) in enumerate(zip(set_plans, plans_by_alpha, strict=True)):

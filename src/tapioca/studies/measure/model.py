@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 
@@ -19,9 +19,10 @@ from tapioca.lab.tasks import draw_lab_prompts
 from tapioca.models.find import find_layers
 from tapioca.models.identity import hash_model
 from tapioca.models.load import LoadedModel
-from tapioca.observe import capture_stream_states, draw_sample
+from tapioca.observe import GeometrySample, capture_stream_states
 from tapioca.plan import Plan
 from tapioca.records import Scores
+from tapioca.records.examples import Example
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.search.base import SearchSpace
 from tapioca.search.path import SearchPath
@@ -60,6 +61,7 @@ class StudyModel:
     loaded: LoadedModel
     names: dict[TaskKey, str]
     place: int
+    _id_states: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     @cached_property
     def tasks(self) -> dict[TaskKey, tuple[Task, Task]]:
@@ -109,23 +111,22 @@ class StudyModel:
         """Which layers each plan keeps, (plan, layer)."""
         return np.array([[layer in plan.kept for layer in range(plan.n_layers)] for plan in self.plans])
 
-    @cached_property
-    def id_states(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of ID search examples, the reference, and of ID test examples: (layer + 1, example, width)."""
-        search, test = (self.observe_states(task, self.sample_size(task)) for task in self.tasks[ID])
-        return search, test
+    def draw_sample(self, ood: Task) -> GeometrySample:
+        """The examples whose geometry is measured: ID ones of both splits, and those of a task."""
+        return GeometrySample.draw(*self.tasks[ID], ood, self.study.seed, self.study.search)
+
+    def observe_id(self, sample: GeometrySample) -> tuple[np.ndarray, np.ndarray]:
+        """States of the reference and of the other ID examples, as `observe_states`; read once for samples of one size."""
+        if sample.size not in self._id_states:
+            self._id_states[sample.size] = self.observe_states(sample.reference), self.observe_states(sample.id)
+        return self._id_states[sample.size]
 
     def run_greedy(self, scores: np.ndarray, task: Task) -> SearchPath:
         """Greedy's search, told the scores of all plans on a task, (plan, example)."""
         return PlanSet(self.kept).run_greedy(np.average(scores, axis=1, weights=task.weights))
 
-    def sample_size(self, task: Task) -> int:
-        """How many examples of a task can be observed: one of each group."""
-        return min(self.study.search, len(set(task.groups)))
-
-    def observe_states(self, task: Task, size: int) -> np.ndarray:
-        """States of a task's examples under the full model, (layer + 1, example, width)."""
-        examples = draw_sample(task.examples, size, self.study.seed)
+    def observe_states(self, examples: Sequence[Example]) -> np.ndarray:
+        """States under the full model, (layer + 1, example, width)."""
         return capture_stream_states(self.loaded.model, self.plans[0], examples, self.study.batch_size)
 
     def score_plans(self, task: Task, plans: list[Plan]) -> Scores:
