@@ -35,9 +35,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Counter:
         return readings(self, plans, batch, count)
 
     monkeypatch.setattr(BatchEvaluator, "_read_outputs", counted)
-    monkeypatch.setattr(
-        "tapioca.commands.prune.run.check_fluency", lambda job, plan: None
-    )  # writes texts, which no store keeps
+    # texts are written anew by every run, since no store keeps them, and charts are drawn anew; no test here reads them
+    monkeypatch.setattr("tapioca.commands.prune.run.check_fluency", lambda job, plan: None)
+    monkeypatch.setattr("tapioca.report.template.chart_to_svg", lambda chart: "")
     return counts
 
 
