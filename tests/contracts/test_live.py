@@ -88,8 +88,9 @@ def test_an_empty_plan_and_scales_of_one_change_nothing(case: tuple[str, PreTrai
 
 def test_a_drop_equals_the_model_rebuilt_without_it(case: tuple[str, PreTrainedModel]) -> None:
     name, model = case
-    for layer in droppable(name)[1:2]:
-        check_drop(name, model, layer)
+    if not droppable(name):
+        pytest.skip("cannot be dropped")
+    check_drop(name, model, droppable(name)[1])
 
 
 @pytest.mark.slow
