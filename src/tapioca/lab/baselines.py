@@ -51,9 +51,8 @@ def estimate_residual_noise(prompts: Prompts) -> float:
     left_vectors, _, _, is_nonzero = _decompose_powers(x, prompts.law.degree)
     fitted = np.einsum("npk,nk,nqk,nq->np", left_vectors, is_nonzero, left_vectors, y, optimize=True)
     degrees_of_freedom = x.size - int(is_nonzero.sum())
-    return max(
-        prompts.law.noise, float(np.sqrt(np.sum((y - fitted) ** 2) / degrees_of_freedom)) if degrees_of_freedom else 0.0
-    )
+    mean_square = np.sum((y - fitted) ** 2) / degrees_of_freedom if degrees_of_freedom else 0.0
+    return max(prompts.law.noise, float(np.sqrt(mean_square)))
 
 
 def _decompose_powers(x: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -67,12 +66,11 @@ def _decompose_powers(x: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarra
 def _measure_errors(prompts: Prompts, scored: int, predict: Predictor) -> np.ndarray:
     """Mean squared error of a predictor over the last points of each prompt."""
     points = prompts.x.shape[1]
-    squares = [
-        (predict(prompts.x[:, :point], prompts.context_y[:, :point], prompts.x[:, point]) - prompts.targets[:, point])
-        ** 2
+    errors = [
+        predict(prompts.x[:, :point], prompts.context_y[:, :point], prompts.x[:, point]) - prompts.targets[:, point]
         for point in range(points - scored, points)
     ]
-    return np.asarray(np.mean(squares, axis=0))
+    return np.asarray(np.mean(np.square(errors), axis=0))
 
 
 def predict_ridge(x: np.ndarray, y: np.ndarray, query_x: np.ndarray, law: Polynomials, noise: float) -> np.ndarray:

@@ -20,6 +20,8 @@ from tapioca.disk import make_folder, replace_atomically, write_json
 from tapioca.errors import UsageError
 from tapioca.lab.config import Training
 
+CHECKPOINT = "training.pt"
+
 OnStep = Callable[[int, float], None]
 """Called after each step with the number of steps done and the loss of the last one."""
 
@@ -32,7 +34,7 @@ def claim_training_folder(out: Path) -> None:
         StoreError: it cannot be made.
     """
     make_folder(out)
-    if any(out.iterdir()) and not (out / "training.pt").is_file():
+    if any(out.iterdir()) and not (out / CHECKPOINT).is_file():
         raise UsageError(f"{out} holds something else than a training; choose a new folder")
 
 
@@ -64,10 +66,14 @@ def run_training(
     model.train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate_factor(step, config))
-    defaults = {name: field.default for name, field in type(config).model_fields.items() if name in settings}
-    parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
-    checkpoint = Checkpoint(config.out / "training.pt", settings, defaults, **parts)
-    n_steps, losses = checkpoint.restore()
+    parts: dict[str, Any] = {"model": model, "optimiser": optimiser, "schedule": schedule}
+    n_steps, losses = _restore(config, settings, parts)
+
+    def save() -> None:
+        states = {name: part.state_dict() for name, part in parts.items()}
+        with replace_atomically(config.out / CHECKPOINT) as temporary:
+            torch.save({"config": settings, "done": n_steps, "losses": losses, **states}, temporary)
+
     try:
         while n_steps < config.steps:
             losses.append(_take_step(model, optimiser, schedule, loss_at(n_steps)))
@@ -75,9 +81,9 @@ def run_training(
             if on_step:
                 on_step(n_steps, losses[-1])
             if n_steps % checkpoint_every == 0 or n_steps == config.steps:
-                checkpoint.save(n_steps, losses)
+                save()
     except KeyboardInterrupt:
-        checkpoint.save(n_steps, losses)
+        save()
         raise
     model.eval()
     final = float(np.mean(losses[-500:]))
@@ -117,36 +123,21 @@ def _take_step(
     return loss.item()
 
 
-class Checkpoint:
-    """The state of a training on disk, bound to the config that makes it.
+def _restore(config: Training, settings: dict[str, Any], parts: dict[str, Any]) -> tuple[int, list[float]]:
+    """Load the last checkpoint if there is one; returns the steps done and their losses.
 
     A setting that is newer than the checkpoint had its default when that was made.
-
-    Args:
-        path: of the file.
-        config, defaults: the settings, and what each is where it is not said.
-        parts: what has a state of its own, by name.
     """
-
-    def __init__(self, path: Path, config: dict[str, Any], defaults: dict[str, Any], **parts: Any):
-        self.path, self.config, self.defaults, self.parts = path, config, defaults, parts
-
-    def save(self, done: int, losses: list[float]) -> None:
-        """Write the parts' states and the losses after `done` steps, whole or not at all."""
-        states = {name: part.state_dict() for name, part in self.parts.items()}
-        with replace_atomically(self.path) as temporary:
-            torch.save({"config": self.config, "done": done, "losses": losses, **states}, temporary)
-
-    def restore(self) -> tuple[int, list[float]]:
-        """Load the last checkpoint if there is one; returns the steps done and their losses."""
-        if not self.path.exists():
-            return 0, []
-        try:
-            saved = torch.load(self.path, weights_only=True)
-        except Exception as error:  # a torn file can raise anything
-            raise UsageError(f"cannot read {self.path}; delete it to start again, or choose another folder") from error
-        if {**self.defaults, **saved["config"]} != self.config:
-            raise UsageError(f"{self.path.parent} holds a training with other settings; choose another folder")
-        for name, part in self.parts.items():
-            part.load_state_dict(saved[name])
-        return saved["done"], saved["losses"]
+    path = config.out / CHECKPOINT
+    if not path.exists():
+        return 0, []
+    try:
+        saved = torch.load(path, weights_only=True)
+    except Exception as error:  # a torn file can raise anything
+        raise UsageError(f"cannot read {path}; delete it to start again, or choose another folder") from error
+    defaults = {name: field.default for name, field in type(config).model_fields.items() if name in settings}
+    if {**defaults, **saved["config"]} != settings:
+        raise UsageError(f"{path.parent} holds a training with other settings; choose another folder")
+    for name, part in parts.items():
+        part.load_state_dict(saved[name])
+    return saved["done"], saved["losses"]
