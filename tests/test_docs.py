@@ -21,14 +21,17 @@ def test_the_command_reference_is_what_help_prints() -> None:
     assert done.stdout == (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["families", "results"])
+MADE = ["families.md", "results.md", "../src/tapioca/commands/options.py"]
+
+
+@pytest.mark.parametrize("name", MADE)
 def test_pages_that_are_made_are_up_to_date(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "docs")
     monkeypatch.setenv("TRANSFORMERS_VERBOSITY", "error")
     import build
 
-    assert build.PAGES.keys() == {"cli.md", "families.md", "results.md"}
-    assert build.PAGES[f"{name}.md"]() == (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    assert build.PAGES.keys() == {"cli.md", *MADE}
+    assert build.PAGES[name]() == (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
