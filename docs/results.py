@@ -27,7 +27,7 @@ from tapioca.diagnosis.records import ShiftClassifier
 from tapioca.lab.config import TextConfig, TrainConfig, TuneConfig
 from tapioca.plan import Plan
 from tapioca.records import DataConfig, ExampleResult
-from tapioca.session.context import NOT_IN_MANIFEST
+from tapioca.session.folder import NOT_IN_MANIFEST
 from tapioca.studies.results import StudyResult
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Unpack
@@ -13,40 +12,24 @@ from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tapioca.commands import COMMANDS, load_config_class
+from tapioca.commands import options as taken
 from tapioca.commands.compare.result import CompareResult
 from tapioca.commands.diagnose.result import DiagnoseResult
 from tapioca.commands.enumerate.result import EnumerateResult
 from tapioca.commands.export.result import Exported
 from tapioca.commands.export.run import export
 from tapioca.commands.geometry.result import GeometryResult
-from tapioca.commands.options import (
-    CompareCall,
-    CompareOptions,
-    DiagnoseCall,
-    DiagnoseOptions,
-    EnumerateCall,
-    EnumerateOptions,
-    GeometryCall,
-    GeometryOptions,
-    PruneCall,
-    PruneOptions,
-    ScaleCall,
-    ScaleOptions,
-    SessionOptions,
-    TaskOptions,
-)
 from tapioca.commands.prune.result import PruneResult
 from tapioca.commands.scale.result import ScaleResult
 from tapioca.errors import UsageError
-from tapioca.models.identity import describe_model
 from tapioca.models.load import LoadedModel, load_on_meta, load_tokenizer
 from tapioca.progress import SILENT, Progress
-from tapioca.records import DataConfig, RunConfig
+from tapioca.records import RunConfig
 from tapioca.report.screen import LiveScreen
-from tapioca.session.context import RunInputs, load_configured_model, load_inputs
+from tapioca.session.context import load_inputs
 from tapioca.session.data import read_task as read_named_task
+from tapioca.session.live import Data, GivenData, Model, name_data
 from tapioca.tasks.base import Task
-from tapioca.tasks.limit import Limit
 from tapioca.tasks.rows import Rows, rows_in_memory
 from tapioca.tasks.shots import with_own_shots
 
@@ -62,11 +45,6 @@ __all__ = [
     "read_task",
     "scale",
 ]
-
-Model = str | Path | PreTrainedModel
-"""A folder, a hub id, or a live transformers model."""
-Data = str | Path | Task | Rows
-"""A file or another source by its name, rows in memory, or a task object."""
 
 
 class Session:
@@ -91,6 +69,8 @@ class Session:
         TapiocaError: one line about what is wrong.
     """
 
+    _shared = taken.SessionOptions.__annotations__.keys() | {"model", "task", "reference"}
+
     def __init__(
         self,
         model: Model,
@@ -99,45 +79,47 @@ class Session:
         task: Data,
         reference: Data | None = None,
         progress: bool = True,
-        **options: Unpack[SessionOptions],
+        **options: Unpack[taken.SessionOptions],
     ):
-        given = _Given(model, tokenizer, task, reference)
+        given = GivenData(model, tokenizer, task, reference)
         self._fields, self._progress = {**given.names(), **options}, progress
         config = _make_config(RunConfig, self._fields)
         with _open_screen(progress) as screen:
             self.inputs = given.load(config, screen) or load_inputs(config, screen)
 
-    def prune(self, **options: Unpack[PruneOptions]) -> PruneResult:
+    def prune(self, **options: Unpack[taken.PruneOptions]) -> PruneResult:
         """Search the layers whose removal helps on the OOD data, and judge the result on held-out data."""
-        return self._run("prune", options)
+        return self.run("prune", **options)
 
-    def compare(self, **options: Unpack[CompareOptions]) -> CompareResult:
+    def compare(self, **options: Unpack[taken.CompareOptions]) -> CompareResult:
         """Let several criteria choose plans on the same data, and judge them all on the same held-out data."""
-        return self._run("compare", options)
+        return self.run("compare", **options)
 
-    def enumerate(self, **options: Unpack[EnumerateOptions]) -> EnumerateResult:
+    def enumerate(self, **options: Unpack[taken.EnumerateOptions]) -> EnumerateResult:
         """Evaluate every plan that drops whole layers of a small model."""
-        return self._run("enumerate", options)
+        return self.run("enumerate", **options)
 
-    def geometry(self, **options: Unpack[GeometryOptions]) -> GeometryResult:
+    def geometry(self, **options: Unpack[taken.GeometryOptions]) -> GeometryResult:
         """Measure the layerwise geometry of the OOD data against the ID data, before and after a plan."""
-        return self._run("geometry", options)
+        return self.run("geometry", **options)
 
-    def scale(self, **options: Unpack[ScaleOptions]) -> ScaleResult:
+    def scale(self, **options: Unpack[taken.ScaleOptions]) -> ScaleResult:
         """Scale the layers that a plan drops, as many random layers, and all layers."""
-        return self._run("scale", options)
+        return self.run("scale", **options)
 
-    def diagnose(self, **options: Unpack[DiagnoseOptions]) -> DiagnoseResult:
+    def diagnose(self, **options: Unpack[taken.DiagnoseOptions]) -> DiagnoseResult:
         """Say before any search, and without answers, whether the inputs are in distribution, distorted or misaligned."""
-        return self._run("diagnose", options)
+        return self.run("diagnose", **options)
 
-    def _run(self, name: str, options: Mapping[str, Any]) -> Any:
-        record = load_config_class(COMMANDS[name])
-        if taken := sorted(options.keys() & RunConfig.model_fields.keys() - PruneOptions.__annotations__.keys()):
-            raise UsageError(f"{taken[0]} is said when the session is made, not to {name}")
+    def run(self, command: str, **options: Any) -> Any:
+        """Run a command by its name, as the methods do; the way to one that has no method here."""
+        record = load_config_class(COMMANDS[command])
+        if taken_before := sorted(options.keys() & self._shared):
+            raise UsageError(f"{taken_before[0]} is said when the session is made, not to {command}")
         shared = {field: setting for field, setting in self._fields.items() if field in record.model_fields}
+        config = _make_config(record, {**shared, **options})
         with _open_screen(self._progress) as screen:
-            return resolve_name(COMMANDS[name].run)(_make_config(record, {**shared, **options}), screen, self.inputs)
+            return resolve_name(COMMANDS[command].run)(config, screen, self.inputs)
 
 
 def prune(
@@ -147,7 +129,7 @@ def prune(
     task: Data,
     reference: Data | None = None,
     progress: bool = True,
-    **options: Unpack[PruneCall],
+    **options: Unpack[taken.PruneCall],
 ) -> PruneResult:
     """Search the layers whose removal helps on a task, and judge the result on held-out data.
 
@@ -163,7 +145,7 @@ def prune(
     Raises:
         TapiocaError: one line about what is wrong.
     """
-    return _run_once("prune", _Given(model, tokenizer, task, reference), progress, options)
+    return _run_once("prune", GivenData(model, tokenizer, task, reference), progress, options)
 
 
 def compare(
@@ -173,7 +155,7 @@ def compare(
     task: Data,
     reference: Data | None = None,
     progress: bool = True,
-    **options: Unpack[CompareCall],
+    **options: Unpack[taken.CompareCall],
 ) -> CompareResult:
     """Let several criteria choose plans on the same data, and judge them all on the same held-out data.
 
@@ -182,7 +164,7 @@ def compare(
     Returns:
         The comparison: every plan chosen with its results and intervals, and what each criterion cost.
     """
-    return _run_once("compare", _Given(model, tokenizer, task, reference), progress, options)
+    return _run_once("compare", GivenData(model, tokenizer, task, reference), progress, options)
 
 
 def scale(
@@ -192,7 +174,7 @@ def scale(
     task: Data,
     reference: Data | None = None,
     progress: bool = True,
-    **options: Unpack[ScaleCall],
+    **options: Unpack[taken.ScaleCall],
 ) -> ScaleResult:
     """Scale the layers that a plan drops, as many random layers, and all layers: how score and geometry answer.
 
@@ -204,7 +186,7 @@ def scale(
         The curves of the chosen layers and of all layers with intervals and trends, and those of random layers; without
         a reference there are no deviations.
     """
-    return _run_once("scale", _Given(model, tokenizer, task, reference), progress, options)
+    return _run_once("scale", GivenData(model, tokenizer, task, reference), progress, options)
 
 
 def enumerate(
@@ -214,7 +196,7 @@ def enumerate(
     task: Data,
     reference: Data | None = None,
     progress: bool = True,
-    **options: Unpack[EnumerateCall],
+    **options: Unpack[taken.EnumerateCall],
 ) -> EnumerateResult:
     """Evaluate every plan that drops whole layers of a small model. Arguments and errors are those of `prune`.
 
@@ -222,7 +204,7 @@ def enumerate(
         All plans with their gains and realignments, and for each number of drops the oracle, greedy's regret, and the
         rank correlation of realignment with gain.
     """
-    return _run_once("enumerate", _Given(model, tokenizer, task, reference), progress, options)
+    return _run_once("enumerate", GivenData(model, tokenizer, task, reference), progress, options)
 
 
 def geometry(
@@ -232,7 +214,7 @@ def geometry(
     task: Data,
     reference: Data,
     progress: bool = True,
-    **options: Unpack[GeometryCall],
+    **options: Unpack[taken.GeometryCall],
 ) -> GeometryResult:
     """Measure the layerwise geometry of a task's prompts against those of a reference, before and after a plan.
 
@@ -242,7 +224,7 @@ def geometry(
         Profiles, deviations with their tests, attribution to layers, the field's measures and what each layer adds to
         the residual stream; stored in its `folder`.
     """
-    return _run_once("geometry", _Given(model, tokenizer, task, reference), progress, options)
+    return _run_once("geometry", GivenData(model, tokenizer, task, reference), progress, options)
 
 
 def diagnose(
@@ -252,7 +234,7 @@ def diagnose(
     task: Data,
     reference: Data,
     progress: bool = True,
-    **options: Unpack[DiagnoseCall],
+    **options: Unpack[taken.DiagnoseCall],
 ) -> DiagnoseResult:
     """Say before any search, and without answers, whether inputs are in distribution, distorted or misaligned.
 
@@ -261,14 +243,14 @@ def diagnose(
     Returns:
         The verdict in `diagnosis`, the evidence, what to expect of pruning and how well the classifier does; stored in its `folder`.
     """
-    return _run_once("diagnose", _Given(model, tokenizer, task, reference), progress, options)
+    return _run_once("diagnose", GivenData(model, tokenizer, task, reference), progress, options)
 
 
 def read_task(
     source: str | Path | Rows,
     model: Model,
     tokenizer: PreTrainedTokenizerBase | None = None,
-    **options: Unpack[TaskOptions],
+    **options: Unpack[taken.TaskOptions],
 ) -> Task:
     """Read data as a model is asked it, for `tapioca.evaluate` and `tapioca.observe`.
 
@@ -289,46 +271,10 @@ def read_task(
     else:
         loaded = LoadedModel(load_on_meta(model), load_tokenizer(model))
     rows = None if isinstance(source, str | Path) else rows_in_memory(source)
-    return with_own_shots(read_named_task(_name_data(source, "rows"), loaded, dict(options), rows))
+    return with_own_shots(read_named_task(name_data(source, "rows"), loaded, dict(options), rows))
 
 
-@dataclass(frozen=True, eq=False)
-class _Given:
-    """A model and data as a caller names or hands them over."""
-
-    model: Model
-    tokenizer: PreTrainedTokenizerBase | None
-    task: Data
-    reference: Data | None
-
-    def names(self) -> dict[str, Any]:
-        """What a request calls them.
-
-        Raises:
-            UsageError: two tasks have one name.
-        """
-        task = _name_data(self.task, "rows")
-        reference = None if self.reference is None else _name_data(self.reference, "reference rows")
-        if task == reference and isinstance(self.task, Task) and isinstance(self.reference, Task):
-            raise UsageError(f"task and reference are both named '{task}'; give them different names")
-        model = describe_model(self.model) if isinstance(self.model, PreTrainedModel) else str(self.model)
-        return {"model": model, "task": task, "reference": reference}
-
-    def load(self, config: DataConfig, progress: Progress) -> RunInputs | None:
-        """What is in memory, loaded with the rest; None where everything is given by its name."""
-        loaded = LoadedModel(self.model, self.tokenizer) if isinstance(self.model, PreTrainedModel) else None
-        tasks: dict[str, Task] = {}
-        for name, data in {config.task: self.task, config.reference: self.reference}.items():
-            if isinstance(data, Task):
-                tasks[str(name)] = data
-            elif name is not None and not isinstance(data, str | Path | None):
-                loaded = loaded or load_configured_model(config)
-                limit = Limit(config.limit, config.seed) if config.limit else None
-                tasks[name] = read_named_task(name, loaded, config.task_options(), rows_in_memory(data), limit=limit)
-        return load_inputs(config, progress, loaded, tasks) if loaded or tasks else None
-
-
-def _run_once(name: str, given: _Given, progress: bool, options: Mapping[str, Any]) -> Any:
+def _run_once(name: str, given: GivenData, progress: bool, options: Mapping[str, Any]) -> Any:
     """Make the request of a command and run it."""
     config = _make_config(load_config_class(COMMANDS[name]), {**given.names(), **options})
     with _open_screen(progress) as screen:
@@ -348,9 +294,3 @@ def _make_config(record: Any, fields: Mapping[str, Any]) -> Any:
 
 def _open_screen(progress: bool) -> AbstractContextManager[Progress]:
     return LiveScreen(Console(stderr=True)) if progress else nullcontext(SILENT)
-
-
-def _name_data(data: Data, otherwise: str) -> str:
-    """What data are called; `otherwise` where they are rows in memory."""
-    name = data.name if isinstance(data, Task) else data
-    return str(name) if isinstance(name, str | Path) else otherwise

@@ -43,6 +43,37 @@ def make_folder(path: Path) -> None:
         raise StoreError(f"cannot use {path} as a folder: {error.strerror or error}; choose another") from error
 
 
+def list_contents(path: Path) -> list[str]:
+    """What lies in a folder, but for temporary files that a killed process may have left; nothing where there is none.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        names = [file.name for file in path.iterdir()] if path.exists() else []
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}; choose another folder") from error
+    return [name for name in names if not (name.startswith(".") and name.endswith(".tmp"))]
+
+
+def make_marked_folder(path: Path, mark: str, what: str) -> bool:
+    """Make a folder for something that one file marks, and say whether it is there already.
+
+    Args:
+        path: the folder.
+        mark: the file without which anything else in it is foreign.
+        what: the thing, for instance "a run".
+
+    Raises:
+        StoreError: it holds something else, or cannot be used.
+    """
+    make_folder(path)
+    is_marked = (path / mark).is_file()
+    if not is_marked and list_contents(path):
+        raise StoreError(f"{path} holds something else than {what}; choose another folder with --out")
+    return is_marked
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replace_atomically(path) as temporary:

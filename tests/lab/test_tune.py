@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tapioca.cli.main import main
-from tapioca.errors import ModelError, UsageError
+from tapioca.errors import ModelError, StoreError, UsageError
 from tapioca.evaluate import evaluate
 from tapioca.lab.config import TuneConfig
 from tapioca.lab.functions import Polynomials
@@ -82,7 +82,7 @@ def test_another_tuning_in_the_folder_is_refused(learner: str, tmp_path: Path) -
     tune(TuneConfig(**asked))
     with pytest.raises(UsageError, match="holds a training with other settings; choose another folder"):
         tune(TuneConfig(**{**asked, "task": ID}))
-    with pytest.raises(UsageError, match="holds something else than a training"):
+    with pytest.raises(StoreError, match="holds something else than a training"):
         tune(TuneConfig(**{**asked, "out": Path(learner)}))
     Learner(learner_config(layers=2, width=16, heads=2)).save_pretrained(learner)
     with pytest.raises(UsageError, match="holds a training with other settings"):

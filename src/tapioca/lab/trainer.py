@@ -16,12 +16,11 @@ import torch
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from tapioca.disk import make_folder, replace_atomically, write_json
+from tapioca.disk import make_marked_folder, replace_atomically, write_json
 from tapioca.errors import UsageError
 from tapioca.lab.config import Training
 
 CHECKPOINT = "training.pt"
-
 OnStep = Callable[[int, float], None]
 """Called after each step with the number of steps done and the loss of the last one."""
 
@@ -30,12 +29,9 @@ def claim_training_folder(out: Path) -> None:
     """Make the folder of a training, or find the training that stands there.
 
     Raises:
-        UsageError: it holds something else.
-        StoreError: it cannot be made.
+        StoreError: it holds something else, or cannot be made.
     """
-    make_folder(out)
-    if any(out.iterdir()) and not (out / CHECKPOINT).is_file():
-        raise UsageError(f"{out} holds something else than a training; choose a new folder")
+    make_marked_folder(out, CHECKPOINT, "a training")
 
 
 def run_training(

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from tapioca.disk import make_folder, write_json
+from tapioca.disk import make_marked_folder, write_json
 from tapioca.errors import StoreError
 from tapioca.runs.fingerprint import fingerprint
 
@@ -49,12 +49,7 @@ def open_manifest(folder: Path) -> dict[str, Any] | None:
     Raises:
         StoreError: it holds something else than a run, or cannot be used.
     """
-    make_folder(folder)
-    if not _list_contents(folder):
-        return None
-    if not (folder / MANIFEST).is_file():
-        raise StoreError(f"{folder} holds something else than a run; choose another folder with --out")
-    return read_manifest(folder)
+    return read_manifest(folder) if make_marked_folder(folder, MANIFEST, "a run") else None
 
 
 def refuse_differing(
@@ -97,13 +92,3 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise StoreError(f"{folder / name} is not a record of this program")
     return content
-
-
-def _list_contents(folder: Path) -> list[str]:
-    """What lies in a folder, but for temporary files a killed process may have left."""
-    try:
-        return [path.name for path in folder.iterdir() if not (path.name.startswith(".") and path.suffix == ".tmp")]
-    except OSError as error:
-        raise StoreError(
-            f"cannot read {folder}: {error.strerror or error}; choose another folder with --out"
-        ) from error

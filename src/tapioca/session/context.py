@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import psutil
 import torch
-import transformers
 
 from tapioca.engine.state_cache import StateCache
 from tapioca.engine.sweep import Schedule
@@ -30,7 +28,7 @@ from tapioca.runs.folder import claim_folder
 from tapioca.runs.store import Store
 from tapioca.search.base import SearchSpace
 from tapioca.session.data import read_tasks, split_tasks
-from tapioca.session.folder import CHAT_DATE_KEY, choose_chat_date, choose_run_folder
+from tapioca.session.folder import CHAT_DATE_KEY, choose_chat_date, choose_run_folder, describe_setup
 from tapioca.session.search_space import space_from_model
 from tapioca.tasks.base import Task, digest_example
 from tapioca.tasks.batches import make_batches
@@ -40,33 +38,6 @@ Tasks = dict[str, Task]
 """Live tasks by the names that a request calls them."""
 
 C = TypeVar("C", bound=RunConfig)
-
-NOT_IN_MANIFEST = {
-    "model",
-    "task",
-    "reference",
-    "test",
-    "compat",
-    "out",
-    "plan",
-    "dry_run",
-    "classifier",
-    "answers",
-    "skip_bad_rows",
-    "shuffle_choices",
-    "too_long",
-    "num_fewshot",
-    "device",
-    "state_memory",
-    "trust_remote_code",
-    "trust_task_code",
-    "adapter",
-    "chat",
-    "system",
-    "chat_option",
-    "chat_date",
-}
-"""Settings that change no answer, or that the manifest names by what they lead to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +62,7 @@ class RunInputs:
 
     def make_manifest(self, config: DataConfig, **more: Any) -> dict[str, Any]:
         """Everything that could change an answer or a choice; `more` is what a command has of its own."""
-        return _describe_setup(config, self.loaded, self.model_hash) | self.data_manifest | more
+        return describe_setup(config, self.loaded, self.model_hash) | self.data_manifest | more
 
 
 @dataclass(eq=False)
@@ -193,7 +164,7 @@ def load_inputs(
     layers = find_layers(loaded.model)
     progress.stage("reading the data", 0)
     model_hash = hash_model(loaded.model)
-    clock = Clock(choose_chat_date(config, _describe_setup(config, loaded, model_hash)))
+    clock = Clock(choose_chat_date(config, describe_setup(config, loaded, model_hash)))
     tasks_by_role = read_tasks(config, loaded, tasks or {}, clock)
     tasks_by_role, search, test = split_tasks(config, tasks_by_role)
     idle = describe_idle_gpu(config.device) if find_input_device(loaded.model).type == "cpu" else ""
@@ -304,21 +275,3 @@ def _scoring_notes(config: RunConfig, inputs: RunInputs) -> list[str]:
     if "id" not in roles:
         notes.append("no --reference: what the plan does to ID data and to the geometry is not measured")
     return notes
-
-
-def _describe_setup(config: DataConfig, loaded: LoadedModel, model_hash: str) -> dict[str, Any]:
-    """Everything but the data that could change an answer or a choice."""
-    model = loaded.model
-    return {
-        "model_type": model.config.model_type,
-        "model": model_hash,
-        "dtype": str(model.dtype),
-        "device": find_input_device(model).type,
-        "attention": model.config._attn_implementation,
-        "settings": config.model_dump(mode="json", exclude=NOT_IN_MANIFEST),
-        "versions": {
-            "tapioca": version("tapioca-prune"),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-    }

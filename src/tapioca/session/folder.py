@@ -1,13 +1,19 @@
-"""Which folder a run has, and what an earlier call of the same command left there to go on with."""
+"""Which folder a run has, what says whose it is, and what an earlier call of the same command left there to go on with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+import transformers
+
 from tapioca.errors import StoreError
+from tapioca.models.inputs import find_input_device
+from tapioca.models.load import LoadedModel
 from tapioca.records import DataConfig
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.folder import read_manifest, without_amounts
@@ -17,6 +23,34 @@ CHAT_DATE_KEY = "chat_date"
 
 RUNS_FOLDER = Path("runs")
 """Where run folders are made that nobody named."""
+
+
+NOT_IN_MANIFEST = {
+    "model",
+    "task",
+    "reference",
+    "test",
+    "compat",
+    "out",
+    "plan",
+    "dry_run",
+    "classifier",
+    "answers",
+    "skip_bad_rows",
+    "shuffle_choices",
+    "too_long",
+    "num_fewshot",
+    "device",
+    "state_memory",
+    "trust_remote_code",
+    "trust_task_code",
+    "adapter",
+    "chat",
+    "system",
+    "chat_option",
+    "chat_date",
+}
+"""Settings that change no answer, or that the manifest names by what they lead to."""
 
 
 def choose_run_folder(config: DataConfig, manifest: dict[str, Any]) -> Path:
@@ -36,6 +70,24 @@ def choose_chat_date(config: DataConfig, manifest: dict[str, Any]) -> date:
     manifests = _iterate_earlier_manifests(config, manifest)
     recorded_days = [earlier[CHAT_DATE_KEY] for earlier in manifests if CHAT_DATE_KEY in earlier]
     return date.fromisoformat(max(recorded_days)) if recorded_days else date.today()
+
+
+def describe_setup(config: DataConfig, loaded: LoadedModel, model_hash: str) -> dict[str, Any]:
+    """Everything but the data that could change an answer or a choice."""
+    model = loaded.model
+    return {
+        "model_type": model.config.model_type,
+        "model": model_hash,
+        "dtype": str(model.dtype),
+        "device": find_input_device(model).type,
+        "attention": model.config._attn_implementation,
+        "settings": config.model_dump(mode="json", exclude=NOT_IN_MANIFEST),
+        "versions": {
+            "tapioca": version("tapioca-prune"),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
 
 
 def _iterate_earlier_manifests(config: DataConfig, manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:

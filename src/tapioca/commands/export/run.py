@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +26,7 @@ from tapioca.commands.export.config import ExportConfig
 from tapioca.commands.export.result import Exported
 from tapioca.commands.export.source import ExportSource
 from tapioca.commands.prune.result import PruneResult, read_run
+from tapioca.disk import list_contents
 from tapioca.errors import ExportError, StoreError, UsageError
 from tapioca.models.edit import check_fits
 from tapioca.models.identity import hash_model
@@ -64,7 +66,7 @@ def export(
     target = Path(to)
     if target.is_file():
         raise UsageError(f"{target} is a file; choose a new folder for the checkpoint")
-    if target.exists() and any(target.iterdir()):
+    if list_contents(target):
         raise UsageError(f"{target} is not empty; choose a new folder for the checkpoint")
     info = _read_source_run(source)
     chosen = plan or (info.plan if info else None)
@@ -155,7 +157,7 @@ def _write_checked(origin: ExportSource, folder: Path, target: Path, plan: Plan,
             [difference] = compare_reloaded([(checkpoint, expected)])
             refuse_difference(difference, expected)
             if target.exists():
-                target.rmdir()
+                shutil.rmtree(target)  # empty, as was seen above
             checkpoint.rename(target)
     except (OSError, SafetensorError) as error:
         raise StoreError(f"cannot write {target}: {error}; free some space or choose another folder") from error

@@ -1,0 +1,67 @@
+"""Models and data that are in memory already, beside those that are named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tapioca.errors import UsageError
+from tapioca.models.identity import describe_model
+from tapioca.models.load import LoadedModel
+from tapioca.progress import Progress
+from tapioca.records import DataConfig
+from tapioca.session.context import RunInputs, load_configured_model, load_inputs
+from tapioca.session.data import read_task
+from tapioca.tasks.base import Task
+from tapioca.tasks.limit import Limit
+from tapioca.tasks.rows import Rows, rows_in_memory
+
+Model = str | Path | PreTrainedModel
+"""A folder, a hub id, or a live transformers model."""
+Data = str | Path | Task | Rows
+"""A file or another source by its name, rows in memory, or a task object."""
+
+
+@dataclass(frozen=True, eq=False)
+class GivenData:
+    """A model and data as a caller names or hands them over."""
+
+    model: Model
+    tokenizer: PreTrainedTokenizerBase | None
+    task: Data
+    reference: Data | None
+
+    def names(self) -> dict[str, Any]:
+        """What a request calls them.
+
+        Raises:
+            UsageError: two tasks have one name.
+        """
+        task = name_data(self.task, "rows")
+        reference = None if self.reference is None else name_data(self.reference, "reference rows")
+        if task == reference and isinstance(self.task, Task) and isinstance(self.reference, Task):
+            raise UsageError(f"task and reference are both named '{task}'; give them different names")
+        model = describe_model(self.model) if isinstance(self.model, PreTrainedModel) else str(self.model)
+        return {"model": model, "task": task, "reference": reference}
+
+    def load(self, config: DataConfig, progress: Progress) -> RunInputs | None:
+        """What is in memory, loaded with the rest; None where everything is given by its name."""
+        loaded = LoadedModel(self.model, self.tokenizer) if isinstance(self.model, PreTrainedModel) else None
+        tasks: dict[str, Task] = {}
+        for name, data in {config.task: self.task, config.reference: self.reference}.items():
+            if isinstance(data, Task):
+                tasks[str(name)] = data
+            elif name is not None and not isinstance(data, str | Path | None):
+                loaded = loaded or load_configured_model(config)
+                limit = Limit(config.limit, config.seed) if config.limit else None
+                tasks[name] = read_task(name, loaded, config.task_options(), rows_in_memory(data), limit=limit)
+        return load_inputs(config, progress, loaded, tasks) if loaded or tasks else None
+
+
+def name_data(data: Data, otherwise: str) -> str:
+    """What data are called; `otherwise` where they are rows in memory."""
+    name = data.name if isinstance(data, Task) else data
+    return str(name) if isinstance(name, str | Path) else otherwise
