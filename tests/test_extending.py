@@ -146,6 +146,8 @@ def test_what_cannot_be_registered() -> None:
         UsageError, match=r"guide 'scores' and branches \(\); expected a guide of score, likelihood, text, st"
     ):
         Criterion("", "", "scores", greedy())  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="stops at a floor of scores, guided by text; expected guide score"):
+        Criterion("", "", "text", greedy(), stops_at_floor=True)
 
 
 CLEAN = MODULES["cheap_layers"]

@@ -47,6 +47,10 @@ class Criterion:
                 f"a criterion of guide {self.guide!r} and branches {self.branches}; expected a guide of "
                 f"{', '.join(get_args(Guide))}, and branches of {', '.join(BRANCHES)}"
             )
+        if self.stops_at_floor and self.guide != "score":
+            raise UsageError(
+                f"a criterion that stops at a floor of scores, guided by {self.guide}; expected guide score"
+            )
 
     def __str__(self) -> str:
         """What it does, and where it comes from."""
