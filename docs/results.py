@@ -7,28 +7,17 @@ holds against real files.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from pkgutil import resolve_name
 from typing import NamedTuple
 
 from records import Record, describe_record, describe_type, escape, find_meaning, list_nested, summarize
 
-from tapioca.commands.compare.config import CompareConfig
-from tapioca.commands.compare.result import CompareResult
-from tapioca.commands.diagnose.config import DiagnoseConfig
-from tapioca.commands.diagnose.result import DiagnoseResult
-from tapioca.commands.enumerate.config import EnumerateConfig
-from tapioca.commands.enumerate.result import EnumerateResult
-from tapioca.commands.geometry.config import GeometryConfig
-from tapioca.commands.geometry.result import GeometryResult
-from tapioca.commands.prune.config import PruneConfig
-from tapioca.commands.prune.result import PruneResult
-from tapioca.commands.scale.config import ScaleConfig
-from tapioca.commands.scale.result import ScaleResult
+from tapioca.commands import COMMANDS, load_config_class
 from tapioca.diagnosis.records import ShiftClassifier
 from tapioca.lab.config import TextConfig, TrainConfig, TuneConfig
 from tapioca.plan import Plan
 from tapioca.records import DataConfig, ExampleResult
 from tapioca.session.folder import NOT_IN_MANIFEST
-from tapioca.studies.results import StudyResult
 
 
 class File(NamedTuple):
@@ -40,14 +29,6 @@ class File(NamedTuple):
     about: str = ""
 
 
-MANIFEST_REQUESTS: tuple[type[DataConfig], ...] = (
-    PruneConfig,
-    CompareConfig,
-    ScaleConfig,
-    EnumerateConfig,
-    GeometryConfig,
-    DiagnoseConfig,
-)
 TRAINING_REQUESTS: dict[str, Record] = {"train": TrainConfig, "tune": TuneConfig, "train-text": TextConfig}
 
 PAGE = """# Result files
@@ -126,10 +107,14 @@ without rows |"""
 
 def list_files() -> tuple[File, ...]:
     """Every JSON file that a command leaves."""
-    settings = describe_settings("settings", {request.verb: request for request in MANIFEST_REQUESTS}, NOT_IN_MANIFEST)
+    leaving = {name: command for name, command in COMMANDS.items() if command.file}
+    records = [File(row.file, f"`tapioca {name}`", resolve_name(row.result)) for name, row in leaving.items()]
+    requests = {name: load_config_class(row) for name, row in leaving.items()}
+    data_requests = {name: request for name, request in requests.items() if issubclass(request, DataConfig)}
+    settings = describe_settings("settings", data_requests, NOT_IN_MANIFEST)
     config = describe_settings("config", TRAINING_REQUESTS, {"out"})
     return (
-        File("run.json", "`tapioca prune`", PruneResult),
+        *records,
         File("result.json", "`tapioca prune`", RESULT, "What the screen of a run says, for scripts"),
         File("plan.json", "`tapioca prune`, `tapioca geometry`", Plan),
         File(
@@ -138,12 +123,6 @@ def list_files() -> tuple[File, ...]:
             ExampleResult,
             "One held-out example a line; keys that do not apply to a task are left out",
         ),
-        File("compare.json", "`tapioca compare`", CompareResult),
-        File("scale.json", "`tapioca scale`", ScaleResult),
-        File("enumerate.json", "`tapioca enumerate`", EnumerateResult),
-        File("geometry.json", "`tapioca geometry`", GeometryResult),
-        File("diagnose.json", "`tapioca diagnose`", DiagnoseResult),
-        File("study.json", "`tapioca study`", StudyResult),
         File("classifier-SETTING.json", "`tapioca study`", ShiftClassifier),
         File(
             "manifest.json",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from inspect import signature
+from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
 
 from tapioca.commands import COMMANDS, Command
 
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 FILES = [command for command in COMMANDS.values() if command.file]
 
 
@@ -21,6 +23,8 @@ def test_a_command_runs_its_request_and_shows_what_it_found(command: Command) ->
         assert config.annotation == command.config.partition(":")[2]
         assert progress.annotation.startswith("Progress")
         assert list(signature(resolve_name(page).show).parameters)[1] == "console"
+    [name] = [name for name, row in COMMANDS.items() if row is command]
+    assert f"tapioca {name} " in README
     assert command.argument in resolve_name(command.config).model_fields
 
 
