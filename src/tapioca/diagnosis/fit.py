@@ -55,7 +55,6 @@ def fit_classifier(cases: Sequence[Case], seed: int = 0) -> ShiftClassifier:
 
     Args:
         cases: of any models and kinds; those without a truth are counted, and show what was gained.
-        seed: of the resampling.
 
     Raises:
         DataError: there is no case of a truth above its null, or cases lack evidence others have.
@@ -79,9 +78,6 @@ def fit_classifier(cases: Sequence[Case], seed: int = 0) -> ShiftClassifier:
 
 def cross_validate(cases: Sequence[Case], seed: int = 0) -> tuple[CrossValidation, tuple[Expected, ...]]:
     """Leave one kind of shift out after the other, all models' cases of it together, fit on the others and judge it.
-
-    Args:
-        cases, seed: as for `fit_classifier`.
 
     Returns:
         How often the verdicts are right, with intervals from 2,000 resamples of kinds and of models, and what pruning

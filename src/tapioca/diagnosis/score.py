@@ -32,7 +32,6 @@ def measure_accuracy(
         cases: all of them.
         answers: to cases, by their places.
         indices: of those that count; all have a truth.
-        seed: of the resampling.
     """
     chosen_cases = [cases[index] for index in indices]
     counts = Counter(case.truth for case in chosen_cases if case.truth)

@@ -48,7 +48,6 @@ def measure_updates(
     Args:
         plan: dropped layers add nothing and are left out.
         grain: whole layers, or their branches; with branches, layers that have two compute their attention twice.
-        seed: of the intervals.
 
     Raises:
         ModelError: branches of this model cannot be told apart, for instance because its layers normalise after adding.
@@ -85,7 +84,6 @@ def measure_attribution(
         reference: ID examples.
         layers: those to drop one by one for their share by removal, each a run over `ood_examples`; the next is asked
             for when one is done.
-        seed: of the intervals.
 
     Raises:
         ModelError: the model cannot do without one of `layers`.

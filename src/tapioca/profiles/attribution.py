@@ -58,7 +58,6 @@ def attribute_deviation(
             the deviation there is as large as their floor makes it.
         without: a layer, and the same OOD examples under the plan that drops it, after each layer kept; used one at a
             time. Layers left out have no share by removal.
-        seed: of the resampling.
 
     Returns:
         One for each kind of profile.

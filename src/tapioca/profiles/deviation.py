@@ -73,7 +73,6 @@ def measure_deviations(
     Args:
         geometry: the examples in question.
         pool: the examples to compare with, then as many of the same source, over the same layers.
-        seed: of the resampling.
 
     Returns:
         By kind of profile, each with an interval from resampling the examples of both sets. Resamples are biased upward
@@ -111,7 +110,6 @@ def measure_realignments(
         before, after: the same examples in the same order under the full model and under a plan, over the layers it
             keeps.
         reference: ID examples under the full model, over the same layers.
-        seed: of the resampling.
 
     Returns:
         By kind of profile, each with an interval from resampling the examples of both sets, an example before and after

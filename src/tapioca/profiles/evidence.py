@@ -58,7 +58,6 @@ def measure_evidence(
         ood: OOD states under the full model, before the first layer and after each (`observe.stream_states`), of
             shape (layer + 1, example, width).
         reference, second_reference: two disjoint sets of ID states of the same shape.
-        seed: of the null.
 
     Returns:
         Finite numbers by the names in `EVIDENCE`. Log ratios are cut off at `MAX_LOG_RATIO`.

@@ -26,7 +26,6 @@ def realign_plans(
         reference: of ID examples under the full model, (layer, example, width).
         plans: of which the realignment is asked.
         draws: resamples of the examples of both sets.
-        seed: of the resamples.
 
     Returns:
         float64 of shape (kind, 1 + draw, plan); at 0 stand the values of the examples as they are.
@@ -73,7 +72,6 @@ def correlate_plans(
     Args:
         first, second: (1 + draw, plan); at 0 the values found, then those of resampled examples.
         relabelled: (permutation, plan), which plan each becomes when the layers change names.
-        seed: of the resampling of plans.
 
     Returns:
         The interval over examples is moved to the value it belongs to, since resampling adds noise, which weakens a

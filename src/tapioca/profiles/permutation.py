@@ -52,7 +52,6 @@ def split_halves(statistic: Statistic, size: int, seed: int = 0, draws: int = PE
     Args:
         statistic: over a pool of 2 `size` examples.
         size: examples in a half; as many as the sets that are judged by it.
-        seed: of the splits.
         draws: how many splits.
 
     Returns:
@@ -73,7 +72,6 @@ def run_permutation_test(
     Args:
         statistic: over a pool of the examples seen, followed by the reference.
         n_seen, n_reference: how many there are of each.
-        seed: of the permutations.
         draws: how many; all of them where there are no more.
     """
 

@@ -66,10 +66,11 @@ def ratio_interval(numerators: np.ndarray, denominators: np.ndarray, seed: int =
 def percentile_interval(values: np.ndarray) -> tuple[float, float]:
     """95 % percentile interval from values of which the first is the estimate, the others are of resamples.
 
-    It reaches the estimate even where all resamples fall short of it, as those of a correlation of 1 do.
+    It reaches the estimate even where all resamples fall short of it, as those of a correlation of 1 do; of what was not
+    resampled it is the estimate alone.
     """
     tail = 50 * (1 - CONFIDENCE_LEVEL)
-    low, high = np.percentile(values[1:], [tail, 100 - tail])
+    low, high = np.percentile(values[1:] if len(values) > 1 else values, [tail, 100 - tail])
     return min(float(low), float(values[0])), max(float(high), float(values[0]))
 
 

@@ -27,12 +27,9 @@ class CellKey:
     """What was measured.
 
     Attributes:
-        setting: name of the study's setting.
-        model: name of the model's folder.
-        parameters: how many the model has.
+        setting, model, parameters, task: names of the setting, the model's folder and the task; the model's size.
         kind: kind of shift, or "id".
         strength: place among the strengths of the kind, from 0.
-        task: name of the task.
         tuned: what the model was tuned on before: nothing, the data named by `tuned_on`, ID data as their control. A
             model tuned on shifted data has these as its ID task (kind "id"), and what was ID data is its shift.
         tuned_on: the kind of shift a tuned model was tuned on, or is the control of.

@@ -35,10 +35,6 @@ def run_study(config: StudyConfig, watcher: Progress | None = None) -> StudyResu
     Called again with the same file it goes on where it was. Models whose folder or data are not there are left out, and
     said to be.
 
-    Args:
-        config: the request.
-        watcher: told about progress.
-
     Raises:
         TapiocaError: one line about what is wrong with the file, a model or the data.
     """

@@ -39,11 +39,7 @@ NOT_BELOW_0 = (0.0, np.inf)
 
 
 class ChartBuilder:
-    """Makes the charts' data.
-
-    Args:
-        claims: of the setting.
-    """
+    """Makes the data of a setting's charts."""
 
     def __init__(self, claims: Claims):
         self.claims, self.statistics, self.grid = claims, claims.statistics, claims.statistics.grid

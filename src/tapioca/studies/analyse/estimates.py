@@ -116,7 +116,7 @@ class Measure:
         finite = self.finite
         return Pooled(
             value=float(values[0]),
-            ci95=interval_from_resamples(values),
+            ci95=percentile_interval(values),
             p=bootstrap_p(values),
             models=self.models,
             kinds=len({index[1] for index in finite}) if self.shifted else 0,
@@ -127,7 +127,7 @@ class Measure:
     def estimate(self) -> Estimate | None:
         """Its value with interval and nothing else."""
         values = self.finite_resamples()
-        return None if values is None else Estimate(value=float(values[0]), ci95=interval_from_resamples(values))
+        return None if values is None else Estimate(value=float(values[0]), ci95=percentile_interval(values))
 
     def to_finding(self) -> Finding:
         """All of it, for the record."""
@@ -170,8 +170,3 @@ class Measure:
 def model_sizes(grid: CellGrid) -> list[float]:
     """The different numbers of parameters, ascending."""
     return sorted(set(grid.parameters[np.isfinite(grid.parameters)].tolist()))
-
-
-def interval_from_resamples(values: np.ndarray) -> tuple[float, float]:
-    """Percentile interval; of a value that was not resampled the value twice."""
-    return percentile_interval(values) if len(values) > 1 else (float(values[0]), float(values[0]))

@@ -39,7 +39,6 @@ def label_cell(cell: Cell, ratios: np.ndarray, best: int, margin: float) -> Cell
     A changed rule that shows in no input is in distribution to it.
 
     Args:
-        cell: its geometry.
         ratios: test log ratios of every plan, the full model first, (1 + draw, plan).
         best: place of greedy's plan.
         margin: the log ratio held to be nothing.

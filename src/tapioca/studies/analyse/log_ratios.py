@@ -64,20 +64,14 @@ class PlanSet:
         return np.flatnonzero(self.sizes == size)
 
     def run_greedy(self, means: np.ndarray) -> SearchPath:
-        """TALE's search, told scores that are known already.
-
-        Args:
-            means: mean search scores, (plan,).
-        """
+        """TALE's search, told mean scores that are known already, (plan,)."""
         space = SearchSpace.of_layers(self.kept.shape[1], self.single_layer_plans[0].tolist())
         search = FlooredSearch(greedy(), space, ERROR_METRIC)
         while plans := search.ask():
-            search.tell([self._trial(plan, means) for plan in plans])
+            scores = [float(means[self.index_by_plan[plan]]) for plan in plans]
+            rows = zip(plans, scores, strict=True)
+            search.tell([Trial(plan=plan, score=score, log_likelihood=score) for plan, score in rows])
         return search
-
-    def _trial(self, plan: Plan, means: np.ndarray) -> Trial:
-        score = float(means[self.index_by_plan[plan]])
-        return Trial(plan=plan, score=score, log_likelihood=score)
 
 
 @dataclass(frozen=True)
@@ -110,18 +104,15 @@ def search_cell(plans: PlanSet, cell: Cell) -> Choice:
     search = plans.run_greedy(mean_search_scores(cell))
     if search.best_nonempty is None:
         raise ValueError(f"no layer of {cell.where.model} can be dropped, so nothing can be searched")
-    means_by_count = {
-        count: mean_search_scores(cell, count) for count in PROMPT_COUNTS if count <= cell.search.shape[1]
-    }
-    rounds = [
-        (search.path[0].plan,),
-        *(tuple(trial.plan for trial in search_round.trials) for search_round in search.rounds),
-    ]
+    counts = [count for count in PROMPT_COUNTS if count <= cell.search.shape[1]]
+    rounds = [(search.path[0].plan,), *(tuple(trial.plan for trial in tried.trials) for tried in search.rounds)]
     return Choice(
         best=plans.index_by_plan[search.best.plan],
         best_nonempty=plans.index_by_plan[search.best_nonempty.plan],
         oracle=int(mean_search_scores(cell).argmax()),
-        few={count: plans.index_by_plan[plans.run_greedy(means).best.plan] for count, means in means_by_count.items()},
+        few={
+            count: plans.index_by_plan[plans.run_greedy(mean_search_scores(cell, count)).best.plan] for count in counts
+        },
         tried=search.tried,
         tree=sum(map(count_layers_computed, rounds)),
         scratch=float(sum(len(plan.kept) for round_plans in rounds for plan in round_plans)),
@@ -155,9 +146,7 @@ def log_ratios_from_scores(scores: np.ndarray, pairing: Pairing, full: int, draw
 
     Args:
         scores: negated errors, (row, example).
-        pairing: of the examples.
         full: the row of the full model.
-        draws: resamples of groups.
 
     Raises:
         DataError: a mean error is not above 0.

@@ -15,8 +15,9 @@ from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.profiles.evidence import EVIDENCE
 from tapioca.profiles.profiles import PROFILE_KINDS
 from tapioca.records import Estimate
+from tapioca.stats import percentile_interval
 from tapioca.studies.analyse.claims import Claims
-from tapioca.studies.analyse.estimates import Measure, interval_from_resamples
+from tapioca.studies.analyse.estimates import Measure
 from tapioca.studies.analyse.labels import CellLabel
 from tapioca.studies.analyse.log_ratios import PROMPT_COUNTS
 from tapioca.studies.analyse.statistics import CellStatistics, log_ratio_table_name
@@ -79,10 +80,10 @@ def measure_label_counts(claims: Claims) -> tuple[LabelledSearch, ...]:
 def _share_of_full_search(measure_of_few: Measure, measure_of_all: Measure) -> Estimate | None:
     """One log ratio as a share of another that lies above 0, of the same resamples of models and kinds."""
     few_values, all_values = measure_of_few.resample(), measure_of_all.resample()
-    if few_values is None or all_values is None or interval_from_resamples(all_values[np.isfinite(all_values)])[0] <= 0:
+    if few_values is None or all_values is None or percentile_interval(all_values[np.isfinite(all_values)])[0] <= 0:
         return None
     shares = (few_values / np.where(all_values > 0, all_values, np.nan))[np.isfinite(few_values) & (all_values > 0)]
-    return Estimate(value=float(shares[0]), ci95=interval_from_resamples(shares))
+    return Estimate(value=float(shares[0]), ci95=percentile_interval(shares))
 
 
 def summarise_skills(statistics: CellStatistics) -> tuple[KindSkill, ...]:

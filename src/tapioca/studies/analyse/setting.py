@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, get_args
 
 import numpy as np
 
@@ -29,12 +30,8 @@ from tapioca.studies.spec import Claim, Setting, StudyFile
 def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[DoseResponse] = ()) -> StudyResult:
     """Judge every claim in every setting, and answer the open questions.
 
-    Cells may be missing: complete pairs of a model and a kind of shift are used, and what is missing is counted.
-
-    Args:
-        study: what was asked.
-        cells: of all settings, tuned models too.
-        doses: sweeps of scales.
+    Cells, those of tuned models too, may be missing: complete pairs of a model and a kind of shift are used, and what is
+    missing is counted.
     """
     cells, doses = list(cells), list(doses)
     analyses = (SettingAnalysis.measure(study, setting, cells, doses) for setting in study.settings)
@@ -112,14 +109,12 @@ class SettingAnalysis:
         )
 
     def _models(self) -> tuple[StudiedModel, ...]:
-        complete_models = [model for model, _, _ in self.grid.pairs()]
+        complete = Counter(self.grid.models[model] for model, _, _ in self.grid.pairs())
         return tuple(
             StudiedModel(
-                name=name,
-                parameters=int(parameters) if np.isfinite(parameters) else None,
-                complete=complete_models.count(model_index),
+                name=name, parameters=int(parameters) if np.isfinite(parameters) else None, complete=complete[name]
             )
-            for model_index, (name, parameters) in enumerate(zip(self.grid.models, self.grid.parameters, strict=True))
+            for name, parameters in zip(self.grid.models, self.grid.parameters, strict=True)
         )
 
     def _claim(self, claim: Claim) -> ClaimResult:
@@ -171,11 +166,11 @@ class SettingAnalysis:
 
 def answer_claim(claim: Claim, settings: tuple[SettingResult, ...]) -> str:
     """A claim in plain words, over all settings."""
-    settings_by_decision: dict[Decision, list[str]] = {"supported": [], "not supported": [], "inconclusive": []}
-    for setting in settings:
-        settings_by_decision[setting.claim(claim).decision].append(setting.name)
-    parts = [f"{decision} in {', '.join(names)}" for decision, names in settings_by_decision.items() if names]
-    text = "; ".join(parts)
+    names = {
+        decision: [setting.name for setting in settings if setting.claim(claim).decision == decision]
+        for decision in get_args(Decision)
+    }
+    text = "; ".join(f"{decision} in {', '.join(listed)}" for decision, listed in names.items() if listed)
     return f"{text[:1].upper()}{text[1:]}."
 
 

@@ -56,11 +56,7 @@ without numbers."""
 
 
 def statistic_from_values(values: np.ndarray, prompts: int, cells: int = 1, within: float = np.inf) -> CellStatistic:
-    """A number from its value and those of resampled prompts, (1 + draw,).
-
-    Args:
-        within: the largest it can be, in size.
-    """
+    """A number from its value and those of resampled prompts, (1 + draw,), none of which is larger than `within` in size."""
     draws = np.clip(values[1:] - values[1:].mean() + values[0], -within, within) if len(values) > 1 else None
     return CellStatistic(float(values[0]), draws, prompts, cells)
 
@@ -68,13 +64,8 @@ def statistic_from_values(values: np.ndarray, prompts: int, cells: int = 1, with
 def correlate_ranks(first: np.ndarray, second: np.ndarray, prompts: int, cells: int = 1) -> CellStatistic:
     """Rank correlation of two properties, (1 + draw, point) or (point,); none where one is constant or undefined, or
     there are fewer than three points."""
-    first_values, second_values = (side[0] if side.ndim == 2 else side for side in (first, second))
-    if (
-        len(first_values) < MIN_POINTS
-        or not np.isfinite([first_values, second_values]).all()
-        or np.ptp(first_values) == 0
-        or np.ptp(second_values) == 0
-    ):
+    values = np.array([side[0] if side.ndim == 2 else side for side in (first, second)])
+    if values.shape[1] < MIN_POINTS or not np.isfinite(values).all() or not np.ptp(values, axis=1).all():
         return CellStatistic(np.nan, None, prompts, cells)
     correlation = rank_correlation(*np.broadcast_arrays(first, second))
     return statistic_from_values(np.atleast_1d(correlation), prompts, cells, within=1.0)
@@ -132,54 +123,54 @@ class CellStatistics:
     def _add_pair(self, model: int, kind: int, cells: list[Cell], plans: PlanSet, id_ratios: np.ndarray) -> None:
         """One kind of shift, strength by strength and over all."""
         choices = [search_cell(plans, cell) for cell in cells]
-        fixed_plan = choices[self.grid.setting.fixed].best
-        on_id_prompts = (self.grid.reference(model) or cells[0]).test.shape[1]
-        chosen = self.reference[model].best
+        fixed_plan, chosen = choices[self.grid.setting.fixed].best, self.reference[model].best
+        id_prompts = self.tables["id_log_ratio"][model, 0, 0].prompts
         curves = {"log_ratio": [id_ratios[:, chosen]], "fixed_log_ratio": [id_ratios[:, fixed_plan]]}
         for strength, (cell, choice) in enumerate(zip(cells, choices, strict=True)):
             index, ratios = (model, kind, strength), self.log_ratios(cell)
             self.choices[index] = choice
             self.labels[index] = label_cell(cell, ratios, choice.best, self.grid.study.margins.log_ratio)
-            on_id = statistic_from_values(id_ratios[:, choice.best], on_id_prompts)
+            on_id = statistic_from_values(id_ratios[:, choice.best], id_prompts)
             self.tables["id_log_ratio_of_ood_plan"][index] = on_id
-            self._add_log_ratios(index, cell, ratios, plans, choice, fixed_plan)
-            self._add_geometry(index, cell, ratios, plans, choice)
+            self._add_log_ratios(index, cell, ratios, plans, fixed_plan)
+            self._add_geometry(index, cell, ratios, plans)
             curves["log_ratio"].append(ratios[:, choice.best])
             curves["fixed_log_ratio"].append(ratios[:, fixed_plan])
         self._add_strength_correlations((model, kind, 0), cells, curves)
 
     def _add_log_ratios(
-        self, index: CellIndex, cell: Cell, ratios: np.ndarray, plans: PlanSet, choice: Choice, fixed_plan: int
+        self, index: CellIndex, cell: Cell, ratios: np.ndarray, plans: PlanSet, fixed_plan: int
     ) -> None:
         """What chosen plans bring, beside all plans of the same size."""
-        prompts, chosen_ratios = cell.test.shape[1], ratios[:, choice.best]
+        choice, prompts = self.choices[index], cell.test.shape[1]
         size = int(plans.sizes[choice.best])
         peers = plans.of_size(size)
-        ratios_by_table = {
-            "log_ratio": chosen_ratios,
+        values_by_table = {
+            "log_ratio": ratios[:, choice.best],
             "fixed_log_ratio": ratios[:, fixed_plan],
             "log_ratio_of_best_on_search": ratios[:, choice.oracle],
             "log_ratio_of_its_size": ratios[:, peers].mean(axis=1),
             **{log_ratio_table_name(count): ratios[:, few_plan] for count, few_plan in choice.few.items()},
         }
-        for name, values in ratios_by_table.items():
-            self.tables[name][index] = statistic_from_values(values, prompts)
-        better = float((ratios[0, peers] > chosen_ratios[0]).sum() / max(len(peers) - 1, 1))
-        better_share = better if size and len(peers) > 1 else np.nan
-        self.tables["share_of_better_plans"][index] = CellStatistic(better_share, None, prompts)
         if cell.companion.shape[1]:
-            accuracies = cell.pairing(self.grid.study.seed).resample_means(cell.companion, self.grid.study.n_resamples)
-            for column, name in enumerate(("accuracy", "accuracy_of_plan")):
-                self.tables[name][index] = statistic_from_values(accuracies[:, column], prompts)
+            study = self.grid.study
+            accuracies = cell.pairing(study.seed).resample_means(cell.companion, study.n_resamples)
+            values_by_table |= dict(zip(("accuracy", "accuracy_of_plan"), accuracies.T, strict=True))
+        for name, values in values_by_table.items():
+            self.tables[name][index] = statistic_from_values(values, prompts)
+        is_better = ratios[0, peers] > ratios[0, choice.best]
+        better_share = float(is_better.sum() / (len(peers) - 1)) if size and len(peers) > 1 else np.nan
+        self.tables["share_of_better_plans"][index] = CellStatistic(better_share, None, prompts)
 
-    def _add_geometry(self, index: CellIndex, cell: Cell, ratios: np.ndarray, plans: PlanSet, choice: Choice) -> None:
+    def _add_geometry(self, index: CellIndex, cell: Cell, ratios: np.ndarray, plans: PlanSet) -> None:
         """How the shift deviates, what the plan removes of it, and which layers make it."""
-        prompts, size = cell.test.shape[1], int(plans.sizes[choice.best])
+        prompts, best = cell.test.shape[1], self.choices[index].best
+        size = int(plans.sizes[best])
         peers = plans.of_size(size)
         layers, singles = plans.single_layer_plans
         for row, kind in enumerate(PROFILE_KINDS):
             deviation = cell.deviation[row]
-            realigned = float(cell.realigned[row, choice.best]) if size else np.nan
+            realigned = float(cell.realigned[row, best]) if size else np.nan
             statistics = {
                 "excess": statistic_from_values(deviation - cell.null_mean[row], prompts),
                 "deviation": statistic_from_values(deviation, prompts),

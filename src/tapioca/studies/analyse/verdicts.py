@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tapioca.records import signed_interval
-from tapioca.stats import CONFIDENCE_LEVEL, correct_holm
-from tapioca.studies.analyse.estimates import Measure, interval_from_resamples, model_sizes
+from tapioca.stats import CONFIDENCE_LEVEL, correct_holm, percentile_interval
+from tapioca.studies.analyse.estimates import Measure, model_sizes
 from tapioca.studies.results import KindDecision
 from tapioca.studies.rules import Decision
 
@@ -62,7 +62,7 @@ class MeasuredCondition:
         values = measure.finite_resamples()
         if values is None:
             return ConditionResult(measure.name, False, 1.0, f"{measure.name}: not measured")
-        low, high = interval_from_resamples(values)
+        low, high = percentile_interval(values)
         number_text = f"{measure.name} {signed_interval(values[0], (low, high), 3)}"
         if measure.models < self.min_models:
             return ConditionResult(measure.name, False, 1.0, f"{number_text}, of too few models ({measure.models})")
@@ -159,11 +159,8 @@ class MeasuredRule:
         return tuple(dict.fromkeys(kind for measure in self.deciding for kind in measure.kinds))
 
     def decide_by_kind(self, reason_by_kind: dict[str, str]) -> tuple[KindDecision, ...]:
-        """The rule on each kind alone; p-values are corrected over kinds, and a decision needs one below 5 %.
-
-        Args:
-            reason_by_kind: why kinds cannot be decided on.
-        """
+        """The rule on each kind alone; p-values are corrected over kinds, and a decision needs one below 5 %, and no reason
+        why the kind cannot be decided on."""
         rulings = {kind: self.decide(kind) for kind in self.kinds}
         p_for, p_against = (
             correct_holm([ruling.p[side] for ruling in rulings.values()]) for side in ("supported", "not supported")

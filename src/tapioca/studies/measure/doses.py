@@ -19,8 +19,6 @@ def measure_doses(bench: StudyModel, where: CellKey, measured: Cell) -> DoseResp
     """Scale sets of layers and score every scale on the test split; deviations are those of the search split.
 
     Args:
-        bench: the model and its data.
-        where: what is to be measured.
         measured: the cell of the same task.
     """
     search, test = bench.tasks[where.kind, where.strength]

@@ -49,9 +49,6 @@ class StudyModel:
     """A model, its ID data and the ways in which they drift.
 
     Args:
-        study: how much is measured.
-        name: of the model.
-        loaded: the model.
         names: tasks by kind of shift and strength; `ID` among them.
         place: of the model among those of its setting; every model has prompts of its own.
     """

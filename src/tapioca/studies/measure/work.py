@@ -35,8 +35,6 @@ class ModelWork:
     """One model of a setting, and where what is measured of it goes.
 
     Attributes:
-        study: the study.
-        setting: one of its settings.
         place: of the model among the setting's.
         base: folder that files are relative to.
         out: folder of all that is measured.

@@ -174,7 +174,7 @@ def tabulate_confusion(judged: CrossValidation) -> TableBlock:
     """What a classifier without labels said of cells, by what they are."""
     verdicts = list(dict.fromkeys(verdict for counts in judged.confusion.values() for verdict in counts))
     rows = tuple(
-        (truth, *(str(counts.get(verdict, 0)) for verdict in verdicts)) for truth, counts in judged.confusion.items()
+        (truth, *(str(said.get(verdict, 0)) for verdict in verdicts)) for truth, said in judged.confusion.items()
     )
     return TableBlock("truth (rows) against what was said (columns), in cells", ("truth", *verdicts), rows)
 
