@@ -16,6 +16,7 @@ from tapioca.records.examples import (
 from tapioca.records.measures import Attribution, Estimate, PermutationTest, RepresentationMeasures, Update, Updates
 from tapioca.records.numbers import signed, signed_interval, with_interval
 from tapioca.records.results import (
+    PROFILE_NAMES,
     CriterionCost,
     Deviation,
     Gain,

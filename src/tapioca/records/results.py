@@ -16,6 +16,8 @@ from tapioca.records.numbers import signed_interval, with_interval
 Domain = Literal["ood", "id"]
 ProfileKind = Literal["norm", "distance"]
 """What a profile of hidden states is the mean of: their norms, or the distances of pairs (profiles/profiles.py)."""
+PROFILE_NAMES: dict[ProfileKind, str] = {"norm": "norm", "distance": "pairwise-distance"}
+"""What they are called, before a word such as profile."""
 Interval = tuple[float, float]
 DIFFERENCE = (
     "Largest difference found between a layer's states for stacked streams and for one of them alone, as a share of the "

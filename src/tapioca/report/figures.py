@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from tapioca.records import Deviation, Estimate, Profile
+from tapioca.records import PROFILE_NAMES, Deviation, Estimate, Profile
 
 COLOURS = {"ID": "#0072B2", "ID under the plan": "#56B4E9", "OOD": "#D55E00", "OOD under the plan": "#E69F00"}
 DASHES = {"ID": [1, 0], "ID under the plan": [6, 3], "OOD": [1, 0], "OOD under the plan": [6, 3]}
@@ -45,14 +45,14 @@ def estimate_row(estimate: Estimate | Deviation, **names: Any) -> dict[str, Any]
 
 def draw_profiles(measured_profiles: tuple[Profile, ...]) -> alt.TopLevelMixin:
     """Norm and pairwise-distance profiles, side by side, with 95 % bands."""
-    titles = {"norm": "mean norm", "distance": "mean pairwise distance"}
+    titles = {kind: f"mean {name.replace('-', ' ')}" for kind, name in PROFILE_NAMES.items()}
     return alt.hconcat(*[_draw_profile(measured_profiles, kind, title) for kind, title in titles.items()])
 
 
 def draw_deviations(measured_deviations: tuple[Deviation, ...]) -> alt.TopLevelMixin:
     """Deviation from the ID reference with intervals; the black tick is the 95th percentile of the ID-vs-ID null."""
     panels = []
-    for kind, title in (("norm", "norm profile"), ("distance", "pairwise-distance profile")):
+    for kind, name in PROFILE_NAMES.items():
         rows = [
             estimate_row(deviation, name=series_name(deviation.data, deviation.planned), null=deviation.null_upper)
             for deviation in measured_deviations
@@ -65,7 +65,9 @@ def draw_deviations(measured_deviations: tuple[Deviation, ...]) -> alt.TopLevelM
         interval = base.mark_rule(strokeWidth=2, color=DARK).encode(x="low:Q", x2="high:Q")
         null = base.mark_tick(color="black", thickness=2, size=20).encode(x="null:Q")
         height = 34 * max(1, len(rows))
-        panels.append(alt.layer(bar, interval, null).properties(width=WIDTH - 60, height=height, title=title))
+        panels.append(
+            alt.layer(bar, interval, null).properties(width=WIDTH - 60, height=height, title=f"{name} profile")
+        )
     return alt.hconcat(*panels)
 
 

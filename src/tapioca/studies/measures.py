@@ -7,7 +7,7 @@ from math import inf
 from typing import Literal
 
 from tapioca.errors import UsageError, did_you_mean
-from tapioca.records import ProfileKind
+from tapioca.records import PROFILE_NAMES
 
 Unit = Literal[
     "log ratio of errors", "mean |log ratio|", "rank correlation", "share", "accuracy", "log ratio per e-fold of size"
@@ -106,7 +106,6 @@ _OF_EACH_PROFILE: dict[str, MeasureSpec] = {
     "error_with_{}_of_random": MeasureSpec("the same for {} of random sets", RANK_CORRELATION, "the {} profile"),
 }
 """Measures that there are of each kind of profile, which stands for {}."""
-PROFILE_NAMES: dict[ProfileKind, str] = {"norm": "norm", "distance": "pairwise-distance"}
 
 MEASURES: dict[str, MeasureSpec] = {
     "id_log_ratio": MeasureSpec("ID log ratio of greedy's plan searched on ID data", LOG_RATIO, shifted=False),

@@ -8,13 +8,13 @@ from typing import Any
 import altair as alt
 
 from tapioca.commands.geometry.result import GeometryResult
-from tapioca.records import Attribution, Deviation, ProfileKind, Updates
+from tapioca.records import PROFILE_NAMES, Attribution, Deviation, ProfileKind, Updates
 from tapioca.report.figures import DARK, HEIGHT, WIDTH, encode_by_series, estimate_row, series_name
 
 FILLS = {"along the stream": "#00664b", "by removal": "#f3d3e4"}
 """The two ways of attribution: one dark and one light, told apart in print."""
 SMALL_WIDTH, SMALL_HEIGHT = 190, 140  # of one of three panels side by side
-TITLES: dict[ProfileKind, str] = {"norm": "norm profile", "distance": "pairwise-distance profile"}
+TITLES = {kind: f"{name} profile" for kind, name in PROFILE_NAMES.items()}
 
 
 def draw_ratios(info: GeometryResult) -> alt.TopLevelMixin:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from tapioca.commands.geometry.result import GeometryResult, TestedDeviation
 from tapioca.plan import format_layers
-from tapioca.records import Estimate, ProfileKind, Updates, signed, signed_interval, with_interval
+from tapioca.records import PROFILE_NAMES, Estimate, ProfileKind, Updates, signed, signed_interval, with_interval
 from tapioca.report.figures import series_name
 from tapioca.report.format import p_value
 from tapioca.report.tables import TableBlock
 
 SIGNIFICANCE = 0.05
-KIND_NAMES: dict[ProfileKind, str] = {"norm": "norm", "distance": "pairwise distance"}
+KIND_NAMES = {kind: name.replace("-", " ") for kind, name in PROFILE_NAMES.items()}
 KINDS = tuple(KIND_NAMES)
 DISAGREEMENT = "the two ways differ"
 DISAGREEMENT_NOTE = "where the two ways differ, growth inside a layer is one thing, what dropping it takes from the layers after it another"

@@ -13,6 +13,7 @@ from tapioca.commands.prune import words as run_words
 from tapioca.commands.prune.changed import TEXTS, tabulate_changed
 from tapioca.commands.prune.charts import draw_gains, draw_search_path
 from tapioca.commands.prune.result import PruneResult
+from tapioca.records import PROFILE_NAMES
 from tapioca.report import figures
 from tapioca.report import format as words
 from tapioca.report.screen import show_data
@@ -101,8 +102,8 @@ def _show_search(info: PruneResult, console: Console) -> None:
 
 def _describe_geometry(info: PruneResult) -> list[str]:
     """Deviation of the OOD data before and after the plan, against the null, and how to read it."""
-    lines = []
-    for kind in ("norm", "distance"):
+    lines: list[str] = []
+    for kind in PROFILE_NAMES:
         ood = [deviation for deviation in info.deviations if (deviation.kind, deviation.data) == (kind, "ood")]
         deviation_by_planned = {deviation.planned: deviation for deviation in ood}
         if not deviation_by_planned:
@@ -110,8 +111,9 @@ def _describe_geometry(info: PruneResult) -> list[str]:
         text = f"{deviation_by_planned[False].value:.3f}"
         if True in deviation_by_planned:
             text += f" → {deviation_by_planned[True].value:.3f} under {info.shown}"
-        label = "geometry  OOD norm deviation" if kind == "norm" else "          OOD distance deviation"
-        lines.append(f"{label} {text} (null {deviation_by_planned[False].null_upper:.3f})")
+        lines.append(
+            f"{'' if lines else 'geometry':<10}OOD {kind} deviation {text} (null {deviation_by_planned[False].null_upper:.3f})"
+        )
     if lines:
         lines.append("          0 is as on ID data; null: two ID samples deviate less in 95 % of cases")
     return lines

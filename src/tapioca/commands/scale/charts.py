@@ -7,31 +7,30 @@ from typing import Any
 import altair as alt
 
 from tapioca.commands.scale.result import Curve, ScaleResult
-from tapioca.records import Estimate
+from tapioca.records import PROFILE_NAMES, Estimate
 from tapioca.report.figures import COLOURS, DARK, GREY, HEIGHT, WIDTH
 
 
 def draw_responses(info: ScaleResult) -> alt.TopLevelMixin:
     """Scores and deviations over the scale: the chosen layers and all layers with 95 % bands, random sets as thin lines."""
     panels = ["score", *(["id_score"] if "id" in info.examples else [])]
-    panels += ["norm", "distance"] if info.observed else []
+    panels += PROFILE_NAMES if info.observed else ()
     return alt.concat(*[_draw_response_panel(info, field) for field in panels], columns=2).resolve_scale(x="shared")
 
 
 def draw_score_by_deviation(info: ScaleResult) -> alt.TopLevelMixin:
     """OOD score against each deviation, along the scales of the chosen layers."""
-    return alt.hconcat(*[_draw_path_panel(info, kind) for kind in ("norm", "distance")])
+    return alt.hconcat(*[_draw_path_panel(info, kind) for kind in PROFILE_NAMES])
 
 
 def _draw_response_panel(info: ScaleResult, field: str) -> Any:
     error = info.metric.kind == "error"
-    titles = {
+    titles: dict[str, str] = {
         "score": f"OOD {info.metric.name}",
         "id_score": f"ID {info.metric.name}",
-        "norm": "norm deviation of OOD from ID",
-        "distance": "distance deviation of OOD from ID",
+        **{kind: f"{kind} deviation of OOD from ID" for kind in PROFILE_NAMES},
     }
-    deviates = field in ("norm", "distance")
+    deviates = field in PROFILE_NAMES
     scale = alt.Scale(type="log", nice=False) if deviates or error else alt.Scale(zero=False)
     axis = alt.Axis(format="~g" if deviates or error else ".0%", tickCount=6)
     rows = [

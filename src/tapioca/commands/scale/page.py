@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tapioca.commands.scale.charts import draw_responses, draw_score_by_deviation
-from tapioca.commands.scale.result import Change, Curve, ScaleResult, Trend
-from tapioca.records import Estimate, Metric, signed_interval, with_interval
+from tapioca.commands.scale.result import Change, Curve, Outcome, ScaleResult, Trend
+from tapioca.records import PROFILE_NAMES, Estimate, Metric, signed_interval, with_interval
 from tapioca.report.screen import show_data
 from tapioca.report.tables import plain_table, print_line
 from tapioca.report.template import write_record_page
@@ -20,7 +20,7 @@ AS_STRONG = (
     "random as strong: share of the random sets, with the chosen one among them, whose correlation or change has the same "
     "sign and is at least as large; small where the chosen layers do more than random ones"
 )
-DEVIATIONS = {"norm": "norm deviation", "distance": "distance deviation"}
+DEVIATIONS: dict[Outcome, str] = {kind: f"{kind} deviation" for kind in PROFILE_NAMES}
 
 
 def draw_charts(info: ScaleResult) -> dict[str, alt.TopLevelMixin]:

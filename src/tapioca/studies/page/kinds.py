@@ -6,6 +6,7 @@ from typing import Any
 
 import altair as alt
 
+from tapioca.records import PROFILE_NAMES
 from tapioca.report.figures import DARK, estimate_row
 from tapioca.studies.page.scales import (
     BLUE,
@@ -36,8 +37,7 @@ def draw_kinds(setting: SettingResult) -> alt.TopLevelMixin | None:
     """Log ratio and both deviations of every kind of shift, with intervals."""
     panels = (
         ("Log ratio of greedy's plan", LOG_RATIO_AXIS, "log_ratio"),
-        ("Norm deviation over its null", "mean |log ratio|", "norm"),
-        ("Distance deviation over its null", "mean |log ratio|", "distance"),
+        *((f"{kind.capitalize()} deviation over its null", "mean |log ratio|", kind) for kind in PROFILE_NAMES),
     )
     charts = [_draw_forest(setting.summaries, *panel, labelled=index == 0) for index, panel in enumerate(panels)]
     if not any(summary.log_ratio for summary in setting.summaries):

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from tapioca.records import signed
+from tapioca.records import PROFILE_NAMES, signed
 from tapioca.studies.page.scales import (
     BLUE,
     LOG_RATIO_AXIS,
@@ -29,11 +29,10 @@ def draw_heat_map(setting: SettingResult) -> alt.TopLevelMixin | None:
     tiles = setting.charts.heat
     if not tiles:
         return None
-    share_bound = _color_bound([abs(share) for tile in tiles for share in (tile.norm, tile.distance)])
+    share_bound = _color_bound([abs(getattr(tile, kind)) for tile in tiles for kind in PROFILE_NAMES])
     ratio_bound = _color_bound([abs(tile.log_ratio) for tile in tiles if tile.log_ratio is not None])
     panels = (
-        ("Share of the norm deviation", "share, |log ratio|", "norm", share_bound),
-        ("Share of the distance deviation", "share, |log ratio|", "distance", share_bound),
+        *((f"Share of the {kind} deviation", "share, |log ratio|", kind, share_bound) for kind in PROFILE_NAMES),
         ("Log ratio of dropping the layer", LOG_RATIO_AXIS, "log_ratio", ratio_bound),
     )
     charts = [_draw_tiles(setting, *panel, labelled=panel_index == 0) for panel_index, panel in enumerate(panels)]
@@ -48,11 +47,11 @@ def draw_profile_ratios(setting: SettingResult) -> alt.TopLevelMixin | None:
     """Signed log ratio of both profiles to the ID ones layer by layer, kind by kind."""
     rows: Rows = []
     for point in setting.charts.profiles:
-        lines = ("norm", point.norm, point.norm_ci95), ("pairwise distance", point.distance, point.distance_ci95)
-        for series, log_ratio, band in lines:
-            low, high = band or (log_ratio, log_ratio)
-            place = {"x": point.layer, "series": series, "kind": chart_kind_name(setting, point.kind)}
-            rows.append({"value": log_ratio, "low": low, "high": high, **place})
+        for kind, name in PROFILE_NAMES.items():
+            value = getattr(point, kind)
+            low, high = getattr(point, f"{kind}_ci95") or (value, value)
+            place = {"x": point.layer, "series": name.replace("-", " "), "kind": chart_kind_name(setting, point.kind)}
+            rows.append({"value": value, "low": low, "high": high, **place})
     if not rows:
         return None
     layers = sorted({row["x"] for row in rows})

@@ -9,7 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from tapioca.records import signed
+from tapioca.records import PROFILE_NAMES, signed
 from tapioca.report import format as words
 from tapioca.report.figures import DARK, GREY, estimate_row
 from tapioca.studies.page.scales import (
@@ -94,7 +94,7 @@ def draw_log_ratios_by_labels(setting: SettingResult) -> alt.TopLevelMixin | Non
     return add_title(chart, "Log ratio by the number of labelled prompts", setting)
 
 
-_PROFILES = (("norm", "Norm profile"), ("distance", "Pairwise-distance profile"))
+_PROFILES = tuple((kind, f"{name.capitalize()} profile") for kind, name in PROFILE_NAMES.items())
 
 
 def _draw_plans(scatter_data: Scatter, kind: str, title: str, size: int | None) -> Any:

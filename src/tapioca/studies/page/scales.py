@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import altair as alt
 
+from tapioca.records import PROFILE_NAMES
 from tapioca.report.figures import DARK, GREY, estimate_row
 from tapioca.studies.page.text import kind_name
 from tapioca.studies.results import SettingResult
@@ -36,8 +37,7 @@ def draw_dose_response(setting: SettingResult) -> alt.TopLevelMixin | None:
         return None
     panels = (
         ("Score", LOG_RATIO_AXIS, "log_ratio"),
-        ("Norm deviation", DEVIATION_AXIS, "norm"),
-        ("Pairwise-distance deviation", DEVIATION_AXIS, "distance"),
+        *((f"{name.capitalize()} deviation", DEVIATION_AXIS, kind) for kind, name in PROFILE_NAMES.items()),
     )
     charts = []
     for title, axis, field in panels:
@@ -62,7 +62,8 @@ def draw_log_ratios_by_strength(setting: SettingResult) -> alt.TopLevelMixin | N
 def draw_deviations_by_strength(setting: SettingResult) -> alt.TopLevelMixin | None:
     """Both deviations by strength, kind by kind."""
     unit = "mean over layers of |log ratio to the ID profile|"
-    return _draw_by_strength(setting, "deviation", unit, {"norm": "norm", "pairwise distance": "distance"})
+    field_by_series = {name.replace("-", " "): kind for kind, name in PROFILE_NAMES.items()}
+    return _draw_by_strength(setting, "deviation", unit, field_by_series)
 
 
 def add_title(chart: Any, title: str, setting: SettingResult, below: str = "") -> Any:
@@ -165,7 +166,7 @@ def _draw_dose_panel(rows: Rows, title: str, axis: str) -> Any:
 
 
 def _draw_by_strength(
-    setting: SettingResult, name: str, unit: str, field_by_series: dict[str, str]
+    setting: SettingResult, name: str, unit: str, field_by_series: Mapping[str, str]
 ) -> alt.TopLevelMixin | None:
     rows = [
         estimate_row(getattr(point, field), x=point.strength, series=series, kind=kind_name(point.kind, point.control))

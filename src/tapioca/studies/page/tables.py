@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from tapioca.diagnosis.records import Accuracy, CrossValidation
-from tapioca.records import Estimate
+from tapioca.records import PROFILE_NAMES, Estimate, ProfileKind
 from tapioca.report import format as words
 from tapioca.report.format import p_value
 from tapioca.report.tables import TableBlock
@@ -112,12 +112,16 @@ def _tabulate_kind_sizes(finding: Finding) -> TableBlock:
 
 def tabulate_summaries(setting: SettingResult) -> TableBlock:
     """Q1: log ratio and deviations of every kind."""
+
+    def write_deviation(kind: ProfileKind, summary: KindSummary) -> str:
+        return _interval_or_dash(getattr(summary, kind), DEVIATION)
+
     columns: dict[str, Callable[[KindSummary], str]] = {
         "kind of shift": lambda summary: kind_name(summary.kind, summary.control),
         "log ratio [95 %]": lambda summary: _interval_or_dash(summary.log_ratio, LOG_RATIO),
-        "norm deviation over its null [95 %]": lambda summary: _interval_or_dash(summary.norm, DEVIATION),
-        "distance deviation over its null [95 %]": lambda summary: _interval_or_dash(summary.distance, DEVIATION),
     }
+    for kind in PROFILE_NAMES:
+        columns[f"{kind} deviation over its null [95 %]"] = partial(write_deviation, kind)
     return _make_table("kind by kind", setting.summaries, columns)
 
 
