@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from tapioca.profiles.deviation import bootstrap_bands, mean_deviation, measure_deviations, signed_log_ratio
-from tapioca.profiles.profiles import StateGeometry, draw_halves, resample_examples, state_geometry
+from tapioca.profiles.profiles import PROFILES, StateGeometry, draw_halves, resample_examples, state_geometry
+from tapioca.records import PROFILE_NAMES, ProfileKind
 
 
 def cloud(n: int, layers: int = 4, width: int = 6, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return (rng.normal(size=(layers, n, width)) * (1 + np.arange(layers))[:, None, None]).astype(np.float32)
+
+
+def test_every_kind_of_profile_is_defined_and_named() -> None:
+    assert tuple(PROFILES) == tuple(PROFILE_NAMES) == get_args(ProfileKind)
+    geometry = state_geometry(cloud(5))
+    assert geometry.profiles().shape == (len(PROFILES), 1, 4)
+    assert geometry.per_example().shape == (len(PROFILES), 4, 5)
 
 
 def test_profiles_equal_a_direct_computation() -> None:
