@@ -1,4 +1,4 @@
-"""Could it be chance? Nulls for any profile: two halves of one sample, and ID and OOD examples that change places.
+"""Could it be chance? Permutation tests of any profile: ID and OOD examples change places.
 
 A *statistic* takes, for each draw, how often each example of a pool counts as seen and how often as reference, both
 (draw, example), and gives one number per draw, (..., draw), larger for what is looked for.
@@ -12,7 +12,6 @@ import numpy as np
 from scipy import stats
 
 from tapioca.profiles.deviation import mean_deviation, removed_deviation
-from tapioca.profiles.profiles import draw_halves
 from tapioca.records import PermutationTest
 
 PERMUTATIONS = 999
@@ -44,21 +43,6 @@ def profiles_by_draw(measure: Callable[[np.ndarray], np.ndarray], states: np.nda
         states: of the pool.
     """
     return lambda counts: np.stack([measure(np.repeat(states, row.astype(int), axis=1)) for row in counts])
-
-
-def split_halves(statistic: Statistic, size: int, seed: int = 0, draws: int = PERMUTATIONS) -> np.ndarray:
-    """The statistic between two random halves of a pool of ID examples, for a null of the same sizes.
-
-    Args:
-        statistic: over a pool of 2 `size` examples.
-        size: examples in a half; as many as the sets that are judged by it.
-        draws: how many splits.
-
-    Returns:
-        (..., draws).
-    """
-    first = draw_halves(size, draws, np.random.default_rng(seed))
-    return statistic(first, 1 - first)
 
 
 def run_permutation_test(
