@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -47,6 +48,7 @@ def serve(script: str) -> None:
     """The other side: jobs come in as JSON, and the exit codes of their processes go back."""
     runpy.run_path(script, run_name="imported")
     importlib.import_module("transformers.models.llama.modeling_llama")  # and what other models import as well
+    gc.freeze()  # a copy need not look through what was imported
     for line in sys.stdin:
         job = json.loads(line)
         child = os.fork()
@@ -56,7 +58,8 @@ def serve(script: str) -> None:
                 os.dup2(os.open(name, os.O_WRONLY), number)
             sys.argv = job["argv"]
             runpy.run_path(sys.argv[0], run_name="__main__")
-            sys.exit()
+            sys.stderr.flush()
+            os._exit(0)  # to take all apart that was imported takes longer than most scripts
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
