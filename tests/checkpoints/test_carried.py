@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import tapioca
 from tapioca.checkpoints.cut import cut_checkpoint
 from tapioca.cli.main import main
-from tapioca.commands.inspect.run import inspect_by_name
+from tapioca.commands.inspect.config import InspectConfig
+from tapioca.commands.inspect.run import inspect_model
 from tapioca.errors import DataError, ExportError, ModelError
 from tapioca.models.edit import apply
 from tapioca.models.identity import hash_model
@@ -92,7 +93,7 @@ def own(tmp_path: Path) -> Path:
 def test_code_of_a_model_runs_only_where_it_is_allowed(own: Path, tmp_path: Path) -> None:
     for refused in (
         lambda: tapioca.load(own),
-        lambda: inspect_by_name(str(own)),
+        lambda: inspect_model(InspectConfig(model=str(own))),
         lambda: tapioca.export(own, tmp_path / "out", PLAN),
     ):
         with pytest.raises(

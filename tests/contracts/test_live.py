@@ -29,7 +29,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tapioca.checkpoints.cut import cut_config
-from tapioca.commands.inspect.run import collect_model_facts, inspect_by_name
+from tapioca.commands.inspect.config import InspectConfig
+from tapioca.commands.inspect.run import collect_model_facts, inspect_model
 from tapioca.errors import ModelError
 from tapioca.models.capture import capture_layer_outputs
 from tapioca.models.edit import apply
@@ -66,7 +67,7 @@ def test_inspection_says_what_can_be_done(case: tuple[str, PreTrainedModel], tmp
     name, model = case
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(tmp_path)  # a folder without weights
-    found = inspect_by_name(str(tmp_path))
+    found = inspect_model(InspectConfig(model=str(tmp_path)))
     assert found == collect_model_facts(model)
     assert len(find_layers(model)) == found.n_layers == 4
     assert list(found.droppable) == droppable(name)

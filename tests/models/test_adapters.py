@@ -15,7 +15,8 @@ from support.words import word_tokenizer
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
 import tapioca
-from tapioca.commands.inspect.run import inspect_by_name
+from tapioca.commands.inspect.config import InspectConfig
+from tapioca.commands.inspect.run import inspect_model
 from tapioca.errors import ModelError, UsageError
 from tapioca.models.adapters import CONFIG, NOT_MERGED, WEIGHTS, check_adapter, merge_adapter
 from tapioca.models.identity import hash_model
@@ -107,7 +108,7 @@ def test_an_adapter_in_the_models_own_folder(base: Path, adapter: tuple[Path, to
         tapioca.load(both)
 
 
-@pytest.mark.parametrize("open_model", [tapioca.load, lambda name: inspect_by_name(str(name))])
+@pytest.mark.parametrize("open_model", [tapioca.load, lambda name: inspect_model(InspectConfig(model=str(name)))])
 def test_an_adapter_alone_names_its_base(open_model: Any, adapter: tuple[Path, torch.Tensor], tmp_path: Path) -> None:
     shutil.copytree(adapter[0], tmp_path / "ad")
     said = json.loads((tmp_path / "ad" / CONFIG).read_text())
