@@ -26,7 +26,7 @@ from tapioca.observe import capture_states, draw_sample
 from tapioca.plan import Plan
 from tapioca.profiles.deviation import measure_realignments
 from tapioca.profiles.profiles import state_geometry
-from tapioca.records import signed_interval
+from tapioca.records import with_interval
 from tapioca.search.base import SearchSpace
 from tapioca.search.population import list_all_plans
 from tapioca.tasks.base import Task
@@ -192,7 +192,7 @@ def test_the_command_on_the_packaged_learner(tmp_path: Path, capsys: pytest.Capt
     (row,) = (line.split() for line in printed.splitlines() if line.startswith("2      28 "))
     assert (row[2], row[4]) == (worst, best)
     rho = found.sizes[1].correlations[0]
-    assert signed_interval(rho.value, rho.ci95, 2) in printed
+    assert with_interval(rho.value, rho.ci95, "+.2f") in printed
     page = (out / "report.html").read_text()
     assert page.count("<svg") == 2
     for outside in ("<script", "<link", "@import", "src=", "NaN"):

@@ -50,7 +50,7 @@ def draw_charts(result):
     return {}
 
 def write_page(result):
-    return write_record_page("toy_count", result, {})
+    return write_record_page(__name__, result)
 
 def show(result, console):
     console.print(f"held out  {result.counted}", markup=False)

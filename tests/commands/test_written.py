@@ -22,7 +22,7 @@ from tapioca.evaluate import evaluate
 from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
-from tapioca.report.written import HEADER, written_rows
+from tapioca.report.written import HEADER, tabulate_written
 from tapioca.session.held_out import gain_of
 from tapioca.tasks.base import Task
 
@@ -68,7 +68,7 @@ def test_written_stands_in_the_result_on_the_screen_and_on_the_page(
         assert set(written) == {"unparsed", "truncated", "mean_length"}
         assert all(0 <= count <= gain["n"] for count in (*written["unparsed"], *written["truncated"]))
         assert all(0 < length <= BUDGET for length in written["mean_length"])
-    rows = written_rows(report.judged_plans(info))
+    rows = tabulate_written(report.judged_plans(info)).rows
     assert rows[0][:2] == ("full model", "OOD")
     assert rows[0][2] == f"{gains[0]['written']['unparsed'][0] / gains[0]['n']:.0%}"
     assert len({row[:2] for row in rows}) == len(rows) > 1

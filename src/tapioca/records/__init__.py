@@ -14,7 +14,7 @@ from tapioca.records.examples import (
     TextPair,
 )
 from tapioca.records.measures import Attribution, Estimate, PermutationTest, RepresentationMeasures, Update, Updates
-from tapioca.records.numbers import signed, signed_interval, with_interval
+from tapioca.records.numbers import format_interval, format_number, signed, with_interval
 from tapioca.records.results import (
     PROFILE_NAMES,
     CriterionCost,

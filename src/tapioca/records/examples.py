@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 from pydantic import BaseModel
 
+from tapioca.records.numbers import format_number, with_interval
+
 Inputs = tuple[int, ...] | np.ndarray
 """What a model reads: token ids (of two texts as a `TextPair`), or float32 of shape (token, channel) for models that read numbers."""
 
@@ -189,7 +191,29 @@ class Metric(BaseModel, frozen=True, extra="forbid"):
 
     def format(self, score: float) -> str:
         """The same as text: a percentage, or three significant digits."""
-        return f"{100 * score:.1f} %" if self.kind == "accuracy" else f"{-score:#.3g}"
+        return f"{100 * score:.1f} %" if self.kind == "accuracy" else format_number(-score, "#.3g")
+
+    @property
+    def effect_unit(self) -> str:
+        """What effects are counted in, at the head of a column."""
+        return "points" if self.kind == "accuracy" else "error ×"
+
+    @property
+    def better_effects(self) -> str:
+        """Which numbers of such a column are good."""
+        return "above 0 is better" if self.kind == "accuracy" else "below 1 is better"
+
+    def format_effect(self, gain: float, ends: Iterable[float] = (), named: bool = False) -> str:
+        """A gain as people read it, with its interval if told its ends: '+2.1 [+0.4, +3.8]', or '0.554 [0.523, 0.589]'.
+
+        Args:
+            named: with its unit: '+2.1 points [+0.4, +3.8]', 'error × 0.554 [0.523, 0.589]'.
+        """
+        points = self.kind == "accuracy"
+        value, *shown_ends = (100 * part if points else 1 - part for part in (gain, *ends))
+        unit = " points" if named and points else ""
+        number = with_interval(value, sorted(shown_ends), "+.1f" if points else "#.3g", unit)
+        return f"error × {number}" if named and not points else number
 
 
 class PlanAnswer(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def signed(value: float, digits: int) -> str:
     """A number with its sign: '+2.1', '−6.1'."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    return format_number(value, f"+.{digits}f")
 
 
-def with_interval(value: float, ends: tuple[float, float], spec: str = ".3f") -> str:
-    """A number with its 95 % interval: '0.345 [0.321, 0.367]'.
+def format_number(value: float, spec: str) -> str:
+    """A number with a minus sign where it is below 0, and without a point behind its last digit."""
+    text = f"{value:{spec}}".rstrip(".")
+    return f"−{text[1:]}" if text.startswith("-") else text
+
+
+def with_interval(value: float, ends: Iterable[float] | None, spec: str = ".3f", unit: str = "") -> str:
+    """A number with its 95 % interval: '0.345 [0.321, 0.367]', or with a unit '−6.1 points [−9.5, −2.5]'.
 
     Args:
+        ends: of the interval; without them the number stands alone.
         spec: how each of the three is formatted.
     """
-    return f"{value:{spec}} [{ends[0]:{spec}}, {ends[1]:{spec}}]"
+    number = f"{format_number(value, spec)}{unit}"
+    return f"{number} {format_interval(ends, spec)}" if ends else number
 
 
-def signed_interval(value: float, ends: tuple[float, float], digits: int, unit: str = "") -> str:
-    """A number with its 95 % interval: '−6.1 [−9.5, −2.5]', or with a unit '−6.1 points [−9.5, −2.5]'."""
-    low, high = (signed(end, digits) for end in ends)
-    return f"{signed(value, digits)}{unit} [{low}, {high}]"
+def format_interval(ends: Iterable[float], spec: str) -> str:
+    """The ends of an interval: '[0.321, 0.367]'."""
+    return f"[{', '.join(format_number(end, spec) for end in ends)}]"

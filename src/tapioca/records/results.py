@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 
 from tapioca.plan import Plan
 from tapioca.records.examples import Metric
-from tapioca.records.numbers import signed_interval, with_interval
 
 Domain = Literal["ood", "id"]
 ProfileKind = Literal["norm", "distance"]
@@ -190,10 +189,7 @@ class Gain(Record):
 
     def __str__(self) -> str:
         """The gain and its interval: '−6.1 points [−9.5, −2.5]', or 'error × 0.750 [0.700, 0.800]'."""
-        low, high = self.ci95
-        if self.metric.kind == "accuracy":
-            return signed_interval(100 * self.gain, (100 * low, 100 * high), 1, " points")
-        return "error × " + with_interval(1 - self.gain, (1 - high, 1 - low), "#.3g")
+        return self.metric.format_effect(self.gain, self.ci95, named=True)
 
 
 class HeldOutResult(Record):

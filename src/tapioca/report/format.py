@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tapioca.records import Metric, Preflight
+from tapioca.records import Gain, Metric, Preflight
 
 
 def data_names(task: str, reference: str | None) -> str:
@@ -37,6 +37,17 @@ def describe_check(check: Preflight, metric: Metric, name: str, sampled: int | N
 def format_gain_amount(gain: float, metric: Metric) -> str:
     """An amount of gain: '4.9 points' of accuracy, or '3.1 % of error'."""
     return f"{100 * gain:.1f} {'points' if metric.kind == 'accuracy' else '% of error'}"
+
+
+def format_effect(gain: Gain | None) -> str:
+    """A change with its interval in the cell of a table; a dash where nothing is known."""
+    return "–" if gain is None else gain.metric.format_effect(gain.gain, gain.ci95)
+
+
+def explain_effects(metric: Metric, ood: Gain, id_data: Gain | None, which: str) -> str:
+    """What was measured on which examples, and which numbers are good."""
+    counts = f"{ood.n} OOD" + (f" and {id_data.n} ID" if id_data else "")
+    return f"{metric.name} on {counts} examples {which}, against the full model; {metric.better_effects}."
 
 
 MAX_END_WORDS = 12

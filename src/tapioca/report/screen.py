@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from tapioca.records.results import RunHeader
 from tapioca.report import format as words
 from tapioca.report.tables import print_line
 
@@ -67,6 +68,11 @@ class LiveScreen:
         print_line(self.console, f"[dim]· {escape(text)}")
 
 
-def show_data(task: str, reference: str | None, console: Console) -> None:
+def show_data(info: RunHeader, console: Console) -> None:
     """Say which data are meant by OOD and by ID."""
-    print_line(console, f"[dim]· {escape(words.data_names(task, reference))}")
+    print_line(console, f"[dim]· {escape(words.data_names(info.task, info.reference))}")
+
+
+def show_page(info: RunHeader, console: Console) -> None:
+    """Say where the page of a run is."""
+    print_line(console, f"report    {escape(str(info.folder / 'report.html'))}")

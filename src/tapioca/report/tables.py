@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class TableBlock:
-    """A table: its title, the heads of its columns, its rows."""
+    """A table of texts.
+
+    Attributes:
+        title: of one of several tables of numbers; empty where what stands above says it.
+        head: of the columns.
+        rows: one text for each column, whose second line is a note on the first; a row of one text heads those below it.
+    """
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    def select(self, *columns: str) -> TableBlock:
+        """The table with these columns alone."""
+        places = [self.head.index(column) for column in columns]
+        rows = tuple(tuple(row[place] for place in places) if len(row) > 1 else row for row in self.rows)
+        return replace(self, head=columns, rows=rows)
+
+    def without_empty(self) -> TableBlock:
+        """The table without the columns in which nothing stands."""
+        cells = zip(self.head, zip(*self.rows, strict=True), strict=True)
+        return self.select(*(head for head, column in cells if any(column)))
+
+
+def make_table(title: str, items: Iterable[T], columns: dict[str, Callable[[T], str]]) -> TableBlock:
+    """A table with a row for each item, by what every column says of it."""
+    return TableBlock(title, tuple(columns), tuple(tuple(write(item) for write in columns.values()) for item in items))
+
+
+def count_drops(drops: int) -> str:
+    """'1 drop', '2 drops'."""
+    return f"{drops} drop{'s' if drops > 1 else ''}"
 
 
 def print_line(console: Console, text: str, style: str | None = None) -> None:
@@ -24,25 +54,28 @@ def print_line(console: Console, text: str, style: str | None = None) -> None:
     console.print(text, style=style, highlight=False, soft_wrap=True)
 
 
-def print_block(console: Console, block: TableBlock) -> None:
-    """Print a table below its title, and an empty line."""
-    print_line(console, f"[bold]{escape(block.title)}")
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
-    for index, column in enumerate(block.head):
-        table.add_column(escape(column), no_wrap="[" not in column, justify="right" if index else "left")
-    for row in block.rows:
-        table.add_row(*map(escape, row))
-    console.print(table, highlight=False)
-    console.print()
-
-
-def plain_table(*columns: str, folded: Collection[str] | None = None) -> Table:
-    """A table without lines.
+def print_block(console: Console, block: TableBlock, folded: Collection[str] | None = None) -> None:
+    """Print a table without lines: below its title, numbers to the right, and an empty line; or as it is.
 
     Args:
-        folded: the columns whose cells may be folded; by default the first alone.
+        folded: the columns whose cells may be folded; by default intervals below a title, else the first column alone.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, no_wrap=column not in (columns[:1] if folded is None else folded))
-    return table
+    if folded is None:
+        folded = [column for column in block.head if "[" in column] if block.title else block.head[:1]
+    if block.title:
+        print_line(console, f"[bold]{escape(block.title)}")
+    style, space = ("dim", 1) if block.title else ("bold", 2)
+    table = Table(box=None, pad_edge=False, header_style=style, padding=(0, space, 0, 0))
+    for index, column in enumerate(block.head):
+        side = "right" if block.title and index else "left"
+        table.add_column(escape(column), no_wrap=column not in folded, justify=side)  # type: ignore[arg-type]
+    for row in block.rows:
+        table.add_row(*(map(_mark_notes, row) if len(row) > 1 else (f"[dim]{escape(row[0])}",)))
+    console.print(table, highlight=False)
+    if block.title:
+        console.print()
+
+
+def _mark_notes(cell: str) -> str:
+    text, *notes = escape(cell).split("\n")
+    return "\n".join([text, *(f"[dim]{note}[/]" for note in notes)])

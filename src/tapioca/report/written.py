@@ -9,7 +9,7 @@ from rich.console import Console
 from tapioca.plan import Plan
 from tapioca.records import Gain
 from tapioca.records.results import Domain
-from tapioca.report.tables import plain_table
+from tapioca.report.tables import TableBlock, print_block
 
 HEADER = ("written answers", "data", "no answer in", "broke off", "mean tokens")
 
@@ -17,8 +17,8 @@ HeldOutGains = Iterable[tuple[Plan, Domain, Gain | None]]
 """Plans, the data they were judged on, and what they change over the full model there; None where nothing is known."""
 
 
-def written_rows(judged: HeldOutGains) -> list[tuple[str, ...]]:
-    """A row for the full model and for each plan that wrote, as in `HEADER`: OOD data first."""
+def tabulate_written(judged: HeldOutGains) -> TableBlock:
+    """A row for the full model and for each plan that wrote: OOD data first."""
     rows: dict[tuple[str, str], tuple[str, ...]] = {}
     for plan, data, gain in judged:
         if gain is None or gain.written is None:
@@ -28,16 +28,12 @@ def written_rows(judged: HeldOutGains) -> list[tuple[str, ...]]:
             shares = (f"{counts[index] / gain.n:.0%}" for counts in (written.unparsed, written.truncated))
             length = f"{written.mean_length[index]:.3g}"
             rows.setdefault((data, name), (name, data.upper(), *shares, length))
-    return sorted(rows.values(), key=lambda row: row[1] != "OOD")
+    return TableBlock("", HEADER, tuple(sorted(rows.values(), key=lambda row: row[1] != "OOD")))
 
 
 def show_written(judged: HeldOutGains, console: Console) -> None:
-    """Print these rows as a table; nothing where no texts were written."""
-    rows = written_rows(judged)
-    if not rows:
-        return
-    table = plain_table(*HEADER, folded=HEADER)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table, highlight=False)
-    console.print()
+    """Print this table; nothing where no texts were written."""
+    table = tabulate_written(judged)
+    if table.rows:
+        print_block(console, table, folded=HEADER)
+        console.print()

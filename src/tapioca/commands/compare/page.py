@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,13 @@ import altair as alt
 from rich.console import Console
 
 from tapioca.commands.compare.result import CompareResult, Pick
-from tapioca.records import Gain, signed_interval
+from tapioca.records import CriterionCost
+from tapioca.report import figures
 from tapioca.report import format as words
-from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, WIDTH
-from tapioca.report.screen import show_data
-from tapioca.report.tables import plain_table, print_line
+from tapioca.report.screen import show_data, show_page
+from tapioca.report.tables import TableBlock, count_drops, make_table, print_block, print_line
 from tapioca.report.template import write_record_page
-from tapioca.report.written import HeldOutGains, show_written, written_rows
+from tapioca.report.written import HeldOutGains, show_written, tabulate_written
 
 RANDOM = "random plans"
 
@@ -27,48 +28,53 @@ def draw_charts(info: CompareResult) -> dict[str, alt.TopLevelMixin]:
 
 def write_page(info: CompareResult) -> Path:
     """Write `report.html` into the folder of a comparison and return its path."""
-    return write_record_page(
-        "tapioca.commands.compare",
-        info,
-        draw_charts(info),
-        words=words,
-        effect=format_effect,
-        written=written_rows(judged_plans(info)),
-    )
-
-
-def format_effect(gain: Gain | None) -> str:
-    """A change with its interval, short: '0.554 [0.523, 0.589]' as a multiple of the error, or '+2.1 [+0.4, +3.8]' in points."""
-    if gain is None:
-        return "–"
-    if gain.metric.kind == "error":
-        ratio, low, high = (f"{ratio:#.3g}".rstrip(".") for ratio in _effect_and_ends(gain))
-        return f"{ratio} [{low}, {high}]"
-    return signed_interval(100 * gain.gain, (100 * gain.ci95[0], 100 * gain.ci95[1]), 1)
+    return write_record_page(__name__, info, written=tabulate_written(judged_plans(info)))
 
 
 def show(info: CompareResult, console: Console) -> None:
     """Print a comparison: every plan chosen with its held-out result, then what each criterion cost."""
-    show_data(info.task, info.reference, console)
-    unit = "error ×" if info.metric.kind == "error" else "points"
-    table = plain_table("plan, chosen by", f"OOD {unit} [95 %]", "p", f"ID {unit} [95 %]", f"vs {info.first}")
-    for drops in info.list_sizes():
-        table.add_row(f"[dim]{drops} drop{'s' if drops > 1 else ''}")
-        for pick in info.picks:
-            if pick.drops == drops:
-                who = f"{pick.plan}\n[dim]{', '.join(pick.criteria)}[/]"
-                effects = format_effect(pick.ood), words.p_value(pick.p_ood), format_effect(pick.id)
-                table.add_row(who, *effects, compare_with_first(pick, info.first))
-    console.print(table, highlight=False)
+    show_data(info, console)
+    plans = tabulate_plans(info)
+    print_block(console, plans.select(*(column for column in plans.head[:6] if column != "p of ID")))
     print_line(console, f"[dim]{explain_comparison(info)}\n")
     show_written(judged_plans(info), console)
-    costs = plain_table("criterion", "plans tried", "layer-forwards", "model time")
-    for searched in info.searched:
-        spent = words.format_quantity(searched.layer_forwards), words.format_duration(searched.seconds)
-        costs.add_row(searched.name, str(searched.plans_tried), *spent)
-    console.print(costs, highlight=False)
-    print_line(console, "[dim]A layer-forward is one layer computed for one sequence.")
-    print_line(console, f"\nreport    {info.folder / 'report.html'}")
+    print_block(console, tabulate_costs(info).select("criterion", "plans tried", "layer-forwards", "model time"))
+    print_line(console, "[dim]A layer-forward is one layer computed for one sequence.\n")
+    show_page(info, console)
+
+
+def tabulate_plans(info: CompareResult) -> TableBlock:
+    """Every plan chosen with its held-out result; a screen has no room for them all."""
+    unit, effect = info.metric.effect_unit, words.format_effect
+    columns: dict[str, Callable[[Pick], str]] = {
+        "plan, chosen by": lambda pick: f"{pick.plan}\n{', '.join(pick.criteria)}",
+        f"OOD {unit} [95 %]": lambda pick: effect(pick.ood),
+        "p": lambda pick: words.p_value(pick.p_ood),
+        f"ID {unit} [95 %]": lambda pick: effect(pick.id),
+        "p of ID": lambda pick: words.p_value(pick.p_id),
+        f"vs {info.first}": lambda pick: compare_with_first(pick, info.first),
+        f"OOD {unit} against {info.first} [95 %]": lambda pick: effect(pick.rival),
+        "random beaten": lambda pick: f"{pick.beaten} of {len(info.random[pick.drops])}",
+        "operations left": lambda pick: f"{100 * pick.flops:.1f} %{' *' if pick.front else ''}",
+    }
+    rows: list[tuple[str, ...]] = []
+    for drops in info.list_sizes():
+        picks = [pick for pick in info.picks if pick.drops == drops]
+        rows += [(count_drops(drops),), *make_table("", picks, columns).rows]
+    return TableBlock("", tuple(columns), tuple(rows))
+
+
+def tabulate_costs(info: CompareResult) -> TableBlock:
+    """What choosing by each criterion costs."""
+    columns: dict[str, Callable[[CriterionCost], str]] = {
+        "criterion": lambda searched: searched.name,
+        "what it does": lambda searched: searched.about,
+        "source": lambda searched: searched.source or "–",
+        "plans tried": lambda searched: str(searched.plans_tried),
+        "layer-forwards": lambda searched: words.format_quantity(searched.layer_forwards),
+        "model time": lambda searched: words.format_duration(searched.seconds),
+    }
+    return make_table("", info.searched, columns)
 
 
 def judged_plans(info: CompareResult) -> HeldOutGains:
@@ -86,13 +92,10 @@ def compare_with_first(pick: Pick, first: str) -> str:
 
 def explain_comparison(info: CompareResult) -> str:
     """How to read the table of plans."""
-    judged = info.picks[0]
-    held = f"{judged.ood.n} OOD" + (f" and {judged.id.n} ID" if judged.id else "")
-    better = "below 1 is better" if info.metric.kind == "error" else "above 0 is better"
-    plans = len({pick.plan for pick in info.picks})
+    effects = words.explain_effects(info.metric, info.picks[0].ood, info.picks[0].id, "no search saw")
     return (
-        f"{info.metric.name} on {held} examples no search saw, against the full model; {better}. "
-        f"p: paired t-test, corrected for {plans} plans (Holm). vs {info.first}: by the paired interval of the two OOD results."
+        f"{effects} p: paired t-test, corrected for {len({pick.plan for pick in info.picks})} plans (Holm). "
+        f"vs {info.first}: by the paired interval of the two OOD results."
     )
 
 
@@ -103,30 +106,18 @@ def draw_criteria(info: CompareResult) -> alt.TopLevelMixin:
 
 
 def _draw_size_panel(info: CompareResult, drops: int) -> Any:
-    error = info.metric.kind == "error"
+    criteria = [searched.name for searched in info.searched]
     rows = [
-        {"name": name, **dict(zip(("effect", "low", "high"), _effect_and_ends(pick.ood), strict=True))}
-        | {"first": name == info.first}
-        for name in (searched.name for searched in info.searched)
+        figures.effect_row(
+            info.metric, pick.ood, name=name, colour=figures.COLOURS["OOD" if name == info.first else "ID"]
+        )
+        for name in criteria
         if (pick := info.find_pick(name, drops))
     ]
-    ticks = [{"name": RANDOM, "effect": info.metric.effect(gain)} for gain in info.random.get(drops, ())]
-    title = "OOD error, as a multiple of the full model's" if error else "OOD gain over the full model"
-    scale = alt.Scale(type="log", nice=False, padding=12) if error else alt.Scale(padding=12)
-    axis = alt.Axis(format="~g", tickCount=5) if error else alt.Axis(format="+.0%")
-    names = [*(searched.name for searched in info.searched), *([RANDOM] if ticks else [])]
-    y = alt.Y("name:N", title=None, sort=None, scale=alt.Scale(domain=names))
-    x = alt.X("effect:Q", title=title, scale=scale, axis=axis)
-    colour = alt.condition("datum.first", alt.value(COLOURS["OOD"]), alt.value(COLOURS["ID"]))
-    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
-    interval = base.mark_rule(strokeWidth=2.5).encode(
-        x=alt.X("low:Q", scale=scale, axis=axis, title=title), x2="high:Q", color=colour
-    )
-    point = base.mark_point(filled=True, size=55, opacity=1).encode(x=x, color=colour)
-    random = alt.Chart(alt.Data(values=ticks)).mark_tick(color=GREY, thickness=1.5, size=11).encode(x=x, y=y)
-    none = alt.Chart(alt.Data(values=[{"effect": info.metric.effect(0)}])).mark_rule(color=DARK).encode(x=x)
-    drop = f"{drops} drop{'s' if drops > 1 else ''}"
-    return alt.layer(none, random, interval, point).properties(width=WIDTH, height=16 * len(names), title=drop)
+    ticks = [{"name": RANDOM, "value": info.metric.effect(gain)} for gain in info.random.get(drops, ())]
+    names = [*criteria, *([RANDOM] if ticks else [])]
+    chart = figures.draw_effects(info.metric, rows, ticks, names, "OOD")
+    return chart.properties(width=figures.WIDTH, height=16 * len(names), title=count_drops(drops))
 
 
 def draw_front(info: CompareResult) -> alt.TopLevelMixin:
@@ -146,34 +137,22 @@ def draw_front(info: CompareResult) -> alt.TopLevelMixin:
         }
         for pick in info.picks
     ]
-    error = metric.kind == "error"
     x = alt.X(
         "flops:Q",
         title="floating-point operations left",
         axis=alt.Axis(format=".0%"),
         scale=alt.Scale(domain=[min(row["flops"] for row in rows), 1.0], nice=False, padding=25),
     )
-    y = alt.Y(
-        "value:Q",
-        title=f"OOD {metric.name}, test split",
-        axis=alt.Axis(format="~g" if error else ".0%"),
-        scale=alt.Scale(type="log", nice=False, padding=15) if error else alt.Scale(zero=False, padding=15),
-    )
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
-    colour = alt.condition("datum.first", alt.value(COLOURS["OOD"]), alt.value(GREY))
+    y = alt.Y("value:Q", **figures.value_axis(metric, f"OOD {metric.name}, test split"))
+    base = figures.plot(rows, x=x, y=y)
+    colour = alt.condition("datum.first", alt.value(figures.COLOURS["OOD"]), alt.value(figures.GREY))
     points = base.mark_point(filled=True, size=45, opacity=0.9).encode(color=colour)
     front = base.transform_filter("datum.front")
-    line = front.mark_line(color=DARK, strokeWidth=1.5).encode(order="flops:Q")
-    ring = front.mark_point(size=90, color=DARK, strokeWidth=1.5)
+    line = front.mark_line(color=figures.DARK, strokeWidth=1.5).encode(order="flops:Q")
+    ring = front.mark_point(size=90, color=figures.DARK, strokeWidth=1.5)
     named = base.transform_filter("datum.front || datum.label == 'full model'")
-    labels = named.mark_text(align="left", dx=8, dy=-3, angle=330, fontSize=11, color=DARK).encode(text="label:N")
-    return alt.layer(points, line, ring, labels).properties(width=FULL_WIDTH, height=HEIGHT + 70)
-
-
-def _effect_and_ends(gain: Gain) -> tuple[float, float, float]:
-    """The effect and the ends of its interval as they are drawn."""
-    low, high = sorted(map(gain.metric.effect, gain.ci95))
-    return gain.metric.effect(gain.gain), low, high
+    labels = figures.label_points(named, angle=330)
+    return alt.layer(points, line, ring, labels).properties(width=figures.FULL_WIDTH, height=figures.HEIGHT + 70)
 
 
 def _label_pick(pick: Pick) -> str:

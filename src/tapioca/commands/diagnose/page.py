@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import altair as alt
 from rich.console import Console
 from rich.markup import escape
 
-from tapioca.commands.diagnose.result import DiagnoseResult
+from tapioca.commands.diagnose.result import DiagnoseResult, Evidence
 from tapioca.diagnosis.records import CANNOT_TELL, Accuracy, CrossValidation, DiagnosisLabel, Expected
-from tapioca.records import signed
+from tapioca.records import Metric, signed, with_interval
 from tapioca.report import figures
-from tapioca.report.screen import show_data
-from tapioca.report.tables import TableBlock, print_block, print_line
+from tapioca.report.screen import show_data, show_page
+from tapioca.report.tables import TableBlock, make_table, print_block, print_line
 from tapioca.report.template import write_record_page
 
 MEANINGS = {
@@ -54,23 +55,12 @@ def draw_charts(info: DiagnoseResult) -> dict[str, alt.TopLevelMixin]:
 
 def write_page(info: DiagnoseResult) -> Path:
     """Write `report.html` into the folder of a diagnosis and return its path."""
-    return write_record_page(
-        "tapioca.commands.diagnose",
-        info,
-        draw_charts(info),
-        reading=explain_diagnosis(info),
-        blocks={
-            "evidence": tabulate_evidence(info, explained=True),
-            "expect": tabulate_expected_gains(info),
-            "confusion": tabulate_verdict_confusion(info.classifier.cross_validation),
-        },
-        judged=explain_cross_validation(info.classifier.cross_validation),
-    )
+    return write_record_page(__name__, info)
 
 
 def show(info: DiagnoseResult, console: Console) -> None:
     """Print a diagnosis: the verdict, the evidence, and how well the classifier does."""
-    show_data(info.task, info.reference, console)
+    show_data(info, console)
     verdict = info.diagnosis.verdict
     console.print(f"[bold {COLOURS[verdict]}]{verdict.upper()}", highlight=False)
     for line in explain_diagnosis(info):
@@ -79,7 +69,7 @@ def show(info: DiagnoseResult, console: Console) -> None:
     print_block(console, tabulate_evidence(info))
     for line in (*LEGEND, *explain_cross_validation(info.classifier.cross_validation)):
         print_line(console, f"· {escape(line)}.", "dim")
-    print_line(console, f"report    {info.folder / 'report.html'}")
+    show_page(info, console)
 
 
 def explain_diagnosis(info: DiagnoseResult) -> list[str]:
@@ -99,18 +89,16 @@ def explain_diagnosis(info: DiagnoseResult) -> list[str]:
 
 def tabulate_evidence(info: DiagnoseResult, explained: bool = False) -> TableBlock:
     """Every number beside what ID halves give, and what it adds to the verdict."""
-    rows = tuple(
-        (
-            evidence.name,
-            signed(evidence.value, 3),
-            f"{signed(evidence.id_range[0], 3)} to {signed(evidence.id_range[1], 3)}",
-            "–" if evidence.contribution is None else signed(evidence.contribution, 2),
-            *([MEANINGS[evidence.name]] if explained else []),
-        )
-        for evidence in info.evidence
-    )
-    head = ("evidence", "OOD", "ID halves", "contribution", *(["what it is"] if explained else []))
-    return TableBlock(f"evidence, beside the range of {info.n_halves} random halves of the ID samples", head, rows)
+    columns: dict[str, Callable[[Evidence], str]] = {
+        "evidence": lambda evidence: evidence.name,
+        "OOD": lambda evidence: signed(evidence.value, 3),
+        "ID halves": lambda evidence: " to ".join(signed(end, 3) for end in evidence.id_range),
+        "contribution": lambda evidence: "–" if evidence.contribution is None else signed(evidence.contribution, 2),
+    }
+    if explained:
+        columns["what it is"] = lambda evidence: MEANINGS[evidence.name]
+    title = f"evidence, beside the range of {info.n_halves} random halves of the ID samples"
+    return make_table(title, info.evidence, columns)
 
 
 def tabulate_expected_gains(info: DiagnoseResult) -> TableBlock:
@@ -152,15 +140,13 @@ def explain_cross_validation(judged: CrossValidation) -> list[str]:
 def _format_accuracy(accuracy: Accuracy) -> str:
     if accuracy.balanced is None or accuracy.chance is None:
         return "no cases"
-    interval = f" [{accuracy.ci95[0]:.2f}, {accuracy.ci95[1]:.2f}]" if accuracy.ci95 else ""
     case_counts = ", ".join(f"{count} {truth}" for truth, count in accuracy.cases.items())
     return (
-        f"balanced accuracy {accuracy.balanced:.2f}{interval} over {case_counts}; always the commonest answer {accuracy.chance:.2f} "
+        f"balanced accuracy {with_interval(accuracy.balanced, accuracy.ci95, '.2f')} over {case_counts}; always the commonest answer {accuracy.chance:.2f} "
         f"(plain accuracy {accuracy.plain:.2f}, commonest {accuracy.commonest:.2f})"
     )
 
 
 def _format_quartile(expected: Expected, quartile: int) -> str:
     """A gain in its own units."""
-    gain = expected.quartiles[quartile]
-    return f"{signed(100 * gain, 1)} points" if expected.metric == "accuracy" else f"error × {1 - gain:.3f}"
+    return Metric(name=expected.metric, kind=expected.metric).format_effect(expected.quartiles[quartile], named=True)

@@ -12,7 +12,7 @@ from tapioca.commands.geometry import charts as geometry_figures
 from tapioca.commands.geometry import tables as geometry
 from tapioca.commands.geometry.result import GeometryResult
 from tapioca.report import figures
-from tapioca.report.screen import show_data
+from tapioca.report.screen import show_data, show_page
 from tapioca.report.tables import TableBlock, print_block, print_line
 from tapioca.report.template import write_record_page
 
@@ -34,14 +34,12 @@ def draw_charts(info: GeometryResult) -> dict[str, alt.TopLevelMixin]:
 
 def write_page(info: GeometryResult) -> Path:
     """Write `report.html` into the folder of a profile and return its path."""
-    return write_record_page(
-        "tapioca.commands.geometry", info, draw_charts(info), geometry=geometry, planned=bool(info.realigned)
-    )
+    return write_record_page(__name__, info)
 
 
 def show(info: GeometryResult, console: Console) -> None:
     """Print a profile: what each layer does, then the deviations, then what they say."""
-    show_data(info.task, info.reference, console)
+    show_data(info, console)
     for block in _screen_blocks(info):
         print_block(console, block)
     for line in geometry.explain_profile(info):
@@ -53,7 +51,7 @@ def show(info: GeometryResult, console: Console) -> None:
         "layers are numbered from 0, 'in' is before the first",
         "dim",
     )
-    print_line(console, f"report    {info.folder / 'report.html'}")
+    show_page(info, console)
 
 
 def _screen_blocks(info: GeometryResult) -> list[TableBlock]:

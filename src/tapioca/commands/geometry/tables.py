@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tapioca.commands.geometry.result import GeometryResult, TestedDeviation
 from tapioca.plan import format_layers
-from tapioca.records import PROFILE_NAMES, Estimate, ProfileKind, Updates, signed, signed_interval, with_interval
+from tapioca.records import PROFILE_NAMES, Estimate, ProfileKind, Updates, signed, with_interval
 from tapioca.report.figures import series_name
 from tapioca.report.format import p_value
 from tapioca.report.tables import TableBlock
@@ -18,7 +18,7 @@ DISAGREEMENT_NOTE = "where the two ways differ, growth inside a layer is one thi
 
 def format_signed_estimate(measured: Estimate | None) -> str:
     """A signed number with its 95 % interval."""
-    return "–" if measured is None else signed_interval(measured.value, measured.ci95, 3)
+    return "–" if measured is None else with_interval(measured.value, measured.ci95, "+.3f")
 
 
 def tabulate_layers(kind: ProfileKind, info: GeometryResult) -> TableBlock:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from tapioca.commands.prune.result import PruneResult
 from tapioca.records import ExampleResult, Metric
 from tapioca.report.format import shorten_text
+from tapioca.report.tables import TableBlock, make_table
 
 MAX_CELL_CHARACTERS = 300
 """Characters of a prompt or an answer that are shown."""
@@ -16,15 +16,7 @@ TEXTS = ("id", "prompt", "right", "answer")
 """Columns whose cells are texts of any length."""
 
 
-class ExampleTable(NamedTuple):
-    """A table: what its rows are, the heads of its columns, and the text of its cells."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-def tabulate_changed(info: PruneResult) -> list[ExampleTable]:
+def tabulate_changed(info: PruneResult) -> list[TableBlock]:
     """The examples that became better, the most changed first, and those that became worse; columns in which nothing
     stands are left out."""
     better = [example for example in info.changed if example.change > (0.0, 0.0)]
@@ -33,7 +25,7 @@ def tabulate_changed(info: PruneResult) -> list[ExampleTable]:
     return [_tabulate_examples(title, results, info.metric) for title, results in directions if results]
 
 
-def _tabulate_examples(title: str, results: list[ExampleResult], metric: Metric) -> ExampleTable:
+def _tabulate_examples(title: str, results: list[ExampleResult], metric: Metric) -> TableBlock:
     """One direction of change; the full model stands before the arrow, the plan behind it."""
     cells: dict[str, Callable[[ExampleResult], str]] = {
         "data": lambda example: example.data.upper(),
@@ -53,9 +45,7 @@ def _tabulate_examples(title: str, results: list[ExampleResult], metric: Metric)
             )
         ),
     }
-    columns = {name: tuple(map(cell, results)) for name, cell in cells.items()}
-    filled_columns = {name: column for name, column in columns.items() if any(column)}
-    return ExampleTable(title, tuple(filled_columns), tuple(zip(*filled_columns.values(), strict=True)))
+    return make_table(title, results, cells).without_empty()
 
 
 def _format_arrow(full: str | None, plan: str | None) -> str:

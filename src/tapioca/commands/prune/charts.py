@@ -8,8 +8,7 @@ import altair as alt
 
 from tapioca.commands.prune.result import PruneResult
 from tapioca.plan import GRAINS, Plan
-from tapioca.records import HeldOutResult
-from tapioca.report.figures import COLOURS, DARK, FULL_WIDTH, GREY, HEIGHT, _integer_axis
+from tapioca.report import figures
 from tapioca.search.floor import find_floor
 
 
@@ -32,18 +31,20 @@ def draw_search_path(info: PruneResult) -> alt.TopLevelMixin:
             path.append({"dropped": winner.size, "value": value, "label": _label_step(before, winner)})
             before = winner
     title = "layers dropped" if all(entry.winner.plan.drops for entry in info.rounds) else "branches dropped"
-    x = alt.X("dropped:Q", title=title, axis=_integer_axis(range(len(info.rounds) + 1)))
-    scale = alt.Scale(zero=False) if metric.kind == "accuracy" else alt.Scale(type="log", nice=False)
-    score_axis = alt.Axis(format=".0%" if metric.kind == "accuracy" else "~g")
-    y = alt.Y("value:Q", title=f"{metric.name}, search split", scale=scale, axis=score_axis)
-    points = alt.Chart(alt.Data(values=tried)).mark_point(color=GREY, size=22, opacity=0.8).encode(x=x, y=y)
-    point = alt.OverlayMarkDef(color=DARK, size=45)
-    line = alt.Chart(alt.Data(values=path)).mark_line(color=DARK, point=point).encode(x=x, y=y)
-    labels = line.mark_text(dx=7, dy=-8, align="left", fontSize=11, color=DARK).encode(text="label:N")
-    scores = [] if info.epsilon is None else [find_floor(metric, baseline, info.epsilon)]
-    floor = alt.Data(values=[{"value": metric.to_display(score)} for score in scores])
-    rule = alt.Chart(floor).mark_rule(color="#CC79A7", strokeDash=[4, 3]).encode(y=y)
-    return alt.layer(points, rule, line, labels).properties(width=FULL_WIDTH, height=HEIGHT)
+    x = alt.X("dropped:Q", title=title, axis=figures.integer_axis(range(len(info.rounds) + 1)))
+    y = alt.Y("value:Q", **figures.value_axis(metric, f"{metric.name}, search split"))
+    line = figures.plot(path, x=x, y=y).mark_line(
+        color=figures.DARK, point=alt.OverlayMarkDef(color=figures.DARK, size=45)
+    )
+    layers = [
+        figures.plot(tried, x=x, y=y).mark_point(color=figures.GREY, size=22, opacity=0.8),
+        line,
+        figures.label_points(line),
+    ]
+    if info.epsilon is not None:
+        floor = metric.to_display(find_floor(metric, baseline, info.epsilon))
+        layers.insert(1, figures.rule_at("y", floor, color="#CC79A7", strokeDash=[4, 3]))
+    return alt.layer(*layers).properties(width=figures.FULL_WIDTH, height=figures.HEIGHT)
 
 
 def _label_step(before: Plan, after: Plan) -> str:
@@ -61,36 +62,13 @@ def draw_gains(info: PruneResult) -> alt.TopLevelMixin:
     Accuracies: difference to the full model, 0 is no change. Errors: multiple of the full model's
     error on a logarithmic scale, 1 is no change.
     """
-    error = info.metric.kind == "error"
-    judged = [judgement for judgement in info.judgements if not judgement.plan.is_full]
-    rows = [_effect_row(judgement) for judgement in judged]
-    ticks = [
-        {**row, "random": info.metric.effect(random_gain)}
-        for row, judgement in zip(rows, judged, strict=True)
-        for random_gain in judgement.random
-    ]
-    scale = alt.Scale(type="log", nice=False, padding=12) if error else alt.Scale(padding=12)
-    title = "error, as a multiple of the full model's" if error else "gain over the full model"
-    axis = alt.Axis(format="~g" if error else "+.1%")
-
-    def x(field: str) -> alt.X:
-        return alt.X(f"{field}:Q", title=title, scale=scale, axis=axis)
-
-    y = alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=320))
-    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
-    interval = base.mark_rule(strokeWidth=3).encode(x=x("low"), x2="high:Q", color=_data_colour())
-    point = base.mark_point(filled=True, size=90, opacity=1).encode(x=x("effect"), color=_data_colour())
-    random = alt.Chart(alt.Data(values=ticks)).mark_tick(color=GREY, thickness=1.5, size=16).encode(x=x("random"), y=y)
-    none = alt.Chart(alt.Data(values=[{"none": info.metric.effect(0)}])).mark_rule(color=DARK).encode(x=x("none"))
-    return alt.layer(random, none, interval, point).properties(width=FULL_WIDTH - 60, height=34 * max(1, len(rows)))
-
-
-def _effect_row(judgement: HeldOutResult) -> dict[str, Any]:
-    effect, low, high = map(judgement.result.metric.effect, (judgement.result.gain, *judgement.result.ci95))
-    name = f"{judgement.data.upper()}: {judgement.plan}" + ("" if judgement.role == "best" else f" ({judgement.role})")
-    return {"name": name, "data": judgement.data.upper(), "effect": effect, "low": low, "high": high}
-
-
-def _data_colour() -> alt.Color:
-    scale = alt.Scale(domain=["ID", "OOD"], range=[COLOURS["ID"], COLOURS["OOD"]])
-    return alt.Color("data:N", legend=None, scale=scale)
+    rows, ticks = [], []
+    for judgement in (judgement for judgement in info.judgements if not judgement.plan.is_full):
+        data = judgement.data.upper()
+        name = f"{data}: {judgement.plan}" + ("" if judgement.role == "best" else f" ({judgement.role})")
+        rows.append(figures.effect_row(info.metric, judgement.result, name=name, colour=figures.COLOURS[data]))
+        ticks += [{"name": name, "value": info.metric.effect(random_gain)} for random_gain in judgement.random]
+    names = [row["name"] for row in rows]
+    return figures.draw_effects(info.metric, rows, ticks, names).properties(
+        width=figures.FULL_WIDTH - 60, height=34 * max(1, len(rows))
+    )

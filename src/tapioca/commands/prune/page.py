@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import altair as alt
@@ -13,18 +14,15 @@ from tapioca.commands.prune import words as run_words
 from tapioca.commands.prune.changed import TEXTS, tabulate_changed
 from tapioca.commands.prune.charts import draw_gains, draw_search_path
 from tapioca.commands.prune.result import PruneResult
-from tapioca.records import PROFILE_NAMES
+from tapioca.records import HeldOutResult
 from tapioca.report import figures
 from tapioca.report import format as words
-from tapioca.report.screen import show_data
-from tapioca.report.tables import plain_table, print_line
+from tapioca.report.screen import show_data, show_page
+from tapioca.report.tables import TableBlock, make_table, print_block, print_line
 from tapioca.report.template import write_record_page
 
 ACTION_COLOURS = {"prune": "green", "prune OOD traffic only": "yellow", "keep the full model": "blue"}
-ROLE_NOTES = {
-    "most layers dropped": "most layers dropped at or above the full model's search score",
-    "best non-empty": "the best plan that drops anything; shown for comparison",
-}
+CHANGE = "change [95 % interval]"
 
 
 def draw_charts(info: PruneResult) -> dict[str, alt.TopLevelMixin]:
@@ -38,26 +36,15 @@ def draw_charts(info: PruneResult) -> dict[str, alt.TopLevelMixin]:
 
 def write_page(info: PruneResult) -> Path:
     """Write `report.html` into the run's folder and return its path."""
-    return write_record_page(
-        "tapioca.commands.prune",
-        info,
-        draw_charts(info),
-        words=words,
-        run_words=run_words,
-        changed=tabulate_changed(info),
-        texts=TEXTS,
-    )
+    return write_record_page(__name__, info, changed=tabulate_changed(info), texts=TEXTS)
 
 
 def show(info: PruneResult, console: Console) -> None:
     """Print a finished run on one screen."""
-    show_data(info.task, info.reference, console)
+    show_data(info, console)
     _show_verdict(info, console)
     for line in run_words.describe_companions(info):
         print_line(console, f"[dim]{escape(line)}")
-    others = {entry.role: entry.plan for entry in info.judgements if entry.role != "best"}
-    for role, plan in others.items():
-        console.print(f"[dim]{plan}: {ROLE_NOTES[role]}", highlight=False)
     numbered = "" if info.plan.is_full else " (layers are numbered from 0)"
     console.print(f"\nplan      {info.plan}{numbered}", highlight=False)
     if not info.plan.is_full:
@@ -67,7 +54,7 @@ def show(info: PruneResult, console: Console) -> None:
         console.print(line, highlight=False)
     if (examples := info.folder / "examples.jsonl").is_file():
         print_line(console, f"examples  {examples}: every held-out example under the full model and {info.shown}")
-    console.print(f"report    {info.folder / 'report.html'}", highlight=False)
+    show_page(info, console)
 
 
 def _show_verdict(info: PruneResult, console: Console) -> None:
@@ -76,17 +63,24 @@ def _show_verdict(info: PruneResult, console: Console) -> None:
     reason = escape(verdict.reason[:1].upper() + verdict.reason[1:]) + "."
     title = f"{verdict.action.upper()}{' (tail only)' if verdict.tail_only else ''}"
     console.print(Panel(reason, title=title, title_align="left", border_style=ACTION_COLOURS[verdict.action]))
-    columns = ("data", "plan", info.metric.name, "change [95 % interval]", "random worse")
-    table = plain_table(*columns, folded=[name for name in columns if not name.startswith("change")])
-    for judgement in info.judgements:
-        table.add_row(
-            judgement.data.upper(),
-            str(judgement.plan),
-            run_words.format_scores(judgement),
-            run_words.format_judged_effect(judgement),
-            run_words.format_beaten(judgement),
-        )
-    console.print(table, highlight=False)
+    table = tabulate_judgements(info)
+    shown = "data", "plan", info.metric.name, CHANGE, "random worse"
+    print_block(console, table.select(*shown), folded=[name for name in shown if name != CHANGE])
+
+
+def tabulate_judgements(info: PruneResult) -> TableBlock:
+    """The held-out result of every plan judged."""
+    columns: dict[str, Callable[[HeldOutResult], str]] = {
+        "data": lambda judgement: judgement.data.upper(),
+        "plan": lambda judgement: str(judgement.plan),
+        "n": lambda judgement: str(judgement.result.n),
+        info.metric.name: run_words.format_scores,
+        CHANGE: run_words.format_judged_effect,
+        "examples better / worse": run_words.format_shares,
+        "random worse": run_words.format_beaten,
+        "p": lambda judgement: "–" if judgement.plan.is_full else words.p_value(judgement.result.p),
+    }
+    return make_table("", info.judgements, columns)
 
 
 def _show_search(info: PruneResult, console: Console) -> None:
@@ -103,17 +97,14 @@ def _show_search(info: PruneResult, console: Console) -> None:
 def _describe_geometry(info: PruneResult) -> list[str]:
     """Deviation of the OOD data before and after the plan, against the null, and how to read it."""
     lines: list[str] = []
-    for kind in PROFILE_NAMES:
-        ood = [deviation for deviation in info.deviations if (deviation.kind, deviation.data) == (kind, "ood")]
-        deviation_by_planned = {deviation.planned: deviation for deviation in ood}
-        if not deviation_by_planned:
+    ood = {(deviation.kind, deviation.planned): deviation for deviation in info.deviations if deviation.data == "ood"}
+    for kind, planned in ood:
+        if planned:
             continue
-        text = f"{deviation_by_planned[False].value:.3f}"
-        if True in deviation_by_planned:
-            text += f" → {deviation_by_planned[True].value:.3f} under {info.shown}"
-        lines.append(
-            f"{'' if lines else 'geometry':<10}OOD {kind} deviation {text} (null {deviation_by_planned[False].null_upper:.3f})"
-        )
+        before, after = ood[kind, False], ood.get((kind, True))
+        change = f" → {after.value:.3f} under {info.shown}" if after else ""
+        label = "" if lines else "geometry"
+        lines.append(f"{label:<10}OOD {kind} deviation {before.value:.3f}{change} (null {before.null_upper:.3f})")
     if lines:
         lines.append("          0 is as on ID data; null: two ID samples deviate less in 95 % of cases")
     return lines

@@ -9,6 +9,11 @@ from tapioca.plan import Plan
 from tapioca.records import HeldOutResult, Written
 from tapioca.report.format import format_quantity
 
+ROLE_NOTES = {
+    "most layers dropped": "most layers dropped at or above the full model's search score",
+    "best non-empty": "the best plan that drops anything; shown for comparison",
+}
+
 
 def format_scores(judgement: HeldOutResult) -> str:
     """Before -> after: '41.2 % → 43.0 %'; for the full model its score alone."""
@@ -22,6 +27,13 @@ def format_judged_effect(judgement: HeldOutResult) -> str:
     if judgement.plan.is_full:
         return "–"
     return str(judgement.result) + (" (tail only)" if judgement.result.tail_only else "")
+
+
+def format_shares(judgement: HeldOutResult) -> str:
+    """Share of examples with a higher and with a lower score under the plan."""
+    if judgement.plan.is_full:
+        return "–"
+    return f"{100 * judgement.result.improved:.1f} % / {100 * judgement.result.worsened:.1f} %"
 
 
 def format_beaten(judgement: HeldOutResult) -> str:
@@ -44,7 +56,8 @@ def describe_savings(cost: Cost, plan: Plan) -> str:
 
 
 def describe_companions(info: PruneResult) -> list[str]:
-    """What stands beside the held-out result, one line each: exact match or accuracy, texts that broke off, and the canary."""
+    """What stands beside the held-out result, one line each: exact match or accuracy, texts that broke off, the canary, and
+    why other plans than the best are judged."""
     lines = []
     for judgement in info.judgements:
         where = f"{judgement.plan} on {judgement.data.upper()}"
@@ -54,8 +67,10 @@ def describe_companions(info: PruneResult) -> list[str]:
             lines.append(f"{metric.name} of {where}: {scores}, {gain}")
         if judgement.written:
             lines.append(f"written answers of {where}: {_describe_written(judgement, judgement.written)}")
-    proposed = info.verdict.action != "keep the full model"
-    return [*lines, describe_fluency(info.canary, proposed)] if info.canary else lines
+    if info.canary:
+        lines.append(describe_fluency(info.canary, info.verdict.action != "keep the full model"))
+    others = {entry.role: entry.plan for entry in info.judgements if entry.role != "best"}
+    return [*lines, *(f"{plan}: {ROLE_NOTES[role]}" for role, plan in others.items())]
 
 
 def _describe_written(judgement: HeldOutResult, written: Written) -> str:

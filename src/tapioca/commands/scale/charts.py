@@ -8,7 +8,7 @@ import altair as alt
 
 from tapioca.commands.scale.result import Curve, ScaleResult
 from tapioca.records import PROFILE_NAMES, Estimate
-from tapioca.report.figures import COLOURS, DARK, GREY, HEIGHT, WIDTH
+from tapioca.report import figures
 
 
 def draw_responses(info: ScaleResult) -> alt.TopLevelMixin:
@@ -24,40 +24,41 @@ def draw_score_by_deviation(info: ScaleResult) -> alt.TopLevelMixin:
 
 
 def _draw_response_panel(info: ScaleResult, field: str) -> Any:
-    error = info.metric.kind == "error"
     titles: dict[str, str] = {
         "score": f"OOD {info.metric.name}",
         "id_score": f"ID {info.metric.name}",
         **{kind: f"{kind} deviation of OOD from ID" for kind in PROFILE_NAMES},
     }
     deviates = field in PROFILE_NAMES
-    scale = alt.Scale(type="log", nice=False) if deviates or error else alt.Scale(zero=False)
-    axis = alt.Axis(format="~g" if deviates or error else ".0%", tickCount=6)
-    rows = [
-        *_curve_rows(info, info.every, info.all_of, field),
-        *_curve_rows(info, info.chosen, _chosen_series(info), field),
-    ]
+    measured = {"axis": alt.Axis(format="~g", tickCount=6), "scale": alt.Scale(type="log", nice=False)}
+    axis = {"title": None, **measured} if deviates else figures.value_axis(info.metric, None)
+    looks = _series_looks(info)
+    chosen, every, random = looks
+    rows = [*_curve_rows(info, info.every, every, field), *_curve_rows(info, info.chosen, chosen, field)]
     random_rows = [
-        {"alpha": alpha, "value": _as_displayed(info, field, outcome), "draw": number, "series": _random_series(info)}
+        {"alpha": alpha, "value": _as_displayed(info, field, outcome), "draw": number, "series": random}
         for number, draw in enumerate(info.random_sets)
         for alpha, outcome in zip(info.scales, getattr(draw, field, ()), strict=False)
     ]
     x = alt.X("alpha:Q", title="α", axis=alt.Axis(tickCount=6, format="~g"), scale=alt.Scale(nice=False))
-    y = alt.Y("value:Q", title=None, scale=scale, axis=axis)
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=_colour(info))
-    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", scale=scale, title=None), y2="high:Q")
-    line = base.mark_line(strokeWidth=2.2).encode(y=y, strokeDash=_dash(info))
-    thin = alt.Chart(alt.Data(values=random_rows)).mark_line(strokeWidth=0.9, opacity=0.8)
-    random = thin.encode(x=x, y=y, detail="draw:N", color=_colour(info), strokeDash=_dash(info))
-    full = alt.Chart(alt.Data(values=[{"alpha": 1}])).mark_rule(color=DARK, strokeWidth=0.8).encode(x=x)
-    null = [{"value": info.null[field]}] if deviates else []  # type: ignore[index]
-    chance = alt.Chart(alt.Data(values=null)).mark_rule(color=DARK, strokeDash=[2, 3]).encode(y=y)
-    layers = [full, *([random] if random_rows else []), *([chance] if null else []), band, line]
-    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=titles[field])
+    shown = looks if info.random_sets else (chosen, every)
+    encodings = figures.encode_by_series(shown, looks, orient="bottom", columns=3)
+    y = alt.Y("value:Q", **axis)
+    base = figures.plot(rows, x=x, color=encodings["color"])
+    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", **axis), y2="high:Q")
+    line = base.mark_line(strokeWidth=2.2).encode(y=y, strokeDash=encodings["strokeDash"])
+    layers = [figures.rule_at("x", 1, strokeWidth=0.8)]
+    if random_rows:
+        thin = figures.plot(random_rows, x=x, y=y, detail="draw:N", **encodings)
+        layers.append(thin.mark_line(strokeWidth=0.9, opacity=0.8))
+    if deviates:
+        layers.append(figures.rule_at("y", info.null[field], strokeDash=[2, 3]))  # type: ignore[index]
+    layers += [band, line]
+    return alt.layer(*layers).properties(width=figures.WIDTH, height=figures.HEIGHT, title=titles[field])
 
 
 def _draw_path_panel(info: ScaleResult, kind: str) -> Any:
-    error, ends = info.metric.kind == "error", (info.scales[0], 1.0, info.scales[-1])
+    ends = (info.scales[0], 1.0, info.scales[-1])
     rows = [
         {
             "alpha": dose.scale,
@@ -68,15 +69,11 @@ def _draw_path_panel(info: ScaleResult, kind: str) -> Any:
         for dose in info.chosen.doses
     ]
     x_scale, x_axis = alt.Scale(zero=False, padding=25), alt.Axis(tickCount=5, format="~g")
-    y_scale = alt.Scale(type="log", nice=False, padding=12) if error else alt.Scale(zero=False, padding=12)
-    y_axis = alt.Axis(format="~g" if error else ".0%", tickCount=6)
     x = alt.X("deviation:Q", title=f"{kind} deviation of OOD from ID", scale=x_scale, axis=x_axis)
-    y = alt.Y("value:Q", title=f"OOD {info.metric.name}", scale=y_scale, axis=y_axis)
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
-    line = base.mark_line(color=GREY, strokeWidth=1.2).encode(order="alpha:Q")
-    points = base.mark_point(filled=True, size=32, color=COLOURS["OOD"], opacity=1)
-    labels = base.mark_text(align="left", dx=7, dy=-7, fontSize=12, color=DARK).encode(text="label:N")
-    return alt.layer(line, points, labels).properties(width=WIDTH, height=HEIGHT)
+    base = figures.plot(rows, x=x, y=alt.Y("value:Q", **figures.value_axis(info.metric, f"OOD {info.metric.name}")))
+    line = base.mark_line(color=figures.GREY, strokeWidth=1.2).encode(order="alpha:Q")
+    points = base.mark_point(filled=True, size=32, color=figures.COLOURS["OOD"], opacity=1)
+    return alt.layer(line, points, figures.label_points(base)).properties(width=figures.WIDTH, height=figures.HEIGHT)
 
 
 def _curve_rows(info: ScaleResult, curve: Curve, name: str, field: str) -> list[dict[str, Any]]:
@@ -97,24 +94,10 @@ def _as_displayed(info: ScaleResult, field: str, number: float) -> float:
     return info.metric.to_display(number) if field in ("score", "id_score") else number
 
 
-def _chosen_series(info: ScaleResult) -> str:
-    return f"chosen: {info.chosen.description}"
-
-
-def _random_series(info: ScaleResult) -> str:
-    return f"{len(info.random_sets)} random sets of {info.chosen.drops.size}"
-
-
-def _series_names(info: ScaleResult) -> list[str]:
-    return [_chosen_series(info), info.all_of, *([_random_series(info)] if info.random_sets else [])]
-
-
-def _colour(info: ScaleResult) -> alt.Color:
-    scale = alt.Scale(domain=_series_names(info), range=[COLOURS["OOD"], COLOURS["ID"], GREY])
-    legend = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=2, orient="bottom", columns=3)
-    return alt.Color("series:N", title=None, sort=None, scale=scale, legend=legend)
-
-
-def _dash(info: ScaleResult) -> alt.StrokeDash:
-    scale = alt.Scale(domain=_series_names(info), range=[[1, 0], [6, 3], [1, 0]])
-    return alt.StrokeDash("series:N", title=None, sort=None, scale=scale)
+def _series_looks(info: ScaleResult) -> dict[str, tuple[str, list[int]]]:
+    """Colour and dash of the chosen layers, of all, and of the random sets."""
+    return {
+        f"chosen: {info.chosen.description}": (figures.COLOURS["OOD"], figures.SOLID),
+        info.all_of: (figures.COLOURS["ID"], figures.DASHED),
+        f"{len(info.random_sets)} random sets of {info.chosen.drops.size}": (figures.GREY, figures.SOLID),
+    }

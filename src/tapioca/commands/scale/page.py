@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import altair as alt
 from rich.console import Console
-from rich.table import Table
 
 from tapioca.commands.scale.charts import draw_responses, draw_score_by_deviation
-from tapioca.commands.scale.result import Change, Curve, Outcome, ScaleResult, Trend
-from tapioca.records import PROFILE_NAMES, Estimate, Metric, signed_interval, with_interval
-from tapioca.report.screen import show_data
-from tapioca.report.tables import plain_table, print_line
+from tapioca.commands.scale.result import Curve, Dose, Outcome, ScaleResult, Trend
+from tapioca.records import PROFILE_NAMES, Estimate, Gain, Metric, with_interval
+from tapioca.report.screen import show_data, show_page
+from tapioca.report.tables import TableBlock, make_table, print_block, print_line
 from tapioca.report.template import write_record_page
-from tapioca.report.written import HeldOutGains, show_written, written_rows
+from tapioca.report.written import HeldOutGains, show_written, tabulate_written
 
 AS_STRONG = (
     "random as strong: share of the random sets, with the chosen one among them, whose correlation or change has the same "
@@ -30,18 +30,7 @@ def draw_charts(info: ScaleResult) -> dict[str, alt.TopLevelMixin]:
 
 def write_page(info: ScaleResult) -> Path:
     """Write `report.html` into the folder of a sweep of scales and return its path."""
-    return write_record_page(
-        "tapioca.commands.scale",
-        info,
-        draw_charts(info),
-        column=format_score,
-        deviation=format_deviation,
-        pair=name_trend_pair,
-        rho=format_rho,
-        moved=describe_change,
-        share=format_share,
-        written=written_rows(judged_plans(info)),
-    )
+    return write_record_page(__name__, info, written=tabulate_written(judged_plans(info)))
 
 
 def judged_plans(info: ScaleResult) -> HeldOutGains:
@@ -53,16 +42,16 @@ def judged_plans(info: ScaleResult) -> HeldOutGains:
 def format_score(metric: Metric, score: Estimate | None) -> str:
     """A mean score with its interval: '41.2 % [39.0, 43.5]', or '0.0344 [0.0321, 0.0367]'."""
     if score is None:
-        return "–"
+        return ""
     low, high = sorted(metric.to_display(end) for end in score.ci95)
     if metric.kind == "accuracy":
-        return f"{100 * score.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+        return with_interval(100 * score.value, (100 * low, 100 * high), ".1f", " %")
     return with_interval(metric.to_display(score.value), (low, high), "#.3g")
 
 
 def format_deviation(estimate: Estimate | None) -> str:
-    """A deviation with its interval."""
-    return "–" if estimate is None else with_interval(estimate.value, estimate.ci95)
+    """A deviation with its interval; empty where none was measured."""
+    return "" if estimate is None else with_interval(estimate.value, estimate.ci95)
 
 
 def name_trend_pair(info: ScaleResult, trend: Trend) -> str:
@@ -71,16 +60,17 @@ def name_trend_pair(info: ScaleResult, trend: Trend) -> str:
     return f"{first} and {DEVIATIONS.get(trend.y, _score_name(info))}"
 
 
-def format_rho(trend: Trend) -> str:
-    """A rank correlation with its interval."""
-    return signed_interval(trend.rho, trend.ci95, 2)
-
-
-def describe_change(info: ScaleResult, change: Change) -> str:
-    """What an outcome changes by at the smallest scale: 'OOD accuracy +2.1 points [+0.4, +3.8]'."""
-    if change.y != "score":
-        return f"{DEVIATIONS[change.y]} {signed_interval(change.value, change.ci95, 3)}"
-    return f"OOD {info.metric.name} {info.chosen.doses[0].gain}"
+def describe_changes(info: ScaleResult) -> list[str]:
+    """What each outcome changes by at the smallest scale: 'OOD accuracy: +2.1 points [+0.4, +3.8]'."""
+    lines = []
+    for change in info.chosen.changes:
+        if change.y == "score":
+            line = f"OOD {info.metric.name}: {info.chosen.doses[0].gain}"
+        else:
+            line = f"{DEVIATIONS[change.y]} {with_interval(change.value, change.ci95, '+.3f')}"
+        strong = f"; random as strong {format_share(change.as_strong)}" if change.as_strong is not None else ""
+        lines.append(f"from α = 1 to {info.scales[0]:g}: {line}{strong}")
+    return lines
 
 
 def format_share(as_strong: float | None) -> str:
@@ -90,23 +80,64 @@ def format_share(as_strong: float | None) -> str:
 
 def show(info: ScaleResult, console: Console) -> None:
     """Print a dose-response: every scale of the chosen layers, then trends beside those of random layers."""
-    show_data(info.task, info.reference, console)
+    show_data(info, console)
     console.print(f"[bold]{info.chosen.description}[/]: at 0 {info.chosen.drops}, at 1 the full model", highlight=False)
-    console.print(_tabulate_doses(info, info.chosen), highlight=False)
+    print_block(console, tabulate_doses_shortly(info), folded=())
     print_line(console, f"[dim]{explain_scale(info)}\n")
     show_written(judged_plans(info), console)
-    table = plain_table("rank correlation of", "for α", "ρ [95 %]", "p", "random as strong")
-    for trend in info.chosen.trends:
-        p = "<0.01" if trend.p < 0.01 else f"{trend.p:.2f}"
-        cells = f"{trend.first:g}–{trend.last:g}", format_rho(trend), p, format_share(trend.as_strong)
-        table.add_row(name_trend_pair(info, trend), *cells)
-    console.print(table, highlight=False)
-    print_line(console, f"[dim]{AS_STRONG}")
-    for change in info.chosen.changes:
-        random_note = f"; random as strong {format_share(change.as_strong)}" if change.as_strong is not None else ""
-        what = f"from α = 1 to {info.scales[0]:g}: {describe_change(info, change)}{random_note}"
-        print_line(console, f"[dim]{what}")
-    print_line(console, f"\nreport    {info.folder / 'report.html'}")
+    trends = tabulate_trends(info)
+    print_block(console, trends.select(*trends.head[:-1]))
+    for line in (AS_STRONG, *describe_changes(info)):
+        print_line(console, f"[dim]{line}")
+    console.print()
+    show_page(info, console)
+
+
+def tabulate_doses(info: ScaleResult, curve: Curve) -> TableBlock:
+    """Every scale of some layers, against the full model."""
+
+    def versus_full(dose: Dose, gain: Gain | None) -> str:
+        return "" if gain is None else "–" if dose.scale == 1 else str(gain)
+
+    columns: dict[str, Callable[[Dose], str]] = {
+        "α": lambda dose: f"{dose.scale:g}",
+        f"OOD {info.metric.name} [95 %]": lambda dose: format_score(info.metric, dose.score),
+        "OOD against α = 1": lambda dose: versus_full(dose, dose.gain),
+        f"ID {info.metric.name} [95 %]": lambda dose: format_score(info.metric, dose.id_score),
+        "ID against α = 1": lambda dose: versus_full(dose, dose.id_gain),
+        "norm deviation [95 %]": lambda dose: format_deviation(dose.norm),
+        "distance deviation [95 %]": lambda dose: format_deviation(dose.distance),
+    }
+    return make_table("", curve.doses, columns).without_empty()
+
+
+def tabulate_doses_shortly(info: ScaleResult) -> TableBlock:
+    """Every scale of the chosen layers, as much of it as a screen has room for."""
+    columns: dict[str, Callable[[Dose], str]] = {
+        "α": lambda dose: f"{dose.scale:g}",
+        f"OOD {info.metric.name} [95 %]": lambda dose: format_score(info.metric, dose.score),
+        f"ID {info.metric.name}": lambda dose: info.metric.format(dose.id_score.value) if dose.id_score else "",
+        "norm dev.": lambda dose: format_deviation(dose.norm).partition(" ")[0],
+        "distance dev.": lambda dose: format_deviation(dose.distance).partition(" ")[0],
+    }
+    return make_table("", info.chosen.doses, columns).without_empty()
+
+
+def tabulate_trends(info: ScaleResult) -> TableBlock:
+    """How scores and deviations go with the scale and with one another; last, the same trend of all layers."""
+
+    def rho(trend: Trend | None) -> str:
+        return "–" if trend is None else with_interval(trend.rho, trend.ci95, "+.2f")
+
+    columns: dict[str, Callable[[Trend], str]] = {
+        "rank correlation of": lambda trend: name_trend_pair(info, trend),
+        "for α": lambda trend: f"{trend.first:g}–{trend.last:g}",
+        "ρ [95 %]": rho,
+        "p": lambda trend: "<0.01" if trend.p < 0.01 else f"{trend.p:.2f}",
+        "random as strong": lambda trend: format_share(trend.as_strong),
+        f"{info.all_of}: ρ [95 %]": lambda trend: rho(info.every.find_trend(trend.x, trend.y, trend.last)),
+    }
+    return make_table("", info.chosen.trends, columns)
 
 
 def explain_scale(info: ScaleResult) -> str:
@@ -126,16 +157,3 @@ def explain_scale(info: ScaleResult) -> str:
 def _score_name(info: ScaleResult) -> str:
     """The score of trends, which is higher where it is better."""
     return f"OOD {info.metric.name}" if info.metric.kind == "accuracy" else f"−OOD {info.metric.name}"
-
-
-def _tabulate_doses(info: ScaleResult, curve: Curve) -> Table:
-    name = info.metric.name
-    columns = [f"OOD {name} [95 %]", *([f"ID {name}"] if "id" in info.examples else [])]
-    table = plain_table("α", *columns, *(("norm dev.", "distance dev.") if info.observed else ()))
-    table.columns[0].no_wrap = True
-    for dose in curve.doses:
-        cells = [format_score(info.metric, dose.score)]
-        cells += [info.metric.format(dose.id_score.value)] if dose.id_score else []
-        cells += [f"{estimate.value:.3f}" for estimate in (dose.norm, dose.distance) if estimate]
-        table.add_row(f"{dose.scale:g}", *cells, style="bold" if dose.scale == 1 else None)
-    return table

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tapioca.records import signed_interval
+from tapioca.records import with_interval
 from tapioca.stats import CONFIDENCE_LEVEL, correct_holm, percentile_interval
 from tapioca.studies.analyse.estimates import Measure, model_sizes
 from tapioca.studies.results import KindDecision
@@ -63,7 +63,7 @@ class MeasuredCondition:
         if values is None:
             return ConditionResult(measure.name, False, 1.0, f"{measure.name}: not measured")
         low, high = percentile_interval(values)
-        number_text = f"{measure.name} {signed_interval(values[0], (low, high), 3)}"
+        number_text = f"{measure.name} {with_interval(values[0], (low, high), '+.3f')}"
         if measure.models < self.min_models:
             return ConditionResult(measure.name, False, 1.0, f"{number_text}, of too few models ({measure.models})")
         holds = self._holds(low if self.side == "above" else high)
