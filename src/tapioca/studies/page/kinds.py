@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from tapioca.records import PROFILE_NAMES
-from tapioca.report.figures import DARK, estimate_row
+from tapioca.report.figures import DARK, estimate_row, rule_at
 from tapioca.studies.page.scales import (
     BLUE,
     LOG_RATIO_AXIS,
@@ -18,7 +18,6 @@ from tapioca.studies.page.scales import (
     encode_series,
     kind_axis,
     panel_title,
-    zero_rule,
 )
 from tapioca.studies.page.text import kind_name
 from tapioca.studies.parts import TRUTHS, KindSummary
@@ -62,7 +61,7 @@ def draw_skills(setting: SettingResult) -> alt.TopLevelMixin | None:
         y=kind_axis(names, grid=True),
         **encode_series(rows, "color", "shape", looks=PREDICTOR_LOOKS, outline=2),
     )
-    chart = alt.layer(zero_rule("x"), points).properties(width=520, height=24 * len(names))
+    chart = alt.layer(rule_at("x", 0, strokeWidth=0.8), points).properties(width=520, height=24 * len(names))
     return add_title(chart, "Skill beside ridge regression", setting)
 
 
@@ -109,6 +108,6 @@ def _draw_forest(summaries: tuple[KindSummary, ...], title: str, axis: str, fiel
     interval = base.mark_rule(strokeWidth=2, color=DARK).encode(x=alt.X("low:Q"), x2="high:Q")
     fill = alt.condition("datum.control", alt.value("white"), alt.value(ORANGE))
     point = base.mark_point(size=60, stroke=DARK, strokeWidth=1.2, opacity=1).encode(x=x, fill=fill)
-    return alt.layer(zero_rule("x"), interval, point).properties(
+    return alt.layer(rule_at("x", 0, strokeWidth=0.8), interval, point).properties(
         title=panel_title(title), width=250, height=22 * len(kind_names)
     )

@@ -11,7 +11,7 @@ import altair as alt
 
 from tapioca.records import PROFILE_NAMES, signed
 from tapioca.report import format as words
-from tapioca.report.figures import DARK, GREY, estimate_row
+from tapioca.report.figures import DARK, GREY, estimate_row, rule_at
 from tapioca.studies.page.scales import (
     BLUE,
     LOG_RATIO_AXIS,
@@ -23,7 +23,6 @@ from tapioca.studies.page.scales import (
     encode_series,
     panel_title,
     value_axis,
-    zero_rule,
 )
 from tapioca.studies.page.text import count_in_words
 from tapioca.studies.parts import Scatter
@@ -73,7 +72,9 @@ def draw_log_ratios_by_size(setting: SettingResult) -> alt.TopLevelMixin | None:
     line = [estimate_row(point.log_ratio, x=point.parameters) for point in setting.charts.line]
     points = alt.Chart(alt.Data(values=dots)).mark_point(filled=True, size=60, color=ORANGE, opacity=0.9)
     fitted = draw_banded_line(line, x, y, BLUE, strokeDash=[6, 3])
-    chart = alt.layer(zero_rule("y"), *fitted, points.encode(x=x, y=y)).properties(width=430, height=240)
+    chart = alt.layer(rule_at("y", 0, strokeWidth=0.8), *fitted, points.encode(x=x, y=y)).properties(
+        width=430, height=240
+    )
     return add_title(chart, "Log ratio by model size", setting)
 
 
@@ -90,7 +91,7 @@ def draw_log_ratios_by_labels(setting: SettingResult) -> alt.TopLevelMixin | Non
     )
     marks = alt.OverlayMarkDef(size=50, color=ORANGE)
     line = draw_banded_line(rows, x, value_axis(LOG_RATIO_AXIS), ORANGE, point=marks)
-    chart = alt.layer(zero_rule("y"), *line).properties(width=430, height=220)
+    chart = alt.layer(rule_at("y", 0, strokeWidth=0.8), *line).properties(width=430, height=220)
     return add_title(chart, "Log ratio by the number of labelled prompts", setting)
 
 
@@ -124,7 +125,9 @@ def _draw_plans(scatter_data: Scatter, kind: str, title: str, size: int | None) 
             **encode_series(rows, "color", "shape", looks=looks),
         )
     )
-    return alt.layer(zero_rule("y"), zero_rule("x"), points).properties(width=360, height=260, title=panel_title(title))
+    return alt.layer(rule_at("y", 0, strokeWidth=0.8), rule_at("x", 0, strokeWidth=0.8), points).properties(
+        width=360, height=260, title=panel_title(title)
+    )
 
 
 def _draw_histogram(coefficients: tuple[float, ...], title: str) -> Any:
@@ -149,4 +152,6 @@ def _draw_histogram(coefficients: tuple[float, ...], title: str) -> Any:
     heading = panel_title(
         f"{title}: {count_in_words(len(coefficients), 'cell')}, median {signed(median_coefficient, 2)} (dashed)"
     )
-    return alt.layer(bars, zero_rule("x"), rule.encode(x="from:Q")).properties(width=360, height=190, title=heading)
+    return alt.layer(bars, rule_at("x", 0, strokeWidth=0.8), rule.encode(x="from:Q")).properties(
+        width=360, height=190, title=heading
+    )

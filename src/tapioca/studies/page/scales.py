@@ -138,11 +138,6 @@ def kind_axis(names: Sequence[str], **axis: Any) -> alt.Y:
     return alt.Y("kind:N", sort=names, title=None, axis=alt.Axis(labelLimit=220, ticks=False, **axis))
 
 
-def zero_rule(axis: str) -> Any:
-    """A line at 0 across an axis."""
-    return alt.Chart(alt.Data(values=[{}])).mark_rule(color=DARK, strokeWidth=0.8).encode(**{axis: alt.datum(0)})
-
-
 def count_axis(top: int) -> alt.Axis:
     """An axis of whole numbers up to `top`; where they are few, the renderer would put ticks between them."""
     return alt.Axis(format="d", tickCount=5, values=list(range(top + 1)) if top < 5 else alt.Undefined)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TypeVar
 
 from tapioca.diagnosis.records import Accuracy, CrossValidation
 from tapioca.records import PROFILE_NAMES, Estimate, ProfileKind
 from tapioca.report import format as words
 from tapioca.report.format import p_value
-from tapioca.report.tables import TableBlock
+from tapioca.report.tables import TableBlock, make_table
 from tapioca.studies.measures import DEVIATION, LOG_RATIO, Unit
 from tapioca.studies.page.text import (
     format_decision,
@@ -21,13 +20,6 @@ from tapioca.studies.page.text import (
 )
 from tapioca.studies.parts import TRUTHS, KindSkill, KindSummary, LabelledSearch, Pooled, SearchCost, Truth
 from tapioca.studies.results import ClaimResult, Finding, SettingResult, SizeEstimate
-
-T = TypeVar("T")
-
-
-def _make_table(title: str, items: Iterable[T], columns: dict[str, Callable[[T], str]]) -> TableBlock:
-    """A table with a row for each item; its columns by their heads."""
-    return TableBlock(title, tuple(columns), tuple(tuple(write(item) for write in columns.values()) for item in items))
 
 
 def tabulate_pooled(claim: ClaimResult) -> TableBlock:
@@ -44,7 +36,7 @@ def tabulate_pooled(claim: ClaimResult) -> TableBlock:
         **{name: partial(write_count, name) for name in ("models", "kinds", "cells", "prompts")},
         "without it": lambda finding: str(finding.left_out),
     }
-    return _make_table("pooled", claim.findings, columns)
+    return make_table("pooled", claim.findings, columns)
 
 
 def tabulate_kinds(claim: ClaimResult) -> TableBlock:
@@ -58,7 +50,7 @@ def tabulate_kinds(claim: ClaimResult) -> TableBlock:
         "verdict": lambda kind: format_decision(decision_by_kind[kind].decision) if kind in decision_by_kind else "–",
         "p (Holm)": lambda kind: p_value(decision_by_kind[kind].p_holm) if kind in decision_by_kind else "–",
     }
-    return _make_table("kind by kind", [*kinds, *controls], columns | _columns_of_kinds(findings))
+    return make_table("kind by kind", [*kinds, *controls], columns | _columns_of_kinds(findings))
 
 
 def tabulate_kinds_beside(claim: ClaimResult) -> TableBlock:
@@ -67,7 +59,7 @@ def tabulate_kinds_beside(claim: ClaimResult) -> TableBlock:
     controls = {row.kind for finding in findings for row in finding.controls}
     kinds = dict.fromkeys(row.kind for finding in findings for row in (*finding.kinds, *finding.controls))
     columns: dict[str, Callable[[str], str]] = {"kind of shift": lambda kind: kind_name(kind, kind in controls)}
-    return _make_table("kind by kind, beside", kinds, columns | _columns_of_kinds(findings, corrected=True))
+    return make_table("kind by kind, beside", kinds, columns | _columns_of_kinds(findings, corrected=True))
 
 
 def _columns_of_kinds(findings: Iterable[Finding], corrected: bool = False) -> dict[str, Callable[[str], str]]:
@@ -94,7 +86,7 @@ def tabulate_sizes(claim: ClaimResult) -> TableBlock:
         "models": lambda size: str(models_by_size[size]),
         **{finding.name: partial(_format_sign, finding, None) for finding in findings},
     }
-    return _make_table("size by size", models_by_size, columns)
+    return make_table("size by size", models_by_size, columns)
 
 
 def tabulate_kinds_and_sizes(claim: ClaimResult) -> list[TableBlock]:
@@ -107,7 +99,7 @@ def _tabulate_kind_sizes(finding: Finding) -> TableBlock:
     columns: dict[str, Callable[[str], str]] = {"kind of shift": lambda kind: kind_name(kind, kind in controls)}
     for size in _count_models_by_size(finding.kind_sizes):
         columns[f"{words.format_quantity(size)} parameters"] = partial(_format_sign, finding, size=size)
-    return _make_table(finding.name, dict.fromkeys(row.kind for row in finding.kind_sizes if row.kind), columns)
+    return make_table(finding.name, dict.fromkeys(row.kind for row in finding.kind_sizes if row.kind), columns)
 
 
 def tabulate_summaries(setting: SettingResult) -> TableBlock:
@@ -122,7 +114,7 @@ def tabulate_summaries(setting: SettingResult) -> TableBlock:
     }
     for kind in PROFILE_NAMES:
         columns[f"{kind} deviation over its null [95 %]"] = partial(write_deviation, kind)
-    return _make_table("kind by kind", setting.summaries, columns)
+    return make_table("kind by kind", setting.summaries, columns)
 
 
 def tabulate_skills(setting: SettingResult) -> TableBlock:
@@ -136,7 +128,7 @@ def tabulate_skills(setting: SettingResult) -> TableBlock:
         "cells with a gap": lambda skill: f"{skill.gaps} of {skill.cells}",
         "tail only": lambda skill: _format_percent(skill.tail_only, digits=0),
     }
-    return _make_table("skill: 1 - error / error of the constant, medians over cells", setting.skills, columns)
+    return make_table("skill: 1 - error / error of the constant, medians over cells", setting.skills, columns)
 
 
 def tabulate_costs(setting: SettingResult) -> TableBlock:
@@ -148,7 +140,7 @@ def tabulate_costs(setting: SettingResult) -> TableBlock:
         "every plan from scratch": lambda cost: f"{cost.scratch:.1f}",
         "ratio": lambda cost: f"{cost.scratch / cost.tree:.2f}",
     }
-    return _make_table("what a search computes, means over cells", setting.computed, columns)
+    return make_table("what a search computes, means over cells", setting.computed, columns)
 
 
 def tabulate_label_counts(setting: SettingResult) -> TableBlock:
@@ -158,7 +150,7 @@ def tabulate_label_counts(setting: SettingResult) -> TableBlock:
         "held-out log ratio [95 %]": lambda labelled: _interval_or_dash(labelled.log_ratio, LOG_RATIO),
         "share of that with all [95 %]": lambda labelled: _interval_or_dash(labelled.share, "share"),
     }
-    return _make_table("labelled prompts", setting.labels, columns)
+    return make_table("labelled prompts", setting.labels, columns)
 
 
 def tabulate_truths(setting: SettingResult) -> TableBlock:
@@ -171,7 +163,7 @@ def tabulate_truths(setting: SettingResult) -> TableBlock:
         "kind of shift": lambda summary: kind_name(summary.kind, summary.control),
         **{truth: partial(write_count, truth) for truth in TRUTHS},
     }
-    return _make_table("cells by what labels say of them", setting.summaries, columns)
+    return make_table("cells by what labels say of them", setting.summaries, columns)
 
 
 def tabulate_confusion(judged: CrossValidation) -> TableBlock:
