@@ -14,7 +14,7 @@ from tapioca.commands import COMMANDS, load_config_class
 from tapioca.records import DataConfig, RunConfig
 from tapioca.tasks.spec import TaskSpec
 
-MODULE = '''"""What the functions and methods of `tapioca` take by name, one dictionary for each command.
+MODULE = '''"""What the functions and methods of `tapioca` take by name: of a session, of each command, and of a task.
 
 Made by `make docs` from the request classes, where every option is explained.
 """
@@ -52,7 +52,7 @@ def build_module() -> str:
             own = [field for field in config.model_fields if field not in shared | OF_A_CALL]
             title = name.title()
             classes.append(
-                write_class(f"{title}Options", config, own, f"Of `tapioca {name}` beside those of a session.")
+                write_class(f"{title}Options", config, own, f"Of `tapioca {name}` besides those of a session.")
             )
             classes.append(
                 f'class {title}Call(SessionOptions, {title}Options, total=False):\n    """All of `tapioca {name}`."""'

@@ -34,7 +34,7 @@ def test_the_same_digest_as_from_a_file(tmp_path: Path, form: str) -> None:
 
 
 def test_the_three_lines_of_the_readme(model_folder: Path) -> None:
-    (code,) = re.findall(r"```py\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    _, code = re.findall(r"```py\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     model, tokenizer = tapioca.load(model_folder)
     names: dict[str, Any] = {
         "tapioca": tapioca,

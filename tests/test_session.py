@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-from support.rows import choice_rows
+from support.rows import choice_rows, write_lines
 from support.words import word_tokenizer
 
 import tapioca
@@ -16,6 +17,7 @@ from tapioca.errors import UsageError
 from tapioca.models.tiny import tiny
 from tapioca.session import context
 
+README = Path(__file__).parents[1] / "README.md"
 DATA = {"task": "lab:context_noise=0.2,n=60", "reference": "lab:id,n=60"}
 
 
@@ -36,6 +38,19 @@ def test_commands_of_a_session_are_those_of_the_shell_on_one_loading(
     assert geometry.plan == mine.shown
     again = session.prune(out=tmp_path / "b", max_drops=1, random_plans=0)  # the same run, so it goes on in its folder
     assert again.judgements == theirs.judgements
+
+
+def test_the_session_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _ = re.findall(r"```py\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    for name, first in (("drifted", 0), ("clean", 48)):
+        write_lines(tmp_path / f"{name}.jsonl", choice_rows(48, first))
+    code = code.replace("reference=", 'score="likelihood", progress=False, reference=').replace(
+        "prune()", "prune(max_drops=1)"
+    )
+    names: dict[str, Any] = {"tapioca": tapioca, "model": tiny("llama"), "tokenizer": word_tokenizer()}
+    exec(code.replace("run.plan", "run.shown"), names)
+    assert {path.name for path in (tmp_path / "runs").glob("*/*.json")} >= {"run.json", "diagnose.json", "scale.json"}
 
 
 def test_what_is_said_when_a_session_is_made_is_not_said_again(tmp_path: Path) -> None:

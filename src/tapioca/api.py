@@ -113,11 +113,11 @@ class Session:
 
     def run(self, command: str, **options: Any) -> Any:
         """Run a command by its name, as the methods do; the way to one that has no method here."""
-        record = load_config_class(COMMANDS[command])
-        if taken_before := sorted(options.keys() & self._shared):
-            raise UsageError(f"{taken_before[0]} is said when the session is made, not to {command}")
-        shared = {field: setting for field, setting in self._fields.items() if field in record.model_fields}
-        config = _make_config(record, {**shared, **options})
+        config_class = load_config_class(COMMANDS[command])
+        if repeated := sorted(options.keys() & self._shared):
+            raise UsageError(f"{repeated[0]} is said when the session is made, not to {command}")
+        shared = {field: setting for field, setting in self._fields.items() if field in config_class.model_fields}
+        config = _make_config(config_class, {**shared, **options})
         with _open_screen(self._progress) as screen:
             return resolve_name(COMMANDS[command].run)(config, screen, self.inputs)
 
@@ -281,15 +281,15 @@ def _run_once(name: str, given: GivenData, progress: bool, options: Mapping[str,
         return resolve_name(COMMANDS[name].run)(config, screen, given.load(config, screen))
 
 
-def _make_config(record: Any, fields: Mapping[str, Any]) -> Any:
+def _make_config(config_class: Any, fields: Mapping[str, Any]) -> Any:
     """A request.
 
     Raises:
         UsageError: an option is unknown, or wrong.
     """
-    if unknown := sorted(fields.keys() - record.model_fields.keys()):
-        raise UsageError(f"unknown option {unknown[0]}; expected one of {', '.join(record.model_fields)}")
-    return record(**fields)
+    if unknown := sorted(fields.keys() - config_class.model_fields.keys()):
+        raise UsageError(f"unknown option {unknown[0]}; expected one of {', '.join(config_class.model_fields)}")
+    return config_class(**fields)
 
 
 def _open_screen(progress: bool) -> AbstractContextManager[Progress]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.rows import choice_rows
 from support.words import word_tokenizer
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
@@ -232,6 +233,11 @@ def test_without_peft_the_cure_is_named(
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(ModelError, match=r"--adapter needs peft; pip install 'tapioca-prune\[heal\]'"):
         merge_adapter(tiny("llama"), adapter[0])
+
+
+def test_a_model_by_name_takes_an_adapter_and_rows_in_memory(base: Path, adapter: tuple[Path, torch.Tensor]) -> None:
+    session = tapioca.Session(base, task=choice_rows(40), adapter=adapter[0], score="likelihood", progress=False)
+    assert session.inputs.model_hash == hash_model(tapioca.load(base, adapter=adapter[0]).model)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -92,6 +92,15 @@ def run(folder: Path, template: str, **options: Any) -> Any:
     )  # fmt: skip
 
 
+def test_rows_in_memory_are_told_the_day_of_the_run(tmp_path: Path) -> None:
+    rows = [{**row, "answer": row["choices"][row["answer"]]} for row in choice_rows(40)]
+    session = tapioca.Session(
+        tiny("llama"), chatting(CLOCKS["llama-3.2"] + TURNS), task=rows, chat=True, kind="choice", progress=False,
+        score="likelihood", chat_date="2026-01-31",
+    )  # fmt: skip
+    assert session.inputs.data_manifest["chat_date"] == "2026-01-31"
+
+
 @pytest.mark.parametrize("named", [True, False], ids=["--out", "no --out"])
 def test_a_run_goes_on_another_day(
     tmp_path: Path, named: bool, monkeypatch: pytest.MonkeyPatch, on_day: Callable[[str], None]

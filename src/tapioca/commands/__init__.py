@@ -1,4 +1,4 @@
-"""The commands, one folder and one row each: the command line, `tapioca report`, the Python face and the docs follow them.
+"""The commands, one row and one folder each (a study has a room of its own): the command line, `tapioca report`, the Python face and the docs follow them.
 
 Modules and classes stand here by name ("module:name"), so that help loads no torch.
 """
@@ -150,9 +150,9 @@ def read_result(folder: Path) -> tuple[Any, Any]:
     Raises:
         StoreError: the folder holds none, or one this version cannot read.
     """
-    for name, words in OLD_RECORDS.items():
+    for name, command_line in OLD_RECORDS.items():
         if (folder / name).is_file():
-            raise StoreError(f"{folder / name} is of an older version; run `{words}` to measure it again")
-    left = {name: command for name, command in COMMANDS.items() if command.file and (folder / command.file).is_file()}
-    name, command = next(iter(left.items()), ("prune", COMMANDS["prune"]))
+            raise StoreError(f"{folder / name} is of an older version; run `{command_line}` to measure it again")
+    found = {name: command for name, command in COMMANDS.items() if command.file and (folder / command.file).is_file()}
+    name, command = next(iter(found.items()), ("prune", COMMANDS["prune"]))
     return read_record(resolve_name(command.result), folder, command.file, name), resolve_name(command.page)

@@ -1,4 +1,4 @@
-"""What the functions and methods of `tapioca` take by name, one dictionary for each command.
+"""What the functions and methods of `tapioca` take by name: of a session, of each command, and of a task.
 
 Made by `make docs` from the request classes, where every option is explained.
 """
@@ -83,7 +83,7 @@ class TaskOptions(TypedDict, total=False):
 
 
 class PruneOptions(TypedDict, total=False):
-    """Of `tapioca prune` beside those of a session."""
+    """Of `tapioca prune` besides those of a session."""
 
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
@@ -102,7 +102,7 @@ class PruneCall(SessionOptions, PruneOptions, total=False):
 
 
 class CompareOptions(TypedDict, total=False):
-    """Of `tapioca compare` beside those of a session."""
+    """Of `tapioca compare` besides those of a session."""
 
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
@@ -117,7 +117,7 @@ class CompareCall(SessionOptions, CompareOptions, total=False):
 
 
 class DiagnoseOptions(TypedDict, total=False):
-    """Of `tapioca diagnose` beside those of a session."""
+    """Of `tapioca diagnose` besides those of a session."""
 
     out: str | Path | None
     classifier: str | Path | None
@@ -128,7 +128,7 @@ class DiagnoseCall(SessionOptions, DiagnoseOptions, total=False):
 
 
 class GeometryOptions(TypedDict, total=False):
-    """Of `tapioca geometry` beside those of a session."""
+    """Of `tapioca geometry` besides those of a session."""
 
     out: str | Path | None
     plan: str | Path | Plan | None
@@ -140,7 +140,7 @@ class GeometryCall(SessionOptions, GeometryOptions, total=False):
 
 
 class EnumerateOptions(TypedDict, total=False):
-    """Of `tapioca enumerate` beside those of a session."""
+    """Of `tapioca enumerate` besides those of a session."""
 
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
@@ -153,7 +153,7 @@ class EnumerateCall(SessionOptions, EnumerateOptions, total=False):
 
 
 class ScaleOptions(TypedDict, total=False):
-    """Of `tapioca scale` beside those of a session."""
+    """Of `tapioca scale` besides those of a session."""
 
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]

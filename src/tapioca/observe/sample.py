@@ -1,4 +1,8 @@
-"""Which examples stand for the geometry of a model on ID and OOD data: the same in every command."""
+"""Which examples stand for the geometry of a model on ID and OOD data, drawn alike in every command.
+
+Commands observe held-out examples (`draw_held_out`); those that set realignment against held-out gains, `enumerate` and a
+study, take OOD examples of the search split.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tapioca.profiles.deviation import DRAWS, recentred_interval, removed_deviation, signed_log_ratio
+from tapioca.profiles.deviation import RESAMPLES, recentred_interval, removed_deviation, signed_log_ratio
 from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, count_and_resample
 from tapioca.records import Attribution, Estimate
 
@@ -63,7 +63,7 @@ def attribute_deviation(
         One for each kind of profile.
     """
     rng = np.random.default_rng(seed)
-    counts, reference_counts = (count_and_resample(side.n_examples, DRAWS, rng) for side in (geometry, reference))
+    counts, reference_counts = (count_and_resample(side.n_examples, RESAMPLES, rng) for side in (geometry, reference))
     profiles, reference_profiles = geometry.profiles(counts), reference.profiles(reference_counts)
     before = np.abs(signed_log_ratio(profiles, reference_profiles))[:, 0, 0].tolist()
     along = shares_along_stream(profiles, reference_profiles)

@@ -9,7 +9,10 @@ import numpy as np
 from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, draw_halves, resample_examples
 from tapioca.records import Estimate, ProfileKind
 
-DRAWS = 1_000
+RESAMPLES = 1_000
+"""Bootstrap resamples of examples."""
+NULL_HALVES = 1_000
+"""Random halves of ID examples that make the null of a deviation."""
 FLOOR = 1e-12
 
 
@@ -52,13 +55,13 @@ class MeasuredDeviation:
 
 def measure_null(pool: StateGeometry, seed: int | np.random.Generator = 0) -> np.ndarray:
     """What two samples of one source deviate by, (kind, draw): random halves of ID examples, each as large as the sets
-    that are judged by it.
+    that are judged by it. Every command's null is this one.
 
     Args:
         pool: twice as many examples as those sets, over the layers that are compared.
         seed: of the halves.
     """
-    first_half = draw_halves(pool.n_examples // 2, DRAWS, np.random.default_rng(seed))
+    first_half = draw_halves(pool.n_examples // 2, NULL_HALVES, np.random.default_rng(seed))
     return mean_deviation(pool.profiles(first_half), pool.profiles(1 - first_half))
 
 
@@ -121,7 +124,7 @@ def measure_realignments(
     if before.norms.shape != after.norms.shape:
         raise ValueError(f"before and after differ in layers or examples: {before.norms.shape}, {after.norms.shape}")
     rng = np.random.default_rng(seed)
-    counts = resample_examples(before.n_examples, DRAWS, rng)
+    counts = resample_examples(before.n_examples, RESAMPLES, rng)
     values = removed_deviation(before.profiles(), after.profiles(), reference.profiles())[:, 0].tolist()
     resampled = removed_deviation(before.profiles(counts), after.profiles(counts), _resample_profiles(reference, rng))
     return {
@@ -136,7 +139,7 @@ def removed_deviation(before: np.ndarray, after: np.ndarray, reference: np.ndarr
 
 
 def _resample_profiles(geometry: StateGeometry, rng: np.random.Generator) -> np.ndarray:
-    return geometry.profiles(resample_examples(geometry.n_examples, DRAWS, rng))
+    return geometry.profiles(resample_examples(geometry.n_examples, RESAMPLES, rng))
 
 
 def recentred_interval(estimate: float, draws: np.ndarray) -> tuple[float, float]:

@@ -55,7 +55,7 @@ def measure_evidence(
       last layer alone.
 
     Args:
-        ood: OOD states under the full model, before the first layer and after each (`observe.stream_states`), of
+        ood: OOD states under the full model, before the first layer and after each (`observe.capture_stream_states`), of
             shape (layer + 1, example, width).
         reference, second_reference: two disjoint sets of ID states of the same shape.
 

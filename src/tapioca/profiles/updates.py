@@ -9,7 +9,7 @@ import numpy as np
 
 from tapioca.errors import NonFiniteError
 from tapioca.plan import BranchName, Plan
-from tapioca.profiles.deviation import DRAWS, recentred_interval
+from tapioca.profiles.deviation import RESAMPLES, recentred_interval
 from tapioca.profiles.profiles import resample_examples
 from tapioca.records import Estimate, Update, Updates
 
@@ -71,7 +71,7 @@ def join_updates(parts: Sequence[StreamUpdates], order: Sequence[int]) -> Stream
 def summarise_updates(stream_steps: StreamUpdates, places: Sequence[UpdatePlace], plan: Plan, seed: int = 0) -> Updates:
     """Means over the examples, with percentile intervals from resampling them."""
     n = len(stream_steps.first)
-    counts = resample_examples(n, DRAWS, np.random.default_rng(seed))
+    counts = resample_examples(n, RESAMPLES, np.random.default_rng(seed))
 
     def estimate(values: np.ndarray) -> Estimate:
         return Estimate(value=float(values.mean()), ci95=recentred_interval(float(values.mean()), counts @ values / n))

@@ -1,1 +1,1 @@
-"""The recipes: a config record in, a run record out. What a command or a notebook calls."""
+"""What commands start from: the model, its data split once, the run folder, and what they all measure first."""

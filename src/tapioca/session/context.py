@@ -27,15 +27,12 @@ from tapioca.records.results import Domain
 from tapioca.runs.folder import claim_folder
 from tapioca.runs.store import Store
 from tapioca.search.base import SearchSpace
-from tapioca.session.data import read_tasks, split_tasks
+from tapioca.session.data import LiveData, read_tasks, split_tasks
 from tapioca.session.folder import CHAT_DATE_KEY, choose_chat_date, choose_run_folder, describe_setup
 from tapioca.session.search_space import space_from_model
 from tapioca.tasks.base import Task, digest_example
 from tapioca.tasks.batches import make_batches
 from tapioca.tasks.chat import Clock
-
-Tasks = dict[str, Task]
-"""Live tasks by the names that a request calls them."""
 
 C = TypeVar("C", bound=RunConfig)
 
@@ -45,11 +42,12 @@ class RunInputs:
     """A model and its data, split.
 
     Attributes:
+        loaded: the model, and its tokenizer.
         model_hash: names the model by configuration, weights and dtype.
         search, test: the splits of each data set; nothing found on `search` is a result.
         notes: what was guessed or noticed, to be said aloud.
         data_manifest: what of the data could change an answer or a choice.
-        tasks_by_role: the data sets before they were split, by role.
+        tasks_by_role: the whole data sets by role, with the worked examples that their prompts show.
     """
 
     loaded: LoadedModel
@@ -145,7 +143,7 @@ def make_header(config: DataConfig, folder: Path, manifest: dict[str, Any], note
 
 
 def load_inputs(
-    config: DataConfig, progress: Progress, loaded: LoadedModel | None = None, tasks: Tasks | None = None
+    config: DataConfig, progress: Progress, loaded: LoadedModel | None = None, live: LiveData | None = None
 ) -> RunInputs:
     """Load the model, read the data and split them.
 
@@ -153,7 +151,7 @@ def load_inputs(
         config: the request.
         progress: told what was guessed.
         loaded: a live model to use instead of loading `config.model`.
-        tasks: live tasks by their name in `config`, used instead of reading files.
+        live: tasks and rows by their name in `config`, used instead of reading files.
     """
     progress.stage(f"loading {config.model}", 0)
     if loaded and config.adapter:
@@ -165,10 +163,10 @@ def load_inputs(
     progress.stage("reading the data", 0)
     model_hash = hash_model(loaded.model)
     clock = Clock(choose_chat_date(config, describe_setup(config, loaded, model_hash)))
-    tasks_by_role = read_tasks(config, loaded, tasks or {}, clock)
+    tasks_by_role = read_tasks(config, loaded, live or {}, clock)
     tasks_by_role, search, test = split_tasks(config, tasks_by_role)
-    idle = describe_idle_gpu(config.device) if find_input_device(loaded.model).type == "cpu" else ""
-    notes = _data_notes(tasks_by_role, layers.path, len(layers), idle)
+    idle_gpu_note = describe_idle_gpu(config.device) if find_input_device(loaded.model).type == "cpu" else ""
+    notes = _data_notes(tasks_by_role, layers.path, len(layers), idle_gpu_note)
     manifest: dict[str, Any] = {"data": {role: task.digest for role, task in tasks_by_role.items()}}
     if skipped := {role: dict(task.skipped) for role, task in tasks_by_role.items() if task.skipped}:
         manifest["skipped"] = skipped
@@ -226,7 +224,7 @@ def open_run(config: C, progress: Progress, inputs: RunInputs | None = None) -> 
 def context_from_inputs(config: C, inputs: RunInputs, store: Store, progress: Progress) -> RunContext[C]:
     """What a run works with, once its folder is open."""
     ood_batches = make_batches(inputs.search["ood"], config.batch_size, config.order_seed)
-    reuse = StateCache(allowed_state_bytes(config, inputs.loaded), len(ood_batches))
+    state_cache = StateCache(allowed_state_bytes(config, inputs.loaded), len(ood_batches))
     return RunContext(
         config=config,
         loaded=inputs.loaded,
@@ -236,7 +234,7 @@ def context_from_inputs(config: C, inputs: RunInputs, store: Store, progress: Pr
         notes=inputs.notes,
         store=store,
         progress=progress,
-        schedule=Schedule(config.plan_batching, config.state_memory_bytes, reuse),
+        schedule=Schedule(config.plan_batching, config.state_memory_bytes, state_cache),
     )
 
 
@@ -244,7 +242,7 @@ def digest_examples(task: Task) -> np.ndarray:
     """A number for each example, by all that changes its answers and its place in splits and averages; uint64."""
     rules = f"{type(task).__name__} {task.metric.model_dump_json()} {task.cache_key}"
     example_keys = [f"{rules} {example.group} {example.weight} {digest_example(example)}" for example in task.examples]
-    return np.frombuffer(b"".join(hashlib.sha256(name.encode()).digest()[:8] for name in example_keys), np.uint64)
+    return np.frombuffer(b"".join(hashlib.sha256(key.encode()).digest()[:8] for key in example_keys), np.uint64)
 
 
 def allowed_state_bytes(config: RunConfig, loaded: LoadedModel) -> int:
@@ -254,16 +252,16 @@ def allowed_state_bytes(config: RunConfig, loaded: LoadedModel) -> int:
     return config.state_memory_bytes or free // 4
 
 
-def _data_notes(tasks_by_role: dict[str, Task], path: str, n_layers: int, idle: str) -> tuple[str, ...]:
+def _data_notes(tasks_by_role: dict[str, Task], path: str, n_layers: int, idle_gpu_note: str) -> tuple[str, ...]:
     """What was found or guessed, one line each."""
-    notes = [f"{n_layers} layers at {path}", *filter(None, [idle])]
+    notes = [f"{n_layers} layers at {path}", *filter(None, [idle_gpu_note])]
     for task in tasks_by_role.values():
         notes += [note for note in task.notes if note not in notes]
     return tuple(notes)
 
 
 def _scoring_notes(config: RunConfig, inputs: RunInputs) -> list[str]:
-    """What a run that scores plans says beside."""
+    """What a run that scores plans also says."""
     roles: dict[str, Task] = {str(domain): task for domain, task in inputs.search.items()}
     if config.test:
         roles["test"] = inputs.test["ood"]

@@ -33,6 +33,10 @@ TASK_SOURCES = {
 """What reads the tasks whose names begin so; imported when it is needed."""
 
 
+LiveData = dict[str, Task | list[Source]]
+"""Tasks, and rows in memory, by the names that a request calls them."""
+
+
 def read_task(
     name: str,
     loaded: LoadedModel,
@@ -77,7 +81,7 @@ def encoder_of(loaded: LoadedModel, clock: Clock | None = None) -> Encoder | Non
     return Encoder(tokenizer, longest, labels, clock) if tokenizer else None
 
 
-def read_tasks(config: DataConfig, loaded: LoadedModel, live: dict[str, Task], clock: Clock) -> dict[str, Task]:
+def read_tasks(config: DataConfig, loaded: LoadedModel, live: LiveData, clock: Clock) -> dict[str, Task]:
     """The data sets of a run by role: ood, and where given id and test.
 
     Raises:
@@ -91,10 +95,13 @@ def read_tasks(config: DataConfig, loaded: LoadedModel, live: dict[str, Task], c
 
     def read(name: str, labels: tuple[str, ...] = ()) -> Task:
         options = {"answers": "choice", **task_options, "labels": labels} if labels else task_options
-        return read_task(find_variant(name, config.compat), loaded, options, clock=clock, limit=limit)
+        found = live.get(name)
+        if isinstance(found, Task):
+            return found
+        return read_task(find_variant(name, config.compat), loaded, options, found, clock, limit)
 
     named = {role: name for role, name in names.items() if name is not None}
-    tasks_by_role = {role: live[name] if name in live else read(name) for role, name in named.items()}
+    tasks_by_role = {role: read(name) for role, name in named.items()}
     files = {role: name for role, name in named.items() if name not in live}
     tasks_by_role |= _share_labels(tasks_by_role, files, read)
     for task in tasks_by_role.values():

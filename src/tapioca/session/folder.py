@@ -63,7 +63,7 @@ def choose_chat_date(config: DataConfig, manifest: dict[str, Any]) -> date:
 
     Args:
         config: the request.
-        manifest: of the run, without its data, which may hang on the day.
+        manifest: of the run, without its data, which may depend on the day.
     """
     if config.chat_date:
         return config.chat_date

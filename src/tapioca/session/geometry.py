@@ -55,7 +55,7 @@ def profile_from_geometry(geometry: StateGeometry, domain: Domain, plan: Plan, s
         data=domain,
         planned=not plan.is_full,
         layers=plan.kept,
-        n=geometry.norms.shape[1],
+        n=geometry.n_examples,
         norm=norm,
         norm_band=norm_band,
         distance=distance,

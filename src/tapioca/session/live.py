@@ -13,10 +13,9 @@ from tapioca.models.identity import describe_model
 from tapioca.models.load import LoadedModel
 from tapioca.progress import Progress
 from tapioca.records import DataConfig
-from tapioca.session.context import RunInputs, load_configured_model, load_inputs
-from tapioca.session.data import read_task
+from tapioca.session.context import RunInputs, load_inputs
+from tapioca.session.data import LiveData
 from tapioca.tasks.base import Task
-from tapioca.tasks.limit import Limit
 from tapioca.tasks.rows import Rows, rows_in_memory
 
 Model = str | Path | PreTrainedModel
@@ -38,11 +37,11 @@ class GivenData:
         """What a request calls them.
 
         Raises:
-            UsageError: two tasks have one name.
+            UsageError: a task object has the name of the other data.
         """
         task = name_data(self.task, "rows")
         reference = None if self.reference is None else name_data(self.reference, "reference rows")
-        if task == reference and isinstance(self.task, Task) and isinstance(self.reference, Task):
+        if task == reference and (isinstance(self.task, Task) or isinstance(self.reference, Task)):
             raise UsageError(f"task and reference are both named '{task}'; give them different names")
         model = describe_model(self.model) if isinstance(self.model, PreTrainedModel) else str(self.model)
         return {"model": model, "task": task, "reference": reference}
@@ -50,15 +49,11 @@ class GivenData:
     def load(self, config: DataConfig, progress: Progress) -> RunInputs | None:
         """What is in memory, loaded with the rest; None where everything is given by its name."""
         loaded = LoadedModel(self.model, self.tokenizer) if isinstance(self.model, PreTrainedModel) else None
-        tasks: dict[str, Task] = {}
-        for name, data in {config.task: self.task, config.reference: self.reference}.items():
-            if isinstance(data, Task):
-                tasks[str(name)] = data
-            elif name is not None and not isinstance(data, str | Path | None):
-                loaded = loaded or load_configured_model(config)
-                limit = Limit(config.limit, config.seed) if config.limit else None
-                tasks[name] = read_task(name, loaded, config.task_options(), rows_in_memory(data), limit=limit)
-        return load_inputs(config, progress, loaded, tasks) if loaded or tasks else None
+        live: LiveData = {}
+        for name, data in ((config.task, self.task), (config.reference, self.reference)):
+            if name is not None and not isinstance(data, str | Path | None):
+                live[name] = data if isinstance(data, Task) else rows_in_memory(data)
+        return load_inputs(config, progress, loaded, live) if loaded or live else None
 
 
 def name_data(data: Data, otherwise: str) -> str:

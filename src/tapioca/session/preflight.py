@@ -43,7 +43,7 @@ def refuse_at_chance(job: AnyRun, checks: dict[Domain, Preflight]) -> None:
 def _check_data_set(job: AnyRun, domain: Domain, task: Task, test: Task) -> Preflight:
     full, drops = Plan.full(job.n_layers), reference_drops(job.space)
     plans = [full, *drops] if domain == "ood" else [full, drops[0]]
-    scores = job.evaluate(task, plans, f"full model on {domain.upper()} search data")
+    scores = job.evaluate(task, plans, f"full model and single drops on {domain.upper()} search data")
     full_scores, pairing = scores.values[0], task.pairing(job.config.seed)
     gains = [pairing.compare(full_scores, row) for row in scores.values[1:]]
     mildest_index = max(range(len(gains)), key=lambda index: gains[index].gain)

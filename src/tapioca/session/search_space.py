@@ -55,11 +55,11 @@ def compatible_criteria(
         UsageError: a criterion asked for by name does not fit, or none does.
     """
     reasons = {name: reason for name, criterion in chosen.items() if (reason := incompatibility(criterion, space))}
-    notes = [f"{name} is left out: {reason}" for name, reason in reasons.items()]
     fitting = {name: criterion for name, criterion in chosen.items() if name not in reasons}
     if (reasons and not ask_all) or not fitting:
-        raise UsageError(f"--criteria: {notes[0].replace('is left out', 'cannot be used')}; leave it out")
-    return fitting, notes
+        name, reason = next(iter(reasons.items()))
+        raise UsageError(f"--criteria: {name} cannot be used: {reason}; leave it out")
+    return fitting, [f"{name} is left out: {reason}" for name, reason in reasons.items()]
 
 
 def incompatibility(criterion: Criterion, space: SearchSpace) -> str:

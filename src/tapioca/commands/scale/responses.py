@@ -12,7 +12,7 @@ from tapioca.commands.scale.result import Change, Outcome, RandomSet, Trend
 from tapioca.observe import GeometrySample, capture_states, capture_states_of_plans
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import list_steps
-from tapioca.profiles.deviation import DRAWS, mean_deviation, measure_null, recentred_interval
+from tapioca.profiles.deviation import RESAMPLES, mean_deviation, measure_null, recentred_interval
 from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, count_and_resample, state_geometry
 from tapioca.records import Example
 from tapioca.session.context import AnyRun
@@ -110,7 +110,7 @@ class DeviationSweep:
         full, size = Plan.full(job.n_layers), sample.size
         pool = state_geometry(capture_states(job.loaded.model, full, sample.pool, job.config.batch_size))
         rng = np.random.default_rng(job.config.seed)
-        counts, against = (count_and_resample(size, DRAWS, rng) for _ in range(2))
+        counts, against = (count_and_resample(size, RESAMPLES, rng) for _ in range(2))
         return cls(job, sample.ood, pool, counts, pool.select(examples=range(size)).profiles(against))
 
     @property

@@ -14,7 +14,7 @@ from tapioca.models.inputs import collate, run_forward
 from tapioca.observe import GeometrySample
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed
-from tapioca.profiles.deviation import DRAWS, recentred_interval
+from tapioca.profiles.deviation import RESAMPLES, recentred_interval
 from tapioca.profiles.profiles import PROFILE_KINDS
 from tapioca.records import Estimate, Scores
 from tapioca.records.results import Domain
@@ -59,10 +59,12 @@ class DoseSweep:
     def measure_curve(self, drops: Plan, random_responses: list[ScaleResponses]) -> Curve:
         """The dose-response of one set of layers, beside random ones."""
         plans_by_alpha = plans_by_scale(drops, self.scales)
-        plans, response = list(plans_by_alpha.values()), self.measure_response(drops, DRAWS)
+        plans, response = list(plans_by_alpha.values()), self.measure_response(drops, RESAMPLES)
         gains = {domain: measure_gains(self.job, domain, self.scores[domain], plans) for domain in self.job.test}
         columns = {name: _estimates_by_scale(name, outcomes) for name, outcomes in response.outcomes.items()}
-        id_scores = _estimates_by_scale("score", self._resample_means("id", plans, DRAWS)) if "id" in gains else None
+        id_scores = (
+            _estimates_by_scale("score", self._resample_means("id", plans, RESAMPLES)) if "id" in gains else None
+        )
         doses = [
             Dose(
                 scale=alpha,

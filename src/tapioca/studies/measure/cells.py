@@ -16,7 +16,7 @@ from tapioca.studies.cell import Cell, CellKey
 from tapioca.studies.measure.model import StudyModel
 from tapioca.tasks.base import Task
 
-DRAWS = 200
+RESAMPLES = 200
 """Resamples of examples that are kept of a deviation."""
 
 
@@ -56,7 +56,7 @@ def _zero_geometry(bench: StudyModel) -> dict[str, np.ndarray]:
     return {
         **dict.fromkeys(("signed", "along", "removal"), by_layer),
         **dict.fromkeys(("null_mean", "null_upper"), by_layer[:, 0]),
-        "deviation": np.zeros((len(PROFILE_KINDS), 1 + DRAWS)),
+        "deviation": np.zeros((len(PROFILE_KINDS), 1 + RESAMPLES)),
         "realigned": np.zeros((len(PROFILE_KINDS), len(bench.plans))),
         "evidence": np.zeros(len(EVIDENCE)),
     }
@@ -95,7 +95,7 @@ def _resample_deviation(geometry: StateGeometry, reference: StateGeometry, seed:
     they are moved to the value they belong to."""
     rng = np.random.default_rng(seed)
     profiles, reference_profiles = (
-        side.profiles(count_and_resample(side.n_examples, DRAWS, rng))[..., 1:] for side in (geometry, reference)
+        side.profiles(count_and_resample(side.n_examples, RESAMPLES, rng))[..., 1:] for side in (geometry, reference)
     )
     deviations = mean_deviation(profiles, reference_profiles)
     deviations[:, 1:] += deviations[:, :1] - deviations[:, 1:].mean(axis=1, keepdims=True)

@@ -21,7 +21,7 @@ CLAIM_FAMILIES: dict[str, tuple[Claim, ...]] = {
     "Cause": ("C7", "C8"),
     "Model size": ("C9",),
 }
-"""The claims in five lines."""
+"""The claims of the papers, by what they are about."""
 UNIT_MEANINGS: dict[Unit, str] = {
     "log ratio of errors": "ln(error of the full model / error of the plan), above 0 is better, error ratio exp(−log ratio)",
     "mean |log ratio|": "mean over layers of |log ratio to the ID profile|",
@@ -110,14 +110,16 @@ def count_in_words(count: int, noun: str) -> str:
 
 
 def write_family_lines(info: StudyResult) -> list[tuple[str, str]]:
-    """Five lines, each with its heading: how every claim was decided where, with its number. Settings in which nothing
-    can be decided are left out."""
+    """A line for each family, with its heading: how every claim was decided where, with its number; claims of no family
+    have one of their own. Settings in which nothing can be decided are left out."""
+    in_families = {name for names in CLAIM_FAMILIES.values() for name in names}
+    others = {"Other claims": tuple(name for name in info.rules if name not in in_families)}
     return [
         (
             f"{heading} ({', '.join(names)})",
             " ".join(_summarise_decisions(info, name) for name in names if name in info.rules),
         )
-        for heading, names in CLAIM_FAMILIES.items()
+        for heading, names in {**CLAIM_FAMILIES, **others}.items()
         if any(name in info.rules for name in names)
     ]
 
