@@ -119,7 +119,7 @@ class Store:
         if row is None:
             return None
         table = np.frombuffer(row[0]).reshape(-1, len(ExampleScore._fields)).tolist()
-        return [_answer_from_row(*fields) for fields in table]
+        return [_answer_from_row(row) for row in table]
 
     def record(self, plan: Plan, batch: str, answers: list[ExampleScore], spent: ComputeCost) -> None:
         """Keep the answers of a plan to a batch, and what they cost, in one transaction."""
@@ -166,11 +166,10 @@ class Store:
         return int(row[0]), int(row[1]), float(row[2])
 
 
-def _answer_from_row(
-    score: float, likelihood: float, truncated: float, tied: float, predicted: float, unparsed: float, length: float
-) -> ExampleScore:
+def _answer_from_row(row: list[float]) -> ExampleScore:
     """An answer from the numbers a store keeps of it."""
-    return ExampleScore(score, likelihood, bool(truncated), bool(tied), int(predicted), bool(unparsed), int(length))
+    score, log_likelihood, truncated, tied, predicted, unparsed, length = row
+    return ExampleScore(score, log_likelihood, bool(truncated), bool(tied), int(predicted), bool(unparsed), int(length))
 
 
 def write_record(record: RunHeader, name: str) -> None:
