@@ -19,8 +19,6 @@ MODULE = '''"""What the functions and methods of `tapioca` take by name: of a se
 Made by `make docs` from the request classes, where every option is explained.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path

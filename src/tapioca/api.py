@@ -1,7 +1,5 @@
 """The public face in Python: what the commands do, for models and data that are already in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path

@@ -13,8 +13,6 @@ Every message is one line: what was got, what was expected, what to do next. A c
 ends with exit code 2.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

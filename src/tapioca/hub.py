@@ -1,7 +1,5 @@
 """The model hub's clients: what they raise, told in one line with the hub's reason and the cure, and their bars hidden."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What a recipe tells about its progress; a screen listens."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 

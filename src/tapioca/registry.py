@@ -1,7 +1,5 @@
 """Things by name, to which other packages add theirs: as entry points, or by a call."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Iterator, Mapping

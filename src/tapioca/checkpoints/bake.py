@@ -1,7 +1,5 @@
 """Write residual scales into weights, where that is exact."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase

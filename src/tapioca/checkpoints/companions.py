@@ -1,7 +1,5 @@
 """What stands beside the weights of a checkpoint: tokenizer, generation config, chat template, licence, code."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

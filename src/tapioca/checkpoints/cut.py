@@ -4,8 +4,6 @@ Tensors of dropped layers are left out, later layers are renumbered, the last we
 scaled, and everything else is copied byte for byte.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from itertools import chain

@@ -1,7 +1,5 @@
 """Would transformers build the same layers from the cut config as the live plan runs? Asked before a byte is written."""
 
-from __future__ import annotations
-
 import math
 import tempfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the tensors of a checkpoint are called, before and after layers are dropped."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Version 4 reads the new form without a word and takes its defaults: another RoPE base, and so other outputs.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 THETA, PART = "rope_theta", "partial_rotary_factor"

@@ -1,7 +1,5 @@
 """Does a written checkpoint equal the live plan? Asked of plain transformers, in a fresh process."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Consoles that cannot show every character: what is printed there reads on in ASCII, and never ends in an error."""
 
-from __future__ import annotations
-
 import codecs
 import sys
 import unicodedata

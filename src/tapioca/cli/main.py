@@ -1,7 +1,5 @@
 """The program `tapioca`: its commands, and one clear line for every mistake."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Command-line flags from a config record, so that no option is written down twice."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, get_args, get_origin

@@ -1,7 +1,5 @@
 """What commands and flags were called before: an old name is refused with the new one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from tapioca.errors import UsageError

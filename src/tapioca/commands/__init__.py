@@ -3,8 +3,6 @@
 Modules and classes stand here by name ("module:name"), so that help loads no torch.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple

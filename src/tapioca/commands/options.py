@@ -3,8 +3,6 @@
 Made by `make docs` from the request classes, where every option is explained.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path

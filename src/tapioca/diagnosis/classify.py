@@ -1,7 +1,5 @@
 """What a fitted classifier says of evidence, and where one is read from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Fitting a classifier on cases whose truth labels have decided, and judging it on kinds of shift it was not fitted on."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is said of unlabelled inputs before a search, by what, and how well that does; goes to JSON and back."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """How often verdicts on cases are right, and what pruning came to where they were given."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Let a model write: greedily, in one padded batch, with its own KV cache."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ it would have written itself. What is left of all texts is then written together
 plans of their own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A model's call of one of its layers, made again for other hidden states."""
 
-from __future__ import annotations
-
 from collections.abc import MutableMapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What streams are made of, and how they go through the layers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

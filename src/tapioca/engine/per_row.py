@@ -1,7 +1,5 @@
 """Rows of one batch under plans of their own: the texts of many plans are written together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial

@@ -1,7 +1,5 @@
 """A KV cache that has room for what will be written, so that it is not copied for every token."""
 
-from __future__ import annotations
-
 import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer

@@ -1,7 +1,5 @@
 """A text that one plan wrote is a draft for another: what both agree on is read in one pass, not written anew."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Hidden states kept from one sweep for the next: what a search computed in one round it need not compute again."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection
 

@@ -1,7 +1,5 @@
 """The streams of one batch on their way through the layers of a model."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ that layer, and splits it where plans part. Every stream is then finished by the
 layers replaced by "return this stream", so that norm, head, soft-capping and pooling are the model's own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace

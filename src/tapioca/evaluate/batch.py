@@ -1,7 +1,5 @@
 """Ask a model one batch of a task under many plans: what they share is computed once, what is known is not asked again."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing

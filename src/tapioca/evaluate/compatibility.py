@@ -1,7 +1,5 @@
 """Whether a model can be asked a task."""
 
-from __future__ import annotations
-
 import numpy as np
 from transformers import PreTrainedModel
 

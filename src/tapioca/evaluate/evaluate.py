@@ -3,8 +3,6 @@
 All plans that are asked for run together, batch by batch, and what they share is computed once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Protocol
 

@@ -5,8 +5,6 @@
 is lm-eval's own command line, with this model known to it. Needs `[harness]`.
 """
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from typing import Any
 

@@ -4,8 +4,6 @@ Every baseline answers each of the last `scored` points of a prompt from the poi
 squared error over them: what the task measures of a model. The measures below put a model's error beside theirs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

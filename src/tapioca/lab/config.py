@@ -1,7 +1,5 @@
 """What makes a model of the lab: records without torch, so that the command line can read them cheaply."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Self
 

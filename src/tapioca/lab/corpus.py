@@ -1,7 +1,5 @@
 """What a small language model is trained on, the questions of a task and their gold answers, and what it is not."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from dataclasses import dataclass, replace

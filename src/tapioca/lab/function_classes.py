@@ -4,8 +4,6 @@ Every class has mean 0 and variance 1 over its functions and inputs that are U(â
 another without a change of scale.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 

@@ -1,7 +1,5 @@
 """The lab's data sets as tasks, by name: lab:id, lab:target_offset=3, lab:context_noise=0.3,n=4000,degree=2."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from dataclasses import dataclass, fields

@@ -1,7 +1,5 @@
 """Word-level tokenizers for small models, made from the questions a task asks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from tokenizers import Tokenizer, models, pre_tokenizers, processors

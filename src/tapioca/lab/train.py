@@ -1,8 +1,6 @@
 """Train in-context learners: from scratch on polynomials, or on, on shifted prompts, to see what is left of a shift's effects
 once it is no shift any more. All prompts are drawn afresh in every step."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from transformers import PreTrainedModel

@@ -5,8 +5,6 @@ likelihood (`sleb`, the canary) would measure nothing. The prompts' tokens and t
 each, since one word of answer would drown among the words of its prompt.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 Every batch must follow from (seed, step) alone, so a resumed training reads exactly the batches it would have read.
 """
 
-from __future__ import annotations
-
 import math
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Adapters: a folder of low-rank updates is merged into the weights it was trained on, and never mistaken for a model."""
 
-from __future__ import annotations
-
 import json
 import logging
 import tempfile

@@ -1,7 +1,5 @@
 """Scale or leave out one branch of a layer while the model runs its own forward."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,7 +1,5 @@
 """Read the residual stream while the model runs its own forward: after each layer, and where it breaks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """What a model costs, and what a plan saves."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Where a model is put."""
 
-from __future__ import annotations
-
 import torch
 
 from tapioca.errors import ModelError, first_line

@@ -6,8 +6,6 @@ forward and its KV cache see an ordinary, shorter model. Weights are never touch
 branch, and a dropped branch, get another forward (`branches.py`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from threading import Lock, get_ident

@@ -3,8 +3,6 @@
 Families not listed are served by the structural search in `find.py`; their branches are not guessed.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Which files of a model folder hold its weights, as transformers chooses them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

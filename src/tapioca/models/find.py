@@ -1,7 +1,5 @@
 """Find the list of layers inside a model: by table, else by structure, else refuse."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Which model is this: a name for it, and a hash of everything that decides what it computes."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import json

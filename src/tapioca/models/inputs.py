@@ -1,7 +1,5 @@
 """What a model is fed: sequences become one batch, padded on the side on which padding leaves the outputs alone."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Sequence
 from typing import Any

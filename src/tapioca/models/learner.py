@@ -4,8 +4,6 @@ Its layers are transformers' own, so every tool of this project works on it as o
 Importing this module makes it known to `AutoConfig` and `AutoModel`; `models.load` does.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

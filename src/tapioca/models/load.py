@@ -1,7 +1,5 @@
 """Load a model and its tokenizer the careful way: its own dtype, safetensors only, no foreign code."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 

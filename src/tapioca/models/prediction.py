@@ -1,7 +1,5 @@
 """Layers for multi-token prediction: extra layers behind the model, which draft tokens and take no part in its outputs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

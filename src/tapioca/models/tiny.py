@@ -1,7 +1,5 @@
 """Small random models built in code, for tests and examples; no download."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -3,8 +3,6 @@
 Models are left as they were; prompts are read without their answers, `batch_size` of them at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial

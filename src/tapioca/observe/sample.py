@@ -4,8 +4,6 @@ Commands observe held-out examples (`draw_held_out`); those that set realignment
 study, take OOD examples of the search split.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self

@@ -1,7 +1,5 @@
 """Plans as a prefix tree: what they share is computed once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise

@@ -10,8 +10,6 @@ that of the full model, a layer that stretches ID and OOD states alike has a neg
 stream. The two agree on a layer that alone amplifies a shift and is followed by others.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

@@ -8,8 +8,6 @@ States are arrays of shape (layer, example, width); all sums are in float64. Bot
 there are fewer examples than dimensions, CKA, or away from it, covariances: hold them against two halves of one sample.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from tapioca.profiles.spread import centre_states

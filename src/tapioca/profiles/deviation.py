@@ -1,7 +1,5 @@
 """Deviation of one profile from a reference, its interval and null, and the realignment of a plan."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

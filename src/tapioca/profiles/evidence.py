@@ -4,8 +4,6 @@ All compare OOD with ID states under the full model, as log ratios, shares or di
 all states are multiplied by one number, and none grows with the number of layers or the width.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from tapioca.profiles.cka import covariance_alignment

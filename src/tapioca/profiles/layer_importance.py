@@ -4,8 +4,6 @@ States are the residual stream itself: before the first layer, after each layer,
 All sums are in float64.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Realignment of many plans from the states they share, and whether it goes with what they gain."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ A *statistic* takes, for each draw, how often each example of a pool counts as s
 (draw, example), and gives one number per draw, (..., draw), larger for what is looked for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

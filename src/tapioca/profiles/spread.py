@@ -4,8 +4,6 @@ States are arrays of shape (layer, example, width); all sums are in float64. Eff
 grow with the number of examples: compare only sets of equal size.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.linalg import svdvals
 from scipy.spatial.distance import cdist

@@ -1,7 +1,5 @@
 """The field's measures of one set of states, as one record."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from tapioca.plan import Plan

@@ -1,7 +1,5 @@
 """What each update adds to the residual stream: its length, its angle to the stream, its share of the final state."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

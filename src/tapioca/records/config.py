@@ -1,7 +1,5 @@
 """What a user asks for: one record per recipe. The command line derives its flags from these fields."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Sequence

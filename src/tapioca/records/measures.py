@@ -1,7 +1,5 @@
 """What the geometry of hidden states comes to beside profiles and deviations; goes to JSON and back."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from tapioca.plan import BranchName, Plan

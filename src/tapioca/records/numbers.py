@@ -1,7 +1,5 @@
 """Numbers with intervals and with signs as people read them: a minus is no hyphen."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 

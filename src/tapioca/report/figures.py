@@ -1,7 +1,5 @@
 """Records -> charts. Each chart is readable alone, in print, and by colour-blind people: hue, dash and label agree."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

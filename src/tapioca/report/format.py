@@ -1,7 +1,5 @@
 """Numbers as people read them, the same on the screen and on the page."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The charts of a page as files, for papers and slides."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

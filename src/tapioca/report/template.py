@@ -1,7 +1,5 @@
 """What all pages have in common: one self-contained HTML file, no network, no scripts, charts as inline SVG."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Mapping

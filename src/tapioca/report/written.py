@@ -1,7 +1,5 @@
 """How the texts ended that a model wrote under several plans, since a plan can win by that alone."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from rich.console import Console

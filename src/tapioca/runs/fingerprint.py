@@ -1,7 +1,5 @@
 """One short name for everything that could change an answer."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """A run folder: whose it is, and which requests may go on in it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What every criterion's search is: a generator that yields questions, is sent scores, and returns its choices."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self

@@ -1,7 +1,5 @@
 """The ways a plan can be chosen, by name."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, get_args
 

@@ -1,7 +1,5 @@
 """TALE's stopping rule (arXiv 2510.22767, Algorithm 1), around a search that drops one layer after another."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Criteria that ask for no score: by how little layers change the hidden states, or by their place alone."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from tapioca.plan import Plan

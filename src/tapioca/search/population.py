@@ -1,7 +1,5 @@
 """Searches over many plans of one size: every plan, random plans, and evolution."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Sequence
 from itertools import combinations
 

@@ -1,7 +1,5 @@
 """Stop plans that can no longer win, or hardly: after every look at the scores so far."""
 
-from __future__ import annotations
-
 import numpy as np
 
 DELTA = 0.05

@@ -1,7 +1,5 @@
 """Random plans: to be judged beside a chosen one, and for the searches that begin with them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import comb, prod
 

@@ -1,7 +1,5 @@
 """Searches that drop one layer or branch after another: greedy, beam, and swaps on top of greedy."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from tapioca.plan import BranchName, Plan

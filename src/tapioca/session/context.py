@@ -1,7 +1,5 @@
 """What every command starts from: the model, its data split once, and the run folder that belongs to them."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The data sets of a run: read, checked against the model and each other, and split."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace

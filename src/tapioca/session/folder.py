@@ -1,7 +1,5 @@
 """Which folder a run has, what says whose it is, and what an earlier call of the same command left there to go on with."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import date
 from importlib.metadata import version

@@ -1,7 +1,5 @@
 """Profiles of ID and OOD data under the full model and under a plan, and how far they deviate."""
 
-from __future__ import annotations
-
 from tapioca.observe import GeometrySample, capture_states
 from tapioca.plan import Plan
 from tapioca.profiles.deviation import bootstrap_bands, measure_deviations

@@ -1,7 +1,5 @@
 """One plan against another on held-out examples."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from tapioca.plan import Plan

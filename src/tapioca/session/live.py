@@ -1,7 +1,5 @@
 """Models and data that are in memory already, beside those that are named."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What the data can show at all, said before the search."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from tapioca.errors import DataError

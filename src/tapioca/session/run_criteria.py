@@ -1,7 +1,5 @@
 """Let criteria choose plans on the search split, and count what each would cost alone."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What there is to drop in a model, and which criteria can choose from it."""
 
-from __future__ import annotations
-
 from torch import nn
 from transformers import PreTrainedModel
 

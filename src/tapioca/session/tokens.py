@@ -1,7 +1,5 @@
 """Rows as a person can check them, token by token."""
 
-from __future__ import annotations
-
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 

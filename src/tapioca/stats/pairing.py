@@ -4,8 +4,6 @@ Scores come in higher-is-better (errors negated). An *effect* is above 0 where t
 planned - full for accuracies, 1 - planned/full for errors, both from weighted means.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Bootstrap: resamples of whole groups, and the intervals and p-values they give."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import stats as scipy_stats
 

@@ -1,7 +1,5 @@
 """Tests, a rank correlation, and Holm's correction for many tests at once."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The verdict that held-out intervals allow."""
 
-from __future__ import annotations
-
 from tapioca.records import Gain, Verdict
 
 

@@ -4,8 +4,6 @@ Scores are higher-is-better (errors negated). All plans of a model's space stand
 two kinds of profile stand norm first.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The numbers that a study's rules can be about, by the names that its file calls them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal

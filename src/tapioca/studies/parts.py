@@ -3,8 +3,6 @@
 Intervals are over models and kinds of shift, crossed, and the prompts within.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

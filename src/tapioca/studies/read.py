@@ -1,7 +1,5 @@
 """A study's file, read and checked: whatever is wrong with it is one line that names the file and its line."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@ Intervals (`Estimate`, `Pooled`) are over models and kinds of shift, crossed, an
 alone; those of one kind, or of one size, are over its models.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeVar

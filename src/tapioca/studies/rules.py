@@ -1,7 +1,5 @@
 """Rules of claims as data: what decides, and the sentences that say so."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from math import log
 from typing import Annotated, Any, Literal

@@ -1,7 +1,5 @@
 """A study: everything its file asks for, measured in several processes, judged by the rules in it."""
 
-from __future__ import annotations
-
 import os
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool

@@ -1,7 +1,5 @@
 """What a study asks: models, data and rules, written down before anything runs (`tapioca study`)."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 from typing import Annotated, Self

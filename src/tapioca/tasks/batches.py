@@ -4,8 +4,6 @@ Batches depend neither on the plan nor on what was done before: the same example
 plan, so differences between plans are differences between plans.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

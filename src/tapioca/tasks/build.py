@@ -1,7 +1,5 @@
 """Rows of a file become examples: templates rendered, text tokenised, the right answer found."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any

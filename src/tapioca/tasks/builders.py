@@ -1,7 +1,5 @@
 """What makes the examples of the rows of a file, by the kind of its task."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Tasks that are ready by name: descriptions of hub data sets in `ready/`, and in `ready/tale/` as TALE asks them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tapioca.errors import UsageError

@@ -1,14 +1,12 @@
 """Chat templates: small programs of the tokenizer's that read options and the clock, so both are fixed for a run."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import chat_template_utils
@@ -40,7 +38,7 @@ class Clock:
 
         class Stopped(datetime):
             @classmethod
-            def now(cls, tz: Any = None) -> Stopped:
+            def now(cls, tz: Any = None) -> Self:
                 clock.was_read = True
                 return cls(clock.day.year, clock.day.month, clock.day.day, tzinfo=tz)
 

@@ -1,7 +1,5 @@
 """Multiple choice: by the likelihood of each written-out choice, or of one label token each."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self

@@ -1,7 +1,5 @@
 """Classification heads: one set of outputs for a whole text, over the head's own labels or for one number."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

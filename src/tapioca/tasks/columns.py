@@ -1,7 +1,5 @@
 """What stands in the columns of a file, as far as it says what they are for."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property

@@ -1,7 +1,5 @@
 """The description of a data file as a YAML to be edited: what was said of it, and what was guessed."""
 
-from __future__ import annotations
-
 import math
 import os
 from pathlib import Path

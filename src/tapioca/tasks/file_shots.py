@@ -1,7 +1,5 @@
 """Worked examples in the prompts of tasks from files: drawn for each row, from rows that give nothing away."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Tasks from files: which field is what, how the prompt is written, and what was guessed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tapioca.errors import DataError

@@ -1,7 +1,5 @@
 """Which choice is right: how a file gives its answers is decided once, over all its rows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What a file is for, guessed from its columns where nobody said it: the kind of task, its fields, labels and prompt."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

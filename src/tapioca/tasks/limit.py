@@ -1,7 +1,5 @@
 """Which rows of a file are used where only some are asked for: drawn before anything is made of them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence

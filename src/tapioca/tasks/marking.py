@@ -1,7 +1,5 @@
 """Is a text the right answer? Find the answer in it, and compare: as text, as a number, or as mathematics."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """Running text: mean log-likelihood per token over windows that cover every token once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A question as a model reads it, with what may follow it: as plain text, or in a chat."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from tapioca.tasks.chat import make_conversation

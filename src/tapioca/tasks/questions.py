@@ -1,7 +1,5 @@
 """What a row asks where one of several answers is right: its choices, and the answer as the row gives it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

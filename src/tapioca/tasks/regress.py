@@ -1,7 +1,5 @@
 """In-context regression: read pairs (x, y) as numbers, predict the next y."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Worked examples in the prompts of all data sets of a run, once it is known what is held out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 

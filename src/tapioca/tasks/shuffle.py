@@ -1,7 +1,5 @@
 """The order of choices: where a file has the right one first, each row is given an order of its own."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from math import prod

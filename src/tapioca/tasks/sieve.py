@@ -1,7 +1,5 @@
 """Rows that cannot be used: collected over a whole file, then refused in one message, or skipped and counted."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field

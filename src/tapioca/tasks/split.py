@@ -1,7 +1,5 @@
 """Split data into what the search may see and what it is judged on."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """The rows of a file under the names that tasks expect."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

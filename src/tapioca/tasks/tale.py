@@ -3,8 +3,6 @@
 Source: github.com/omyokun/tale, commit da8bb75, `src/tale/search.py`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 

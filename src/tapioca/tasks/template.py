@@ -1,7 +1,5 @@
 """Templates over the fields of a row: jinja2 in a sandbox, strict about what is missing."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

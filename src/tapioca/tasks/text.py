@@ -1,7 +1,5 @@
 """Text to token ids as lm-evaluation-harness makes them, with one BOS where the tokenizer itself adds one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import date
 from typing import Any

@@ -1,7 +1,5 @@
 """One message for a file that does not say what it is for: what it could be, and how to say so."""
 
-from __future__ import annotations
-
 from tapioca.tasks.columns import ANSWERS, Columns
 from tapioca.tasks.spec import Kind, TaskSpec
 

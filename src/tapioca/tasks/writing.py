@@ -1,7 +1,5 @@
 """Texts that a model writes: where they end, where a thought ends in them, and what is left as the answer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

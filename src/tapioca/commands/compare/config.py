@@ -1,7 +1,5 @@
 """What a user asks of `tapioca compare`."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from tapioca.errors import UsageError

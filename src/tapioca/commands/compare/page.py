@@ -1,7 +1,5 @@
 """A comparison of criteria on one screen and on one self-contained page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

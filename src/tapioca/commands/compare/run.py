@@ -1,7 +1,5 @@
 """The comparison: several criteria choose plans from the same data, and held-out data judge them all."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Self
 

@@ -1,7 +1,5 @@
 """A diagnosis on one screen and on one self-contained page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What `tapioca diagnose` finds, which goes to JSON and back."""
 
-from __future__ import annotations
-
 from tapioca.diagnosis.records import Diagnosis, ShiftClassifier
 from tapioca.records.results import Interval, Profile, Record, RunHeader
 

@@ -1,7 +1,5 @@
 """What unlabelled inputs are to a model, before any search: in distribution, distorted or misaligned."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from tapioca.commands import save_result

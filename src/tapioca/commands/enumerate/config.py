@@ -1,7 +1,5 @@
 """What a user asks of `tapioca enumerate`."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from tapioca.records.config import RunConfig

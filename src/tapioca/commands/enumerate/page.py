@@ -1,7 +1,5 @@
 """All plans of a model on one screen and on one self-contained page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Realignment of every plan, and its rank correlation with what the plans gain."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

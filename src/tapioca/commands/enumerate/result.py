@@ -1,7 +1,5 @@
 """Evaluating every plan of drops: what a user asks for, and what was found, which goes to JSON and back."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from tapioca.plan import Plan

@@ -1,7 +1,5 @@
 """The whole plan space: every plan of drops scored, the oracle, what greedy misses, and realignment against gain."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import comb

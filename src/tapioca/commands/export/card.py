@@ -1,7 +1,5 @@
 """The model card that goes with an exported checkpoint, and other tools' words for the same plan."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path, PurePosixPath, PureWindowsPath

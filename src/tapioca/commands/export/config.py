@@ -1,7 +1,5 @@
 """What a user asks of `tapioca export`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pydantic import Field

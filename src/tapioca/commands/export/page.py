@@ -1,7 +1,5 @@
 """A checkpoint that was written and checked, on the screen."""
 
-from __future__ import annotations
-
 from rich.console import Console
 from rich.markup import escape
 

@@ -1,7 +1,5 @@
 """A checkpoint that was written and checked."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

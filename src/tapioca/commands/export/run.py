@@ -1,7 +1,5 @@
 """Ship a plan: write a plain checkpoint, reload it in a fresh process, and compare."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Callable

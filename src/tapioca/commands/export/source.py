@@ -1,7 +1,5 @@
 """What is exported: the files of a model, as a folder, whatever the user named."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

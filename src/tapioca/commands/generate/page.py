@@ -1,7 +1,5 @@
 """What a model writes under a plan, as it writes it."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Use a plan on a live model from the shell, without writing weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

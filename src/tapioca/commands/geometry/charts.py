@@ -1,7 +1,5 @@
 """Charts of a profile: where data deviate, which layers carry it, and the field's measures in small multiples."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import altair as alt

@@ -1,7 +1,5 @@
 """What a user asks of `tapioca geometry`."""
 
-from __future__ import annotations
-
 from pydantic import Field, field_validator
 
 from tapioca.records.config import DataConfig, write_plan

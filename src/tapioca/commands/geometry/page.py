@@ -1,7 +1,5 @@
 """A profile on one screen and on one self-contained page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import altair as alt

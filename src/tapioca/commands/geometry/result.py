@@ -1,7 +1,5 @@
 """The geometry of a model on ID and OOD data, before and after a plan: what a user asks for, and what was found."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from tapioca.plan import Plan

@@ -1,7 +1,5 @@
 """The layerwise geometry of ID and OOD data, under the full model and under a plan."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Self

@@ -1,7 +1,5 @@
 """What a profile says, in tables and sentences, the same on the screen and on the page."""
 
-from __future__ import annotations
-
 from tapioca.commands.geometry.result import GeometryResult, TestedDeviation
 from tapioca.plan import format_layers
 from tapioca.records import PROFILE_NAMES, Estimate, ProfileKind, Updates, signed, with_interval

@@ -1,7 +1,5 @@
 """What a user asks of `tapioca inspect`."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from tapioca.records import BaseConfig

@@ -1,7 +1,5 @@
 """What can be done with a model, on the screen."""
 
-from __future__ import annotations
-
 from rich.console import Console
 from rich.markup import escape
 

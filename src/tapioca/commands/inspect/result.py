@@ -1,7 +1,5 @@
 """What is known of a model before its weights are touched."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from tapioca.plan import BranchName

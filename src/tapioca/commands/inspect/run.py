@@ -1,7 +1,5 @@
 """What can be done with a model, found from its configuration alone: no weights are loaded."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """The held-out examples that changed most, as tables of a page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from tapioca.commands.prune.result import PruneResult

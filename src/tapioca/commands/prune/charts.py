@@ -1,7 +1,5 @@
 """Charts of a run: the search's path, and what the plans change on held-out data."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import altair as alt

@@ -1,7 +1,5 @@
 """What a user asks of `tapioca prune`."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """What a run would cost, from the seconds of one example, and which option would shorten it most."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from tapioca.commands.prune.config import PruneConfig

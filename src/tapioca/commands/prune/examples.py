@@ -1,7 +1,5 @@
 """What became of every held-out example under the plan shown: `examples.jsonl`, and the ones that changed most."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

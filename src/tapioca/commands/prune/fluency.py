@@ -1,7 +1,5 @@
 """A canary for writing: multiple choice can look fine while free text has fallen apart."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from tapioca.commands.prune.result import Canary, Fluency

@@ -1,7 +1,5 @@
 """The chosen plans on held-out data, with random plans of equal size beside them."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from tapioca.commands.prune.examples import collect_example_results

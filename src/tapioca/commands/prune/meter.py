@@ -1,7 +1,5 @@
 """What a round of a search computed."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 import numpy as np

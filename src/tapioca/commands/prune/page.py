@@ -1,7 +1,5 @@
 """One self-contained HTML page for a run: no network, no scripts, charts as inline SVG."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The dry run: what a search would work on and what it would cost, from a sample; it leaves nothing behind."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a dry run found."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from tapioca.commands.prune.estimate import ShorterRun, Workload

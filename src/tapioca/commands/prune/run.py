@@ -1,7 +1,5 @@
 """The main job: from a model and a file of examples to a plan, a verdict and a report."""
 
-from __future__ import annotations
-
 from tapioca.commands import save_result
 from tapioca.commands.prune.config import PruneConfig
 from tapioca.commands.prune.examples import select_most_changed, write_examples

@@ -1,7 +1,5 @@
 """The search of a run: TALE's greedy, or the plans another criterion picks, as one path of plans and scores."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a run says beside its numbers, the same on the screen and on the page."""
 
-from __future__ import annotations
-
 from math import comb, exp, prod
 
 from tapioca.commands.prune.result import Canary, Cost, PruneResult

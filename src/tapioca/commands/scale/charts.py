@@ -1,7 +1,5 @@
 """Charts of a dose-response. Hue, dash and width agree, so that they can be read in print and by colour-blind people."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import altair as alt

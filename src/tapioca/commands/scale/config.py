@@ -1,7 +1,5 @@
 """What a user asks of `tapioca scale`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 

@@ -1,7 +1,5 @@
 """A dose-response on one screen and on one self-contained page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

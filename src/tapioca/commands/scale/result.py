@@ -1,7 +1,5 @@
 """Residual scaling: what a user asks for, and what was found; the findings go to JSON and back."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

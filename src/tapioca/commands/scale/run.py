@@ -1,7 +1,5 @@
 """Residual scaling: the dose-response of score and geometry over the scale of a plan's layers (TAPIOCA, arXiv 2605.14738)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tapioca.commands import save_result

@@ -1,7 +1,5 @@
 """Curves over the scale: every scale of every set of layers asked for at once, and what comes of the answers."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from typing import Self

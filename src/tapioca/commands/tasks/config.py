@@ -1,7 +1,5 @@
 """The request behind `tapioca tasks`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """The ready tasks, or one task token by token, on the screen."""
 
-from __future__ import annotations
-
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table

@@ -1,7 +1,5 @@
 """What `tapioca tasks` finds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which tasks are ready by name, or what one of them asks."""
 
-from __future__ import annotations
-
 from tapioca.commands.tasks.config import TasksConfig
 from tapioca.commands.tasks.result import TaskList, TaskSample
 from tapioca.errors import UsageError

@@ -1,7 +1,5 @@
 """What a task asks a model: rendered and tokenised, without loading weights."""
 
-from __future__ import annotations
-
 from datetime import date
 from pathlib import Path
 

@@ -5,8 +5,6 @@ distribution of the answers alone and change what surrounds them; *answer-moving
 answers themselves.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from tapioca.errors import TapiocaError, UsageError, describe_error

@@ -1,7 +1,5 @@
 """What a kind of shift is, and what its strength may be."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Shifts that change the answers: other functions, other inputs, or another rule for what is right."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 

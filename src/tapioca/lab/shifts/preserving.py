@@ -4,8 +4,6 @@ The context is all points but the query. Where the others stop being what the qu
 their own answers do move, and the query alone may be scored.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -6,8 +6,6 @@ single entries is counted more than once, which is on the safe side. What is not
 narrow. Resamples are therefore moved away from the value found, for the smaller of the two numbers (`stats.stretch`).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

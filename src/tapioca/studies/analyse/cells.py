@@ -1,7 +1,5 @@
 """The cells of one setting in order: by model, kind of shift and strength."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What the charts of one setting draw."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import replace
 from itertools import product

@@ -1,7 +1,5 @@
 """The claims of one setting: the conditions that the study's file names, joined with the numbers they are about."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

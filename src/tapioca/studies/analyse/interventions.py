@@ -1,7 +1,5 @@
 """Numbers of interventions: models tuned on shifted data beside their control (C7), and layers at every scale (C8)."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Self

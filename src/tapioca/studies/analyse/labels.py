@@ -1,7 +1,5 @@
 """What a cell truly is by its labels: in distribution, distorted, misaligned or undecided (Q3)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ A log ratio is ln(error of the full model / error of the plan), above 0 where th
 among all plans of the cell.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

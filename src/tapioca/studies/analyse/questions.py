@@ -1,7 +1,5 @@
 """The open questions Q1 to Q3 in one setting, and in the lab how models stand to predictors that were never trained."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from typing import Literal

@@ -1,7 +1,5 @@
 """From measured cells to verdicts: the whole analysis of a study."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass

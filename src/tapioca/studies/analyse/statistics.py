@@ -1,7 +1,5 @@
 """The numbers of every cell that claims are about, each with what resampled prompts make of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Self
 

@@ -4,8 +4,6 @@ A claim is supported where all its conditions for that hold, not supported where
 true at once, as for a log ratio that is surely above 0 and surely below the margin, it is inconclusive.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

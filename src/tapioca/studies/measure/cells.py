@@ -1,7 +1,5 @@
 """What a study measures of one model on one task: every plan's scores, and what each does to the geometry."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from tapioca.observe import capture_states_of_plans

@@ -1,7 +1,5 @@
 """What a study measures at every scale: the layers of greedy's plan, random ones, and all of them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from tapioca.observe import capture_states_of_plans

@@ -1,7 +1,5 @@
 """One model of a study with its data, split once, and all of its plans."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What a study measures, model by model, and what of it is done already."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Charts of a study with a row for each kind of shift; None where nothing was measured."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import altair as alt

@@ -1,7 +1,5 @@
 """Charts of a study along layers; None where nothing was measured. Heat maps hold their numbers, for print."""
 
-from __future__ import annotations
-
 from statistics import median
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The result of a study on one self-contained page, and in a few lines of a screen."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

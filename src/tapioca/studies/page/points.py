@@ -1,7 +1,5 @@
 """Charts of a study with a point for each plan, cell, model or search; None where nothing was measured."""
 
-from __future__ import annotations
-
 from collections import Counter
 from math import floor
 from statistics import median

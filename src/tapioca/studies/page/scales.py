@@ -1,7 +1,5 @@
 """Charts of a study along scales and strengths, and what its charts have in common. Dash and shape agree with hue, so that all can be read in print and by colour-blind people. A chart is None where nothing was measured for it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """The tables of a study's page, one function each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import partial
 

@@ -1,7 +1,5 @@
 """What a study found, in words and numbers: the same on the screen and on the page."""
 
-from __future__ import annotations
-
 from collections import Counter
 from math import exp
 

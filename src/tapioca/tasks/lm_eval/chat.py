@@ -1,7 +1,5 @@
 """Chat for tasks of lm-evaluation-harness: its own conversations, written by the tokenizer's template."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from typing import Any

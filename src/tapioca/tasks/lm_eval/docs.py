@@ -1,7 +1,5 @@
 """Read tasks of lm-evaluation-harness: its documents, prompts, few-shot samples and data splits. Needs `[harness]`."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import replace
 from functools import lru_cache, partial

@@ -1,7 +1,5 @@
 """Why lm-eval cannot make a task: no access to its data, no such configuration, or no such split."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from traceback import walk_tb
 from typing import Any

@@ -1,7 +1,5 @@
 """Documents of lm-evaluation-harness tasks, scored by its own filters and metrics."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Tables as text, with commas, semicolons or tabs between the columns."""
 
-from __future__ import annotations
-
 import ast
 import csv
 import io

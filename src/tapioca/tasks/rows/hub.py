@@ -1,7 +1,5 @@
 """Hub data sets, and local folders in their form, as rows."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 from pathlib import Path
 from typing import Any

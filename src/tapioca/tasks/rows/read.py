@@ -1,7 +1,5 @@
 """A file, a pattern, a folder or a hub data set by its name, read into rows."""
 
-from __future__ import annotations
-
 import bz2
 import glob
 import gzip

@@ -1,7 +1,5 @@
 """One row, before anything is made of it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

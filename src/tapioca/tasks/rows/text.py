@@ -1,7 +1,5 @@
 """JSON Lines and JSON files as rows."""
 
-from __future__ import annotations
-
 import codecs
 import json
 from collections.abc import Iterator
