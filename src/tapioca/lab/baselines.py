@@ -63,10 +63,10 @@ def _decompose_powers(x: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarra
 
 def _measure_errors(prompts: Prompts, scored: int, predict: Predictor) -> np.ndarray:
     """Mean squared error of a predictor over the last points of each prompt."""
-    points = prompts.x.shape[1]
+    n_points = prompts.x.shape[1]
     errors = [
         predict(prompts.x[:, :point], prompts.context_y[:, :point], prompts.x[:, point]) - prompts.targets[:, point]
-        for point in range(points - scored, points)
+        for point in range(n_points - scored, n_points)
     ]
     return np.asarray(np.mean(np.square(errors), axis=0))
 

@@ -95,7 +95,7 @@ class FileShots(Shots):
 
     def _pool(self, search: Task, held_out: Sequence[Task]) -> Pool:
         """The rows of the search half, without those that stand in a held-out half as well."""
-        secret = {question_of(part, example) for part in held_out for example in part.examples}
+        held_out_questions = {question_of(part, example) for part in held_out for example in part.examples}
         groups = {group for part in held_out for group in part.groups}
         shots, pool = search.shots, Pool()
         if not isinstance(shots, FileShots):
@@ -103,7 +103,7 @@ class FileShots(Shots):
                 f"worked examples come from {search.name}, which has none of its own; say --num-fewshot for all data sets"
             )
         for example in search.examples:
-            if example.group not in groups and shots.questions[example.id] not in secret:
+            if example.group not in groups and shots.questions[example.id] not in held_out_questions:
                 pool.add(shots.builder.worked(shots.numbers[example.id]), example.group)
         return pool
 

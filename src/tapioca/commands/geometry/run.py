@@ -116,8 +116,8 @@ class ObservedStates:
     @cached_property
     def pool(self) -> StateGeometry:
         """The reference and the ID examples under the full model."""
-        before = self.states[self.full]
-        return state_geometry(np.concatenate([before["reference"], before["id"]], axis=1))
+        full_states = self.states[self.full]
+        return state_geometry(np.concatenate([full_states["reference"], full_states["id"]], axis=1))
 
     @cached_property
     def pairs(self) -> dict[Domain, StateGeometry]:
@@ -152,10 +152,10 @@ class ObservedStates:
         if self.plan is None:
             return ()
         layers = self.plan.kept
-        before = {domain: pair.select(layers=layers) for domain, pair in self.pairs.items()}
-        after = _pair_with_reference(self.states[self.plan], self.states[self.full]["reference"][list(layers)])
-        tested = self._test_deviations(before, layers, planned=False)
-        return (*tested, *self._test_deviations(after, layers, planned=True))
+        full_pairs = {domain: pair.select(layers=layers) for domain, pair in self.pairs.items()}
+        planned_pairs = _pair_with_reference(self.states[self.plan], self.states[self.full]["reference"][list(layers)])
+        tested = self._test_deviations(full_pairs, layers, planned=False)
+        return (*tested, *self._test_deviations(planned_pairs, layers, planned=True))
 
     def measure_realigned(self) -> tuple[Realignment, ...]:
         """What the plan takes off the deviation of OOD data, and of ID data."""
@@ -163,14 +163,16 @@ class ObservedStates:
             return ()
         size, seed, planned = self.size, self.config.seed, self.states[self.plan]
         reference = self.pool.select(self.plan.kept, range(size))
-        before = {domain: pair.select(layers=self.plan.kept) for domain, pair in self.pairs.items()}
-        after = _pair_with_reference(planned, planned["reference"])
+        full_pairs = {domain: pair.select(layers=self.plan.kept) for domain, pair in self.pairs.items()}
+        planned_pairs = _pair_with_reference(planned, planned["reference"])
         first = range(size)
         ood, id_data = (
-            measure_realignments(before[domain].select(None, first), after[domain].select(None, first), reference, seed)
+            measure_realignments(
+                full_pairs[domain].select(None, first), planned_pairs[domain].select(None, first), reference, seed
+            )
             for domain in reversed(DOMAINS)
         )
-        profiles_before, profiles_after = before["ood"].profile_functions, after["ood"].profile_functions
+        profiles_before, profiles_after = full_pairs["ood"].profile_functions, planned_pairs["ood"].profile_functions
         tests = {
             kind: run_permutation_test(realignment_statistic(profiles, profiles_after[kind]), size, size, seed)
             for kind, profiles in profiles_before.items()

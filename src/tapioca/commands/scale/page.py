@@ -140,9 +140,9 @@ def tabulate_trends(info: ScaleResult) -> TableBlock:
 
 def explain_scale(info: ScaleResult) -> str:
     """How to read the table of scales."""
-    held = f"{info.examples['ood']} OOD" + (f" and {info.examples['id']} ID" if "id" in info.examples else "")
+    n_held_out = f"{info.examples['ood']} OOD" + (f" and {info.examples['id']} ID" if "id" in info.examples else "")
     better = "higher" if info.metric.kind == "accuracy" else "lower"
-    text = f"{info.metric.name} on {held} test examples, {better} is better; intervals resample groups."
+    text = f"{info.metric.name} on {n_held_out} test examples, {better} is better; intervals resample groups."
     if not info.observed:
         return f"{text} No --reference, so no deviations."
     nulls = ", ".join(f"{DEVIATIONS[kind]} {percentile:.3f}" for kind, percentile in info.null.items())

@@ -128,13 +128,17 @@ def _summarise_decisions(info: StudyResult, claim_name: Claim) -> str:
     named_claims = [
         (setting.name, claim) for setting in judged_settings for claim in setting.claims if claim.claim == claim_name
     ]
-    parts = []
+    decision_texts = []
     for decision in DECISION_SYMBOLS:
         texts = [
             f"{name} ({describe_main_finding(claim)})" for name, claim in named_claims if claim.decision == decision
         ]
-        parts += [f"{decision} in {'; '.join(texts)}"] if texts else []
-    return f"{claim_name} is {'. It is '.join(parts)}." if parts else f"{claim_name} can be decided in no setting."
+        decision_texts += [f"{decision} in {'; '.join(texts)}"] if texts else []
+    return (
+        f"{claim_name} is {'. It is '.join(decision_texts)}."
+        if decision_texts
+        else f"{claim_name} can be decided in no setting."
+    )
 
 
 def write_study_lines(info: StudyResult) -> list[str]:

@@ -243,7 +243,8 @@ def _example(task: Any, id: str, requests: list[Any], measure: str, encoder: Enc
             gold, chance = golds[0], len(golds) / len(choices)
             lengths = [float(len(choice)) if measure == "acc_norm" else 1.0 for choice in choices] + lengths
         rows = tuple(
-            Request.continuation(before, after, length) for (before, after), length in zip(pairs, lengths, strict=False)
+            Request.continuation(prompt_ids, answer_ids, length)
+            for (prompt_ids, answer_ids), length in zip(pairs, lengths, strict=False)
         )
         prompt = tuple(encoder.encode_text(text) if is_generation else pairs[0][0])
         chance = 0.0 if is_generation else chance
@@ -280,4 +281,4 @@ def _windows(text: str, encoder: Encoder, where: str) -> tuple[Request, ...]:
     pairs = [make_disjoint_window(pair) for pair in cut]
     if not pairs:
         raise DataError(f"{where}: an empty text; expected some words")
-    return tuple(Request.continuation(before, after) for before, after in pairs)
+    return tuple(Request.continuation(context, window) for context, window in pairs)
