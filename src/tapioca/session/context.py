@@ -35,7 +35,7 @@ from tapioca.tasks.chat import Clock
 C = TypeVar("C", bound=RunConfig)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class RunInputs:
     """A model and its data, split.
 
@@ -62,22 +62,18 @@ class RunInputs:
 
 
 @dataclass(eq=False)
-class RunContext(Generic[C]):
-    """Everything a run that scores plans works with. Use it as a context manager, as `Store`.
+class RunContext(RunInputs, Generic[C]):
+    """Everything a run that scores plans works with: its inputs, and these. Use it as a context manager, as `Store`.
 
     Attributes:
+        config: the request.
         space: what there is to drop.
-        search, test: the splits of each data set; nothing found on `search` is a result.
-        notes: what was guessed or noticed, to be said aloud.
+        store: keeps every answer.
         schedule: how plans run together.
     """
 
     config: C
-    loaded: LoadedModel
     space: SearchSpace
-    search: dict[Domain, Task]
-    test: dict[Domain, Task]
-    notes: tuple[str, ...]
     store: Store
     progress: Progress
     schedule: Schedule
@@ -224,12 +220,9 @@ def context_from_inputs(config: C, inputs: RunInputs, store: Store, progress: Pr
     ood_batches = make_batches(inputs.search["ood"], config.batch_size, config.order_seed)
     state_cache = StateCache(allowed_state_bytes(config, inputs.loaded), len(ood_batches))
     return RunContext(
+        **vars(inputs),
         config=config,
-        loaded=inputs.loaded,
         space=space_from_model(inputs.loaded.model, config),
-        search=inputs.search,
-        test=inputs.test,
-        notes=inputs.notes,
         store=store,
         progress=progress,
         schedule=Schedule(config.plan_batching, config.state_memory_bytes, state_cache),
