@@ -31,6 +31,7 @@ from tapioca.plan import Plan
 {classes}
 '''
 OF_A_CALL = {"model", "task", "reference"}
+OF_THE_SHELL = {"dry_run"}
 OF_A_RUN = {"out"}
 """What a session leaves to each command, though every command has it."""
 WIDER = {"plan": "str | Path | Plan", "scales": "str | Sequence[float]"}
@@ -47,7 +48,7 @@ def build_module() -> str:
     for name, command in COMMANDS.items():
         config = load_config_class(command)
         if issubclass(config, DataConfig) and command.result:
-            own = [field for field in config.model_fields if field not in shared | OF_A_CALL]
+            own = [field for field in config.model_fields if field not in shared | OF_A_CALL | OF_THE_SHELL]
             title = name.title()
             classes.append(
                 write_class(f"{title}Options", config, own, f"Of `tapioca {name}` besides those of a session.")

@@ -92,7 +92,6 @@ class PruneOptions(TypedDict, total=False):
     max_drops: int | None
     ties: Literal["index", "likelihood"]
     race: bool
-    dry_run: bool
 
 
 class PruneCall(SessionOptions, PruneOptions, total=False):
