@@ -33,7 +33,7 @@ from tapioca.models.edit import apply
 from tapioca.models.inputs import collate, run_forward
 from tapioca.plan import Plan
 from tapioca.records import Trial
-from tapioca.report.tables import plain_table
+from tapioca.report.tables import TableBlock, print_block
 from tapioca.search.floor import FlooredSearch
 from tapioca.search.stepwise import greedy
 from tapioca.studies.analyse.cells import CellGrid
@@ -192,22 +192,16 @@ def main() -> None:
 
 def print_findings(setting: str, finding_by_name: dict[str, Finding]) -> None:
     """Print a setting's table: a row for the mean of all kinds but controls, one for each kind."""
-    table = plain_table(setting, *finding_by_name)
-    table.add_row(
-        "all",
-        *(
-            format_interval_in_unit(finding.pooled, finding.unit)
-            for finding in finding_by_name.values()
-            if finding.pooled
-        ),
-    )
-    for rows in zip(*((*finding.kinds, *finding.controls) for finding in finding_by_name.values()), strict=True):
+    findings = list(finding_by_name.values())
+    pooled = [finding.pooled and format_interval_in_unit(finding.pooled, finding.unit) for finding in findings]
+    lines = [("all", *(text or "" for text in pooled))]
+    for rows in zip(*((*finding.kinds, *finding.controls) for finding in findings), strict=True):
         texts = [
             format_interval_in_unit(row.value, finding.unit) + ("" if row.p_holm is None else f", p {row.p_holm:.2g}")
-            for row, finding in zip(rows, finding_by_name.values(), strict=True)
+            for row, finding in zip(rows, findings, strict=True)
         ]
-        table.add_row(rows[0].kind, *texts)
-    Console(width=240).print(table)
+        lines.append((rows[0].kind, *texts))
+    print_block(Console(width=240), TableBlock("", (setting, *finding_by_name), tuple(lines)))
 
 
 if __name__ == "__main__":

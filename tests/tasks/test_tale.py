@@ -22,8 +22,8 @@ from tapioca.evaluate import evaluate
 from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
-from tapioca.progress import NullProgress
-from tapioca.session.context import open_run
+from tapioca.progress import SILENT
+from tapioca.session.context import load_inputs, open_run
 from tapioca.tasks import tale
 from tapioca.tasks.catalog import CATALOG, find_variant
 from tapioca.tasks.files import load_task
@@ -258,11 +258,8 @@ def test_a_run_says_what_is_wrong_with_its_scores(tmp_path: Path, monkeypatch: p
     described = yaml.safe_load(CATALOG["tale/arc_easy"].read_text())
     (tmp_path / "arc.yaml").write_text(yaml.safe_dump({**described, "data": "data.parquet"}))
     monkeypatch.setitem(CATALOG, "tale/arc_easy", tmp_path / "arc.yaml")
-    job = open_run(
-        PruneConfig(model="m", task="arc_easy", compat="tale", out=tmp_path / "run"),
-        NullProgress(),
-        LoadedModel(model, tokenizer),
-    )
+    config = PruneConfig(model="m", task="arc_easy", compat="tale", out=tmp_path / "run")
+    job = open_run(config, SILENT, load_inputs(config, SILENT, LoadedModel(model, tokenizer)))
     assert job.search["ood"].digest != job.test["ood"].digest
     assert len(job.search["ood"].examples) + len(job.test["ood"].examples) == len(marked)
     [note] = [note for note in job.notes if "known faults" in note]
