@@ -43,6 +43,18 @@ def test_no_torch_is_loaded(code: str) -> None:
 
 PUBLIC = {
     "Plan": "tapioca.plan.plan",
+    "PruneConfig": "tapioca.commands.prune.config",
+    "PruneResult": "tapioca.commands.prune.result",
+    "CompareConfig": "tapioca.commands.compare.config",
+    "CompareResult": "tapioca.commands.compare.result",
+    "DiagnoseConfig": "tapioca.commands.diagnose.config",
+    "DiagnoseResult": "tapioca.commands.diagnose.result",
+    "GeometryConfig": "tapioca.commands.geometry.config",
+    "GeometryResult": "tapioca.commands.geometry.result",
+    "EnumerateConfig": "tapioca.commands.enumerate.config",
+    "EnumerateResult": "tapioca.commands.enumerate.result",
+    "ScaleConfig": "tapioca.commands.scale.config",
+    "ScaleResult": "tapioca.commands.scale.result",
     "Session": "tapioca.api",
     "TapiocaError": "tapioca.errors",
     "apply": "tapioca.models.edit",

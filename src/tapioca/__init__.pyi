@@ -1,4 +1,16 @@
 from .api import Session, compare, diagnose, enumerate, export, geometry, prune, read_task, scale
+from .commands.compare.config import CompareConfig
+from .commands.compare.result import CompareResult
+from .commands.diagnose.config import DiagnoseConfig
+from .commands.diagnose.result import DiagnoseResult
+from .commands.enumerate.config import EnumerateConfig
+from .commands.enumerate.result import EnumerateResult
+from .commands.geometry.config import GeometryConfig
+from .commands.geometry.result import GeometryResult
+from .commands.prune.config import PruneConfig
+from .commands.prune.result import PruneResult
+from .commands.scale.config import ScaleConfig
+from .commands.scale.result import ScaleResult
 from .errors import TapiocaError
 from .lab.shifts import register_shift
 from .models.edit import apply
@@ -8,7 +20,19 @@ from .search.criteria import register_criterion
 from .version import __version__
 
 __all__ = [
+    "CompareConfig",
+    "CompareResult",
+    "DiagnoseConfig",
+    "DiagnoseResult",
+    "EnumerateConfig",
+    "EnumerateResult",
+    "GeometryConfig",
+    "GeometryResult",
     "Plan",
+    "PruneConfig",
+    "PruneResult",
+    "ScaleConfig",
+    "ScaleResult",
     "Session",
     "TapiocaError",
     "__version__",
