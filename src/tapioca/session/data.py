@@ -19,7 +19,7 @@ from tapioca.tasks.columns import in_order
 from tapioca.tasks.files import load_task
 from tapioca.tasks.limit import Limit
 from tapioca.tasks.rows import Source
-from tapioca.tasks.shots import deal_shots, select_part
+from tapioca.tasks.shots import deal_to_splits
 from tapioca.tasks.split import check_size, limit_task, refuse_leak, refuse_same, search_groups, split
 from tapioca.tasks.text import Encoder
 
@@ -165,30 +165,17 @@ def split_tasks(
         if role in tasks_by_role and "id" in tasks_by_role:
             refuse_same(tasks_by_role[role], tasks_by_role["id"])
     groups = search_groups([task.examples for task in tasks_by_role.values()], config.search_share, config.seed)
-    search: dict[Domain, Task] = {}
-    test: dict[Domain, Task] = {}
+    splits: dict[Domain, tuple[Task, Task]] = {}
+    homes: dict[Domain, tuple[str, str]] = {"ood": ("ood", "ood"), "id": ("id", "id")}
     if "test" in tasks_by_role:
         groups |= set(tasks_by_role["ood"].groups)
-        search["ood"], test["ood"] = tasks_by_role["ood"], tasks_by_role["test"]
-        check_size(search["ood"], "search")
-        check_size(test["ood"], "test")
-    roles: tuple[Domain, ...] = ("ood", "id")
-    for domain in roles:
-        if domain in tasks_by_role and domain not in search:
-            search[domain], test[domain] = split(tasks_by_role[domain], groups)
-    for task in test.values():
-        refuse_leak(search["ood"], task)
-    return _add_shots(config, tasks_by_role, search, test)
-
-
-def _add_shots(
-    config: DataConfig, tasks_by_role: dict[str, Task], search: dict[Domain, Task], test: dict[Domain, Task]
-) -> tuple[dict[str, Task], dict[Domain, Task], dict[Domain, Task]]:
-    """The same with worked examples; those of a --test file are those of the search."""
-    shown = {role: search["id" if role == "id" else "ood"] for role in tasks_by_role}
-    dealt = deal_shots(tasks_by_role, shown, list(test.values()), config.seed)
-    homes: dict[Domain, str] = {"ood": "ood", "id": "id"}
-    search = {domain: select_part(dealt[homes[domain]], part) for domain, part in search.items()}
-    if "test" in tasks_by_role:
-        homes["ood"] = "test"
-    return dealt, search, {domain: select_part(dealt[homes[domain]], part) for domain, part in test.items()}
+        splits["ood"], homes["ood"] = (tasks_by_role["ood"], tasks_by_role["test"]), ("ood", "test")
+        check_size(tasks_by_role["ood"], "search")
+        check_size(tasks_by_role["test"], "test")
+    homes = {domain: roles for domain, roles in homes.items() if domain in tasks_by_role}
+    splits |= {domain: split(tasks_by_role[domain], groups) for domain in homes if domain not in splits}
+    for _, held_out in splits.values():
+        refuse_leak(splits["ood"][0], held_out)
+    dealt, splits = deal_to_splits(tasks_by_role, splits, homes, config.seed)
+    search, test = ({domain: parts[half] for domain, parts in splits.items()} for half in (0, 1))
+    return dealt, search, test

@@ -6,6 +6,7 @@ from typing import TypeVar
 from tapioca.tasks.base import Task
 
 Key = TypeVar("Key")
+Role = TypeVar("Role")
 
 
 def deal_shots(
@@ -15,6 +16,28 @@ def deal_shots(
     return {
         key: task.shots.deal(task, search_tasks[key], held_out, seed) if task.shots else task
         for key, task in tasks.items()
+    }
+
+
+def deal_to_splits(
+    tasks: Mapping[Role, Task],
+    splits: Mapping[Key, tuple[Task, Task]],
+    homes: Mapping[Key, tuple[Role, Role]],
+    seed: int,
+) -> tuple[dict[Role, Task], dict[Key, tuple[Task, Task]]]:
+    """Whole data sets, and their search and test splits, with worked examples from the search split in their prompts.
+
+    Args:
+        tasks: the data sets as they are, by role.
+        splits: of each the search and the test split.
+        homes: the roles of the tasks that these two are parts of.
+        seed: of the draw.
+    """
+    shown = {role: splits[key][0] for key, roles in homes.items() for role in roles}
+    dealt = deal_shots(tasks, shown, [test for _, test in splits.values()], seed)
+    return dealt, {
+        key: (select_part(dealt[homes[key][0]], search), select_part(dealt[homes[key][1]], test))
+        for key, (search, test) in splits.items()
     }
 
 

@@ -30,7 +30,7 @@ from tapioca.session.search_space import find_droppable_layers
 from tapioca.studies.analyse.log_ratios import PlanSet
 from tapioca.studies.spec import StudyFile
 from tapioca.tasks.base import Task
-from tapioca.tasks.shots import deal_shots, select_part
+from tapioca.tasks.shots import deal_to_splits
 from tapioca.tasks.split import limit_task, refuse_leak, refuse_same, search_groups, split
 
 TaskKey = tuple[str, int]
@@ -72,12 +72,7 @@ class StudyModel:
         groups = search_groups([task.examples for task in tasks.values()], self.study.search / size, seed)
         splits = {key: split(task, groups) for key, task in tasks.items()}
         self._refuse_leaks(tasks, splits)
-        search_parts = {key: search for key, (search, _) in splits.items()}
-        dealt = deal_shots(tasks, search_parts, [test for _, test in splits.values()], seed)
-        return {
-            key: (select_part(dealt[key], search), select_part(dealt[key], test))
-            for key, (search, test) in splits.items()
-        }
+        return deal_to_splits(tasks, splits, {key: (key, key) for key in tasks}, seed)[1]
 
     @cached_property
     def space(self) -> SearchSpace:
