@@ -1,12 +1,15 @@
-"""One plan against another on held-out examples."""
+"""Plans on held-out examples, and one against another there: the same for every command."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from tapioca.plan import Plan
 from tapioca.progress import advancing
 from tapioca.records import Gain, Scores, Written
 from tapioca.records.results import Domain
 from tapioca.session.context import AnyRun
+from tapioca.stats import Pairing
 from tapioca.tasks.base import Task
 
 
@@ -32,12 +35,36 @@ def gain_of(task: Task, scores: Scores, first: Plan, second: Plan, seed: int) ->
     return gain.model_copy(update={"written": written})
 
 
-def measure_gains(job: AnyRun, domain: Domain, scores: Scores, plans: Sequence[Plan]) -> dict[Plan, Gain]:
-    """What each plan changes over the full model on a test split, one interval after the other.
+@dataclass(frozen=True, eq=False)
+class HeldOutScores:
+    """Plans on the test splits of a run, and what one changes over another there.
 
-    Args:
-        scores: of the full model and of all plans.
+    Attributes:
+        by_domain: scores of the full model and of all plans asked for.
     """
-    job.progress.stage(f"intervals on {domain.upper()} test data", len(plans))
-    full, task, seed = Plan.full(job.n_layers), job.test[domain], job.config.seed
-    return {plan: gain_of(task, scores, full, plan, seed) for plan in advancing(job.progress, plans)}
+
+    job: AnyRun
+    by_domain: dict[Domain, Scores]
+
+    @classmethod
+    def evaluate(cls, job: AnyRun, plans: Mapping[Domain, Sequence[Plan]]) -> Self:
+        """Score plans on each test split, all of a split in one sweep; the full model first."""
+        scores: dict[Domain, Scores] = {}
+        for domain, task in job.test.items():
+            asked = list(dict.fromkeys([Plan.full(job.n_layers), *plans[domain]]))
+            scores[domain] = job.evaluate(task, asked, f"{len(asked)} plans on {domain.upper()} test data")
+        return cls(job, scores)
+
+    def pairing(self, domain: Domain) -> Pairing:
+        """How scores on a split are compared."""
+        return self.job.test[domain].pairing(self.job.config.seed)
+
+    def measure_gain(self, domain: Domain, first: Plan, second: Plan) -> Gain:
+        """What the second plan changes over the first on a split."""
+        return gain_of(self.job.test[domain], self.by_domain[domain], first, second, self.job.config.seed)
+
+    def measure_gains(self, domain: Domain, plans: Sequence[Plan]) -> dict[Plan, Gain]:
+        """What each plan changes over the full model on a split, one interval after the other."""
+        self.job.progress.stage(f"intervals on {domain.upper()} test data", len(plans))
+        full = Plan.full(self.job.n_layers)
+        return {plan: self.measure_gain(domain, full, plan) for plan in advancing(self.job.progress, plans)}

@@ -11,16 +11,16 @@ from tapioca.models.cost import count_flops
 from tapioca.models.inputs import collate
 from tapioca.plan import Plan
 from tapioca.progress import SILENT, Progress
-from tapioca.records import Gain, Scores
+from tapioca.records import Gain
 from tapioca.records.results import Domain
 from tapioca.search.base import Picks, SearchSpace
 from tapioca.search.random import draw_random_plans
 from tapioca.session.context import AnyRun, RunContext, RunInputs, open_run
-from tapioca.session.held_out import gain_of, measure_gains
+from tapioca.session.held_out import HeldOutScores
 from tapioca.session.preflight import refuse_at_chance, run_preflight
 from tapioca.session.run_criteria import CriteriaRunner, equivalent_criteria
 from tapioca.session.search_space import compatible_criteria, criteria_by_name
-from tapioca.stats import Pairing, correct_holm
+from tapioca.stats import correct_holm
 
 
 def compare(config: CompareConfig, progress: Progress = SILENT, inputs: RunInputs | None = None) -> CompareResult:
@@ -82,7 +82,7 @@ class HeldOutJudge:
 
     job: AnyRun
     chosen: dict[str, Picks]
-    scores: dict[Domain, Scores]
+    scores: HeldOutScores
     gains: dict[Domain, dict[Plan, Gain]]
     p: dict[Domain, dict[Plan, float]]
     flops: dict[Plan, float]
@@ -94,16 +94,12 @@ class HeldOutJudge:
         full = Plan.full(job.n_layers)
         plans = list(dict.fromkeys(plan for picks in chosen.values() for plan in picks.values()))
         random_plans = [plan for same_size in random_by_size.values() for plan in same_size]
-        scores: dict[Domain, Scores] = {}
-        for domain, task in job.test.items():
-            asked = list(dict.fromkeys([full, *plans, *(random_plans if domain == "ood" else ())]))
-            scores[domain] = job.evaluate(task, asked, f"{len(asked)} plans on {domain.upper()} test data")
-        gains = {domain: measure_gains(job, domain, scores[domain], plans) for domain in job.test}
-        pairings = {domain: task.pairing(job.config.seed) for domain, task in job.test.items()}
-        p = {domain: _correct_p_values(pairing, scores[domain], full, plans) for domain, pairing in pairings.items()}
-        full_scores = scores["ood"].values_of(full)
+        scores = HeldOutScores.evaluate(job, {"ood": [*plans, *random_plans], "id": plans})
+        gains = {domain: scores.measure_gains(domain, plans) for domain in job.test}
+        p = {domain: _correct_p_values(scores, domain, plans) for domain in job.test}
+        pairing, ood = scores.pairing("ood"), scores.by_domain["ood"]
         random = {
-            size: tuple(pairings["ood"].effect(full_scores, scores["ood"].values_of(plan)) for plan in same_size)
+            size: tuple(pairing.effect(ood.values_of(full), ood.values_of(plan)) for plan in same_size)
             for size, same_size in random_by_size.items()
         }
         return cls(job, chosen, scores, gains, p, _measure_relative_flops(job, [full, *plans]), random)
@@ -128,13 +124,10 @@ class HeldOutJudge:
             p_ood=self.p["ood"][plan],
             id=self.gains["id"][plan] if "id" in self.gains else None,
             p_id=self.p["id"][plan] if "id" in self.p else None,
-            rival=None if first_plan in (None, plan) else self._compare_on_ood(first_plan, plan),
+            rival=None if first_plan in (None, plan) else self.scores.measure_gain("ood", first_plan, plan),
             beaten=sum(gain.gain > random_gain for random_gain in self.random[size]),
             front=self._is_on_front(plan),
         )
-
-    def _compare_on_ood(self, first: Plan, second: Plan) -> Gain:
-        return gain_of(self.job.test["ood"], self.scores["ood"], first, second, self.job.config.seed)
 
     def _is_on_front(self, plan: Plan) -> bool:
         """Whether no other plan is as good for fewer operations, or better for as few."""
@@ -143,10 +136,11 @@ class HeldOutJudge:
         return not any(_dominates((self.flops[other], gain), flops_and_gain) for other, gain in gains.items())
 
 
-def _correct_p_values(pairing: Pairing, scores: Scores, full: Plan, plans: list[Plan]) -> dict[Plan, float]:
+def _correct_p_values(held_out: HeldOutScores, domain: Domain, plans: list[Plan]) -> dict[Plan, float]:
     """p-values against the full model, corrected for all plans."""
-    before = scores.values_of(full)
-    p_values = [pairing.paired_p(before, scores.values_of(plan)) for plan in plans]
+    pairing, scores = held_out.pairing(domain), held_out.by_domain[domain]
+    full_scores = scores.values_of(Plan.full(held_out.job.n_layers))
+    p_values = [pairing.paired_p(full_scores, scores.values_of(plan)) for plan in plans]
     return dict(zip(plans, correct_holm(p_values), strict=True))
 
 

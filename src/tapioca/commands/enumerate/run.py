@@ -15,15 +15,14 @@ from tapioca.engine.sweep import Schedule
 from tapioca.errors import UsageError
 from tapioca.plan import Plan
 from tapioca.progress import SILENT, Progress
-from tapioca.records import Gain, Scores
+from tapioca.records import Scores
 from tapioca.records.results import Domain
 from tapioca.search.base import Picks, Search, SearchSpace, rank_plans
 from tapioca.search.population import MAX_LAYERS, list_all_plans
 from tapioca.search.stepwise import greedy
 from tapioca.session.context import AnyRun, RunInputs, allowed_state_bytes, open_run
-from tapioca.session.held_out import gain_of
+from tapioca.session.held_out import HeldOutScores
 from tapioca.session.preflight import refuse_at_chance, run_preflight
-from tapioca.tasks.base import Task
 
 MOST_PLANS = 2**MAX_LAYERS
 """As many plans as a model of so many layers has."""
@@ -84,7 +83,7 @@ class PlanScores:
     Attributes:
         by_size: all plans by their number of drops.
         means: mean scores on the search split, by plan.
-        search, test: of the full model and of every plan.
+        search, test: of the full model and of every plan, on the OOD search split and on the test splits.
         gains: on each test split, (1 + draw, plan); resampled on OOD data alone.
     """
 
@@ -92,21 +91,17 @@ class PlanScores:
     by_size: dict[int, tuple[Plan, ...]]
     search: Scores
     means: dict[Plan, float]
-    test: dict[Domain, Scores]
+    test: HeldOutScores
     gains: dict[Domain, np.ndarray]
 
     @classmethod
     def evaluate(cls, job: AnyRun, by_size: dict[int, tuple[Plan, ...]]) -> Self:
         """Score all plans, each split in one sweep."""
         plans = [Plan.full(job.n_layers), *(plan for same_size in by_size.values() for plan in same_size)]
-
-        def score(task: Task, where: str) -> Scores:
-            return job.evaluate(task, plans, f"{len(plans) - 1} plans on {where}")
-
-        search = score(job.search["ood"], "OOD search data")
+        search = job.evaluate(job.search["ood"], plans, f"{len(plans)} plans on OOD search data")
         means = np.average(search.values, axis=1, weights=job.search["ood"].weights)
-        test = {domain: score(task, f"{domain.upper()} test data") for domain, task in job.test.items()}
-        gains = {domain: _resample_gains(job, domain, scores) for domain, scores in test.items()}
+        test = HeldOutScores.evaluate(job, {"ood": plans, "id": plans})
+        gains = {domain: _resample_gains(test, domain) for domain in job.test}
         return cls(job, by_size, search, dict(zip(plans, means, strict=True)), test, gains)
 
     @cached_property
@@ -140,7 +135,7 @@ class PlanScores:
             oracle=self._rank_plan(oracle, gains[0]),
             greedy=self._rank_plan(greedy, gains[0]),
             regret_search=search.pairing(self.job.config.seed).effect(low, high),
-            regret=self._compare_on("ood", greedy, oracle),
+            regret=self.test.measure_gain("ood", greedy, oracle),
             gain_quantiles=np.percentile(gains[0], [0, 25, 50, 75, 100]).tolist(),
             improving=float((gains[0] > 0).mean()),
             correlations=realigned.correlate_with_gains(plans, indices, gains) if realigned else (),
@@ -161,16 +156,12 @@ class PlanScores:
     def _rank_plan(self, plan: Plan, gains: np.ndarray) -> RankedPlan:
         """A plan's place among the gains of its size."""
         full, gain = Plan.full(plan.n_layers), self.gains["ood"][0, self.plan_positions[plan]]
-        reference = self._compare_on("id", full, plan) if "id" in self.test else None
+        reference = self.test.measure_gain("id", full, plan) if "id" in self.job.test else None
         better = int((gains > gain).sum())
-        return RankedPlan(plan=plan, ood=self._compare_on("ood", full, plan), id=reference, better=better)
-
-    def _compare_on(self, domain: Domain, first: Plan, second: Plan) -> Gain:
-        return gain_of(self.job.test[domain], self.test[domain], first, second, self.job.config.seed)
+        return RankedPlan(plan=plan, ood=self.test.measure_gain("ood", full, plan), id=reference, better=better)
 
 
-def _resample_gains(job: AnyRun, domain: Domain, scores: Scores) -> np.ndarray:
+def _resample_gains(test: HeldOutScores, domain: Domain) -> np.ndarray:
     """Test gains of every plan, and resampled ones for OOD data, (1 + draw, plan)."""
-    full_scores, plan_scores = scores.values[0], scores.values[1:]
-    pairing, draws = job.test[domain].pairing(job.config.seed), DRAWS if domain == "ood" else 0
-    return pairing.resample_effects(full_scores, plan_scores, draws)
+    full_scores, *plan_scores = test.by_domain[domain].values
+    return test.pairing(domain).resample_effects(full_scores, np.array(plan_scores), DRAWS if domain == "ood" else 0)

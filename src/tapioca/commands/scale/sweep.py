@@ -14,11 +14,11 @@ from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.profiles.deviation import RESAMPLES, recentred_interval
 from tapioca.profiles.profiles import PROFILE_KINDS
-from tapioca.records import Estimate, Scores
+from tapioca.records import Estimate
 from tapioca.records.results import Domain
 from tapioca.report.format import format_duration
 from tapioca.session.context import AnyRun
-from tapioca.session.held_out import measure_gains
+from tapioca.session.held_out import HeldOutScores
 from tapioca.stats import percentile_interval
 from tapioca.tasks.batches import make_batches
 
@@ -35,7 +35,7 @@ class DoseSweep:
 
     job: AnyRun
     scales: tuple[float, ...]
-    scores: dict[Domain, Scores]
+    scores: HeldOutScores
     deviations: DeviationSweep | None
 
     @classmethod
@@ -48,17 +48,14 @@ class DoseSweep:
         """
         asked = {domain: _scale_all([*drops, *(random_sets if domain == "ood" else ())], scales) for domain in job.test}
         job.progress.note(_forecast(job, scales, asked, [*drops, *random_sets]))
-        scores = {
-            domain: job.evaluate(job.test[domain], plans, f"{len(plans)} plans on {domain.upper()} test data")
-            for domain, plans in asked.items()
-        }
+        scores = HeldOutScores.evaluate(job, asked)
         return cls(job, scales, scores, DeviationSweep.observe(job) if "id" in job.test else None)
 
     def measure_curve(self, drops: Plan, random_responses: list[ScaleResponses]) -> Curve:
         """The dose-response of one set of layers, beside random ones."""
         plans_by_alpha = plans_by_scale(drops, self.scales)
         plans, response = list(plans_by_alpha.values()), self.measure_response(drops, RESAMPLES)
-        gains = {domain: measure_gains(self.job, domain, self.scores[domain], plans) for domain in self.job.test}
+        gains = {domain: self.scores.measure_gains(domain, plans) for domain in self.job.test}
         columns = {name: _estimates_by_scale(name, outcomes) for name, outcomes in response.outcomes.items()}
         id_scores = (
             _estimates_by_scale("score", self._resample_means("id", plans, RESAMPLES)) if "id" in gains else None
@@ -96,9 +93,8 @@ class DoseSweep:
 
     def _resample_means(self, domain: Domain, plans: list[Plan], draws: int) -> np.ndarray:
         """Mean scores, (1 + draw, plan)."""
-        task, scores = self.job.test[domain], self.scores[domain]
-        values = np.stack([scores.values_of(plan) for plan in plans])
-        return task.pairing(self.job.config.seed).resample_means(values, draws)
+        values = np.stack([self.scores.by_domain[domain].values_of(plan) for plan in plans])
+        return self.scores.pairing(domain).resample_means(values, draws)
 
 
 def _scale_all(sets: list[Plan], scales: tuple[float, ...]) -> list[Plan]:
