@@ -28,8 +28,9 @@ def _run_and_show(command: Command) -> Callable[[Any], None]:
     def run(config: Any) -> None:
         from tapioca.report.screen import LiveScreen
 
-        is_dry = command.dry_run and config.dry_run
-        run_name, page = command.dry_run if command.dry_run and is_dry else (command.run, command.page)
+        run_name, page = command.run, command.page
+        if command.dry_run and config.dry_run:
+            run_name, page = command.dry_run
         console = Console()
         with LiveScreen(console) as screen:
             result = resolve_name(run_name)(config, screen)

@@ -102,9 +102,10 @@ class CriteriaRunner:
 def equivalent_criteria(job: AnyRun, chosen: Mapping[str, Criterion]) -> list[str]:
     """Which criteria fall together on these data, and why."""
     notes = []
-    if perplexity_task_from_prompts(job.search["ood"]) is None:
+    by_text = [name for name, criterion in chosen.items() if criterion.guide == "text"]
+    if by_text and perplexity_task_from_prompts(job.search["ood"]) is None:
         reason = f"the model predicts no tokens of a prompt, so {job.metric.name} stands in for their perplexity"
-        notes += [f"{name}: {reason}" for name, criterion in chosen.items() if criterion.guide == "text"]
+        notes += [f"{name}: {reason}" for name in by_text]
     if "likelihood" in chosen and job.metric.kind == "error":
         notes.append(f"likelihood: {job.metric.name} is itself a graded score, so this is the same as tale")
     return notes

@@ -28,8 +28,9 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
         checks = run_preflight(job)
         refuse_at_chance(job, checks)
         search = run_search(job)
+        shown = plan_to_show(search)
         judgements, results = evaluate_held_out(job, search)
-        profiles, deviations = measure_run_geometry(job, plan_to_show(search))
+        profiles, deviations = measure_run_geometry(job, shown)
         info = PruneResult(
             **job.header(),
             revision=config.revision,
@@ -40,7 +41,7 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
             criterion=config.criterion,
             chosen_by=str(criterion),
             plan=search.best.plan,
-            shown=plan_to_show(search),
+            shown=shown,
             most_dropped=search.most_dropped.plan,
             rounds=tuple(search.rounds),
             epsilon=search.epsilon,
@@ -50,7 +51,7 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
             deviations=deviations,
             verdict=decide_run_verdict(judgements),
             cost=_summarize_cost(job, search),
-            canary=check_fluency(job, plan_to_show(search)),
+            canary=check_fluency(job, shown),
             changed=select_most_changed(results),
         )
         write_examples(info.folder, results)

@@ -104,9 +104,8 @@ class DeviationSweep:
     reference_profiles: np.ndarray
 
     @classmethod
-    def observe(cls, job: AnyRun) -> Self:
+    def observe(cls, job: AnyRun, sample: GeometrySample) -> Self:
         """Read the ID examples under the full model."""
-        sample = GeometrySample.draw_held_out(job.search, job.test, job.config.seed)
         full, size = Plan.full(job.n_layers), sample.size
         pool = state_geometry(capture_states(job.loaded.model, full, sample.pool, job.config.batch_size))
         rng = np.random.default_rng(job.config.seed)

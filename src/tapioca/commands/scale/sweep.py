@@ -47,9 +47,13 @@ class DoseSweep:
             random_sets: those of random layers.
         """
         asked = {domain: _scale_all([*drops, *(random_sets if domain == "ood" else ())], scales) for domain in job.test}
-        job.progress.note(_forecast(job, scales, asked, [*drops, *random_sets]))
+        sample = None
+        if "id" in job.test:
+            sample = GeometrySample.draw_held_out(job.search, job.test, job.config.seed)
+        sets = [*drops, *random_sets]
+        job.progress.note(_forecast(job, scales, asked, sets, sample.size if sample else 0))
         scores = HeldOutScores.evaluate(job, asked)
-        return cls(job, scales, scores, DeviationSweep.observe(job) if "id" in job.test else None)
+        return cls(job, scales, scores, DeviationSweep.observe(job, sample) if sample else None)
 
     def measure_curve(self, drops: Plan, random_responses: list[ScaleResponses]) -> Curve:
         """The dose-response of one set of layers, beside random ones."""
@@ -103,13 +107,13 @@ def _scale_all(sets: list[Plan], scales: tuple[float, ...]) -> list[Plan]:
     return list(dict.fromkeys([Plan.full(sets[0].n_layers), *scaled_plans]))
 
 
-def _forecast(job: AnyRun, scales: tuple[float, ...], asked: dict[Domain, list[Plan]], sets: list[Plan]) -> str:
+def _forecast(
+    job: AnyRun, scales: tuple[float, ...], asked: dict[Domain, list[Plan]], sets: list[Plan], n_observed: int
+) -> str:
     """How many plans are to run on how many examples, and about how long that takes at most."""
     sizes = {domain: len(job.test[domain].examples) for domain in asked}
     layers = sum(count_layers_computed(tuple(plans)) * sizes[domain] for domain, plans in asked.items())
-    if "id" in job.test:
-        size = GeometrySample.draw_held_out(job.search, job.test, job.config.seed).size
-        layers += sum(count_layers_computed(tuple(_scale_all([drops], scales))) for drops in sets) * size
+    layers += sum(count_layers_computed(tuple(_scale_all([drops], scales))) for drops in sets) * n_observed
     seconds = layers / job.n_layers * _time_example(job)
     shares = (f"{len(plans)} plans on {sizes[data]} {data.upper()} examples" for data, plans in asked.items())
     return f"{len(scales)} scales of {len(sets)} sets of layers: {' and '.join(shares)}; about {format_duration(seconds)} on this machine"
