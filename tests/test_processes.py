@@ -40,6 +40,7 @@ def test_a_process_that_was_killed_is_dead_even_before_its_parent_knows() -> Non
         ({"started": 1}, True),  # the number was given to another process
         ({"started": 0}, False),  # nobody said when it began
         ({"pid": 2**31 - 1}, True),
+        ({"pid": 9_999_999_999}, True),
     ],
 )
 def test_what_proves_a_death(change: dict[str, str | int], dead: bool) -> None:
@@ -49,3 +50,11 @@ def test_what_proves_a_death(change: dict[str, str | int], dead: bool) -> None:
 @pytest.mark.parametrize("text", ["", "1", "12345678-12345678-1", "g2345678-12345678-1-1", "12345678-12345678--1-1"])
 def test_other_text_names_no_process(text: str) -> None:
     assert ProcessName.parse(text) is None
+
+
+def test_a_process_that_is_hidden_from_this_user_is_not_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("tapioca.processes.os.kill", refuse)
+    assert not ProcessName.of_this()._replace(pid=2**31 - 1).is_dead  # /proc shows none of that number

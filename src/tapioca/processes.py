@@ -57,15 +57,28 @@ class ProcessName(NamedTuple):
 
 def _find_start(pid: int) -> int | None:
     """When the process of a number began; None where there is none, 0 where nobody says."""
-    if not psutil.pid_exists(pid):
+    if not _exists(pid):
         return None
+    if not Path("/proc/self/stat").exists():
+        return _find_start_anywhere(pid)
     try:
         state, *numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if state in DEAD_STATES else int(numbers[18])  # in ticks since the boot, whatever the clock says
-    except FileNotFoundError:
-        return _find_start_anywhere(pid)
-    except OSError:
+    except OSError:  # hidden from other users, or it has ended just now
         return 0
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is a process of a number, also where a system hides those of other users (`hidepid`)."""
+    if os.name != "posix":
+        return psutil.pid_exists(pid)
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is there, and another user's
+        return True
+    return True
 
 
 def _find_start_anywhere(pid: int) -> int | None:
