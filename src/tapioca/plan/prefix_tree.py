@@ -5,7 +5,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from tapioca.plan import Plan
+from tapioca.plan.plan import GRAINS, Plan
 
 
 class Step(NamedTuple):
@@ -26,17 +26,17 @@ class Step(NamedTuple):
         return 0.0 if self.dropped else 1.0 - ((self.attention == 0.0) + (self.mlp == 0.0)) / 2
 
 
+FULL_STEP = Step()
+_make_step = lru_cache(Step)
+
 Prefix = tuple[Step, ...]
 """What plans do with the first layers of the full model."""
 
 
 def list_steps(plan: Plan) -> tuple[Step, ...]:
     """What a plan does with each layer of the full model."""
-    tables = [dict(getattr(plan, name)) for name in Step._fields[1:]]
-    layers = dict(plan.layers)
-    return tuple(
-        Step(layers.get(layer, 1.0), *(table.get(layer, 1.0) for table in tables)) for layer in range(plan.n_layers)
-    )
+    changes = dict(_list_changes(plan))
+    return tuple(changes.get(layer, FULL_STEP) for layer in range(plan.n_layers))
 
 
 def sort_by_prefix(plans: Iterable[Plan]) -> list[Plan]:
@@ -51,12 +51,33 @@ def intersect_drops(plans: Sequence[Plan]) -> Plan:
 
 @lru_cache(maxsize=64)
 def count_layers_computed(plans: tuple[Plan, ...]) -> float:
-    """Layers computed when plans run together and share their common beginnings; one without a branch counts half."""
-    ordered = sorted(set(map(list_steps, plans)))  # neighbours share the most first layers
-    total = sum(step.work for step in ordered[0]) if ordered else 0.0
-    for previous_steps, current_steps in pairwise(ordered):
-        shared = next(
-            depth for depth, pair in enumerate(zip(previous_steps, current_steps, strict=True)) if pair[0] != pair[1]
-        )
-        total += sum(step.work for step in current_steps[shared:])
+    """Layers computed when plans run together and share their common beginnings; one without a branch counts half.
+
+    It walks over what plans change alone, so that counting plans of few drops costs as little in a model of many layers.
+    """
+    if not plans:
+        return 0.0
+    n_layers = plans[0].n_layers
+    ordered = sorted((*_list_changes(plan), (n_layers, FULL_STEP)) for plan in plans)  # neighbours share the most
+    total = _count_work(ordered[0], 0, n_layers)
+    for previous_changes, current_changes in pairwise(ordered):
+        if previous_changes != current_changes:
+            [(first, _), (other, _)] = next(
+                pair for pair in zip(previous_changes, current_changes, strict=False) if pair[0] != pair[1]
+            )
+            total += _count_work(current_changes, min(first, other), n_layers)
     return total
+
+
+def _list_changes(plan: Plan) -> tuple[tuple[int, Step], ...]:
+    """The layers with which a plan does something, ascending, and what."""
+    if not (plan.attention or plan.mlp):
+        return tuple((layer, _make_step(scale)) for layer, scale in plan.layers)
+    tables = [dict(getattr(plan, grain)) for grain in GRAINS]
+    layers = sorted(set().union(*tables))
+    return tuple((layer, _make_step(*(table.get(layer, 1.0) for table in tables))) for layer in layers)
+
+
+def _count_work(changes: Iterable[tuple[int, Step]], first_layer: int, n_layers: int) -> float:
+    """Layers computed from one layer on."""
+    return n_layers - first_layer - sum(1.0 - step.work for layer, step in changes if layer >= first_layer)
