@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 import sys
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from rich.console import Console
 from support.rows import choice_rows, write_lines
 from support.words import word_tokenizer
 
 import tapioca
+from tapioca.commands import read_result
 from tapioca.lab.config import TextConfig, TrainConfig, TuneConfig
 from tapioca.lab.train import train, tune
 from tapioca.lab.train_text import train_text
@@ -97,6 +100,19 @@ def test_every_key_that_a_command_writes_is_on_the_page(command: str, data: Path
     assert names >= {"manifest.json", f"{command}.json"}
     for name in names:
         check_file(data / command / name)
+    check_narrow_screen(data / command)
+
+
+def check_narrow_screen(folder: Path) -> None:
+    """A console of 40 columns shows every word that one of 200 does, whole."""
+    result, page = read_result(folder)
+    printed_words = {}
+    for width in (40, 200):
+        console = Console(width=width, file=StringIO(), highlight=False)
+        page.show(result, console)
+        assert "…" not in console.file.getvalue()
+        printed_words[width] = {word.strip(":│╭╮╰╯─") for word in console.file.getvalue().split()}
+    assert printed_words[200] <= printed_words[40]
 
 
 def test_every_key_that_a_search_writes_is_on_the_page(data: Path) -> None:
@@ -121,6 +137,7 @@ def test_every_key_that_a_search_writes_is_on_the_page(data: Path) -> None:
     assert {path.name for path in (data / "prune").glob("*.json*")} == names
     for name in names:
         check_file(data / "prune" / name)
+    check_narrow_screen(data / "prune")
 
 
 def test_trainings(tmp_path: Path, data: Path) -> None:

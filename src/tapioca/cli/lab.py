@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
 
 from tapioca.cli.options import command_from_record
 from tapioca.lab.config import TextConfig, TrainConfig, Training, TuneConfig
+from tapioca.report.tables import make_table, print_block
 
 if TYPE_CHECKING:
     from tapioca.lab.trainer import OnStep
@@ -52,14 +52,17 @@ def run_shifts() -> None:
     """
     from tapioca.lab.shifts import SHIFTS
 
-    console = Console(highlight=False)
+    console = Console()
     for family in ("kept", "moved"):
-        what = Column("what it does", overflow="fold")
-        table = Table(f"answers {family}", what, "scored", "strengths", box=None, pad_edge=False)
-        for name, kind in SHIFTS.items():
-            if kind.family == family:
-                table.add_row(name, kind.summary, kind.scored, " ".join(f"{strength:g}" for strength in kind.strengths))
-        console.print(table, "")
+        columns: dict[str, Callable[[str], str]] = {
+            f"answers {family}": str,
+            "what it does": lambda name: SHIFTS[name].summary,
+            "scored": lambda name: SHIFTS[name].scored,
+            "strengths": lambda name: " ".join(f"{strength:g}" for strength in SHIFTS[name].strengths),
+        }
+        names = [name for name, kind in SHIFTS.items() if kind.family == family]
+        print_block(console, make_table("", names, columns), folded=["what it does", "strengths"])
+        console.print()
 
 
 @contextmanager

@@ -6,11 +6,17 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 T = TypeVar("T")
+
+LONG_WORD = 24
+"""Characters of a word in a folded column that is not kept in one line at any cost."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ def print_line(console: Console, text: str, style: str | None = None) -> None:
 def print_block(console: Console, block: TableBlock, folded: Collection[str] | None = None) -> None:
     """Print a table without lines: below its title, numbers to the right, and an empty line; or as it is.
 
+    Where the console is too narrow for it, its rows stand below each other, a line for each column.
+
     Args:
         folded: the columns whose cells may be folded; by default intervals below a title, else the first column alone.
     """
@@ -65,15 +73,42 @@ def print_block(console: Console, block: TableBlock, folded: Collection[str] | N
     if block.title:
         print_line(console, f"[bold]{escape(block.title)}")
     style, space = ("dim", 1) if block.title else ("bold", 2)
-    table = Table(box=None, pad_edge=False, header_style=style, padding=(0, space, 0, 0))
-    for index, column in enumerate(block.head):
-        side = "right" if block.title and index else "left"
-        table.add_column(escape(column), no_wrap=column not in folded, justify=side)  # type: ignore[arg-type]
-    for row in block.rows:
-        table.add_row(*(map(_mark_notes, row) if len(row) > 1 else (f"[dim]{escape(row[0])}",)))
-    console.print(table, highlight=False)
+    if _measure_width(block, folded, space) > console.width:
+        _print_rows_below_each_other(console, block)
+    else:
+        table = Table(box=None, pad_edge=False, header_style=style, padding=(0, space, 0, 0))
+        for index, column in enumerate(block.head):
+            side = "right" if block.title and index else "left"
+            table.add_column(escape(column), no_wrap=column not in folded, overflow="fold", justify=side)  # type: ignore[arg-type]
+        for row in block.rows:
+            table.add_row(*(map(_mark_notes, row) if len(row) > 1 else (f"[dim]{escape(row[0])}",)))
+        console.print(table, highlight=False)
     if block.title:
         console.print()
+
+
+def _measure_width(block: TableBlock, folded: Collection[str], space: int) -> int:
+    """Characters that a table needs between the columns and in them; a folded column its longest word of usual length."""
+    rows = [block.head, *(row for row in block.rows if len(row) > 1)]
+    widths = []
+    for head, cells in zip(block.head, zip(*rows, strict=True), strict=True):
+        parts = [part for cell in cells for part in (cell.split() if head in folded else cell.split("\n"))]
+        longest = max(map(cell_len, parts), default=0)
+        widths.append(min(longest, LONG_WORD) if head in folded else longest)
+    return sum(widths) + space * (len(widths) - 1)
+
+
+def _print_rows_below_each_other(console: Console, block: TableBlock) -> None:
+    """Print each row as its first cell and, below it, every other column and its cell."""
+    first, *others = (f"{column}: " if column else "" for column in block.head)
+    for row in block.rows:
+        print_line(
+            console, f"[dim]{escape(first)}[/][bold]{escape(row[0])}" if len(row) > 1 else f"[dim]{escape(row[0])}"
+        )
+        for column, cell in zip(others, row[1:], strict=False):
+            if cell:
+                line = Text.assemble((column, "dim"), " ".join(cell.split("\n")))
+                console.print(Padding(line, (0, 0, 0, 2)), highlight=False)
 
 
 def _mark_notes(cell: str) -> str:

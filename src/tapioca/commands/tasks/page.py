@@ -2,11 +2,10 @@
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Column, Table
 
 from tapioca.commands.tasks.result import TaskList, TaskSample
 from tapioca.report.format import format_label_counts
-from tapioca.report.tables import print_line
+from tapioca.report.tables import TableBlock, print_block, print_line
 
 OTHER_TASKS = (
     "\nand data files (.jsonl, .json, .csv, .tsv, .parquet) or folders of them, task .yaml files, hub:ID, harness:TASK, "
@@ -19,10 +18,7 @@ def show(found: TaskList | TaskSample, console: Console) -> None:
     if isinstance(found, TaskSample):
         _show_sample(found, console)
         return
-    table = Table("name", "kind", Column("data", overflow="fold"), box=None, pad_edge=False)
-    for row in found.tasks:
-        table.add_row(*row)
-    console.print(table, highlight=False, soft_wrap=True)
+    print_block(console, TableBlock("", ("name", "kind", "data"), found.tasks), folded=["data"])
     if found.whole:
         print_line(console, OTHER_TASKS)
 
