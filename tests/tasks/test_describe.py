@@ -96,7 +96,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"task\.yaml is there already and is not overwritten; give --write another"):
         write_description(str(data), encoder(), {}, place)
     assert place.read_text() == "mine"
-    with pytest.raises(UsageError, match=r"cannot write .*no/task\.yaml: No such file or directory; give --write"):
+    with pytest.raises(UsageError, match=r"cannot write .*no/task\.yaml: No such file or directory; make its folder"):
         write_description(str(data), encoder(), {}, tmp_path / "no" / "task.yaml")
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
@@ -13,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from tapioca.checkpoints.older import add_version_4_tokenizer_fields
-from tapioca.disk import write_text
+from tapioca.disk import copy_file, write_text
 from tapioca.errors import ExportError
 
 COPIED_PATTERNS = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "LICEN[CS]E*", "NOTICE*", "merges*", "vocab*")
@@ -32,9 +31,7 @@ AUTO_MAP = "auto_map"
 def copy_files(source: Path, paths: Iterable[Path], target: Path) -> None:
     """Copy files of a model folder to where they stand in the new one."""
     for path in paths:
-        place = target / path.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place)
+        copy_file(path, target / path.relative_to(source))
 
 
 def copy_companions(source: Path, target: Path, code: bool) -> list[str]:
@@ -138,7 +135,7 @@ def _copy_modules(source: Path, target: Path) -> None:
     """The further parts of a sentence encoder (pooling, ...), which stand in folders of their own."""
     if not (source / MODULES).is_file():
         return
-    shutil.copyfile(source / MODULES, target / MODULES)
+    copy_file(source / MODULES, target / MODULES)
     for part in json.loads((source / MODULES).read_text(encoding="utf-8")):
         place = PurePath(part.get("path") or ".")
         if place != PurePath(".") and ".." not in place.parts:

@@ -19,7 +19,7 @@ from tapioca.checkpoints.companions import copy_companions, write_settings
 from tapioca.checkpoints.guard import check_rebuild
 from tapioca.checkpoints.names import KeptTensor, map_kept_tensors
 from tapioca.checkpoints.older import add_version_4_fields, newer_only
-from tapioca.disk import write_json
+from tapioca.disk import make_folder, replace_atomically, write_json
 from tapioca.errors import ExportError
 from tapioca.models.edit import cut_fields
 from tapioca.models.files import find_weight_files, find_weights_name
@@ -37,7 +37,7 @@ def cut_checkpoint(
 
     Args:
         source: a Hugging Face model folder with safetensors weights.
-        target: a folder that does not exist yet.
+        target: a folder that is empty or not there yet.
         plan: drops, and scales that weights can carry.
         model: the model in `source`, for the guards; it may lie on the meta device.
         code: whether Python files that come with the model are to come along.
@@ -57,7 +57,7 @@ def cut_checkpoint(
     names, counts = list(chain(*files.values())), _count_prediction_layers(source_config, model.config)
     tensors_by_name = map_kept_tensors(names, plan, counted=max(counts.values(), default=0))
     check_writers(scaled, tensors_by_name.values())
-    target.mkdir(parents=True)
+    make_folder(target)
     write_settings(target / "config.json", config)
     index: dict[str, str] = {}
     size = 0
@@ -159,6 +159,7 @@ def _copy_tensors(file: Path, target: Path, tensors_by_name: dict[str, KeptTenso
             tensor.new: rescale_tensor(tensors.get_tensor(name), tensor, scaled)
             for name, tensor in tensors_by_name.items()
         }
-        save_file(copies, target, metadata=tensors.metadata() or {"format": "pt"})
+        with replace_atomically(target) as temporary:
+            save_file(copies, temporary, metadata=tensors.metadata() or {"format": "pt"})
         shutil.copymode(target.with_name("config.json"), target)  # safetensors 0.8 lets only the owner read it
         return sum(copy.nbytes for copy in copies.values())

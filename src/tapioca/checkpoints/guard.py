@@ -1,8 +1,6 @@
 """Would transformers build the same layers from the cut config as the live plan runs? Asked before a byte is written."""
 
 import math
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +8,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.checkpoints.companions import write_settings
+from tapioca.disk import scratch_folder
 from tapioca.errors import ExportError
 from tapioca.models.find import find_layers
 from tapioca.plan import Plan, format_layers
@@ -44,10 +43,10 @@ def check_rebuild(model: PreTrainedModel, plan: Plan, cut: dict[str, Any]) -> No
 
 def _build_on_meta(model: PreTrainedModel, cut: dict[str, Any]) -> PreTrainedModel:
     """The model of the cut config, without weights."""
-    with tempfile.TemporaryDirectory() as scratch:
-        write_settings(Path(scratch) / "config.json", cut)
+    with scratch_folder() as scratch:
+        write_settings(scratch / "config.json", cut)
         try:
-            config: PretrainedConfig = type(model.config).from_json_file(str(Path(scratch) / "config.json"))
+            config: PretrainedConfig = type(model.config).from_json_file(str(scratch / "config.json"))
             config._attn_implementation = model.config._attn_implementation
             with torch.device("meta"):
                 return type(model)(config)

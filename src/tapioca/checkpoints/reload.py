@@ -90,7 +90,11 @@ def main(*folders: str) -> None:
         arrays = dict(np.load(Path(folder) / "batch.npz"))
         tokens = arrays.pop("tokens", None)
         batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        np.savez(Path(folder) / "found.npz", **compute_answers(model, batch, job["keep"], tokens))  # type: ignore[arg-type]
+        answers = compute_answers(model, batch, job["keep"], tokens)
+        try:
+            np.savez(Path(folder) / "found.npz", **answers)  # type: ignore[arg-type]
+        except OSError as error:
+            sys.exit(f"cannot write to {folder}: {error.strerror}; free some space, or name another folder by TMPDIR")
 
 
 def load_strictly(checkpoint: str, kind: str, layers: int, dtype: str, code: bool) -> PreTrainedModel:

@@ -1,9 +1,7 @@
 """Does a written checkpoint equal the live plan? Asked of plain transformers, in a fresh process."""
 
-import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from tapioca.checkpoints import reload
+from tapioca.disk import make_folder, replace_atomically, scratch_folder, write_json
 from tapioca.errors import ExportError
 from tapioca.models.edit import apply
 from tapioca.models.identity import has_own_code
@@ -106,8 +105,8 @@ def compare_reloaded(checkpoints: Sequence[tuple[Path, ExpectedAnswers]]) -> lis
     Raises:
         ExportError: one does not load cleanly, has another number of layers, or answers in another shape.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        folders = [Path(scratch) / str(index) for index in range(len(checkpoints))]
+    with scratch_folder() as scratch:
+        folders = [scratch / str(index) for index in range(len(checkpoints))]
         for folder, (checkpoint, expected) in zip(folders, checkpoints, strict=True):
             _write_job(folder, checkpoint, expected)
         process = subprocess.run([sys.executable, reload.__file__, *map(str, folders)], capture_output=True, text=True)
@@ -121,12 +120,13 @@ def compare_reloaded(checkpoints: Sequence[tuple[Path, ExpectedAnswers]]) -> lis
 
 
 def _write_job(folder: Path, checkpoint: Path, expected: ExpectedAnswers) -> None:
-    folder.mkdir()
     job = {name: getattr(expected, name) for name in ("kind", "layers", "dtype", "own", "code")}
     job |= {"checkpoint": str(checkpoint), "keep": N_COMPARED, "threads": torch.get_num_threads()}
-    (folder / "job.json").write_text(json.dumps(job))
     forced = {"tokens": expected.answers["tokens"]} if "tokens" in expected.answers else {}
-    np.savez(folder / "batch.npz", **expected.batch, **forced)  # type: ignore[arg-type]
+    make_folder(folder)
+    write_json(folder / "job.json", job)
+    with replace_atomically(folder / "batch.npz") as temporary:
+        np.savez(temporary, **expected.batch, **forced)  # type: ignore[arg-type]
 
 
 def _measure_difference(answers: dict[str, np.ndarray], expected: ExpectedAnswers) -> float:

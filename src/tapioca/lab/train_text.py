@@ -47,8 +47,7 @@ def train_text(config: TextConfig, on_step: OnStep | None = None, checkpoint_eve
 
     record = run_training(config, model, loss_at, on_step, checkpoint_every, data=corpus.digest)
     record["held_out"] = measure_losses(model, corpus.held_out)
-    tokenizer.save_pretrained(config.out)
-    save_training(config, model, record)
+    save_training(config, model, record, tokenizer)
     return model
 
 

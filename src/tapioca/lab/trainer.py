@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from tapioca.disk import make_marked_folder, replace_atomically, write_json
+from tapioca.disk import make_marked_folder, replace_atomically, replace_files, write_json
 from tapioca.errors import UsageError
 from tapioca.lab.config import Training
 
@@ -65,8 +65,8 @@ def run_training(
 
     def save() -> None:
         states = {name: part.state_dict() for name, part in parts.items()}
-        with replace_atomically(config.out / CHECKPOINT) as temporary:
-            torch.save({"config": settings, "done": n_steps, "losses": losses, **states}, temporary)
+        with replace_atomically(config.out / CHECKPOINT) as temporary, temporary.open("wb") as file:
+            torch.save({"config": settings, "done": n_steps, "losses": losses, **states}, file)
 
     try:
         while n_steps < config.steps:
@@ -85,12 +85,20 @@ def run_training(
     return {"config": settings, "threads": torch.get_num_threads(), "final_loss": final, "loss_every_100": curve}
 
 
-def save_training(config: Training, model: PreTrainedModel, record: dict[str, Any]) -> None:
-    """Save the model as an ordinary Hugging Face folder, with `training.json` beside it."""
+def save_training(
+    config: Training,
+    model: PreTrainedModel,
+    record: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> None:
+    """Save the model as an ordinary Hugging Face folder, with its tokenizer if it has one, and `training.json` last."""
     logging.disable_progress_bar()
-    model.save_pretrained(config.out)
-    for weights in config.out.glob("*.safetensors"):
-        shutil.copymode(config.out / "config.json", weights)  # safetensors 0.8 lets only the owner read them
+    with replace_files(config.out) as scratch:
+        model.save_pretrained(scratch)
+        if tokenizer:
+            tokenizer.save_pretrained(scratch)
+        for weights in scratch.glob("*.safetensors"):
+            shutil.copymode(scratch / "config.json", weights)  # safetensors 0.8 lets only the owner read them
     write_json(config.out / "training.json", record)
 
 

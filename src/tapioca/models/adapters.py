@@ -2,7 +2,6 @@
 
 import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 from transformers import PreTrainedModel
 from transformers.utils.peft_utils import find_adapter_config_file
 
+from tapioca.disk import explain_failure, scratch_folder
 from tapioca.errors import ModelError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -102,11 +102,12 @@ def hide_adapter(source: str) -> Iterator[str]:
     if not (folder / CONFIG).is_file():
         yield source
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        for path in folder.iterdir():
-            if not path.name.startswith("adapter_"):
-                (Path(scratch) / path.name).symlink_to(path.resolve())
-        yield scratch
+    with scratch_folder() as scratch:
+        with explain_failure(scratch):
+            for path in folder.iterdir():
+                if not path.name.startswith("adapter_"):
+                    (scratch / path.name).symlink_to(path.resolve())
+        yield str(scratch)
 
 
 def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:

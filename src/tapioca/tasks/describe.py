@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from tapioca.disk import explain_failure, write_text
 from tapioca.errors import UsageError
 from tapioca.tasks.columns import Columns
 from tapioca.tasks.spec import HUB, TaskSpec
@@ -41,20 +42,18 @@ def write_description(name: str, encoder: Encoder | None, options: dict[str, Any
 
     Raises:
         DataError: the data cannot be read, or do not tell what they are for.
-        UsageError: the file is there, or cannot be written.
+        UsageError: the file is there.
+        StoreError: it cannot be written.
     """
     table = read_table(name, encoder, options)
     start = f"{table.path.name} as it is read; what was guessed may be wrong: edit it, then name this file as the task"
     lines = [_comment(text) for text in (start, *table.notes)]
     lines += [f"data: {_dumped(_relative(table.path, target))}"]
     lines += _entries(table.spec, table.said_spec, Columns(table.raw).describe())
-    try:
-        with target.open("x", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-    except FileExistsError as error:
-        raise UsageError(f"{target} is there already and is not overwritten; give --write another name") from error
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror}; give --write another name") from error
+    with explain_failure(target):
+        if target.exists():
+            raise UsageError(f"{target} is there already and is not overwritten; give --write another name")
+        write_text(target, "\n".join(lines) + "\n")
 
 
 def _entries(spec: TaskSpec, said_spec: TaskSpec, columns: str) -> list[str]:

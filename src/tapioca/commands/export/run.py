@@ -1,13 +1,10 @@
 """Ship a plan: write a plain checkpoint, reload it in a fresh process, and compare."""
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from tapioca.checkpoints.companions import copy_files, vocabulary_files
@@ -24,8 +21,8 @@ from tapioca.commands.export.config import ExportConfig
 from tapioca.commands.export.result import Exported
 from tapioca.commands.export.source import ExportSource
 from tapioca.commands.prune.result import PruneResult, read_run
-from tapioca.disk import list_contents
-from tapioca.errors import ExportError, StoreError, UsageError
+from tapioca.disk import list_contents, make_folder_atomically, scratch_folder, write_text
+from tapioca.errors import ExportError, UsageError
 from tapioca.models.edit import check_fits
 from tapioca.models.identity import hash_model
 from tapioca.models.load import load, load_on_meta, load_tokenizer
@@ -62,8 +59,6 @@ def export(
         UsageError: `to` is not empty, or there is no such run.
     """
     target = Path(to)
-    if target.is_file():
-        raise UsageError(f"{target} is a file; choose a new folder for the checkpoint")
     if list_contents(target):
         raise UsageError(f"{target} is not empty; choose a new folder for the checkpoint")
     info = _read_source_run(source)
@@ -80,13 +75,13 @@ def export(
         adapter or (info.adapter if info else None),
         trust_remote_code or bool(info and info.trust_remote_code),
     )
-    with tempfile.TemporaryDirectory() as saved, tempfile.TemporaryDirectory() as merged:
-        folder = origin.find_folder(Path(saved))
+    with scratch_folder() as saved, scratch_folder() as merged:
+        folder = origin.find_folder(saved)
         if info:
             _check_same_model(info, origin, folder)
         about = info if plan is None else None
         card = partial(render_model_card, origin.name, chosen, folder, about, Path(origin.adapter or "").name)
-        return _write_checked(origin, origin.merge_into_folder(folder, Path(merged)), target, chosen, card)
+        return _write_checked(origin, origin.merge_into_folder(folder, merged), target, chosen, card)
 
 
 def export_run(config: ExportConfig, progress: Progress = SILENT) -> Exported:
@@ -142,23 +137,15 @@ def _write_checked(origin: ExportSource, folder: Path, target: Path, plan: Plan,
     code = origin.runs_own_code
     meta_model = load_on_meta(folder, trust_remote_code=code)
     check_fits(meta_model, plan)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
-            checkpoint = Path(scratch) / "checkpoint"
-            left_out = cut_checkpoint(folder, checkpoint, plan, meta_model, code)
-            copy_files(folder, vocabulary_files(folder, load_tokenizer(folder, trust_remote_code=code)), checkpoint)
-            expected = _compute_live_answers(folder, plan, code)
-            needs = _loading_requirements(checkpoint, expected)
-            (checkpoint / "README.md").write_text(card(needs=needs), encoding="utf-8")
-            check_tokenizer(folder, checkpoint, code)
-            [difference] = compare_reloaded([(checkpoint, expected)])
-            refuse_difference(difference, expected)
-            if target.exists():
-                shutil.rmtree(target)  # empty, as was seen above
-            checkpoint.rename(target)
-    except (OSError, SafetensorError) as error:
-        raise StoreError(f"cannot write {target}: {error}; free some space or choose another folder") from error
+    with make_folder_atomically(target) as checkpoint:
+        left_out = cut_checkpoint(folder, checkpoint, plan, meta_model, code)
+        copy_files(folder, vocabulary_files(folder, load_tokenizer(folder, trust_remote_code=code)), checkpoint)
+        expected = _compute_live_answers(folder, plan, code)
+        needs = _loading_requirements(checkpoint, expected)
+        write_text(checkpoint / "README.md", card(needs=needs))
+        check_tokenizer(folder, checkpoint, code)
+        [difference] = compare_reloaded([(checkpoint, expected)])
+        refuse_difference(difference, expected)
     return Exported(target, plan, difference, expected.steps, left_out, needs)
 
 

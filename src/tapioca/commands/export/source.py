@@ -8,7 +8,8 @@ import huggingface_hub
 from transformers import PreTrainedModel
 
 from tapioca.checkpoints.companions import code_files, companion_files, copy_files, vocabulary_files, write_settings
-from tapioca.errors import ExportError, UsageError
+from tapioca.disk import explain_failure
+from tapioca.errors import ExportError, UsageError, first_line
 from tapioca.hub import explain_hub_error, hide_progress_bars
 from tapioca.models.adapters import refuse_adapter
 from tapioca.models.edit import is_planned
@@ -68,7 +69,7 @@ class ExportSource:
             refuse_adapter(str(folder))
             return folder
         model, tokenizer = load(folder, device="cpu", adapter=self.adapter, trust_remote_code=self.runs_own_code)
-        with hide_progress_bars():
+        with hide_progress_bars(), explain_failure(scratch):
             model.save_pretrained(scratch)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kept_fields = {name: field for name, field in config.items() if name != WEIGHTS_FIELD}
@@ -87,11 +88,11 @@ def _save_live_model(model: PreTrainedModel, scratch: Path) -> Path:
         raise UsageError(
             "the model carries an adapter; merge it into the weights first, with peft's merge_and_unload()"
         )
-    try:
-        with hide_progress_bars():
+    with hide_progress_bars(), explain_failure(scratch):
+        try:
             model.save_pretrained(scratch)
-    except (ValueError, NotImplementedError) as error:  # some ways of quantising cannot be saved
-        raise ExportError(f"transformers cannot save this live model: {str(error).splitlines()[0]}") from error
+        except (ValueError, NotImplementedError) as error:  # some ways of quantising cannot be saved
+            raise ExportError(f"transformers cannot save this live model: {first_line(error)}") from error
     return scratch
 
 

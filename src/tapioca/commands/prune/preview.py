@@ -2,8 +2,6 @@
 
 import time
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psutil
 import torch
@@ -12,6 +10,7 @@ from tapioca.commands.prune.config import PruneConfig
 from tapioca.commands.prune.estimate import Workload, estimate_judging, suggest_shorter_run
 from tapioca.commands.prune.preview_result import Preview, WrittenAnswer
 from tapioca.commands.prune.search import criterion_from_config, estimate_round_costs, restrict_sizes
+from tapioca.disk import scratch_folder
 from tapioca.engine.decode import PromptBatch, decode
 from tapioca.errors import DataError
 from tapioca.evaluate import evaluate
@@ -36,7 +35,7 @@ def preview_run(config: PruneConfig, progress: Progress = SILENT, inputs: RunInp
     """Tell what a search would do, without doing it. Nothing is kept, and no folder is made."""
     criterion = criterion_from_config(config)  # refused before anything is loaded
     inputs = inputs or _read_first_examples(config, progress)
-    with TemporaryDirectory() as scratch, Store(Path(scratch) / "run", inputs.make_manifest(config)) as store:
+    with scratch_folder() as scratch, Store(scratch / "run", inputs.make_manifest(config)) as store:
         job = context_from_inputs(config, _sample_search_examples(inputs, config), store, progress)
         job.space = restrict_sizes(job)
         seconds, operations = _time_example(job)
