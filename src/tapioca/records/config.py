@@ -146,7 +146,7 @@ class DataConfig(BaseConfig):
     revision: str | None = Field(default=None, description="Branch, tag or commit of a hub model.")
     trust_remote_code: bool = Field(default=False, description="Run code that comes with the model.")
     trust_task_code: bool = Field(
-        default=False, description="Run the scoring function that a task names (score_function)."
+        default=False, description="Run Python code that a task names: score_function, or !function of lm-eval tasks."
     )
     adapter: Path | None = Field(
         default=None, description="Folder with a LoRA adapter (peft), merged into the model's weights first."

@@ -5,13 +5,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any, Self, cast
+from datetime import date
+from typing import Any, cast
 
-from transformers import PreTrainedTokenizerBase
-from transformers.utils import chat_template_utils
+from transformers import PreTrainedTokenizerBase, tokenization_utils_base
 
 from tapioca.errors import DataError
+from tapioca.tasks import bounded
 
 Message = dict[str, str]
 """One turn of a conversation: `role` and `content`."""
@@ -32,21 +32,20 @@ class Clock:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """While it lasts, transformers' chat templates are told this day."""
-        clock, module = self, cast(Any, chat_template_utils)
-        real = module.datetime
+        """While it lasts, transformers' chat templates are told this day, and are rendered within bounds."""
+        module = cast(Any, tokenization_utils_base)
+        real = module.render_jinja_template
 
-        class Stopped(datetime):
-            @classmethod
-            def now(cls, tz: Any = None) -> Self:
-                clock.was_read = True
-                return cls(clock.day.year, clock.day.month, clock.day.day, tzinfo=tz)
+        def render(**arguments: Any) -> Any:
+            rendered, asked = bounded.ask("chat", arguments, self.day.isoformat())
+            self.was_read = self.was_read or asked
+            return rendered
 
-        module.datetime = Stopped
+        module.render_jinja_template = render
         try:
             yield
         finally:
-            module.datetime = real
+            module.render_jinja_template = real
 
 
 def make_conversation(question: str, system: str | None, shots: Sequence[tuple[str, str]] = ()) -> list[Message]:

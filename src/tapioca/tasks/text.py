@@ -9,6 +9,8 @@ from transformers import PreTrainedTokenizerBase
 from tapioca.errors import DataError, RowError
 from tapioca.records import TextPair
 from tapioca.tasks.chat import Clock, Message, check_options
+from tapioca.tasks.sandbox import TooCostly
+from tapioca.tasks.template import explain_cost
 
 TOO_LONG = "longer than the model can read"
 
@@ -120,8 +122,8 @@ class Encoder:
         """A conversation as the tokenizer's own template writes it; `how` is handed to `apply_chat_template`.
 
         Raises:
-            DataError: the tokenizer has no chat template (`flag` asked for it), the template reads no such option, or it
-                refuses the conversation.
+            DataError: the tokenizer has no chat template (`flag` asked for it), the template reads no such option, it
+                refuses the conversation, or it costs more than a row may.
         """
         if not self.tokenizer.chat_template:
             raise DataError(f"{where}: the tokenizer has no chat template; leave out {flag}")
@@ -131,6 +133,8 @@ class Encoder:
                 return self.tokenizer.apply_chat_template(messages, **options, **how)
         except DataError:
             raise
+        except TooCostly as error:
+            raise explain_cost("the model's chat template", where, error) from error
         except Exception as error:  # a chat template is a small program of the model's and can raise anything
             raise DataError(
                 f"{where}: the chat template does not take this conversation: {' '.join(str(error).split())}"

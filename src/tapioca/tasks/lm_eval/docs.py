@@ -14,7 +14,8 @@ from tapioca.tasks.base import Task, check_unique, digest_rows
 from tapioca.tasks.choice import GOLD_LOSS
 from tapioca.tasks.generate import ANSWER_LOSS
 from tapioca.tasks.lm_eval.chat import SYSTEM, YES, chat_arguments
-from tapioca.tasks.lm_eval.errors import explain_failure, missing_split
+from tapioca.tasks.lm_eval.errors import CostlyDocument, explain_failure, missing_split
+from tapioca.tasks.lm_eval.guard import bound_templates, refuse_written_code, watch_code
 from tapioca.tasks.lm_eval.shots import (
     HarnessShots,
     build_requests,
@@ -47,19 +48,25 @@ def load_lm_eval(name: str, encoder: Encoder | None, task_options: dict[str, Any
             `chat`, and last, since it may hold commas, `system` (the system prompt of the chat).
         encoder: the model's text encoder.
         task_options: `include_path` (a folder with task YAMLs), `score` ("likelihood": the gold answer's), and `chat`, `system`,
-            `parse_chat_options` and `num_fewshot`, as for files.
+            `chat_template_kwargs`, `num_fewshot` and `trust_task_code`, as for files.
 
     Raises:
-        DataError: lm-eval is not installed, has no such task, or cannot load its data; or the request does not fit it.
+        DataError: lm-eval is not installed, has no such task, or cannot load its data; the request does not fit it; or the
+            task has code of its own that is not trusted.
     """
     if encoder is None:
         raise DataError(f"{name} is text, but the model has no tokenizer; expected a language model")
     options, chat = _read_options(name, encoder, task_options)
-    tasks = _tasks(options["task"], task_options.get("include_path"), name)
+    trusted = bool(task_options.get("trust_task_code"))
+    with watch_code(trusted) as functions:
+        tasks = _tasks(options["task"], task_options.get("include_path"), name)
+    refuse_written_code(tasks, trusted)
     likelihood = task_options.get("score") == "likelihood"
     measure, metric = _metric(tasks[0], options["metric"], likelihood)
     splits = {task: _divert_splits(task, options["split"], name) for task in tasks}
     notes = [f"{options['task']}: lm-eval's {tasks[0].config.test_split} split, metric {measure}"]
+    if functions:
+        notes.append(f"{options['task']}: Python code of the task runs: {', '.join(dict.fromkeys(functions))}")
     if not chat and tasks[0].OUTPUT_TYPE != "loglikelihood_rolling":
         notes += encoder.note_unused_template(options["task"])
     shots = HarnessShots(
@@ -161,6 +168,10 @@ def _tasks(name: str, include_path: str | None, request: str) -> list[Any]:
     try:
         with hide_progress_bars():
             tasks = list(manager.load(name)["tasks"].values())
+    except CostlyDocument as error:
+        raise DataError(f"{name}, its first document: {error}") from error
+    except DataError:
+        raise
     except Exception as error:  # data sets are loaded by code of lm-eval and of the datasets library
         raise DataError(explain_failure(error, name)) from error
     kinds = {task.OUTPUT_TYPE for task in tasks}
@@ -178,6 +189,7 @@ def _manager(include_path: str | None, defaults: bool) -> Any:
         from lm_eval.tasks import TaskManager
     except ImportError as error:
         raise DataError("harness: tasks need lm-eval; install it with pip install 'tapioca-prune[harness]'") from error
+    bound_templates()
     return TaskManager(include_path=include_path, include_defaults=defaults)
 
 

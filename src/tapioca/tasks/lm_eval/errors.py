@@ -4,7 +4,12 @@ from collections.abc import Collection
 from traceback import walk_tb
 from typing import Any
 
+from tapioca.errors import DataError
 from tapioca.hub import explain_hub_error
+
+
+class CostlyDocument(DataError):
+    """A template of the task costs more on a document than it may."""
 
 
 def explain_failure(error: Exception, name: str) -> str:
@@ -30,3 +35,9 @@ def _failed_task(error: Exception) -> Any:
     """The lm-eval task that was being made when the error was raised; None where it was no task's."""
     owners = [frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__)]
     return next((owner for owner in owners if getattr(owner, "DATASET_PATH", None)), None)
+
+
+def find_document(error: Exception) -> int:
+    """The number of the document that lm-eval was making requests of when the error was raised."""
+    numbers = [frame.f_locals["doc_id"] for frame, _ in walk_tb(error.__traceback__) if "doc_id" in frame.f_locals]
+    return int(next(iter(numbers), 0))

@@ -13,6 +13,7 @@ from typing import Any
 from tapioca.errors import DataError
 from tapioca.records import Example
 from tapioca.tasks.base import Shots, Task
+from tapioca.tasks.lm_eval.errors import CostlyDocument, find_document
 from tapioca.tasks.lm_eval.task import LmEvalTask
 
 FEWSHOT_SEED = 1234
@@ -176,8 +177,11 @@ def build_requests(task: Any, shots: int, chat: dict[str, Any]) -> dict[int, lis
     """lm-eval's own requests by document number, in order."""
     task.set_config("num_fewshot", shots)
     task.set_fewshot_seed(seed=FEWSHOT_SEED)
-    with redirect_stderr(StringIO()):  # its own progress bar
-        task.build_all_requests(**chat)
+    try:
+        with redirect_stderr(StringIO()):  # its own progress bar
+            task.build_all_requests(**chat)
+    except CostlyDocument as error:
+        raise DataError(f"{make_example_id(task, find_document(error))}: {error}") from error
     requests_by_doc: dict[int, list[Any]] = defaultdict(list)
     for request in task.instances:
         requests_by_doc[request.doc_id].append(request)
@@ -197,6 +201,8 @@ def question_from_doc(task: Any, doc: dict[str, Any]) -> str:
     """
     try:
         return repr((task.doc_to_text(doc), task.doc_to_choice(doc) if task.config.doc_to_choice else None))
+    except CostlyDocument:
+        raise
     except Exception as error:  # templates and functions of the task, on a row of another form
         raise DataError(
             f"{task.task_name}: its rows to show have another form than those it asks ({error}), so none of them can be kept "
