@@ -16,8 +16,9 @@ from support.words import word_tokenizer
 from transformers import AutoConfig, AutoTokenizer, LlamaConfig, PretrainedConfig
 
 import tapioca
-from tapioca.checkpoints.companions import code_files, companion_files, copy_companions
+from tapioca.checkpoints.companions import copy_companions
 from tapioca.checkpoints.cut import cut_checkpoint, cut_config
+from tapioca.checkpoints.files import code_files, companion_files
 from tapioca.checkpoints.older import add_version_4_fields, add_version_4_tokenizer_fields
 from tapioca.commands.export.card import find_base_model, make_portable, read_licence, render_model_card
 from tapioca.errors import ExportError, ModelError
@@ -209,7 +210,7 @@ def test_files_of_other_tools_stay_behind(tmp_path: Path) -> None:
     (source / "1_Pooling").mkdir()
     (source / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
     (source / "modules.json").write_text(json.dumps([{"path": ""}, {"path": "1_Pooling"}, {"path": "../outside"}]))
-    assert copy_companions(source, target, code=False) == []
+    assert copy_companions(source, target, PLAN, code=False) == []
     there = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
     assert there >= {*kept, "modules.json", "1_Pooling/config.json", "tokenizer.json", "tokenizer_config.json"}
     assert not there & set(stale)
@@ -231,7 +232,7 @@ def test_code_that_settings_name_and_what_it_imports(tmp_path: Path) -> None:
         target = tmp_path / str(code)
         target.mkdir()
         (target / "config.json").write_text((tmp_path / "config.json").read_text())
-        [sentence] = copy_companions(tmp_path, target, code)
+        [sentence] = copy_companions(tmp_path, target, PLAN, code)
         assert json.loads((target / "config.json").read_text()).get("auto_map", {}).keys() == left
         assert ("auto_map" in json.loads((target / "processor_config.json").read_text())) == code
         assert len(list(target.glob("*.py"))) == (5 if code else 0)
@@ -346,7 +347,7 @@ def test_a_tokenizer_written_by_version_5_is_read_as_before(tmp_path: Path) -> N
     said = json.loads((tmp_path / "full" / "tokenizer_config.json").read_text())
     assert (said["tokenizer_class"], said["extra_special_tokens"]) == ("TokenizersBackend", ["<a>", "<b>"])
     (tmp_path / "cut").mkdir()
-    copy_companions(tmp_path / "full", tmp_path / "cut", code=False)
+    copy_companions(tmp_path / "full", tmp_path / "cut", PLAN, code=False)
     written = json.loads((tmp_path / "cut" / "tokenizer_config.json").read_text())
     assert written["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert written["additional_special_tokens"] == ["<a>", "<b>"]
@@ -457,5 +458,5 @@ def test_settings_that_are_no_json(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text("{")
     (tmp_path / "cut").mkdir()
     with pytest.raises(ExportError, match=r"cannot read tokenizer_config\.json: "):
-        copy_companions(tmp_path, tmp_path / "cut", code=False)
+        copy_companions(tmp_path, tmp_path / "cut", PLAN, code=False)
     assert [path.name for path in companion_files(tmp_path)] == ["tokenizer_config.json"]

@@ -1,67 +1,69 @@
 """What stands beside the weights of a checkpoint: tokenizer, generation config, chat template, licence, code."""
 
 import json
-import os
-from collections.abc import Callable, Iterable
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-from transformers.dynamic_module_utils import get_relative_import_files
-
-from tapioca.checkpoints.older import add_version_4_tokenizer_fields
-from tapioca.disk import copy_file, write_text
-from tapioca.errors import ExportError
-
-COPIED_PATTERNS = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "LICEN[CS]E*", "NOTICE*", "merges*", "vocab*")
-EXCLUDED_PATTERNS = (
-    "config.json",
-    "*index*.json",  # of weights, in this or another form
-    "params.json",  # counts the layers of consolidated weights
-    "adapter_*",
-    "train*.json",
-    "modules.json",  # copied with the folders it names
+from tapioca.checkpoints.files import (
+    AUTO_MAP,
+    QUANTISATION_FILES,
+    code_files,
+    companion_files,
+    copy_files,
+    list_code_files,
+    module_files,
+    read_settings,
 )
-MODULES = "modules.json"
-AUTO_MAP = "auto_map"
+from tapioca.checkpoints.older import add_version_4_tokenizer_fields
+from tapioca.checkpoints.renumber import renumber_layers
+from tapioca.disk import write_text
+from tapioca.plan import Plan
+
+PATH_FIELDS = re.compile(r"_?name_or_path|.*_file")
+"""Fields of settings in which transformers notes where a file was found."""
+
+PATH = re.compile(r"~|[A-Za-z]:[/\\]|[/\\]")
+"""How a path begins that means something on one machine alone."""
+
+LAYER_FIELDS = ("dola_layers", "assistant_early_exit")
+"""Fields of a generation config about layers by their numbers."""
 
 
-def copy_files(source: Path, paths: Iterable[Path], target: Path) -> None:
-    """Copy files of a model folder to where they stand in the new one."""
-    for path in paths:
-        copy_file(path, target / path.relative_to(source))
-
-
-def copy_companions(source: Path, target: Path, code: bool) -> list[str]:
+def copy_companions(source: Path, target: Path, plan: Plan, code: bool) -> list[str]:
     """Copy what is neither weights nor config.json.
 
     Args:
         source: a model folder.
         target: the new one; its config.json is there.
+        plan: whose drops give layers new numbers.
         code: whether the model's own code comes along; otherwise nothing may point to it.
 
     Returns:
         What was left out, one sentence each.
 
     Raises:
-        ExportError: a file of settings is no JSON.
+        ExportError: a file of settings is no JSON, or names layers in a form that cannot be renumbered.
+        ModelError: a file is a link out of the folder.
     """
-    copy_files(source, companion_files(source), target)
+    copy_files(source, [*companion_files(source), *module_files(source), *(code_files(source) if code else [])], target)
     _edit_settings(target / "tokenizer_config.json", add_version_4_tokenizer_fields)
-    _edit_settings(
-        target / "generation_config.json", lambda settings: {k: v for k, v in settings.items() if k != "use_mtp"}
-    )
-    _copy_modules(source, target)
-    if code:
-        copy_files(source, code_files(source), target)
-    gone = [
-        path.name
-        for path in sorted(target.glob("*config.json"))
-        if _edit_settings(path, partial(_drop_missing_code, target, code))
-    ]
-    return [f"{AUTO_MAP} of {', '.join(gone)}, which names code that is not in the checkpoint"] if gone else []
+    for name in QUANTISATION_FILES:
+        _edit_settings(target / name, partial(renumber_layers, plan=plan, where=name))
+    generation = target / "generation_config.json"
+    _edit_settings(generation, lambda settings: {k: v for k, v in settings.items() if k != "use_mtp"})
+    left_out = []
+    if _edit_settings(generation, _drop_layer_fields):
+        left_out.append(f"what {generation.name} says of layers by their numbers ({', '.join(LAYER_FIELDS)})")
+    settings_files = sorted(target.glob("*config.json"))
+    for path in settings_files:
+        _edit_settings(path, drop_paths)
+    gone = [path.name for path in settings_files if _edit_settings(path, partial(_drop_missing_code, target, code))]
+    if gone:
+        left_out.append(f"{AUTO_MAP} of {', '.join(gone)}, which names code that is not in the checkpoint")
+    return left_out
 
 
 def write_settings(path: Path, settings: dict[str, Any]) -> None:
@@ -69,39 +71,29 @@ def write_settings(path: Path, settings: dict[str, Any]) -> None:
     write_text(path, json.dumps(settings, indent=2) + "\n")
 
 
-def companion_files(folder: Path) -> list[Path]:
-    """The files of a model folder that go along as they are."""
-    paths = {path for pattern in COPIED_PATTERNS for path in folder.glob(pattern) if path.is_file()}
-    return sorted(path for path in paths if not any(fnmatchcase(path.name, pattern) for pattern in EXCLUDED_PATTERNS))
+def drop_paths(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without the paths of the machine they were written on."""
+    return {
+        name: drop_paths(setting) if isinstance(setting, dict) else setting
+        for name, setting in settings.items()
+        if not (isinstance(setting, str) and PATH_FIELDS.fullmatch(name) and PATH.match(setting))
+    }
 
 
-def vocabulary_files(folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> list[Path]:
-    """The files of a model folder that its tokenizer's class reads; one with code of its own names them as it likes."""
-    names = tokenizer.vocab_files_names.values() if tokenizer else ()
-    return [folder / name for name in names if (folder / name).is_file()]
-
-
-def code_files(folder: Path) -> list[Path]:
-    """The Python files that a model folder's settings name, and those they import from beside them."""
-    auto_maps = [_read_settings(path).get(AUTO_MAP) or {} for path in folder.glob("*config.json")]
-    entries = [entry for names in auto_maps for entry in (names.values() if isinstance(names, dict) else [names])]
-    files = {path for entry in entries for path in _list_code_files(folder, entry) if path.is_file()}
-    files |= {Path(imported) for path in files for imported in get_relative_import_files(path)}
-    inside = {path for path in files if Path(os.path.normpath(path)).is_relative_to(os.path.normpath(folder))}
-    return sorted(path for path in inside if path.is_file())
-
-
-def _list_code_files(folder: Path, entry: object) -> list[Path]:
-    """Where `file.Class` is, or a slow and a fast tokenizer, of which one may be null; not `repository--file.Class`."""
-    places = [str(place) for place in (entry if isinstance(entry, list) else [entry]) if place]
-    return [folder / f"{place.partition('.')[0]}.py" for place in places if "--" not in place]
+def _drop_layer_fields(settings: dict[str, Any]) -> dict[str, Any]:
+    """A generation config without what a shorter model cannot keep; "low" and "high" of DoLa name no layer."""
+    return {
+        name: setting
+        for name, setting in settings.items()
+        if name not in LAYER_FIELDS or setting is None or isinstance(setting, str)
+    }
 
 
 def _drop_missing_code(folder: Path, code: bool, settings: dict[str, Any]) -> dict[str, Any]:
     """Settings that name no code which is not there."""
 
     def is_there(entry: object) -> bool:
-        return code and all(file.is_file() for file in _list_code_files(folder, entry))
+        return code and all(file.is_file() for file in list_code_files(folder, entry))
 
     entries = settings.get(AUTO_MAP)
     if isinstance(entries, dict):
@@ -116,27 +108,8 @@ def _edit_settings(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]
     """Change settings in place; says whether anything changed, and leaves every other byte alone."""
     if not path.is_file():
         return False
-    before = _read_settings(path)
+    before = read_settings(path)
     after = change(before)
     if after != before:
         write_settings(path, after)
     return after != before
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ExportError(f"cannot read {path.name}: {error}") from error
-    return settings if isinstance(settings, dict) else {}
-
-
-def _copy_modules(source: Path, target: Path) -> None:
-    """The further parts of a sentence encoder (pooling, ...), which stand in folders of their own."""
-    if not (source / MODULES).is_file():
-        return
-    copy_file(source / MODULES, target / MODULES)
-    for part in json.loads((source / MODULES).read_text(encoding="utf-8")):
-        place = PurePath(part.get("path") or ".")
-        if place != PurePath(".") and ".." not in place.parts:
-            copy_files(source, [*(source / place).glob("*.json"), *(source / place).glob("*.safetensors")], target)

@@ -15,19 +15,21 @@ from safetensors.torch import save_file
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.checkpoints.bake import ScaledBranch, check_writers, find_scaled_branches, rescale_tensor
-from tapioca.checkpoints.companions import copy_companions, write_settings
+from tapioca.checkpoints.companions import copy_companions, drop_paths, write_settings
 from tapioca.checkpoints.guard import check_rebuild
 from tapioca.checkpoints.names import KeptTensor, map_kept_tensors
 from tapioca.checkpoints.older import add_version_4_fields, newer_only
+from tapioca.checkpoints.renumber import renumber_layers
 from tapioca.disk import make_folder, replace_atomically, write_json
 from tapioca.errors import ExportError
 from tapioca.models.edit import cut_fields
-from tapioca.models.files import find_weight_files, find_weights_name
+from tapioca.models.files import check_inside, find_weight_files, find_weights_name
 from tapioca.models.prediction import find_prediction_counts, is_prediction_weight, remove_prediction_layers
 from tapioca.plan import Plan
 
 COUNT_FIELDS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 TEXT_FIELD = "text_config"
+QUANTISATION_FIELDS = ("quantization_config", "compression_config")
 
 
 def cut_checkpoint(
@@ -51,9 +53,12 @@ def cut_checkpoint(
     """
     scaled = find_scaled_branches(plan, model)
     source_config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    config = cut_config(source_config, plan, model.config)
+    config = drop_paths(cut_config(source_config, plan, model.config))
     check_rebuild(model, plan, config)
-    files = {file: _read_tensor_names(file) for file in find_weight_files(source, source_config)}
+    weight_files = find_weight_files(source, source_config)
+    for path in (source / "config.json", *weight_files):
+        check_inside(path, source)
+    files = {file: _read_tensor_names(file) for file in weight_files}
     names, counts = list(chain(*files.values())), _count_prediction_layers(source_config, model.config)
     tensors_by_name = map_kept_tensors(names, plan, counted=max(counts.values(), default=0))
     check_writers(scaled, tensors_by_name.values())
@@ -69,7 +74,7 @@ def cut_checkpoint(
     if (name := find_weights_name(source, source_config)).endswith(".json"):
         write_json(target / name, {"metadata": {"total_size": size}, "weight_map": index})
     left_out = (*_describe_left_out(names, plan, counts), *newer_only(config))
-    return *left_out, *copy_companions(source, target, code)
+    return *left_out, *copy_companions(source, target, plan, code)
 
 
 def _count_prediction_layers(config: dict[str, Any], live: PretrainedConfig) -> dict[str, int]:
@@ -104,7 +109,7 @@ def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> di
             their attention window, for instance) are written out, since a shorter model derives others.
 
     Raises:
-        ExportError: no field counts the plan's layers.
+        ExportError: no field counts the plan's layers, or layers are named by a pattern.
     """
     text = live.get_text_config(decoder=True)
     counting_parts = [
@@ -121,7 +126,14 @@ def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> di
         )
         for part in config_parts(config)
     ]
+    cut_parts = [_renumber_quantisation(part, plan) for part in cut_parts]
     return add_version_4_fields(cut_parts[0] if len(cut_parts) == 1 else {**cut_parts[0], TEXT_FIELD: cut_parts[1]})
+
+
+def _renumber_quantisation(part: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """A part of a config.json in which what says how weights were quantised names the layers kept."""
+    named = {name: part[name] for name in QUANTISATION_FIELDS if isinstance(part.get(name), dict)}
+    return {**part, **{name: renumber_layers(field, plan, f"config.json: {name}") for name, field in named.items()}}
 
 
 def config_parts(config: dict[str, Any]) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from tapioca.errors import ModelError
@@ -23,10 +23,11 @@ def find_weight_files(folder: Path, config: Mapping[str, Any] | None = None) -> 
     Other safetensors files are copies in other tools' forms, or left over.
 
     Raises:
-        ModelError: there are none, the index cannot be read or names shards that are not there, or a single file
-            stands beside the shards of an index, of which other tools would read the second.
+        ModelError: there are none, the index cannot be read or names shards that are not there or not in the folder, or a
+            single file stands beside the shards of an index, of which other tools would read the second.
     """
     chosen = find_weights_name(folder, config)
+    _check_plain(chosen, f"{folder / 'config.json'}: {WEIGHTS_FIELD}")
     path = folder / chosen
     if not path.is_file():
         raise ModelError(
@@ -56,10 +57,29 @@ def _refuse_two(folder: Path) -> None:
 
 def _read_shards(index: Path) -> list[Path]:
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return [index.parent / name for name in sorted(names)]
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{index} is no index of weights: {error or type(error).__name__}") from error
+    for name in names:
+        _check_plain(name, str(index))
+    return [index.parent / name for name in names]
+
+
+def _check_plain(name: object, where: str) -> None:
+    """Refuse with a ModelError what is no name of a file beside the one that names it."""
+    if not (isinstance(name, str) and name.strip(".") and PureWindowsPath(name).name == name):
+        raise ModelError(f"{where} names the weights {name!r:.80}; expected a file in the same folder, without a path")
+
+
+def check_inside(path: Path, folder: Path) -> None:
+    """Refuse with a ModelError a file of a model folder that is a link out of it; files of the hub's cache are links to
+    the blobs of their repository."""
+    inside = folder.resolve()
+    repository = inside.parent.parent
+    is_cached = inside.parent.name == "snapshots" and repository.name.startswith("models--")
+    place = path.resolve()
+    if not (place.is_relative_to(inside) or (is_cached and place.is_relative_to(repository / "blobs"))):
+        raise ModelError(f"{path} is a link to {place}, out of the model's folder; put the file itself there")
 
 
 def _describe_contents(folder: Path) -> str:

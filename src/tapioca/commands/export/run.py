@@ -1,14 +1,15 @@
 """Ship a plan: write a plain checkpoint, reload it in a fresh process, and compare."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
 
-from tapioca.checkpoints.companions import copy_files, vocabulary_files
 from tapioca.checkpoints.cut import cut_checkpoint
+from tapioca.checkpoints.files import copy_files, describe_left_behind, read_settings, vocabulary_files
 from tapioca.checkpoints.verify import (
     ExpectedAnswers,
     check_tokenizer,
@@ -24,6 +25,7 @@ from tapioca.commands.prune.result import PruneResult, read_run
 from tapioca.disk import list_contents, make_folder_atomically, scratch_folder, write_text
 from tapioca.errors import ExportError, UsageError
 from tapioca.models.edit import check_fits
+from tapioca.models.files import find_weight_files
 from tapioca.models.identity import hash_model
 from tapioca.models.load import load, load_on_meta, load_tokenizer
 from tapioca.plan import Plan
@@ -81,7 +83,10 @@ def export(
             _check_same_model(info, origin, folder)
         about = info if plan is None else None
         card = partial(render_model_card, origin.name, chosen, folder, about, Path(origin.adapter or "").name)
-        return _write_checked(origin, origin.merge_into_folder(folder, merged), target, chosen, card)
+        exported = _write_checked(origin, origin.merge_into_folder(folder, merged), target, chosen, card)
+        weights = find_weight_files(folder, read_settings(folder / "config.json"))
+        left_behind = describe_left_behind(folder, target, weights)
+        return replace(exported, left_out=(*exported.left_out, *left_behind))
 
 
 def export_run(config: ExportConfig, progress: Progress = SILENT) -> Exported:

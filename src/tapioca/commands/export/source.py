@@ -7,7 +7,8 @@ from pathlib import Path
 import huggingface_hub
 from transformers import PreTrainedModel
 
-from tapioca.checkpoints.companions import code_files, companion_files, copy_files, vocabulary_files, write_settings
+from tapioca.checkpoints.companions import write_settings
+from tapioca.checkpoints.files import code_files, companion_files, copy_files, module_files, vocabulary_files
 from tapioca.disk import explain_failure
 from tapioca.errors import ExportError, UsageError, first_line
 from tapioca.hub import explain_hub_error, hide_progress_bars
@@ -74,7 +75,12 @@ class ExportSource:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kept_fields = {name: field for name, field in config.items() if name != WEIGHTS_FIELD}
         write_settings(scratch / "config.json", kept_fields)
-        paths = companion_files(folder) + code_files(folder) + vocabulary_files(folder, tokenizer)
+        paths = [
+            *companion_files(folder),
+            *module_files(folder),
+            *code_files(folder),
+            *vocabulary_files(folder, tokenizer),
+        ]
         copy_files(folder, paths, scratch)
         if has_tokenizer(Path(self.adapter)):
             copy_files(Path(self.adapter), companion_files(Path(self.adapter)), scratch)
