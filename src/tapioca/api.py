@@ -23,7 +23,7 @@ from tapioca.errors import UsageError
 from tapioca.models.load import LoadedModel, load_on_meta, load_tokenizer
 from tapioca.progress import SILENT, Progress
 from tapioca.records import RunConfig
-from tapioca.report.screen import LiveScreen
+from tapioca.report.screen import open_screen
 from tapioca.session.context import load_inputs
 from tapioca.session.data import read_task as read_named_task
 from tapioca.session.live import Data, GivenData, Model, name_data
@@ -293,4 +293,4 @@ def _make_config(config_class: Any, fields: Mapping[str, Any]) -> Any:
 
 
 def _open_screen(progress: bool) -> AbstractContextManager[Progress]:
-    return LiveScreen(Console(stderr=True)) if progress else nullcontext(SILENT)
+    return open_screen(Console(stderr=True)) if progress else nullcontext(SILENT)

@@ -15,8 +15,8 @@ class Progress(Protocol):
     def advance(self, steps: int) -> None:
         """So many steps of the stage are done."""
 
-    def best(self, text: str) -> None:
-        """The best result so far."""
+    def status(self, text: str) -> None:
+        """What the run can say of itself so far, such as its best result."""
 
     def note(self, text: str) -> None:
         """Something the user should know."""
@@ -31,7 +31,7 @@ class NullProgress:
     def advance(self, steps: int) -> None:
         pass
 
-    def best(self, text: str) -> None:
+    def status(self, text: str) -> None:
         pass
 
     def note(self, text: str) -> None:

@@ -18,12 +18,12 @@ def run(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo
     """Show the effect on a small trained in-context learner that ships with the package (under a minute)."""
     from tapioca.commands.prune.page import show
     from tapioca.commands.prune.run import prune
-    from tapioca.report.screen import LiveScreen
+    from tapioca.report.screen import open_screen
 
     config, console = demo_config(out), Console()
     console.print("A small transformer has learned to continue polynomials from points in its prompt.", soft_wrap=True)
     console.print("Now the points it sees turn noisy (σ = 0.2). Is it better off without some layers?", soft_wrap=True)
     console.print(f"[dim]$ {config.command()}", highlight=False, soft_wrap=True)
-    with LiveScreen(console) as screen:
+    with open_screen(console) as screen:
         result = prune(config, screen)
     show(result, console)

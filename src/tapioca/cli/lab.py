@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.markup import escape
 
 from tapioca.cli.options import command_from_record
 from tapioca.lab.config import TextConfig, TrainConfig, Training, TuneConfig
-from tapioca.report.tables import make_table, print_block
+from tapioca.report.screen import ScreenOptions, open_screen
+from tapioca.report.tables import make_table, print_block, print_line
 
 if TYPE_CHECKING:
     from tapioca.lab.trainer import OnStep
@@ -20,27 +21,27 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The lab: small models to try things on, and shifts to try them with.", no_args_is_help=True)
 
 
-def run_train(config: TrainConfig) -> None:
+def run_train(config: TrainConfig, options: ScreenOptions) -> None:
     """Train an in-context learner on polynomials; interrupted, the same command goes on."""
     from tapioca.lab.train import train
 
-    with _show_training(config) as on_step:
+    with _show_training(config, options) as on_step:
         train(config, on_step)
 
 
-def run_tune(config: TuneConfig) -> None:
+def run_tune(config: TuneConfig, options: ScreenOptions) -> None:
     """Train an in-context learner on, on a shift or, as a control, on ID data; interrupted, the same command goes on."""
     from tapioca.lab.train import tune
 
-    with _show_training(config) as on_step:
+    with _show_training(config, options) as on_step:
         tune(config, on_step)
 
 
-def run_train_text(config: TextConfig) -> None:
+def run_train_text(config: TextConfig, options: ScreenOptions) -> None:
     """Train a small language model on the questions of a task and their answers; interrupted, the same command goes on."""
     from tapioca.lab.train_text import train_text
 
-    with _show_training(config) as on_step:
+    with _show_training(config, options) as on_step:
         train_text(config, on_step)
 
 
@@ -66,20 +67,20 @@ def run_shifts() -> None:
 
 
 @contextmanager
-def _show_training(config: Training) -> Iterator[OnStep]:
-    """A bar while a training runs, and where the model is when it is done."""
-    console = Console()
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}"),
-    )
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("training", total=config.steps, loss=float("nan"))
-        yield lambda done, loss: progress.update(bar, completed=done, loss=loss)
-    console.print(f"wrote     {config.out}", highlight=False)
+def _show_training(config: Training, options: ScreenOptions) -> Iterator[OnStep]:
+    """Progress while a training runs, and where the model is when it is done."""
+    console, n_done = Console(), 0
+    with open_screen(console, options) as screen:
+        screen.stage("training", config.steps)
+
+        def on_step(n_steps: int, loss: float) -> None:
+            nonlocal n_done
+            screen.status(f"loss {loss:.4f}")
+            screen.advance(n_steps - n_done)
+            n_done = n_steps
+
+        yield on_step
+    print_line(console, f"wrote     {escape(str(config.out))}")
 
 
 app.command("shifts")(run_shifts)

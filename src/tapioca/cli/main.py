@@ -17,22 +17,21 @@ from tapioca.cli.options import command_from_record
 from tapioca.cli.renamed import refuse_old_names
 from tapioca.commands import COMMANDS, Command, load_config_class
 from tapioca.errors import TapiocaError
+from tapioca.report.screen import ScreenOptions, open_screen
 
 INTERRUPTED_CODE = 130
 """What typer returns after Ctrl-C, as shells expect."""
 
 
-def _run_and_show(command: Command) -> Callable[[Any], None]:
+def _run_and_show(command: Command) -> Callable[[Any, ScreenOptions], None]:
     """A function that runs a request and prints what was found."""
 
-    def run(config: Any) -> None:
-        from tapioca.report.screen import LiveScreen
-
+    def run(config: Any, options: ScreenOptions) -> None:
         run_name, page = command.run, command.page
         if command.dry_run and config.dry_run:
             run_name, page = command.dry_run
         console = Console()
-        with LiveScreen(console) as screen:
+        with open_screen(console, options) as screen:
             result = resolve_name(run_name)(config, screen)
         resolve_name(page).show(result, console)
 

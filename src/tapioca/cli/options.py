@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
@@ -9,27 +10,43 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tapioca.records import BaseConfig
+from tapioca.report.screen import ScreenOptions
+
+SCREEN_OPTIONS = {
+    "quiet": (bool, False, "Show no progress, only notes and the result."),
+    "verbose": (bool, False, "Write lines instead of a bar: each stage, and how far it is every few seconds."),
+    "log_file": (Path | None, None, "Write progress and notes into this file as well, behind what it holds."),
+}
+"""What every command takes beside its request: type, default and help."""
 
 
 def command_from_record(
-    record: type[BaseConfig], run: Callable[[Any], None], argument: str | None = None
+    record: type[BaseConfig], run: Callable[[Any, ScreenOptions], None], argument: str | None = None
 ) -> Callable[..., None]:
-    """A typer command that fills a record and hands it to `run`.
+    """A typer command that fills a record and hands it to `run`, with what is to be shown meanwhile.
 
     Every field becomes a flag of its name with its description as help, but for those that the record does without; the
     field named by `argument` is given without a flag.
     """
 
     def command(**values: Any) -> None:
+        screen = ScreenOptions(**{name: values.pop(name) for name in SCREEN_OPTIONS})
         given = {name: setting for name, setting in values.items() if setting is not None}
         tuples = {name: tuple(setting) for name, setting in given.items() if isinstance(setting, list)}
-        run(record(**given | tuples))
+        run(record(**given | tuples), screen)
 
     fields = {name: field for name, field in record.model_fields.items() if name not in record.without}
     parameters = [_parameter_from_field(name, field, name == argument) for name, field in fields.items()]
+    parameters += [_screen_parameter(name, *option) for name, option in SCREEN_OPTIONS.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__doc__ = run.__doc__
     return command
+
+
+def _screen_parameter(name: str, kind: Any, default: Any, about: str) -> inspect.Parameter:
+    flag = f"--{name.replace('_', '-')}"
+    info = typer.Option(flag, help=about, show_default=False, rich_help_panel="Screen")
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, info], default=default)
 
 
 def _parameter_from_field(name: str, field: FieldInfo, positional: bool) -> inspect.Parameter:

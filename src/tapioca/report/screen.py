@@ -1,71 +1,144 @@
-"""One screen for a run, and the progress display while it is made."""
+"""What is shown while a run is made: a bar in a terminal, else lines; and what every screen says of a run."""
 
-from __future__ import annotations
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     SpinnerColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as ProgressBar
 
+from tapioca.progress import Progress
 from tapioca.records.results import RunHeader
 from tapioca.report import format as words
+from tapioca.report.progress_lines import ProgressLines, open_log
 from tapioca.report.tables import print_line
+
+LINE_SECONDS, VERBOSE_SECONDS = 30.0, 5.0
+"""Seconds between two lines of progress."""
+
+
+@dataclass(frozen=True)
+class ScreenOptions:
+    """What is shown while a command works.
+
+    Attributes:
+        quiet: neither bar nor lines, only notes and the result.
+        verbose: lines instead of a bar, more often, and one for each stage.
+        log_file: where lines and notes are written to also, behind what is there.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    log_file: Path | None = None
 
 
 class LiveScreen:
-    """Shows what is going on, how far it is, how long it will take, and the best plan so far.
+    """Prints notes and, in a terminal or a notebook, a bar: what is going on, how far it is, how long it will take.
 
     Use it as a context manager around a recipe.
     """
 
-    def __init__(self, console: Console):
+    def __init__(self, console: Console, has_bar: bool):
         self.console = console
-        self._best = ""
+        self._status = ""
         self._task: TaskID | None = None
-        self._progress = Progress(
+        self._bar = ProgressBar(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[best]}"),
+            TextColumn("[dim]{task.fields[status]}"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not has_bar,
         )
 
-    def __enter__(self) -> LiveScreen:
-        self._progress.start()
+    def __enter__(self) -> Self:
+        self._bar.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
+        self._bar.stop()
 
     def stage(self, what: str, total: int) -> None:
         """A new stage begins; the one before is taken off the screen."""
         if self._task is not None:
-            self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(what, total=total or None, best=self._best)
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(escape(what), total=total or None, status=self._status)
 
     def advance(self, steps: int) -> None:
         """Steps of the stage are done."""
         if self._task is not None:
-            self._progress.advance(self._task, steps)
+            self._bar.advance(self._task, steps)
 
-    def best(self, text: str) -> None:
-        """Keep the best result beside the bar."""
-        self._best = f"best so far: {text}"
+    def status(self, text: str) -> None:
+        """Keep what is said of the run beside the bar."""
+        self._status = escape(text)
+        if self._task is not None:
+            self._bar.update(self._task, status=self._status)
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
         print_line(self.console, f"[dim]· {escape(text)}")
+
+
+class Listeners:
+    """Hands all that is told about progress on to several who listen."""
+
+    def __init__(self, listeners: list[Progress]):
+        self.listeners = listeners
+
+    def stage(self, what: str, total: int) -> None:
+        for listener in self.listeners:
+            listener.stage(what, total)
+
+    def advance(self, steps: int) -> None:
+        for listener in self.listeners:
+            listener.advance(steps)
+
+    def status(self, text: str) -> None:
+        for listener in self.listeners:
+            listener.status(text)
+
+    def note(self, text: str) -> None:
+        for listener in self.listeners:
+            listener.note(text)
+
+
+@contextmanager
+def open_screen(console: Console, options: ScreenOptions = ScreenOptions()) -> Iterator[Progress]:
+    """What listens to a command: notes on the console, a bar or lines, and a log file where one is asked for.
+
+    Lines go to standard error, so that standard output holds notes and the result alone.
+
+    Raises:
+        StoreError: the log file cannot be opened.
+    """
+    shows_bar = (console.is_terminal or console.is_jupyter) and not (options.quiet or options.verbose)
+    interval = VERBOSE_SECONDS if options.verbose else LINE_SECONDS
+    with ExitStack() as stack:
+        listeners: list[Progress] = []
+        if options.log_file:
+            log = stack.enter_context(open_log(options.log_file))
+            listeners.append(stack.enter_context(ProgressLines(log, interval, writes_all=True)))
+        listeners.append(stack.enter_context(LiveScreen(console, shows_bar)))
+        if not options.quiet and not shows_bar:
+            listeners.append(stack.enter_context(ProgressLines(write_to_standard_error, interval, options.verbose)))
+        yield Listeners(listeners)
 
 
 def show_data(info: RunHeader, console: Console) -> None:
@@ -76,3 +149,9 @@ def show_data(info: RunHeader, console: Console) -> None:
 def show_page(info: RunHeader, console: Console) -> None:
     """Say where the page of a run is."""
     print_line(console, f"report    {escape(str(info.folder / 'report.html'))}")
+
+
+def write_to_standard_error(line: str) -> None:
+    """Write a line with its time, as long as somebody reads."""
+    with suppress(OSError, ValueError):
+        print(time.strftime("%H:%M:%S"), line, file=sys.stderr, flush=True)

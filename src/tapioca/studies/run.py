@@ -130,7 +130,7 @@ def _report_progress(futures: list[Future[None]], done_queue: Queue[str], watche
         is_finished = all(future.done() for future in futures)
         try:
             while True:
-                watcher.best(done_queue.get(timeout=0.0 if is_finished else 0.5))
+                watcher.status(done_queue.get(timeout=0.0 if is_finished else 0.5))
                 watcher.advance(1)
         except Empty:
             pass

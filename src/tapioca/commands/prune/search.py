@@ -165,4 +165,4 @@ def _trials_from_scores(job: AnyRun, scores: Scores) -> list[Trial]:
 
 
 def _tell_best(job: AnyRun, search: SearchPath) -> None:
-    job.progress.best(f"{search.best.plan}: {job.metric.name} {job.metric.format(search.best.score)}")
+    job.progress.status(f"best so far: {search.best.plan}: {job.metric.name} {job.metric.format(search.best.score)}")
