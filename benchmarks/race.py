@@ -53,8 +53,7 @@ class Scored:
 
 def score_all(config: PruneConfig, drops: int) -> Scored:
     """The scores of all plans of up to `drops` drops on every example."""
-    job = open_run(config, NullProgress())
-    with job.store:
+    with open_run(config, NullProgress()) as job:
         task = job.search["ood"]
         plans = [
             Plan.drop(job.n_layers, layers)

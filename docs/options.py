@@ -32,7 +32,7 @@ from tapioca.plan import Plan
 '''
 OF_A_CALL = {"model", "task", "reference"}
 OF_THE_SHELL = {"dry_run"}
-OF_A_RUN = {"out"}
+OF_A_RUN = {"out", "take_over"}
 """What a session leaves to each command, though every command has it."""
 WIDER = {"plan": "str | Path | Plan", "scales": "str | Sequence[float]"}
 """Options that take more in Python than a string."""

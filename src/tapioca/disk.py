@@ -19,6 +19,8 @@ from typing import Any
 from tapioca.errors import StoreError, TapiocaError, first_line
 from tapioca.processes import ProcessName
 
+LOCK = ".tapioca.lock"
+"""Says which process works in a folder (runs/lock.py); counts as nothing in it."""
 ELSEWHERE = "choose another folder"
 ADVICE = {
     errno.ENOSPC: "free some space or choose another folder",
@@ -191,7 +193,7 @@ def list_contents(path: Path) -> list[str]:
     """
     with explain_failure(path, "cannot use {} as a folder"):
         names = [file.name for file in path.iterdir()] if path.exists() else []
-    return [name for name in names if not (name.startswith(".") and name.endswith(".tmp"))]
+    return [name for name in names if name != LOCK and not (name.startswith(".") and name.endswith(".tmp"))]
 
 
 def make_marked_folder(path: Path, mark: str, what: str) -> bool:

@@ -46,8 +46,7 @@ def search_plans(job: RunContext[PruneConfig]) -> SearchPath:
 def job_of(out: Path, **fields: object) -> Iterator[RunContext[PruneConfig]]:
     said: dict = {"model": "learner", "task": TASK, "batch_size": 20, "random_plans": 5, "out": out, **fields}
     config = PruneConfig(**said)
-    job = open_run(config, NullProgress())
-    with job.store:
+    with open_run(config, NullProgress()) as job:
         yield job
 
 
@@ -206,8 +205,7 @@ def test_mistakes_are_one_line(
 def test_a_criterion_for_small_models_is_refused_on_large_ones(tmp_path: Path) -> None:
     loaded: LoadedModel = load("learner")
     config = PruneConfig(model="learner", task=TASK, criterion="exhaustive", out=tmp_path / "run")
-    job = open_run(config, SILENT, load_inputs(config, SILENT, loaded))
-    with job.store:
+    with open_run(config, SILENT, load_inputs(config, SILENT, loaded)) as job:
         job.space = SearchSpace(13, (), tuple(range(13)), {"attention": (), "mlp": ()})
         with pytest.raises(
             UsageError, match=r"exhaustive cannot be used: it is for at most 12 layers, .* has 13; choo"

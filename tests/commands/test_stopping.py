@@ -81,8 +81,7 @@ def job_of(data: Path, out: Path, **fields: object) -> Iterator[RunContext[Prune
     said: dict = {"model": "live", "task": str(data), "out": out, "batch_size": 8, "epsilon": 1.0, "search_share": 0.7}
     said |= {"kind": "label", "label": ("yes", "no"), "template": "{{ prompt }}", **fields}
     config = PruneConfig(**said)
-    job = open_run(config, SILENT, load_inputs(config, SILENT, LoadedModel(MODEL, word_tokenizer())))
-    with job.store:
+    with open_run(config, SILENT, load_inputs(config, SILENT, LoadedModel(MODEL, word_tokenizer()))) as job:
         yield job
 
 
@@ -204,8 +203,7 @@ def test_a_race_over_errors_says_where_differences_are_cut(tmp_path: Path, capsy
 
 def test_without_race_errors_are_scored_whole(tmp_path: Path) -> None:
     config = PruneConfig(model="learner", task=NOISY, out=tmp_path / "run", batch_size=75, max_drops=1)
-    job = open_run(config, NullProgress())
-    with job.store:
+    with open_run(config, NullProgress()) as job:
         found = search_plans(job)
     (only,) = found.rounds
     assert (only.n_stopped_early, only.bound) == (0, None)

@@ -39,8 +39,9 @@ from toy_count.result import CountResult
 def count(config, progress=SILENT, inputs=None):
     inputs = inputs or load_inputs(config, progress)
     counted = {domain: config.times * len(task.examples) for domain, task in inputs.test.items()}
-    result = CountResult(**open_folder(config, inputs), counted=counted)
-    save_result("count", result)
+    with open_folder(config, inputs) as header:
+        result = CountResult(**header, counted=counted)
+        save_result("count", result)
     return result
 """
 PAGE = """

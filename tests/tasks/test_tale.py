@@ -259,8 +259,8 @@ def test_a_run_says_what_is_wrong_with_its_scores(tmp_path: Path, monkeypatch: p
     (tmp_path / "arc.yaml").write_text(yaml.safe_dump({**described, "data": "data.parquet"}))
     monkeypatch.setitem(CATALOG, "tale/arc_easy", tmp_path / "arc.yaml")
     config = PruneConfig(model="m", task="arc_easy", compat="tale", out=tmp_path / "run")
-    job = open_run(config, SILENT, load_inputs(config, SILENT, LoadedModel(model, tokenizer)))
-    assert job.search["ood"].digest != job.test["ood"].digest
+    with open_run(config, SILENT, load_inputs(config, SILENT, LoadedModel(model, tokenizer))) as job:
+        assert job.search["ood"].digest != job.test["ood"].digest
     assert len(job.search["ood"].examples) + len(job.test["ood"].examples) == len(marked)
     [note] = [note for note in job.notes if "known faults" in note]
     assert note.startswith("tale/arc_easy: as TALE asks and marks, for comparison only; known faults: a first letter")

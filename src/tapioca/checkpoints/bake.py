@@ -91,8 +91,8 @@ def express_in_branches(plan: Plan, model: PreTrainedModel) -> Plan:
         raise ExportError(reason)
     family = find_family(model)
     blocks = find_layers(model).blocks
-    drops = Plan.drop(plan.n_layers, plan.drops)
-    branch_plan = drops.model_copy(update={"attention": plan.attention, "mlp": plan.mlp})
+    drops = dict.fromkeys(plan.drops, 0.0)
+    branch_plan = Plan(n_layers=plan.n_layers, layers=drops, attention=plan.attention, mlp=plan.mlp)
     for name in BRANCHES:
         branch = getattr(family, name)
         scales = {

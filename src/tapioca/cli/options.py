@@ -36,6 +36,9 @@ def command_from_record(
         run(record(**given | tuples), screen)
 
     fields = {name: field for name, field in record.model_fields.items() if name not in record.without}
+    fields = dict(
+        sorted(fields.items(), key=lambda field: bool(field[1].exclude))
+    )  # what is no part of the request last
     parameters = [_parameter_from_field(name, field, name == argument) for name, field in fields.items()]
     parameters += [_screen_parameter(name, *option) for name, option in SCREEN_OPTIONS.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tapioca.errors import StoreError
 from tapioca.records import BaseConfig
-from tapioca.runs.store import read_record, write_record
+from tapioca.runs.records import read_record, write_record
 
 
 class Command(NamedTuple):

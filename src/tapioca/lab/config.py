@@ -6,10 +6,10 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from tapioca.lab.functions import MAX_DEGREE, MAX_POINTS, Polynomials
-from tapioca.records import BaseConfig
+from tapioca.records import FolderConfig
 
 
-class Training(BaseConfig):
+class Training(FolderConfig):
     """What every training is asked: given this record, what it names and one machine, the weights follow."""
 
     out: Path = Field(description="Folder for the model; an interrupted training there is continued.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -164,7 +165,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         """Whether the plan changes nothing."""
         return not (self.layers or self.attention or self.mlp)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Twelve hexadecimal digits that name the plan."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]

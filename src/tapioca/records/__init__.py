@@ -1,6 +1,6 @@
 """Frozen values that travel between the rooms; they load no torch."""
 
-from tapioca.records.config import BaseConfig, DataConfig, RunConfig
+from tapioca.records.config import BaseConfig, DataConfig, FolderConfig, RunConfig
 from tapioca.records.examples import (
     NO_CHOICE,
     ComputeCost,

@@ -32,6 +32,16 @@ class BaseConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, pr
             raise UsageError(f"{flag}{message}, got {first['input']!r:.60}") from error
 
 
+class FolderConfig(BaseConfig):
+    """What every command is asked that works in a folder."""
+
+    take_over: bool = Field(
+        default=False,
+        exclude=True,  # no part of what is asked: neither of a manifest nor of a command line that makes a result again
+        description="Take the folder from another process that was working in it, and that you know to be gone.",
+    )
+
+
 def write_plan(plan: Any) -> Any:
     """A plan in memory as its JSON, a path as text: how a request names it."""
     return plan.to_json() if isinstance(plan, Plan) else str(plan) if isinstance(plan, Path) else plan
@@ -60,7 +70,7 @@ def _parse_bytes(text: str) -> int:
     return int(TypeAdapter(ByteSize).validate_python(text))
 
 
-class DataConfig(BaseConfig):
+class DataConfig(FolderConfig):
     """What every recipe is asked that runs a model on data: which model, which data, and how they are read and split."""
 
     verb: ClassVar[str]
@@ -191,7 +201,7 @@ class DataConfig(BaseConfig):
         words = ["tapioca", self.verb, self.model]
         for name, field in type(self).model_fields.items():
             setting = getattr(self, name)
-            if name == "model" or setting == field.default:
+            if name == "model" or setting == field.default or field.exclude:
                 continue
             flag = "--" + name.replace("_", "-")
             for argument in setting if isinstance(setting, tuple) else (setting,):

@@ -10,40 +10,40 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import astuple
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
-from tapioca.disk import write_json, write_text
+from tapioca.disk import make_folder, write_json
 from tapioca.errors import StoreError
 from tapioca.plan import Plan
 from tapioca.records import ComputeCost, ExampleScore
-from tapioca.records.results import Record, RunHeader
-from tapioca.runs.folder import MANIFEST, add_fingerprint, open_manifest, read_json, refuse_differing, without_amounts
+from tapioca.runs.folder import MANIFEST, add_fingerprint, open_manifest, refuse_differing, without_amounts
+from tapioca.runs.integrity import (
+    SCHEMA,
+    SCHEMA_VERSION,
+    checksum_answers,
+    checksum_named,
+    describe_damage,
+    digest_answers,
+    find_damage,
+    find_damaged_answers,
+)
+from tapioca.runs.journal import allows_write_ahead, find_file_system
+from tapioca.runs.lock import FolderLock, refuse_replaced
 
-Info = TypeVar("Info", bound=Record)
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS answers (
-    plan TEXT NOT NULL REFERENCES plans (digest),
-    batch TEXT NOT NULL,
-    answers BLOB NOT NULL,  -- float64 in the order of the fields of `ExampleScore`, one such row per example of the batch
-    seconds REAL NOT NULL,
-    layers REAL NOT NULL,  -- times rows, computed for this batch; what plans share is divided among them
-    tokens REAL NOT NULL,  -- the same times tokens
-    difference REAL,  -- between stacked streams and one alone, largest for the batch; NULL where none were stacked
-    PRIMARY KEY (plan, batch)
-);
-CREATE TABLE IF NOT EXISTS data (role TEXT PRIMARY KEY, examples BLOB NOT NULL);  -- uint64, a digest of each example
-"""
-
-SCHEMA_VERSION = 3
-"""Number of this schema; a store of another one is refused."""
+ADVICE = {
+    sqlite3.SQLITE_FULL: "free some space or choose another folder with --out",
+    sqlite3.SQLITE_IOERR: "free some space, check the disk, or choose another folder with --out",
+    sqlite3.SQLITE_READONLY: "make the folder writable or choose another with --out",
+    sqlite3.SQLITE_CANTOPEN: "make the folder writable or choose another with --out",
+    sqlite3.SQLITE_PERM: "make the folder writable or choose another with --out",
+    sqlite3.SQLITE_BUSY: "close the other program that uses it and run the same command again",
+    sqlite3.SQLITE_LOCKED: "close the other program that uses it and run the same command again",
+}
+"""What to do about an error of SQLite that does not mean that the file is damaged."""
 
 
 class Store:
@@ -60,59 +60,107 @@ class Store:
         StoreError: the folder belongs to another run, is no run folder, or cannot be written.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], examples: Mapping[str, np.ndarray] | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        manifest: dict[str, Any],
+        examples: Mapping[str, np.ndarray] | None = None,
+        take_over: bool = False,
+    ):
         self.folder, self.manifest, self.examples = folder, add_fingerprint(manifest), dict(examples or {})
-        if before := open_manifest(folder):
-            comparable_manifests = without_amounts(before), without_amounts(self.manifest)
-            refuse_differing(folder, *comparable_manifests, may_differ={"data"})
-        else:
-            write_json(folder / MANIFEST, self.manifest)
-        with _translate_sqlite_errors(folder):
-            self._db = sqlite3.connect(folder / "run.sqlite", isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            is_begun = self._db.execute("SELECT 1 FROM sqlite_master").fetchone()
-            if is_begun and self._read_schema_version() != SCHEMA_VERSION:
-                raise StoreError(
-                    f"{folder} was begun by another version of this program; choose another folder with --out"
-                )
-            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-            self._known_plans = {row[0] for row in self._db.execute("SELECT digest FROM plans")}
-            if before is None:
-                self._keep_examples()
-            elif not self._holds_examples():
-                refuse_differing(folder, *comparable_manifests)
+        self.path, self.notes, self._is_finished = folder / "run.sqlite", list[str](), False
+        make_folder(folder)
+        with ExitStack() as stack:
+            self._lock = stack.enter_context(FolderLock(folder, take_over))
+            before = self._claim_folder()
+            with _translate_sqlite_errors(self.path):
+                self._db = stack.enter_context(closing(sqlite3.connect(self.path, isolation_level=None)))
+                self._open_tables()
+                self._known_plans = {row[0] for row in self._db.execute("SELECT digest FROM plans")}
+                if not self._holds_examples():
+                    if before:
+                        refuse_differing(folder, without_amounts(before), without_amounts(self.manifest))
+                    self._keep_examples()
+            self._made, self._open = self.path.stat(), stack.pop_all()
 
     def __enter__(self) -> Store:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        try:
+        with self._open:
             if kind is None:
-                with _translate_sqlite_errors(self.folder):
-                    self._keep_examples()
-                write_json(self.folder / MANIFEST, self.manifest)
-        finally:
-            self._db.close()
+                self._finish()
+
+    def _claim_folder(self) -> dict[str, Any] | None:
+        """Make the folder this run's, or check that it is; returns the manifest of before."""
+        if before := open_manifest(self.folder):
+            refuse_differing(self.folder, without_amounts(before), without_amounts(self.manifest), may_differ={"data"})
+        else:
+            write_json(self.folder / MANIFEST, self.manifest)
+        return before
+
+    def _open_tables(self) -> None:
+        """Make the tables, or check those that are there."""
+        file_system = find_file_system(self.folder)
+        self._db.execute(f"PRAGMA journal_mode = {'WAL' if allows_write_ahead(file_system) else 'DELETE'}")
+        if not allows_write_ahead(file_system):
+            self.notes.append(
+                f"{self.folder} is on a file system of kind {file_system}: answers are kept by a rollback journal, since a write-ahead log is not safe there"
+            )
+        if self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
+            self._refuse_or_mend_damage()
+        else:
+            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+    def _refuse_or_mend_damage(self) -> None:
+        """Read all that was stored; answers that are not what was written are taken out, to be computed again."""
+        if self._db.execute("PRAGMA user_version").fetchone() != (SCHEMA_VERSION,):
+            raise StoreError(
+                f"{self.folder} was begun by another version of this program; choose another folder with --out"
+            )
+        if problem := find_damage(self._db):
+            raise StoreError(describe_damage(self.path, problem))
+        self._is_finished = self._db.execute("SELECT 1 FROM finished").fetchone() is not None
+        damaged, is_incomplete = find_damaged_answers(self._db)
+        if damaged or is_incomplete:
+            rows = [(number,) for number in damaged]
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.executemany("DELETE FROM answers WHERE rowid = ?", rows)
+                self._db.execute("DELETE FROM finished")
+            what = f"{len(damaged)} of its answers are" if damaged else "its list of answers is"
+            self.notes.append(
+                f"{self.path} is damaged: {what} not what was written; what is missing is computed again (check the disk)"
+            )
+
+    def _finish(self) -> None:
+        """Remember that this request has all of its answers, and which examples it has."""
+        self._lock.check()
+        with _translate_sqlite_errors(self.path), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._keep_examples()
+            checksums = [row[0] for row in self._db.execute("SELECT checksum FROM answers")]
+            self._db.execute("DELETE FROM finished")
+            self._db.execute("INSERT INTO finished VALUES (?)", (digest_answers(checksums),))
+        write_json(self.folder / MANIFEST, self.manifest)
 
     def _keep_examples(self) -> None:
         """Remember which examples the run has."""
-        rows = [(role, digests.astype(np.uint64).tobytes()) for role, digests in self.examples.items()]
-        self._db.executemany("INSERT OR REPLACE INTO data VALUES (?, ?)", rows)
+        blobs = {role: digests.astype(np.uint64).tobytes() for role, digests in self.examples.items()}
+        rows = [(role, blob, checksum_named(role, blob)) for role, blob in blobs.items()]
+        self._db.executemany("INSERT OR REPLACE INTO data VALUES (?, ?, ?)", rows)
 
     def _holds_examples(self) -> bool:
         """Whether the request has the data sets of the run before, and all of their examples."""
-        before = {role: np.frombuffer(blob, np.uint64) for role, blob in self._db.execute("SELECT * FROM data")}
+        rows = self._db.execute("SELECT role, examples FROM data")
+        before = {role: np.frombuffer(blob, np.uint64) for role, blob in rows}
         return before.keys() == self.examples.keys() and all(
             bool(np.isin(digests, self.examples[role]).all()) for role, digests in before.items()
         )
 
-    def _read_schema_version(self) -> int:
-        """The number of the schema that the store was made with."""
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
-
     def recall(self, plan: Plan, batch: str) -> list[ExampleScore] | None:
         """The answers of a plan to a batch, or None if they are not known."""
-        with _translate_sqlite_errors(self.folder):
+        with _translate_sqlite_errors(self.path):
             row = self._db.execute(
                 "SELECT answers FROM answers WHERE plan = ? AND batch = ?", (plan.digest, batch)
             ).fetchone()
@@ -122,27 +170,34 @@ class Store:
         return [_answer_from_row(row) for row in table]
 
     def record(self, plan: Plan, batch: str, answers: list[ExampleScore], spent: ComputeCost) -> None:
-        """Keep the answers of a plan to a batch, and what they cost, in one transaction."""
-        blob = np.array(answers, dtype=np.float64).tobytes()
-        with _translate_sqlite_errors(self.folder):
+        """Keep the answers of a plan to a batch, and what they cost, in one transaction.
+
+        Raises:
+            StoreError: the disk is full, or the folder is not there any more or another process's.
+        """
+        self._lock.check()
+        refuse_replaced(self.path, self._made)
+        digest, blob = plan.digest, np.array(answers, dtype=np.float64).tobytes()
+        costs = spent.seconds, spent.layers, spent.tokens, spent.difference
+        checksum = checksum_answers(digest, batch, blob, *costs)
+        with _translate_sqlite_errors(self.path), self._db:  # which ends the transaction
             self._db.execute("BEGIN IMMEDIATE")
-            try:
-                if plan.digest not in self._known_plans:
-                    self._db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?)", (plan.digest, plan.to_json()))
+            if self._is_finished:
+                self._db.execute("DELETE FROM finished")
+            if digest not in self._known_plans:
+                json = plan.to_json()
                 self._db.execute(
-                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (plan.digest, batch, blob, *astuple(spent)),
+                    "INSERT OR IGNORE INTO plans VALUES (?, ?, ?)", (digest, json, checksum_named(digest, json))
                 )
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:  # a full disk has rolled back already
-                    self._db.execute("ROLLBACK")
-                raise
-        self._known_plans.add(plan.digest)
+            self._db.execute(
+                "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (digest, batch, blob, *costs, checksum)
+            )
+        self._known_plans.add(digest)
+        self._is_finished = False
 
     def recall_cost(self, plan: Plan, batch: str) -> ComputeCost:
         """A plan's share of what a batch cost when it was run; nothing if it was not."""
-        with _translate_sqlite_errors(self.folder):
+        with _translate_sqlite_errors(self.path):
             row = self._db.execute(
                 "SELECT seconds, layers, tokens, difference FROM answers WHERE plan = ? AND batch = ?",
                 (plan.digest, batch),
@@ -152,13 +207,13 @@ class Store:
     def largest_difference(self) -> float | None:
         """The largest difference between stacked streams and one alone, over all answers; None where none were
         stacked."""
-        with _translate_sqlite_errors(self.folder):
+        with _translate_sqlite_errors(self.path):
             row = self._db.execute("SELECT max(difference) FROM answers").fetchone()
         return None if row[0] is None else float(row[0])
 
     def totals(self) -> tuple[int, int, float]:
         """Plans, plan-example evaluations and seconds in this run so far."""
-        with _translate_sqlite_errors(self.folder):
+        with _translate_sqlite_errors(self.path):
             row = self._db.execute(
                 "SELECT count(DISTINCT plan), total(length(answers)) / ?, total(seconds) FROM answers",
                 (8 * len(ExampleScore._fields),),
@@ -172,39 +227,13 @@ def _answer_from_row(row: list[float]) -> ExampleScore:
     return ExampleScore(score, log_likelihood, bool(truncated), bool(tied), int(predicted), bool(unparsed), int(length))
 
 
-def write_record(record: RunHeader, name: str) -> None:
-    """Write what a command found into its run folder."""
-    write_text(record.folder / name, record.model_dump_json(indent=2) + "\n")
-
-
-def read_record(kind: type[Info], folder: Path, name: str, command: str) -> Info:
-    """What a finished command left in its run folder, which may have been moved since.
-
-    Args:
-        kind: the class of the record.
-        folder: the run folder.
-        name: of the file.
-        command: that left it.
-
-    Raises:
-        StoreError: the folder holds none, or one that this version cannot read.
-    """
-    try:
-        return kind(**{**read_json(folder, name), "folder": folder})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise StoreError(
-            f"cannot read {folder / name}, perhaps of another version: {key}: {first['msg']}; run `tapioca {command}` again"
-        ) from error
-
-
 @contextmanager
-def _translate_sqlite_errors(folder: Path) -> Iterator[None]:
+def _translate_sqlite_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite says about the disk into one line."""
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreError(
-            f"cannot use {folder / 'run.sqlite'}: {error}; free some space, make the folder writable or choose another with --out"
-        ) from error
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code not in ADVICE:
+            raise StoreError(describe_damage(path, " ".join(str(error).split()))) from error
+        raise StoreError(f"cannot use {path}: {error}; {ADVICE[code]}") from error

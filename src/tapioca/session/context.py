@@ -1,14 +1,17 @@
 """What every command starts from: the model, its data split once, and the run folder that belongs to them."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import psutil
 import torch
 
+from tapioca.disk import make_folder
 from tapioca.engine.state_cache import StateCache
 from tapioca.engine.sweep import Schedule
 from tapioca.errors import UsageError
@@ -23,6 +26,7 @@ from tapioca.progress import Progress
 from tapioca.records import DataConfig, Metric, RunConfig, Scores
 from tapioca.records.results import Domain
 from tapioca.runs.folder import claim_folder
+from tapioca.runs.lock import FolderLock
 from tapioca.runs.store import Store
 from tapioca.search.base import SearchSpace
 from tapioca.session.data import LiveData, read_tasks, split_tasks
@@ -63,7 +67,7 @@ class RunInputs:
 
 @dataclass(eq=False)
 class RunContext(RunInputs, Generic[C]):
-    """Everything a run that scores plans works with: its inputs, and these. Use it as a context manager, as `Store`.
+    """Everything a run that scores plans works with: its inputs, and these.
 
     Attributes:
         config: the request.
@@ -77,12 +81,6 @@ class RunContext(RunInputs, Generic[C]):
     store: Store
     progress: Progress
     schedule: Schedule
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self.store.__exit__(*exception)
 
     @property
     def n_layers(self) -> int:
@@ -190,8 +188,9 @@ def load_configured_model(config: DataConfig) -> LoadedModel:
     )
 
 
-def open_folder(config: DataConfig, inputs: RunInputs, **more: Any) -> dict[str, Any]:
-    """Claim the folder of a run that stores no answers; returns the fields of its `RunHeader`.
+@contextmanager
+def open_folder(config: DataConfig, inputs: RunInputs, **more: Any) -> Iterator[dict[str, Any]]:
+    """Hold the folder of a run that stores no answers; gives the fields of its `RunHeader`.
 
     Args:
         config: the request.
@@ -200,19 +199,24 @@ def open_folder(config: DataConfig, inputs: RunInputs, **more: Any) -> dict[str,
     """
     manifest = inputs.make_manifest(config, **more)
     folder = choose_run_folder(config, manifest)
-    return make_header(config, folder, claim_folder(folder, manifest), inputs.notes)
+    make_folder(folder)
+    with FolderLock(folder, config.take_over):
+        yield make_header(config, folder, claim_folder(folder, manifest), inputs.notes)
 
 
-def open_run(config: C, progress: Progress, inputs: RunInputs | None = None) -> RunContext[C]:
-    """Open the run folder of a request, and load its model and data where they are not given."""
+@contextmanager
+def open_run(config: C, progress: Progress, inputs: RunInputs | None = None) -> Iterator[RunContext[C]]:
+    """Hold the run folder of a request, and load its model and data where they are not given."""
     inputs = inputs or load_inputs(config, progress)
     notes = _scoring_notes(config, inputs)
     for note in notes:
         progress.note(note)
     examples = {role: digest_examples(task) for role, task in inputs.tasks_by_role.items()}
     manifest = inputs.make_manifest(config)
-    store = Store(choose_run_folder(config, manifest), manifest, examples)
-    return context_from_inputs(config, replace(inputs, notes=(*inputs.notes, *notes)), store, progress)
+    with Store(choose_run_folder(config, manifest), manifest, examples, config.take_over) as store:
+        for note in store.notes:  # about the disk, so none of the record
+            progress.note(note)
+        yield context_from_inputs(config, replace(inputs, notes=(*inputs.notes, *notes)), store, progress)
 
 
 def context_from_inputs(config: C, inputs: RunInputs, store: Store, progress: Progress) -> RunContext[C]:

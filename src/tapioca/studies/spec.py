@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from tapioca.errors import did_you_mean
-from tapioca.records.config import BaseConfig
+from tapioca.records.config import FolderConfig
 from tapioca.studies.rules import Entry, Margins, Rule
 
 Claim = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9_]*$")]
@@ -15,7 +15,7 @@ Claim = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9_]*$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
-class StudyConfig(BaseConfig):
+class StudyConfig(FolderConfig):
     """The request behind `tapioca study`."""
 
     file: Path = Field(description="The study's file, such as studies/claims.yaml.")

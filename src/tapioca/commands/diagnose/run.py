@@ -29,21 +29,21 @@ def diagnose(config: DiagnoseConfig, progress: Progress = SILENT, inputs: RunInp
     """
     classifier = read_classifier(config.classifier)
     inputs = inputs or load_inputs(config, progress)
-    header = open_folder(config, inputs, classifier=fingerprint(classifier.model_dump(mode="json")))
-    reference_states, id_states, ood_states = _observe_states(inputs, config, progress)
-    progress.stage("evidence", 0)
-    ood_evidence = measure_evidence(ood_states, reference_states, id_states, config.seed)
-    half_evidence = measure_evidence_of_halves(reference_states, id_states, N_HALVES, config.seed)
-    info = DiagnoseResult(
-        **header,
-        n=ood_states.shape[1],
-        diagnosis=classify(classifier, ood_evidence),
-        evidence=_weigh_evidence(classifier, ood_evidence, half_evidence),
-        n_halves=N_HALVES,
-        profiles=_profile_samples(id_states, ood_states, config.seed),
-        classifier=classifier,
-    )
-    save_result("diagnose", info)
+    with open_folder(config, inputs, classifier=fingerprint(classifier.model_dump(mode="json"))) as header:
+        reference_states, id_states, ood_states = _observe_states(inputs, config, progress)
+        progress.stage("evidence", 0)
+        ood_evidence = measure_evidence(ood_states, reference_states, id_states, config.seed)
+        half_evidence = measure_evidence_of_halves(reference_states, id_states, N_HALVES, config.seed)
+        info = DiagnoseResult(
+            **header,
+            n=ood_states.shape[1],
+            diagnosis=classify(classifier, ood_evidence),
+            evidence=_weigh_evidence(classifier, ood_evidence, half_evidence),
+            n_halves=N_HALVES,
+            profiles=_profile_samples(id_states, ood_states, config.seed),
+            classifier=classifier,
+        )
+        save_result("diagnose", info)
     return info
 
 

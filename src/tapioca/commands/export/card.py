@@ -36,7 +36,7 @@ def render_model_card(
         needs: what loading it takes beside plain transformers.
     """
     only_drops = Plan.drop(plan.n_layers, plan.drops)
-    scales = plan.model_copy(update={"layers": tuple(plan.scaled.items())})
+    scales = Plan(n_layers=plan.n_layers, layers=plan.scaled, attention=plan.attention, mlp=plan.mlp)
     base = find_base_model(model, folder)
     name = base or last_path_part(model)
     card = ModelCard.from_template(

@@ -51,22 +51,22 @@ def measure_geometry(
     check_fits(model, plan or full)
     if config.branches:
         list_branches(model)
-    header = open_folder(config, inputs, plan=(plan or full).model_dump(mode="json"))
-    sample = GeometrySample.draw_held_out(inputs.search, inputs.test, config.seed)
-    observed = ObservedStates.capture(model, config, progress, plan, sample)
-    result = GeometryResult(
-        **header,
-        plan=plan or full,
-        n=sample.size,
-        views=observed.measure_views(),
-        attributions=observed.measure_attributions(),
-        deviations=observed.test_all_layers(),
-        kept=observed.test_kept_layers(),
-        realigned=observed.measure_realigned(),
-    )
-    if plan:
-        write_text(result.folder / "plan.json", plan.to_json() + "\n")
-    save_result("geometry", result)
+    with open_folder(config, inputs, plan=(plan or full).model_dump(mode="json")) as header:
+        sample = GeometrySample.draw_held_out(inputs.search, inputs.test, config.seed)
+        observed = ObservedStates.capture(model, config, progress, plan, sample)
+        result = GeometryResult(
+            **header,
+            plan=plan or full,
+            n=sample.size,
+            views=observed.measure_views(),
+            attributions=observed.measure_attributions(),
+            deviations=observed.test_all_layers(),
+            kept=observed.test_kept_layers(),
+            realigned=observed.measure_realigned(),
+        )
+        if plan:
+            write_text(result.folder / "plan.json", plan.to_json() + "\n")
+        save_result("geometry", result)
     return result
 
 

@@ -22,7 +22,7 @@ from tapioca.records.results import (
     RunHeader,
     Verdict,
 )
-from tapioca.runs.store import read_record
+from tapioca.runs.records import read_record
 
 
 class Fluency(Record):

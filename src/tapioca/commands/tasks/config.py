@@ -13,7 +13,19 @@ class TasksConfig(DataConfig):
 
     verb: ClassVar[str] = "tasks"
     without: ClassVar[frozenset[str]] = frozenset(
-        {"reference", "test", "out", "search_share", "limit", "batch_size", "seed", "device", "dtype", "adapter"}
+        {
+            "reference",
+            "test",
+            "out",
+            "take_over",
+            "search_share",
+            "limit",
+            "batch_size",
+            "seed",
+            "device",
+            "dtype",
+            "adapter",
+        }
     )  # what does not change what is asked
 
     model: str = Field(default="", description="Model whose tokenizer is used: a folder, or a hub id.")
