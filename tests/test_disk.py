@@ -28,9 +28,15 @@ from tapioca.disk import (
     write_text,
 )
 from tapioca.errors import ExportError, StoreError
-from tapioca.lab.trainer import claim_training_folder
+from tapioca.lab.config import TrainConfig
+from tapioca.lab.trainer import hold_training_folder
 from tapioca.processes import ProcessName
 from tapioca.runs.folder import open_manifest
+
+
+def claim_training_folder(folder: Path) -> None:
+    with hold_training_folder(TrainConfig(out=folder)):
+        pass
 
 
 @pytest.mark.parametrize("claim", [claim_training_folder, open_manifest])

@@ -20,7 +20,7 @@ from tapioca.errors import StoreError, TapiocaError, first_line
 from tapioca.processes import ProcessName
 
 LOCK = ".tapioca.lock"
-"""Says which process works in a folder (runs/lock.py); counts as nothing in it."""
+"""How a file is called that says which process works in a folder (runs/lock.py); it counts as nothing there."""
 ELSEWHERE = "choose another folder"
 ADVICE = {
     errno.ENOSPC: "free some space or choose another folder",
@@ -193,7 +193,7 @@ def list_contents(path: Path) -> list[str]:
     """
     with explain_failure(path, "cannot use {} as a folder"):
         names = [file.name for file in path.iterdir()] if path.exists() else []
-    return [name for name in names if name != LOCK and not (name.startswith(".") and name.endswith(".tmp"))]
+    return [name for name in names if not name.endswith(LOCK) and not (name.startswith(".") and name.endswith(".tmp"))]
 
 
 def make_marked_folder(path: Path, mark: str, what: str) -> bool:

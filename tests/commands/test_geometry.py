@@ -32,7 +32,7 @@ from tapioca.profiles.spread import effective_rank
 from tapioca.progress import SILENT
 from tapioca.records import Estimate, signed
 from tapioca.records.results import Domain
-from tapioca.runs.store import read_record
+from tapioca.runs.records import read_record
 from tapioca.session.context import load_inputs
 from tapioca.tasks.split import search_groups, split
 

@@ -28,7 +28,7 @@ from tapioca.observe import capture_states, draw_sample
 from tapioca.plan import Plan
 from tapioca.profiles.deviation import mean_deviation
 from tapioca.profiles.profiles import state_geometry
-from tapioca.runs.store import read_record
+from tapioca.runs.records import read_record
 from tapioca.tasks.split import search_groups, split
 
 TASK, REFERENCE = "lab:context_noise=0.2,n=120", "lab:id,n=120"

@@ -102,10 +102,9 @@ def test_an_interrupted_tuning_ends_with_the_same_weights(data: Path, encoder: P
             if done == last:
                 raise Stop
 
-        intents.claim_training_folder(tuning.out)
-        model, _, record = tune_encoder(
-            encoder, requests, labels, tuning.training(len(requests)), on_step, checkpoint_every=5
-        )
+        training = tuning.training(len(requests))
+        with intents.hold_training_folder(training):
+            model, _, record = tune_encoder(encoder, requests, labels, training, on_step, checkpoint_every=5)
         return steps, record, model.state_dict()
 
     steps, record, weights = tune("whole")

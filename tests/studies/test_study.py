@@ -22,7 +22,7 @@ from tapioca.models.load import load
 from tapioca.observe import capture_states, draw_sample
 from tapioca.plan import Plan
 from tapioca.profiles.profiles import state_geometry
-from tapioca.runs.store import read_record
+from tapioca.runs.records import read_record
 from tapioca.studies.analyse.log_ratios import PlanSet, search_cell
 from tapioca.studies.analyse.setting import analyse
 from tapioca.studies.cell import Cell, DoseResponse

@@ -83,6 +83,7 @@ class TaskOptions(TypedDict, total=False):
 class PruneOptions(TypedDict, total=False):
     """Of `tapioca prune` besides those of a session."""
 
+    take_over: bool
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
     state_memory: str | None
@@ -101,6 +102,7 @@ class PruneCall(SessionOptions, PruneOptions, total=False):
 class CompareOptions(TypedDict, total=False):
     """Of `tapioca compare` besides those of a session."""
 
+    take_over: bool
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
     state_memory: str | None
@@ -116,6 +118,7 @@ class CompareCall(SessionOptions, CompareOptions, total=False):
 class DiagnoseOptions(TypedDict, total=False):
     """Of `tapioca diagnose` besides those of a session."""
 
+    take_over: bool
     out: str | Path | None
     classifier: str | Path | None
 
@@ -127,6 +130,7 @@ class DiagnoseCall(SessionOptions, DiagnoseOptions, total=False):
 class GeometryOptions(TypedDict, total=False):
     """Of `tapioca geometry` besides those of a session."""
 
+    take_over: bool
     out: str | Path | None
     plan: str | Path | Plan | None
     branches: bool
@@ -139,6 +143,7 @@ class GeometryCall(SessionOptions, GeometryOptions, total=False):
 class EnumerateOptions(TypedDict, total=False):
     """Of `tapioca enumerate` besides those of a session."""
 
+    take_over: bool
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
     state_memory: str | None
@@ -152,6 +157,7 @@ class EnumerateCall(SessionOptions, EnumerateOptions, total=False):
 class ScaleOptions(TypedDict, total=False):
     """Of `tapioca scale` besides those of a session."""
 
+    take_over: bool
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
     state_memory: str | None

@@ -9,7 +9,7 @@ from tapioca.errors import ModelError
 from tapioca.lab.config import TrainConfig, TuneConfig
 from tapioca.lab.functions import Prompts
 from tapioca.lab.tasks import draw_lab_batch
-from tapioca.lab.trainer import OnStep, claim_training_folder, run_training, save_training
+from tapioca.lab.trainer import OnStep, hold_training_folder, run_training, save_training
 from tapioca.models.identity import hash_model
 from tapioca.models.learner import Learner, learner_config
 from tapioca.models.load import load
@@ -31,10 +31,10 @@ def train(config: TrainConfig, on_step: OnStep | None = None, checkpoint_every: 
         prompts = config.functions.draw(config.batch, np.random.default_rng([config.seed, step]))
         return compute_squared_error(model, prompts, config.points)
 
-    claim_training_folder(config.out)
-    torch.manual_seed(config.seed)
-    model = Learner(learner_config(config.layers, config.width, config.heads))
-    save_training(config, model, run_training(config, model, loss_at, on_step, checkpoint_every))
+    with hold_training_folder(config):
+        torch.manual_seed(config.seed)
+        model = Learner(learner_config(config.layers, config.width, config.heads))
+        save_training(config, model, run_training(config, model, loss_at, on_step, checkpoint_every))
     return model
 
 
@@ -61,9 +61,9 @@ def tune(config: TuneConfig, on_step: OnStep | None = None, checkpoint_every: in
         raise ModelError(
             f"{config.model} is a {type(model).__name__}; expected an in-context learner, such as `learner` or one of tapioca lab train"
         )
-    claim_training_folder(config.out)
-    record = run_training(config, model, loss_at, on_step, checkpoint_every, model_hash=hash_model(model))
-    save_training(config, model, record)
+    with hold_training_folder(config):
+        record = run_training(config, model, loss_at, on_step, checkpoint_every, model_hash=hash_model(model))
+        save_training(config, model, record)
     return model
 
 

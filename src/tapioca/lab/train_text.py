@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tapioca.lab.config import TextConfig
 from tapioca.lab.corpus import TrainingText, read_corpus
 from tapioca.lab.tokenizer import BOS_ID, EOS_ID, PAD_ID, make_word_tokenizer
-from tapioca.lab.trainer import OnStep, claim_training_folder, run_training, save_training
+from tapioca.lab.trainer import OnStep, hold_training_folder, run_training, save_training
 from tapioca.models.learner import llama_fields
 
 
@@ -29,25 +29,25 @@ def train_text(config: TextConfig, on_step: OnStep | None = None, checkpoint_eve
         DataError: the task cannot be read, or has no answers to learn.
         StoreError: the folder cannot be written.
     """
-    claim_training_folder(config.out)
-    corpus = read_corpus(config)
-    tokenizer = make_word_tokenizer(corpus.words, config.context)
-    torch.manual_seed(config.seed)
-    shape = llama_fields(config.layers, config.width, config.heads, config.context)
-    ids: dict[str, Any] = {"pad_token_id": PAD_ID, "bos_token_id": BOS_ID, "eos_token_id": EOS_ID}
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), tie_word_embeddings=True, **ids, **shape))
+    with hold_training_folder(config):
+        corpus = read_corpus(config)
+        tokenizer = make_word_tokenizer(corpus.words, config.context)
+        torch.manual_seed(config.seed)
+        shape = llama_fields(config.layers, config.width, config.heads, config.context)
+        ids: dict[str, Any] = {"pad_token_id": PAD_ID, "bos_token_id": BOS_ID, "eos_token_id": EOS_ID}
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), tie_word_embeddings=True, **ids, **shape))
 
-    def loss_at(step: int) -> torch.Tensor:
-        """Mean loss of the prompts' tokens plus that of the answers', on the batch that belongs to a step."""
-        rng, texts = np.random.default_rng([config.seed, step]), corpus.trained
-        indices = rng.choice(len(texts), min(config.batch, len(texts)), replace=False)
-        losses, _, prompt, answer = _read_texts(model, [texts[index] for index in indices])
-        prompt_loss, answer_loss = (losses[where].sum() / where.sum().clamp(min=1) for where in (prompt, answer))
-        return prompt_loss + answer_loss
+        def loss_at(step: int) -> torch.Tensor:
+            """Mean loss of the prompts' tokens plus that of the answers', on the batch that belongs to a step."""
+            rng, texts = np.random.default_rng([config.seed, step]), corpus.trained
+            indices = rng.choice(len(texts), min(config.batch, len(texts)), replace=False)
+            losses, _, prompt, answer = _read_texts(model, [texts[index] for index in indices])
+            prompt_loss, answer_loss = (losses[where].sum() / where.sum().clamp(min=1) for where in (prompt, answer))
+            return prompt_loss + answer_loss
 
-    record = run_training(config, model, loss_at, on_step, checkpoint_every, data=corpus.digest)
-    record["held_out"] = measure_losses(model, corpus.held_out)
-    save_training(config, model, record, tokenizer)
+        record = run_training(config, model, loss_at, on_step, checkpoint_every, data=corpus.digest)
+        record["held_out"] = measure_losses(model, corpus.held_out)
+        save_training(config, model, record, tokenizer)
     return model
 
 

@@ -5,8 +5,8 @@ Every batch must follow from (seed, step) alone, so a resumed training reads exa
 
 import math
 import shutil
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,24 @@ from transformers.utils import logging
 from tapioca.disk import make_marked_folder, replace_atomically, replace_files, write_json
 from tapioca.errors import UsageError
 from tapioca.lab.config import Training
+from tapioca.runs.lock import FolderLock
 
 CHECKPOINT = "training.pt"
 OnStep = Callable[[int, float], None]
 """Called after each step with the number of steps done and the loss of the last one."""
 
 
-def claim_training_folder(out: Path) -> None:
-    """Make the folder of a training, or find the training that stands there.
+@contextmanager
+def hold_training_folder(config: Training) -> Iterator[None]:
+    """Hold the folder of a new training, or of one that stands there to be continued.
 
     Raises:
-        StoreError: it holds something else, or cannot be made.
+        StoreError: it is in use, holds something else, or cannot be made.
     """
-    make_marked_folder(out, CHECKPOINT, "a training")
+    with FolderLock(config.out, config.take_over) as lock:
+        make_marked_folder(config.out, CHECKPOINT, "a training")
+        yield
+        lock.check()
 
 
 def run_training(

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import NamedTuple, Self
 
-from tapioca.disk import LOCK, explain_failure, replace_atomically
+from tapioca.disk import LOCK, explain_failure, make_folder, replace_atomically
 from tapioca.errors import StoreError
 from tapioca.processes import ProcessName
 
@@ -58,8 +58,6 @@ class Holder(NamedTuple):
         return (json.dumps({**self._asdict(), "process": str(self.process), "pid": self.process.pid}) + "\n").encode()
 
     def __str__(self) -> str:
-        if self.process == ProcessName.of_this():
-            return "this very process"
         return f"process {self.process.pid} on {self.host}"
 
 
@@ -67,19 +65,23 @@ class FolderLock:
     """Holds a folder until it is released. Use it as a context manager.
 
     Args:
-        folder: where it stands; must be there.
+        folder: made if it is not there.
         take_over: take it from whoever holds it.
+        is_beside: the lock file stands beside the folder, which is not made.
 
     Raises:
-        StoreError: another process works in the folder and is not provably dead, or the lock cannot be written.
+        StoreError: a process that is not provably dead works in the folder, or the lock file cannot be written.
     """
 
-    def __init__(self, folder: Path, take_over: bool = False):
-        self.folder, self.path = folder, folder / LOCK
+    def __init__(self, folder: Path, take_over: bool = False, is_beside: bool = False):
+        place = folder.resolve()
+        self.folder = folder
+        self.path = place.with_name(f".{place.name}{LOCK}") if is_beside else folder / LOCK
+        make_folder(self.path.parent)
         with explain_failure(self.path):
-            self._file = _acquire(self.path, take_over)
+            self._file = self._acquire(take_over)
         self._made, self._is_released = os.fstat(self._file), Event()
-        self._heart = Thread(target=self._beat, daemon=True, name=f"heartbeat of {folder}")
+        self._heart = Thread(target=self._beat, daemon=True, name=f"heartbeat in {folder}")
         self._heart.start()
 
     def __enter__(self) -> Self:
@@ -94,18 +96,25 @@ class FolderLock:
         Raises:
             StoreError: it was deleted, replaced or taken over.
         """
-        refuse_replaced(self.path, self._made)
+        if is_same_file(self.path, self._made):
+            return
+        with suppress(OSError):
+            if holder := Holder.parse(self.path.read_bytes()):
+                raise StoreError(
+                    f"{self.folder} was taken over by {holder} at {holder.since}; this process ends, and that one goes on"
+                )
+        raise StoreError(describe_replaced(self.path))
 
     def release(self) -> None:
-        """Give the folder back; what another process has taken stays that one's."""
+        """Give the folder back; what another process has taken over stays that one's."""
         self._is_released.set()
         self._heart.join()
         for _ in range(TRIES):
             if _freeze(self._file):
                 break
             time.sleep(PAUSE_SECONDS)
-        with suppress(OSError):  # the folder is gone
-            if os.path.samestat(self.path.stat(), self._made):
+        if is_same_file(self.path, self._made):
+            with suppress(OSError):
                 self.path.unlink()
         os.close(self._file)
 
@@ -114,40 +123,72 @@ class FolderLock:
             with suppress(OSError):
                 os.utime(self._file)
 
+    def _acquire(self, take_over: bool) -> int:
+        """Make the lock file, or replace that of a dead process; returns it open."""
+        for _ in range(TRIES):
+            with suppress(FileExistsError):
+                return _create(self.path)
+            with suppress(FileNotFoundError):  # given back just now
+                if (file := self._replace(take_over)) is not None:
+                    return file
+            time.sleep(PAUSE_SECONDS)
+        raise StoreError(self._describe_unknown())
 
-def refuse_replaced(path: Path, made: os.stat_result) -> None:
-    """Notice that a file which a process holds open is not the one at its path any more.
+    def _replace(self, take_over: bool) -> int | None:
+        """Replace the lock file of a dead process, or any; None where another process writes it at this moment.
 
-    Raises:
-        StoreError: it was deleted or replaced, alone or with its folder.
-    """
+        Raises:
+            StoreError: who holds it is not provably dead.
+        """
+        existing = os.open(self.path, os.O_RDONLY)
+        try:
+            if not _freeze(existing) or not is_same_file(self.path, os.fstat(existing)):
+                return None
+            if not take_over:
+                text = os.read(existing, 4096)
+                if not text:  # just made
+                    return None
+                self._refuse_living(Holder.parse(text), os.fstat(existing).st_mtime)
+            with replace_atomically(self.path) as temporary:
+                return _create(temporary)
+        finally:
+            os.close(existing)
+
+    def _refuse_living(self, holder: Holder | None, last_beat: float) -> None:
+        """Refuse a folder whose holder is not provably dead."""
+        if holder is None:
+            raise StoreError(self._describe_unknown())
+        if holder.process == ProcessName.of_this():
+            raise StoreError(f"{self.folder} is in use by this very process; let that end, or choose another folder")
+        if not holder.process.is_dead:
+            ago = timedelta(seconds=max(0, round(time.time() - last_beat)))
+            raise StoreError(
+                f"{self.folder} is in use by {holder} since {holder.since} (last sign of life {ago} ago); wait for it, "
+                "choose another folder, or, if you know that it is gone, say --take-over"
+            )
+
+    def _describe_unknown(self) -> str:
+        return (
+            f"{self.folder} may be in use: {self.path} does not say by which process; choose another folder, or, if you "
+            "know that there is none, say --take-over"
+        )
+
+
+def is_same_file(path: Path, made: os.stat_result) -> bool:
+    """Whether a file that a process holds open is still the one at its path."""
     try:
-        if os.path.samestat(os.stat(path), made):
-            return
-        holder = Holder.parse(path.read_bytes()) if path.name == LOCK else None
+        return os.path.samestat(os.stat(path), made)
     except OSError:
-        holder = None
-    if holder:
-        raise StoreError(f"{path.parent} was taken over by {holder}, since {holder.since}; this process ends")
-    raise StoreError(
-        f"{path} was deleted or replaced while this process worked there, and nothing more can be kept; run the same command again"
-    )
+        return False
 
 
-def _acquire(path: Path, take_over: bool) -> int:
-    """Make the lock file, or replace that of a dead process; returns it open."""
-    for _ in range(TRIES):
-        with suppress(FileExistsError):
-            return _create(path)
-        with suppress(FileNotFoundError):  # given back just now
-            if (file := _replace(path, take_over)) is not None:
-                return file
-        time.sleep(PAUSE_SECONDS)
-    raise StoreError(_describe_unknown(path))
+def describe_replaced(path: Path) -> str:
+    """What is said of a file that is not."""
+    return f"{path} was deleted or replaced while this process worked there; nothing more is kept, so run the same command again"
 
 
 def _create(path: Path) -> int:
-    """Make a file that is not there and says that this process holds it."""
+    """Make a file that was not there and says that this process holds it."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         os.write(file, Holder.this().to_json())
@@ -158,32 +199,10 @@ def _create(path: Path) -> int:
     return file
 
 
-def _replace(path: Path, take_over: bool) -> int | None:
-    """Take the lock file of a process that is dead, or of any; None where another process changes it at this moment.
-
-    Raises:
-        StoreError: whoever holds it is not provably dead.
-    """
-    existing = os.open(path, os.O_RDONLY)
-    try:
-        if not _freeze(existing) or not os.path.samestat(os.fstat(existing), path.stat()):
-            return None
-        if not take_over:
-            text = os.read(existing, 4096)
-            if not text:  # just made
-                return None
-            _refuse_living(path, Holder.parse(text), os.fstat(existing).st_mtime)
-        with replace_atomically(path) as temporary:
-            file = _create(temporary)
-        return file
-    finally:
-        os.close(existing)
-
-
 def _freeze(file: int) -> bool:
     """Keep a lock file as it is until it is closed; False where another process does.
 
-    Where the system cannot, of two that replace it at once the first one notices at its next batch.
+    Where the file system cannot do that, of two processes that take over at once the first ends at its next batch.
     """
     try:
         import fcntl
@@ -194,22 +213,3 @@ def _freeze(file: int) -> bool:
     except (ImportError, OSError):
         pass
     return True
-
-
-def _refuse_living(path: Path, holder: Holder | None, last_beat: float) -> None:
-    """Refuse a folder whose holder is not provably dead."""
-    if holder is None:
-        raise StoreError(_describe_unknown(path))
-    if not holder.process.is_dead:
-        ago = timedelta(seconds=max(0, round(time.time() - last_beat)))
-        raise StoreError(
-            f"{path.parent} is in use by {holder} since {holder.since}, which last showed life {ago} ago; wait for it, "
-            "choose another folder, or, if you know that it runs no more, take this one with --take-over"
-        )
-
-
-def _describe_unknown(path: Path) -> str:
-    return (
-        f"{path} does not say which process works in {path.parent}; if none does, take the folder with --take-over, "
-        "or choose another"
-    )

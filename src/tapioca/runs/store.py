@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tapioca.disk import make_folder, write_json
+from tapioca.disk import write_json
 from tapioca.errors import StoreError
 from tapioca.plan import Plan
 from tapioca.records import ComputeCost, ExampleScore
@@ -32,7 +32,7 @@ from tapioca.runs.integrity import (
     find_damaged_answers,
 )
 from tapioca.runs.journal import allows_write_ahead, find_file_system
-from tapioca.runs.lock import FolderLock, refuse_replaced
+from tapioca.runs.lock import FolderLock, describe_replaced, is_same_file
 
 ADVICE = {
     sqlite3.SQLITE_FULL: "free some space or choose another folder with --out",
@@ -69,7 +69,6 @@ class Store:
     ):
         self.folder, self.manifest, self.examples = folder, add_fingerprint(manifest), dict(examples or {})
         self.path, self.notes, self._is_finished = folder / "run.sqlite", list[str](), False
-        make_folder(folder)
         with ExitStack() as stack:
             self._lock = stack.enter_context(FolderLock(folder, take_over))
             before = self._claim_folder()
@@ -176,7 +175,8 @@ class Store:
             StoreError: the disk is full, or the folder is not there any more or another process's.
         """
         self._lock.check()
-        refuse_replaced(self.path, self._made)
+        if not is_same_file(self.path, self._made):
+            raise StoreError(describe_replaced(self.path))
         digest, blob = plan.digest, np.array(answers, dtype=np.float64).tobytes()
         costs = spent.seconds, spent.layers, spent.tokens, spent.difference
         checksum = checksum_answers(digest, batch, blob, *costs)

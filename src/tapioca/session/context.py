@@ -11,7 +11,6 @@ import numpy as np
 import psutil
 import torch
 
-from tapioca.disk import make_folder
 from tapioca.engine.state_cache import StateCache
 from tapioca.engine.sweep import Schedule
 from tapioca.errors import UsageError
@@ -199,7 +198,6 @@ def open_folder(config: DataConfig, inputs: RunInputs, **more: Any) -> Iterator[
     """
     manifest = inputs.make_manifest(config, **more)
     folder = choose_run_folder(config, manifest)
-    make_folder(folder)
     with FolderLock(folder, config.take_over):
         yield make_header(config, folder, claim_folder(folder, manifest), inputs.notes)
 

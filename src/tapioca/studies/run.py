@@ -3,17 +3,18 @@
 import os
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import Manager, get_context
+from multiprocessing import Manager, get_context, parent_process
 from pathlib import Path
 from queue import Empty, Queue
-from threading import Event
+from threading import Event, Thread
 
 import torch
 
 from tapioca.diagnosis.fit import fit_classifier
-from tapioca.disk import make_folder, write_text
+from tapioca.disk import write_text
 from tapioca.errors import DataError, StoreError
 from tapioca.progress import NullProgress, Progress
+from tapioca.runs.lock import FolderLock
 from tapioca.studies.analyse.questions import shift_cases
 from tapioca.studies.analyse.setting import SettingAnalysis, join_settings
 from tapioca.studies.cell import Cell, DoseResponse, SavedArrays
@@ -39,11 +40,12 @@ def run_study(config: StudyConfig, watcher: Progress | None = None) -> StudyResu
     watcher = watcher or NullProgress()
     study_file = read_study(config.file)
     out = config.out or Path("runs") / f"study-{config.file.stem}"
-    parts = _list_parts(study_file, config.file.parent, out, watcher)
-    _measure_parts(parts, config.workers or os.cpu_count() or 1, watcher)
-    watcher.stage("judging the claims", 0)
-    measurements = [file_type.load(path) for part in parts for path, file_type in part.files.items()]
-    return analyse_and_write(study_file, measurements, out, config.command())
+    with FolderLock(out, config.take_over) as lock:
+        parts = _list_parts(study_file, config.file.parent, out, watcher)
+        _measure_parts(parts, config.workers or os.cpu_count() or 1, watcher, lock)
+        watcher.stage("judging the claims", 0)
+        measurements = [file_type.load(path) for part in parts for path, file_type in part.files.items()]
+        return analyse_and_write(study_file, measurements, out, config.command())
 
 
 def analyse_and_write(study_file: StudyFile, measurements: list[SavedArrays], out: Path, command: str) -> StudyResult:
@@ -82,7 +84,6 @@ def _add_judge(analysis: SettingAnalysis, seed: int, out: Path) -> SettingResult
 
 def _list_parts(study_file: StudyFile, base: Path, out: Path, watcher: Progress) -> list[ModelWork]:
     """Every model there is to measure."""
-    make_folder(out)
     settings = study_file.settings
     parts = [ModelWork(study_file, asked, index, base, out) for asked in settings for index in range(len(asked.models))]
     for part in parts:
@@ -91,7 +92,7 @@ def _list_parts(study_file: StudyFile, base: Path, out: Path, watcher: Progress)
     return [part for part in parts if not part.missing]
 
 
-def _measure_parts(parts: list[ModelWork], workers: int, watcher: Progress) -> None:
+def _measure_parts(parts: list[ModelWork], workers: int, watcher: Progress, lock: FolderLock) -> None:
     """Measure all models, several at once, each in a process with its share of the threads."""
     watcher.stage("measuring", sum(len(part.files) for part in parts))
     if not parts:
@@ -100,18 +101,30 @@ def _measure_parts(parts: list[ModelWork], workers: int, watcher: Progress) -> N
     threads = max(1, (os.cpu_count() or 1) // workers)
     with (
         Manager() as manager,
-        ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool,
+        ProcessPoolExecutor(workers, get_context("spawn"), _prepare_worker, (threads,)) as pool,
     ):
         done_queue, stop = manager.Queue(), manager.Event()
         futures = [pool.submit(_measure_part, part, done_queue, stop) for part in parts]
         try:
-            _report_progress(futures, done_queue, watcher)
+            _report_progress(futures, done_queue, watcher, lock)
         except BrokenProcessPool as error:
             raise StoreError(
                 "a process that measured was killed (out of memory?); call again with fewer --workers"
             ) from error
         finally:  # after an error or Ctrl-C the others stop at their next file
             stop.set()
+
+
+def _prepare_worker(threads: int) -> None:
+    """Give a process its threads, and let it end with the one that began it, which may be killed."""
+    torch.set_num_threads(threads)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _measure_part(part: ModelWork, done_queue: Queue[str], stop: Event) -> None:
@@ -124,9 +137,10 @@ def _measure_part(part: ModelWork, done_queue: Queue[str], stop: Event) -> None:
             return
 
 
-def _report_progress(futures: list[Future[None]], done_queue: Queue[str], watcher: Progress) -> None:
+def _report_progress(futures: list[Future[None]], done_queue: Queue[str], watcher: Progress, lock: FolderLock) -> None:
     """Pass on what is finished; raise what went wrong."""
     while True:
+        lock.check()
         is_finished = all(future.done() for future in futures)
         try:
             while True:

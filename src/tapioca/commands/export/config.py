@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tapioca.records.config import BaseConfig
+from tapioca.records.config import FolderConfig
 
 
-class ExportConfig(BaseConfig):
+class ExportConfig(FolderConfig):
     """The request behind `tapioca export`."""
 
     run: Path = Field(description="Run folder of `tapioca prune`; with --plan also a model, as a folder or hub id.")

@@ -30,6 +30,7 @@ from tapioca.models.identity import hash_model
 from tapioca.models.load import load, load_on_meta, load_tokenizer
 from tapioca.plan import Plan
 from tapioca.progress import SILENT, Progress
+from tapioca.runs.lock import FolderLock
 
 
 def export(
@@ -40,6 +41,7 @@ def export(
     revision: str | None = None,
     adapter: str | Path | None = None,
     trust_remote_code: bool = False,
+    take_over: bool = False,
 ) -> Exported:
     """Write a model under a plan as an ordinary checkpoint: dropped layers are gone, scales are in the weights.
 
@@ -54,6 +56,7 @@ def export(
         revision: branch, tag or commit of a hub model; by default the run's.
         adapter: a folder with a LoRA adapter to merge into the weights; by default the run's.
         trust_remote_code: run code that comes with the model, as a run that was given the flag did.
+        take_over: write there although another process that you know to be gone seems to.
 
     Raises:
         ExportError: the plan changes nothing, weights cannot carry it, or the copy does not equal the live plan.
@@ -61,8 +64,7 @@ def export(
         UsageError: `to` is not empty, or there is no such run.
     """
     target = Path(to)
-    if list_contents(target):
-        raise UsageError(f"{target} is not empty; choose a new folder for the checkpoint")
+    _refuse_filled(target)
     info = _read_source_run(source)
     chosen = plan or (info.plan if info else None)
     if chosen is None:
@@ -83,7 +85,9 @@ def export(
             _check_same_model(info, origin, folder)
         about = info if plan is None else None
         card = partial(render_model_card, origin.name, chosen, folder, about, Path(origin.adapter or "").name)
-        exported = _write_checked(origin, origin.merge_into_folder(folder, merged), target, chosen, card)
+        merged_folder = origin.merge_into_folder(folder, merged)
+        with FolderLock(target, take_over, is_beside=True) as lock:
+            exported = _write_checked(origin, merged_folder, target, chosen, card, lock)
         weights = find_weight_files(folder, read_settings(folder / "config.json"))
         left_behind = describe_left_behind(folder, target, weights)
         return replace(exported, left_out=(*exported.left_out, *left_behind))
@@ -100,7 +104,14 @@ def export_run(config: ExportConfig, progress: Progress = SILENT) -> Exported:
         revision=config.revision,
         adapter=config.adapter,
         trust_remote_code=config.trust_remote_code,
+        take_over=config.take_over,
     )
+
+
+def _refuse_filled(target: Path) -> None:
+    """Refuse to put a checkpoint where something is."""
+    if list_contents(target):
+        raise UsageError(f"{target} is not empty; choose a new folder for the checkpoint")
 
 
 def _refuse_other_source(source: object) -> str | Path | PreTrainedModel:
@@ -137,8 +148,11 @@ def _check_same_model(info: PruneResult, origin: ExportSource, folder: Path) -> 
         )
 
 
-def _write_checked(origin: ExportSource, folder: Path, target: Path, plan: Plan, card: Callable[..., str]) -> Exported:
+def _write_checked(
+    origin: ExportSource, folder: Path, target: Path, plan: Plan, card: Callable[..., str], lock: FolderLock
+) -> Exported:
     """Write, check, and only then put in place."""
+    _refuse_filled(target)  # by what wrote there until now
     code = origin.runs_own_code
     meta_model = load_on_meta(folder, trust_remote_code=code)
     check_fits(meta_model, plan)
@@ -151,6 +165,7 @@ def _write_checked(origin: ExportSource, folder: Path, target: Path, plan: Plan,
         check_tokenizer(folder, checkpoint, code)
         [difference] = compare_reloaded([(checkpoint, expected)])
         refuse_difference(difference, expected)
+        lock.check()
     return Exported(target, plan, difference, expected.steps, left_out, needs)
 
 
