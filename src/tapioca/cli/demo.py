@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from tapioca.cli.signals import interruptible
+from tapioca.commands import COMMANDS
 from tapioca.commands.prune.config import PruneConfig
 
 
@@ -24,6 +26,6 @@ def run(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo
     console.print("A small transformer has learned to continue polynomials from points in its prompt.", soft_wrap=True)
     console.print("Now the points it sees turn noisy (σ = 0.2). Is it better off without some layers?", soft_wrap=True)
     console.print(f"[dim]$ {config.command()}", highlight=False, soft_wrap=True)
-    with open_screen(console) as screen:
+    with interruptible(COMMANDS["prune"].kept), open_screen(console) as screen:
         result = prune(config, screen)
     show(result, console)

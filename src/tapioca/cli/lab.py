@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tapioca.cli.options import command_from_record
+from tapioca.cli.signals import interruptible
 from tapioca.lab.config import TextConfig, TrainConfig, Training, TuneConfig
 from tapioca.report.screen import ScreenOptions, open_screen
 from tapioca.report.tables import make_table, print_block, print_line
@@ -70,7 +71,7 @@ def run_shifts() -> None:
 def _show_training(config: Training, options: ScreenOptions) -> Iterator[OnStep]:
     """Progress while a training runs, and where the model is when it is done."""
     console, n_done = Console(), 0
-    with open_screen(console, options) as screen:
+    with interruptible("what was trained is stored"), open_screen(console, options) as screen:
         screen.stage("training", config.steps)
 
         def on_step(n_steps: int, loss: float) -> None:

@@ -15,24 +15,22 @@ from tapioca.cli import demo, lab, report
 from tapioca.cli.consoles import make_printable
 from tapioca.cli.options import command_from_record
 from tapioca.cli.renamed import refuse_old_names
+from tapioca.cli.signals import interruptible
 from tapioca.commands import COMMANDS, Command, load_config_class
 from tapioca.errors import TapiocaError
 from tapioca.report.screen import ScreenOptions, open_screen
-
-INTERRUPTED_CODE = 130
-"""What typer returns after Ctrl-C, as shells expect."""
 
 
 def _run_and_show(command: Command) -> Callable[[Any, ScreenOptions], None]:
     """A function that runs a request and prints what was found."""
 
     def run(config: Any, options: ScreenOptions) -> None:
-        run_name, page = command.run, command.page
+        run_name, page, kept = command.run, command.page, command.kept
         if command.dry_run and config.dry_run:
-            run_name, page = command.dry_run
-        console = Console()
-        with open_screen(console, options) as screen:
-            result = resolve_name(run_name)(config, screen)
+            run_name, page, kept = *command.dry_run, ""
+        console, run_request = Console(), resolve_name(run_name)
+        with interruptible(kept), open_screen(console, options) as screen:
+            result = run_request(config, screen)
         resolve_name(page).show(result, console)
 
     return run
@@ -65,7 +63,7 @@ app.add_typer(lab.app, name="lab")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line; returns the exit code: 0 done, 2 a mistake in the request, 130 stopped by Ctrl-C."""
+    """Run a command line; returns the exit code: 0 done, 2 a mistake in the request, above 128 stopped by a signal."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
@@ -76,9 +74,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         refuse_old_names(arguments)
         code = app(arguments, prog_name="tapioca", standalone_mode=False)
-        if code == INTERRUPTED_CODE:
-            errors.print("stopped; every finished batch is stored, and the same command goes on from there")
         return int(code or 0)
+    except SystemExit as stopped:  # by a signal
+        return int(stopped.code or 0)
     except TapiocaError as error:
         errors.print(f"[red]error:[/] {escape(str(error))}")
         return 2
@@ -89,8 +87,3 @@ def main(argv: list[str] | None = None) -> int:
                 errors.print(f"[red]error:[/] {escape(error.format_message().rstrip('.'))}; see {command} --help")
             return 2
         raise
-
-
-def entry() -> None:
-    """The console script."""
-    sys.exit(main())

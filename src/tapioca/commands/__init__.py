@@ -26,6 +26,7 @@ class Command(NamedTuple):
         result: the class of the record; empty where none is left.
         file: what the record is called in its run folder.
         argument: the option that is given without a flag.
+        kept: what of its work is stored where it is interrupted, for the same command to go on from; empty where that begins again.
         dry_run: what runs and shows instead where the request says `dry_run`.
     """
 
@@ -36,8 +37,11 @@ class Command(NamedTuple):
     result: str = ""
     file: str = ""
     argument: str = "model"
+    kept: str = ""
     dry_run: tuple[str, str] | None = None
 
+
+FINISHED_BATCHES = "every finished batch is stored"
 
 COMMANDS = {
     "prune": Command(
@@ -47,6 +51,7 @@ COMMANDS = {
         page="tapioca.commands.prune.page",
         result="tapioca.commands.prune.result:PruneResult",
         file="run.json",
+        kept=FINISHED_BATCHES,
         dry_run=("tapioca.commands.prune.preview:preview_run", "tapioca.commands.prune.preview_screen"),
     ),
     "compare": Command(
@@ -56,6 +61,7 @@ COMMANDS = {
         page="tapioca.commands.compare.page",
         result="tapioca.commands.compare.result:CompareResult",
         file="compare.json",
+        kept=FINISHED_BATCHES,
     ),
     "diagnose": Command(
         "Say before any search, and without answers, whether inputs are in distribution, distorted or misaligned.",
@@ -80,6 +86,7 @@ COMMANDS = {
         page="tapioca.commands.enumerate.page",
         result="tapioca.commands.enumerate.result:EnumerateResult",
         file="enumerate.json",
+        kept=FINISHED_BATCHES,
     ),
     "scale": Command(
         "Scale the layers a plan drops, random ones and all: dose-response of score and geometry on held-out data.",
@@ -88,6 +95,7 @@ COMMANDS = {
         page="tapioca.commands.scale.page",
         result="tapioca.commands.scale.result:ScaleResult",
         file="scale.json",
+        kept=FINISHED_BATCHES,
     ),
     "study": Command(
         "Measure what a study asks for and judge its claims by the rules in its file; interrupted, the same command goes on.",
@@ -97,6 +105,7 @@ COMMANDS = {
         result="tapioca.studies.results:StudyResult",
         file="study.json",
         argument="file",
+        kept="every finished measurement is stored",
     ),
     "tasks": Command(
         "List the tasks that are ready by name, or show what one asks: prompt, tokens, and where scoring starts.",
