@@ -188,12 +188,12 @@ def test_places_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     cases: list[tuple[Callable[[], object], str]] = [
-        (lambda: make_folder(tmp_path / "file"), "cannot use .*file as a folder: File exists; choose another name"),
+        (lambda: make_folder(tmp_path / "file"), "cannot use .*file as a folder: File exists; choose another$"),
         (lambda: make_folder(tmp_path / "file" / "x"), "Not a directory; a part of this path is a file; choose"),
         (lambda: make_folder(tmp_path / ("x" * 300)), "File name too long; choose a shorter name"),
         (lambda: list_contents(tmp_path / ("x" * 300)), "File name too long; choose a shorter name"),
         (lambda: list_contents(tmp_path / "file"), "Not a directory; a part of this path is a file; choose"),
-        (lambda: write_text(tmp_path / "folder", ""), "folder: a folder or device has this name; choose another name"),
+        (lambda: write_text(tmp_path / "folder", ""), "folder: a folder or device has this name; choose another$"),
         (lambda: write_text(Path("/dev/null"), ""), "/dev/null: a folder or device has this name; choose another"),
         (
             lambda: write_text(tmp_path / "no" / "x", ""),

@@ -29,7 +29,7 @@ ADVICE = {
     errno.EPERM: "make it writable or choose another folder",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOTDIR: "a part of this path is a file; choose another folder",
-    errno.EEXIST: "choose another name",
+    errno.EEXIST: "choose another",
     errno.ENOENT: "make its folder or choose another",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f) or choose another folder",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
