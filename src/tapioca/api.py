@@ -287,8 +287,8 @@ def _make_config(config_class: Any, fields: Mapping[str, Any]) -> Any:
     """
     if fields.get("dry_run"):
         raise UsageError("dry_run prints and returns nothing; use `tapioca prune ... --dry-run` in a shell")
-    if unknown := sorted(fields.keys() - config_class.model_fields.keys()):
-        raise UsageError(f"unknown option {unknown[0]}; expected one of {', '.join(config_class.model_fields)}")
+    if unknown := sorted(fields.keys() - config_class.options().keys()):
+        raise UsageError(f"unknown option {unknown[0]}; expected one of {', '.join(config_class.options())}")
     return config_class(**fields)
 
 

@@ -35,11 +35,7 @@ def command_from_record(
         tuples = {name: tuple(setting) for name, setting in given.items() if isinstance(setting, list)}
         run(record(**given | tuples), screen)
 
-    fields = {name: field for name, field in record.model_fields.items() if name not in record.without}
-    fields = dict(
-        sorted(fields.items(), key=lambda field: bool(field[1].exclude))
-    )  # what is no part of the request last
-    parameters = [_parameter_from_field(name, field, name == argument) for name, field in fields.items()]
+    parameters = [_parameter_from_field(name, field, name == argument) for name, field in record.options().items()]
     parameters += [_screen_parameter(name, *option) for name, option in SCREEN_OPTIONS.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__doc__ = run.__doc__

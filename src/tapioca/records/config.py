@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ByteSize, Field, TypeAdapter, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from tapioca.errors import UsageError
 from tapioca.plan import Plan
@@ -30,6 +31,12 @@ class BaseConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, pr
             flag = f"--{'.'.join(map(str, first['loc']))}: ".replace("_", "-") if first["loc"] else ""
             message = first["msg"].removeprefix("Value error, ")
             raise UsageError(f"{flag}{message}, got {first['input']!r:.60}") from error
+
+    @classmethod
+    def options(cls) -> dict[str, FieldInfo]:
+        """The options of the command as they are listed: what is no part of the request stands last."""
+        fields = {name: field for name, field in cls.model_fields.items() if name not in cls.without}
+        return dict(sorted(fields.items(), key=lambda option: bool(option[1].exclude)))
 
 
 class FolderConfig(BaseConfig):
