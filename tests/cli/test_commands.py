@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -78,6 +79,29 @@ def test_a_report_with_figures_needs_no_torch(run: tuple[Path, str], tmp_path: P
     charts = ("search", "gains", "profiles", "deviations")
     assert f"figures   {tmp_path / 'figures'}: {', '.join(charts)}, each as svg, png, pdf" in done.stdout
     check_figures(tmp_path / "figures", charts)
+
+
+def test_a_limit_of_address_space_costs_the_charts_and_nothing_else(run: tuple[Path, str], tmp_path: Path) -> None:
+    """The native library that draws aborts its process under any such limit."""
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 36, 1 << 36))\n"
+    code = limited + "import sys; from tapioca.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    shutil.copytree(run[0], tmp_path / "run")
+    argv = [sys.executable, "-c", code, "report", str(tmp_path / "run")]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    [reason] = re.findall(r"^· the page has no charts: (.+)\n$", done.stderr)
+    assert re.fullmatch(
+        r"the process that draws charts ended \(SIG(ABRT|TRAP)\), as it does under `ulimit -v`; "
+        "without such a limit `tapioca report RUN` draws them",
+        reason,
+    )
+    assert done.returncode == 0
+    assert "geometry" in done.stdout
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "<svg" not in page
+    assert page.count("Left out: the process that draws charts ended (SIG") == 4
+    done = subprocess.run([*argv, "--figures", str(tmp_path / "figures")], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the process that draws charts ended (SIG")
 
 
 def test_figures_of_a_comparison_beside_its_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

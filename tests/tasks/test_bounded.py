@@ -18,6 +18,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 from support.rows import choice_rows, write_lines
 from support.words import word_tokenizer
 
+from tapioca import child
+from tapioca.child import Child
 from tapioca.errors import DataError, RowError
 from tapioca.tasks import bounded, worker
 from tapioca.tasks.files import load_task
@@ -71,9 +73,14 @@ def test_a_row_that_costs_too_much_is_named_in_one_line(template: str) -> None:
     assert not isinstance(caught.value, RowError)  # a skipped row would have cost as much
 
 
+def use_quick_child(monkeypatch: pytest.MonkeyPatch) -> Child:
+    """Render in a child that computes for 0.3 seconds at most."""
+    monkeypatch.setattr(bounded, "CHILD", Child("support.quick_worker"))
+    return bounded.CHILD
+
+
 def test_what_never_ends_is_ended_and_the_next_row_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
-    bounded.stop()
-    monkeypatch.setattr(bounded, "_START", bounded._START.replace("; main()", "; main(seconds=0.2)"))
+    quick = use_quick_child(monkeypatch)
     for template in (
         LOOP,
         "{{ lipsum(10**6) }}",
@@ -85,7 +92,7 @@ def test_what_never_ends_is_ended_and_the_next_row_is_rendered(monkeypatch: pyte
             render(template, FIELDS, "task.jsonl:7")
         assert time.monotonic() - start < 10
         assert render("{% for w in 'ab' %}{{ w }}{% endfor %}", {}, "task.jsonl:8") == "ab"
-    bounded.stop()
+    quick.stop()
 
 
 @pytest.mark.parametrize("template", SAME)
@@ -149,8 +156,7 @@ def test_a_task_with_such_a_template_names_file_and_row(tmp_path: Path) -> None:
 
 
 def test_a_chat_template_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded, "_START", bounded._START.replace("; main()", "; main(seconds=0.3)"))
-    bounded.stop()
+    quick = use_quick_child(monkeypatch)
     tokenizer, turns = word_tokenizer(), [{"role": "user", "content": "the cat"}]
     for template, reason in {
         "{{ 'a' * 10**10 }}": r"its operator \*",
@@ -163,18 +169,18 @@ def test_a_chat_template_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None
             Encoder(tokenizer, 64).encode_chat(turns, "task.jsonl:3", {})
     tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
     assert Encoder(tokenizer, 64).encode_chat(turns, "", {}) == tokenizer.encode("the cat", add_special_tokens=False)
-    bounded.stop()
+    quick.stop()
 
 
 def test_a_child_that_dies_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     template = "{% for w in 'ab' %}{{ w }}{% endfor %}"
     assert render(template, {}, "") == "ab"
     for end in (signal.SIGKILL, signal.SIGTERM):
-        process = bounded.start()
+        process = bounded.CHILD.start()
         process.send_signal(end)
         process.wait()
         assert render(template, {}, "") == "ab"
-    process = bounded.start()
+    process = bounded.CHILD.start()
     os.kill(process.pid, signal.SIGSTOP)  # it will be in the middle of a job when it is killed
     killer = subprocess.Popen(["sh", "-c", f"sleep 0.2; kill -9 {process.pid}"])
     with pytest.raises(DataError, match=r"task\.jsonl:2: .*the process that renders it ended \(SIGKILL\)"):
@@ -190,19 +196,19 @@ def test_an_interrupt_leaves_no_answer_for_the_next_row(monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(bounded, "read_frame", interrupt)
+        patch.setattr(child, "read_frame", interrupt)
         with pytest.raises(KeyboardInterrupt):
             render(template, {"word": "first"}, "")
     assert render(template, {"word": "next"}, "") == "next"
 
 
 def test_a_child_ends_with_its_parent() -> None:
-    code = "import os, signal; from tapioca.tasks import bounded; print(bounded.start().pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
-    child = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout)
+    code = "import os, signal; from tapioca.tasks import bounded; print(bounded.CHILD.start().pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout)
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and _is_running(child):
+    while time.monotonic() < deadline and _is_running(pid):
         time.sleep(0.02)
-    assert not _is_running(child)
+    assert not _is_running(pid)
 
 
 def _is_running(process: int) -> bool:

@@ -16,13 +16,6 @@ WIDTH, HEIGHT = 330, 230  # of one of two panels side by side
 FULL_WIDTH = 640
 
 
-def chart_to_svg(chart: Any) -> str:
-    """A chart as SVG text, made without a browser or a network."""
-    import vl_convert
-
-    return vl_convert.vegalite_to_svg(apply_common_style(chart).to_json())
-
-
 def apply_common_style(chart: Any) -> Any:
     """A chart with the sizes and colours that all charts have in common."""
     return chart.configure(

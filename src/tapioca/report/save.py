@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tapioca.disk import make_folder, replace_atomically
-from tapioca.report.figures import apply_common_style
+from tapioca.report.drawing import Format, draw
 
-FORMATS = ("svg", "png", "pdf")
-
-SCALE = 3.0
-"""Pixels of a PNG for each unit of length of the chart, so that it prints sharp."""
+FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 def save_charts(charts: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -22,21 +19,15 @@ def save_charts(charts: Mapping[str, Any], folder: Path) -> list[Path]:
 
     Raises:
         StoreError: the folder cannot be made or written.
+        NotDrawnError: the process that draws ended.
     """
-    import vl_convert
-
     make_folder(folder)
     paths = []
     for name, chart in charts.items():
-        spec = apply_common_style(chart).to_json()
-        bytes_by_format: dict[str, bytes] = {
-            "svg": vl_convert.vegalite_to_svg(spec).encode(),
-            "png": vl_convert.vegalite_to_png(spec, scale=SCALE),
-            "pdf": vl_convert.vegalite_to_pdf(spec),
-        }
         for kind in FORMATS:
             path = folder / f"{name}.{kind}"
+            picture = draw(chart, kind)
             with replace_atomically(path) as temporary:
-                temporary.write_bytes(bytes_by_format[kind])
+                temporary.write_bytes(picture)
             paths.append(path)
     return paths

@@ -8,11 +8,14 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 from markupsafe import Markup
+from rich.console import Console
+from rich.markup import escape
 
 from tapioca.disk import write_text
 from tapioca.records import with_interval
 from tapioca.report import format as words
-from tapioca.report.figures import chart_to_svg
+from tapioca.report.drawing import NotDrawnError, draw
+from tapioca.report.tables import print_line
 
 
 def write_record_page(page: str, info: Any, **names: Any) -> Path:
@@ -47,7 +50,15 @@ def render_template(package: str, charts: Mapping[str, Any], **names: Any) -> st
     pages.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
     pages.globals.update(words=words, with_interval=with_interval)
     pages.filters["unbroken"] = _keep_together
-    drawings = {name: Markup(_prefix_ids(chart_to_svg(chart), name)) for name, chart in charts.items()}
+    drawings, reasons = {}, []
+    for name, chart in charts.items():
+        try:
+            drawings[name] = Markup(_prefix_ids(draw(chart, "svg").decode(), name))
+        except NotDrawnError as error:
+            drawings[name] = Markup('<p class="note">Left out: {}.</p>').format(error)
+            reasons.append(str(error))
+    if reasons:
+        print_line(Console(stderr=True), f"[dim]· the page has no charts: {escape(reasons[0])}")
     return pages.get_template("page.html.j2").render(charts=drawings, **names)
 
 

@@ -4,20 +4,18 @@ It reads jobs from its standard input and writes a reply to each; it ends where 
 It loads jinja2 alone, and for chat templates the part of transformers that renders them.
 """
 
-import os
 import pickle
 import signal
-import struct
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from functools import lru_cache
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from jinja2 import Undefined
 from markupsafe import Markup
 
+from tapioca.child import answer_jobs
 from tapioca.tasks.sandbox import (
     MOST_CHARACTERS,
     TooCostly,
@@ -32,32 +30,11 @@ SECONDS = 5
 MEMORY = 1 << 30
 """Bytes of address space of the process."""
 
-_LENGTH = struct.Struct("!Q")
-
-
-def write_frame(pipe: IO[bytes], content: bytes) -> None:
-    """Write bytes behind their number."""
-    pipe.write(_LENGTH.pack(len(content)) + content)
-    pipe.flush()
-
-
-def read_frame(pipe: IO[bytes]) -> bytes:
-    """Bytes that were written behind their number; an EOFError where the other side is gone."""
-    head = pipe.read(_LENGTH.size)
-    content = pipe.read(*_LENGTH.unpack(head)) if len(head) == _LENGTH.size else b""
-    if len(head) < _LENGTH.size or len(content) < _LENGTH.unpack(head)[0]:
-        raise EOFError
-    return content
-
 
 def main(seconds: float = SECONDS) -> None:
     """Answer jobs until there are no more, each within so many seconds of computing."""
-    jobs, replies = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not stand among the replies
     limit_memory()
-    with suppress(EOFError, BrokenPipeError):
-        while True:
-            write_frame(replies, _reply(read_frame(jobs), seconds))
+    answer_jobs(lambda job: _reply(job, seconds))
 
 
 def limit_memory() -> None:

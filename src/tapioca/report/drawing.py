@@ -1,0 +1,36 @@
+"""Charts as pictures, without a browser or a network: drawn by a child process, whose end takes nothing along."""
+
+import json
+import pickle
+from typing import Any, Literal
+
+from tapioca.child import Child, ChildEnded
+from tapioca.errors import TapiocaError
+from tapioca.report.figures import apply_common_style
+
+Format = Literal["svg", "png", "pdf"]
+CHILD = Child("tapioca.report.draw_worker")
+
+
+class NotDrawnError(TapiocaError):
+    """The process that draws charts ended."""
+
+
+def draw(chart: Any, kind: Format) -> bytes:
+    """An altair chart as a picture.
+
+    Raises:
+        NotDrawnError: the process that draws ended, as it does under any limit of address space.
+    """
+    spec = apply_common_style(chart).to_dict()
+    try:
+        is_drawn, content = pickle.loads(CHILD.exchange(json.dumps([kind, spec]).encode()))
+    except ChildEnded as error:
+        raise NotDrawnError(
+            f"the process that draws charts ended ({error.end}), as it does under `ulimit -v`; "
+            "without such a limit `tapioca report RUN` draws them"
+        ) from error
+    if not is_drawn:
+        raise ValueError(f"a chart cannot be drawn: {content}")
+    picture: bytes = content
+    return picture
