@@ -1,0 +1,134 @@
+"""Every file that the program reads, whole: what is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+from itertools import product
+from pathlib import Path
+
+from datasets import Dataset
+from support.simulated_cells import World, cells, setting
+from support.words import whole_tokenizer
+
+from tapioca.cli.main import main
+from tapioca.diagnosis.classify import PACKAGED_CLASSIFIER
+from tapioca.diagnosis.fit import NULL_TEST
+from tapioca.models.tiny import tiny
+
+PLAN = '{"n_layers":4,"layers":{"2":0.0}}'
+MODEL = ("model", "--score", "likelihood", "--random-plans", "2")
+
+TASK = """\
+data: rows.jsonl
+kind: choice
+template: "Question: {{ question }} Answer:"
+continuation: " {{ choice }}"
+answers: index
+normalize: tokens
+fields:
+  answer: gold
+note: small
+skip_bad_rows: false
+"""
+
+CHAT = """\
+{%- for message in messages -%}
+{{ message['role'] }}: {{ message['content'] | trim }}.
+{%- endfor -%}
+{%- if add_generation_prompt %}then: {% endif -%}
+"""
+
+STUDIES = Path(__file__).parents[2] / "studies"
+
+
+def make_rows(answers: tuple[str, str] = ("cat", "dog")) -> list[dict[str, object]]:
+    """Questions with two choices each."""
+    words = product(answers, ("sat", "ran", "on", "and"), ("big", "red", "then", "it"))
+    return [
+        {"question": f"the {word} {verb} {end}", "choices": ["yes", "no"], "gold": number % 2}
+        for number, (word, verb, end) in enumerate(words)
+    ]
+
+
+def run_quietly(*arguments: str) -> tuple[int, str]:
+    """Run a command line in this process; its exit code and what it printed."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code = main(list(arguments))
+    return code, printed.getvalue()
+
+
+def build_workspace(root: Path) -> None:
+    """Models, data, studies and finished runs in the current folder, `root`."""
+    _write_data(root / "data")
+    for folder, size in (("model", "1GB"), ("sharded", "100KB")):
+        tiny("llama").save_pretrained(root / folder, max_shard_size=size)
+        tokenizer = whole_tokenizer()
+        tokenizer.chat_template = CHAT
+        tokenizer.save_pretrained(root / folder)
+    for study in ("quick.yaml", "claims.yaml"):
+        shutil.copy(STUDIES / study, root / "data")
+    (root / "plans").mkdir()
+    (root / "plans/plan.json").write_text(PLAN)
+    _write_adapter(root / "adapter")
+    _write_diagnosis(root / "data", root / "cell.npz")
+    tasks = ("--task", "data/rows.jsonl", "--reference", "data/id.jsonl")
+    commands = {
+        "prune": (*MODEL, *tasks),
+        "compare": (*MODEL, *tasks, "--drops", "1", "--criteria", "tale,shortgpt"),
+        "diagnose": ("model", *tasks),
+        "geometry": ("model", *tasks, "--plan", "plans/plan.json"),
+        "scale": ("model", *tasks, "--score", "likelihood", "--plan", "plans/plan.json", "--scales", "0,0.5,1"),
+        "enumerate": ("model", *tasks, "--score", "likelihood", "--max-drops", "1"),
+    }
+    for name, arguments in commands.items():
+        _run(name, *arguments, "--out", f"runs/{name}")
+    shape = ("--layers", "3", "--width", "8", "--heads", "1", "--steps", "2")
+    _run("lab", "train", "--out", "lab", *shape)
+    _run("lab", "train-text", "data/rows.jsonl", "--out", "text", *shape)
+
+
+def _run(*arguments: str) -> None:
+    code, printed = run_quietly(*arguments)
+    assert code == 0, f"{' '.join(arguments)}: {printed}"
+
+
+def _write_data(folder: Path) -> None:
+    folder.mkdir()
+    rows = make_rows()
+    table = [{"question": row["question"], "yes": "yes", "no": "no", "gold": row["gold"]} for row in rows]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "id.jsonl").write_text("\n".join(map(json.dumps, make_rows(("mat", "rug")))))
+    (folder / "rows.json").write_text(json.dumps(rows))
+    (folder / "numbers.jsonl").write_text("\n".join(json.dumps({"inputs": [0.1 * n, 1, 2], "target": n}) for n in range(20)))
+    dataset = Dataset.from_list(table)
+    dataset.to_csv(folder / "rows.csv")
+    dataset.to_csv(folder / "rows.tsv", sep="\t")
+    dataset.to_parquet(folder / "rows.parquet")
+    dataset.save_to_disk(folder / "saved")
+    (folder / "task.yaml").write_text(TASK)
+    (folder / "learner.yaml").write_text("data: numbers.jsonl\nkind: regression\n")
+
+
+def _write_adapter(folder: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    get_peft_model(tiny("llama"), LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(folder)
+
+
+def _write_diagnosis(folder: Path, cell: Path) -> None:
+    """A classifier, cases to fit one on, and a measured cell of a study."""
+    shutil.copy(PACKAGED_CLASSIFIER, folder / "classifier.json")
+    evidence = {name: 0.5 for name in (*NULL_TEST, "slope")}
+    case = {"model": "m", "size": 10, "kind": "k", "strength": 1.0, "gain": 0.1, "low": 0.05}
+    cases = [
+        {**case, "model": f"m{number % 3}", "kind": f"{truth}{number % 2}", "truth": truth, "evidence": {**evidence, "slope": slope}}
+        for number in range(6)
+        for truth, slope in (("distorted", number), ("misaligned", -number))
+    ]
+    (folder / "cases.json").write_text(json.dumps(cases))
+    simulated_setting = setting(models=1, kinds=1, strengths=1)
+    cells(World(), simulated_setting)[0].save(cell)
