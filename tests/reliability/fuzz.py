@@ -57,13 +57,17 @@ def main() -> None:
     parser.add_argument("--kind", action="append")
     parser.add_argument("--show", type=int, default=3, help="faults of each sort to show")
     arguments = parser.parse_args()
-    kinds = [kind for kind in (*KINDS, ARGUMENTS) if not arguments.kind or any(part in kind.name for part in arguments.kind)]
+    kinds = [
+        kind for kind in (*KINDS, ARGUMENTS) if not arguments.kind or any(part in kind.name for part in arguments.kind)
+    ]
     root = Path(tempfile.mkdtemp(prefix="fuzz-"))
     os.chdir(root)
     (root / "whole").mkdir()
     run_apart(build, root / "whole")
     per_kind = -(-arguments.inputs // len(kinds))
-    print(f"{'kind':24} {'inputs':>7} {'done':>6} {'refused':>7} {'no path':>7} {'lines':>6} {'traceback':>9} {'hang':>5} {'crash':>5} {'s':>6}")
+    print(
+        f"{'kind':24} {'inputs':>7} {'done':>6} {'refused':>7} {'no path':>7} {'lines':>6} {'traceback':>9} {'hang':>5} {'crash':>5} {'s':>6}"
+    )
     totals: Counter[str] = Counter()
     faults = []
     for kind in kinds:

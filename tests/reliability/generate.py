@@ -24,15 +24,129 @@ NAMES = st.sampled_from(["question", "choices", "gold", "answer", "label", "text
 ROWS = st.lists(st.dictionaries(NAMES | st.text(max_size=8), VALUES, max_size=6) | VALUES, max_size=6)
 
 TEMPLATE_WORDS = (
-    *("{{", "}}", "{%", "%}", "{#", "#}", "{{ question }}", "{{ choices }}", "{{ nothing }}", "{{ 1 // 0 }}", "if", "for", "x"),
-    *("in", "endif", "endfor", "set", "macro", "|", "trim", "upper", "join(',')", "first", ".", "[0]", "[9]", "(", ")", "'", '"'),
-    *("question", "choice", "self", "loop", "range(9)", "+", "*", "%", "~", "is", "not", "defined", "{%- ", " -%}", "\n", "é"),
-    *("raw", "endraw", "include 'x'", "import 'x' as y", "extends 'x'", "block b", "call", "filter upper", "\0", "\ud800"),
+    *(
+        "{{",
+        "}}",
+        "{%",
+        "%}",
+        "{#",
+        "#}",
+        "{{ question }}",
+        "{{ choices }}",
+        "{{ nothing }}",
+        "{{ 1 // 0 }}",
+        "if",
+        "for",
+        "x",
+    ),
+    *(
+        "in",
+        "endif",
+        "endfor",
+        "set",
+        "macro",
+        "|",
+        "trim",
+        "upper",
+        "join(',')",
+        "first",
+        ".",
+        "[0]",
+        "[9]",
+        "(",
+        ")",
+        "'",
+        '"',
+    ),
+    *(
+        "question",
+        "choice",
+        "self",
+        "loop",
+        "range(9)",
+        "+",
+        "*",
+        "%",
+        "~",
+        "is",
+        "not",
+        "defined",
+        "{%- ",
+        " -%}",
+        "\n",
+        "é",
+    ),
+    *(
+        "raw",
+        "endraw",
+        "include 'x'",
+        "import 'x' as y",
+        "extends 'x'",
+        "block b",
+        "call",
+        "filter upper",
+        "\0",
+        "\ud800",
+    ),
 )
 YAML_WORDS = (
-    *("data: rows.jsonl", "kind", "choice", ":", " ", "\n", "- ", "  ", "fields", "&a", "*a", "!!", "!", "[", "]", "{", "}"),
-    *("|", ">", "'", '"', "#", "?", "---", "...", "%", "@", "`", ",", "2024-02-30", "1", ".", "~", "<<", "template", "labels"),
-    *("note", "int", "float", "timestamp", "binary", "set", "omap", "map", "str", "python/tuple", "é", "\t", "\r", "\0", "\\"),
+    *(
+        "data: rows.jsonl",
+        "kind",
+        "choice",
+        ":",
+        " ",
+        "\n",
+        "- ",
+        "  ",
+        "fields",
+        "&a",
+        "*a",
+        "!!",
+        "!",
+        "[",
+        "]",
+        "{",
+        "}",
+    ),
+    *(
+        "|",
+        ">",
+        "'",
+        '"',
+        "#",
+        "?",
+        "---",
+        "...",
+        "%",
+        "@",
+        "`",
+        ",",
+        "2024-02-30",
+        "1",
+        ".",
+        "~",
+        "<<",
+        "template",
+        "labels",
+    ),
+    *(
+        "note",
+        "int",
+        "float",
+        "timestamp",
+        "binary",
+        "set",
+        "omap",
+        "map",
+        "str",
+        "python/tuple",
+        "é",
+        "\t",
+        "\r",
+        "\0",
+        "\\",
+    ),
 )
 
 ARROW_COLUMNS: tuple[Callable[[random.Random], Any], ...] = (
@@ -51,7 +165,9 @@ ARROW_COLUMNS: tuple[Callable[[random.Random], Any], ...] = (
     lambda rng: pyarrow.array([2**64 - 1] * 4, pyarrow.uint64()),
     lambda rng: pyarrow.array([float("nan"), float("inf"), 1.0, None]),
     lambda rng: pyarrow.array([None] * 4, pyarrow.null()),
-    lambda rng: pyarrow.array([[("a", 1)], [], None, [("a", 1), ("a", 2)]], pyarrow.map_(pyarrow.string(), pyarrow.int8())),
+    lambda rng: pyarrow.array(
+        [[("a", 1)], [], None, [("a", 1), ("a", 2)]], pyarrow.map_(pyarrow.string(), pyarrow.int8())
+    ),
     lambda rng: pyarrow.array([{"a": {"b": [1]}}] * 4),
     lambda rng: pyarrow.array(["yes", "no", "yes", None]).dictionary_encode(),
     lambda rng: pyarrow.array([datetime.date(1, 1, 1), datetime.date(9999, 12, 31), None, None]),
@@ -66,7 +182,13 @@ def draw(strategy: st.SearchStrategy[Any], count: int, start: int) -> list[Any]:
     drawn: list[Any] = []
 
     @seed(start)
-    @settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(strategy)
     def collect(value: Any) -> None:
         drawn.append(value)
@@ -96,7 +218,9 @@ def write_arrow(path: Path, rng: random.Random) -> None:
         names[-1] = names[0]
     table = pyarrow.table([rng.choice(ARROW_COLUMNS)(rng) for _ in names], names=names)
     if rng.random() < 0.3:
-        noted = rng.choice((b"{", b"[]", b'{"info": 1}', b'{"info": {"features": {"x": {"_type": "Nothing"}}}}', b"\xff"))
+        noted = rng.choice(
+            (b"{", b"[]", b'{"info": 1}', b'{"info": {"features": {"x": {"_type": "Nothing"}}}}', b"\xff")
+        )
         table = table.replace_schema_metadata({b"huggingface": noted})
     pyarrow.parquet.write_table(table, path)
 

@@ -63,7 +63,12 @@ def _record(name: str) -> Kind:
 
 KINDS = (
     Kind("task YAML", ("data/task.yaml",), YAML, _always("tasks", "data/task.yaml", *TASKS), ("data/rows.jsonl",)),
-    Kind("study YAML", ("data/quick.yaml", "data/claims.yaml"), YAML, _always(lambda: read_study(Path("data/quick.yaml")))),
+    Kind(
+        "study YAML",
+        ("data/quick.yaml", "data/claims.yaml"),
+        YAML,
+        _always(lambda: read_study(Path("data/quick.yaml"))),
+    ),
     _rows("rows.jsonl", *(mutate.damage_json,) * 4),
     _rows("rows.json", *(mutate.damage_json,) * 4),
     _rows("rows.csv"),
@@ -91,7 +96,13 @@ KINDS = (
         "template",
         (),
         (),
-        lambda rng: ("tasks", "data/rows.jsonl", *TASKS, rng.choice(("--template", "--continuation")), generate.make_template(rng)),
+        lambda rng: (
+            "tasks",
+            "data/rows.jsonl",
+            *TASKS,
+            rng.choice(("--template", "--continuation")),
+            generate.make_template(rng),
+        ),
         ("data/rows.jsonl", "--template", "--continuation"),
     ),
     Kind(
@@ -102,9 +113,19 @@ KINDS = (
         ("model",),
     ),
     Kind("config.json, inspected", ("model/config.json",), JSON, _always("inspect", "model")),
-    Kind("config.json, run", ("model/config.json",), JSON, _always("generate", "model", "--plan", PLAN, *WRITE), ("model",)),
     Kind(
-        "config.json, pruned", ("model/config.json",), JSON, _always("prune", *MODEL, *DATA, "--limit", "12", "--out", "new"), ("model",)
+        "config.json, run",
+        ("model/config.json",),
+        JSON,
+        _always("generate", "model", "--plan", PLAN, *WRITE),
+        ("model",),
+    ),
+    Kind(
+        "config.json, pruned",
+        ("model/config.json",),
+        JSON,
+        _always("prune", *MODEL, *DATA, "--limit", "12", "--out", "new"),
+        ("model",),
     ),
     Kind(
         "generation_config.json",
@@ -144,7 +165,8 @@ KINDS = (
     Kind(
         "adapter",
         ("adapter/adapter_config.json", "adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
-        BYTES + (lambda path, rng: (mutate.damage_json if path.suffix == ".json" else mutate.damage_bytes)(path, rng),) * 8,
+        BYTES
+        + (lambda path, rng: (mutate.damage_json if path.suffix == ".json" else mutate.damage_bytes)(path, rng),) * 8,
         _always("generate", "model", "--adapter", "adapter", "--plan", PLAN, *WRITE),
         ("adapter",),
     ),
@@ -162,7 +184,13 @@ KINDS = (
         ("runs/prune",),
     ),
     *(_record(name) for name in ("prune", "compare", "diagnose", "geometry", "enumerate", "scale")),
-    Kind("run.sqlite", ("runs/prune/run.sqlite",), BYTES, _always("prune", *MODEL, *DATA, "--out", "runs/prune"), ("runs/prune",)),
+    Kind(
+        "run.sqlite",
+        ("runs/prune/run.sqlite",),
+        BYTES,
+        _always("prune", *MODEL, *DATA, "--out", "runs/prune"),
+        ("runs/prune",),
+    ),
     Kind(
         "similarity.json",
         ("runs/compare/similarity.json",),
@@ -195,11 +223,81 @@ KINDS = (
 )
 
 VALUES = (
-    *("", " ", "-1", "0", "1", "nan", "inf", "-inf", "1e999", "9" * 400, "9" * 5000, "0x10", "1_0", "٣", "a" * 300, "a/" * 3000),
-    *("/dev/null", "/dev/null/x", "/proc/self/mem", "/", ".", "..", "data", "data/rows.jsonl", "model", "plans/plan.json", "runs/prune"),
-    *("\udcff", "\ud800", "é", "\x1b[2J", "[/b]", "run[v2]", "a\nb", "a\x00b", "{{", "{", "[", "[]", PLAN, "hub:", "hub:x", "lab:"),
-    *("lab:id", "lab:context_noise=", "lab:context_noise=nan", "lab:context_noise=1e308", "harness:", "held-out:", "held-out:model"),
-    *("true", "2024-02-30", "8GiB", "-8GiB", "1e30GB", "auto", "cpu", "cuda:99", "meta", "cuda:", "float8", "a=b", "=", "a=", "0:2:1e-9"),
+    *(
+        "",
+        " ",
+        "-1",
+        "0",
+        "1",
+        "nan",
+        "inf",
+        "-inf",
+        "1e999",
+        "9" * 400,
+        "9" * 5000,
+        "0x10",
+        "1_0",
+        "٣",
+        "a" * 300,
+        "a/" * 3000,
+    ),
+    *(
+        "/dev/null",
+        "/dev/null/x",
+        "/proc/self/mem",
+        "/",
+        ".",
+        "..",
+        "data",
+        "data/rows.jsonl",
+        "model",
+        "plans/plan.json",
+        "runs/prune",
+    ),
+    *(
+        "\udcff",
+        "\ud800",
+        "é",
+        "\x1b[2J",
+        "[/b]",
+        "run[v2]",
+        "a\nb",
+        "a\x00b",
+        "{{",
+        "{",
+        "[",
+        "[]",
+        PLAN,
+        "hub:",
+        "hub:x",
+        "lab:",
+    ),
+    *(
+        "lab:id",
+        "lab:context_noise=",
+        "lab:context_noise=nan",
+        "lab:context_noise=1e308",
+        "harness:",
+        "held-out:",
+        "held-out:model",
+    ),
+    *(
+        "true",
+        "2024-02-30",
+        "8GiB",
+        "-8GiB",
+        "1e30GB",
+        "auto",
+        "cpu",
+        "cuda:99",
+        "meta",
+        "cuda:",
+        "float8",
+        "a=b",
+        "=",
+        "a=",
+        "0:2:1e-9",
+    ),
 )
 """What may stand behind a flag."""
 
@@ -216,11 +314,35 @@ def make_arguments(rng: random.Random) -> Case:
         "study": ("data/quick.yaml",),
         "lab train": ("--out", "lab2", "--steps", "1", "--layers", "2", "--width", "8", "--heads", "1"),
         "lab tune": ("lab", "--task", "lab:id", "--out", "tuned", "--steps", "1"),
-        "lab train-text": ("data/rows.jsonl", "--out", "text2", "--steps", "1", "--layers", "2", "--width", "8", "--heads", "1"),
+        "lab train-text": (
+            "data/rows.jsonl",
+            "--out",
+            "text2",
+            "--steps",
+            "1",
+            "--layers",
+            "2",
+            "--width",
+            "8",
+            "--heads",
+            "1",
+        ),
     }
-    arguments = [*name.split(), *base.get(name, (*MODEL, *DATA, "--limit", "8", "--out", "new") if name in ("prune", "compare") else ("model", *DATA, "--out", "new"))]
+    arguments = [
+        *name.split(),
+        *base.get(
+            name,
+            (*MODEL, *DATA, "--limit", "8", "--out", "new")
+            if name in ("prune", "compare")
+            else ("model", *DATA, "--out", "new"),
+        ),
+    ]
     if name == "study":
-        return (*arguments, rng.choice(("--workers", "--out", "--nothing")), rng.choice(("", "0", "-1", "x", "/dev/null", "a" * 300)))
+        return (
+            *arguments,
+            rng.choice(("--workers", "--out", "--nothing")),
+            rng.choice(("", "0", "-1", "x", "/dev/null", "a" * 300)),
+        )
     for _ in range(rng.choice((1, 1, 2))):
         flag = rng.choice(list_flags(name))
         value = rng.choice(VALUES)

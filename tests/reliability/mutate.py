@@ -31,19 +31,91 @@ RAW = {
 VALUES: tuple[Any, ...] = (
     *(None, True, False, -1, 0, 1, 3, 2**31, 2**63, 2**64, -(2**70), 0.5, -1e300, 1e-320),
     *("", " ", "x", "../../etc/passwd", "a" * 300, "é\u202e[/b][red]", "<b>&amp;", "{{ x }}", "2024-02-30", "\n", "0"),
-    *([], [[]], [None], [0, "a"], list(range(1000)), {}, {"": ""}, {"a": {"b": []}}, {"0": 0}, ["a", ["b", {"c": None}]]),
+    *(
+        [],
+        [[]],
+        [None],
+        [0, "a"],
+        list(range(1000)),
+        {},
+        {"": ""},
+        {"a": {"b": []}},
+        {"0": 0},
+        ["a", ["b", {"c": None}]],
+    ),
     *RAW,
 )
 
 YAML_VALUES = (
-    *("2024-02-30", "2024-13-01T99:99:99Z", "!!timestamp x", "!!int x", '!!int ""', "!!float .", "!!binary '!'", "!!bool x"),
+    *(
+        "2024-02-30",
+        "2024-13-01T99:99:99Z",
+        "!!timestamp x",
+        "!!int x",
+        '!!int ""',
+        "!!float .",
+        "!!binary '!'",
+        "!!bool x",
+    ),
     *("0x", "0b_", "1:99:99:9", "-0o8", "1e400", ".nan", "-.inf", "!!null x", "=", "<<", "~", "!!str [a]", "!!seq a"),
-    *("&a [*a]", "*nothing", "&a {b: *a}", "{<<: 3}", "{<<: [1]}", "!!set {a, b}", "!!omap [1]", "!!pairs [[a]]", "{[a]: b}"),
+    *(
+        "&a [*a]",
+        "*nothing",
+        "&a {b: *a}",
+        "{<<: 3}",
+        "{<<: [1]}",
+        "!!set {a, b}",
+        "!!omap [1]",
+        "!!pairs [[a]]",
+        "{[a]: b}",
+    ),
     *("!!python/object:os.system x", "!!python/name:os.system", "!<tag:yaml.org,2002:int> a", "!x y", "!!omap {a: b}"),
-    *('"\\ud800"', '"\\x"', '"\\U00110000"', '"\\0"', "'", '"', "|", ">9", "- -", "\t", "`a`", "@a", "%a", "a: b: c", "? x"),
+    *(
+        '"\\ud800"',
+        '"\\x"',
+        '"\\U00110000"',
+        '"\\0"',
+        "'",
+        '"',
+        "|",
+        ">9",
+        "- -",
+        "\t",
+        "`a`",
+        "@a",
+        "%a",
+        "a: b: c",
+        "? x",
+    ),
     *("[" * 3000, "{a: " * 3000, "[" * 2000 + "]" * 2000, "- " * 3000, "9" * 400, "9" * 5000, "a" * 70000, "!" * 3000),
-    *("!!int 0x", "!!int +", "!!float 1:a", "!!timestamp 2001-99-99", "!!set [a]", "{? [a] : b}", "[a, b", "{a: b", "-"),
-    *("[]", "{}", "1", "-1", "0.0", "null", "true", "'x'", "[1, a]", "{a: 1}", "hub:", "lab:", "harness:", "../x", "/dev/null"),
+    *(
+        "!!int 0x",
+        "!!int +",
+        "!!float 1:a",
+        "!!timestamp 2001-99-99",
+        "!!set [a]",
+        "{? [a] : b}",
+        "[a, b",
+        "{a: b",
+        "-",
+    ),
+    *(
+        "[]",
+        "{}",
+        "1",
+        "-1",
+        "0.0",
+        "null",
+        "true",
+        "'x'",
+        "[1, a]",
+        "{a: 1}",
+        "hub:",
+        "lab:",
+        "harness:",
+        "../x",
+        "/dev/null",
+    ),
 )
 
 Damage = Callable[[Path, random.Random], None]
@@ -68,7 +140,9 @@ def damage_bytes(path: Path, rng: random.Random) -> None:
     elif kind == 6:
         content[start:end] = rng.randbytes(end - start)
     elif kind == 7:
-        content[start:start] = rng.choice((b"\0", b"\xff", b"\xed\xa0\x80", b"[", b"{", b"}", b'"', b"\r", b",", b":", b"-"))
+        content[start:start] = rng.choice(
+            (b"\0", b"\xff", b"\xed\xa0\x80", b"[", b"{", b"}", b'"', b"\r", b",", b":", b"-")
+        )
     else:
         content = content[start:] + content[:start]
     path.write_bytes(content)
@@ -168,7 +242,9 @@ def damage_yaml(path: Path, rng: random.Random) -> None:
         elif kind == 1:
             lines[number] = f"{rng.choice(YAML_VALUES)}{colon} 1"
         elif kind == 2:
-            lines.insert(number, rng.choice(("---", "...", "%YAML 9.9", "%TAG ! x", "note: 2024-02-30", "<<: *a", "a: &a 1")))
+            lines.insert(
+                number, rng.choice(("---", "...", "%YAML 9.9", "%TAG ! x", "note: 2024-02-30", "<<: *a", "a: &a 1"))
+            )
         elif kind == 3:
             lines.insert(number, lines[rng.randrange(len(lines))])
         else:

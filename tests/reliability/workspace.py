@@ -103,7 +103,9 @@ def _write_data(folder: Path) -> None:
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "id.jsonl").write_text("\n".join(map(json.dumps, make_rows(("mat", "rug")))))
     (folder / "rows.json").write_text(json.dumps(rows))
-    (folder / "numbers.jsonl").write_text("\n".join(json.dumps({"inputs": [0.1 * n, 1, 2], "target": n}) for n in range(20)))
+    (folder / "numbers.jsonl").write_text(
+        "\n".join(json.dumps({"inputs": [0.1 * n, 1, 2], "target": n}) for n in range(20))
+    )
     dataset = Dataset.from_list(table)
     dataset.to_csv(folder / "rows.csv")
     dataset.to_csv(folder / "rows.tsv", sep="\t")
@@ -122,10 +124,16 @@ def _write_adapter(folder: Path) -> None:
 def _write_diagnosis(folder: Path, cell: Path) -> None:
     """A classifier, cases to fit one on, and a measured cell of a study."""
     shutil.copy(PACKAGED_CLASSIFIER, folder / "classifier.json")
-    evidence = {name: 0.5 for name in (*NULL_TEST, "slope")}
+    evidence = dict.fromkeys((*NULL_TEST, "slope"), 0.5)
     case = {"model": "m", "size": 10, "kind": "k", "strength": 1.0, "gain": 0.1, "low": 0.05}
     cases = [
-        {**case, "model": f"m{number % 3}", "kind": f"{truth}{number % 2}", "truth": truth, "evidence": {**evidence, "slope": slope}}
+        {
+            **case,
+            "model": f"m{number % 3}",
+            "kind": f"{truth}{number % 2}",
+            "truth": truth,
+            "evidence": {**evidence, "slope": slope},
+        }
         for number in range(6)
         for truth, slope in (("distorted", number), ("misaligned", -number))
     ]

@@ -4,7 +4,6 @@ Tensors of dropped layers are left out, later layers are renumbered, the last we
 scaled, and everything else is copied byte for byte.
 """
 
-import json
 import shutil
 from itertools import chain
 from pathlib import Path
@@ -26,6 +25,7 @@ from tapioca.models.edit import cut_fields
 from tapioca.models.files import check_inside, find_weight_files, find_weights_name
 from tapioca.models.prediction import find_prediction_counts, is_prediction_weight, remove_prediction_layers
 from tapioca.plan import Plan
+from tapioca.reading import explain_damage, read_object
 
 COUNT_FIELDS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 TEXT_FIELD = "text_config"
@@ -52,7 +52,7 @@ def cut_checkpoint(
             files do not hold exactly the plan's layers.
     """
     scaled = find_scaled_branches(plan, model)
-    source_config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    source_config = read_object(source / "config.json", ExportError)
     config = drop_paths(cut_config(source_config, plan, model.config))
     check_rebuild(model, plan, config)
     weight_files = find_weight_files(source, source_config)
@@ -160,7 +160,7 @@ def _without_prediction_entries(field: Any, n_layers: int, behind: int) -> Any:
 
 
 def _read_tensor_names(file: Path) -> list[str]:
-    with safe_open(file, framework="pt") as tensors:
+    with explain_damage(file, ExportError), safe_open(file, framework="pt") as tensors:
         return list(tensors.keys())
 
 

@@ -1,6 +1,5 @@
 """Which files of a model folder go along into a checkpoint: those known by name, and none from outside the folder."""
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 from tapioca.disk import copy_file
 from tapioca.errors import ExportError
 from tapioca.models.files import check_inside
+from tapioca.reading import read_json
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
@@ -115,10 +115,7 @@ def read_settings(path: Path, kind: type = dict) -> Any:
     Raises:
         ExportError: it cannot be read, or is no JSON.
     """
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ExportError(f"cannot read {path.name}: {error}") from error
+    settings = read_json(path, ExportError)
     return settings if isinstance(settings, kind) else kind()
 
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 from scipy.special import expit
 
 from tapioca.diagnosis.records import CANNOT_TELL, Diagnosis, Shift, ShiftClassifier, Weights
 from tapioca.errors import DataError
+from tapioca.reading import explain_damage, read_text
 from tapioca.records import signed
 
 PACKAGED_CLASSIFIER = Path(__file__).parents[1] / "data" / "diagnosis.json"
@@ -23,17 +23,10 @@ def read_classifier(path: Path | None = None) -> ShiftClassifier:
     classifier_path = path or PACKAGED_CLASSIFIER
     if path is None and not classifier_path.is_file():
         raise DataError("no classifier ships with this version of tapioca; give a fitted one with --classifier FILE")
-    try:
-        return ShiftClassifier.model_validate_json(classifier_path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(
-            f"cannot read the classifier {classifier_path}: {error.strerror or error}; give one that `fit_file` made with --classifier FILE"
-        ) from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "it is not UTF-8"
-        raise DataError(
-            f"{classifier_path} is not a classifier of this version: {reason}; fit it again with `fit_file`"
-        ) from error
+    with explain_damage(
+        classifier_path, DataError, "give one that `fit_file` of this version made with --classifier FILE"
+    ):
+        return ShiftClassifier.model_validate_json(read_text(classifier_path))
 
 
 def classify(classifier: ShiftClassifier, evidence: Mapping[str, float]) -> Diagnosis:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from tapioca.diagnosis.classify import classify_by_weights, is_above_null, likelier_class
 from tapioca.diagnosis.records import (
@@ -21,6 +21,7 @@ from tapioca.diagnosis.records import (
 )
 from tapioca.diagnosis.score import count_confusion, measure_accuracy, share_or_none, summarise_gains
 from tapioca.errors import DataError
+from tapioca.reading import explain_damage, read_text
 from tapioca.records import ProfileKind
 
 NULL_TEST = tuple(f"{kind}_excess" for kind in get_args(ProfileKind))
@@ -37,15 +38,8 @@ def fit_file(path: Path) -> ShiftClassifier:
     Raises:
         DataError: the file cannot be read, or its cases decide nothing.
     """
-    try:
-        cases = TypeAdapter(list[Case]).validate_json(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}; expected a JSON list of cases") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(f"{path}: {place}: {first['msg']}; expected a JSON list of cases") from error
-    return fit_classifier(cases)
+    with explain_damage(path, DataError, "expected a JSON list of cases"):
+        return fit_classifier(TypeAdapter(list[Case]).validate_json(read_text(path)))
 
 
 def fit_classifier(cases: Sequence[Case], seed: int = 0) -> ShiftClassifier:

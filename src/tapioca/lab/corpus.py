@@ -7,9 +7,10 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
-from tapioca.errors import DataError, UsageError
+from tapioca.errors import DataError
 from tapioca.lab.config import TextConfig
 from tapioca.lab.tokenizer import EOS_ID, SPECIAL, UNK_ID, OpenVocabulary
+from tapioca.reading import explain_damage, read_text
 from tapioca.records import Example
 from tapioca.tasks.base import Task
 from tapioca.tasks.choice import Choice, Label
@@ -107,14 +108,10 @@ def load_held_out(name: str, encoder: Encoder | None, task_options: dict[str, An
 def _read_training(name: str) -> tuple[TextConfig, str]:
     """The request of a training, and the digest of what it read."""
     folder = Path(name.removeprefix(HELD_OUT))
-    try:
-        settings = json.loads((folder / "training.json").read_text(encoding="utf-8"))["config"]
+    with explain_damage(folder / "training.json", DataError, "expected a model of `tapioca lab train-text`"):
+        settings = json.loads(read_text(folder / "training.json"))["config"]
         digest = settings.pop("data")
         return TextConfig(**settings, out=folder), digest
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
-        raise DataError(
-            f"{name}: {folder} is no model of tapioca lab train-text; expected a folder with its training.json"
-        ) from error
 
 
 def _load_training_task(config: TextConfig, vocabulary: OpenVocabulary) -> tuple[Task, list[bool]]:

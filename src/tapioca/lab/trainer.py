@@ -17,6 +17,7 @@ from transformers.utils import logging
 from tapioca.disk import make_marked_folder, replace_atomically, replace_files, write_json
 from tapioca.errors import UsageError
 from tapioca.lab.config import Training
+from tapioca.reading import explain_damage, refuse_no_file
 from tapioca.runs.lock import FolderLock
 
 CHECKPOINT = "training.pt"
@@ -138,13 +139,12 @@ def _restore(config: Training, settings: dict[str, Any], parts: dict[str, Any]) 
     path = config.out / CHECKPOINT
     if not path.exists():
         return 0, []
-    try:
-        saved = torch.load(path, weights_only=True)
-    except Exception as error:  # a torn file can raise anything
-        raise UsageError(f"cannot read {path}; delete it to start again, or choose another folder") from error
     defaults = {name: field.default for name, field in type(config).model_fields.items() if name in settings}
-    if {**defaults, **saved["config"]} != settings:
-        raise UsageError(f"{path.parent} holds a training with other settings; choose another folder")
-    for name, part in parts.items():
-        part.load_state_dict(saved[name])
-    return saved["done"], saved["losses"]
+    with explain_damage(path, UsageError, "delete it to start again, or choose another folder"):
+        refuse_no_file(path)
+        saved = torch.load(path, weights_only=True)
+        if {**defaults, **saved["config"]} != settings:
+            raise UsageError(f"{path} is of a training with other settings; choose another folder")
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        return int(saved["done"]), list(map(float, saved["losses"]))

@@ -1,6 +1,5 @@
 """Adapters: a folder of low-rank updates is merged into the weights it was trained on, and never mistaken for a model."""
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from tapioca.disk import explain_failure, scratch_folder
 from tapioca.errors import ModelError
+from tapioca.reading import read_object
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -64,13 +64,7 @@ def _read_base_name(config: Path) -> str:
 
 
 def _read_adapter_config(config: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read {config}: {error}") from error
-    if not isinstance(settings, dict):
-        raise ModelError(f"{config} holds no adapter configuration, which is a JSON object")
-    return settings
+    return read_object(config, ModelError, "expected an adapter's configuration")
 
 
 def check_adapter(folder: Path) -> None:

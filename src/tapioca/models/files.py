@@ -6,6 +6,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from tapioca.errors import ModelError
+from tapioca.reading import explain_damage, read_text
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 WEIGHTS_FIELD = "transformers_weights"
@@ -56,10 +57,8 @@ def _refuse_two(folder: Path) -> None:
 
 
 def _read_shards(index: Path) -> list[Path]:
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index} is no index of weights: {error or type(error).__name__}") from error
+    with explain_damage(index, ModelError, "expected an index of weights as save_pretrained writes it"):
+        names = sorted(set(json.loads(read_text(index))["weight_map"].values()))
     for name in names:
         _check_plain(name, str(index))
     return [index.parent / name for name in names]
@@ -67,7 +66,7 @@ def _read_shards(index: Path) -> list[Path]:
 
 def _check_plain(name: object, where: str) -> None:
     """Refuse with a ModelError what is no name of a file beside the one that names it."""
-    if not (isinstance(name, str) and name.strip(".") and PureWindowsPath(name).name == name):
+    if not (isinstance(name, str) and name.strip(".") and PureWindowsPath(name).name == name and len(name) < 200):
         raise ModelError(f"{where} names the weights {name!r:.80}; expected a file in the same folder, without a path")
 
 

@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError
+from tapioca.models.failures import explain_failed_run
 from tapioca.records import Inputs, TextPair
 
 
@@ -128,9 +129,9 @@ def run_forward(model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: in
     parameters = inspect.signature(model.forward).parameters
     options = {"logits_to_keep": keep, "use_cache": False}
     options = {name: option for name, option in options.items() if name in parameters}
-    with torch.inference_mode():
+    with explain_failed_run(model), torch.inference_mode():
         outputs = model(**batch, **options)
-    raw_outputs: torch.Tensor = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]
+        raw_outputs: torch.Tensor = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]
     return (raw_outputs if raw_outputs.dim() > 2 else raw_outputs[:, None])[:, -keep:].float()
 
 

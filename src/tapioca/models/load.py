@@ -16,11 +16,12 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_MAPPING
 
-from tapioca.errors import ModelError, first_line
-from tapioca.hub import explain_hub_error, hide_progress_bars
+from tapioca.errors import ModelError
+from tapioca.hub import hide_progress_bars
 from tapioca.models import learner  # noqa: F401  (makes its model type known)
 from tapioca.models.adapters import check_adapter, hide_adapter, merge_adapter, refuse_adapter
 from tapioca.models.device import choose_device
+from tapioca.models.failures import explain_failed_load
 from tapioca.models.families import LAYER_NAME
 from tapioca.models.files import find_weight_files
 from tapioca.models.identity import has_own_code
@@ -31,6 +32,9 @@ PACKAGED = {"learner": Path(__file__).parents[1] / "data" / "learner"}
 
 AUTO_CLASSES = ("AutoModelForCausalLM", "AutoModelForSequenceClassification", "AutoModelForMaskedLM", "AutoModel")
 """What code that comes with a model may replace; the first is taken where it does not say which of them was saved."""
+
+MOST_LAYERS = 10_000
+"""Layers that a configuration may count; a slip of the pen would else build modules for hours."""
 
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 
@@ -84,8 +88,8 @@ def load(
     else:
         refuse_adapter(source, revision)
     config = _load_config(source, revision, trust_remote_code)
-    model_class = _find_model_class(config, trust_remote_code)
-    try:
+    with explain_failed_load(source, revision, f"the weights of '{source}'"):
+        model_class = _find_model_class(config, trust_remote_code)
         with hide_progress_bars(), hide_adapter(source) as base:
             model, report = model_class.from_pretrained(
                 base,
@@ -98,9 +102,7 @@ def load(
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
             )
-    except Exception as error:  # transformers and safetensors raise anything over a broken folder
-        raise ModelError(_explain_failure(error, f"the weights of '{source}'", source, revision)) from error
-    _refuse_partial(source, report, config)
+        _refuse_partial(source, report, config)
     model.name_or_path = model.config._name_or_path = source
     tokenizer = load_tokenizer(source, revision, trust_remote_code)
     if adapter:
@@ -114,8 +116,8 @@ def load_on_meta(name: str | Path, revision: str | None = None, trust_remote_cod
     no such model."""
     source = resolve_model_name(name)
     config = _load_config(source, revision, trust_remote_code, weights=False)
-    model_class = _find_model_class(config, trust_remote_code)
-    with torch.device("meta"):
+    with explain_failed_load(source, revision, _name_config(source)), torch.device("meta"):
+        model_class = _find_model_class(config, trust_remote_code)
         if hasattr(model_class, "from_config"):
             return model_class.from_config(config, trust_remote_code=trust_remote_code)
         return model_class._from_config(config)
@@ -134,11 +136,8 @@ def load_tokenizer(
     source = resolve_model_name(name)
     if Path(source).is_dir() and not has_tokenizer(Path(source)):
         return None
-    try:
-        with hide_progress_bars():
-            return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
-    except Exception as error:  # a broken tokenizer file, or code that comes with it
-        raise ModelError(_explain_failure(error, f"the tokenizer of '{source}'", source, revision)) from error
+    with explain_failed_load(source, revision, f"the tokenizer of '{source}'"), hide_progress_bars():
+        return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -157,15 +156,20 @@ def _load_config(source: str, revision: str | None, trust_remote_code: bool, wei
     if folder.is_dir() and not (folder / "config.json").is_file():
         refuse_adapter(source)
         raise ModelError(f"{source} is a folder without config.json; expected a Hugging Face model folder")
-    try:
+    with explain_failed_load(source, revision, _name_config(source)):
         with hide_progress_bars():
             config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
-    except Exception as error:  # a configuration with wrong values can raise anything
-        what = str(folder / "config.json") if folder.is_dir() else f"'{source}'"
-        raise ModelError(_explain_failure(error, what, source, revision)) from error
-    if weights and folder.is_dir():
-        find_weight_files(folder, vars(config))
+        n_layers = config.get_text_config(decoder=True).num_hidden_layers
+        if not 0 < n_layers <= MOST_LAYERS:
+            raise ModelError(f"{_name_config(source)} counts {n_layers} layers; expected 1 to {MOST_LAYERS}")
+        if weights and folder.is_dir():
+            find_weight_files(folder, vars(config))
     return config
+
+
+def _name_config(source: str) -> str:
+    """What messages call a model's configuration."""
+    return str(Path(source) / "config.json") if Path(source).is_dir() else f"'{source}'"
 
 
 def find_foreign_class(config: PretrainedConfig) -> Any:
@@ -219,11 +223,3 @@ def _refuse_partial(source: str, report: dict[str, Any], config: PretrainedConfi
         raise ModelError(
             f"{source}: the files hold layers the configuration does not count ({extra_names[0]}, ...); set num_hidden_layers to what they hold"
         )
-
-
-def _explain_failure(error: Exception, what: str, source: str, revision: str | None) -> str:
-    """Why something of a model could not be loaded: code nobody allowed, what the hub says, or the error's first line."""
-    if "trust_remote_code" in str(error):
-        return f"'{source}' needs code that comes with it; read the code, then add --trust-remote-code"
-    hub_reason = None if Path(source).is_dir() else explain_hub_error(error, "model", source, revision)
-    return hub_reason or f"cannot load {what}: {first_line(error)}"

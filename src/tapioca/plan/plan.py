@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 
 from tapioca.errors import UsageError
+from tapioca.reading import explain_damage, read_text
 
 BranchName = Literal["attention", "mlp"]
 BRANCHES: tuple[BranchName, ...] = ("attention", "mlp")
@@ -25,7 +26,7 @@ def _canonical_scales(scales: Any) -> tuple[tuple[int, float], ...]:
     try:
         items = scales.items() if isinstance(scales, Mapping) else scales
         table = {int(layer): float(scale) + 0.0 for layer, scale in items}  # + 0.0 turns -0.0 into 0.0
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise ValueError(f"scales must map layers to numbers, got {scales!r:.60}") from error
     return tuple(sorted((layer, scale) for layer, scale in table.items() if scale != 1.0))
 
@@ -117,14 +118,8 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         if str(source).lstrip().startswith("{"):
             return cls.from_json(str(source))
         path = Path(source)
-        try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
-            ) from error
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from error
+        with explain_damage(path, UsageError):
+            return cls.from_json(read_text(path))
 
     def to_json(self) -> str:
         """The stable JSON form: the same plan always gives the same text."""

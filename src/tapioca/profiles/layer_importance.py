@@ -26,6 +26,11 @@ class LayerImportance:
     magnitude: np.ndarray
     angles: np.ndarray
 
+    def __post_init__(self) -> None:
+        n_layers = len(self.influence)
+        if self.magnitude.shape != (n_layers,) or self.angles.shape != (n_layers + 1, n_layers + 1):
+            raise ValueError(f"{n_layers} layers by influence, other arrays have another size")
+
 
 def block_influence(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Block influence of ShortGPT (arXiv 2403.03853, equation 1), before the mean over tokens: 1 - cos(before, after).

@@ -1,12 +1,13 @@
 """A run folder: whose it is, and which requests may go on in it."""
 
-import json
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from tapioca.disk import make_marked_folder, write_json
 from tapioca.errors import StoreError
+from tapioca.reading import read_object
 from tapioca.runs.fingerprint import fingerprint
 
 MANIFEST = "manifest.json"
@@ -81,12 +82,6 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     Raises:
         StoreError: there is none, or it cannot be read.
     """
-    try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise StoreError(f"{folder} has no {name}; expected the folder of a finished `tapioca prune`") from error
-    except (OSError, ValueError) as error:
-        raise StoreError(f"cannot read {folder / name}: {error}") from error
-    if not isinstance(content, dict):
-        raise StoreError(f"{folder / name} is not a record of this program")
-    return content
+    if not os.path.lexists(folder / name):
+        raise StoreError(f"{folder} has no {name}; expected the folder of a finished `tapioca prune`")
+    return read_object(folder / name, StoreError)

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
-
 from tapioca.disk import write_text
 from tapioca.errors import StoreError
+from tapioca.reading import explain_damage
 from tapioca.records.results import Record, RunHeader
 from tapioca.runs.folder import read_json
 
@@ -30,11 +29,6 @@ def read_record(kind: type[Info], folder: Path, name: str, command: str) -> Info
     Raises:
         StoreError: the folder holds none, or one that this version cannot read.
     """
-    try:
-        return kind(**{**read_json(folder, name), "folder": folder})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise StoreError(
-            f"cannot read {folder / name}, perhaps of another version: {key}: {first['msg']}; run `tapioca {command}` again"
-        ) from error
+    content = read_json(folder, name)
+    with explain_damage(folder / name, StoreError, f"perhaps it is of another version, run `tapioca {command}` again"):
+        return kind(**{**content, "folder": folder})

@@ -8,10 +8,12 @@ from typing import get_args
 import numpy as np
 
 from tapioca.disk import write_json
+from tapioca.errors import StoreError
 from tapioca.observe import measure_similarity
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.profiles.layer_importance import LayerImportance
+from tapioca.reading import explain_damage
 from tapioca.records import CriterionCost, Example, Request
 from tapioca.runs.folder import read_json
 from tapioca.search.base import Picks, ScoreRequest, Search
@@ -85,8 +87,9 @@ class CriteriaRunner:
             if not (folder / SIMILARITY_FILE).exists() or read_json(folder, SIMILARITY_FILE).get("data") != data_digest:
                 write_json(folder / SIMILARITY_FILE, {"data": data_digest, **self._measure_similarity()})
             record = read_json(folder, SIMILARITY_FILE)
-            arrays = {name: np.array(record[name]) for name in ("influence", "magnitude", "angles")}
-            self._similarity = LayerImportance(**arrays), float(record["seconds"])
+            with explain_damage(folder / SIMILARITY_FILE, StoreError, "delete it, and it is measured anew"):
+                arrays = {name: np.array(record[name], dtype=float) for name in ("influence", "magnitude", "angles")}
+                self._similarity = LayerImportance(**arrays), float(record["seconds"])
         return self._similarity
 
     def _measure_similarity(self) -> dict[str, object]:

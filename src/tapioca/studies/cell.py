@@ -8,12 +8,12 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
-from zipfile import BadZipFile
 
 import numpy as np
 
 from tapioca.disk import replace_atomically
 from tapioca.errors import StoreError
+from tapioca.reading import explain_damage
 from tapioca.records import Metric
 from tapioca.stats import Pairing
 
@@ -73,15 +73,13 @@ class SavedArrays:
         Raises:
             StoreError: it is broken, or holds something else.
         """
-        try:
+        with explain_damage(path, StoreError, "delete it, and it is measured anew"):
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 header: dict[str, Any] = json.loads(str(archive["header"]))
                 if header["form"] != cls.form:
                     raise ValueError(f"it holds a {header['form']}, expected a {cls.form}")
                 arrays = {field.name: archive[field.name] for field in fields(cls) if field.name != "where"}
             return cls(where=CellKey(**header["where"]), **arrays)
-        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
-            raise StoreError(f"{path} cannot be read ({error}); delete it, and it is measured anew") from error
 
 
 @dataclass(frozen=True, eq=False)

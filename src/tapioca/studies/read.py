@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tapioca.errors import UsageError
+from tapioca.reading import explain_damage, read_text, read_yaml
 from tapioca.studies.spec import StudyFile
 
 Location = tuple[int | str, ...]
@@ -34,7 +35,7 @@ def read_study(path: Path) -> StudyFile:
 
 def find_line(path: Path, location: Location) -> int:
     """The line, from 1, on which an entry of a YAML file stands, or the nearest entry that it would stand in."""
-    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    node = yaml.compose(read_text(path), Loader=yaml.SafeLoader)
     for key in location:
         if isinstance(node, yaml.MappingNode):
             child = next((value_node for key_node, value_node in node.value if key_node.value == str(key)), None)
@@ -50,13 +51,8 @@ def find_line(path: Path, location: Location) -> int:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     """What a YAML file holds."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(
-            f"cannot read the study {path}: {reason}; expected YAML, such as studies/claims.yaml"
-        ) from error
+    with explain_damage(path, UsageError, "expected YAML, such as studies/claims.yaml"):
+        content = read_yaml(path)
     if not isinstance(content, dict):
         raise UsageError(f"{path} holds no study; expected title, settings and claims, as in studies/claims.yaml")
     return content

@@ -8,10 +8,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, Field, JsonValue, ValidationError, model_validator
 
 from tapioca.errors import DataError, did_you_mean
+from tapioca.reading import explain_damage, read_yaml
 from tapioca.tasks.gold import AnswerForm
 from tapioca.tasks.marking import Marking, Match
 
@@ -123,11 +123,8 @@ def read_spec(path: Path, task_options: dict[str, Any]) -> tuple[Path, TaskSpec]
     yaml_path = path if path.suffix in (".yaml", ".yml") else _find_description(path)
     settings: dict[str, Any] = {}
     if yaml_path == path or os.path.isfile(yaml_path):
-        try:
-            settings = yaml.safe_load(yaml_path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-            raise DataError(f"cannot read {yaml_path}: {reason}") from error
+        with explain_damage(yaml_path, DataError):
+            settings = read_yaml(yaml_path)
         if not isinstance(settings, dict):
             raise DataError(f"{yaml_path}: expected names and values such as 'data: file.jsonl'")
         if "trust_task_code" in settings:

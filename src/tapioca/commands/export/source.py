@@ -1,6 +1,5 @@
 """What is exported: the files of a model, as a folder, whatever the user named."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tapioca.models.edit import is_planned
 from tapioca.models.files import WEIGHTS_FIELD
 from tapioca.models.identity import describe_model, has_own_code
 from tapioca.models.load import has_tokenizer, load, resolve_model_name
+from tapioca.reading import read_object
 
 IGNORED_WEIGHTS = ["*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.msgpack", "*.h5"]
 
@@ -72,7 +72,7 @@ class ExportSource:
         model, tokenizer = load(folder, device="cpu", adapter=self.adapter, trust_remote_code=self.runs_own_code)
         with hide_progress_bars(), explain_failure(scratch):
             model.save_pretrained(scratch)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_object(folder / "config.json", ExportError)
         kept_fields = {name: field for name, field in config.items() if name != WEIGHTS_FIELD}
         write_settings(scratch / "config.json", kept_fields)
         paths = [

@@ -8,6 +8,7 @@ from transformers import TextStreamer
 from tapioca.commands.generate.config import GenerateConfig
 from tapioca.errors import ModelError
 from tapioca.models.edit import apply, check_fits
+from tapioca.models.failures import explain_failed_run
 from tapioca.models.inputs import check_ids, find_input_device
 from tapioca.models.load import load
 from tapioca.plan import Plan
@@ -53,7 +54,7 @@ def prepare_writer(config: GenerateConfig, progress: Progress = SILENT) -> Calla
     check_fits(model, plan)
 
     def write(tell: Callable[[str], None]) -> None:
-        with apply(model, plan), torch.inference_mode():
+        with apply(model, plan), explain_failed_run(model), torch.inference_mode():
             model.generate(  # type: ignore[operator]
                 **inputs, max_new_tokens=config.tokens, do_sample=False, streamer=_CallbackStreamer(tokenizer, tell)
             )

@@ -14,6 +14,7 @@ from tapioca.commands.inspect.result import ModelFacts
 from tapioca.errors import ExportError, ModelError
 from tapioca.models.branches import find_branch
 from tapioca.models.edit import check_fits
+from tapioca.models.failures import explain_failed_load
 from tapioca.models.find import find_layers
 from tapioca.models.load import load_on_meta
 from tapioca.plan import BRANCHES, Plan
@@ -27,7 +28,8 @@ def inspect_model(config: InspectConfig, progress: Progress = SILENT) -> ModelFa
         ModelError: there is no such model, or its layers cannot be found.
     """
     progress.stage(f"reading {config.model}", 0)
-    return collect_model_facts(load_on_meta(config.model, config.revision, config.trust_remote_code))
+    with explain_failed_load(config.model, config.revision, f"the model '{config.model}'"):
+        return collect_model_facts(load_on_meta(config.model, config.revision, config.trust_remote_code))
 
 
 def collect_model_facts(model: PreTrainedModel) -> ModelFacts:

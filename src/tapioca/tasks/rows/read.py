@@ -6,15 +6,13 @@ import gzip
 import lzma
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from pyarrow import ArrowException
-
 from tapioca.errors import DataError
+from tapioca.reading import explain_damage, refuse_no_file
 from tapioca.tasks.rows.delimited import read_delimited
 from tapioca.tasks.rows.hub import read_hub
 from tapioca.tasks.rows.source import Source
@@ -112,14 +110,10 @@ def _read_file(path: Path) -> list[Source]:
         raise DataError(
             f"{path}: cannot read '{_ending(path) or path.suffix}' files; expected {FORMATS}, or a task .yaml"
         )
-    try:
+    with explain_damage(path, DataError):
+        refuse_no_file(path)
         with OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
             return list(reader(file, path))
-    except EOFError as error:
-        raise DataError(f"{path} breaks off in the middle; copy or download it again") from error
-    except (OSError, zlib.error, lzma.LZMAError, ArrowException) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise DataError(f"cannot read {path}: {reason}") from error
 
 
 def _check_columns(files: list[Path], shards: list[list[Source]]) -> None:
