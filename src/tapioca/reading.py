@@ -49,8 +49,9 @@ def describe_damage(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, "))))
-    text = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return f"{text:.300}" if text else type(error).__name__
+    text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    is_of_another_form = isinstance(error, TypeError | AttributeError | IndexError)
+    return f"it is not of the form expected ({text:.300})" if is_of_another_form else f"{text:.300}"
 
 
 def refuse_no_file(path: Path) -> None:

@@ -99,7 +99,7 @@ def test_weights_that_leave_open_which_are_meant(
 @pytest.mark.parametrize("text", ["[]", "{}", '{"weight_map": 3}', "{"])
 def test_an_index_that_is_none(text: str, tmp_path: Path) -> None:
     (tmp_path / INDEX).write_text(text)
-    with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json is no index of weights: "):
+    with pytest.raises(ModelError, match=r"cannot read \S+model\.safetensors\.index\.json: .*; expected an index of weights"):
         find_weight_files(tmp_path)
 
 
@@ -457,6 +457,6 @@ def test_a_card_says_what_loading_takes(needs: str, sentence: str, tags: list[st
 def test_settings_that_are_no_json(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text("{")
     (tmp_path / "cut").mkdir()
-    with pytest.raises(ExportError, match=r"cannot read tokenizer_config\.json: "):
+    with pytest.raises(ExportError, match=r"cannot read \S+tokenizer_config\.json: "):
         copy_companions(tmp_path, tmp_path / "cut", PLAN, code=False)
     assert [path.name for path in companion_files(tmp_path)] == ["tokenizer_config.json"]

@@ -201,8 +201,8 @@ def test_mistakes_are_one_line(
     asked = ["diagnose", "learner", "--task", TASK, "--reference", REFERENCE]
     for more, message in (
         ([], "no classifier ships with this version of tapioca; give a fitted one with --classifier FILE"),
-        (["--classifier", "gone.json"], "cannot read the classifier gone.json: No such file or directory"),
-        (["--classifier", "odd.json"], "odd.json is not a classifier of this version: Field required; fit it again"),
+        (["--classifier", "gone.json"], "cannot read gone.json: No such file or directory"),
+        (["--classifier", "odd.json"], "cannot read odd.json: null_test: Field required; give one that `fit_file`"),
         (["--classifier", str(judge), "--task", REFERENCE], "holds the same rows as"),
     ):
         assert main([*asked, *more]) == 2

@@ -245,9 +245,10 @@ def test_rows_left_out_that_cannot_be_told(tmp_path: Path) -> None:
             load_held_out(name, encoder, given)
         assert "\n" not in str(caught.value)
 
-    refused(f"held-out:{tmp_path}", "is no model of tapioca lab train-text; expected a folder with its training.json")
-    refused("held-out:learner", "learner is no model of tapioca lab train-text")
-    refused(f"held-out:{PACKAGED['learner']}", "is no model of tapioca lab train-text")
+    expected = "expected a model of `tapioca lab train-text`"
+    refused(f"held-out:{tmp_path}", rf"cannot read \S+training.json: No such file or directory; {expected}")
+    refused("held-out:learner", f"cannot read learner/training.json: No such file or directory; {expected}")
+    refused(f"held-out:{PACKAGED['learner']}", rf"cannot read \S+learner/training.json: it lacks 'data'; {expected}")
     refused(f"held-out:{tmp_path / 'all'}", "the training held no rows out; train with --held-out above 0")
     refused(f"held-out:{tmp_path / 'm'}", "128 examples of 64 rows; ask one question", kind="perplexity", window=4)
     label_task(tmp_path, rows=60)

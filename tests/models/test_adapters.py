@@ -154,7 +154,7 @@ def test_adapters_that_are_more_than_a_sum(change: dict[str, Any], message: str,
         ({CONFIG: "{}"}, r"has no weights; save the adapter as adapter_model\.safetensors"),
         ({CONFIG: "{}", "adapter_model.bin": ""}, r"has only adapter_model\.bin, which may run code when read"),
         ({CONFIG: "{", WEIGHTS: ""}, r"cannot read \S+adapter_config\.json"),
-        ({CONFIG: "[]", WEIGHTS: ""}, "holds no adapter configuration"),
+        ({CONFIG: "[]", WEIGHTS: ""}, r"cannot read \S+adapter_config\.json: it holds no JSON object"),
         ({CONFIG: '{"peft_type": "LORA"}', WEIGHTS: "x"}, "cannot merge"),
     ],
 )

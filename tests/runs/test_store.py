@@ -109,7 +109,7 @@ def test_a_finished_run_that_is_none(tmp_path: Path) -> None:
 def test_records_of_another_version_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"command": "tapioca prune m", "likelihood": 0.5}')
     with pytest.raises(
-        StoreError, match=r"cannot read .*run.json, perhaps of another version: \w+: Field required; run"
+        StoreError, match=r"cannot read .*run.json: \w+: Field required; perhaps it is of another version, run"
     ):
         read_run(tmp_path)
     (tmp_path / "space.json").write_text("{}")

@@ -267,7 +267,7 @@ def test_a_model_tuned_otherwise_is_tuned_anew(part: ModelWork) -> None:
         ({"settings": asked()["settings"] * 2}, "are called tiny"),
         ({"search": 2}, "search"),
         ({"surprise": 1}, "surprise"),
-        ({"claims": "nowhere.yaml"}, "cannot read the study"),
+        ({"claims": "nowhere.yaml"}, "cannot read .*nowhere.yaml: No such file or directory; expected YAML"),
         ({"settings": []}, "settings"),
     ],
 )

@@ -161,7 +161,7 @@ def test_the_header_says_what_separates_columns(tmp_path: Path, header: str, row
         (
             "a.jsonl.gz",
             gzip.compress(LINES)[:-12],
-            "a.jsonl.gz breaks off in the middle; copy or download it again",
+            "cannot read a.jsonl.gz: it breaks off in the middle; copy or download it again",
         ),
         ("a.csv.gz", b"a,b\n1,2\n", "cannot read a.csv.gz: Not a gzipped file (b'a,')"),
         ("a.csv.xz", b"a,b\n1,2\n", "cannot read a.csv.xz: Input format not supported by decoder"),

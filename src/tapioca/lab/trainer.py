@@ -144,7 +144,7 @@ def _restore(config: Training, settings: dict[str, Any], parts: dict[str, Any]) 
         refuse_no_file(path)
         saved = torch.load(path, weights_only=True)
         if {**defaults, **saved["config"]} != settings:
-            raise UsageError(f"{path} is of a training with other settings; choose another folder")
+            raise UsageError(f"{path} holds a training with other settings; choose another folder")
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         return int(saved["done"]), list(map(float, saved["losses"]))
