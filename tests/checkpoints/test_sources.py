@@ -99,7 +99,9 @@ def test_weights_that_leave_open_which_are_meant(
 @pytest.mark.parametrize("text", ["[]", "{}", '{"weight_map": 3}', "{"])
 def test_an_index_that_is_none(text: str, tmp_path: Path) -> None:
     (tmp_path / INDEX).write_text(text)
-    with pytest.raises(ModelError, match=r"cannot read \S+model\.safetensors\.index\.json: .*; expected an index of weights"):
+    with pytest.raises(
+        ModelError, match=r"cannot read \S+model\.safetensors\.index\.json: .*; expected an index of weights"
+    ):
         find_weight_files(tmp_path)
 
 

@@ -191,7 +191,9 @@ def test_files_come_back_and_mistakes_are_one_line(judge: ShiftClassifier, tmp_p
     rows.write_text('[{"model": "m"}]')
     with pytest.raises(DataError, match=r"rows.json: 0.size: Field required; expected a JSON list of cases"):
         fit_file(rows)
-    with pytest.raises(DataError, match=r"cannot read .*: Input should be an object; give one that `fit_file` of this version made"):
+    with pytest.raises(
+        DataError, match=r"cannot read .*: Input should be an object; give one that `fit_file` of this version made"
+    ):
         read_classifier(rows)
     with pytest.raises(DataError, match="got no cases; expected at least one of each class"):
         fit_classifier([])
