@@ -113,7 +113,7 @@ def test_figures_of_a_comparison_beside_its_record(tmp_path: Path, capsys: pytes
     check_figures(tmp_path / "new" / "f", ("criteria", "front"))
     (tmp_path / "file").write_text("mine")
     code, _, err = said(["report", str(tmp_path / "run"), "--figures", str(tmp_path / "file")], capsys)
-    assert (code, err) == (2, f"error: cannot use {tmp_path / 'file'} as a folder: File exists; choose another name\n")
+    assert (code, err) == (2, f"error: cannot use {tmp_path / 'file'} as a folder: File exists; choose another\n")
 
 
 def test_dry_run(tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
