@@ -21,12 +21,14 @@ from tapioca.session.folder import NOT_IN_MANIFEST
 
 
 class File(NamedTuple):
-    """A file that the program writes: by which commands, and what it holds, a record or the rows of a table."""
+    """A file that the program writes: by which commands, and what it holds, a record or the rows of a table; and what stands in
+    the file alone, not where the record is part of another one."""
 
     name: str
     writer: str
     content: Record | str
     about: str = ""
+    last_row: str = ""
 
 
 TRAINING_REQUESTS: dict[str, Record] = {"train": TrainConfig, "tune": TuneConfig, "train-text": TextConfig}
@@ -45,6 +47,11 @@ A checkpoint that `tapioca export` or the lab writes has the files of transforme
 
 {sections}
 """
+
+FINGERPRINT = "| `fingerprint` | string | Of all the above: a file with another one is damaged, and refused |"
+DIGEST = (
+    "| `digest` | string | In a file of its own: names the plan, so that a damaged file is refused; may be left out |"
+)
 
 RESULT = """\
 | `plan` | [Plan](#planjson) | The best plan of the search; it may be the full model |
@@ -79,7 +86,7 @@ MANIFEST = """\
 | `chat_date` | string | The day that the chat template prints as today's; only where it does |
 | `plan` | [Plan](#planjson) | Only of `tapioca geometry`: the plan, or the full model where none was given |
 | `classifier` | string | Only of `tapioca diagnose`: names the classifier by what it holds |
-| `fingerprint` | string | Names all of the above |"""
+| `fingerprint` | string | Names all of the above; a file with another one is damaged, and refused |"""
 
 SIMILARITY = """\
 | `data` | string | Digest of the search data it was measured on |
@@ -87,7 +94,8 @@ SIMILARITY = """\
 | `magnitude` | list of numbers | Relative magnitude of what each layer adds, mean over prompt tokens |
 | `angles` | list of lists of numbers | Mean angular distance between the states before two layers, at the last prompt \
 token; the last row and column are of the state after the last layer |
-| `seconds` | number | Time it took |"""
+| `seconds` | number | Time it took |
+| `fingerprint` | string | Of all the above: a file with another one is damaged, and refused |"""
 
 TRAINING = """\
 | `config` | object | The request: |
@@ -108,7 +116,10 @@ without rows |"""
 def list_files() -> tuple[File, ...]:
     """Every JSON file that a command leaves."""
     leaving = {name: command for name, command in COMMANDS.items() if command.file}
-    records = [File(row.file, f"`tapioca {name}`", resolve_name(row.result)) for name, row in leaving.items()]
+    records = [
+        File(row.file, f"`tapioca {name}`", resolve_name(row.result), last_row=FINGERPRINT)
+        for name, row in leaving.items()
+    ]
     requests = {name: load_config_class(row) for name, row in leaving.items()}
     data_requests = {name: request for name, request in requests.items() if issubclass(request, DataConfig)}
     settings = describe_settings("settings", data_requests, NOT_IN_MANIFEST)
@@ -116,7 +127,7 @@ def list_files() -> tuple[File, ...]:
     return (
         *records,
         File("result.json", "`tapioca prune`", RESULT, "What the screen of a run says, for scripts"),
-        File("plan.json", "`tapioca prune`, `tapioca geometry`", Plan),
+        File("plan.json", "`tapioca prune`, `tapioca geometry`", Plan, last_row=DIGEST),
         File(
             "examples.jsonl",
             "`tapioca prune`",
@@ -164,6 +175,7 @@ def build_page(files: Iterable[File] | None = None) -> str:
         else:
             about, rows = file.about or summarize(file.content), describe_record(file.content, homes)
         summaries.append(f"| [`{file.name}`](#{file.name.lower().replace('.', '')}) | {file.writer} | {about} |")
+        rows = "\n".join(filter(None, [rows, file.last_row]))
         sections.append(format_section(file.name, f"{about}. Written by {file.writer}.", rows))
     for record in list(homes)[sum(isinstance(file.content, type) for file in files) :]:
         sections.append(format_section(record.__name__, f"{summarize(record)}.", describe_record(record, homes)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +41,10 @@ Scales = Annotated[
 
 EXAMPLE = '{"n_layers":6,"layers":{"2":0.0}}'
 """A plan that drops one layer of six, as JSON."""
+
+
+DIGEST = re.compile(r',\s*"digest"\s*:\s*"(\w*)"\s*}\s*$')
+"""How a plan's text ends where it has its digest."""
 
 
 class Plan(BaseModel, frozen=True, extra="forbid"):
@@ -98,15 +103,22 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """Read a plan written by `to_json`.
+        """Read a plan written by `to_json`, or with its digest by `to_checked_json`.
 
         Raises:
-            UsageError: the text is not a plan.
+            UsageError: the text is not a plan, or has the digest of another one.
         """
+        digest = DIGEST.search(text)
         try:
-            return cls.model_validate_json(text)
+            plan = cls.model_validate_json(DIGEST.sub("}", text))
         except ValidationError as error:
             raise UsageError(_reason(error)) from error
+        if digest and digest[1] != plan.digest:
+            raise UsageError(
+                'damaged: its "digest" is that of another plan; take it from where it came, or take the digest out if you '
+                "changed the plan yourself"
+            )
+        return plan
 
     @classmethod
     def read(cls, source: str | Path) -> Plan:
@@ -124,6 +136,10 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     def to_json(self) -> str:
         """The stable JSON form: the same plan always gives the same text."""
         return self.model_dump_json()
+
+    def to_checked_json(self) -> str:
+        """The same with the plan's digest, by which `from_json` sees whether a file is damaged."""
+        return f'{self.to_json().removesuffix("}")},"digest":"{self.digest}"}}'
 
     def dropped(self, grain: Grain) -> tuple[int, ...]:
         """The layers that are dropped whole, or whose attention or MLP branch is, ascending."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from tapioca.plan import Plan
 from tapioca.records.examples import Metric
@@ -28,7 +28,16 @@ class Record(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Base of all that goes to JSON and back."""
 
 
-class RunHeader(Record, protected_namespaces=()):
+class FileRecord(Record):
+    """Base of records that are a file, where a fingerprint stands behind them (runs/records.py)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_fingerprint(cls, content: Any) -> Any:
+        return {key: content[key] for key in content if key != "fingerprint"} if isinstance(content, dict) else content
+
+
+class RunHeader(FileRecord, protected_namespaces=()):
     """What the record of every finished command begins with.
 
     Attributes:

@@ -7,8 +7,8 @@ from typing import Any
 
 from tapioca.disk import make_marked_folder, write_json
 from tapioca.errors import StoreError
-from tapioca.reading import read_object
-from tapioca.runs.fingerprint import fingerprint
+from tapioca.reading import explain_damage, read_object
+from tapioca.runs.fingerprint import KEY, add_fingerprint, refuse_changed
 
 MANIFEST = "manifest.json"
 
@@ -29,11 +29,6 @@ def claim_folder(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     else:
         write_json(folder / MANIFEST, manifest)
     return manifest
-
-
-def add_fingerprint(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest with its fingerprint."""
-    return {**manifest, "fingerprint": fingerprint(manifest)}
 
 
 def without_amounts(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +54,7 @@ def refuse_differing(
     Raises:
         StoreError: it differs in more than it may; the message names all keys that differ.
     """
-    keys = (existing.keys() | manifest.keys()) - {"fingerprint"}
+    keys = (existing.keys() | manifest.keys()) - {KEY}
     differing = {key for key in keys if existing.get(key) != manifest.get(key)}
     if differing - set(may_differ):
         raise StoreError(
@@ -73,15 +68,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         StoreError: there is none, or it cannot be read.
     """
-    return read_json(folder, MANIFEST)
+    return read_json(folder, MANIFEST, f"delete {folder} and run the same command again")
 
 
-def read_json(folder: Path, name: str) -> dict[str, Any]:
-    """One JSON file of a run folder.
+def read_json(folder: Path, name: str, remedy: str = "run the same command again") -> dict[str, Any]:
+    """One JSON file of a run folder; `remedy` is what to do where it is damaged.
 
     Raises:
         StoreError: there is none, or it cannot be read.
     """
     if not os.path.lexists(folder / name):
         raise StoreError(f"{folder} has no {name}; expected the folder of a finished `tapioca prune`")
-    return read_object(folder / name, StoreError)
+    content = read_object(folder / name, StoreError, remedy)
+    with explain_damage(folder / name, StoreError, remedy):
+        refuse_changed(folder / name, content, remedy)
+    return content

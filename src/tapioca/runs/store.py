@@ -20,7 +20,8 @@ from tapioca.disk import write_json
 from tapioca.errors import StoreError
 from tapioca.plan import Plan
 from tapioca.records import ComputeCost, ExampleScore
-from tapioca.runs.folder import MANIFEST, add_fingerprint, open_manifest, refuse_differing, without_amounts
+from tapioca.runs.fingerprint import add_fingerprint
+from tapioca.runs.folder import MANIFEST, open_manifest, refuse_differing, without_amounts
 from tapioca.runs.integrity import (
     SCHEMA,
     SCHEMA_VERSION,

@@ -15,6 +15,7 @@ from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.profiles.layer_importance import LayerImportance
 from tapioca.reading import explain_damage
 from tapioca.records import CriterionCost, Example, Request
+from tapioca.runs.fingerprint import add_fingerprint
 from tapioca.runs.folder import read_json
 from tapioca.search.base import Picks, ScoreRequest, Search
 from tapioca.search.criteria import Criterion, Guide
@@ -84,10 +85,12 @@ class CriteriaRunner:
         """The similarity of states and the seconds it took, from the run folder where it was measured before."""
         if self._similarity is None:
             folder, data_digest = self.job.store.folder, self.job.search["ood"].digest
-            if not (folder / SIMILARITY_FILE).exists() or read_json(folder, SIMILARITY_FILE).get("data") != data_digest:
-                write_json(folder / SIMILARITY_FILE, {"data": data_digest, **self._measure_similarity()})
-            record = read_json(folder, SIMILARITY_FILE)
-            with explain_damage(folder / SIMILARITY_FILE, StoreError, "delete it, and it is measured anew"):
+            path, remedy = folder / SIMILARITY_FILE, "delete it, and it is measured anew"
+            if not path.exists() or read_json(folder, path.name, remedy).get("data") != data_digest:
+                measured = {"data": data_digest, **self._measure_similarity()}
+                write_json(path, add_fingerprint(measured))
+            record = read_json(folder, path.name, remedy)
+            with explain_damage(path, StoreError, remedy):
                 arrays = {name: np.array(record[name], dtype=float) for name in ("influence", "magnitude", "angles")}
                 self._similarity = LayerImportance(**arrays), float(record["seconds"])
         return self._similarity

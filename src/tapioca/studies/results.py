@@ -13,7 +13,7 @@ from pydantic import Field
 from tapioca.diagnosis.records import CrossValidation
 from tapioca.errors import UsageError, did_you_mean
 from tapioca.records.measures import Estimate
-from tapioca.records.results import Record
+from tapioca.records.results import FileRecord, Record
 from tapioca.studies.measures import Unit
 from tapioca.studies.parts import Charts, KindSkill, KindSummary, LabelledSearch, Pooled, SearchCost
 from tapioca.studies.rules import Decision, Margins, Rule
@@ -158,7 +158,7 @@ class SettingResult(Record):
         return _find_named(name, {claim.claim: claim for claim in self.claims}, "claim")
 
 
-class StudyResult(Record, protected_namespaces=()):
+class StudyResult(FileRecord, protected_namespaces=()):
     """One study: what `tapioca study` returns, and `study.json` holds."""
 
     title: str = Field(description="What the study's file calls it.")

@@ -8,6 +8,7 @@ from tapioca.disk import write_text
 from tapioca.errors import DataError
 from tapioca.progress import NullProgress, Progress
 from tapioca.runs.lock import FolderLock
+from tapioca.runs.records import write_record
 from tapioca.studies.analyse.questions import shift_cases
 from tapioca.studies.analyse.setting import SettingAnalysis, join_settings
 from tapioca.studies.cell import Cell, DoseResponse, SavedArrays
@@ -52,7 +53,7 @@ def analyse_and_write(study_file: StudyFile, measurements: list[SavedArrays], ou
     info = join_settings(study_file, settings).model_copy(
         update={"command": command, "seconds": seconds, "folder": out}
     )
-    write_text(out / "study.json", info.model_dump_json(indent=1) + "\n")
+    write_record(info, "study.json")
     write_page(info)
     return info
 

@@ -65,7 +65,7 @@ def measure_geometry(
             realigned=observed.measure_realigned(),
         )
         if plan:
-            write_text(result.folder / "plan.json", plan.to_json() + "\n")
+            write_text(result.folder / "plan.json", plan.to_checked_json() + "\n")
         save_result("geometry", result)
     return result
 

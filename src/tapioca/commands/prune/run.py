@@ -56,7 +56,7 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
         )
         write_examples(info.folder, results)
         write_json(info.folder / "result.json", info.summary())
-        write_text(info.folder / "plan.json", info.plan.to_json() + "\n")
+        write_text(info.folder / "plan.json", info.plan.to_checked_json() + "\n")
         save_result("prune", info)
     return info
 
