@@ -40,6 +40,14 @@ def _warm_reloads() -> Iterator[None]:
     warm.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where models lie is noted in a cache of the tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(params=["gpt2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3"])
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
     """One small model of each of the commonest families; `tests/contracts` has them all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 import yaml
 from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
 from safetensors.torch import load_file, save_file
 from support.words import word_tokenizer
 from transformers import AutoConfig, AutoTokenizer, LlamaConfig, PretrainedConfig
@@ -20,7 +22,7 @@ from tapioca.checkpoints.companions import copy_companions
 from tapioca.checkpoints.cut import cut_checkpoint, cut_config
 from tapioca.checkpoints.files import code_files, companion_files
 from tapioca.checkpoints.older import add_version_4_fields, add_version_4_tokenizer_fields
-from tapioca.commands.export.card import find_base_model, make_portable, read_licence, render_model_card
+from tapioca.commands.export.card import fence_code, find_base_model, read_licence, render_model_card
 from tapioca.errors import ExportError, ModelError
 from tapioca.models.files import find_weight_files
 from tapioca.models.prediction import find_prediction_counts, is_prediction_weight, remove_prediction_layers
@@ -422,23 +424,6 @@ def test_licences(front: str, files: list[str], expected: dict[str, str], tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("command", "shown"),
-    [
-        ("tapioca prune /home/me/m --task /tmp/x/t.jsonl --out runs/a", "tapioca prune m --task t.jsonl --out runs/a"),
-        (
-            "tapioca prune org/model --task harness:arc_easy,shots=2",
-            "tapioca prune org/model --task harness:arc_easy,shots=2",
-        ),
-        ("tapioca prune '/a b/c d' --task ../../me/t.csv", "tapioca prune 'c d' --task t.csv"),
-        ("tapioca prune ~/m --field answer=/x/y --seed 3", "tapioca prune m --field answer=y --seed 3"),
-        (r"tapioca prune 'C:\Users\me\m' --template '{{ a }}/{{ b }}'", "tapioca prune m --template '{{ a }}/{{ b }}'"),
-    ],
-)
-def test_commands_name_no_folder_of_this_machine(command: str, shown: str) -> None:
-    assert make_portable(command) == shown
-
-
-@pytest.mark.parametrize(
     ("needs", "sentence", "tags"),
     [
         ("", "It loads with plain transformers.", ["layer-pruning"]),
@@ -454,6 +439,46 @@ def test_a_card_says_what_loading_takes(needs: str, sentence: str, tags: list[st
     card = ModelCard(render_model_card("org/model", PLAN, tmp_path, needs=needs))
     assert sentence in card.text
     assert card.data.tags == tags
+
+
+NAMES = [
+    "a`b\n\n# Heading",
+    "<img src=x onerror=alert(1)>",
+    "[text](http://x)",
+    "*_bold_*",
+    "a|b",
+    "~~~",
+    "$x$ &amp;",
+    "- item\n---",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_in_a_card_is_text_and_nothing_else(name: str, tmp_path: Path) -> None:
+    card = str(render_model_card(f"/models/{name}", PLAN, tmp_path, adapter=name))
+    front, _, text = card.partition("\n---\n")
+    assert yaml.safe_load(front.removeprefix("---"))["tags"] == ["layer-pruning"]
+    parsed = MarkdownIt("gfm-like", {"linkify": False}).parse(text)
+    kinds = Counter(token.type for token in parsed for token in (token, *(token.children or ())))
+    plain = Counter(
+        token.type
+        for token in MarkdownIt("gfm-like", {"linkify": False}).parse(
+            str(render_model_card("/models/a", PLAN, tmp_path, adapter="a")).partition("\n---\n")[2]
+        )
+        for token in (token, *(token.children or ()))
+    )
+    assert kinds.keys() - {"text_special"} == plain.keys() - {"text_special"}
+    assert kinds["heading_open"] == plain["heading_open"]
+    shown = " ".join(name.split())
+    assert f"The adapter {shown} was merged" in "".join(
+        child.content for token in parsed for child in token.children or () if child.type in ("text", "text_special")
+    )
+
+
+@pytest.mark.parametrize("text", ["a", "``` x", "x\n```\n# y", "`````"])
+def test_nothing_ends_a_block_of_code_but_its_own_fence(text: str) -> None:
+    [token] = MarkdownIt().parse(fence_code(text))
+    assert (token.type, token.content) == ("fence", f"{text}\n")
 
 
 def test_settings_that_are_no_json(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_the_front_is_not_dominated(info: CompareResult) -> None:
 def test_the_folder_and_the_page(info: CompareResult) -> None:
     names = {path.name for path in info.folder.iterdir()} - {"run.sqlite-wal", "run.sqlite-shm"}
     assert names == {"manifest.json", "run.sqlite", "compare.json", "similarity.json", "report.html"}
-    assert CompareResult(**json.loads((info.folder / "compare.json").read_text())) == info
+    assert CompareResult(**json.loads((info.folder / "compare.json").read_text()), folder=info.folder) == info
     page = (info.folder / "report.html").read_text()
     assert page.count("<svg") == 2
     for outside in ("<script", "<link", "@import", "src=", "NaN"):

@@ -118,7 +118,7 @@ def test_id_data_are_in_distribution_and_the_rule_is_mentioned(tmp_path: Path, j
 
 def test_the_folder_and_the_page(info: DiagnoseResult) -> None:
     assert {path.name for path in info.folder.iterdir()} == {"manifest.json", "diagnose.json", "report.html"}
-    assert DiagnoseResult(**json.loads((info.folder / "diagnose.json").read_text())) == info
+    assert DiagnoseResult(**json.loads((info.folder / "diagnose.json").read_text()), folder=info.folder) == info
     assert tuple(MEANINGS) == EVIDENCE
     page = (info.folder / "report.html").read_text()
     assert page.count("<svg") == 1

@@ -182,7 +182,7 @@ def test_the_folder_and_the_page(info: GeometryResult) -> None:
         "report.html",
     }
     assert Plan.from_json((info.folder / "plan.json").read_text()) == PLAN
-    assert f"--plan {info.folder.parent / 'plan.json'}" in info.command
+    assert "--plan plan.json" in info.command
     page = (info.folder / "report.html").read_text()
     assert page.count("<svg") == 5
     for outside in ("<script", "<link", "@import", "src=", "NaN", "nan"):

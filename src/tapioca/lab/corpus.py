@@ -12,6 +12,8 @@ from tapioca.lab.config import TextConfig
 from tapioca.lab.tokenizer import EOS_ID, SPECIAL, UNK_ID, OpenVocabulary
 from tapioca.reading import explain_damage, read_text
 from tapioca.records import Example
+from tapioca.records.portable import portable_name
+from tapioca.runs.places import recall_places
 from tapioca.tasks.base import Task
 from tapioca.tasks.choice import Choice, Label
 from tapioca.tasks.files import load_task
@@ -78,7 +80,7 @@ def load_held_out(name: str, encoder: Encoder | None, task_options: dict[str, An
 
     Args:
         name: "held-out:FOLDER", the folder of a model of `train_text`. Its record says which task, share and seed; the
-            path of the task is relative to where the training ran.
+            task is looked for where the command runs, and where it was on this machine when the training ran.
         encoder: the text encoder of the model that is asked.
         task_options: what the user says about the task, as for a file.
 
@@ -87,6 +89,8 @@ def load_held_out(name: str, encoder: Encoder | None, task_options: dict[str, An
             is no longer what was trained on, or is asked otherwise than row by row.
     """
     config, digest = _read_training(name)
+    if not Path(config.task).exists():
+        config = config.model_copy(update={"task": recall_places(digest).get("task", config.task)})
     try:
         trained_task, is_held_out = _load_training_task(config, OpenVocabulary(config.context - 1))
         task = load_task(config.task, encoder, task_options)
@@ -101,7 +105,7 @@ def load_held_out(name: str, encoder: Encoder | None, task_options: dict[str, An
     if not any(is_held_out):
         raise DataError(f"{name}: the training held no rows out; train with --held-out above 0")
     examples = tuple(compress(task.examples, is_held_out))
-    note = f"{name}: the {len(examples)} of {len(is_held_out)} rows of {config.task} that this model was not trained on"
+    note = f"{portable_name(name)}: the {len(examples)} of {len(is_held_out)} rows of {portable_name(config.task)} that this model was not trained on"
     return replace(task, name=name, examples=examples, notes=(*task.notes, note))
 
 

@@ -17,6 +17,7 @@ from tapioca.lab.corpus import TrainingText, read_corpus
 from tapioca.lab.tokenizer import BOS_ID, EOS_ID, PAD_ID, make_word_tokenizer
 from tapioca.lab.trainer import OnStep, hold_training_folder, run_training, save_training
 from tapioca.models.learner import llama_fields
+from tapioca.runs.places import remember_places
 
 
 def train_text(config: TextConfig, on_step: OnStep | None = None, checkpoint_every: int = 500) -> LlamaForCausalLM:
@@ -48,6 +49,7 @@ def train_text(config: TextConfig, on_step: OnStep | None = None, checkpoint_eve
         record = run_training(config, model, loss_at, on_step, checkpoint_every, data=corpus.digest)
         record["held_out"] = measure_losses(model, corpus.held_out)
         save_training(config, model, record, tokenizer)
+        remember_places(corpus.digest, task=config.task)
     return model
 
 

@@ -18,6 +18,7 @@ from tapioca.disk import make_marked_folder, replace_atomically, replace_files, 
 from tapioca.errors import UsageError
 from tapioca.lab.config import Training
 from tapioca.reading import explain_damage, refuse_no_file
+from tapioca.records.portable import portable_name
 from tapioca.runs.lock import FolderLock
 
 CHECKPOINT = "training.pt"
@@ -63,6 +64,7 @@ def run_training(
         UsageError: the folder holds the training of another config.
     """
     settings = {**config.model_dump(exclude={"out"}), **digests}
+    settings |= {name: portable_name(settings[name]) for name in ("model", "task") if name in settings}
     model.train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate_factor(step, config))

@@ -12,6 +12,10 @@ from pydantic.fields import FieldInfo
 
 from tapioca.errors import UsageError
 from tapioca.plan import Plan
+from tapioca.records.portable import portable_name
+
+NAMING_FIELDS = {"task", "reference", "test", "include_path", "plan"}
+"""Settings that may be paths as text."""
 
 
 class BaseConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()):
@@ -204,15 +208,17 @@ class DataConfig(FolderConfig):
         }
 
     def command(self) -> str:
-        """The command line that makes this request."""
-        words = ["tapioca", self.verb, self.model]
+        """The command line that makes this request; what is named by a path out of the working folder, by its last part."""
+        words = ["tapioca", self.verb, portable_name(self.model)]
         for name, field in type(self).model_fields.items():
             setting = getattr(self, name)
             if name == "model" or setting == field.default or field.exclude:
                 continue
             flag = "--" + name.replace("_", "-")
             for argument in setting if isinstance(setting, tuple) else (setting,):
-                words += [flag] if argument is True else [flag, str(argument)]
+                is_path = name in NAMING_FIELDS or isinstance(argument, Path)
+                text = portable_name(str(argument)) if is_path else str(argument)
+                words += [flag] if argument is True else [flag, text]
         return shlex.join(words)
 
 

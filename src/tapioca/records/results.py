@@ -41,13 +41,15 @@ class RunHeader(FileRecord, protected_namespaces=()):
     """What the record of every finished command begins with.
 
     Attributes:
-        folder, command: the run folder, and the command line that makes it again.
-        model, task, reference: the model, the OOD and the ID data, as they were asked for; None without ID data.
+        folder: the run folder, where it was read from or is to be written; not part of the file.
+        command: the command line that makes it again, in a folder that holds what it names.
+        model, task, reference: the model, the OOD and the ID data, as they were asked for, those outside the working
+            folder by their last part alone; None without ID data.
         model_hash: names the model by configuration, weights and dtype.
         notes: what was guessed or noticed, a sentence each.
     """
 
-    folder: Path
+    folder: Path = Field(default=Path(), exclude=True)
     command: str
     model: str
     model_hash: str

@@ -23,6 +23,7 @@ from tapioca.models.load import LoadedModel, load
 from tapioca.plan import Plan
 from tapioca.progress import Progress
 from tapioca.records import DataConfig, Metric, RunConfig, Scores
+from tapioca.records.portable import portable_name
 from tapioca.records.results import Domain
 from tapioca.runs.folder import claim_folder
 from tapioca.runs.lock import FolderLock
@@ -121,14 +122,14 @@ AnyRun = RunContext[Any]
 
 
 def make_header(config: DataConfig, folder: Path, manifest: dict[str, Any], notes: tuple[str, ...]) -> dict[str, Any]:
-    """The fields of `RunHeader`; a model's folder by its whole path."""
+    """The fields of `RunHeader`."""
     return {
         "folder": folder,
         "command": config.command(),
-        "model": str(Path(config.model).resolve()) if Path(config.model).is_dir() else config.model,
+        "model": portable_name(config.model),
         "model_hash": manifest["model"],
-        "task": config.task,
-        "reference": config.reference,
+        "task": portable_name(config.task),
+        "reference": config.reference and portable_name(config.reference),
         "notes": notes,
     }
 

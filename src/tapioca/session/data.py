@@ -11,6 +11,7 @@ from tapioca.evaluate import check_task
 from tapioca.models.inputs import classifier_labels, find_max_length
 from tapioca.models.load import LoadedModel
 from tapioca.records import DataConfig
+from tapioca.records.portable import portable_name
 from tapioca.records.results import Domain
 from tapioca.tasks.base import Task
 from tapioca.tasks.catalog import find_variant
@@ -137,7 +138,9 @@ def _share_labels(tasks: dict[str, Task], files: dict[str, str], read: Callable[
         )
     note = f"labels of all data sets of the run together: {', '.join(labels)}"
     again = {role: read(files[role], labels) for role in labels_read}
-    return {role: replace(task, notes=(*task.notes, f"{task.name}: {note}")) for role, task in again.items()}
+    return {
+        role: replace(task, notes=(*task.notes, f"{portable_name(task.name)}: {note}")) for role, task in again.items()
+    }
 
 
 def check_compat(compat: str | None, more: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from tapioca.errors import StoreError
 from tapioca.models.inputs import find_input_device
 from tapioca.models.load import LoadedModel
 from tapioca.records import DataConfig
+from tapioca.records.portable import portable_name
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.runs.folder import read_manifest, without_amounts
 
@@ -72,14 +73,15 @@ def choose_chat_date(config: DataConfig, manifest: dict[str, Any]) -> date:
 
 def describe_setup(config: DataConfig, loaded: LoadedModel, model_hash: str) -> dict[str, Any]:
     """Everything but the data that could change an answer or a choice."""
-    model = loaded.model
+    model, settings = loaded.model, config.model_dump(mode="json", exclude=NOT_IN_MANIFEST)
+    settings["include_path"] = settings["include_path"] and portable_name(settings["include_path"])
     return {
         "model_type": model.config.model_type,
         "model": model_hash,
         "dtype": str(model.dtype),
         "device": find_input_device(model).type,
         "attention": model.config._attn_implementation,
-        "settings": config.model_dump(mode="json", exclude=NOT_IN_MANIFEST),
+        "settings": settings,
         "versions": {
             "tapioca": version("tapioca-prune"),
             "torch": torch.__version__,

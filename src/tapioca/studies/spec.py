@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from tapioca.errors import did_you_mean
 from tapioca.records.config import FolderConfig
+from tapioca.records.portable import portable_name
 from tapioca.studies.rules import Entry, Margins, Rule
 
 Claim = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9_]*$")]
@@ -25,9 +26,9 @@ class StudyConfig(FolderConfig):
     )
 
     def command(self) -> str:
-        """The command line that makes this request."""
-        out = ["--out", str(self.out)] if self.out else []
-        return shlex.join(["tapioca", "study", str(self.file), *out])
+        """The command line that makes this request, in a folder that holds what it names."""
+        out = ["--out", portable_name(str(self.out))] if self.out else []
+        return shlex.join(["tapioca", "study", portable_name(str(self.file)), *out])
 
 
 class Setting(Entry):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tapioca.errors import DataError
+from tapioca.records.portable import portable_name
 from tapioca.tasks.base import Task, check_unique, make_ids_unique
 from tapioca.tasks.build import find_task_class
 from tapioca.tasks.builders import Builder, builder_of
@@ -119,7 +120,7 @@ def _row_notes(table: TaskTable, name: str, equal: int) -> list[str]:
     """What is said of rows that were skipped or that say the same."""
     notes, file = [], table.path.name
     if table.spec.note:
-        notes.append(f"{name}: {table.spec.note}")
+        notes.append(f"{portable_name(name)}: {table.spec.note}")
     if skipped := table.sieve.skipped:
         counts = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
         notes.append(f"{file}: {sum(skipped.values())} of {table.total} rows skipped: {counts}")

@@ -1,8 +1,7 @@
 """The model card that goes with an exported checkpoint, and other tools' words for the same plan."""
 
 import re
-import shlex
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,13 +12,14 @@ from huggingface_hub.utils._validators import validate_repo_id
 from tapioca.commands.prune.result import PruneResult
 from tapioca.models.load import PACKAGED
 from tapioca.plan import Plan, format_layers
+from tapioca.records.portable import last_path_part
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
 SNAPSHOT = re.compile(r"models--(?P<owner>.+?)(--(?P<name>.+))?")
 """The folder of the hub's cache that holds a model."""
 
-OUTSIDE = re.compile(r"(~[^/\\]*|\.\.|[A-Za-z]:|)[/\\]")
-"""How a path begins that leads out of the working folder."""
+MARKUP = re.compile(r"[\\`*\[\]<>#|~$&]|\b_|_\b")
+"""What means something within a line of Markdown; an underscore does at the ends of words."""
 
 
 def render_model_card(
@@ -47,12 +47,14 @@ def render_model_card(
             **read_licence(folder),
         ),
         template_path=str(TEMPLATE),
+        escape=escape_markdown,
+        fence=fence_code,
         name=name.rpartition("/")[2],
         plan=plan,
         dropped=format_layers(plan.drops),
         scales="" if plan == only_drops else str(scales),
         info=info,
-        command=make_portable(info.command) if info else "",
+        command=info.command if info else "",
         adapter=adapter,
         needs=needs,
         task=Path(info.task).name if info else "",
@@ -60,6 +62,17 @@ def render_model_card(
         mergekit=render_mergekit(name, plan).rstrip(),
     )
     return str(card)
+
+
+def escape_markdown(text: object) -> str:
+    """A text that stands in Markdown as it is, in one line: no name of a file makes a heading, a link or a tag."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(str(text).split()))
+
+
+def fence_code(text: str, language: str = "") -> str:
+    """A block of code that nothing in it can end."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text.strip()}\n{fence}"
 
 
 def find_base_model(model: str, folder: Path) -> str | None:
@@ -98,20 +111,6 @@ def _read_own_card(folder: Path) -> dict[str, Any]:
         return ModelCard.load(folder / "README.md", ignore_metadata_errors=True).data.to_dict()
     except Exception:  # whatever people write there
         return {}
-
-
-def make_portable(command: str) -> str:
-    """A command line without this machine's folders: of paths that lead out of the working folder the last part is kept."""
-    words = [
-        [last_path_part(part) if OUTSIDE.match(part) else part for part in word.split("=")]
-        for word in shlex.split(command)
-    ]
-    return shlex.join(map("=".join, words))
-
-
-def last_path_part(path: str) -> str:
-    """The last part of a path of any system."""
-    return PureWindowsPath(path).name if "\\" in path else PurePosixPath(path).name
 
 
 def render_mergekit(model: str, plan: Plan) -> str:

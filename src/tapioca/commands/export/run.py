@@ -31,6 +31,7 @@ from tapioca.models.load import load, load_on_meta, load_tokenizer
 from tapioca.plan import Plan
 from tapioca.progress import SILENT, Progress
 from tapioca.runs.lock import FolderLock
+from tapioca.runs.places import recall_places
 
 
 def export(
@@ -73,10 +74,11 @@ def export(
         )
     if chosen.is_full:
         raise ExportError("the plan changes nothing, so there is nothing to export; use the model as it is")
+    places = recall_places(info.model_hash) if info else {}
     origin = ExportSource(
-        info.model if info else _refuse_other_source(source),
+        places.get("model", info.model) if info else _refuse_other_source(source),
         revision or (info.revision if info else None),
-        adapter or (info.adapter if info else None),
+        adapter or places.get("adapter", info.adapter if info else None),
         trust_remote_code or bool(info and info.trust_remote_code),
     )
     with scratch_folder() as saved, scratch_folder() as merged:

@@ -12,6 +12,8 @@ from tapioca.models.cost import count_flops, count_parameters
 from tapioca.models.inputs import collate
 from tapioca.plan import Plan
 from tapioca.progress import SILENT, Progress
+from tapioca.records.portable import portable_name
+from tapioca.runs.places import remember_places
 from tapioca.search.path import SearchPath
 from tapioca.session.context import AnyRun, RunInputs, open_run
 from tapioca.session.geometry import measure_run_geometry
@@ -34,7 +36,7 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
         info = PruneResult(
             **job.header(),
             revision=config.revision,
-            adapter=str(config.adapter.resolve()) if config.adapter else None,
+            adapter=portable_name(str(config.adapter)) if config.adapter else None,
             trust_remote_code=config.trust_remote_code,
             dtype=config.dtype,
             metric=job.metric,
@@ -54,6 +56,7 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
             canary=check_fluency(job, shown),
             changed=select_most_changed(results),
         )
+        remember_places(info.model_hash, model=config.model, adapter=config.adapter)
         write_examples(info.folder, results)
         write_json(info.folder / "result.json", info.summary())
         write_text(info.folder / "plan.json", info.plan.to_checked_json() + "\n")
