@@ -17,9 +17,9 @@ DURATION = re.compile(r"\d[\d.,]*\s(?:ms|s|min|h)\b")
 
 
 def describe_folder(folder: Path) -> dict[str, Any]:
-    """The content of every file under a folder, by its relative path, without durations."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): _describe_file(path) for path in files}
+    """The content of every file under a folder, by its relative path, without durations; nothing of a folder."""
+    paths = sorted(folder.rglob("*"))
+    return {str(path.relative_to(folder)): _describe_file(path) if path.is_file() else None for path in paths}
 
 
 def _describe_file(path: Path) -> Any:

@@ -30,12 +30,12 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 
-from reliability.kinds import ARGUMENTS, KINDS, Case, Kind
-from reliability.mutate import restore
-from reliability.workspace import build_workspace, run_quietly
 from support.warm_python import WarmPython
 
 import tapioca.checkpoints.verify
+from reliability.kinds import ARGUMENTS, KINDS, Case, Kind
+from reliability.mutate import restore
+from reliability.workspace import build_workspace, run_quietly
 from tapioca.errors import TapiocaError
 
 LIMIT_SECONDS = 20

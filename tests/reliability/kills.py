@@ -100,7 +100,7 @@ class Tally:
     seconds: float
     kills: int = 0
     moments: Counter[str] = field(default_factory=Counter)
-    answers_kept: int = 0
+    kept: int = 0
     differences: list[str] = field(default_factory=list)
 
 
@@ -133,9 +133,7 @@ class Trial:
     def describe(self) -> dict[str, Any]:
         """All that is there afterwards but for inputs and notes."""
         described = describe_folder(self.folder)
-        return {
-            name: content for name, content in described.items() if not name.startswith(("model", "answers", "log"))
-        }
+        return {name: described[name] for name in described if Path(name).parts[0] not in (*INPUTS, "answers", "log")}
 
     def list_answers(self) -> list[str]:
         """Every answer that was stored, by any life."""
@@ -146,6 +144,13 @@ class Trial:
         return {
             str(path): path.read_bytes() for path in self.folder.glob("out/**/*.npz") if ".tapioca-" not in str(path)
         }
+
+    def check_end(self, code: int) -> list[str]:
+        """What is wrong with how a life ended that got the signal."""
+        if self.sent == signal.SIGKILL:
+            return [] if code == -self.sent else [f"ended with {code}: {self.log()}"]
+        is_told = code == 128 + self.sent and self.log().count("stopped") == 1 and "Traceback" not in self.log()
+        return [] if is_told else [f"ended with {code}, and said {self.log()}"]
 
     def log(self) -> str:
         return (self.folder / "log").read_text()
@@ -158,7 +163,6 @@ def try_kills(trial: Trial, n_kills: int, rng: random.Random) -> Tally:
     if code:
         sys.exit(f"{trial.name} does not run: {trial.log()}")
     expected, tally = trial.describe(), Tally(seconds)
-    died = -trial.sent if trial.sent == signal.SIGKILL else 128 + trial.sent
     while tally.kills < n_kills:
         trial.clear()
         moment = rng.uniform(0, seconds)
@@ -166,19 +170,23 @@ def try_kills(trial: Trial, n_kills: int, rng: random.Random) -> Tally:
         if code == 0:  # it was done before
             continue
         tally.kills += 1
-        problems = [] if code == died else [f"ended with {code}: {trial.log()}"]
-        if trial.sent != signal.SIGKILL and trial.log().count("stopped") != 1:
-            problems.append(f"said {trial.log()}")
-        measured, answers = trial.list_measured(), trial.list_answers()
-        tally.answers_kept += len(answers) + len(measured)
-        tally.moments[describe_moment(trial, bool(answers or measured))] += 1
-        code, _ = trial.live()
-        problems += [f"the rerun ended with {code}: {trial.log()}"] if code else []
-        problems += list_differences(expected, trial.describe())
-        problems += [f"{answer} twice" for answer, n in Counter(trial.list_answers()).items() if n > 1]
-        problems += [f"{path} measured twice" for path in measured if trial.list_measured().get(path) != measured[path]]
+        problems = trial.check_end(code) + run_again(trial, expected, tally)
         tally.differences += [f"{trial.name} after {moment:.3f} s: {problem}" for problem in problems]
     return tally
+
+
+def run_again(trial: Trial, expected: dict[str, Any], tally: Tally) -> list[str]:
+    """Run a killed command again; returns what is not as after an undisturbed run, and what was done twice."""
+    measured, answers = trial.list_measured(), trial.list_answers()
+    tally.kept += len(answers) + len(measured)
+    tally.moments[describe_moment(trial, bool(answers or measured))] += 1
+    code, _ = trial.live()
+    is_complete = "out is not empty" in trial.log()  # an export that was killed behind its last step is not begun again
+    problems = [f"the rerun ended with {code}: {trial.log()}"] if code and not is_complete else []
+    problems += list_differences(expected, trial.describe())
+    problems += [f"{answer} stored twice" for answer, n in Counter(trial.list_answers()).items() if n > 1]
+    again = trial.list_measured()
+    return problems + [f"{path} measured twice" for path in measured if again.get(path) != measured[path]]
 
 
 def describe_moment(trial: Trial, has_answers: bool) -> str:
@@ -210,7 +218,7 @@ def main() -> int:
         different = len({problem.split(": ")[0] for problem in tally.differences})
         n_different += different
         print(
-            f"| `{name}` | {tally.seconds:.1f} s | {tally.kills} | {moments} | {tally.answers_kept} | {different} |",
+            f"| `{name}` | {tally.seconds:.1f} s | {tally.kills} | {moments} | {tally.kept} | {different} |",
             flush=True,
         )
         print("\n".join(tally.differences), end="\n" if tally.differences else "", file=sys.stderr)

@@ -10,7 +10,6 @@ from typing import Any
 
 from reliability import generate, mutate
 from reliability.workspace import MODEL, PLAN
-
 from tapioca.commands import COMMANDS
 from tapioca.diagnosis.fit import fit_file
 from tapioca.studies.cell import Cell

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,11 +77,18 @@ class ForkedPython:
 
     @staticmethod
     def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run `[python, script, *arguments]`; its errors are in the log."""
+        """Run `[python, script, *arguments]`; what it prints is lost."""
         process = os.fork()
         if not process:
+            redirect_output(os.devnull)
             sys.argv = command[1:]
-            runpy.run_path(sys.argv[0], run_name="__main__")
-            os._exit(0)
-        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+            try:
+                runpy.run_path(sys.argv[0], run_name="__main__")
+            finally:
+                os._exit(sys.exc_info()[0] is not None)
+        try:
+            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        except KeyboardInterrupt:
+            os.kill(process, signal.SIGKILL)
+            raise
         return subprocess.CompletedProcess(command, code, "", "")

@@ -65,7 +65,6 @@ def export(
         UsageError: `to` is not empty, or there is no such run.
     """
     target = Path(to)
-    _refuse_filled(target)
     info = _read_source_run(source)
     chosen = plan or (info.plan if info else None)
     if chosen is None:
@@ -81,15 +80,16 @@ def export(
         adapter or places.get("adapter", info.adapter if info else None),
         trust_remote_code or bool(info and info.trust_remote_code),
     )
-    with scratch_folder() as saved, scratch_folder() as merged:
+    # the lock first: where a killed export had put its checkpoint in place, what else it left goes all the same
+    with FolderLock(target, take_over, is_beside=True) as lock, scratch_folder() as saved, scratch_folder() as merged:
+        _refuse_filled(target)
         folder = origin.find_folder(saved)
         if info:
             _check_same_model(info, origin, folder)
         about = info if plan is None else None
         card = partial(render_model_card, origin.name, chosen, folder, about, Path(origin.adapter or "").name)
         merged_folder = origin.merge_into_folder(folder, merged)
-        with FolderLock(target, take_over, is_beside=True) as lock:
-            exported = _write_checked(origin, merged_folder, target, chosen, card, lock)
+        exported = _write_checked(origin, merged_folder, target, chosen, card, lock)
         weights = find_weight_files(folder, read_settings(folder / "config.json"))
         left_behind = describe_left_behind(folder, target, weights)
         return replace(exported, left_out=(*exported.left_out, *left_behind))
@@ -154,7 +154,6 @@ def _write_checked(
     origin: ExportSource, folder: Path, target: Path, plan: Plan, card: Callable[..., str], lock: FolderLock
 ) -> Exported:
     """Write, check, and only then put in place."""
-    _refuse_filled(target)  # by what wrote there until now
     code = origin.runs_own_code
     meta_model = load_on_meta(folder, trust_remote_code=code)
     check_fits(meta_model, plan)
