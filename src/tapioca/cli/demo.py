@@ -21,11 +21,12 @@ def run(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo
     from tapioca.commands.prune.page import show
     from tapioca.commands.prune.run import prune
     from tapioca.report.screen import open_screen
+    from tapioca.report.tables import print_line
 
     config, console = demo_config(out), Console()
-    console.print("A small transformer has learned to continue polynomials from points in its prompt.", soft_wrap=True)
-    console.print("Now the points it sees turn noisy (σ = 0.2). Is it better off without some layers?", soft_wrap=True)
-    console.print(f"[dim]$ {config.command()}", highlight=False, soft_wrap=True)
+    print_line(console, "A small transformer has learned to continue polynomials from points in its prompt.")
+    print_line(console, "Now the points it sees turn noisy (σ = 0.2). Is it better off without some layers?")
+    print_line(console, f"$ {config.command()}", style="dim")
     with interruptible(COMMANDS["prune"].kept), open_screen(console) as screen:
         result = prune(config, screen)
     show(result, console)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from tapioca.cli.options import command_from_record
 from tapioca.cli.signals import interruptible
@@ -81,7 +80,7 @@ def _show_training(config: Training, options: ScreenOptions) -> Iterator[OnStep]
             n_done = n_steps
 
         yield on_step
-    print_line(console, f"wrote     {escape(str(config.out))}")
+    print_line(console, f"wrote     {config.out}")
 
 
 app.command("shifts")(run_shifts)

@@ -8,16 +8,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 import tapioca
 from tapioca.cli import demo, lab, report
 from tapioca.cli.consoles import make_printable
+from tapioca.cli.failures import report_failure
 from tapioca.cli.options import command_from_record
 from tapioca.cli.renamed import refuse_old_names
 from tapioca.cli.signals import interruptible
 from tapioca.commands import COMMANDS, Command, load_config_class
-from tapioca.errors import TapiocaError
 from tapioca.report.screen import ScreenOptions, open_screen
 
 
@@ -69,21 +68,13 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("DATASETS_VERBOSITY", "error")
     make_printable()
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
     arguments = argv if argv is not None else sys.argv[1:]
     try:
         refuse_old_names(arguments)
         code = app(arguments, prog_name="tapioca", standalone_mode=False)
+        print(end="", flush=True)
         return int(code or 0)
-    except SystemExit as stopped:  # by a signal
+    except SystemExit as stopped:  # by a signal, or since nobody reads what is printed
         return int(stopped.code or 0)
-    except TapiocaError as error:
-        errors.print(f"[red]error:[/] {escape(str(error))}")
-        return 2
     except Exception as error:
-        if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
-            if error.format_message():
-                command = getattr(getattr(error, "ctx", None), "command_path", "tapioca")
-                errors.print(f"[red]error:[/] {escape(error.format_message().rstrip('.'))}; see {command} --help")
-            return 2
-        raise
+        return report_failure(error)

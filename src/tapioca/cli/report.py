@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from tapioca.commands import COMMANDS, read_result
 
@@ -37,4 +36,4 @@ def run(
     console = Console()
     page.show(result, console)
     if figures:
-        print_line(console, escape(f"figures   {figures}: {', '.join(charts)}, each as {', '.join(FORMATS)}"))
+        print_line(console, f"figures   {figures}: {', '.join(charts)}, each as {', '.join(FORMATS)}")

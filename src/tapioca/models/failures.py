@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from tapioca.errors import ModelError, TapiocaError, describe_error, first_line
+from tapioca.errors import ModelError, TapiocaError, describe_error, first_line, is_out_of_memory
 from tapioca.hub import explain_hub_error
 
 
@@ -57,8 +57,3 @@ def explain_failed_run(model: PreTrainedModel) -> Iterator[None]:
             raise torch.OutOfMemoryError(first_line(error)) from error
         name = model.name_or_path or type(model).__name__
         raise ModelError(f"'{name}' cannot compute: {describe_error(error):.300}; check its configuration") from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory is what an error is about; torch has no class of its own for that of the CPU."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -57,11 +56,11 @@ class LiveScreen:
         self._task: TaskID | None = None
         self._bar = ProgressBar(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[status]}"),
+            TextColumn("{task.fields[status]}", style="dim", markup=False),
             console=console,
             transient=True,
             disable=not has_bar,
@@ -78,7 +77,7 @@ class LiveScreen:
         """A new stage begins; the one before is taken off the screen."""
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(escape(what), total=total or None, status=self._status)
+        self._task = self._bar.add_task(what, total=total or None, status=self._status)
 
     def advance(self, steps: int) -> None:
         """Steps of the stage are done."""
@@ -87,13 +86,13 @@ class LiveScreen:
 
     def status(self, text: str) -> None:
         """Keep what is said of the run beside the bar."""
-        self._status = escape(text)
+        self._status = text
         if self._task is not None:
             self._bar.update(self._task, status=self._status)
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
-        print_line(self.console, f"[dim]· {escape(text)}")
+        print_line(self.console, f"· {text}", style="dim")
 
 
 class Listeners:
@@ -143,12 +142,12 @@ def open_screen(console: Console, options: ScreenOptions = ScreenOptions()) -> I
 
 def show_data(info: RunHeader, console: Console) -> None:
     """Say which data are meant by OOD and by ID."""
-    print_line(console, f"[dim]· {escape(words.data_names(info.task, info.reference))}")
+    print_line(console, f"· {words.data_names(info.task, info.reference)}", style="dim")
 
 
 def show_page(info: RunHeader, console: Console) -> None:
     """Say where the page of a run is."""
-    print_line(console, f"report    {escape(str(info.folder / 'report.html'))}")
+    print_line(console, f"report    {info.folder / 'report.html'}")
 
 
 def write_to_standard_error(line: str) -> None:

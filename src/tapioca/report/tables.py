@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 T = TypeVar("T")
+Piece: TypeAlias = str | tuple[str, str]
+"""Some text, or text and the style it is printed in."""
+
+CONTROLS = (*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+VISIBLE = dict.fromkeys(CONTROLS, "\ufffd")
+"""Characters that move the cursor of a terminal, colour it or turn the direction of writing, and what stands for them."""
 
 LONG_WORD = 24
 """Characters of a word in a folded column that is not kept in one line at any cost."""
@@ -55,9 +60,16 @@ def count_drops(drops: int) -> str:
     return f"{drops} drop{'s' if drops > 1 else ''}"
 
 
-def print_line(console: Console, text: str, style: str | None = None) -> None:
-    """Print a line that only the terminal breaks, its markup as the only colours."""
-    console.print(text, style=style, highlight=False, soft_wrap=True)
+def plain(*pieces: Piece, style: str = "") -> Text:
+    """What all screens print: text of pieces, some in a style of their own. Nothing in it is markup or moves the cursor,
+    since names, labels and texts of models are printed as they are."""
+    texts = [(piece, "") if isinstance(piece, str) else piece for piece in pieces]
+    return Text.assemble(*((text.translate(VISIBLE), piece_style) for text, piece_style in texts), style=style)
+
+
+def print_line(console: Console, *pieces: Piece, style: str = "") -> None:
+    """Print a line that only the terminal breaks."""
+    console.print(plain(*pieces, style=style), highlight=False, soft_wrap=True)
 
 
 def print_block(console: Console, block: TableBlock, folded: Collection[str] | None = None) -> None:
@@ -71,7 +83,7 @@ def print_block(console: Console, block: TableBlock, folded: Collection[str] | N
     if folded is None:
         folded = [column for column in block.head if "[" in column] if block.title else block.head[:1]
     if block.title:
-        print_line(console, f"[bold]{escape(block.title)}")
+        print_line(console, block.title, style="bold")
     style, space = ("dim", 1) if block.title else ("bold", 2)
     if _measure_width(block, folded, space) > console.width:
         _print_rows_below_each_other(console, block)
@@ -79,9 +91,9 @@ def print_block(console: Console, block: TableBlock, folded: Collection[str] | N
         table = Table(box=None, pad_edge=False, header_style=style, padding=(0, space, 0, 0))
         for index, column in enumerate(block.head):
             side = "right" if block.title and index else "left"
-            table.add_column(escape(column), no_wrap=column not in folded, overflow="fold", justify=side)  # type: ignore[arg-type]
+            table.add_column(plain(column), no_wrap=column not in folded, overflow="fold", justify=side)  # type: ignore[arg-type]
         for row in block.rows:
-            table.add_row(*(map(_mark_notes, row) if len(row) > 1 else (f"[dim]{escape(row[0])}",)))
+            table.add_row(*(map(_mark_notes, row) if len(row) > 1 else (plain(row[0], style="dim"),)))
         console.print(table, highlight=False)
     if block.title:
         console.print()
@@ -102,15 +114,13 @@ def _print_rows_below_each_other(console: Console, block: TableBlock) -> None:
     """Print each row as its first cell and, below it, every other column and its cell."""
     first, *others = (f"{column}: " if column else "" for column in block.head)
     for row in block.rows:
-        print_line(
-            console, f"[dim]{escape(first)}[/][bold]{escape(row[0])}" if len(row) > 1 else f"[dim]{escape(row[0])}"
-        )
+        print_line(console, *((first, "dim"), (row[0], "bold")) if len(row) > 1 else ((row[0], "dim"),))
         for column, cell in zip(others, row[1:], strict=False):
             if cell:
-                line = Text.assemble((column, "dim"), " ".join(cell.split("\n")))
+                line = plain((column, "dim"), " ".join(cell.split("\n")))
                 console.print(Padding(line, (0, 0, 0, 2)), highlight=False)
 
 
-def _mark_notes(cell: str) -> str:
-    text, *notes = escape(cell).split("\n")
-    return "\n".join([text, *(f"[dim]{note}[/]" for note in notes)])
+def _mark_notes(cell: str) -> Text:
+    text, *notes = cell.split("\n")
+    return plain(text, *(piece for note in notes for piece in ("\n", (note, "dim"))))

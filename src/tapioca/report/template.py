@@ -9,7 +9,6 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 from markupsafe import Markup
 from rich.console import Console
-from rich.markup import escape
 
 from tapioca.disk import write_text
 from tapioca.records import with_interval
@@ -58,7 +57,7 @@ def render_template(package: str, charts: Mapping[str, Any], **names: Any) -> st
             drawings[name] = Markup('<p class="note">Left out: {}.</p>').format(error)
             reasons.append(str(error))
     if reasons:
-        print_line(Console(stderr=True), f"[dim]· the page has no charts: {escape(reasons[0])}")
+        print_line(Console(stderr=True), f"· the page has no charts: {reasons[0]}", style="dim")
     return pages.get_template("page.html.j2").render(charts=drawings, **names)
 
 

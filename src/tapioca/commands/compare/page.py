@@ -34,10 +34,10 @@ def show(info: CompareResult, console: Console) -> None:
     show_data(info, console)
     plans = tabulate_plans(info)
     print_block(console, plans.select(*(column for column in plans.head[:6] if column != "p of ID")))
-    print_line(console, f"[dim]{explain_comparison(info)}\n")
+    print_line(console, f"{explain_comparison(info)}\n", style="dim")
     show_written(judged_plans(info), console)
     print_block(console, tabulate_costs(info).select("criterion", "plans tried", "layer-forwards", "model time"))
-    print_line(console, "[dim]A layer-forward is one layer computed for one sequence.\n")
+    print_line(console, "A layer-forward is one layer computed for one sequence.\n", style="dim")
     show_page(info, console)
 
 

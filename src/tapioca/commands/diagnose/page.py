@@ -5,7 +5,6 @@ from pathlib import Path
 
 import altair as alt
 from rich.console import Console
-from rich.markup import escape
 
 from tapioca.commands.diagnose.result import DiagnoseResult, Evidence
 from tapioca.diagnosis.records import CANNOT_TELL, Accuracy, CrossValidation, DiagnosisLabel, Expected
@@ -60,13 +59,13 @@ def show(info: DiagnoseResult, console: Console) -> None:
     """Print a diagnosis: the verdict, the evidence, and how well the classifier does."""
     show_data(info, console)
     verdict = info.diagnosis.verdict
-    console.print(f"[bold {COLOURS[verdict]}]{verdict.upper()}", highlight=False)
+    print_line(console, verdict.upper(), style=f"bold {COLOURS[verdict]}")
     for line in explain_diagnosis(info):
-        print_line(console, f"· {escape(line)}.")
+        print_line(console, f"· {line}.")
     console.print()
     print_block(console, tabulate_evidence(info))
     for line in (*LEGEND, *explain_cross_validation(info.classifier.cross_validation)):
-        print_line(console, f"· {escape(line)}.", "dim")
+        print_line(console, f"· {line}.", style="dim")
     show_page(info, console)
 
 

@@ -35,13 +35,15 @@ def show(info: EnumerateResult, console: Console) -> None:
     """Print what was found: for each number of drops the oracle's and greedy's plans, then all plans."""
     show_data(info, console)
     print_block(console, tabulate_plans(info))
-    print_line(console, f"[dim]{explain_space(info)}\n")
+    print_line(console, f"{explain_space(info)}\n", style="dim")
     show_written(judged_plans(info), console)
     print_block(console, tabulate_spread(info).select("drops", "plans", "worst", "median", "best"))
     console.print()
     if info.sample:
         print_block(console, tabulate_correlations(info))
-        print_line(console, "[dim]ρ: rank correlation of realignment with OOD test gain, over all plans of a size\n")
+        print_line(
+            console, "ρ: rank correlation of realignment with OOD test gain, over all plans of a size\n", style="dim"
+        )
     show_page(info, console)
 
 

@@ -1,7 +1,6 @@
 """A checkpoint that was written and checked, on the screen."""
 
 from rich.console import Console
-from rich.markup import escape
 
 from tapioca.commands.export.result import Exported
 from tapioca.report.tables import print_line
@@ -18,4 +17,4 @@ def show(exported: Exported, console: Console) -> None:
         *(f"left out  {sentence}" for sentence in exported.left_out),
     ]
     for line in lines:
-        print_line(console, escape(line))
+        print_line(console, line)

@@ -1,6 +1,5 @@
 """What a model writes under a plan, as it writes it."""
 
-import sys
 from collections.abc import Callable
 
 from rich.console import Console
@@ -10,8 +9,7 @@ def show(write: Callable[[Callable[[str], None]], None], console: Console) -> No
     """Print the text piece by piece, as it is; `console`, which would break its lines, has no part in it."""
 
     def tell(text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        print(text, end="", flush=True)
 
     write(tell)
     tell("\n")

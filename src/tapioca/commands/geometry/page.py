@@ -4,7 +4,6 @@ from pathlib import Path
 
 import altair as alt
 from rich.console import Console
-from rich.markup import escape
 
 from tapioca.commands.geometry import charts as geometry_figures
 from tapioca.commands.geometry import tables as geometry
@@ -41,13 +40,13 @@ def show(info: GeometryResult, console: Console) -> None:
     for block in _screen_blocks(info):
         print_block(console, block)
     for line in geometry.explain_profile(info):
-        print_line(console, f"· {escape(line)}.")
-    print_line(console, f"\n{geometry.explain_columns(info)}", "dim")
+        print_line(console, f"· {line}.")
+    print_line(console, f"\n{geometry.explain_columns(info)}", style="dim")
     print_line(
         console,
         f"{info.n} examples each of OOD, ID and the ID reference, none seen by a search with the same data and seed; "
         "layers are numbered from 0, 'in' is before the first",
-        "dim",
+        style="dim",
     )
     show_page(info, console)
 

@@ -1,7 +1,6 @@
 """What can be done with a model, on the screen."""
 
 from rich.console import Console
-from rich.markup import escape
 
 from tapioca.commands.inspect.result import ModelFacts
 from tapioca.plan import format_layers
@@ -24,4 +23,4 @@ def show(facts: ModelFacts, console: Console) -> None:
         *(f"          {reason}" for reason in (*facts.reasons, facts.no_layer_scales) if reason),
     ]
     for line in lines:
-        print_line(console, escape(line))
+        print_line(console, line)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import altair as alt
 from rich.console import Console
-from rich.markup import escape
 from rich.panel import Panel
 
 from tapioca.commands.prune import words as run_words
@@ -16,7 +15,7 @@ from tapioca.records import HeldOutResult
 from tapioca.report import figures
 from tapioca.report import format as words
 from tapioca.report.screen import show_data, show_page
-from tapioca.report.tables import TableBlock, make_table, print_block, print_line
+from tapioca.report.tables import TableBlock, make_table, plain, print_block, print_line
 from tapioca.report.template import write_record_page
 
 ACTION_COLOURS = {"prune": "green", "prune OOD traffic only": "yellow", "keep the full model": "blue"}
@@ -42,14 +41,14 @@ def show(info: PruneResult, console: Console) -> None:
     show_data(info, console)
     _show_verdict(info, console)
     for line in run_words.describe_companions(info):
-        print_line(console, f"[dim]{escape(line)}")
+        print_line(console, line, style="dim")
     numbered = "" if info.plan.is_full else " (layers are numbered from 0)"
-    console.print(f"\nplan      {info.plan}{numbered}", highlight=False)
+    console.print(plain(f"\nplan      {info.plan}{numbered}"), highlight=False)
     if not info.plan.is_full:
-        console.print(f"saves     {run_words.describe_savings(info.cost, info.plan)}", highlight=False)
+        console.print(plain(f"saves     {run_words.describe_savings(info.cost, info.plan)}"), highlight=False)
     _show_search(info, console)
     for line in _describe_geometry(info):
-        console.print(line, highlight=False)
+        console.print(plain(line), highlight=False)
     if (examples := info.folder / "examples.jsonl").is_file():
         print_line(console, f"examples  {examples}: every held-out example under the full model and {info.shown}")
     show_page(info, console)
@@ -58,7 +57,7 @@ def show(info: PruneResult, console: Console) -> None:
 def _show_verdict(info: PruneResult, console: Console) -> None:
     """Print what to do and why, and the held-out results behind it."""
     verdict = info.verdict
-    reason = escape(verdict.reason[:1].upper() + verdict.reason[1:]) + "."
+    reason = plain(f"{verdict.reason[:1].upper()}{verdict.reason[1:]}.")
     title = f"{verdict.action.upper()}{' (tail only)' if verdict.tail_only else ''}"
     console.print(Panel(reason, title=title, title_align="left", border_style=ACTION_COLOURS[verdict.action]))
     table = tabulate_judgements(info)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 
 from tapioca.report import format as words
 from tapioca.report.tables import print_line
@@ -24,18 +23,17 @@ def show(preview: Preview, console: Console) -> None:
     """Print the data, one prompt as text and as tokens, what the model writes, and the cost."""
     for domain, check in preview.checks.items():
         line = words.describe_check(check, preview.metric, domain.upper(), preview.sampled[domain])
-        print_line(console, f"data      {escape(line)}")
+        print_line(console, f"data      {line}")
         if balance := words.format_label_counts(check.labels):
-            print_line(console, f"          search {escape(balance)}")
+            print_line(console, f"          search {balance}")
         if check.above_chance is False:
-            print_line(
-                console, "          [yellow]not above chance: accuracy cannot guide a search; use --score likelihood[/]"
-            )
-    print_line(console, f"prompt    {escape(_quote_by_ends(preview.prompt))}")
+            advice = "not above chance: accuracy cannot guide a search; use --score likelihood"
+            print_line(console, " " * 10, (advice, "yellow"))
+    print_line(console, f"prompt    {_quote_by_ends(preview.prompt)}")
     _show_tokens(preview, console)
     for written in preview.written:
-        right = f" (right: {escape(_quote_by_ends(written.gold))})" if written.gold else ""
-        print_line(console, f"writes    {escape(_quote_by_ends(written.text))}{right}")
+        right = f" (right: {_quote_by_ends(written.gold)})" if written.gold else ""
+        print_line(console, f"writes    {_quote_by_ends(written.text)}{right}")
     _show_cost(preview, console)
     print_line(console, "nothing of this is kept; without --dry-run the run begins")
 
@@ -44,12 +42,12 @@ def _show_tokens(preview: Preview, console: Console) -> None:
     """Print the first row as the model reads it, and what its outputs are compared with."""
     read, scored = words.join_by_ends(preview.n_read), words.join_by_ends(preview.scored)
     if preview.head_labels is None:
-        print_line(console, f"tokens    {escape(read)} [bold]‖ {escape(scored)}[/]")
+        print_line(console, f"tokens    {read} ", (f"‖ {scored}", "bold"))
         print_line(console, f"          {len(preview.n_read)} tokens of prompt, {len(preview.scored)} scored behind ‖")
         return
-    print_line(console, f"tokens    {escape(read)}")
+    print_line(console, f"tokens    {read}")
     head_text = f", one of the head's {preview.head_labels} labels" if preview.head_labels else ""
-    print_line(console, f"          {len(preview.n_read)} tokens of text; right answer: {escape(scored)}{head_text}")
+    print_line(console, f"          {len(preview.n_read)} tokens of text; right answer: {scored}{head_text}")
 
 
 def _show_cost(preview: Preview, console: Console) -> None:

@@ -79,14 +79,14 @@ def format_share(as_strong: float | None) -> str:
 def show(info: ScaleResult, console: Console) -> None:
     """Print a dose-response: every scale of the chosen layers, then trends beside those of random layers."""
     show_data(info, console)
-    console.print(f"[bold]{info.chosen.description}[/]: at 0 {info.chosen.drops}, at 1 the full model", highlight=False)
+    print_line(console, (info.chosen.description, "bold"), f": at 0 {info.chosen.drops}, at 1 the full model")
     print_block(console, tabulate_doses_shortly(info), folded=())
-    print_line(console, f"[dim]{explain_scale(info)}\n")
+    print_line(console, f"{explain_scale(info)}\n", style="dim")
     show_written(judged_plans(info), console)
     trends = tabulate_trends(info)
     print_block(console, trends.select(*trends.head[:-1]))
     for line in (AS_STRONG, *describe_changes(info)):
-        print_line(console, f"[dim]{line}")
+        print_line(console, line, style="dim")
     console.print()
     show_page(info, console)
 

@@ -1,7 +1,6 @@
 """The ready tasks, or one task token by token, on the screen."""
 
 from rich.console import Console
-from rich.markup import escape
 
 from tapioca.commands.tasks.result import TaskList, TaskSample
 from tapioca.report.format import format_label_counts
@@ -27,11 +26,11 @@ def _show_sample(sample: TaskSample, console: Console) -> None:
     chance = "" if sample.chance is None else f", chance {sample.metric.format(sample.chance)}"
     about = f"{sample.name}: {sample.examples} examples, measured by {sample.metric.name}{chance}"
     for line in filter(None, (about, format_label_counts(sample.labels), *sample.notes)):
-        print_line(console, escape(line))
+        print_line(console, line)
     for text, read, scored in sample.shown:
         console.rule(align="left")
-        print_line(console, escape(text))
-        print_line(console, f"[dim]read[/]   {escape(' '.join(read))}")
-        print_line(console, f"[dim]scored[/] {escape(' '.join(scored)) or 'what the model writes'}")
+        print_line(console, text)
+        print_line(console, ("read", "dim"), f"   {' '.join(read)}")
+        print_line(console, ("scored", "dim"), f" {' '.join(scored) or 'what the model writes'}")
     if sample.written:
-        print_line(console, escape(f"written to {sample.written}; edit it, then --task {sample.written}"))
+        print_line(console, f"written to {sample.written}; edit it, then --task {sample.written}")

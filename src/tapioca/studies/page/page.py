@@ -6,11 +6,11 @@ from pathlib import Path
 
 import altair as alt
 from rich.console import Console
-from rich.markup import escape
 
 from tapioca.disk import write_text
 from tapioca.report import format as words
 from tapioca.report.figures import apply_common_style
+from tapioca.report.tables import print_line
 from tapioca.report.template import render_template
 from tapioca.studies.measures import measure_spec
 from tapioca.studies.page import kinds, layers, points, scales, tables, text
@@ -163,4 +163,4 @@ def draw_charts(info: StudyResult) -> dict[str, alt.TopLevelMixin]:
 def show(info: StudyResult, console: Console) -> None:
     """Print every claim in every setting: one line each, with its verdict and its main number."""
     for line in text.write_study_lines(info):
-        console.print(escape(line), highlight=False, soft_wrap=True)
+        print_line(console, line)
