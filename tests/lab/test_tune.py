@@ -49,7 +49,11 @@ def test_tuning_lowers_the_error_on_what_it_is_tuned_on(learner: str, tmp_path: 
     assert error(control, ID) < error(tuned, ID)
     assert error(load(tmp_path / "0").model, SHIFTED) == error(tuned, SHIFTED)
     said = json.loads((tmp_path / "0" / "training.json").read_text())
-    assert (said["config"]["model"], said["config"]["task"], said["config"]["steps"]) == (Path(learner).name, SHIFTED, 60)
+    assert (said["config"]["model"], said["config"]["task"], said["config"]["steps"]) == (
+        Path(learner).name,
+        SHIFTED,
+        60,
+    )
     assert set(said["config"]) == {
         "batch", "learning_rate", "model", "model_hash", "seed", "steps", "task", "warmup"
     }  # fmt: skip

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 import tapioca
 from tapioca.errors import ModelError
 from tapioca.models.identity import hash_model
+from tapioca.models.load import load, load_on_meta
 from tapioca.models.tiny import tiny
 
 
@@ -85,3 +86,47 @@ def test_names_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_dtype() -> None:
     with pytest.raises(ModelError, match="unknown dtype 'float3'"):
         tapioca.load("x", dtype="float3")
+
+
+@pytest.mark.parametrize("field", ["attn_implementation", "_attn_implementation"])
+@pytest.mark.parametrize("name", ["owner/kernel", "kernels-community/flash-attn:entry", {"": "owner/kernel@v1"}])
+def test_attention_from_the_hub_is_code(field: str, name: object, model_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(model_folder, tmp_path / "m")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    (tmp_path / "m" / "config.json").write_text(json.dumps({**config, field: name}))
+    for use in (load, load_on_meta):
+        with pytest.raises(
+            ModelError, match=r"m/config\.json asks for the attention of '.*', which is code; leave attn_impl"
+        ):
+            use(tmp_path / "m")
+
+
+CODE = "from pathlib import Path\nPath(__file__).resolve().with_name('ran').touch()\nPath('ran').touch()\ndef generate(*a, **k): pass\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("custom_generate/generate.py", CODE),
+        ("modeling_llama.py", CODE),
+        ("conftest.py", CODE),
+        ("sitecustomize.py", CODE),
+        ("torch.py", CODE),
+        ("modules.json", '[{"idx": 0, "name": "0", "path": "", "type": "modeling_llama.Module"}]'),
+        ("tokenizer.pkl", "cos\nsystem\n(S'touch ran'\ntR."),
+        ("pytorch_model.bin", "cos\nsystem\n(S'touch ran'\ntR."),
+        ("generation_config.json", '{"custom_generate": "custom_generate", "do_sample": false}'),
+    ],
+)
+def test_no_file_of_a_model_runs_code(
+    name: str, content: str, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(model_folder, tmp_path / "m")
+    (tmp_path / "m" / "custom_generate").mkdir()
+    (tmp_path / "m" / "modeling_llama.py").write_text(CODE)
+    (tmp_path / "m" / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
+    loaded = load(tmp_path / "m")
+    assert loaded.tokenizer is not None
+    loaded.model.generate(torch.tensor([[1, 3]]), max_new_tokens=1, do_sample=False, pad_token_id=0)
+    assert not list(tmp_path.rglob("ran"))

@@ -23,6 +23,7 @@ from tapioca.child import Child
 from tapioca.errors import DataError, RowError
 from tapioca.tasks import bounded, worker
 from tapioca.tasks.files import load_task
+from tapioca.tasks.marking import Marking
 from tapioca.tasks.sandbox import ENVIRONMENTS, is_plain
 from tapioca.tasks.template import evaluate, render
 from tapioca.tasks.text import Encoder
@@ -234,3 +235,14 @@ def test_the_sandbox_of_chat_templates_is_that_of_transformers() -> None:
     assert (
         chat_template_utils.ImmutableSandboxedEnvironment is ImmutableSandboxedEnvironment
     )  # here; the child's is bounded
+
+
+def test_a_pattern_that_backtracks_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = use_quick_child(monkeypatch)
+    for pattern in ("(a+)+b", r"(\w|\w\w)*!", "(a|aa)+$"):
+        with pytest.raises(
+            DataError, match=r"^extract .* costs too much for one text \('a.*\): it computes for more than"
+        ):
+            Marking(extract=pattern).find_answer("a" * 60 + "?")
+        assert Marking(extract=r"is (\d+)").find_answer("it is 4, it is 5.") == "5"
+    quick.stop()

@@ -286,7 +286,7 @@ def test_a_run_guided_by_the_likelihood(tmp_path: Path, longest: int, tokens: in
     page = (info.folder / "report.html").read_text()
     assert f"8 free texts of at most {tokens} tokens" in page
     assert "xact match of" in page
-    assert type(info).model_validate_json(info.model_dump_json()) == info
+    assert type(info).model_validate_json(info.model_dump_json()) == info.model_copy(update={"folder": Path()})
 
 
 def test_repetition() -> None:

@@ -162,9 +162,21 @@ def _load_config(source: str, revision: str | None, trust_remote_code: bool, wei
         n_layers = config.get_text_config(decoder=True).num_hidden_layers
         if not 0 < n_layers <= MOST_LAYERS:
             raise ModelError(f"{_name_config(source)} counts {n_layers} layers; expected 1 to {MOST_LAYERS}")
+        if not trust_remote_code:
+            _refuse_kernels(config, _name_config(source))
         if weights and folder.is_dir():
             find_weight_files(folder, vars(config))
     return config
+
+
+def _refuse_kernels(config: PretrainedConfig, where: str) -> None:
+    """Refuse with a ModelError a configuration that names attention on the hub, which transformers fetches as native code."""
+    parts = [config, *(part for part in vars(config).values() if isinstance(part, PretrainedConfig))]
+    for name in (str(part._attn_implementation) for part in parts):
+        if "/" in name:
+            raise ModelError(
+                f"{where} asks for the attention of '{name}', which is code; leave attn_implementation out of it, or add --trust-remote-code"
+            )
 
 
 def _name_config(source: str) -> str:

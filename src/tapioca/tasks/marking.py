@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from tapioca.errors import DataError, RowError
 from tapioca.records import NO_CHOICE
-from tapioca.tasks import tale
+from tapioca.tasks import bounded, tale
+from tapioca.tasks.sandbox import TooCostly
 
 Match = Literal["text", "number", "math", "tale_letter", "tale_number"]
 
@@ -68,7 +69,7 @@ class Marking:
     def find_answer(self, text: str) -> str | None:
         """The answer in a text, without surrounding space; None or empty where there is none."""
         if self.extract is not None:
-            matches = [match[1] if match.re.groups else match[0] for match in re.finditer(self.extract, text)]
+            matches = _find_all(self.extract, text)
             if not matches or (chosen := self._take_one(matches)) is None:
                 return None
             text = chosen
@@ -111,6 +112,14 @@ class Marking:
         word = self._take_one(words)
         formula = FORMULA.search(text[: word.start()])
         return None if formula or parse_number(word[0]) is None else word[0]
+
+
+def _find_all(pattern: str, text: str) -> list[Any]:
+    """What the first group of a pattern matches in a text, or the whole of it; a DataError where that takes too long."""
+    try:
+        return list(bounded.ask("find", pattern, text))
+    except TooCostly as error:
+        raise DataError(f"extract {pattern!r:.100} costs too much for one text ({text!r:.60}): {error}") from error
 
 
 def parse_number(text: str) -> Decimal | None:

@@ -1,10 +1,11 @@
-"""The process in which templates that may cost much are rendered: under a limit of memory, and of time for each.
+"""The process in which templates and patterns that may cost much are worked off: under a limit of memory, and of time for each.
 
 It reads jobs from its standard input and writes a reply to each; it ends where its input does, and so with its parent.
 It loads jinja2 alone, and for chat templates the part of transformers that renders them.
 """
 
 import pickle
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -87,6 +88,11 @@ def _evaluate(environment: str, expression: str, fields: dict[str, Any]) -> Any:
     return check_length(str(value) if isinstance(value, Markup) else value)
 
 
+def _find(pattern: str, text: str) -> list[Any]:
+    """What a regular expression finds, of which one that backtracks may take for ever."""
+    return [match[1] if match.re.groups else match[0] for match in re.finditer(pattern, text)]
+
+
 def _render_chat(arguments: dict[str, Any], day: str) -> tuple[Any, bool]:
     """What transformers' `render_jinja_template` returns on a day, and whether the template asked for the time."""
     module, clock = _load_chat_templates(), _stop_clock(day)
@@ -130,4 +136,4 @@ def check_length(value: Any) -> Any:
     return value
 
 
-JOBS: dict[str, Callable[..., Any]] = {"render": _render, "evaluate": _evaluate, "chat": _render_chat}
+JOBS: dict[str, Callable[..., Any]] = {"render": _render, "evaluate": _evaluate, "find": _find, "chat": _render_chat}
