@@ -1,4 +1,4 @@
-"""What is in a folder that a command made, but for how long things took: equal for equal work."""
+"""What is in a folder that a command made, but for what it cost: equal for equal work."""
 
 from __future__ import annotations
 
@@ -12,32 +12,35 @@ from typing import Any
 
 import numpy as np
 
-DURATION = re.compile(r"\d[\d.,]*\s(?:ms|s|min|h)\b")
-"""As pages write it."""
+COSTS = {"seconds", "layer_forwards", "layer_tokens", "flops", "difference"}
+"""What differs where work is done in other pieces: how long it took, and what plans computed together shared."""
+NOT_COMPARED = {*COSTS, "fingerprint"}
+"""Names in records; a fingerprint is one of costs too."""
+NUMBER = re.compile(r"\d[\d.,]*(?: [kMGT]\b)?")
 
 
 def describe_folder(folder: Path) -> dict[str, Any]:
-    """The content of every file under a folder, by its relative path, without durations; nothing of a folder."""
+    """The content of every file under a folder, by its relative path, without costs; nothing of a folder."""
     paths = sorted(folder.rglob("*"))
     return {str(path.relative_to(folder)): _describe_file(path) if path.is_file() else None for path in paths}
 
 
 def _describe_file(path: Path) -> Any:
     if path.suffix == ".json":
-        return _without_seconds(json.loads(path.read_text()))
+        return _without_costs(json.loads(path.read_text()))
     if path.suffix == ".sqlite":
         return _describe_store(path)
     if path.suffix == ".npz":
         return _describe_arrays(path)
     if path.suffix == ".html":
-        return DURATION.sub("0 s", path.read_text())
+        return NUMBER.sub("0", path.read_text())  # its numbers are those of the record
     return path.read_bytes()
 
 
-def _without_seconds(content: Any) -> Any:
+def _without_costs(content: Any) -> Any:
     if isinstance(content, dict):
-        return {name: _without_seconds(part) for name, part in content.items() if name != "seconds"}
-    return [_without_seconds(part) for part in content] if isinstance(content, list) else content
+        return {name: _without_costs(part) for name, part in content.items() if name not in NOT_COMPARED}
+    return [_without_costs(part) for part in content] if isinstance(content, list) else content
 
 
 def _describe_store(path: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -56,13 +59,26 @@ def _describe_arrays(path: Path) -> dict[str, Any]:
     with np.load(path) as archive:
         arrays = {name: archive[name] for name in archive.files}
     header = json.loads(str(arrays.pop("header")))
-    return {"header": _without_seconds(header)} | {name: array.tobytes() for name, array in arrays.items()}
+    return {"header": _without_costs(header)} | {name: array.tobytes() for name, array in arrays.items()}
 
 
 def list_differences(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
     """The files that one has and the other has not, or has otherwise."""
-    return [
-        f"{name}: {'missing' if name not in actual else 'left over' if name not in expected else 'differs'}"
-        for name in sorted(expected.keys() | actual.keys())
-        if name not in actual or name not in expected or expected[name] != actual[name]
-    ]
+    differences = []
+    for name in sorted(expected.keys() | actual.keys()):
+        if name not in actual or name not in expected:
+            differences.append(f"{name}: {'missing' if name in expected else 'left over'}")
+        elif expected[name] != actual[name]:
+            differences.append(f"{name}: {_find_difference(expected[name], actual[name])}")
+    return differences
+
+
+def _find_difference(expected: Any, actual: Any, where: str = "") -> str:
+    """Where two contents differ first."""
+    if isinstance(expected, dict) and isinstance(actual, dict) and expected.keys() == actual.keys():
+        name = next(name for name in expected if expected[name] != actual[name])
+        return _find_difference(expected[name], actual[name], f"{where}.{name}")
+    if isinstance(expected, (list, tuple)) and isinstance(actual, (list, tuple)) and len(expected) == len(actual):
+        index = next(index for index in range(len(expected)) if expected[index] != actual[index])
+        return _find_difference(expected[index], actual[index], f"{where}[{index}]")
+    return f"{where} is {str(actual)[:60]!r} instead of {str(expected)[:60]!r}"
