@@ -63,7 +63,7 @@ class SavedArrays:
         """
         header = json.dumps({"form": self.form, "where": asdict(self.where)})
         arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "where"}
-        with replace_atomically(path) as partial_path, partial_path.open("wb") as file:
+        with replace_atomically(path) as temporary, temporary.open("wb") as file:
             np.savez(file, header=np.array(header), **arrays)
 
     @classmethod
