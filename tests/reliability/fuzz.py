@@ -28,7 +28,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+    os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
 
 from support.warm_python import WarmPython
 
@@ -203,8 +203,10 @@ def judge(kind: Kind, path: str, case: Case, code: int, printed: str) -> str:
         return "traceback"
     if "\n" in error:
         return "lines"
-    names = [path, *kind.named] if path or kind.named else []
-    return "refused" if not names or any(name in error for name in names if name) else "no path"
+    names = [path, *kind.named] if path else kind.named
+    if not os.path.lexists(path):
+        names = [*names, str(Path(path).parent)]  # which lacks it
+    return "refused" if not names or any(name in error for name in names) else "no path"
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def _record(name: str) -> Kind:
 
 
 KINDS = (
-    Kind("task YAML", ("data/task.yaml",), YAML, _always("tasks", "data/task.yaml", *TASKS), ("data/rows.jsonl",)),
+    Kind("task YAML", ("data/task.yaml",), YAML, _always("tasks", "data/task.yaml", *TASKS), ("data/",)),
     Kind(
         "study YAML",
         ("data/quick.yaml", "data/claims.yaml"),

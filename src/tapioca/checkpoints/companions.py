@@ -48,6 +48,8 @@ def copy_companions(source: Path, target: Path, plan: Plan, code: bool) -> list[
         ExportError: a file of settings is no JSON, or names layers in a form that cannot be renumbered.
         ModelError: a file is a link out of the folder.
     """
+    for path in source.glob("*config.json"):
+        read_settings(path)  # so that what is wrong with one is said of this folder, not of the new one
     copy_files(source, [*companion_files(source), *module_files(source), *(code_files(source) if code else [])], target)
     _edit_settings(target / "tokenizer_config.json", add_version_4_tokenizer_fields)
     for name in QUANTISATION_FILES:

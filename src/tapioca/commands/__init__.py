@@ -3,6 +3,7 @@
 Modules and classes stand here by name ("module:name"), so that help loads no torch.
 """
 
+import os
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
@@ -160,6 +161,8 @@ def read_result(folder: Path) -> tuple[Any, Any]:
     for name, command_line in OLD_RECORDS.items():
         if (folder / name).is_file():
             raise StoreError(f"{folder / name} is of an older version; run `{command_line}` to measure it again")
-    found = {name: command for name, command in COMMANDS.items() if command.file and (folder / command.file).is_file()}
+    found = {
+        name: command for name, command in COMMANDS.items() if command.file and os.path.lexists(folder / command.file)
+    }
     name, command = next(iter(found.items()), ("prune", COMMANDS["prune"]))
     return read_record(resolve_name(command.result), folder, command.file, name), resolve_name(command.page)

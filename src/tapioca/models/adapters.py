@@ -12,7 +12,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from tapioca.disk import explain_failure, scratch_folder
 from tapioca.errors import ModelError
-from tapioca.reading import read_object
+from tapioca.reading import explain_damage, read_object
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -124,13 +124,13 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
         from peft.utils import load_peft_weights
     except ImportError as error:
         raise ModelError("--adapter needs peft; pip install 'tapioca-prune[heal]'") from error
-    base_class = (_read_adapter_config(folder / CONFIG).get("auto_mapping") or {}).get(
-        "base_model_class", type(model).__name__
-    )
-    if base_class != type(model).__name__:
-        raise ModelError(
-            f"{folder} was trained on a {base_class}, this model is a {type(model).__name__}; give its own base"
+    own_class = type(model).__name__
+    with explain_damage(folder / CONFIG, ModelError, "expected an adapter's configuration"):
+        base_class = (_read_adapter_config(folder / CONFIG).get("auto_mapping") or {}).get(
+            "base_model_class", own_class
         )
+    if base_class != own_class:
+        raise ModelError(f"{folder} was trained on a {base_class}, this model is a {own_class}; give its own base")
     if getattr(model.config, "quantization_config", None):
         raise ModelError(
             f"the base of {folder} is quantised, so the adapter cannot be merged exactly; give the base in its full dtype"

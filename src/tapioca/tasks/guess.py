@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tapioca.errors import DataError, RowError
 from tapioca.tasks.columns import MANY, Columns
@@ -33,7 +34,7 @@ class Guess:
     Attributes:
         rows: with fields renamed as the user said.
         said_spec: what the user said.
-        name: of the file, for notes.
+        path: of the file, for errors.
         fields: fields that were guessed, and the columns they are.
         notes: what was guessed, to be said aloud.
     """
@@ -41,12 +42,17 @@ class Guess:
     rows: Sequence[Source]
     said_spec: TaskSpec
     encoder: Encoder | None
-    name: str
+    path: Path
     fields: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.columns, self.spec = Columns(self.rows), self.said_spec
+
+    @property
+    def name(self) -> str:
+        """Of the file, for notes."""
+        return self.path.name
 
     @property
     def is_sequence_classifier(self) -> bool:
@@ -65,7 +71,7 @@ class Guess:
 
 
 def complete_spec(
-    rows: Sequence[Source], spec: TaskSpec, encoder: Encoder | None, name: str
+    rows: Sequence[Source], spec: TaskSpec, encoder: Encoder | None, path: Path
 ) -> tuple[TaskSpec, dict[str, str | tuple[str, ...]], list[str]]:
     """What was said of a file, completed by what its columns, renamed as was said, tell.
 
@@ -76,12 +82,14 @@ def complete_spec(
     Raises:
         DataError: the columns do not tell; the message names all that is missing, and how to say it.
     """
-    guess = Guess(rows, spec, encoder, name)
+    guess = Guess(rows, spec, encoder, path)
     kind = spec.kind or _kind_from_names(guess)
     if kind not in ("regression", "perplexity") and encoder is not None:
         kind = _complete_question(guess, kind)
     elif kind is None:
-        raise DataError(explain_unclear_kind(guess.columns, name, spec, is_sequence_classifier=False, reads_text=False))
+        raise DataError(
+            explain_unclear_kind(guess.columns, str(path), spec, is_sequence_classifier=False, reads_text=False)
+        )
     fields = {field: _in_file(column, spec) for field, column in guess.fields.items()}
     completed = guess.spec.model_copy(update={"kind": kind, "fields": {**spec.fields, **fields}})
     return completed, guess.fields, guess.notes
@@ -128,7 +136,7 @@ def _complete_question(guess: Guess, kind: Kind | None) -> Kind:
     if kind is None and ready and guess.has(answer):
         kind = _kind_of(guess)
     if kind is None:
-        raise DataError(explain_unclear_kind(columns, guess.name, spec, is_head, reads_text=True))
+        raise DataError(explain_unclear_kind(columns, str(guess.path), spec, is_head, reads_text=True))
     if kind in ("label", "choice") and not guess.has("choices") and not spec.labels and guess.has(answer):
         _find_labels(guess, most=None)
     is_there = {
@@ -137,7 +145,7 @@ def _complete_question(guess: Guess, kind: Kind | None) -> Kind:
         "choices": kind != "choice" or guess.has("choices") or guess.spec.labels,
     }
     if missing := [name for name in is_there if not is_there[name]]:
-        raise DataError(explain_missing_fields(columns, guess.name, kind, missing))
+        raise DataError(explain_missing_fields(columns, str(guess.path), kind, missing))
     if spec.template is None:
         guess.spec = guess.spec.model_copy(update={"template": _make_prompt_template(guess, answer)})
     if spec.kind is None and kind == "label":

@@ -62,7 +62,7 @@ def read_table(
     if not pairs:
         sieve.check(len(rows))
     renamed = [row for _, row in pairs]
-    completed, guessed, notes = complete_spec(renamed, spec, encoder, path.name)
+    completed, guessed, notes = complete_spec(renamed, spec, encoder, path)
     if guessed:
         renamed = [rename_fields(row, guessed, number) for number, row in enumerate(renamed)]
     if completed.num_fewshot and completed.kind == "generate" and not (completed.stop or completed.chat):

@@ -136,8 +136,9 @@ class Encoder:
         except TooCostly as error:
             raise explain_cost("the model's chat template", where, error) from error
         except Exception as error:  # a chat template is a small program of the model's and can raise anything
+            name = f" of {self.tokenizer.name_or_path}" if self.tokenizer.name_or_path else ""
             raise DataError(
-                f"{where}: the chat template does not take this conversation: {' '.join(str(error).split())}"
+                f"{where}: the chat template{name} does not take this conversation: {' '.join(str(error).split())}"
             ) from error
 
     def check_answer(self, ids: list[int], text: str, where: str) -> None:

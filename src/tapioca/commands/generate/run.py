@@ -13,6 +13,7 @@ from tapioca.models.inputs import check_ids, find_input_device
 from tapioca.models.load import load
 from tapioca.plan import Plan
 from tapioca.progress import SILENT, Progress
+from tapioca.reading import explain_damage
 
 
 class _CallbackStreamer(TextStreamer):
@@ -51,7 +52,8 @@ def prepare_writer(config: GenerateConfig, progress: Progress = SILENT) -> Calla
         raise ModelError(f"'{config.model}' cannot write text; use a causal language model with its tokenizer")
     inputs = tokenizer(config.prompt, return_tensors="pt", return_token_type_ids=False).to(find_input_device(model))
     check_ids(model, int(inputs["input_ids"].max()), "the prompt")
-    check_fits(model, plan)
+    with explain_damage(config.plan, ModelError):
+        check_fits(model, plan)
 
     def write(tell: Callable[[str], None]) -> None:
         with apply(model, plan), explain_failed_run(model), torch.inference_mode():

@@ -11,7 +11,7 @@ from tapioca.commands import save_result
 from tapioca.commands.geometry.config import GeometryConfig
 from tapioca.commands.geometry.result import GeometryResult, Realignment, TestedDeviation, View
 from tapioca.disk import write_text
-from tapioca.errors import UsageError
+from tapioca.errors import ModelError, UsageError
 from tapioca.models.capture import list_branches
 from tapioca.models.edit import check_fits
 from tapioca.models.find import find_layers
@@ -22,6 +22,7 @@ from tapioca.profiles.permutation import deviation_statistic, realignment_statis
 from tapioca.profiles.profiles import StateGeometry, state_geometry
 from tapioca.profiles.summary import measure_representation
 from tapioca.progress import SILENT, Progress, advancing
+from tapioca.reading import explain_damage
 from tapioca.records import Attribution, Example, Updates
 from tapioca.records.results import Domain
 from tapioca.session.context import RunInputs, load_inputs, open_folder
@@ -48,7 +49,8 @@ def measure_geometry(
     inputs = inputs or load_inputs(config, progress)
     model = inputs.loaded.model
     full = Plan.full(len(find_layers(model)))
-    check_fits(model, plan or full)
+    with explain_damage(config.plan or config.model, ModelError):
+        check_fits(model, plan or full)
     if config.branches:
         list_branches(model)
     with open_folder(config, inputs, plan=(plan or full).model_dump(mode="json")) as header:

@@ -6,10 +6,11 @@ from tapioca.commands import save_result
 from tapioca.commands.scale.config import ScaleConfig
 from tapioca.commands.scale.result import ScaleResult
 from tapioca.commands.scale.sweep import DoseSweep
-from tapioca.errors import UsageError
+from tapioca.errors import ModelError, UsageError
 from tapioca.models.edit import check_fits
 from tapioca.plan import GRAINS, Plan
 from tapioca.progress import SILENT, Progress
+from tapioca.reading import explain_damage
 from tapioca.runs.folder import read_manifest
 from tapioca.search.base import SearchSpace
 from tapioca.search.random import draw_matched_random_plans
@@ -20,7 +21,8 @@ def scale(config: ScaleConfig, progress: Progress = SILENT, inputs: RunInputs | 
     """Scale the layers a plan drops, as many random layers, and all layers, and judge every scale on the test splits."""
     alphas, plan = config.points, _read_drop_plan(config.plan)
     with open_run(config, progress, inputs) as job:
-        check_fits(job.loaded.model, plan)
+        with explain_damage(config.plan, ModelError):
+            check_fits(job.loaded.model, plan)
         random_sets = draw_matched_random_plans(job.space, plan, config.random_sets)
         job.add_notes(*_scale_notes(job, len(random_sets)))
         drop_all = _plan_dropping_all(plan, job.space)

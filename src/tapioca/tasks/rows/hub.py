@@ -6,6 +6,7 @@ from typing import Any
 
 from tapioca.errors import DataError
 from tapioca.hub import explain_hub_error, hide_progress_bars
+from tapioca.reading import explain_damage
 from tapioca.tasks.rows.source import Source
 from tapioca.tasks.rows.tables import is_saved, read_saved, rows_of_split
 from tapioca.tasks.spec import HUB, parse_options
@@ -26,7 +27,8 @@ def read_hub(request: str) -> list[Source]:
         raise DataError(f"{request}: a folder has no revisions; leave out revision={options['revision']}")
     splits = _load(name, options["name"] or None, options["revision"] or None)
     bare = ",".join(part for part in request.split(",") if not part.startswith("split="))
-    return rows_of_split(splits, options["split"], name, bare)
+    with explain_damage(name, DataError):
+        return rows_of_split(splits, options["split"], name, bare)
 
 
 def _load(name: str, config: str | None, revision: str | None) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, Union
 
 from tapioca.errors import DataError
+from tapioca.reading import explain_damage, refuse_no_file
 from tapioca.tasks.rows.source import Classes, Source
 
 if TYPE_CHECKING:
@@ -50,15 +51,16 @@ def read_saved(path: Path, split: str = "") -> list[Source]:
     """
     from datasets import DatasetDict, load_from_disk
 
-    try:
+    with explain_damage(path, DataError, "expected a folder that save_to_disk wrote"):
+        for name in path.rglob("*"):
+            if not name.is_dir():
+                refuse_no_file(name)
         saved = load_from_disk(str(path))
-    except Exception as error:  # any file of the folder
-        raise DataError(f"cannot read the saved data set {path}: {' '.join(str(error).split())[:200]}") from error
-    if isinstance(saved, DatasetDict):
-        return rows_of_split(saved, split, str(path), f"hub:{path}")
-    if split:
-        raise DataError(f"{path} holds one data set and no splits; leave out split={split}")
-    return _rows(saved, str(path))
+        if isinstance(saved, DatasetDict):
+            return rows_of_split(saved, split, str(path), f"hub:{path}")
+        if split:
+            raise DataError(f"{path} holds one data set and no splits; leave out split={split}")
+        return _rows(saved, str(path))
 
 
 def rows_of_split(splits: DatasetDict, requested_split: str, name: str, request: str) -> list[Source]:
