@@ -217,6 +217,28 @@ def test_training_learns_and_an_interrupted_one_ends_the_same(tmp_path: Path) ->
         assert torch.equal(tensor, resumed.state_dict()[name])
 
 
+def test_a_training_stopped_while_weights_change_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(TrainConfig(out=tmp_path / "a", steps=12, **TINY))
+    n_updates = 0
+
+    def stop_halfway(optimiser: torch.optim.Optimizer) -> None:
+        nonlocal n_updates
+        n_updates += 1
+        if n_updates == 8:
+            next(iter(optimiser.param_groups[0]["params"])).data.add_(1.0)  # the first weights are new, the others old
+            raise KeyboardInterrupt
+        torch.optim.AdamW.__base__.step(optimiser)  # type: ignore[union-attr]
+
+    config = TrainConfig(out=tmp_path / "b", steps=12, **TINY)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", stop_halfway)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, checkpoint_every=5)
+    assert torch.load(config.out / "training.pt")["done"] == 5
+    train(config)
+    assert (config.out / "model.safetensors").read_bytes() == (tmp_path / "a" / "model.safetensors").read_bytes()
+
+
 def test_a_training_begun_before_a_setting_existed_goes_on(tmp_path: Path) -> None:
     config = TrainConfig(out=tmp_path, steps=2, **TINY)
     train(config)

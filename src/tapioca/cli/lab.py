@@ -70,7 +70,7 @@ def run_shifts() -> None:
 def _show_training(config: Training, options: ScreenOptions) -> Iterator[OnStep]:
     """Progress while a training runs, and where the model is when it is done."""
     console, n_done = Console(), 0
-    with interruptible("what was trained is stored"), open_screen(console, options) as screen:
+    with interruptible("the last checkpoint is stored"), open_screen(console, options) as screen:
         screen.stage("training", config.steps)
 
         def on_step(n_steps: int, loss: float) -> None:

@@ -76,16 +76,23 @@ def run_training(
         with replace_atomically(config.out / CHECKPOINT) as temporary, temporary.open("wb") as file:
             torch.save({"config": settings, "done": n_steps, "losses": losses, **states}, file)
 
+    is_whole = True
     try:
         while n_steps < config.steps:
-            losses.append(_take_step(model, optimiser, schedule, loss_at(n_steps)))
+            loss = loss_at(n_steps)
+            loss.backward()
+            is_whole = False  # until all weights and the counts belong to one step again
+            _update_weights(model, optimiser, schedule)
+            losses.append(loss.item())
             n_steps += 1
+            is_whole = True
             if on_step:
                 on_step(n_steps, losses[-1])
             if n_steps % checkpoint_every == 0 or n_steps == config.steps:
                 save()
     except KeyboardInterrupt:
-        save()
+        if is_whole:
+            save()
         raise
     model.eval()
     final = float(np.mean(losses[-500:]))
@@ -118,19 +125,14 @@ def _learning_rate_factor(step: int, config: Training) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def _take_step(
-    model: PreTrainedModel,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    loss: torch.Tensor,
-) -> float:
-    """One optimiser step; returns the loss as a number."""
-    loss.backward()
+def _update_weights(
+    model: PreTrainedModel, optimiser: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
+) -> None:
+    """One optimiser step along the gradients that stand there."""
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
     schedule.step()
     optimiser.zero_grad(set_to_none=True)
-    return loss.item()
 
 
 def _restore(config: Training, settings: dict[str, Any], parts: dict[str, Any]) -> tuple[int, list[float]]:
