@@ -5,11 +5,10 @@ import sys
 
 from tapioca.cli.signals import end_at_once, handle_signals
 
-handle_signals(end_at_once)  # before anything is imported that takes long
-
 
 def entry() -> None:
     """Run the command line of this process, and end it."""
+    handle_signals(end_at_once)  # before anything is imported that takes long
     from tapioca.cli.main import main
 
     code = main()

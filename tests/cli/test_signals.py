@@ -128,8 +128,8 @@ def test_what_commands_keep_is_what_they_store() -> None:
 
 def run_program(code: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """What a process of the program does, of which nothing is loaded but what hears signals."""
-    code = f"import tapioca.__main__, signal, sys; from tapioca.cli.signals import *; {code}"
-    return subprocess.run([sys.executable, "-c", code], text=True, **options)
+    begin = "import signal, sys, time\nfrom tapioca.cli.signals import *\nhandle_signals(end_at_once)\n"
+    return subprocess.run([sys.executable, "-c", begin + code], text=True, **options)
 
 
 @EACH
@@ -140,14 +140,10 @@ def test_before_a_request_is_worked_on_a_signal_ends_the_process(number: int) ->
 
 def test_a_second_signal_ends_what_tidies_up_too_long() -> None:
     code = (
-        "import time\nwith interruptible():\n    try: signal.raise_signal(15)\n"
+        "with interruptible():\n    try: signal.raise_signal(15)\n"
         "    finally:\n        time.sleep(1.1); signal.raise_signal(2); print('went on')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", f"import tapioca.__main__, signal\nfrom tapioca.cli.signals import *\n{code}"],
-        capture_output=True,
-        text=True,
-    )
+    done = run_program(code, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 
 
