@@ -78,11 +78,16 @@ class FolderLock:
         self.folder = folder
         self.path = place.with_name(f".{place.name}{LOCK}") if is_beside else folder / LOCK
         make_folder(self.path.parent)
+        self._is_released = Event()
+        self._heart = Thread(target=self._beat, daemon=True, name=f"heartbeat in {folder}")
         with explain_failure(self.path):
             self._file = self._acquire(take_over)
-        self._made, self._is_released = os.fstat(self._file), Event()
-        self._heart = Thread(target=self._beat, daemon=True, name=f"heartbeat in {folder}")
-        self._heart.start()
+        self._made = os.fstat(self._file)
+        try:
+            self._heart.start()
+        except BaseException:  # Ctrl-C
+            self.release()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +113,8 @@ class FolderLock:
     def release(self) -> None:
         """Give the folder back; what another process has taken over stays that one's."""
         self._is_released.set()
-        self._heart.join()
+        if self._heart.ident:
+            self._heart.join()
         for _ in range(TRIES):
             if _freeze(self._file):
                 break
@@ -189,9 +195,10 @@ def describe_replaced(path: Path) -> str:
 
 def _create(path: Path) -> int:
     """Make a file that was not there and says that this process holds it."""
+    text = Holder.this().to_json()
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        os.write(file, Holder.this().to_json())
+        os.write(file, text)
     except BaseException:
         os.close(file)
         path.unlink()
