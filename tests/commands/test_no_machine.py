@@ -96,6 +96,11 @@ def test_places_are_kept_as_far_as_that_can_be(tmp_path: Path, monkeypatch: pyte
     remember_places("abc", model=tmp_path / "model", adapter=None, hub="owner/model")
     monkeypatch.setattr("tapioca.runs.places._places", {})
     assert recall_places("abc") == {"model": str(tmp_path / "model")}
+    note = next((tmp_path / "cache").rglob("abc.json"))
+    for damaged in ("[]", "{", '{"model": 3}', "[" * 100_000):
+        (note.parent / "damaged.json").write_text(damaged)
+        assert recall_places("damaged") == {}
+    assert recall_places("../places/abc") == {}
     (tmp_path / "model").rmdir()
     assert recall_places("abc") == {}
     (tmp_path / "model").mkdir()
@@ -105,6 +110,10 @@ def test_places_are_kept_as_far_as_that_can_be(tmp_path: Path, monkeypatch: pyte
     assert recall_places("abc") == {"model": str(tmp_path / "model")}
     monkeypatch.setattr("tapioca.runs.places._places", {})
     assert recall_places("abc") == {}
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("nobody's")))
+    remember_places("abc", model=tmp_path / "model")
+    assert recall_places("abc") == {"model": str(tmp_path / "model")}
 
 
 def test_no_file_of_the_lab_names_the_machine(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tapioca.disk import make_folder, write_json
 from tapioca.errors import StoreError
@@ -22,18 +23,20 @@ def remember_places(digest: str, **names: str | Path | None) -> None:
     """
     places = {part: str(Path(name).resolve()) for part, name in names.items() if name and Path(name).exists()}
     _places[digest] = places
-    with suppress(StoreError):  # then a later process must be told
+    with suppress(StoreError, RuntimeError):  # nobody's home, or a full disk: a later process must be told
         path = _note_path(digest)
         make_folder(path.parent)
         write_json(path, places)
 
 
 def recall_places(digest: str) -> dict[str, str]:
-    """The places that were noted, as far as there is still something."""
-    places = _places.get(digest)
-    with suppress(OSError, ValueError):
-        places = places or json.loads(_note_path(digest).read_text(encoding="utf-8"))
-    return {part: place for part, place in (places or {}).items() if Path(place).exists()}
+    """The places that were noted, as far as there is still something; none for what is no digest."""
+    places: Any = _places.get(digest)
+    if places is None and digest.isalnum():
+        with suppress(OSError, ValueError, RuntimeError):
+            places = json.loads(_note_path(digest).read_text(encoding="utf-8"))
+    items = places.items() if isinstance(places, dict) else ()
+    return {part: place for part, place in items if isinstance(place, str) and Path(place).exists()}
 
 
 def _note_path(digest: str) -> Path:
