@@ -59,7 +59,9 @@ COMMANDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("geometry", "scale"))) for name in COMMANDS]
+)
 def test_no_file_of_a_run_names_the_machine(name: str, place: Path) -> None:
     (place / "plan.json").write_text(Plan.drop(4, [1]).to_json())
     options = [option.format(place=place) for option in COMMANDS[name]]
