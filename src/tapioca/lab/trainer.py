@@ -7,7 +7,9 @@ import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -146,9 +148,18 @@ def _restore(config: Training, settings: dict[str, Any], parts: dict[str, Any]) 
     defaults = {name: field.default for name, field in type(config).model_fields.items() if name in settings}
     with explain_damage(path, UsageError, "delete it to start again, or choose another folder"):
         refuse_no_file(path)
+        _check_parts(path)
         saved = torch.load(path, weights_only=True)
         if {**defaults, **saved["config"]} != settings:
             raise UsageError(f"{path} holds a training with other settings; choose another folder")
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         return int(saved["done"]), list(map(float, saved["losses"]))
+
+
+def _check_parts(path: Path) -> None:
+    """Refuse a checkpoint whose parts are not what was written: torch writes their checksums, and does not read them."""
+    with ZipFile(path) as archive:
+        marked = [part.filename for part in archive.infolist() if part.external_attr]  # torch reads a folder as zeros
+        if damaged := archive.testzip() or next(iter(marked), None):
+            raise ValueError(f"{damaged} in it is damaged")
