@@ -1,4 +1,4 @@
-"""What a run folder keeps: `run.sqlite` with every answer, and the records of finished commands.
+"""What a run folder keeps while a run works: `run.sqlite` with every answer.
 
 Each batch of answers is one transaction in a write-ahead log, so that a killed process loses at most the batch in
 flight, and the same command goes on where it was. An answer's key is its plan and the digest of its batch; whatever else
@@ -56,9 +56,10 @@ class Store:
         manifest: everything that could change an answer or a choice. A folder belongs to one run for good, which may
             only grow: its settings may differ in `AMOUNT_SETTINGS`, and its data sets may have more examples.
         examples: a digest of each example by data set, uint64; those of before must be among them.
+        take_over: take the folder from another process.
 
     Raises:
-        StoreError: the folder belongs to another run, is no run folder, or cannot be written.
+        StoreError: the folder is in use, belongs to another run, is no run folder, is damaged, or cannot be written.
     """
 
     def __init__(
