@@ -143,7 +143,7 @@ def run_chunk(kind: Kind, numbers: range, seed: int, root: Path, log: Path) -> N
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     tapioca.checkpoints.verify.subprocess = WarmPython()
     faulthandler.enable(log.with_name("crash.txt").open("w"))
-    signal.signal(signal.SIGALRM, _raise_hang)
+    signal.signal(signal.SIGALRM, raise_hang)
     with log.open("a", buffering=1) as file:
         for number in numbers:
             os.chdir(restore(root / "whole", root / "work"))
@@ -168,7 +168,7 @@ def prepare(kind: Kind, rng: random.Random) -> tuple[str, Case, str]:
     return path, kind.read(rng), how
 
 
-def _raise_hang(*signal_and_frame: object) -> None:
+def raise_hang(*signal_and_frame: object) -> None:
     raise Hang
 
 
@@ -204,7 +204,7 @@ def judge(kind: Kind, path: str, case: Case, code: int, printed: str) -> str:
     if "\n" in error:
         return "lines"
     names = [path, *kind.named] if path else kind.named
-    if not os.path.lexists(path):
+    if path and not os.path.lexists(path):
         names = [*names, str(Path(path).parent)]  # which lacks it
     return "refused" if not names or any(name in error for name in names) else "no path"
 

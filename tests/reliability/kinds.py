@@ -89,7 +89,7 @@ KINDS = (
         "regression rows",
         ("data/numbers.jsonl",),
         (mutate.damage_json,) * 8 + BYTES,
-        _always("tasks", "data/learner.yaml", "--model", "lab"),
+        _always("tasks", "data/learner.yaml", "--model", "learner"),
     ),
     Kind(
         "template",

@@ -61,8 +61,8 @@ def run_quietly(*arguments: str) -> tuple[int, str]:
     return code, printed.getvalue()
 
 
-def build_workspace(root: Path) -> None:
-    """Models, data, studies and finished runs in the current folder, `root`."""
+def build_inputs(root: Path) -> None:
+    """Models, data and studies alone."""
     _write_data(root / "data")
     for folder, size in (("model", "1GB"), ("sharded", "100KB")):
         tiny("llama").save_pretrained(root / folder, max_shard_size=size)
@@ -75,6 +75,11 @@ def build_workspace(root: Path) -> None:
     (root / "plans/plan.json").write_text(PLAN)
     _write_adapter(root / "adapter")
     _write_diagnosis(root / "data", root / "cell.npz")
+
+
+def build_workspace(root: Path) -> None:
+    """Models, data, studies and finished runs in the current folder, `root`."""
+    build_inputs(root)
     tasks = ("--task", "data/rows.jsonl", "--reference", "data/id.jsonl")
     commands = {
         "prune": (*MODEL, *tasks),

@@ -51,7 +51,7 @@ def test_labels_are_those_of_all_data_sets(tmp_path: Path, labels: dict, togethe
         assert {example.choices for example in task.examples} == {together}
         assert task.label_counts == dict.fromkeys(sorted(labels[role]), 4)
         assert task.examples[0].text.endswith("\nQueue:")
-        note = f"{task.name}: labels of all data sets of the run together: {', '.join(together)}"
+        note = f"{Path(task.name).name}: labels of all data sets of the run together: {', '.join(together)}"
         assert (note in task.notes) == unlike
 
 

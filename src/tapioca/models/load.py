@@ -1,5 +1,6 @@
 """Load a model and its tokenizer the careful way: its own dtype, safetensors only, no foreign code."""
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,7 +154,7 @@ def find_reload_class(model: PreTrainedModel) -> str:
 def _load_config(source: str, revision: str | None, trust_remote_code: bool, weights: bool = True) -> PretrainedConfig:
     """The model's configuration, with a clear word about what is missing."""
     folder = Path(source)
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    if folder.is_dir() and not os.path.lexists(folder / "config.json"):
         refuse_adapter(source)
         raise ModelError(f"{source} is a folder without config.json; expected a Hugging Face model folder")
     with explain_failed_load(source, revision, _name_config(source)):

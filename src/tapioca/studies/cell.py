@@ -13,7 +13,7 @@ import numpy as np
 
 from tapioca.disk import replace_atomically
 from tapioca.errors import StoreError
-from tapioca.reading import explain_damage
+from tapioca.reading import explain_damage, refuse_no_file
 from tapioca.records import Metric
 from tapioca.stats import Pairing
 
@@ -74,6 +74,7 @@ class SavedArrays:
             StoreError: it is broken, or holds something else.
         """
         with explain_damage(path, StoreError, "delete it, and it is measured anew"):
+            refuse_no_file(path)
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 header: dict[str, Any] = json.loads(str(archive["header"]))
                 if header["form"] != cls.form:

@@ -125,8 +125,9 @@ class Encoder:
             DataError: the tokenizer has no chat template (`flag` asked for it), the template reads no such option, it
                 refuses the conversation, or it costs more than a row may.
         """
+        name = f" of {self.tokenizer.name_or_path}" if self.tokenizer.name_or_path else ""
         if not self.tokenizer.chat_template:
-            raise DataError(f"{where}: the tokenizer has no chat template; leave out {flag}")
+            raise DataError(f"{where}: the tokenizer{name} has no chat template; leave out {flag}")
         try:
             check_options(self.tokenizer, options, where)
             with self.clock.stopped():
@@ -136,7 +137,6 @@ class Encoder:
         except TooCostly as error:
             raise explain_cost("the model's chat template", where, error) from error
         except Exception as error:  # a chat template is a small program of the model's and can raise anything
-            name = f" of {self.tokenizer.name_or_path}" if self.tokenizer.name_or_path else ""
             raise DataError(
                 f"{where}: the chat template{name} does not take this conversation: {' '.join(str(error).split())}"
             ) from error

@@ -7,12 +7,14 @@ from tapioca.commands.diagnose.config import DiagnoseConfig
 from tapioca.commands.diagnose.result import DiagnoseResult, Evidence
 from tapioca.diagnosis.classify import classify, contributions, is_above_null, read_classifier
 from tapioca.diagnosis.records import ShiftClassifier
+from tapioca.errors import DataError
 from tapioca.models.find import find_layers
 from tapioca.observe import GeometrySample, capture_stream_states
 from tapioca.plan import Plan
 from tapioca.profiles.evidence import EVIDENCE, measure_evidence, measure_evidence_of_halves
 from tapioca.profiles.profiles import state_geometry
 from tapioca.progress import SILENT, Progress
+from tapioca.reading import explain_damage
 from tapioca.records import Profile
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.session.context import RunInputs, load_inputs, open_folder
@@ -34,11 +36,14 @@ def diagnose(config: DiagnoseConfig, progress: Progress = SILENT, inputs: RunInp
         progress.stage("evidence", 0)
         ood_evidence = measure_evidence(ood_states, reference_states, id_states, config.seed)
         half_evidence = measure_evidence_of_halves(reference_states, id_states, N_HALVES, config.seed)
+        with explain_damage(config.classifier or "the packaged classifier", DataError):
+            diagnosis = classify(classifier, ood_evidence)
+            weighed_evidence = _weigh_evidence(classifier, ood_evidence, half_evidence)
         info = DiagnoseResult(
             **header,
             n=ood_states.shape[1],
-            diagnosis=classify(classifier, ood_evidence),
-            evidence=_weigh_evidence(classifier, ood_evidence, half_evidence),
+            diagnosis=diagnosis,
+            evidence=weighed_evidence,
             n_halves=N_HALVES,
             profiles=_profile_samples(id_states, ood_states, config.seed),
             classifier=classifier,
