@@ -16,7 +16,7 @@ COSTS = {"seconds", "layer_forwards", "layer_tokens", "flops", "difference"}
 """What differs where work is done in other pieces: how long it took, and what plans computed together shared."""
 NOT_COMPARED = {*COSTS, "fingerprint"}
 """Names in records; a fingerprint is one of costs too."""
-NUMBER = re.compile(r"\d[\d.,]*(?: [kMGT]\b)?")
+NUMBER = re.compile(r"\d[\d.,]*(?: [kMGT]?(?:FLOP)?\b)?")
 
 
 def describe_folder(folder: Path) -> dict[str, Any]:
