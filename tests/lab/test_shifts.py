@@ -16,10 +16,19 @@ from tapioca.tasks.regress import BURN_IN
 RNG = np.random.default_rng
 LAWS = [Polynomials(), Polynomials(degree=5, least_degree=1, points=9), Polynomials(degree=0, points=20)]
 RULES = {"rule_negated", "rule_offset"}
-OTHER_FUNCTIONS = {"higher_degree", "sines", "absolutes", "steps", "splines"}
+OTHER_FUNCTIONS = {
+    "function_turned",
+    "functions_interleaved",
+    "higher_degree",
+    "sines",
+    "absolutes",
+    "steps",
+    "splines",
+}
 RANDOM = {
     "context_noise", "context_outliers", "context_scrambled", "context_jittered", "context_permuted", "context_sorted",
-    "context_longer",
+    "context_longer", "context_heteroscedastic", "context_missing", "context_duplicated",
+    "coefficient_tails", "functions_interleaved", "chebyshev",
     "higher_degree", "sines", "absolutes", "steps", "splines", "mixture", "rule_negated",
 }  # fmt: skip
 PAIRS = [(kind, strength) for kind in SHIFTS for strength in SHIFTS[kind].strengths]
@@ -266,3 +275,52 @@ def test_the_page_lists_every_shift_as_it_is() -> None:
         f"{', '.join(f'{at:g}' for at in kind.strengths)} |"
         for name, kind in SHIFTS.items()
     ]
+
+
+def test_noise_that_grows_and_y_that_are_missing() -> None:
+    before, after = shifted("context_heteroscedastic", 0.5, 2000)
+    assert np.array_equal(after.targets, before.targets)
+    noise = (after.context_y - before.context_y) / (0.5 * np.abs(before.x))
+    assert scipy_stats.kstest(noise.ravel(), "norm").pvalue > 0.001
+    before, after = shifted("context_missing", 0.25, 2000)
+    assert np.array_equal(after.targets, before.targets)
+    assert np.mean(after.context_y == 0) == pytest.approx(0.25, abs=0.01)
+    assert np.isin(after.context_y - before.context_y, [0]).mean() == pytest.approx(0.75, abs=0.01)
+
+
+def test_duplicated_points_are_points_of_the_context() -> None:
+    before, after = shifted("context_duplicated", 0.5, 1000)
+    places = np.array([[np.flatnonzero(old == x)[0] for x in new] for old, new in zip(before.x, after.x, strict=True)])
+    for one, other in zip(arrays(before), arrays(after), strict=True):
+        assert np.array_equal(other, np.take_along_axis(one, places, 1))
+    assert np.mean(places[:, :-1] == np.arange(19)) == pytest.approx(0.5 + 0.5 / 19, abs=0.01)
+    assert places[:, :-1].max() == 18
+
+
+def test_a_function_that_turns_and_two_that_take_turns() -> None:
+    for strength in (0.5, 1.0):
+        before, after = shifted("function_turned", strength, 100)
+        assert np.array_equal(after.targets[:, :10], before.targets[:, :10])
+        assert after.targets[:, 10:] == pytest.approx((1 - 2 * strength) * before.targets[:, 10:])
+        assert np.array_equal(after.context_y, after.targets)
+    before, after = shifted("functions_interleaved", 1.0, 4000)
+    assert np.array_equal(after.targets[:, 1::2], before.targets[:, 1::2])  # the query is the twentieth point
+    assert np.array_equal(after.context_y, after.targets)
+    assert polynomial(after.x[:200, ::2], after.targets[:200, ::2])[:, -1].max() < 1e-9
+    assert abs(np.corrcoef(before.targets[:, ::2].ravel(), after.targets[:, ::2].ravel())[0, 1]) < 0.03
+    assert after.targets[:, ::2].std() == pytest.approx(before.targets.std(), rel=0.03)
+
+
+def test_heavy_tails_and_chebyshev_polynomials() -> None:
+    before, after = shifted("coefficient_tails", 0.5, 4000)
+    factors = after.targets / before.targets
+    assert np.ptp(factors, axis=1).max() < 1e-9
+    assert scipy_stats.kstest(2 / factors[:, 0] ** 2, "chi2", (2,)).pvalue > 0.001
+    before, after = shifted("chebyshev", 1.0, 5000)
+    fits = polynomial(after.x[:1000], after.targets[:1000])
+    assert fits[:, -1].max() < 1e-8
+    assert after.targets.std() == pytest.approx(before.targets.std(), rel=0.03)
+    third = fits[:, 0] / 4  # T_3 = 4x³ − 3x
+    first = fits[:, 2] + 3 * third
+    assert np.mean(third**2) == pytest.approx(np.mean(first**2), rel=0.1)
+    assert abs(np.corrcoef(third, first)[0, 1]) < 0.1

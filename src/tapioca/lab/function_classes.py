@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+from numpy.polynomial.chebyshev import chebval
 from scipy.interpolate import CubicSpline
 
 from tapioca.lab.functions import FunctionBatch
@@ -45,6 +46,17 @@ def draw_splines(n: int, rng: np.random.Generator) -> FunctionBatch:
     basis, scale = _spline_basis()
     values = scale * rng.uniform(-1, 1, (n, len(KNOTS)))
     return lambda x: np.einsum("npk,nk->np", basis(x), values)
+
+
+def draw_chebyshev_sums(n: int, rng: np.random.Generator, degree: int) -> FunctionBatch:
+    """c_0 T_0(x) + ... + c_degree T_degree(x) with Chebyshev polynomials T and independent uniform c, scaled to variance 1.
+
+    The mean square of T_k over U(−1, 1) is 1/2 − 1 / (8k² − 2).
+    """
+    orders = np.arange(degree + 1)
+    scale = np.sqrt(3 / np.sum(0.5 - 1 / (8 * orders**2 - 2)))
+    coefficients = scale * rng.uniform(-1, 1, (degree + 1, n, 1))
+    return lambda x: chebval(x, coefficients, tensor=False)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,6 +147,10 @@ class Preflight(Record):
     baseline_score: float | None = Field(description="Score of always answering the mean target; regression only.")
     reference_drop: Plan = Field(description="The mildest of a few single drops, the probe of `detectable`.")
     detectable: float = Field(description="Gain found with 80 % power if a plan changes as many answers as the probe.")
+    unchanged: Interval | None = Field(
+        default=None,
+        description="The interval on the test split of a plan that changes no answer; accuracies only, as that of errors is 0.",
+    )
     truncated: int = Field(
         default=0, description="Search answers of the full model that broke off at the token budget."
     )
@@ -156,6 +161,14 @@ class Preflight(Record):
     tied: int = Field(
         default=0, description="Search answers of the full model whose two likeliest choices are equally likely."
     )
+
+    def is_too_few_for(self, metric: Metric) -> bool:
+        """Whether even a plan that changes nothing could not be shown to lose less than the margin."""
+        return self.unchanged is not None and self.unchanged[0] < -metric.margin
+
+    def count_needed(self, metric: Metric) -> int:
+        """About how many test examples could show it; the interval narrows with their number."""
+        return ceil(self.n_test * -self.unchanged[0] / metric.margin) if self.unchanged else self.n_test
 
 
 class Written(Record):
@@ -177,6 +190,9 @@ class Gain(Record):
         p, test: the p-value, and the name of its test; None where the plan is the full model, so that nothing was tested.
         improved, worsened: share of examples with a higher or lower score under the plan.
         tail_only: mean and share of examples disagree in sign: few examples make the mean.
+        carriers: examples that make half of all change, whichever its sign, from the largest on; None for accuracies.
+        typical: the median gain of an example, 1 - planned/full of its own errors; None for accuracies, and where more than
+            half of the full model's errors are 0.
         written: how the texts ended; None where the model wrote none.
     """
 
@@ -192,11 +208,22 @@ class Gain(Record):
     improved: float
     worsened: float
     tail_only: bool
+    carriers: int | None = None
+    typical: float | None = None
     written: Written | None = None
 
     def of_full_model(self) -> Gain:
         """The same for a plan that is the full model: its difference to itself is 0 on any examples."""
         return self.model_copy(update={"ci95": (0.0, 0.0), "p": None})
+
+    @property
+    def rests_on_few(self) -> bool:
+        """Whether so few examples make half of the change that the mean is theirs: a twentieth, or three of thirty and more.
+
+        Errors with tails as heavy as those of Student's t with 2 degrees of freedom, squared, are told so in nine of ten
+        samples, squared normal errors in one of twenty.
+        """
+        return self.carriers is not None and self.carriers <= max(self.n / 20, min(3, self.n / 10))
 
     def __str__(self) -> str:
         """The gain and its interval: '−6.1 points [−9.5, −2.5]', or 'error × 0.750 [0.700, 0.800]'."""

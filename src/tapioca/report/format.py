@@ -29,7 +29,21 @@ def describe_check(check: Preflight, metric: Metric, name: str, sampled: int | N
         parts.append(
             f"a gain of {format_gain_amount(check.detectable, metric)} can be detected if a plan changes the answers as much as '{check.reference_drop}'"
         )
+    if shortage := describe_shortage(check, metric):
+        parts.append(shortage)
     return ", ".join(parts)
+
+
+def describe_shortage(check: Preflight, metric: Metric) -> str:
+    """That too few examples are held out to show that nothing is lost; nothing where they are enough."""
+    if not check.is_too_few_for(metric):
+        return ""
+    assert check.unchanged
+    interval = metric.format_effect(0.0, check.unchanged, named=True)
+    return (
+        f"too few to show a loss below {format_gain_amount(metric.margin, metric)}, as the verdict 'prune' asks: a plan that "
+        f"changes no answer would have {interval}; about {check.count_needed(metric)} test examples are needed"
+    )
 
 
 def format_gain_amount(gain: float, metric: Metric) -> str:
@@ -40,6 +54,19 @@ def format_gain_amount(gain: float, metric: Metric) -> str:
 def format_effect(gain: Gain | None) -> str:
     """A change with its interval in the cell of a table; a dash where nothing is known."""
     return "–" if gain is None else gain.metric.format_effect(gain.gain, gain.ci95)
+
+
+def describe_carriers(gain: Gain) -> str:
+    """How few examples make a change, and what became of the example in the middle."""
+    typical = format_typical(gain)
+    return f"{gain.carriers} of {gain.n} examples make half of the change, so that its interval may be too narrow" + (
+        f"; the median example's {typical}" if typical else ""
+    )
+
+
+def format_typical(gain: Gain) -> str:
+    """What became of the example in the middle: 'error × 0.93'; nothing where that means nothing."""
+    return "" if gain.typical is None else gain.metric.format_effect(gain.typical, named=True)
 
 
 def explain_effects(metric: Metric, ood: Gain, id_data: Gain | None, which: str) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 from tapioca.errors import DataError
 from tapioca.plan import BRANCHES, Plan
 from tapioca.records import Preflight
-from tapioca.records.results import Domain
+from tapioca.records.results import Domain, Interval
 from tapioca.search.base import SearchSpace
 from tapioca.search.stepwise import list_branch_drops, list_layer_drops
 from tapioca.session.context import AnyRun
@@ -59,8 +59,17 @@ def _check_data_set(job: AnyRun, domain: Domain, task: Task, test: Task) -> Pref
         labels=task.label_counts,
         truncated=int(scores.truncated[0].sum()),
         tied=int(scores.tied[0].sum()),
+        unchanged=_measure_no_change(test, job.config.seed),
         detectable=smallest_detectable_effect(gains[mildest_index], len(set(test.groups))),
     )
+
+
+def _measure_no_change(test: Task, seed: int) -> Interval | None:
+    """The interval of a plan that changes no answer; None of errors, whose is 0 on any examples."""
+    if test.metric.kind == "error":
+        return None
+    answers = np.zeros(len(test.examples))
+    return test.pairing(seed).compare(answers, answers).ci95
 
 
 def reference_drops(space: SearchSpace) -> list[Plan]:

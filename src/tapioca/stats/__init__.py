@@ -8,6 +8,7 @@ from tapioca.stats.resampling import (
     percentile_interval,
     ratio_interval,
     small_sample_factor,
+    subset_interval,
     widen,
 )
 from tapioca.stats.significance import correct_holm, rank_correlation, share_as_strong
@@ -26,5 +27,6 @@ __all__ = [
     "share_as_strong",
     "small_sample_factor",
     "smallest_detectable_effect",
+    "subset_interval",
     "widen",
 ]

@@ -73,11 +73,12 @@ def tabulate_judgements(info: PruneResult) -> TableBlock:
         "n": lambda judgement: str(judgement.result.n),
         info.metric.name: run_words.format_scores,
         CHANGE: run_words.format_judged_effect,
+        "median example": lambda judgement: words.format_typical(judgement.result),
         "examples better / worse": run_words.format_shares,
         "random worse": run_words.format_beaten,
         "p": lambda judgement: "–" if judgement.plan.is_full else words.p_value(judgement.result.p),
     }
-    return make_table("", info.judgements, columns)
+    return make_table("", info.judgements, columns).without_empty()
 
 
 def _show_search(info: PruneResult, console: Console) -> None:

@@ -109,7 +109,10 @@ def _rescale_check(sample_check: Preflight, inputs: RunInputs, domain: Domain, s
     """A check of a sample as one of the whole data; the error of a gain falls with the root of the test examples."""
     search, test = sizes
     detectable = sample_check.detectable * (len(inputs.test[domain].examples) / test) ** 0.5
-    return sample_check.model_copy(update={"n_search": search, "n_test": test, "detectable": detectable})
+    narrower = len(inputs.test[domain].examples) / test
+    unchanged = sample_check.unchanged and tuple(end * narrower for end in sample_check.unchanged)
+    update = {"n_search": search, "n_test": test, "detectable": detectable, "unchanged": unchanged}
+    return sample_check.model_copy(update=update)
 
 
 def _time_example(job: AnyRun) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from tapioca.models.inputs import collate
 from tapioca.plan import Plan
 from tapioca.progress import SILENT, Progress
 from tapioca.records.portable import portable_name
+from tapioca.report.format import describe_shortage
 from tapioca.runs.places import remember_places
 from tapioca.search.path import SearchPath
 from tapioca.session.context import AnyRun, RunInputs, open_run
@@ -29,6 +30,8 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
         job.add_notes(*equivalent_criteria(job, {config.criterion: criterion}))
         checks = run_preflight(job)
         refuse_at_chance(job, checks)
+        if shortage := describe_shortage(checks["id"], job.metric) if "id" in checks else "":
+            job.progress.note(f"ID: {checks['id'].n_test} test examples are {shortage}")
         search = run_search(job)
         shown = plan_to_show(search)
         judgements, results = evaluate_held_out(job, search)

@@ -5,7 +5,7 @@ from math import comb, exp, prod
 from tapioca.commands.prune.result import Canary, Cost, PruneResult
 from tapioca.plan import Plan
 from tapioca.records import HeldOutResult, Written
-from tapioca.report.format import format_quantity
+from tapioca.report.format import describe_carriers, format_quantity
 
 ROLE_NOTES = {
     "most layers dropped": "most layers dropped at or above the full model's search score",
@@ -54,8 +54,8 @@ def describe_savings(cost: Cost, plan: Plan) -> str:
 
 
 def describe_companions(info: PruneResult) -> list[str]:
-    """What stands beside the held-out result, one line each: exact match or accuracy, texts that broke off, the canary, and
-    why other plans than the best are judged."""
+    """What stands beside the held-out result, one line each: exact match or accuracy, a mean that rests on few examples,
+    texts that broke off, the canary, and why other plans than the best are judged."""
     lines = []
     for judgement in info.judgements:
         where = f"{judgement.plan} on {judgement.data.upper()}"
@@ -63,6 +63,8 @@ def describe_companions(info: PruneResult) -> list[str]:
             gain, metric = judgement.companion, judgement.companion.metric
             scores = f"{metric.format(gain.full)} → {metric.format(gain.planned)}"
             lines.append(f"{metric.name} of {where}: {scores}, {gain}")
+        if judgement.result.rests_on_few:
+            lines.append(f"{where}: {describe_carriers(judgement.result)}")
         if judgement.written:
             lines.append(f"written answers of {where}: {_describe_written(judgement, judgement.written)}")
     if info.canary:

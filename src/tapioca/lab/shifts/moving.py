@@ -6,8 +6,15 @@ from functools import partial
 import numpy as np
 
 from tapioca.errors import UsageError
-from tapioca.lab.function_classes import FunctionClass, draw_absolutes, draw_sines, draw_splines, draw_step_functions
-from tapioca.lab.functions import MAX_DEGREE, Prompts, draw_uniform, polynomials_from_coefficients
+from tapioca.lab.function_classes import (
+    FunctionClass,
+    draw_absolutes,
+    draw_chebyshev_sums,
+    draw_sines,
+    draw_splines,
+    draw_step_functions,
+)
+from tapioca.lab.functions import MAX_DEGREE, FunctionBatch, Prompts, draw_uniform, polynomials_from_coefficients
 from tapioca.lab.shifts.base import ShiftKind, ShiftTable
 
 MIXED_IN = 3.0
@@ -27,6 +34,45 @@ def coefficient_scale(prompts: Prompts, strength: float, rng: np.random.Generato
     """Every coefficient, hence every y."""
     factor = 1.0 + strength
     return prompts.with_functions(lambda x: prompts.curves(x) * factor)
+
+
+@MOVING.add("every y times √(ν / χ²_ν), ν = 1/s, one for each prompt", (0.05, 0.1, 0.2, 0.35, 0.5))
+def coefficient_tails(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """Coefficients with the tails of Student's t with 1/`strength` degrees of freedom: most prompts nearly as before,
+    some far larger."""
+    if strength == 0:
+        return prompts
+    factors = np.sqrt(1 / strength / rng.chisquare(1 / strength, (len(prompts), 1)))
+    return prompts.with_functions(lambda x: prompts.curves(x) * factors)
+
+
+@MOVING.add("the later half of the y times 1 − 2s: −y from half-way on at 1", SHARES, "share")
+def function_turned(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """The first half of the context shows a function that the query does not follow."""
+    points = prompts.x.shape[1]
+    factors = np.where(np.arange(points) < points // 2, 1.0, 1 - 2 * strength)
+    y = prompts.targets * factors
+    return replace(prompts, context_y=y, targets=y, curves=lambda x: prompts.curves(x) * factors[-1])
+
+
+@MOVING.add("every second point, the query not, is of √(1 − s²) f + s g", SHARES, "share")
+def functions_interleaved(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """g is another polynomial of the same law for each prompt."""
+    others = prompts.law.draw_clean(len(prompts), rng).curves(prompts.x)
+    is_other = np.arange(prompts.x.shape[1], 0, -1) % 2 == 0
+    mixed = np.sqrt(1 - strength**2) * prompts.targets + strength * others
+    y = np.where(is_other, mixed, prompts.targets)
+    return replace(prompts, context_y=y, targets=y)
+
+
+@MOVING.add("√(1 − s²) f + s times a sum of Chebyshev polynomials", SHARES, "share")
+def chebyshev(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """Of the same degree and spread: at 1 still polynomials, whose coefficients in powers of x are larger and hang together."""
+
+    def draw_sums(n: int, rng: np.random.Generator) -> FunctionBatch:
+        return draw_chebyshev_sums(n, rng, prompts.law.degree)
+
+    return towards(draw_sums, prompts, strength, rng)
 
 
 @MOVING.add("inputs moved right by s: none as before from 2", (0.25, 0.5, 1.0, 1.5, 2.0))

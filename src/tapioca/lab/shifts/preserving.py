@@ -33,6 +33,20 @@ def context_outliers(prompts: Prompts, strength: float, rng: np.random.Generator
     )
 
 
+@PRESERVING.add("the y read carry N(0, s² x²)", (0.1, 0.2, 0.5, 1.0, 2.0))
+def context_heteroscedastic(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """Noise that grows with the distance from 0."""
+    noise = strength * np.abs(prompts.x) * rng.standard_normal(prompts.x.shape)
+    return replace(prompts, context_y=prompts.context_y + noise)
+
+
+@PRESERVING.add("a share s of the y read is missing: 0 is read", (0.05, 0.1, 0.25, 0.5, 0.75), "share")
+def context_missing(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """0 is the mean of all y."""
+    is_missing = rng.random(prompts.context_y.shape) < strength
+    return replace(prompts, context_y=np.where(is_missing, 0.0, prompts.context_y))
+
+
 @PRESERVING.add("a share s of the context swaps its y", SHARES, "share")
 def context_scrambled(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
     """Among themselves, so that they belong to other x."""
@@ -68,6 +82,16 @@ def context_repeated(prompts: Prompts, strength: float, rng: np.random.Generator
     distinct = max(1, round((1 - strength) * count))
     order = np.append(np.arange(count) % distinct, count)
     return _taken(prompts, np.broadcast_to(order, prompts.x.shape))
+
+
+@PRESERVING.add("a share s of the context is a copy of other points", SHARES, "share", query_only=True)
+def context_duplicated(prompts: Prompts, strength: float, rng: np.random.Generator) -> Prompts:
+    """Each from any place of the context, so that fewer different points are left and some weigh more."""
+    count = prompts.x.shape[1] - 1
+    order = np.broadcast_to(np.arange(count + 1), prompts.x.shape).copy()
+    is_copy, sources = rng.random((len(prompts), count)) < strength, rng.integers(0, count, (len(prompts), count))
+    order[:, :-1] = np.where(is_copy, sources, order[:, :-1])
+    return _taken(prompts, order)
 
 
 @PRESERVING.add("s more context points", (4, 8, 16, 32, 44), "count", query_only=True)
