@@ -130,6 +130,22 @@ def test_realignment_is_the_difference(info: GeometryResult) -> None:
         assert one.ood.ci95[0] < one.ood.value < one.ood.ci95[1]
 
 
+def test_realignment_by_other_definitions(info: GeometryResult, seen: dict[str, np.ndarray]) -> None:
+    kept = list(PLAN.kept)
+    directions = {
+        name: states / np.linalg.norm(states.astype(float), axis=2, keepdims=True) for name, states in seen.items()
+    }
+    found = {(one.kind, one.reference, one.length): one for one in info.realigned_otherwise}
+    assert len(found) == 4
+    for (kind, reference, length), one in found.items():
+        states, profile = (seen if length == "raw" else directions), norms if kind == "norm" else distances
+        after = states["reference planned"] if reference == "same plan" else states["reference"][kept]
+        for name, estimate in (("ood", one.ood), ("id", one.id)):
+            before = off(profile(states[name][kept]), profile(states["reference"][kept]))
+            assert estimate.value == pytest.approx(before - off(profile(states[f"{name} planned"]), profile(after)))
+            assert estimate.ci95[0] < estimate.value < estimate.ci95[1]
+
+
 def test_attribution_adds_up_and_is_by_removal(info: GeometryResult, seen: dict[str, np.ndarray]) -> None:
     shares = info.find_attribution("norm")
     last = abs(info.find_deviation("norm").deviation.signed[-1])
@@ -345,7 +361,7 @@ def test_the_screen(
 ) -> None:
     _, out = screen
     assert max(map(len, re.sub(r"· .*", "", out).splitlines()[:20])) <= 80
-    for text in ("along the stream [95 %]", "OOD under the plan", "OOD realignment [95 %]", "· the OOD norm deviation"):
+    for text in ("along the stream [95 %]", "OOD under the plan", "ID reference under", "· the OOD norm deviation"):
         assert text in out
     ratios = info.find_deviation("norm").deviation.signed
     assert re.search(rf"^7 .* {re.escape(signed(ratios[7], 3))} ", out, re.MULTILINE)

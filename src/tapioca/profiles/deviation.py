@@ -101,7 +101,11 @@ def measure_deviations(
 
 
 def measure_realignments(
-    before: StateGeometry, after: StateGeometry, reference: StateGeometry, seed: int = 0
+    before: StateGeometry,
+    after: StateGeometry,
+    reference: StateGeometry,
+    seed: int = 0,
+    reference_after: StateGeometry | None = None,
 ) -> dict[ProfileKind, Estimate]:
     """Realignment of each profile: the deviation that a plan removes, negative where it adds.
 
@@ -111,6 +115,7 @@ def measure_realignments(
         before, after: the same examples in the same order under the full model and under a plan, over the layers it
             keeps.
         reference: ID examples under the full model, over the same layers.
+        reference_after: what the states after the plan are compared with; the same reference where none is given.
 
     Returns:
         By kind of profile, each with an interval from resampling the examples of both sets, an example before and after
@@ -123,11 +128,18 @@ def measure_realignments(
         raise ValueError(f"before and after differ in layers or examples: {before.norms.shape}, {after.norms.shape}")
     rng = np.random.default_rng(seed)
     counts = resample_examples(before.n_examples, RESAMPLES, rng)
-    values = removed_deviation(before.profiles(), after.profiles(), reference.profiles())[:, 0].tolist()
-    resampled = removed_deviation(before.profiles(counts), after.profiles(counts), _resample_profiles(reference, rng))
+    reference_counts, reference_after = (
+        resample_examples(reference.n_examples, RESAMPLES, rng),
+        reference_after or reference,
+    )
+    values, resampled = (
+        mean_deviation(before.profiles(drawn), reference.profiles(reference_drawn))
+        - mean_deviation(after.profiles(drawn), reference_after.profiles(reference_drawn))
+        for drawn, reference_drawn in ((None, None), (counts, reference_counts))
+    )
     return {
         kind: Estimate(value=value, ci95=recentred_interval(value, draws))
-        for kind, value, draws in zip(PROFILE_KINDS, values, resampled, strict=True)
+        for kind, value, draws in zip(PROFILE_KINDS, values[:, 0].tolist(), resampled, strict=True)
     }
 
 

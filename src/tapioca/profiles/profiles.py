@@ -114,6 +114,12 @@ def state_geometry(states: np.ndarray) -> StateGeometry:
     )
 
 
+def scale_to_unit_length(states: np.ndarray) -> np.ndarray:
+    """States of shape (layer, example, width) divided by their norm, float64: their directions alone. Zeros stay."""
+    norms = np.linalg.norm(states.astype(np.float64), axis=-1, keepdims=True)
+    return states / np.where(norms == 0, 1.0, norms)
+
+
 def resample_examples(n: int, draws: int, rng: np.random.Generator) -> np.ndarray:
     """Bootstrap counts of shape (draws, n): how often each of n examples was drawn in n draws.
 

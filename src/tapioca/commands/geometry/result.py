@@ -1,5 +1,7 @@
 """The geometry of a model on ID and OOD data, before and after a plan: what a user asks for, and what was found."""
 
+from typing import Literal
+
 import numpy as np
 
 from tapioca.plan import Plan
@@ -57,6 +59,23 @@ class Realignment(Record):
     permuted: PermutationTest
 
 
+class OtherRealignment(Record):
+    """The realignment by another definition; a claim about it should not hang on one.
+
+    Attributes:
+        kind: the profile that deviates.
+        reference: what states under the plan are compared with: ID states of the full model, or of the same plan.
+        length: whether states are as they are, or scaled to length 1, which leaves their directions.
+        ood, id: as in `Realignment`.
+    """
+
+    kind: ProfileKind
+    reference: Literal["full model", "same plan"]
+    length: Literal["raw", "unit"]
+    ood: Estimate
+    id: Estimate
+
+
 class GeometryResult(RunHeader):
     """One finished profile: what `tapioca geometry` returns and `geometry.json` holds.
 
@@ -67,6 +86,7 @@ class GeometryResult(RunHeader):
         deviations: under the full model, over all layers: ID and OOD, norm and distance.
         kept: over the layers the plan keeps, under the full model and under the plan; empty without one.
         realigned: norm and distance; empty without a plan.
+        realigned_otherwise: the same by other definitions; norms at unit length are left out, which are all 1.
         attributions: of the OOD deviation under the full model to its layers, norm and distance.
     """
 
@@ -78,6 +98,7 @@ class GeometryResult(RunHeader):
     kept: tuple[TestedDeviation, ...]
     realigned: tuple[Realignment, ...]
     attributions: tuple[Attribution, ...]
+    realigned_otherwise: tuple[OtherRealignment, ...] = ()
 
     def find_view(self, domain: Domain, planned: bool = False) -> View:
         """What was observed of one data set.

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from tapioca.commands import save_result
 from tapioca.commands.geometry.config import GeometryConfig
-from tapioca.commands.geometry.result import GeometryResult, Realignment, TestedDeviation, View
+from tapioca.commands.geometry.result import GeometryResult, OtherRealignment, Realignment, TestedDeviation, View
 from tapioca.disk import write_text
 from tapioca.errors import ModelError, UsageError
 from tapioca.models.capture import list_branches
@@ -19,7 +19,7 @@ from tapioca.observe import GeometrySample, capture_states, measure_attribution,
 from tapioca.plan import Plan
 from tapioca.profiles.deviation import measure_realignments
 from tapioca.profiles.permutation import deviation_statistic, realignment_statistic, run_permutation_test
-from tapioca.profiles.profiles import StateGeometry, state_geometry
+from tapioca.profiles.profiles import StateGeometry, scale_to_unit_length, state_geometry
 from tapioca.profiles.summary import measure_representation
 from tapioca.progress import SILENT, Progress, advancing
 from tapioca.reading import explain_damage
@@ -65,6 +65,7 @@ def measure_geometry(
             deviations=observed.test_all_layers(),
             kept=observed.test_kept_layers(),
             realigned=observed.measure_realigned(),
+            realigned_otherwise=observed.measure_other_realignments(),
         )
         if plan:
             write_text(result.folder / "plan.json", plan.to_checked_json() + "\n")
@@ -182,6 +183,26 @@ class ObservedStates:
         return tuple(
             Realignment(kind=kind, ood=ood[kind], id=id_data[kind], permuted=test) for kind, test in tests.items()
         )
+
+    def measure_other_realignments(self) -> tuple[OtherRealignment, ...]:
+        """The same where states under the plan are compared with ID states under it, and where directions alone count."""
+        if self.plan is None:
+            return ()
+        layers, found = list(self.plan.kept), []
+        for length, scale in (("raw", np.asarray), ("unit", scale_to_unit_length)):
+            full = {name: state_geometry(scale(states[layers])) for name, states in self.states[self.full].items()}
+            planned = {name: state_geometry(scale(states)) for name, states in self.states[self.plan].items()}
+            for reference, after in (("full model", full["reference"]), ("same plan", planned["reference"])):
+                ood, id_data = (
+                    measure_realignments(full[name], planned[name], full["reference"], self.config.seed, after)
+                    for name in reversed(DOMAINS)
+                )
+                found += [
+                    OtherRealignment(kind=kind, reference=reference, length=length, ood=ood[kind], id=id_data[kind])
+                    for kind in ood
+                    if (length, reference) != ("raw", "full model") and (length, kind) != ("unit", "norm")
+                ]
+        return tuple(found)
 
     def _measure_view(self, plan: Plan, domain: Domain) -> View:
         layers, full, states = list(plan.kept), self.states[self.full], self.states[plan][domain]
