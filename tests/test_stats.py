@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import permutations
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from scipy import stats as scipy_stats
 
 from tapioca.errors import NonFiniteError
-from tapioca.records import Gain, Metric
+from tapioca.plan import Plan
+from tapioca.records import Gain, Metric, Preflight
+from tapioca.report.format import describe_carriers, describe_shortage
 from tapioca.stats import (
     Pairing,
     bootstrap_p,
@@ -20,6 +23,7 @@ from tapioca.stats import (
     ratio_interval,
     share_as_strong,
     smallest_detectable_effect,
+    subset_interval,
 )
 
 ACCURACY = Metric(name="accuracy", kind="accuracy")
@@ -265,3 +269,81 @@ def test_as_strong_counts_the_same_sign_and_itself() -> None:
     assert share_as_strong(-0.5, [-0.6, 0.9, -0.5, -0.1]) == pytest.approx(3 / 5)
     assert share_as_strong(0.5, [0.4, -0.9]) == pytest.approx(1 / 3)
     assert share_as_strong(0.5, []) is None
+
+
+def test_subset_intervals_by_hand() -> None:
+    """Of three groups there are seven subsets, whose smallest and largest ratios are all that can be said."""
+    numerators, denominators = np.array([1.0, 2.0, 6.0]), np.array([2.0, 2.0, 3.0])
+    assert subset_interval(numerators, denominators) == (0.5, 2.0)
+    assert subset_interval(numerators[:1], denominators[:1]) == (0.5, 0.5)
+    assert subset_interval(np.zeros(5), np.ones(5)) == (0.0, 0.0)
+    assert subset_interval(np.array([1.0, 1.0]), np.array([0.0, 2.0])) == (0.5, 1e9)
+
+
+@pytest.mark.parametrize("size", [6, 8, 10])
+@pytest.mark.parametrize("power", [1, 6])
+def test_the_level_of_errors_is_kept_exactly(size: int, power: int) -> None:
+    """Of all ways in which full model and plan could have changed places, 2.5 % at most look better, and as many worse."""
+    rng = np.random.default_rng(size)
+    one, other = rng.chisquare(1, (2, size)) ** power
+    pairing, outcomes = Pairing(np.ones(size), names(size), ERROR), []
+    for places in range(2**size):
+        swapped = (places >> np.arange(size)) & 1 == 1
+        full, planned = np.where(swapped, one, other), np.where(swapped, other, one)
+        low, high = pairing.compare(-full, -planned).ci95
+        outcomes.append((low > 0, high < 0))
+    better, worse = np.mean(outcomes, axis=0)
+    assert 0 < better <= 0.025
+    assert 0 < worse <= 0.025
+
+
+def test_subsets_of_many_groups_are_drawn_and_the_same_each_time() -> None:
+    rng = np.random.default_rng(0)
+    full = rng.chisquare(1, 400)
+    planned = 0.5 * full * np.exp(0.1 * rng.standard_normal(400))
+    low, high = subset_interval(full - planned, full, seed=3)
+    assert (low, high) == subset_interval(full - planned, full, seed=3)
+    gain = 1 - planned.sum() / full.sum()
+    error = np.std(full - planned - gain * full, ddof=1) / np.sqrt(400) / full.mean()
+    assert [low, high] == pytest.approx([gain - 1.97 * error, gain + 1.97 * error], rel=0.01)
+
+
+def test_a_mean_that_rests_on_few_examples_says_so() -> None:
+    full = -np.array([1.0] * 39 + [100.0])
+    planned = -np.array([0.9] * 39 + [50.0])
+    found = Pairing(np.ones(40), names(40), ERROR).compare(full, planned)
+    assert (found.carriers, found.typical) == (1, pytest.approx(0.1))
+    assert found.rests_on_few
+    assert describe_carriers(found) == (
+        "1 of 40 examples make half of the change, so that its interval may be too narrow; the median example's error × 0.900"
+    )
+    even = Pairing(np.ones(40), names(40), ERROR).compare(full, 0.9 * full)
+    assert even.rests_on_few
+    plain = Pairing(np.ones(39), names(39), ERROR).compare(full[:39], planned[:39])
+    assert (plain.carriers, plain.rests_on_few) == (20, False)
+    same = Pairing(np.ones(40), names(40), ERROR).compare(full, full)
+    assert (same.carriers, same.typical, same.ci95) == (0, 0.0, (0.0, 0.0))
+    answers = np.array([1.0, 0.0] * 20)
+    assert Pairing(np.ones(40), names(40), ACCURACY).compare(answers, 1 - answers).carriers is None
+    zeros = Pairing(np.ones(4), names(4), ERROR).compare(-np.array([0.0, 0, 0, 1]), -np.array([1.0, 1, 1, 1]))
+    assert zeros.typical is None
+
+
+@pytest.mark.parametrize(("n", "short"), [(219, True), (400, False)])
+def test_too_few_examples_for_a_margin(n: int, short: bool) -> None:
+    """Full against full on 219 rows: [−1.35, +1.36] points, with a margin of 1."""
+    answers = np.zeros(n)
+    unchanged = Pairing(np.ones(n), names(n), ACCURACY).compare(answers, answers).ci95
+    check = Preflight(
+        n_search=n, n_test=n, full=0.5, ci95=(0.4, 0.6), chance=None, above_chance=None, baseline_score=None,
+        reference_drop=Plan.drop(4, [1]), detectable=0.01, unchanged=unchanged,
+    )  # fmt: skip
+    text = describe_shortage(check, ACCURACY)
+    assert bool(text) == short
+    if short:
+        assert unchanged == pytest.approx((-0.0135, 0.0136), abs=2e-4)
+        assert re.fullmatch(
+            r"too few to show a loss below 1.0 points, as the verdict 'prune' asks: a plan that changes no answer would have "
+            r"\+0.0 points \[−1.\d, \+1.\d\]; about (29|30)\d test examples are needed",
+            text,
+        )

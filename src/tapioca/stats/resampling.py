@@ -9,6 +9,9 @@ RESAMPLES = 9_999
 ALL_SUBSETS = 12
 """Groups of which all subsets are looked at."""
 
+UNBOUNDED = 1e9
+"""An end that no number bounds, as where most errors of the full model are 0: JSON has no infinity."""
+
 CONFIDENCE_LEVEL = 0.95
 """Of every interval."""
 
@@ -86,7 +89,7 @@ def subset_interval(numerators: np.ndarray, denominators: np.ndarray, seed: int 
     sums = np.concatenate([part @ np.stack([numerators, denominators], 1) for part in _in_parts(subsets)])
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = sums[:, 0] / sums[:, 1]
-    ratios = np.sort(ratios[~np.isnan(ratios)])  # a subset of nothing says nothing
+    ratios = np.sort(ratios[~np.isnan(ratios)]).clip(-UNBOUNDED, UNBOUNDED)  # a subset of nothing says nothing
     tail = max(1, int((1 - CONFIDENCE_LEVEL) / 2 * (len(ratios) + 1)))
     return float(ratios[tail - 1]), float(ratios[-tail])
 
