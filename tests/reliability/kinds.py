@@ -123,7 +123,7 @@ KINDS = (
         "config.json, pruned",
         ("model/config.json",),
         JSON,
-        _always("prune", *MODEL, *DATA, "--limit", "12", "--out", "new"),
+        _always("prune", *MODEL, *DATA, "--limit", "24", "--out", "new"),
         ("model",),
     ),
     Kind(
