@@ -14,6 +14,7 @@ from rich.console import Console
 import tapioca
 from tapioca.cli.failures import report_failure
 from tapioca.cli.main import main
+from tapioca.errors import UsageError
 from tapioca.report.screen import LiveScreen
 from tapioca.report.tables import TableBlock, plain, print_block, print_line
 
@@ -79,6 +80,7 @@ def test_a_run_with_brackets_in_every_name(
         ),
         (OSError(36, "File name too long", "a" * 300), f"cannot use {'a' * 300}: File name too long"),
         (PermissionError(13, "Permission denied", b"x"), "cannot use x: Permission denied"),
+        (UsageError("a\nb has no run.json"), "a b has no run.json\n"),
     ],
 )
 def test_what_this_machine_lacks_is_one_line(error: Exception, line: str, capsys: pytest.CaptureFixture[str]) -> None:

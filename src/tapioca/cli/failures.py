@@ -31,7 +31,7 @@ def report_failure(error: Exception) -> int:
         raise error
     if line:
         with suppress(OSError):  # nobody reads standard error either
-            print_line(Console(stderr=True), ("error:", "red"), f" {line}")
+            print_line(Console(stderr=True), ("error:", "red"), f" {' '.join(line.splitlines())}")
     return 2
 
 

@@ -23,7 +23,7 @@ class Training(FolderConfig):
 class NewModel(Training):
     """What a training from scratch is asked beside: the shape of the model."""
 
-    layers: int = Field(default=8, ge=1, description="Number of layers.")
+    layers: int = Field(default=8, ge=1, le=1000, description="Number of layers.")
     width: int = Field(default=64, ge=8, description="Width of the residual stream.")
     heads: int = Field(default=4, ge=1, description="Attention heads.")
 
