@@ -198,8 +198,8 @@ def judge(kind: Kind, path: str, case: Case, code: int, printed: str) -> str:
     """Whether an end is as it should be."""
     if code == 0:
         return "done"
-    error = printed[printed.rfind("error:") :].rstrip("\n")
-    if code != 2 or "error:" not in printed or "Traceback" in printed or len(error) < len("error: x"):
+    error = f"\n{printed}".rpartition("\nerror:")[2].rstrip("\n")
+    if code != 2 or "error:" not in printed or "Traceback" in printed or not error.strip():
         return "traceback"
     if "\n" in error:
         return "lines"

@@ -33,7 +33,9 @@ def claim_folder(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
 
 def without_amounts(manifest: dict[str, Any]) -> dict[str, Any]:
     """What stays the same where a run grows, and the digests of its data, which may."""
-    settings = {name: setting for name, setting in manifest.get("settings", {}).items() if name not in AMOUNT_SETTINGS}
+    settings = {
+        name: setting for name, setting in (manifest.get("settings") or {}).items() if name not in AMOUNT_SETTINGS
+    }
     return {**manifest, "settings": settings}
 
 
@@ -68,7 +70,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         StoreError: there is none, or it cannot be read.
     """
-    return read_json(folder, MANIFEST, f"delete {folder} and run the same command again")
+    remedy = f"delete {folder} and run the same command again"
+    manifest = read_json(folder, MANIFEST, remedy)
+    if not isinstance(manifest.get("settings", {}), dict):
+        raise StoreError(f"cannot read {folder / MANIFEST}: 'settings' is no JSON object; {remedy}")
+    return manifest
 
 
 def read_json(folder: Path, name: str, remedy: str = "run the same command again") -> dict[str, Any]:

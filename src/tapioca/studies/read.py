@@ -23,7 +23,8 @@ def read_study(path: Path) -> StudyFile:
     content, claims_path = _read_yaml(path), path
     if isinstance(content.get("claims"), str):
         claims_path = path.parent / content["claims"]
-        content["claims"] = _read_yaml(claims_path).get("claims")
+        with explain_damage(path, UsageError):
+            content["claims"] = _read_yaml(claims_path).get("claims")
     try:
         return StudyFile.model_validate(content)
     except ValidationError as error:

@@ -84,7 +84,7 @@ def _scale_notes(job: RunContext[ScaleConfig], n_random_sets: int) -> list[str]:
     if search_manifest.get("data") != manifest["data"]:
         return [*notes, "the plan was searched on other data: whether its search saw the test examples is not known"]
     names = ("seed", "search_share")
-    made, now = ({name: run["settings"].get(name) for name in names} for run in (search_manifest, manifest))
+    made, now = ({name: (run.get("settings") or {}).get(name) for name in names} for run in (search_manifest, manifest))
     if made != now:
         flags = f"--seed {made['seed']} --search-share {made['search_share']}"
         raise UsageError(
