@@ -138,7 +138,9 @@ def load_tokenizer(
     if Path(source).is_dir() and not has_tokenizer(Path(source)):
         return None
     with explain_failed_load(source, revision, f"the tokenizer of '{source}'"), hide_progress_bars():
-        return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+        tokenizer("")  # some settings are only looked at here
+        return tokenizer
 
 
 def has_tokenizer(folder: Path) -> bool:

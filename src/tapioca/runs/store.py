@@ -234,7 +234,7 @@ def _translate_sqlite_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite says about the disk into one line."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # a message of SQLite's may quote what is no text
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code not in ADVICE:
             raise StoreError(describe_damage(path, " ".join(str(error).split()))) from error

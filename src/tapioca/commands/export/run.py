@@ -23,13 +23,14 @@ from tapioca.commands.export.result import Exported
 from tapioca.commands.export.source import ExportSource
 from tapioca.commands.prune.result import PruneResult, read_run
 from tapioca.disk import list_contents, make_folder_atomically, scratch_folder, write_text
-from tapioca.errors import ExportError, UsageError
+from tapioca.errors import ExportError, ModelError, UsageError
 from tapioca.models.edit import check_fits
 from tapioca.models.files import find_weight_files
 from tapioca.models.identity import hash_model
 from tapioca.models.load import load, load_on_meta, load_tokenizer
 from tapioca.plan import Plan
 from tapioca.progress import SILENT, Progress
+from tapioca.reading import explain_damage
 from tapioca.runs.lock import FolderLock
 from tapioca.runs.places import recall_places
 
@@ -156,7 +157,8 @@ def _write_checked(
     """Write, check, and only then put in place."""
     code = origin.runs_own_code
     meta_model = load_on_meta(folder, trust_remote_code=code)
-    check_fits(meta_model, plan)
+    with explain_damage(origin.name, ModelError):
+        check_fits(meta_model, plan)
     with make_folder_atomically(target) as checkpoint:
         left_out = cut_checkpoint(folder, checkpoint, plan, meta_model, code)
         copy_files(folder, vocabulary_files(folder, load_tokenizer(folder, trust_remote_code=code)), checkpoint)
