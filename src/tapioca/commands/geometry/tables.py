@@ -188,9 +188,9 @@ def _describe_realignment(info: GeometryResult, kind: ProfileKind) -> str:
     before, after = sorted(ood, key=lambda deviation: deviation.planned)
     realigned = next(entry for entry in info.realigned if entry.kind == kind)
     low, high = realigned.ood.ci95
-    way = "moves back towards ID" if low > 0 else "moves away from ID" if high < 0 else "does not clearly move"
+    way = "moves back towards" if low > 0 else "moves away from" if high < 0 else "does not clearly move against"
     return (
-        f"under {info.plan} it {way}: {before.value:.3f} → {after.value:.3f}, realignment {format_signed_estimate(realigned.ood)} "
+        f"under {info.plan} it {way} ID states of the full model: {before.value:.3f} → {after.value:.3f}, realignment {format_signed_estimate(realigned.ood)} "
         f"(ID data, moved by the same plan: {format_signed_estimate(realigned.id)}; permutation p {p_value(realigned.permuted.p)})"
     )
 
