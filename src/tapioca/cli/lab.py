@@ -12,7 +12,7 @@ from rich.console import Console
 from tapioca.cli.options import command_from_record
 from tapioca.cli.signals import interruptible
 from tapioca.lab.config import TextConfig, TrainConfig, Training, TuneConfig
-from tapioca.report.screen import ScreenOptions, open_screen
+from tapioca.report.screen import ScreenOptions, follow_training, open_screen
 from tapioca.report.tables import make_table, print_block, print_line
 
 if TYPE_CHECKING:
@@ -69,17 +69,9 @@ def run_shifts() -> None:
 @contextmanager
 def _show_training(config: Training, options: ScreenOptions) -> Iterator[OnStep]:
     """Progress while a training runs, and where the model is when it is done."""
-    console, n_done = Console(), 0
+    console = Console()
     with interruptible("the last checkpoint is stored"), open_screen(console, options) as screen:
-        screen.stage("training", config.steps)
-
-        def on_step(n_steps: int, loss: float) -> None:
-            nonlocal n_done
-            screen.status(f"loss {loss:.4f}")
-            screen.advance(n_steps - n_done)
-            n_done = n_steps
-
-        yield on_step
+        yield follow_training(screen, config.steps)
     print_line(console, f"wrote     {config.out}")
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +138,20 @@ def open_screen(console: Console, options: ScreenOptions = ScreenOptions()) -> I
         if not options.quiet and not shows_bar:
             listeners.append(stack.enter_context(ProgressLines(write_to_standard_error, interval, options.verbose)))
         yield Listeners(listeners)
+
+
+def follow_training(screen: Progress, steps: int) -> Callable[[int, float], None]:
+    """What a training tells its progress, the steps done and the loss; the screen shows both."""
+    n_done = 0
+    screen.stage("training", steps)
+
+    def on_step(n_steps: int, loss: float) -> None:
+        nonlocal n_done
+        screen.status(f"loss {loss:.4f}")
+        screen.advance(n_steps - n_done)
+        n_done = n_steps
+
+    return on_step
 
 
 def show_data(info: RunHeader, console: Console) -> None:
