@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from tapioca.disk import make_marked_folder, replace_atomically, replace_files, write_json
-from tapioca.errors import UsageError
+from tapioca.errors import NonFiniteError, UsageError
 from tapioca.lab.config import Training
 from tapioca.reading import explain_damage, refuse_no_file
 from tapioca.records.portable import portable_name
@@ -64,6 +64,7 @@ def run_training(
 
     Raises:
         UsageError: the folder holds the training of another config.
+        NonFiniteError: the loss is no number any more.
     """
     settings = {**config.model_dump(exclude={"out"}), **digests}
     settings |= {name: portable_name(settings[name]) for name in ("model", "task") if name in settings}
@@ -82,6 +83,10 @@ def run_training(
     try:
         while n_steps < config.steps:
             loss = loss_at(n_steps)
+            if not loss.isfinite():
+                raise NonFiniteError(
+                    f"{config.out}: the loss of step {n_steps + 1} is {loss.item()}; use a smaller --learning-rate or milder data"
+                )
             loss.backward()
             is_whole = False  # until all weights and the counts belong to one step again
             _update_weights(model, optimiser, schedule)

@@ -56,4 +56,6 @@ def explain_failed_run(model: PreTrainedModel) -> Iterator[None]:
         if is_out_of_memory(error):
             raise torch.OutOfMemoryError(first_line(error)) from error
         name = model.name_or_path or type(model).__name__
-        raise ModelError(f"'{name}' cannot compute: {describe_error(error):.300}; check its configuration") from error
+        raise ModelError(
+            f"'{name}' cannot compute: {describe_error(error):.300}; check its config.json and generation_config.json"
+        ) from error

@@ -11,5 +11,7 @@ def show(write: Callable[[Callable[[str], None]], None], console: Console) -> No
     def tell(text: str) -> None:
         print(text, end="", flush=True)
 
-    write(tell)
-    tell("\n")
+    try:
+        write(tell)
+    finally:
+        tell("\n")  # what is said of an error stands on a line of its own
