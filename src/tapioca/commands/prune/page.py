@@ -73,7 +73,7 @@ def tabulate_judgements(info: PruneResult) -> TableBlock:
         "n": lambda judgement: str(judgement.result.n),
         info.metric.name: run_words.format_scores,
         CHANGE: run_words.format_judged_effect,
-        "median example": lambda judgement: words.format_typical(judgement.result),
+        "median example": run_words.format_median_example,
         "examples better / worse": run_words.format_shares,
         "random worse": run_words.format_beaten,
         "p": lambda judgement: "–" if judgement.plan.is_full else words.p_value(judgement.result.p),

@@ -27,6 +27,12 @@ def format_judged_effect(judgement: HeldOutResult) -> str:
     return str(judgement.result) + (" (tail only)" if judgement.result.tail_only else "")
 
 
+def format_median_example(judgement: HeldOutResult) -> str:
+    """What became of the example in the middle, '× 0.65'; nothing for accuracies."""
+    gain = judgement.result
+    return "" if gain.typical is None else f"× {gain.metric.format_effect(gain.typical)}"
+
+
 def format_shares(judgement: HeldOutResult) -> str:
     """Share of examples with a higher and with a lower score under the plan."""
     if judgement.plan.is_full:
