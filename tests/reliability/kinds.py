@@ -42,7 +42,7 @@ class Kind:
     named: tuple[str, ...] = ()
 
 
-TASKS = ("--model", "model")
+TASKS = ("--model", "tinylm")
 DATA = ("--task", "data/rows.jsonl", "--reference", "data/id.jsonl")
 WRITE = ("--prompt", "the cat", "--tokens", "2")
 
@@ -106,70 +106,70 @@ KINDS = (
     ),
     Kind(
         "chat template",
-        ("model/chat_template.jinja",),
+        ("tinylm/chat_template.jinja",),
         (lambda path, rng: path.write_text(generate.make_template(rng), errors="replace") and None,) * 8 + BYTES,
         _always("tasks", "data/rows.jsonl", *TASKS, "--chat"),
-        ("model",),
+        ("tinylm",),
     ),
-    Kind("config.json, inspected", ("model/config.json",), JSON, _always("inspect", "model")),
+    Kind("config.json, inspected", ("tinylm/config.json",), JSON, _always("inspect", "tinylm")),
     Kind(
         "config.json, run",
-        ("model/config.json",),
+        ("tinylm/config.json",),
         JSON,
-        _always("generate", "model", "--plan", PLAN, *WRITE),
-        ("model",),
+        _always("generate", "tinylm", "--plan", PLAN, *WRITE),
+        ("tinylm",),
     ),
     Kind(
         "config.json, pruned",
-        ("model/config.json",),
+        ("tinylm/config.json",),
         JSON,
         _always("prune", *MODEL, *DATA, "--limit", "24", "--out", "new"),
-        ("model",),
+        ("tinylm",),
     ),
     Kind(
         "generation_config.json",
-        ("model/generation_config.json",),
+        ("tinylm/generation_config.json",),
         JSON,
-        _always("generate", "model", "--plan", PLAN, *WRITE),
-        ("model",),
+        _always("generate", "tinylm", "--plan", PLAN, *WRITE),
+        ("tinylm",),
     ),
     Kind(
         "safetensors",
-        ("model/model.safetensors",),
+        ("tinylm/model.safetensors",),
         BYTES,
-        _always("generate", "model", "--plan", PLAN, *WRITE),
-        ("model",),
+        _always("generate", "tinylm", "--plan", PLAN, *WRITE),
+        ("tinylm",),
     ),
     Kind(
         "index of weights",
-        ("sharded/model.safetensors.index.json",),
+        ("tinyshards/model.safetensors.index.json",),
         JSON,
-        _always("generate", "sharded", "--plan", PLAN, *WRITE),
-        ("sharded",),
+        _always("generate", "tinyshards", "--plan", PLAN, *WRITE),
+        ("tinyshards",),
     ),
     Kind(
         "exported files",
-        ("sharded/model.safetensors.index.json", "sharded/config.json", "sharded/generation_config.json"),
+        ("tinyshards/model.safetensors.index.json", "tinyshards/config.json", "tinyshards/generation_config.json"),
         JSON,
-        _always("export", "sharded", "--plan", PLAN, "--to", "exported"),
-        ("sharded",),
+        _always("export", "tinyshards", "--plan", PLAN, "--to", "exported"),
+        ("tinyshards",),
     ),
     Kind(
         "tokenizer",
-        ("model/tokenizer.json", "model/tokenizer_config.json"),
+        ("tinylm/tokenizer.json", "tinylm/tokenizer_config.json"),
         JSON,
         _always("tasks", "data/rows.jsonl", *TASKS),
-        ("model",),
+        ("tinylm",),
     ),
     Kind(
         "adapter",
-        ("adapter/adapter_config.json", "adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
+        ("tinylora/adapter_config.json", "tinylora/adapter_config.json", "tinylora/adapter_model.safetensors"),
         BYTES
         + (lambda path, rng: (mutate.damage_json if path.suffix == ".json" else mutate.damage_bytes)(path, rng),) * 8,
-        _always("generate", "model", "--adapter", "adapter", "--plan", PLAN, *WRITE),
-        ("adapter",),
+        _always("generate", "tinylm", "--adapter", "tinylora", "--plan", PLAN, *WRITE),
+        ("tinylora",),
     ),
-    Kind("plan.json", ("plans/plan.json",), JSON, _always("generate", "model", "--plan", "plans/plan.json", *WRITE)),
+    Kind("plan.json", ("plans/plan.json",), JSON, _always("generate", "tinylm", "--plan", "plans/plan.json", *WRITE)),
     Kind(
         "manifest.json",
         ("runs/prune/manifest.json",),
@@ -177,7 +177,7 @@ KINDS = (
         lambda rng: rng.choice(
             (
                 ("prune", *MODEL, *DATA, "--out", "runs/prune"),
-                ("scale", "model", *DATA, "--score", "likelihood", "--plan", "runs/prune/plan.json", "--out", "new"),
+                ("scale", "tinylm", *DATA, "--score", "likelihood", "--plan", "runs/prune/plan.json", "--out", "new"),
             )
         ),
         ("runs/prune",),
@@ -200,24 +200,24 @@ KINDS = (
         "classifier",
         ("data/classifier.json",),
         JSON,
-        _always("diagnose", "model", *DATA, "--classifier", "data/classifier.json", "--out", "new"),
+        _always("diagnose", "tinylm", *DATA, "--classifier", "data/classifier.json", "--out", "new"),
     ),
     Kind("cases", ("data/cases.json",), JSON, _always(lambda: fit_file(Path("data/cases.json")))),
     Kind(
         "training.json",
-        ("text/training.json",),
+        ("tinytext/training.json",),
         JSON,
-        _always("tasks", "held-out:text", "--model", "text"),
-        ("text", "data/rows.jsonl"),
+        _always("tasks", "held-out:tinytext", "--model", "tinytext"),
+        ("tinytext", "data/rows.jsonl"),
     ),
     Kind(
         "training.pt",
-        ("lab/training.pt",),
+        ("tinylab/training.pt",),
         BYTES,
-        _always("lab", "train", "--out", "lab", "--layers", "3", "--width", "8", "--heads", "1", "--steps", "2"),
-        ("lab",),
+        _always("lab", "train", "--out", "tinylab", "--layers", "3", "--width", "8", "--heads", "1", "--steps", "2"),
+        ("tinylab",),
     ),
-    Kind("learner's config", ("lab/config.json",), JSON, _always("inspect", "lab"), ("lab",)),
+    Kind("learner's config", ("tinylab/config.json",), JSON, _always("inspect", "tinylab"), ("tinylab",)),
     Kind("cell of a study", ("cell.npz",), BYTES, _always(lambda: Cell.load(Path("cell.npz")))),
 )
 
@@ -249,7 +249,7 @@ VALUES = (
         "..",
         "data",
         "data/rows.jsonl",
-        "model",
+        "tinylm",
         "plans/plan.json",
         "runs/prune",
     ),
@@ -278,7 +278,7 @@ VALUES = (
         "lab:context_noise=1e308",
         "harness:",
         "held-out:",
-        "held-out:model",
+        "held-out:tinylm",
     ),
     *(
         "true",
@@ -306,13 +306,13 @@ def make_arguments(rng: random.Random) -> Case:
     name = rng.choice([*COMMANDS, "report", "lab train", "lab tune", "lab train-text"])
     base: dict[str, tuple[str, ...]] = {
         "tasks": ("data/rows.jsonl", *TASKS),
-        "inspect": ("model",),
-        "generate": ("model", "--plan", PLAN, *WRITE),
-        "export": ("model", "--plan", PLAN, "--to", "exported"),
+        "inspect": ("tinylm",),
+        "generate": ("tinylm", "--plan", PLAN, *WRITE),
+        "export": ("tinylm", "--plan", PLAN, "--to", "exported"),
         "report": ("runs/prune",),
         "study": ("data/quick.yaml",),
         "lab train": ("--out", "lab2", "--steps", "1", "--layers", "2", "--width", "8", "--heads", "1"),
-        "lab tune": ("lab", "--task", "lab:id", "--out", "tuned", "--steps", "1"),
+        "lab tune": ("tinylab", "--task", "lab:id", "--out", "tuned", "--steps", "1"),
         "lab train-text": (
             "data/rows.jsonl",
             "--out",
@@ -333,7 +333,7 @@ def make_arguments(rng: random.Random) -> Case:
             name,
             (*MODEL, *DATA, "--limit", "8", "--out", "new")
             if name in ("prune", "compare")
-            else ("model", *DATA, "--out", "new"),
+            else ("tinylm", *DATA, "--out", "new"),
         ),
     ]
     if name == "study":

@@ -19,7 +19,7 @@ from tapioca.diagnosis.fit import NULL_TEST
 from tapioca.models.tiny import tiny
 
 PLAN = '{"n_layers":4,"layers":{"2":0.0}}'
-MODEL = ("model", "--score", "likelihood", "--random-plans", "2")
+MODEL = ("tinylm", "--score", "likelihood", "--random-plans", "2")
 
 TASK = """\
 data: rows.jsonl
@@ -64,7 +64,7 @@ def run_quietly(*arguments: str) -> tuple[int, str]:
 def build_inputs(root: Path) -> None:
     """Models, data and studies alone."""
     _write_data(root / "data")
-    for folder, size in (("model", "1GB"), ("sharded", "100KB")):
+    for folder, size in (("tinylm", "1GB"), ("tinyshards", "100KB")):
         tiny("llama").save_pretrained(root / folder, max_shard_size=size)
         tokenizer = whole_tokenizer()
         tokenizer.chat_template = CHAT
@@ -73,7 +73,7 @@ def build_inputs(root: Path) -> None:
         shutil.copy(STUDIES / study, root / "data")
     (root / "plans").mkdir()
     (root / "plans/plan.json").write_text(PLAN)
-    _write_adapter(root / "adapter")
+    _write_adapter(root / "tinylora")
     _write_diagnosis(root / "data", root / "cell.npz")
 
 
@@ -84,16 +84,16 @@ def build_workspace(root: Path) -> None:
     commands = {
         "prune": (*MODEL, *tasks),
         "compare": (*MODEL, *tasks, "--drops", "1", "--criteria", "tale,shortgpt"),
-        "diagnose": ("model", *tasks),
-        "geometry": ("model", *tasks, "--plan", "plans/plan.json"),
-        "scale": ("model", *tasks, "--score", "likelihood", "--plan", "plans/plan.json", "--scales", "0,0.5,1"),
-        "enumerate": ("model", *tasks, "--score", "likelihood", "--max-drops", "1"),
+        "diagnose": ("tinylm", *tasks),
+        "geometry": ("tinylm", *tasks, "--plan", "plans/plan.json"),
+        "scale": ("tinylm", *tasks, "--score", "likelihood", "--plan", "plans/plan.json", "--scales", "0,0.5,1"),
+        "enumerate": ("tinylm", *tasks, "--score", "likelihood", "--max-drops", "1"),
     }
     for name, arguments in commands.items():
         _run(name, *arguments, "--out", f"runs/{name}")
     shape = ("--layers", "3", "--width", "8", "--heads", "1", "--steps", "2")
-    _run("lab", "train", "--out", "lab", *shape)
-    _run("lab", "train-text", "data/rows.jsonl", "--out", "text", *shape)
+    _run("lab", "train", "--out", "tinylab", *shape)
+    _run("lab", "train-text", "data/rows.jsonl", "--out", "tinytext", *shape)
 
 
 def _run(*arguments: str) -> None:

@@ -268,7 +268,7 @@ def test_without_a_padding_token_the_way_out_is_said(tmp_path: Path) -> None:
     model = headed("gpt2")
     task = load(tmp_path, model, "gpt2", rows(4))
     model.config.pad_token_id = None
-    with pytest.raises(ModelError, match=r"the model has no pad_token_id, .* set pad_token_id in its config"):
+    with pytest.raises(ModelError, match=r"has no pad_token_id, .* set pad_token_id in its config"):
         evaluate(model, task, PLANS)
 
 

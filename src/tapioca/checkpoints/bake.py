@@ -57,8 +57,8 @@ def check_writers(scaled: Sequence[ScaledBranch], tensors: Iterable[KeptTensor])
     for change in scaled:
         if not any(change.matches(tensor) for tensor in tensors):
             raise ExportError(
-                f"the checkpoint has no weight called {' or '.join(change.writers)} in layer {change.layer}, "
-                f"so the scale of its {change.branch} cannot be written"
+                f"no weight is called {' or '.join(change.writers)} in layer {change.layer}, "
+                f"so the scale of its {change.branch} cannot be written; use the plan live with tapioca generate"
             )
 
 

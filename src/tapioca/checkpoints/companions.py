@@ -53,7 +53,7 @@ def copy_companions(source: Path, target: Path, plan: Plan, code: bool) -> list[
     copy_files(source, [*companion_files(source), *module_files(source), *(code_files(source) if code else [])], target)
     _edit_settings(target / "tokenizer_config.json", add_version_4_tokenizer_fields)
     for name in QUANTISATION_FILES:
-        _edit_settings(target / name, partial(renumber_layers, plan=plan, where=name))
+        _edit_settings(target / name, partial(renumber_layers, plan=plan, where=str(source / name)))
     generation = target / "generation_config.json"
     _edit_settings(generation, lambda settings: {k: v for k, v in settings.items() if k != "use_mtp"})
     left_out = []

@@ -51,17 +51,20 @@ def cut_checkpoint(
         ExportError: weights cannot carry the plan, transformers would build other layers from the cut config, or the
             files do not hold exactly the plan's layers.
     """
-    scaled = find_scaled_branches(plan, model)
     source_config = read_object(source / "config.json", ExportError)
-    config = drop_paths(cut_config(source_config, plan, model.config))
+    scaled = find_scaled_branches(plan, model)
+    with explain_damage(source / "config.json", ExportError):
+        config = drop_paths(cut_config(source_config, plan, model.config))
     check_rebuild(model, plan, config)
     weight_files = find_weight_files(source, source_config)
     for path in (source / "config.json", *weight_files):
         check_inside(path, source)
     files = {file: _read_tensor_names(file) for file in weight_files}
     names, counts = list(chain(*files.values())), _count_prediction_layers(source_config, model.config)
-    tensors_by_name = map_kept_tensors(names, plan, counted=max(counts.values(), default=0))
-    check_writers(scaled, tensors_by_name.values())
+    weights_name = find_weights_name(source, source_config)
+    with explain_damage(source / weights_name, ExportError):
+        tensors_by_name = map_kept_tensors(names, plan, counted=max(counts.values(), default=0))
+        check_writers(scaled, tensors_by_name.values())
     make_folder(target)
     write_settings(target / "config.json", config)
     index: dict[str, str] = {}
@@ -71,8 +74,8 @@ def cut_checkpoint(
         if tensors_in_file:
             size += _copy_tensors(file, target / file.name, tensors_in_file, scaled)
             index |= {tensor.new: file.name for tensor in tensors_in_file.values()}
-    if (name := find_weights_name(source, source_config)).endswith(".json"):
-        write_json(target / name, {"metadata": {"total_size": size}, "weight_map": index})
+    if weights_name.endswith(".json"):
+        write_json(target / weights_name, {"metadata": {"total_size": size}, "weight_map": index})
     left_out = (*_describe_left_out(names, plan, counts), *newer_only(config))
     return *left_out, *copy_companions(source, target, plan, code)
 
@@ -117,7 +120,7 @@ def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> di
     ]
     if not counting_parts and text.num_hidden_layers != plan.n_layers:
         raise ExportError(
-            f"config.json has no count of {plan.n_layers} layers ({', '.join(COUNT_FIELDS)}); cannot export this model"
+            f"no field counts {plan.n_layers} layers ({', '.join(COUNT_FIELDS)}); add the one that its type has"
         )
     derived = {name: attribute for name, attribute in vars(text).items() if not name.startswith("_")}
     cut_parts = [
@@ -133,7 +136,7 @@ def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> di
 def _renumber_quantisation(part: dict[str, Any], plan: Plan) -> dict[str, Any]:
     """A part of a config.json in which what says how weights were quantised names the layers kept."""
     named = {name: part[name] for name in QUANTISATION_FIELDS if isinstance(part.get(name), dict)}
-    return {**part, **{name: renumber_layers(field, plan, f"config.json: {name}") for name, field in named.items()}}
+    return {**part, **{name: renumber_layers(field, plan, name) for name, field in named.items()}}
 
 
 def config_parts(config: dict[str, Any]) -> list[dict[str, Any]]:

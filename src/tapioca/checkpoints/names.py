@@ -63,6 +63,14 @@ def _find_layer_prefix(names: list[str], n_layers: int) -> str:
             prefix for prefix in prefixes if not any(tower in prefix for tower in ("vision", "visual", "audio"))
         ]
     if len(prefixes) != 1:
-        list_sizes = ", ".join(f"{name} ({len(numbers)})" for name, numbers in lists.items()) or "none"
-        raise ExportError(f"expected one list of {n_layers} layers in the checkpoint, saw: {list_sizes}")
+        list_sizes = ", ".join(f"{name} ({_describe_numbers(numbers)})" for name, numbers in lists.items()) or "none"
+        raise ExportError(
+            f"expected the tensors of one list of {n_layers} layers, numbered from 0, saw: {list_sizes}; save the model anew with save_pretrained"
+        )
     return prefixes[0]
+
+
+def _describe_numbers(numbers: set[int]) -> str:
+    """How many layers a list has, and the first that a gap leaves out."""
+    gap = min(set(range(max(numbers))) - numbers, default=None)
+    return f"{len(numbers)}" if gap is None else f"{len(numbers)}, without {gap}"

@@ -103,9 +103,13 @@ def load_strictly(checkpoint: str, kind: str, layers: int, dtype: str, code: boo
     model, report = getattr(transformers, kind, AutoModel).from_pretrained(
         checkpoint, dtype=dtype, output_loading_info=True, use_safetensors=True, trust_remote_code=code
     )
-    mismatches = {what: sorted(map(str, names)) for what, names in report.items() if names}
+    mismatches = [
+        f"{len(names)} {what.replace('_', ' ')} ({min(map(str, names))}, ...)"
+        for what, names in report.items()
+        if names
+    ]
     if mismatches:
-        sys.exit(f"weights and architecture differ: {mismatches}")
+        sys.exit(f"weights and architecture differ: {', '.join(mismatches)}; save the model anew with save_pretrained")
     count = config.get_text_config(decoder=True).num_hidden_layers
     if count != layers:
         sys.exit(f"{count} layers, expected {layers}")

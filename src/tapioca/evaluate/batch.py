@@ -21,6 +21,7 @@ from tapioca.errors import NonFiniteError
 from tapioca.models.capture import find_first_non_finite
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
+from tapioca.models.identity import describe_model
 from tapioca.models.inputs import collate, run_forward
 from tapioca.plan import Plan
 from tapioca.records import ComputeCost, ExampleScore, Inputs, Request
@@ -106,7 +107,9 @@ class BatchEvaluator:
             where = find_first_non_finite(self.model, plan, collate(self.model, [row.inputs for row in rows]))
         advice = "check its weights" if self.model.dtype == torch.float32 else "try --dtype float32"
         ids = " ... ".join(dict.fromkeys((batch.examples[0].id, batch.examples[-1].id)))
-        return NonFiniteError(f"NaN or infinity under plan '{plan}' from {where} on (examples {ids}); {advice}")
+        return NonFiniteError(
+            f"NaN or infinity in '{describe_model(self.model)}' under plan '{plan}' from {where} on (examples {ids}); {advice}"
+        )
 
     def _generate_texts(self, plans: Sequence[Plan], batch: Batch, cost: ComputeCost) -> dict[Plan, Texts]:
         """What the model writes under each plan where the task asks for it."""

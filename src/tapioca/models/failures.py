@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from tapioca.errors import ModelError, TapiocaError, describe_error, first_line, is_out_of_memory
 from tapioca.hub import explain_hub_error
+from tapioca.reading import describe_damage
 
 
 @contextmanager
@@ -37,7 +38,8 @@ def _explain_failure(error: Exception, what: str, source: str, revision: str | N
     if "trust_remote_code" in str(error):
         return f"'{source}' needs code that comes with it; read the code, then add --trust-remote-code"
     hub_reason = None if Path(source).is_dir() else explain_hub_error(error, "model", source, revision)
-    return hub_reason or f"cannot load {what}: {first_line(error)}"
+    reason = describe_damage(error) if isinstance(error, KeyError) else first_line(error)
+    return hub_reason or f"cannot load {what}: {reason}"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.errors import ModelError
 from tapioca.models.families import find_family
+from tapioca.models.identity import describe_model
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def find_layers(model: PreTrainedModel) -> Layers:
     if len(fitting) != 1:
         candidates = ", ".join(f"{path} ({length})" for path, length in length_by_path.items()) or "none"
         raise ModelError(
-            f"cannot tell which modules are the {count} layers of this {model.config.model_type} model; "
+            f"cannot tell which modules are the {count} layers of '{describe_model(model)}' ({model.config.model_type}); "
             f"expected one list of that length, saw: {candidates}"
         )
     path = fitting[0]

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from tapioca.errors import DataError, ModelError
 from tapioca.models.failures import explain_failed_run
+from tapioca.models.identity import describe_model
 from tapioca.records import Inputs, TextPair
 
 
@@ -80,7 +81,7 @@ def _find_padding_token(model: PreTrainedModel) -> int:
     token = model.config.get_text_config().pad_token_id
     if not isinstance(token, int):
         raise ModelError(
-            "the model has no pad_token_id, by which its classification head finds the end of a text; "
+            f"'{describe_model(model)}' has no pad_token_id, by which its classification head finds the end of a text; "
             "set pad_token_id in its config, for instance to the EOS token"
         )
     return token

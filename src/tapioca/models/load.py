@@ -48,6 +48,9 @@ NO_HEAD = (
 )
 """What to do where a head is all that is missing."""
 
+WRONG_WEIGHTS = "; fetch or save the model again, or mend its config.json"
+"""What to do where others are missing, or have other shapes."""
+
 
 class LoadedModel(NamedTuple):
     """A model ready for use, and its tokenizer (None for models that read numbers)."""
@@ -225,7 +228,7 @@ def _refuse_partial(source: str, report: dict[str, Any], config: PretrainedConfi
             is_headless = all(name.split(".")[0] in HEADS for name in names)
             raise ModelError(
                 f"{source}: {len(names)} weights do not match the architecture ({what.replace('_', ' ')}: {names[0]}, ...); "
-                f"they would be random numbers{NO_HEAD if is_headless else ''}"
+                f"they would be random numbers{NO_HEAD if is_headless else WRONG_WEIGHTS}"
             )
     text_config = config.get_text_config(decoder=True)
     n_layers, n_prediction = text_config.num_hidden_layers, find_prediction_counts(vars(text_config)).values()

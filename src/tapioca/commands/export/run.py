@@ -23,14 +23,13 @@ from tapioca.commands.export.result import Exported
 from tapioca.commands.export.source import ExportSource
 from tapioca.commands.prune.result import PruneResult, read_run
 from tapioca.disk import list_contents, make_folder_atomically, scratch_folder, write_text
-from tapioca.errors import ExportError, ModelError, UsageError
+from tapioca.errors import ExportError, UsageError
 from tapioca.models.edit import check_fits
 from tapioca.models.files import find_weight_files
 from tapioca.models.identity import hash_model
 from tapioca.models.load import load, load_on_meta, load_tokenizer
 from tapioca.plan import Plan
 from tapioca.progress import SILENT, Progress
-from tapioca.reading import explain_damage
 from tapioca.runs.lock import FolderLock
 from tapioca.runs.places import recall_places
 
@@ -90,7 +89,8 @@ def export(
         about = info if plan is None else None
         card = partial(render_model_card, origin.name, chosen, folder, about, Path(origin.adapter or "").name)
         merged_folder = origin.merge_into_folder(folder, merged)
-        exported = _write_checked(origin, merged_folder, target, chosen, card, lock)
+        with origin.name_in_errors(merged_folder):
+            exported = _write_checked(origin, merged_folder, target, chosen, card, lock)
         weights = find_weight_files(folder, read_settings(folder / "config.json"))
         left_behind = describe_left_behind(folder, target, weights)
         return replace(exported, left_out=(*exported.left_out, *left_behind))
@@ -157,8 +157,7 @@ def _write_checked(
     """Write, check, and only then put in place."""
     code = origin.runs_own_code
     meta_model = load_on_meta(folder, trust_remote_code=code)
-    with explain_damage(origin.name, ModelError):
-        check_fits(meta_model, plan)
+    check_fits(meta_model, plan)
     with make_folder_atomically(target) as checkpoint:
         left_out = cut_checkpoint(folder, checkpoint, plan, meta_model, code)
         copy_files(folder, vocabulary_files(folder, load_tokenizer(folder, trust_remote_code=code)), checkpoint)

@@ -1,5 +1,7 @@
 """What is exported: the files of a model, as a folder, whatever the user named."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from transformers import PreTrainedModel
 from tapioca.checkpoints.companions import write_settings
 from tapioca.checkpoints.files import code_files, companion_files, copy_files, module_files, vocabulary_files
 from tapioca.disk import explain_failure
-from tapioca.errors import ExportError, UsageError, first_line
+from tapioca.errors import ExportError, ModelError, UsageError, first_line
 from tapioca.hub import explain_hub_error, hide_progress_bars
 from tapioca.models.adapters import refuse_adapter
 from tapioca.models.edit import is_planned
@@ -47,6 +49,20 @@ class ExportSource:
         """Whether the model's own code runs."""
         live = isinstance(self.model, PreTrainedModel) and has_own_code(self.model)
         return self.trust_remote_code or live
+
+    @contextmanager
+    def name_in_errors(self, folder: Path) -> Iterator[None]:
+        """Let what a body says against the model name it; for a live one, or one with a merged adapter, the folder that is
+        read is a temporary one, which tells nobody anything."""
+        try:
+            yield
+        except (ExportError, ModelError) as error:
+            message = str(error)
+            if folder != Path(self.name):
+                message = message.replace(str(folder), self.name)
+            is_named = any(name in message for name in (self.name, str(folder)))
+            error.args = (message if is_named else f"{self.name}: {message}",)
+            raise
 
     def find_folder(self, scratch: Path) -> Path:
         """The model as it came: its folder, the hub's snapshot of it, or a live model saved to `scratch`.
