@@ -1,7 +1,6 @@
 """Model + plans + task -> one score per plan and example."""
 
-from tapioca.evaluate.batch import ResultCache
 from tapioca.evaluate.compatibility import check_task
-from tapioca.evaluate.evaluate import StoppingRule, evaluate
+from tapioca.evaluate.evaluate import ResultCache, StoppingRule, evaluate
 
 __all__ = ["ResultCache", "StoppingRule", "check_task", "evaluate"]

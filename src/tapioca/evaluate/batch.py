@@ -1,11 +1,11 @@
-"""Ask a model one batch of a task under many plans: what they share is computed once, what is known is not asked again."""
+"""Ask a model one batch of a task under many plans: what they share is computed once."""
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import cached_property
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,14 +29,12 @@ from tapioca.tasks.base import Task
 from tapioca.tasks.batches import Batch
 
 
-class ResultCache(Protocol):
-    """Remembers answers, so that nothing is evaluated twice."""
+class BatchAnswers(NamedTuple):
+    """A plan's answers to one batch, and its share of what they cost."""
 
-    def recall(self, plan: Plan, batch: str) -> list[ExampleScore] | None:
-        """The answers of a plan to a batch, or None if they are not known."""
-
-    def record(self, plan: Plan, batch: str, answers: list[ExampleScore], spent: ComputeCost) -> None:
-        """Keep the answers of a plan to a batch, and its share of what was spent on them."""
+    plan: Plan
+    answers: list[ExampleScore]
+    spent: ComputeCost
 
 
 class BatchEvaluator:
@@ -46,31 +44,23 @@ class BatchEvaluator:
         self.model, self.task, self.schedule = model, task, schedule
         self._drafts = schedule.state_cache.drafts if schedule.state_cache else DraftStore(batches=1)
 
-    def evaluate_batch(
-        self, plans: Sequence[Plan], batch: Batch, result_cache: ResultCache | None
-    ) -> Iterator[tuple[Plan, list[ExampleScore]]]:
-        """The answers of all plans to one batch: those known, then the others, each kept before it is handed on.
+    def evaluate_batch(self, plans: Sequence[Plan], batch: Batch) -> Iterator[BatchAnswers]:
+        """The answers of all plans to one batch, each as soon as it is marked.
 
         Raises:
             NonFiniteError: an output or a score is NaN or infinite.
         """
-        answers_by_plan: dict[Plan, list[ExampleScore] | None] = dict.fromkeys(plans)
-        if result_cache is not None:
-            answers_by_plan = {plan: result_cache.recall(plan, batch.digest) for plan in plans}
-        yield from ((plan, answers) for plan, answers in answers_by_plan.items() if answers is not None)
-        if not (new_plans := [plan for plan, answers in answers_by_plan.items() if answers is None]):
+        if not plans:
             return
         start, cost = time.perf_counter(), ComputeCost()
-        readings_by_plan = self._read_outputs(new_plans, batch, cost)
-        texts_by_plan = self._generate_texts(new_plans, batch, cost)
+        readings_by_plan = self._read_outputs(plans, batch, cost)
+        texts_by_plan = self._generate_texts(plans, batch, cost)
         cost.add(ComputeCost(seconds=time.perf_counter() - start))
-        for plan in new_plans:
-            start, spent = time.perf_counter(), cost.share(len(new_plans))
+        for plan in plans:
+            start, spent = time.perf_counter(), cost.share(len(plans))
             answers = _score_batch(self.task, plan, batch, iter(readings_by_plan[plan]), iter(texts_by_plan[plan]))
             spent.add(ComputeCost(seconds=time.perf_counter() - start))
-            if result_cache is not None:
-                result_cache.record(plan, batch.digest, answers, spent)
-            yield plan, answers
+            yield BatchAnswers(plan, answers, spent)
 
     @cached_property
     def _shared_prefix(self) -> SharedPrefix | None:
