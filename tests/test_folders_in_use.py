@@ -96,6 +96,11 @@ def test_a_clock_that_goes_backwards_makes_no_negative_seconds(tmp_path: Path, m
     assert 0 < run.cost.seconds < 600
 
 
+def hear_ctrl_c() -> None:
+    """Which a shell hides from what it runs in the background, and so perhaps from the tests."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [PRUNE, (*TRAIN[:3], "20000", *TRAIN[4:])], ids=lambda words: " ".join(words[:2]))
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -104,7 +109,9 @@ def test_a_second_process_is_refused_and_follows_a_dead_one(
 ) -> None:
     def begin(*more: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tapioca", *words, str(tmp_path / "out"), *more]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+        )
 
     def wait_for_lock(process: subprocess.Popen[str]) -> None:
         deadline = time.monotonic() + 120
