@@ -42,11 +42,11 @@ def hold_elsewhere(path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        PRUNE,
-        ("geometry", "learner", *TASK, "--out"),
+        pytest.param(PRUNE, marks=pytest.mark.slow),
+        pytest.param(("geometry", "learner", *TASK, "--out"), marks=pytest.mark.slow),
         ("diagnose", "learner", *TASK, "--out"),
         TRAIN,
-        ("export", "learner", "--plan", PLAN, "--to"),
+        pytest.param(("export", "learner", "--plan", PLAN, "--to"), marks=pytest.mark.slow),
         ("study", "quick.yaml", "--out"),
     ],
     ids=lambda words: " ".join(words[:2]),

@@ -60,7 +60,8 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("geometry", "scale"))) for name in COMMANDS]
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("prune", "diagnose"))) for name in COMMANDS],
 )
 def test_no_file_of_a_run_names_the_machine(name: str, place: Path) -> None:
     (place / "plan.json").write_text(Plan.drop(4, [1]).to_json())
@@ -118,6 +119,7 @@ def test_places_are_kept_as_far_as_that_can_be(tmp_path: Path, monkeypatch: pyte
     assert recall_places("abc") == {"model": str(tmp_path / "model")}
 
 
+@pytest.mark.slow
 def test_no_file_of_the_lab_names_the_machine(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = ["--layers", "2", "--width", "8", "--heads", "1", "--steps", "2", "--batch", "2"]
     assert (

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.lm_eval_tasks import CHOOSES
 from support.words import word_tokenizer
 from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
@@ -28,16 +29,7 @@ TEMPLATE = (
     "{% if enable_thinking is defined and enable_thinking is false %}no{% else %}yes{% endif %}{% endif %}"
 )
 DATED = TEMPLATE + "{{ strftime_now('%Y-%m-%d') }}"
-TASK = {
-    "task": "asked",
-    "output_type": "multiple_choice",
-    "dataset_path": "json",
-    "validation_split": "validation",
-    "doc_to_text": "the {{question}} :",
-    "doc_to_target": "{{gold}}",
-    "doc_to_choice": ["the cat", "a dog"],
-    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-}
+TASK = {"task": "asked", **CHOOSES}
 WRITES = {
     "output_type": "generate_until",
     "doc_to_target": "{{['the cat', 'a dog'][gold]}}",

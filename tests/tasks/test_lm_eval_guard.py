@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from lm_eval.tasks._yaml_loader import load_yaml
+from support.lm_eval_tasks import CHOOSES
 from support.words import word_tokenizer
 
 from tapioca.errors import DataError
@@ -17,16 +18,7 @@ from tapioca.tasks.lm_eval.docs import load_lm_eval
 from tapioca.tasks.lm_eval.guard import watch_code
 from tapioca.tasks.text import Encoder
 
-TASK = {
-    "task": "own",
-    "output_type": "multiple_choice",
-    "dataset_path": "json",
-    "validation_split": "validation",
-    "doc_to_text": "the {{question}} :",
-    "doc_to_target": "{{gold}}",
-    "doc_to_choice": ["the cat", "a dog"],
-    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-}
+TASK = {"task": "own", **CHOOSES}
 CODE = """
 from pathlib import Path
 Path(__file__).with_name("ran").touch()

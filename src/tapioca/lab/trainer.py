@@ -41,6 +41,62 @@ def hold_training_folder(config: Training) -> Iterator[None]:
         lock.check()
 
 
+class _TrainingState:
+    """A model on its way, with all that goes into its checkpoint.
+
+    Attributes:
+        settings: of the training, by which a checkpoint of another one is told.
+        n_steps, losses: the steps done, and the loss of each.
+        is_whole: whether all weights and the counts belong to one step.
+    """
+
+    def __init__(self, config: Training, model: PreTrainedModel, digests: dict[str, str]):
+        settings = {**config.model_dump(exclude={"out"}), **digests}
+        named = {name: portable_name(settings[name]) for name in ("model", "task") if name in settings}
+        self.settings = settings | named
+        self.n_steps, self.losses, self.is_whole = 0, list[float](), True
+        self._config, self._model = config, model
+        self._optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimiser, lambda step: _learning_rate_factor(step, config)
+        )
+        self._parts: dict[str, Any] = {"model": model, "optimiser": self._optimiser, "schedule": self._schedule}
+
+    def step(self, loss: torch.Tensor) -> None:
+        """Change the weights along the gradients of a loss."""
+        loss.backward()
+        self.is_whole = False
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+        self._optimiser.step()
+        self._schedule.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        self.losses.append(loss.item())
+        self.n_steps += 1
+        self.is_whole = True
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        states = {name: part.state_dict() for name, part in self._parts.items()}
+        with replace_atomically(self._config.out / CHECKPOINT) as temporary, temporary.open("wb") as file:
+            torch.save({"config": self.settings, "done": self.n_steps, "losses": self.losses, **states}, file)
+
+    def restore(self) -> None:
+        """Load the last checkpoint if there is one; a setting that is newer than it had its default when it was made."""
+        path, fields = self._config.out / CHECKPOINT, type(self._config).model_fields
+        if not path.exists():
+            return
+        defaults = {name: field.default for name, field in fields.items() if name in self.settings}
+        with explain_damage(path, UsageError, "delete it to start again, or choose another folder"):
+            refuse_no_file(path)
+            _check_parts(path)
+            saved = torch.load(path, weights_only=True)
+            if {**defaults, **saved["config"]} != self.settings:
+                raise UsageError(f"{path} holds a training with other settings; choose another folder")
+            for name, part in self._parts.items():
+                part.load_state_dict(saved[name])
+            self.n_steps, self.losses = int(saved["done"]), list(map(float, saved["losses"]))
+
+
 def run_training(
     config: Training,
     model: PreTrainedModel,
@@ -66,45 +122,27 @@ def run_training(
         UsageError: the folder holds the training of another config.
         NonFiniteError: the loss is no number any more.
     """
-    settings = {**config.model_dump(exclude={"out"}), **digests}
-    settings |= {name: portable_name(settings[name]) for name in ("model", "task") if name in settings}
+    state = _TrainingState(config, model, digests)
+    state.restore()
     model.train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate_factor(step, config))
-    parts: dict[str, Any] = {"model": model, "optimiser": optimiser, "schedule": schedule}
-    n_steps, losses = _restore(config, settings, parts)
-
-    def save() -> None:
-        states = {name: part.state_dict() for name, part in parts.items()}
-        with replace_atomically(config.out / CHECKPOINT) as temporary, temporary.open("wb") as file:
-            torch.save({"config": settings, "done": n_steps, "losses": losses, **states}, file)
-
-    is_whole = True
     try:
-        while n_steps < config.steps:
-            loss = loss_at(n_steps)
+        while state.n_steps < config.steps:
+            loss = loss_at(state.n_steps)
             if not loss.isfinite():
                 raise NonFiniteError(
-                    f"{config.out}: the loss of step {n_steps + 1} is {loss.item()}; use a smaller --learning-rate or milder data"
+                    f"{config.out}: the loss of step {state.n_steps + 1} is {loss.item()}; use a smaller --learning-rate or milder data"
                 )
-            loss.backward()
-            is_whole = False  # until all weights and the counts belong to one step again
-            _update_weights(model, optimiser, schedule)
-            losses.append(loss.item())
-            n_steps += 1
-            is_whole = True
+            state.step(loss)
             if on_step:
-                on_step(n_steps, losses[-1])
-            if n_steps % checkpoint_every == 0 or n_steps == config.steps:
-                save()
+                on_step(state.n_steps, state.losses[-1])
+            if state.n_steps % checkpoint_every == 0 or state.n_steps == config.steps:
+                state.save()
     except KeyboardInterrupt:
-        if is_whole:
-            save()
+        if state.is_whole:
+            state.save()
         raise
     model.eval()
-    final = float(np.mean(losses[-500:]))
-    curve = [float(np.mean(losses[start : start + 100])) for start in range(0, len(losses), 100)]
-    return {"config": settings, "threads": torch.get_num_threads(), "final_loss": final, "loss_every_100": curve}
+    return {"config": state.settings, "threads": torch.get_num_threads(), **_summarise_losses(state.losses)}
 
 
 def save_training(
@@ -132,34 +170,10 @@ def _learning_rate_factor(step: int, config: Training) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def _update_weights(
-    model: PreTrainedModel, optimiser: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
-) -> None:
-    """One optimiser step along the gradients that stand there."""
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimiser.step()
-    schedule.step()
-    optimiser.zero_grad(set_to_none=True)
-
-
-def _restore(config: Training, settings: dict[str, Any], parts: dict[str, Any]) -> tuple[int, list[float]]:
-    """Load the last checkpoint if there is one; returns the steps done and their losses.
-
-    A setting that is newer than the checkpoint had its default when that was made.
-    """
-    path = config.out / CHECKPOINT
-    if not path.exists():
-        return 0, []
-    defaults = {name: field.default for name, field in type(config).model_fields.items() if name in settings}
-    with explain_damage(path, UsageError, "delete it to start again, or choose another folder"):
-        refuse_no_file(path)
-        _check_parts(path)
-        saved = torch.load(path, weights_only=True)
-        if {**defaults, **saved["config"]} != settings:
-            raise UsageError(f"{path} holds a training with other settings; choose another folder")
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
-        return int(saved["done"]), list(map(float, saved["losses"]))
+def _summarise_losses(losses: list[float]) -> dict[str, Any]:
+    """What is kept of the losses: the mean of the last 500 steps, and those of every 100."""
+    curve = [float(np.mean(losses[start : start + 100])) for start in range(0, len(losses), 100)]
+    return {"final_loss": float(np.mean(losses[-500:])), "loss_every_100": curve}
 
 
 def _check_parts(path: Path) -> None:

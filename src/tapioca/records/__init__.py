@@ -17,17 +17,14 @@ from tapioca.records.measures import Attribution, Estimate, PermutationTest, Rep
 from tapioca.records.numbers import format_interval, format_number, signed, with_interval
 from tapioca.records.results import (
     PROFILE_NAMES,
-    CriterionCost,
     Deviation,
     Gain,
     HeldOutResult,
     Preflight,
     Profile,
     ProfileKind,
-    Round,
     Scores,
-    Trial,
     Verdict,
-    Work,
     Written,
 )
+from tapioca.records.rounds import CriterionCost, Round, Trial, Work

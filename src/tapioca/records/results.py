@@ -1,4 +1,4 @@
-"""What was found of plans: scores, gains, profiles and deviations. All but the scores go to JSON and back."""
+"""What was found of plans: scores, gains, profiles and deviations; what searches tried stands in rounds.py. All but the scores go to JSON and back."""
 
 from __future__ import annotations
 
@@ -19,10 +19,6 @@ ProfileKind = Literal["norm", "distance"]
 PROFILE_NAMES: dict[ProfileKind, str] = {"norm": "norm", "distance": "pairwise-distance"}
 """What they are called, before a word such as profile."""
 Interval = tuple[float, float]
-DIFFERENCE = (
-    "Largest difference found between a layer's states for stacked streams and for one of them alone, as a share of the "
-    "largest state,"
-)
 
 
 class Record(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -91,48 +87,6 @@ class Scores:
     def values_of(self, plan: Plan) -> np.ndarray:
         """The scores of one plan, (example,)."""
         return self.values[self.plans.index(plan)]
-
-
-class Trial(Record):
-    """One plan tried by a search, with its mean score and mean likelihood on the search split."""
-
-    plan: Plan
-    score: float = Field(description="Mean score on the search split.")
-    log_likelihood: float = Field(description="Mean log-likelihood of the gold answer there.")
-    n_scored: int | None = Field(
-        default=None, description="Search examples it was scored on before it was stopped; None means all."
-    )
-
-
-class Work(Record):
-    """What a round of a search computed, padding included."""
-
-    layer_forwards: int = Field(description="Layers computed, times sequences; one without a branch counts half.")
-    layer_tokens: int = Field(description="The same, times tokens.")
-    flops: int = Field(
-        description="Floating-point operations of its matrix products, counted on one batch and scaled by tokens."
-    )
-    seconds: float = Field(description="Time the model took on this machine.")
-    difference: float | None = Field(default=None, description=f"{DIFFERENCE} in this round; None where none were.")
-
-
-class Round(Record):
-    """One round of a search, or one number of drops: every candidate, the winner, and how many tied with it."""
-
-    trials: tuple[Trial, ...] = Field(description="The candidates.")
-    winner: Trial = Field(description="The best of them.")
-    ties: int = Field(description="Candidates whose score equals the winner's, the winner included.")
-    accepted: bool = Field(description="False for the last round of a search that stopped at its floor.")
-    work: Work | None = None
-    bound: float | None = Field(
-        default=None,
-        description="What larger differences of two plans' scores on one example were cut to before plans were stopped; None where none were.",
-    )
-
-    @property
-    def n_stopped_early(self) -> int:
-        """Candidates that were stopped before they had seen all examples."""
-        return sum(trial.n_scored is not None for trial in self.trials)
 
 
 class Preflight(Record):
@@ -306,16 +260,3 @@ class Verdict(Record):
     action: Literal["prune", "prune OOD traffic only", "keep the full model"] = Field(description="What to do.")
     reason: str = Field(description="Why, with the numbers.")
     tail_only: bool = Field(default=False, description="As in `Gain`, of the best plan on OOD data.")
-
-
-class CriterionCost(Record):
-    """One criterion and what choosing by it costs alone, without the answers it shares with others."""
-
-    name: str = Field(description="Of the criterion.")
-    about: str = Field(description="What it does.")
-    source: str = Field(description="Where it comes from.")
-    plans_tried: int = Field(description="Plans it had scored.")
-    layer_forwards: int = Field(
-        description="Layers computed, times sequences read; a layer without one branch counts half."
-    )
-    seconds: float = Field(description="Time the model ran for it.")

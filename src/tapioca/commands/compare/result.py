@@ -4,7 +4,8 @@ from pydantic import Field
 
 from tapioca.plan import Plan
 from tapioca.records.examples import Metric
-from tapioca.records.results import CriterionCost, Domain, Gain, Preflight, Record, RunHeader
+from tapioca.records.results import Domain, Gain, Preflight, Record, RunHeader
+from tapioca.records.rounds import CriterionCost
 
 
 class Pick(Record):

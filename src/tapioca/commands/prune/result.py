@@ -11,17 +11,16 @@ from pydantic import Field, model_validator
 from tapioca.plan import Plan
 from tapioca.records.examples import ExampleResult, Metric
 from tapioca.records.results import (
-    DIFFERENCE,
     Deviation,
     Domain,
     HeldOutResult,
     Preflight,
     Profile,
     Record,
-    Round,
     RunHeader,
     Verdict,
 )
+from tapioca.records.rounds import DIFFERENCE, Round
 from tapioca.runs.records import read_record
 
 
