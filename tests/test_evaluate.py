@@ -23,7 +23,7 @@ from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
 from tapioca.records import NO_CHOICE, ComputeCost, Example, ExampleScore
 from tapioca.tasks.base import Task
-from tapioca.tasks.batches import looks, make_batches, make_chunks
+from tapioca.tasks.batches import looks, make_batches, make_chunks, sample_batches
 from tapioca.tasks.choice import ACCURACY, GOLD_LOSS, score_choice
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
@@ -148,6 +148,23 @@ def test_batches_depend_on_the_task_alone(tmp_path: Path) -> None:
     assert [batch.digest for batch in make_batches(same, 5)] == [batch.digest for batch in cut]
     likelihood = text_task(tmp_path, "likelihood")
     assert not {batch.digest for batch in make_batches(likelihood, 5)} & {batch.digest for batch in cut}
+
+
+@pytest.mark.parametrize(("size", "most", "sizes"), [(3, 7, [3, 3]), (3, 100, None), (5, 4, [4]), (2, 4, [2, 2])])
+def test_a_sample_is_of_whole_batches_of_all_lengths(
+    size: int, most: int, sizes: list[int] | None, tmp_path: Path
+) -> None:
+    task = text_task(tmp_path, "choice")
+    sample, whole = sample_batches(task, size, most), make_batches(task, size)
+    if sizes is None:
+        assert sample is task
+        return
+    batches = make_batches(sample, size)
+    assert [len(batch.examples) for batch in batches] == sizes
+    if size <= most:
+        digests = [batch.digest for batch in whole]
+        places = [digests.index(batch.digest) for batch in batches]
+        assert places == [len(whole) // 4, 3 * len(whole) // 4]
 
 
 def test_loss_does_not_depend_on_batches(tmp_path: Path) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from tapioca.progress import SILENT, NullProgress
 from tapioca.search.base import SearchSpace
 from tapioca.search.criteria import CRITERIA
 from tapioca.search.path import SearchPath
+from tapioca.search.random import draw_matched_random_plans
 from tapioca.session.context import RunContext, load_inputs, open_run
 
 TASK, REFERENCE = "lab:context_noise=0.2,n=40", "lab:id,n=40"
@@ -81,17 +81,19 @@ def test_the_picks_are_those_of_compare(mixed: PruneResult, tmp_path: Path) -> N
     assert judged.result in [pick.ood for pick in found.picks]
 
 
-def test_branch_plans_stand_beside_random_branch_plans_of_the_same_kinds(mixed: PruneResult) -> None:
+def test_branch_plans_stand_beside_random_branch_plans_of_the_same_kinds(mixed: PruneResult, tmp_path: Path) -> None:
     judged = mixed.find_result("ood")
     assert judged is not None
     assert len(judged.random) == 3
     assert mixed.plan.size == 2
-    with closing(sqlite3.connect(mixed.folder / "run.sqlite")) as db:
-        tested = db.execute("SELECT json, count(DISTINCT batch) FROM plans JOIN answers ON plan = digest GROUP BY plan")
-        counts = {Plan.from_json(text): batches for text, batches in tested}
-    rivals = [plan for plan, batches in counts.items() if batches >= 2 and plan not in (mixed.plan, Plan.full(8))]
-    assert sum(plan.sizes == mixed.plan.sizes for plan in rivals) >= 3
-    assert not any(plan.drops for plan in rivals if plan.size == 2)
+    with job_of(tmp_path / "run", reference=REFERENCE) as job:
+        rivals = draw_matched_random_plans(job.space, mixed.plan, 3)
+        test = job.test["ood"]
+        full, *scores = evaluate(job.loaded.model, test, [Plan.full(8), *rivals], batch_size=20).values
+    assert [plan.sizes for plan in rivals] == [mixed.plan.sizes] * 3
+    assert not any(plan.drops for plan in rivals)
+    assert judged.random == pytest.approx([test.pairing(0).effect(full, row) for row in scores])
+    assert (judged.random_n, judged.gain_beside) == (judged.result.n, judged.result.gain)
 
 
 def test_the_run_says_what_chose_the_plan(mixed: PruneResult, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from support.rows import choice_rows, write_lines
 from support.words import word_tokenizer
 
 from tapioca.commands.prune.config import PruneConfig
-from tapioca.commands.prune.estimate import Workload, estimate_judging, suggest_shorter_run
+from tapioca.commands.prune.estimate import JudgingPasses, Workload, estimate_judging, suggest_shorter_run
 from tapioca.commands.prune.preview import RUN, preview_run
 from tapioca.commands.prune.preview_result import Preview
 from tapioca.commands.prune.preview_screen import show as show_preview
@@ -64,7 +64,7 @@ def test_a_large_file_costs_what_a_small_one_does(tmp_path: Path, monkeypatch: p
     check = found.checks["ood"]
     assert check.n_search + check.n_test == 3000
     assert abs(check.n_search - 1500) < 100
-    assert found.sampled == {"ood": RUN}
+    assert found.checks["ood"].n_scored == RUN
     assert sum(asked) == 4 * RUN + 3 * 16  # the full model and three drops, and one batch three times
     assert not (tmp_path / "run").exists()
     assert f"{check.n_search} search + {check.n_test} test examples; on {RUN} of them, full model" in screen(found)
@@ -104,18 +104,20 @@ def space(layers: int, sizes: int, repeats: int = 20) -> SearchSpace:
     ("layers", "sizes", "repeats", "plans"), [(5, 1, 20, 5), (5, 4, 20, 10), (2, 1, 20, 2), (32, 3, 20, 21), (8, 7, 0, 1)]
 )  # fmt: skip
 def test_only_plans_that_exist_are_counted(layers: int, sizes: int, repeats: int, plans: int) -> None:
-    judged, count = estimate_judging(CRITERIA["tale"], space(layers, sizes, repeats))
-    assert count == plans
-    assert judged <= 1 + count
+    judged = estimate_judging(CRITERIA["tale"], space(layers, sizes, repeats))
+    assert judged.plans == plans
+    assert judged.chosen <= 2
+    assert judged.random <= plans - 1
 
 
 def test_the_option_that_shortens_most_is_named() -> None:
-    many = Workload((1.0,) * 16, 20.0, 21, search=1000, test=1000, seconds=1.0)
+    judged = JudgingPasses(2.0, 18.0, 21)
+    many = Workload((1.0,) * 16, judged, search=1000, test=1000, random=250, seconds=1.0)
     config = PruneConfig(model="m", task="t")
     found = suggest_shorter_run(config, many, CRITERIA["tale"], space(32, 16))
     assert found is not None
-    assert (found.option, found.total) == ("--limit 400", pytest.approx(0.2 * (16_000 + 20_000)))
-    few = Workload((1.0,) * 16, 20.0, 21, search=100, test=100, seconds=1.0)
+    assert (found.option, found.total) == ("--limit 400", pytest.approx(0.2 * (16_000 + 2_000 + 4_500)))
+    few = Workload((1.0,) * 16, judged, search=100, test=100, random=100, seconds=1.0)
     found = suggest_shorter_run(config, few, CRITERIA["tale"], space(32, 16))
     assert found is not None
     assert found.option == "--random-plans 5"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from transformers import PreTrainedModel
 import tapioca
 from tapioca.commands.prune.config import PruneConfig
 from tapioca.commands.prune.result import PruneResult, read_run
+from tapioca.commands.prune.words import describe_companions
 from tapioca.errors import DataError, StoreError, UsageError
 from tapioca.evaluate import evaluate
 from tapioca.lab.tasks import load_lab_task
@@ -22,6 +25,7 @@ from tapioca.models.load import PACKAGED, load
 from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
 from tapioca.tasks.base import Task
+from tapioca.tasks.batches import make_batches, sample_batches
 from tapioca.tasks.split import search_groups, split
 
 OPTIONS = {"reference": "lab:id,n=120", "batch_size": 60, "random_plans": 5, "progress": False}
@@ -71,6 +75,51 @@ def test_random_plans_stand_beside_the_best(run: PruneResult) -> None:
     judged = run.find_result("ood")
     assert judged is not None
     assert len(judged.random) == 5
+
+
+def test_random_plans_are_judged_on_few_ood_examples_and_the_plan_on_the_same(run: PruneResult, tmp_path: Path) -> None:
+    """The primary test stays on all examples, whatever the random plans are judged on."""
+    options = {**OPTIONS, "batch_size": 20, "random_examples": 40, "max_drops": 1}
+    info = tapioca.prune(PACKAGED["learner"], task="lab:target_offset=2,n=120", out=tmp_path / "run", **options)
+    ood, reference = info.find_result("ood"), info.find_result("id")
+    assert ood is not None
+    assert reference is not None
+    assert (ood.result.n, ood.random_n, reference.random, reference.random_n) == (60, 40, (), None)
+    task = sample_batches(split_as_the_run_did()[1], 20, 40)
+    with closing(sqlite3.connect(tmp_path / "run" / "run.sqlite")) as db:
+        rows = db.execute("SELECT json, batch FROM answers JOIN plans ON plan = digest").fetchall()
+    sample = {batch.digest for batch in make_batches(task, 20)}
+    rivals = {text for text, batch in rows if batch in sample} - {Plan.full(8).to_json(), info.plan.to_json()}
+    assert len(rivals) == len(ood.random) == 5
+    others = {batch.digest for batch in make_batches(split_as_the_run_did()[1], 20)} - sample
+    assert {text for text, batch in rows if batch in others} == {Plan.full(8).to_json(), info.plan.to_json()}
+    plans = [Plan.full(8), info.plan, *map(Plan.from_json, sorted(rivals))]
+    full, *rest = evaluate(load(PACKAGED["learner"]).model, task, plans, batch_size=20).values
+    gain, *gains = [task.pairing(0).effect(full, scores) for scores in rest]
+    assert ood.gain_beside == pytest.approx(gain)
+    assert sorted(ood.random) == pytest.approx(sorted(gains))
+    own, best, worst = (f"error × {1 - one:#.3g}" for one in (gain, max(gains), min(gains)))
+    assert describe_companions(info)[0] == (
+        f"{info.plan} on 40 of 60 OOD examples: {own}; of 5 random plans as large the best {best}, the worst {worst}"
+    )
+    again = tapioca.prune(
+        PACKAGED["learner"], task="lab:target_offset=2,n=120", out=tmp_path / "run", **{**options, "random_plans": 0}
+    )
+    assert [one.result for one in again.judgements] == [one.result for one in info.judgements]
+
+
+def test_nothing_is_computed_twice_before_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What checks and search compute of the search data: the full model once, and each drop once, in shared beginnings."""
+    monkeypatch.setattr("tapioca.session.preflight.MAX_PROBED", 20)
+    options = {**OPTIONS, "batch_size": 20, "max_drops": 1, "random_plans": 0}
+    info = tapioca.prune(PACKAGED["learner"], task="lab:target_offset=2,n=120", out=tmp_path / "run", **options)
+    assert (info.checks["ood"].n_scored, info.checks["id"].n_scored) == (None, 20)
+    search = split_as_the_run_did()[0]
+    with closing(sqlite3.connect(tmp_path / "run" / "run.sqlite")) as db:
+        spent = dict(db.execute("SELECT batch, sum(layers) FROM answers GROUP BY batch"))
+    layers = [spent[batch.digest] / len(batch.examples) for batch in make_batches(search, 20)]
+    tree = 8 * 9 // 2  # the full model and its single drops as one prefix tree
+    assert sorted(layers) == pytest.approx([tree, tree, tree + 6])  # in the sample, drops 2, 4 and 6 begin anew
 
 
 def test_geometry_is_measured_over_kept_layers(run: PruneResult) -> None:

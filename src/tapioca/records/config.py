@@ -269,6 +269,11 @@ class ChoosingConfig(RunConfig):
     """What runs are asked that choose few plans of many, so that random ones have to stand beside them."""
 
     random_plans: int = Field(default=20, ge=0, description="Random plans of equal size judged beside the chosen one.")
+    random_examples: int = Field(
+        default=256,
+        ge=1,
+        description="Held-out OOD examples, at most, on which random plans are judged; the chosen one stands beside them on the same.",
+    )
 
     @property
     def n_random_plans(self) -> int:

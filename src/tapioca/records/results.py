@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, Field, model_validator
@@ -84,6 +84,14 @@ class Scores:
     unparsed: np.ndarray
     lengths: np.ndarray
 
+    def select_plans(self, *plans: Plan) -> Self:
+        """The same of some of the plans, in the order given."""
+        rows = [self.plans.index(plan) for plan in plans]
+        arrays: dict[str, Any] = {
+            name: array[rows] for name, array in vars(self).items() if name not in ("plans", "ids")
+        }
+        return replace(self, plans=plans, **arrays)
+
     def values_of(self, plan: Plan) -> np.ndarray:
         """The scores of one plan, (example,)."""
         return self.values[self.plans.index(plan)]
@@ -93,6 +101,9 @@ class Preflight(Record):
     """What the data can show, found before the search."""
 
     n_search: int = Field(description="Examples of the search split.")
+    n_scored: int | None = Field(
+        default=None, description="Examples of the search split that `full` is of, evenly spread; None means all."
+    )
     n_test: int = Field(description="Examples of the test split.")
     full: float = Field(description="Score of the full model on the search split.")
     ci95: Interval = Field(description="Of `full`.")
@@ -185,7 +196,7 @@ class Gain(Record):
 
 
 class HeldOutResult(Record):
-    """A plan judged on one held-out data set, beside random plans that drop as many layers."""
+    """A plan judged on one held-out data set; on OOD data beside random plans that drop as many layers."""
 
     data: Domain = Field(description="Which data set.")
     role: Literal["best", "most layers dropped", "best non-empty"] = Field(description="Why it is judged.")
@@ -193,9 +204,20 @@ class HeldOutResult(Record):
     result: Gain
     baseline_score: float | None = Field(description="Score of always answering the mean target; regression only.")
     random: tuple[float, ...] = Field(description="Gains of the random plans.")
+    random_n: int | None = Field(
+        default=None, description="Held-out examples that the random plans were scored on; None means all."
+    )
+    gain_beside: float | None = Field(
+        default=None, description="Gain of the plan on the examples of the random plans; None where those are all."
+    )
     companion: Gain | None = Field(
         default=None, description="Exact match or accuracy, where the gold answer's likelihood decides."
     )
+
+    @property
+    def gain_on_same(self) -> float:
+        """Gain of the plan on the examples of the random plans."""
+        return self.result.gain if self.gain_beside is None else self.gain_beside
 
     @property
     def written(self) -> Written | None:

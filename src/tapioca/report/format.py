@@ -12,11 +12,11 @@ def data_names(task: str, reference: str | None) -> str:
     return f"OOD (out of distribution): {ood}; ID (in distribution): {reference}"
 
 
-def describe_check(check: Preflight, metric: Metric, name: str, sampled: int | None = None) -> str:
-    """What one data set can show: full model, chance, and the gain that could be found; from a sample of it if told."""
+def describe_check(check: Preflight, metric: Metric, name: str) -> str:
+    """What one data set can show: full model, chance, and the gain that could be found."""
     parts = [
         f"{name}: {check.n_search} search + {check.n_test} test examples"
-        + (f"; on {sampled} of them" if sampled and sampled < check.n_search else ""),
+        + (f"; on {check.n_scored} of them" if check.n_scored else ""),
         f"full model {metric.format(check.full)}",
     ]
     if check.chance is not None and metric.kind == "accuracy":

@@ -33,6 +33,7 @@ NOT_IN_MANIFEST = {
     "out",
     "plan",
     "dry_run",
+    "random_examples",
     "classifier",
     "answers",
     "skip_bad_rows",

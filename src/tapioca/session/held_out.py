@@ -1,6 +1,6 @@
 """Plans on held-out examples, and one against another there: the same for every command."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,6 +11,7 @@ from tapioca.records.results import Domain
 from tapioca.session.context import AnyRun
 from tapioca.stats import Pairing
 from tapioca.tasks.base import Task
+from tapioca.tasks.batches import sample_batches
 
 
 def gain_of(task: Task, scores: Scores, first: Plan, second: Plan, seed: int) -> Gain:
@@ -22,17 +23,44 @@ def gain_of(task: Task, scores: Scores, first: Plan, second: Plan, seed: int) ->
         first, second: the plans.
         seed: of the resampling.
     """
-    rows = [scores.plans.index(plan) for plan in (first, second)]
-    before, after = scores.values[rows]
-    gain = task.pairing(seed).compare(before, after)
+    pair = scores.select_plans(first, second)
+    gain = task.pairing(seed).compare(*pair.values)
     if not task.max_new_tokens:
         return gain
     written = Written(
-        unparsed=scores.unparsed[rows].sum(1).tolist(),
-        truncated=scores.truncated[rows].sum(1).tolist(),
-        mean_length=scores.lengths[rows].mean(1).tolist(),
+        unparsed=pair.unparsed.sum(1).tolist(),
+        truncated=pair.truncated.sum(1).tolist(),
+        mean_length=pair.lengths.mean(1).tolist(),
     )
     return gain.model_copy(update={"written": written})
+
+
+@dataclass(frozen=True, eq=False)
+class GainsBeside:
+    """Random plans, and those they stand beside, on the same OOD test examples.
+
+    Attributes:
+        n: how many examples: all, or a sample.
+        gain_by_plan: what each plan gains over the full model there.
+    """
+
+    n: int
+    gain_by_plan: dict[Plan, float]
+
+    @classmethod
+    def evaluate(cls, job: AnyRun, plans: Sequence[Plan], random_plans: Sequence[Plan]) -> Self:
+        """Score all of them in one sweep; the answers of `plans` serve when those are judged on the whole split."""
+        config, full = job.config, Plan.full(job.n_layers)
+        task = sample_batches(job.test["ood"], config.batch_size, config.random_examples)
+        asked = list(dict.fromkeys([full, *plans, *random_plans]))
+        scores = job.evaluate(task, asked, f"{len(random_plans)} random plans on OOD test data")
+        pairing, full_scores = task.pairing(config.seed), scores.values_of(full)
+        gains = {plan: pairing.effect(full_scores, scores.values_of(plan)) for plan in asked}
+        return cls(len(task.examples), gains)
+
+    def list_gains(self, plans: Iterable[Plan]) -> tuple[float, ...]:
+        """The gains of some plans, in their order."""
+        return tuple(self.gain_by_plan[plan] for plan in plans)
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,6 +58,20 @@ def make_chunks(task: Task, size: int, seed: int | None = None) -> list[Chunk]:
     return [_chunk(task, tuple(drawn_examples[start:end]), size) for start, end in pairwise((0, *ends))]
 
 
+def sample_batches(task: Task, size: int, most: int) -> Task:
+    """A task on at most `most` of its examples, spread evenly over all lengths.
+
+    They are whole batches of the longest-first order, so that one answer serves the sample and the task; single examples
+    where a batch would be too large.
+    """
+    if len(task.examples) <= most:
+        return task
+    ordered, unit = _by_length(task.examples), size if size <= most else 1
+    starts, count = range(0, len(ordered), unit), most // unit
+    chosen = [starts[(2 * index + 1) * len(starts) // (2 * count)] for index in range(count)]
+    return task.select_examples(example for start in chosen for example in ordered[start : start + unit])
+
+
 def looks(examples: int, size: int) -> list[int]:
     """After how many examples one looks, where they are drawn at random: after each early batch, then every fourth."""
     ends = [*range(size, EARLY * size, size), *range(EARLY * size, examples, LOOK * size)]

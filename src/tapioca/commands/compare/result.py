@@ -19,7 +19,8 @@ class Pick(Record):
         ood, id: against the full model on the test splits; `id` is None without reference data.
         p_ood, p_id: p-value of a paired t-test over groups, corrected by Holm's method for all plans judged on these data.
         rival: on the OOD test split against the plan of the first criterion; None for that plan itself.
-        beaten: how many of the random plans of its size it beats on the OOD test split.
+        gain_beside: its gain on the OOD test examples of the random plans; None where those are all.
+        beaten: how many of the random plans of its size it beats there.
         front: whether no other plan judged has a better OOD score for as few operations, the full model included.
     """
 
@@ -32,6 +33,7 @@ class Pick(Record):
     id: Gain | None
     p_id: float | None
     rival: Gain | None
+    gain_beside: float | None = None
     beaten: int
     front: bool
 
@@ -45,6 +47,9 @@ class CompareResult(RunHeader):
     searched: tuple[CriterionCost, ...]
     picks: tuple[Pick, ...]
     random: dict[int, tuple[float, ...]] = Field(description="OOD gains of the random plans by number of drops.")
+    random_n: int | None = Field(
+        default=None, description="OOD test examples that the random plans were scored on; None means all."
+    )
 
     @property
     def full_on_front(self) -> bool:

@@ -16,7 +16,7 @@ from tapioca.records.results import Domain
 from tapioca.search.base import Picks, SearchSpace
 from tapioca.search.random import draw_random_plans
 from tapioca.session.context import AnyRun, RunContext, RunInputs, open_run
-from tapioca.session.held_out import HeldOutScores
+from tapioca.session.held_out import GainsBeside, HeldOutScores
 from tapioca.session.preflight import refuse_at_chance, run_preflight
 from tapioca.session.run_criteria import CriteriaRunner, equivalent_criteria
 from tapioca.session.search_space import compatible_criteria, criteria_by_name
@@ -50,6 +50,7 @@ def compare(config: CompareConfig, progress: Progress = SILENT, inputs: RunInput
             searched=tuple(searched for _, searched in choices_by_name.values()),
             picks=judge.list_picks(),
             random=judge.random,
+            random_n=judge.beside.n,
         )
         save_result("compare", info)
     return info
@@ -73,11 +74,12 @@ class HeldOutJudge:
 
     Attributes:
         chosen: the plans of each criterion.
-        scores: of the full model, of every plan chosen and, on OOD data, of the random ones.
+        scores: of the full model and of every plan chosen.
         gains: of every plan chosen over the full model.
         p: of these gains, corrected for all plans chosen.
         flops: share of the full model's operations left by each plan, counted on one prompt.
-        random: OOD gains of the random plans by number of drops.
+        beside: OOD gains of the random plans, and of the plans chosen on the same examples.
+        random: the former by number of drops.
     """
 
     job: AnyRun
@@ -86,23 +88,21 @@ class HeldOutJudge:
     gains: dict[Domain, dict[Plan, Gain]]
     p: dict[Domain, dict[Plan, float]]
     flops: dict[Plan, float]
+    beside: GainsBeside
     random: dict[int, tuple[float, ...]]
 
     @classmethod
     def evaluate(cls, job: AnyRun, chosen: dict[str, Picks], random_by_size: dict[int, tuple[Plan, ...]]) -> Self:
         """Score all plans, and count what they save."""
-        full = Plan.full(job.n_layers)
         plans = list(dict.fromkeys(plan for picks in chosen.values() for plan in picks.values()))
         random_plans = [plan for same_size in random_by_size.values() for plan in same_size]
-        scores = HeldOutScores.evaluate(job, {"ood": [*plans, *random_plans], "id": plans})
+        beside = GainsBeside.evaluate(job, plans, random_plans)
+        scores = HeldOutScores.evaluate(job, dict.fromkeys(job.test, plans))
         gains = {domain: scores.measure_gains(domain, plans) for domain in job.test}
         p = {domain: _correct_p_values(scores, domain, plans) for domain in job.test}
-        pairing, ood = scores.pairing("ood"), scores.by_domain["ood"]
-        random = {
-            size: tuple(pairing.effect(ood.values_of(full), ood.values_of(plan)) for plan in same_size)
-            for size, same_size in random_by_size.items()
-        }
-        return cls(job, chosen, scores, gains, p, _measure_relative_flops(job, [full, *plans]), random)
+        random = {size: beside.list_gains(same_size) for size, same_size in random_by_size.items()}
+        flops = _measure_relative_flops(job, [Plan.full(job.n_layers), *plans])
+        return cls(job, chosen, scores, gains, p, flops, beside, random)
 
     def list_picks(self) -> tuple[Pick, ...]:
         """Every plan chosen, by number of drops; the best on OOD test data first."""
@@ -125,7 +125,8 @@ class HeldOutJudge:
             id=self.gains["id"][plan] if "id" in self.gains else None,
             p_id=self.p["id"][plan] if "id" in self.p else None,
             rival=None if first_plan in (None, plan) else self.scores.measure_gain("ood", first_plan, plan),
-            beaten=sum(gain.gain > random_gain for random_gain in self.random[size]),
+            gain_beside=self.beside.gain_by_plan[plan],
+            beaten=sum(self.beside.gain_by_plan[plan] > random_gain for random_gain in self.random[size]),
             front=self._is_on_front(plan),
         )
 

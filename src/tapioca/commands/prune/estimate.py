@@ -1,6 +1,7 @@
 """What a run would cost, from the seconds of one example, and which option would shorten it most."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from tapioca.commands.prune.config import PruneConfig
 from tapioca.plan import Plan
@@ -13,6 +14,20 @@ FEWER_EXAMPLES, FEWER_PLANS = 400, 5
 """What is suggested instead of more examples of a data set, and of more random plans."""
 
 
+class JudgingPasses(NamedTuple):
+    """Passes of the full model for plans that run together on the same examples.
+
+    Attributes:
+        chosen: for the full model and the plan chosen, over all test data.
+        random: for the random plans beside them, over some OOD test data.
+        plans: how many plans are judged, the full model left out.
+    """
+
+    chosen: float
+    random: float
+    plans: int
+
+
 @dataclass(frozen=True)
 class Workload:
     """What a run goes through.
@@ -20,16 +35,16 @@ class Workload:
     Attributes:
         rounds: passes of the full model over the search data, round by round.
         judged: the same of the test data, for the plans that are judged at most.
-        plans: how many plans those are, the full model left out.
         search, test: examples of the OOD search split, and of all test splits.
+        random: OOD test examples on which random plans are judged.
         seconds: of one example under the full model.
     """
 
     rounds: tuple[float, ...]
-    judged: float
-    plans: int
+    judged: JudgingPasses
     search: int
     test: int
+    random: int
     seconds: float
 
     @property
@@ -45,7 +60,7 @@ class Workload:
     @property
     def judging(self) -> float:
         """Seconds of judging plans on held-out data."""
-        return self.judged * self.test * self.seconds
+        return (self.judged.chosen * self.test + self.judged.random * self.random) * self.seconds
 
     @property
     def total(self) -> float:
@@ -61,18 +76,16 @@ class ShorterRun:
     total: float
 
 
-def estimate_judging(criterion: Criterion, space: SearchSpace) -> tuple[float, int]:
-    """The most expensive judgement there can be: a plan and as many random ones of its size as asked for, or as exist.
-
-    Returns:
-        Passes of the full model over the test data, and how many plans are judged.
-    """
+def estimate_judging(criterion: Criterion, space: SearchSpace) -> JudgingPasses:
+    """The most expensive judgement there can be: a plan and as many random ones of its size as asked for, or as exist."""
     costs = []
     for size in space.sizes:
         plan = _example_plan(criterion, space, size)
-        plans = (Plan.full(space.n_layers), plan, *draw_matched_random_plans(space, plan, space.repeats))
-        costs.append((count_layers_computed(plans) / space.n_layers, len(plans) - 1))
-    return max(costs)
+        chosen = Plan.full(space.n_layers), plan
+        plans = *chosen, *draw_matched_random_plans(space, plan, space.repeats)
+        passes = [count_layers_computed(plans_together) / space.n_layers for plans_together in (chosen, plans)]
+        costs.append(JudgingPasses(passes[0], passes[1] - passes[0], len(plans) - 1))
+    return max(costs, key=lambda cost: cost.chosen + cost.random)
 
 
 def _example_plan(criterion: Criterion, space: SearchSpace, size: int) -> Plan:
@@ -91,11 +104,12 @@ def suggest_shorter_run(
     examples = max(work.search, work.test)
     if examples > FEWER_EXAMPLES:
         share = FEWER_EXAMPLES / (config.limit or (work.search + work.test))
-        smaller_work = replace(work, search=round(work.search * share), test=round(work.test * share))
+        fewer = {name: round(getattr(work, name) * share) for name in ("search", "test", "random")}
+        smaller_work = replace(work, **fewer)
         options.append(ShorterRun(f"--limit {FEWER_EXAMPLES}", smaller_work.total))
-    if config.random_plans > FEWER_PLANS and work.plans > 1 + FEWER_PLANS:
-        judged, plans = estimate_judging(criterion, replace(space, repeats=FEWER_PLANS))
-        options.append(ShorterRun(f"--random-plans {FEWER_PLANS}", replace(work, judged=judged, plans=plans).total))
+    if config.random_plans > FEWER_PLANS and work.judged.plans > 1 + FEWER_PLANS:
+        judged = estimate_judging(criterion, replace(space, repeats=FEWER_PLANS))
+        options.append(ShorterRun(f"--random-plans {FEWER_PLANS}", replace(work, judged=judged).total))
     if len(space.sizes) > 4:
         most = len(space.sizes) // 4
         options.append(ShorterRun(f"--max-drops {most}", replace(work, rounds=work.rounds[:most]).total))

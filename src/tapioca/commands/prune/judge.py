@@ -1,16 +1,18 @@
 """The chosen plans on held-out data, with random plans of equal size beside them."""
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, Self
 
 from tapioca.commands.prune.examples import collect_example_results
 from tapioca.plan import Plan
-from tapioca.records import ExampleResult, HeldOutResult, Verdict
+from tapioca.records import ExampleResult, HeldOutResult, Scores, Verdict
 from tapioca.records.results import Domain
 from tapioca.search.path import SearchPath
 from tapioca.search.random import draw_matched_random_plans
 from tapioca.session.context import AnyRun
-from tapioca.session.held_out import gain_of
+from tapioca.session.held_out import GainsBeside, HeldOutScores, gain_of
 from tapioca.stats import decide_verdict
+from tapioca.tasks.base import Task
 
 Role = Literal["best", "most layers dropped", "best non-empty"]
 
@@ -18,13 +20,71 @@ Role = Literal["best", "most layers dropped", "best non-empty"]
 def evaluate_held_out(job: AnyRun, search: SearchPath) -> tuple[tuple[HeldOutResult, ...], list[ExampleResult]]:
     """Judge the search's plans on the test splits of every data set; the one shown, beside random plans and example by
     example."""
-    judgements, results = [], []
-    for role, plan in plans_to_judge(search):
-        for domain in job.test:
-            judgement, examples = _judge_plan(job, domain, role, plan, main=plan == plan_to_show(search))
-            judgements.append(judgement)
-            results += examples
-    return tuple(judgements), results
+    judge = HeldOutJudge.evaluate(job, search)
+    judgements = (judge.judge_plan(domain, role, plan) for role, plan in plans_to_judge(search) for domain in job.test)
+    return tuple(judgements), [result for domain in job.test for result in judge.list_examples(domain)]
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutJudge:
+    """Scores on the test splits, and what is made of them.
+
+    Attributes:
+        shown: the plan that random ones stand beside.
+        random_plans: as large ones.
+        beside: what they gain on OOD data, and what the plans judged gain on the same examples; None without random plans.
+        scores: of the full model and every plan judged.
+        companions: exact match or accuracy of the full model and the plan shown, where the likelihood decides.
+    """
+
+    job: AnyRun
+    shown: Plan
+    random_plans: list[Plan]
+    beside: GainsBeside | None
+    scores: HeldOutScores
+    companions: dict[Domain, tuple[Task, Scores]]
+
+    @classmethod
+    def evaluate(cls, job: AnyRun, search: SearchPath) -> Self:
+        """Score all plans: with the random ones on their examples first, then on what is left."""
+        shown, plans = plan_to_show(search), [plan for _, plan in plans_to_judge(search)]
+        random_plans = draw_matched_random_plans(job.space, shown, job.space.repeats)
+        beside = GainsBeside.evaluate(job, plans, random_plans) if random_plans else None
+        scores, companions = HeldOutScores.evaluate(job, dict.fromkeys(job.test, plans)), {}
+        for domain, task in job.test.items():
+            if companion := task.companion:
+                what = f"{companion.metric.name} on {domain.upper()} test data"
+                companions[domain] = companion, job.evaluate(companion, [Plan.full(job.n_layers), shown], what)
+        return cls(job, shown, random_plans, beside, scores, companions)
+
+    def judge_plan(self, domain: Domain, role: Role, plan: Plan) -> HeldOutResult:
+        """One plan on one test split; the one shown with random plans, and with exact match or accuracy where the
+        likelihood decides."""
+        full, beside = Plan.full(plan.n_layers), self.beside if domain == "ood" and plan == self.shown else None
+        result, companion = self.scores.measure_gain(domain, full, plan), None
+        if plan == self.shown and domain in self.companions:
+            companion = gain_of(*self.companions[domain], full, plan, self.job.config.seed)
+        return HeldOutResult(
+            data=domain,
+            role=role,
+            plan=plan,
+            result=result.of_full_model() if plan.is_full else result,
+            baseline_score=self.job.test[domain].baseline_score,
+            random=beside.list_gains(self.random_plans) if beside else (),
+            random_n=beside.n if beside else None,
+            gain_beside=beside.gain_by_plan[plan] if beside else None,
+            companion=companion,
+        )
+
+    def list_examples(self, domain: Domain) -> list[ExampleResult]:
+        """Every example of a test split under the full model and the plan shown."""
+        task, pair = self.job.test[domain], (Plan.full(self.job.n_layers), self.shown)
+        scores, written = self.scores.by_domain[domain].select_plans(*pair), None
+        if task.max_new_tokens:
+            written = scores
+        elif domain in self.companions and self.companions[domain][0].max_new_tokens:
+            written = self.companions[domain][1]
+        return collect_example_results(task, domain, scores, written)
 
 
 def plans_to_judge(search: SearchPath) -> list[tuple[Role, Plan]]:
@@ -54,32 +114,3 @@ def decide_run_verdict(judgements: tuple[HeldOutResult, ...]) -> Verdict:
     metric = ood.result.metric
     useless = f"; either way the model is worse on OOD than always answering the mean ({metric.name} {metric.format(ood.baseline_score)})"
     return verdict.model_copy(update={"reason": verdict.reason + useless})
-
-
-def _judge_plan(
-    job: AnyRun, domain: Domain, role: Role, plan: Plan, main: bool
-) -> tuple[HeldOutResult, list[ExampleResult]]:
-    """One plan on one test split; the main one with random plans, with exact match or accuracy where the likelihood
-    decides, and with every example's result."""
-    task, seed = job.test[domain], job.config.seed
-    random_plans = draw_matched_random_plans(job.space, plan, job.space.repeats) if main else []
-    plans = [Plan.full(plan.n_layers), plan, *random_plans]
-    beside = f", and {len(random_plans)} random plans" if random_plans else ""
-    plan_scores = job.evaluate(task, plans, f"{plan} on {domain.upper()} test data{beside}")
-    scores, written = plan_scores.values, plan_scores if task.max_new_tokens else None
-    companion_gain = None
-    if main and (companion := task.companion):
-        companion_scores = job.evaluate(companion, plans[:2], f"{companion.metric.name} on {domain.upper()} test data")
-        companion_gain = gain_of(companion, companion_scores, plans[0], plan, seed)
-        written = companion_scores if companion.max_new_tokens else None
-    result, pairing = gain_of(task, plan_scores, plans[0], plan, seed), task.pairing(seed)
-    judgement = HeldOutResult(
-        data=domain,
-        role=role,
-        plan=plan,
-        result=result.of_full_model() if plan.is_full else result,
-        baseline_score=task.baseline_score,
-        random=tuple(pairing.effect(scores[0], row) for row in scores[2:]),
-        companion=companion_gain,
-    )
-    return judgement, collect_example_results(task, domain, plan_scores, written) if main else []

@@ -41,13 +41,12 @@ def preview_run(config: PruneConfig, progress: Progress = SILENT, inputs: RunInp
         seconds, operations = _time_example(job)
         checks = run_preflight(job)
     sizes = _full_sizes(inputs, config)
-    judged, plans = estimate_judging(criterion, job.space)
     work = Workload(
         rounds=tuple(estimate_round_costs(criterion, job.space)),
-        judged=judged,
-        plans=plans,
+        judged=estimate_judging(criterion, job.space),
         search=sizes["ood"][0],
         test=sum(test for _, test in sizes.values()),
+        random=min(config.random_examples, sizes["ood"][1]),
         seconds=seconds,
     )
     first_example = job.search["ood"].examples[0]
@@ -55,7 +54,6 @@ def preview_run(config: PruneConfig, progress: Progress = SILENT, inputs: RunInp
     return Preview(
         metric=job.metric,
         checks={domain: _rescale_check(check, inputs, domain, sizes[domain]) for domain, check in checks.items()},
-        sampled={domain: sample_check.n_search for domain, sample_check in checks.items()},
         prompt=first_example.text,
         n_read=read,
         scored=scored,
@@ -111,7 +109,14 @@ def _rescale_check(sample_check: Preflight, inputs: RunInputs, domain: Domain, s
     detectable = sample_check.detectable * (len(inputs.test[domain].examples) / test) ** 0.5
     narrower = len(inputs.test[domain].examples) / test
     unchanged = sample_check.unchanged and tuple(end * narrower for end in sample_check.unchanged)
-    update = {"n_search": search, "n_test": test, "detectable": detectable, "unchanged": unchanged}
+    n_scored = sample_check.n_search if sample_check.n_search < search else None
+    update = {
+        "n_search": search,
+        "n_test": test,
+        "detectable": detectable,
+        "unchanged": unchanged,
+        "n_scored": n_scored,
+    }
     return sample_check.model_copy(update=update)
 
 

@@ -21,7 +21,6 @@ class Preview:
 
     Attributes:
         checks: what the data can show, for their full sizes, from a sample.
-        sampled: how many search examples of each data set were scored for it.
         prompt: the first example's prompt as text.
         read, scored: the first row, one text per token: what comes first, and what the outputs are compared with.
         head_labels: labels of the model's classification head, 0 where it gives a number; None where it has no head.
@@ -35,7 +34,6 @@ class Preview:
 
     metric: Metric
     checks: dict[Domain, Preflight]
-    sampled: dict[Domain, int]
     prompt: str
     n_read: tuple[str, ...]
     scored: tuple[str, ...]

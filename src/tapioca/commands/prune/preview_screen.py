@@ -22,7 +22,7 @@ SHORT_RUN_SECONDS = 60
 def show(preview: Preview, console: Console) -> None:
     """Print the data, one prompt as text and as tokens, what the model writes, and the cost."""
     for domain, check in preview.checks.items():
-        line = words.describe_check(check, preview.metric, domain.upper(), preview.sampled[domain])
+        line = words.describe_check(check, preview.metric, domain.upper())
         print_line(console, f"data      {line}")
         if balance := words.format_label_counts(check.labels):
             print_line(console, f"          search {balance}")
@@ -58,7 +58,7 @@ def _show_cost(preview: Preview, console: Console) -> None:
         f"cost      {preview.criterion}: first round about {duration(estimate.first_round)}, all rounds "
         f"{'at most' if preview.criterion == 'tale' else 'about'} {duration(estimate.all_rounds)} "
         f"({words.format_flops(preview.flops)}), judging at most {duration(estimate.judging)} "
-        f"({estimate.plans} plan{'s' if estimate.plans != 1 else ''} beside the full model); {preview.peak_memory / 2**30:.2f} GiB held now",
+        f"({estimate.judged.plans} plan{'s' if estimate.judged.plans != 1 else ''} beside the full model); {preview.peak_memory / 2**30:.2f} GiB held now",
     )
     if preview.shorter and estimate.total > SHORT_RUN_SECONDS:
         print_line(

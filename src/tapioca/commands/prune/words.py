@@ -46,8 +46,24 @@ def format_beaten(judgement: HeldOutResult) -> str:
         return "–"
     plan = judgement.plan
     exist = prod(comb(plan.n_layers, size) for size in plan.sizes.values()) - 1
-    worse = sum(judgement.result.gain > random_gain for random_gain in judgement.random)
+    worse = sum(judgement.gain_on_same > random_gain for random_gain in judgement.random)
     return f"{worse} of {'all ' if len(judgement.random) >= exist else ''}{len(judgement.random)}"
+
+
+def describe_random(judgement: HeldOutResult) -> str:
+    """What random plans of its size gain on OOD data, and the plan on the same examples; empty where there are none."""
+    if not judgement.random:
+        return ""
+    own, best, worst = (
+        judgement.result.metric.format_effect(shown, named=True)
+        for shown in (judgement.gain_on_same, max(judgement.random), min(judgement.random))
+    )
+    n, n_plans = judgement.result.n, len(judgement.random)
+    where = f"{judgement.random_n} of {n}" if judgement.random_n not in (None, n) else str(n)
+    beside = f"of {n_plans} random plans as large the best {best}, the worst {worst}"
+    if n_plans == 1:
+        beside = f"a random plan as large {best}"
+    return f"{judgement.plan} on {where} {judgement.data.upper()} examples: {own}; {beside}"
 
 
 def describe_savings(cost: Cost, plan: Plan) -> str:
@@ -60,9 +76,9 @@ def describe_savings(cost: Cost, plan: Plan) -> str:
 
 
 def describe_companions(info: PruneResult) -> list[str]:
-    """What stands beside the held-out result, one line each: exact match or accuracy, a mean that rests on few examples,
+    """What stands beside the held-out result, one line each: random plans, exact match or accuracy, a mean that rests on few examples,
     texts that broke off, the canary, and why other plans than the best are judged."""
-    lines = []
+    lines = list(filter(None, map(describe_random, info.judgements)))
     for judgement in info.judgements:
         where = f"{judgement.plan} on {judgement.data.upper()}"
         if judgement.companion:
