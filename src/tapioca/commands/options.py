@@ -88,6 +88,7 @@ class PruneOptions(TypedDict, total=False):
     plan_batching: Literal["auto", "single", "stacked"]
     state_memory: str | None
     random_plans: int
+    random_examples: int
     criterion: str
     epsilon: float | None
     max_drops: int | None
@@ -107,6 +108,7 @@ class CompareOptions(TypedDict, total=False):
     plan_batching: Literal["auto", "single", "stacked"]
     state_memory: str | None
     random_plans: int
+    random_examples: int
     criteria: str
     drops: str
 
