@@ -44,6 +44,9 @@ def _limited() -> Iterator[None]:
 def test_damage_is_one_line_that_names_the_file(kind: Kind, whole: Path, tmp_path: Path) -> None:
     if not all((whole / name).exists() for name in kind.files):
         pytest.skip("of a run; fuzz.py makes some")
+    if kind.files:  # else damage is never reached
+        os.chdir(restore(whole, tmp_path / "work"))
+        assert run_case(kind, kind.files[0], kind.read(random.Random(0)))[0] == "done", "the whole input is not read"
     for number in range(4 * INPUTS if kind is ARGUMENTS else INPUTS):
         os.chdir(restore(whole, tmp_path / "work"))
         path, case, how = prepare(kind, random.Random(f"short {kind.name} {number}"))

@@ -104,12 +104,14 @@ def _run(*arguments: str) -> None:
 def _write_data(folder: Path) -> None:
     folder.mkdir()
     rows = make_rows()
-    table = [{"question": row["question"], "yes": "yes", "no": "no", "gold": row["gold"]} for row in rows]
+    table = [{"question": row["question"], "gold": ("yes", "no")[number % 2]} for number, row in enumerate(rows)]
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "id.jsonl").write_text("\n".join(map(json.dumps, make_rows(("mat", "rug")))))
     (folder / "rows.json").write_text(json.dumps(rows))
     (folder / "numbers.jsonl").write_text(
-        "\n".join(json.dumps({"inputs": [0.1 * n, 1, 2], "target": n}) for n in range(20))
+        "\n".join(
+            json.dumps({"x": [0.1 * n + k for k in range(8)], "y": [0.2 * k for k in range(8)]}) for n in range(20)
+        )
     )
     dataset = Dataset.from_list(table)
     dataset.to_csv(folder / "rows.csv")
