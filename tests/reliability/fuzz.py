@@ -42,6 +42,9 @@ LIMIT_SECONDS = 20
 CHUNK = 50
 """Inputs of one process: one that crashes takes no more along."""
 
+LOG = "log.jsonl"
+"""What came of these inputs, in the folder of the fuzz."""
+
 MEMORY = 6 * 2**30
 """Bytes which that process may use."""
 
@@ -55,6 +58,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", action="append")
+    parser.add_argument("--limit", type=int, default=LIMIT_SECONDS, help="seconds of an input; more on a busy machine")
     parser.add_argument("--show", type=int, default=3, help="faults of each sort to show")
     arguments = parser.parse_args()
     kinds = [
@@ -72,7 +76,7 @@ def main() -> None:
     faults = []
     for kind in kinds:
         start = time.perf_counter()
-        outcomes = list(run_kind(kind, per_kind, arguments.seed, root))
+        outcomes = list(run_kind(kind, per_kind, arguments.seed, root, arguments.limit))
         counts = Counter(outcome["end"] for outcome in outcomes)
         print_row(kind.name, counts, time.perf_counter() - start)
         totals += counts
@@ -121,13 +125,13 @@ def show_faults(faults: list[dict[str, str]], most: int) -> None:
         print(f"    {count:4} × {sort}")
 
 
-def run_kind(kind: Kind, inputs: int, seed: int, root: Path) -> Iterator[dict[str, str]]:
+def run_kind(kind: Kind, inputs: int, seed: int, root: Path, limit: int) -> Iterator[dict[str, str]]:
     """What came of some inputs of a kind; they are run by processes of their own."""
     number = 0
     while number < inputs:
-        log = root / "log.jsonl"
+        log = root / LOG
         log.write_text("")
-        status = run_apart(run_chunk, kind, range(number, min(number + CHUNK, inputs)), seed, root, log)
+        status = run_apart(run_chunk, kind, range(number, min(number + CHUNK, inputs)), seed, root, limit)
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         yield from (line for line in lines if "end" in line)
         number += sum("end" in line for line in lines)
@@ -138,20 +142,20 @@ def run_kind(kind: Kind, inputs: int, seed: int, root: Path) -> Iterator[dict[st
             raise RuntimeError(f"the fuzz itself ended with status {status}")
 
 
-def run_chunk(kind: Kind, numbers: range, seed: int, root: Path, log: Path) -> None:
+def run_chunk(kind: Kind, numbers: range, seed: int, root: Path, limit: int) -> None:
     """Run some inputs, and log each before and after."""
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     tapioca.checkpoints.verify.subprocess = WarmPython()
-    faulthandler.enable(log.with_name("crash.txt").open("w"))
+    faulthandler.enable((root / "crash.txt").open("w"))
     signal.signal(signal.SIGALRM, raise_hang)
-    with log.open("a", buffering=1) as file:
+    with (root / LOG).open("a", buffering=1) as file:
         for number in numbers:
             os.chdir(restore(root / "whole", root / "work"))
             rng = random.Random(f"{kind.name} {seed} {number}")
             path, case, how = prepare(kind, rng)
             begun = {"kind": kind.name, "number": number, "what": f"{path} {how} {case}"}
             print(json.dumps(begun), file=file)
-            end, said = run_case(kind, path, case)
+            end, said = run_case(kind, path, case, limit)
             print(json.dumps({**begun, "end": end, "said": said}), file=file)
 
 
@@ -172,11 +176,10 @@ def raise_hang(*signal_and_frame: object) -> None:
     raise Hang
 
 
-def run_case(kind: Kind, path: str, case: Case) -> tuple[str, str]:
+def run_case(kind: Kind, path: str, case: Case, limit: int = LIMIT_SECONDS) -> tuple[str, str]:
     """How one input ended, and what was said."""
-    signal.alarm(LIMIT_SECONDS)
-    signal_seconds = 3 * LIMIT_SECONDS
-    faulthandler.dump_traceback_later(signal_seconds, exit=True)
+    signal.alarm(limit)
+    faulthandler.dump_traceback_later(3 * limit, exit=True)
     try:
         if callable(case[0]):
             case[0]()

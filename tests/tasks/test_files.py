@@ -121,7 +121,8 @@ def test_accuracy_stands_beside_a_likelihood(tmp_path: Path, row: dict, said: di
 def test_labels_of_several_tokens_are_refused(tmp_path: Path) -> None:
     row, labels = {"text": "the cat", "answer": 0}, ("yes no", "one", "cat dog sat")
     with pytest.raises(
-        DataError, match=r"label ' yes no' is 2 tokens, ' cat dog sat' is 3 tokens; .* use kind: choice"
+        DataError,
+        match=r"label ' yes no' is 2 tokens, ' cat dog sat' is 3 tokens by the tokenizer; .* use kind: choice",
     ):
         one(tmp_path, row, kind="label", labels=labels, template="{{ text }}")
     task = one(tmp_path, row, labels=labels, template="{{ text }}")

@@ -303,7 +303,9 @@ def test_chat_that_cannot_be(folder: Path) -> None:
     with pytest.raises(DataError, match="the tokenizer has no chat template; leave out --chat, or chat=true"):
         read(loaded, folder, "local_arc,chat=true")
     loaded.tokenizer.chat_template = "{{ raise_exception('no system here') }}"
-    with pytest.raises(DataError, match="the chat template does not take this conversation: no system here"):
+    with pytest.raises(
+        DataError, match="the chat template of the tokenizer does not take this conversation: no system here"
+    ):
         read(loaded, folder, "local_arc,chat=true,system=the cat")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.words import word_tokenizer
-from tokenizers import Tokenizer, models
+from tokenizers import Regex, Tokenizer, models, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tapioca.errors import DataError
@@ -42,7 +42,8 @@ def test_without_bos_and_eos_an_empty_prompt_is_refused() -> None:
     bare = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>"))
     )
-    with pytest.raises(DataError, match="neither BOS nor EOS"):
+    bare.name_or_path = "own/model"
+    with pytest.raises(DataError, match=r"^the tokenizer of own/model has neither BOS nor EOS"):
         Encoder(bare, 64).encode_pair("", "a", "here")
 
 
@@ -56,6 +57,12 @@ def test_long_rows_are_refused_not_cut() -> None:
 def test_an_answer_without_tokens_is_refused() -> None:
     with pytest.raises(DataError, match="f:1: the answer '' has no tokens"):
         Encoder(word_tokenizer(), 64).encode_pair("the cat", "", "f:1")
+    damaged = word_tokenizer()
+    damaged.backend_tokenizer.normalizer, damaged.name_or_path = normalizers.Replace(Regex("yes"), ""), "own/model"
+    with pytest.raises(
+        DataError, match=r"^f:1: the answer 'yes' has no tokens of its own by the tokenizer of own/model; exp"
+    ):
+        Encoder(damaged, 64).encode_pair("the cat", "yes", "f:1")
 
 
 def test_the_boundary_of_a_real_tokenizer(shared: Path) -> None:

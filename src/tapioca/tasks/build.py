@@ -82,7 +82,9 @@ def build_example(
             for (before, after), answer in zip(pairs, answers, strict=True)
         )
     else:
-        rows = (Request(inputs=tuple(pairs[0][0]), targets=_label_ids(pairs, answers, row.where)),)
+        rows = (
+            Request(inputs=tuple(pairs[0][0]), targets=_label_ids(pairs, answers, row.where, encoder.tokenizer_name)),
+        )
     content = f"{digest_rows(rows)}-{'-'.join(map(str, golds))}"
     return Example(
         id=read_field(row.fields, "id", content),
@@ -144,12 +146,16 @@ def _length(normalize: str, answer: str, tokens: list[int]) -> float:
     return {"none": 1, "tokens": len(tokens), "characters": len(answer), "bytes": len(answer.encode())}[normalize]
 
 
-def _label_ids(pairs: list[tuple[list[int], list[int]]], answers: list[str], where: str) -> tuple[int, ...]:
+def _label_ids(
+    pairs: list[tuple[list[int], list[int]]], answers: list[str], where: str, tokenizer: str
+) -> tuple[int, ...]:
     """The one token of each label; a DataError where one has more, two share theirs, or there are fewer than two."""
     counts = [(answer, len(after)) for (_, after), answer in zip(pairs, answers, strict=True)]
     if long := ", ".join(f"{answer!r} is {count} tokens" for answer, count in counts if count != 1):
-        raise DataError(f"{where}: label {long}; a label task needs labels of one token each, use kind: choice")
+        raise DataError(
+            f"{where}: label {long} by {tokenizer}; a label task needs labels of one token each, use kind: choice"
+        )
     ids = tuple(after[0] for _, after in pairs)
     if len(set(ids)) < max(2, len(ids)):
-        raise DataError(f"{where}: labels must be at least two different tokens, got {answers}")
+        raise DataError(f"{where}: labels must be at least two different tokens of {tokenizer}, got {answers}")
     return ids

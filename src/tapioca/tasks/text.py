@@ -41,13 +41,18 @@ class Encoder:
         self.merged = 0
 
     @property
+    def tokenizer_name(self) -> str:
+        """What messages call the tokenizer."""
+        return f"the tokenizer of {self.tokenizer.name_or_path}" if self.tokenizer.name_or_path else "the tokenizer"
+
+    @property
     def prefix(self) -> int:
         """What the first token of a text is predicted from: BOS, else EOS; a DataError where the tokenizer has neither."""
         for token in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
             if isinstance(token, int):
                 return token
         raise DataError(
-            "the tokenizer has neither BOS nor EOS, so nothing precedes the first token; give every row a prompt"
+            f"{self.tokenizer_name} has neither BOS nor EOS, so nothing precedes the first token; give every row a prompt"
         )
 
     def encode_text(self, text: str) -> list[int]:
@@ -125,9 +130,8 @@ class Encoder:
             DataError: the tokenizer has no chat template (`flag` asked for it), the template reads no such option, it
                 refuses the conversation, or it costs more than a row may.
         """
-        name = f" of {self.tokenizer.name_or_path}" if self.tokenizer.name_or_path else ""
         if not self.tokenizer.chat_template:
-            raise DataError(f"{where}: the tokenizer{name} has no chat template; leave out {flag}")
+            raise DataError(f"{where}: {self.tokenizer_name} has no chat template; leave out {flag}")
         try:
             check_options(self.tokenizer, options, where)
             with self.clock.stopped():
@@ -138,14 +142,14 @@ class Encoder:
             raise explain_cost("the model's chat template", where, error) from error
         except Exception as error:  # a chat template is a small program of the model's and can raise anything
             raise DataError(
-                f"{where}: the chat template{name} does not take this conversation: {' '.join(str(error).split())}"
+                f"{where}: the chat template of {self.tokenizer_name} does not take this conversation: {' '.join(str(error).split())}"
             ) from error
 
     def check_answer(self, ids: list[int], text: str, where: str) -> None:
         """Refuse with a RowError an answer without tokens, which leaves nothing to predict."""
         if not ids:
             raise RowError(
-                f"{where}: the answer {text!r} has no tokens of its own; expected some text",
+                f"{where}: the answer {text!r} has no tokens of its own by {self.tokenizer_name}; expected some text",
                 "with an answer without tokens",
             )
 
