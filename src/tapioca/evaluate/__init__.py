@@ -2,5 +2,6 @@
 
 from tapioca.evaluate.compatibility import check_task
 from tapioca.evaluate.evaluate import ResultCache, StoppingRule, evaluate
+from tapioca.evaluate.scorer import Scorer
 
-__all__ = ["ResultCache", "StoppingRule", "check_task", "evaluate"]
+__all__ = ["ResultCache", "Scorer", "StoppingRule", "check_task", "evaluate"]

@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ByteSize, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ByteSize, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from tapioca.errors import UsageError
@@ -237,6 +237,25 @@ class RunConfig(DataConfig):
         default=None,
         description="Most memory for the hidden states of plans that run together, for instance 8GiB; changes no answer, but stacked ones by rounding.",
     )
+
+    ray: str | None = Field(
+        default=None,
+        min_length=1,
+        exclude=True,
+        description="Spread batches over workers of a Ray cluster: the HOST:PORT of its head, or local for processes of this machine; changes no answer.",
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        exclude=True,
+        description="Workers of --ray, each with the model: by default one for each GPU, or for every 4 cores.",
+    )
+
+    @model_validator(mode="after")
+    def _has_ray_for_workers(self) -> Self:
+        if self.workers and not self.ray:
+            raise ValueError("--workers belongs to --ray; add --ray local for this machine")
+        return self
 
     @field_validator("state_memory")
     @classmethod

@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import psutil
-import torch
 
 from tapioca.engine.state_cache import StateCache
 from tapioca.engine.sweep import Schedule
 from tapioca.errors import UsageError
-from tapioca.evaluate import StoppingRule, evaluate
+from tapioca.evaluate import Scorer, StoppingRule, evaluate
 from tapioca.models.device import describe_idle_gpu
 from tapioca.models.find import find_layers
 from tapioca.models.identity import hash_model
 from tapioca.models.inputs import find_input_device
-from tapioca.models.load import LoadedModel, load
+from tapioca.models.load import LoadedModel
 from tapioca.plan import Plan
 from tapioca.progress import Progress
 from tapioca.records import DataConfig, Metric, RunConfig, Scores
@@ -31,6 +29,7 @@ from tapioca.runs.store import Store
 from tapioca.search.base import SearchSpace
 from tapioca.session.data import LiveData, read_tasks, split_tasks
 from tapioca.session.folder import CHAT_DATE_KEY, choose_chat_date, choose_run_folder, describe_setup
+from tapioca.session.scorers import allowed_state_bytes, load_configured_model, open_scorer
 from tapioca.session.search_space import space_from_model
 from tapioca.tasks.base import Task, digest_example
 from tapioca.tasks.batches import make_batches
@@ -50,6 +49,7 @@ class RunInputs:
         notes: what was guessed or noticed, to be said aloud.
         data_manifest: what of the data could change an answer or a choice.
         tasks_by_role: the whole data sets by role, with the worked examples that their prompts show.
+        is_live: whether the model was in memory already, so that no name leads to it.
     """
 
     loaded: LoadedModel
@@ -59,6 +59,7 @@ class RunInputs:
     notes: tuple[str, ...]
     data_manifest: dict[str, Any]
     tasks_by_role: dict[str, Task]
+    is_live: bool
 
     def make_manifest(self, config: DataConfig, **more: Any) -> dict[str, Any]:
         """Everything that could change an answer or a choice; `more` is what a command has of its own."""
@@ -73,7 +74,8 @@ class RunContext(RunInputs, Generic[C]):
         config: the request.
         space: what there is to drop.
         store: keeps every answer.
-        schedule: how plans run together.
+        schedule: how plans run together in this process.
+        scorer: others that compute answers instead of it.
     """
 
     config: C
@@ -81,6 +83,7 @@ class RunContext(RunInputs, Generic[C]):
     store: Store
     progress: Progress
     schedule: Schedule
+    scorer: Scorer | None = None
 
     @property
     def n_layers(self) -> int:
@@ -115,6 +118,7 @@ class RunContext(RunInputs, Generic[C]):
             stopping=stopping,
             seed=self.config.order_seed,
             schedule=self.schedule if task is self.search["ood"] else replace(self.schedule, state_cache=None),
+            scorer=self.scorer,
         )
 
 
@@ -150,7 +154,7 @@ def load_inputs(
         raise UsageError(
             "a live model takes no adapter; merge it into the weights first, with peft's merge_and_unload()"
         )
-    loaded = loaded or load_configured_model(config)
+    is_live, loaded = loaded is not None, loaded or load_configured_model(config)
     layers = find_layers(loaded.model)
     progress.stage("reading the data", 0)
     model_hash = hash_model(loaded.model)
@@ -169,23 +173,7 @@ def load_inputs(
         notes = (*notes, f"the chat template prints the date; in this run it is {clock.day} on every day (--chat-date)")
     for note in notes:
         progress.note(note)
-    return RunInputs(loaded, model_hash, search, test, notes, manifest, tasks_by_role)
-
-
-def load_configured_model(config: DataConfig) -> LoadedModel:
-    """The model of a request, where and as it asks for it.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    return load(
-        config.model,
-        device=config.device,
-        dtype=config.dtype,
-        revision=config.revision,
-        trust_remote_code=config.trust_remote_code,
-        adapter=config.adapter,
-    )
+    return RunInputs(loaded, model_hash, search, test, notes, manifest, tasks_by_role, is_live)
 
 
 @contextmanager
@@ -215,7 +203,10 @@ def open_run(config: C, progress: Progress, inputs: RunInputs | None = None) -> 
     with Store(choose_run_folder(config, manifest), manifest, examples, config.take_over) as store:
         for note in store.notes:  # about the disk, so none of the record
             progress.note(note)
-        yield context_from_inputs(config, replace(inputs, notes=(*inputs.notes, *notes)), store, progress)
+        context = context_from_inputs(config, replace(inputs, notes=(*inputs.notes, *notes)), store, progress)
+        model = inputs.loaded, inputs.model_hash, inputs.is_live
+        with open_scorer(config, *model, inputs.search["ood"], progress) as context.scorer:
+            yield context
 
 
 def context_from_inputs(config: C, inputs: RunInputs, store: Store, progress: Progress) -> RunContext[C]:
@@ -237,13 +228,6 @@ def digest_examples(task: Task) -> np.ndarray:
     rules = f"{type(task).__name__} {task.metric.model_dump_json()} {task.cache_key}"
     example_keys = [f"{rules} {example.group} {example.weight} {digest_example(example)}" for example in task.examples]
     return np.frombuffer(b"".join(hashlib.sha256(key.encode()).digest()[:8] for key in example_keys), np.uint64)
-
-
-def allowed_state_bytes(config: RunConfig, loaded: LoadedModel) -> int:
-    """Bytes for hidden states: what the user allows, else a quarter of what is free."""
-    device = find_input_device(loaded.model)
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    return config.state_memory_bytes or free // 4
 
 
 def _data_notes(tasks_by_role: dict[str, Task], path: str, n_layers: int, idle_gpu_note: str) -> tuple[str, ...]:

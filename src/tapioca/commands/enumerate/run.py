@@ -20,9 +20,10 @@ from tapioca.records.results import Domain
 from tapioca.search.base import Picks, Search, SearchSpace, rank_plans
 from tapioca.search.population import MAX_LAYERS, list_all_plans
 from tapioca.search.stepwise import greedy
-from tapioca.session.context import AnyRun, RunInputs, allowed_state_bytes, open_run
+from tapioca.session.context import AnyRun, RunInputs, open_run
 from tapioca.session.held_out import HeldOutScores
 from tapioca.session.preflight import refuse_at_chance, run_preflight
+from tapioca.session.scorers import allowed_state_bytes
 
 MOST_PLANS = 2**MAX_LAYERS
 """As many plans as a model of so many layers has."""
