@@ -183,7 +183,9 @@ def test_batches_stay_with_their_worker_and_a_slow_one_loses_those_it_would_come
 
 
 def test_a_batch_that_kills_whoever_has_it_ends_the_run(model: PreTrainedModel, task: Task) -> None:
+    told: list[str] = []
     scorer = in_process(model, task, n_workers=1, loses=lambda worker, batch: batch >= 2)
+    scorer = Dispatcher(scorer.crew, told.append)
     stored = Answers()
     first, last = make_batches(task, 4)[2].examples[0].id, make_batches(task, 4)[2].examples[-1].id
     with pytest.raises(ModelError) as raised:
@@ -193,6 +195,7 @@ def test_a_batch_that_kills_whoever_has_it_ends_the_run(model: PreTrainedModel, 
         "or fewer --workers"
     )
     assert len(stored) == 2
+    assert told == ["worker 1 is lost; what it was at is given out again"] * 2
 
 
 def test_a_finished_run_asks_no_worker_anything(model: PreTrainedModel, task: Task) -> None:

@@ -2,6 +2,8 @@
 
     cd tests; python -m reliability.kills [COMMAND ...] [--kills 100] [--seed 0] [--signal KILL]
 
+Of `ray driver` and `ray worker` the command itself is killed, or one of its workers on a cluster that outlives it.
+
 Every process is a fork of this one, which has imported what commands import: nearly all moments lie in their work. What
 differs after a kill is printed, and the exit code is 1.
 """
@@ -18,10 +20,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
+
+import psutil
+from support.ray_cluster import RayCluster
 
 from reliability.comparable import describe_folder, list_differences
 from reliability.life import begin_life
@@ -35,6 +41,8 @@ LINES = {
     "export": ["export", "model", "--plan", "plan.json", "--to", "out"],
     "lab train": ["lab", "train", *SHAPE, "--steps", "600", "--out", "out"],
     "study": ["study", "study.yaml", "--out", "out", "--workers", "2"],
+    "ray driver": ["prune", "learner", *PROMPTS, "--out", "out", "--ray", "CLUSTER", "--workers", "2"],
+    "ray worker": ["prune", "learner", *PROMPTS, "--out", "out", "--ray", "CLUSTER", "--workers", "2"],
 }
 """The commands that are killed. A new one is a line here: it reads what `make_inputs` makes, and writes to `out`."""
 
@@ -106,21 +114,42 @@ class Tally:
 
 @dataclass
 class Trial:
-    """A command in a folder of its own."""
+    """A command in a folder of its own.
+
+    Attributes:
+        cluster: the address of the Ray cluster that the line speaks of.
+        is_hit: whether the last life got the signal before it was done.
+    """
 
     name: str
     folder: Path
     sent: signal.Signals
+    cluster: str = ""
+    is_hit: bool = False
 
     def live(self, seconds: float | None = None) -> tuple[int, float]:
         """Run the command, killed after some seconds if it is not done by then; returns exit code and duration."""
         start = time.monotonic()
-        process = begin_life(LINES[self.name], self.folder)
+        line = [self.cluster if word == "CLUSTER" else word for word in LINES[self.name]]
+        process = begin_life(line, self.folder)
         if seconds is not None:
             time.sleep(seconds)
-            os.kill(process, self.sent)
+            self.hit(process)
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        self.is_hit &= code != 0 or self.kills_worker
         return code, time.monotonic() - start
+
+    @property
+    def kills_worker(self) -> bool:
+        """Whether the signal is for a worker, of which the command takes care."""
+        return self.name == "ray worker"
+
+    def hit(self, process: int) -> None:
+        """Send the signal to the command, or to a worker where there is one."""
+        victims = list_ray_workers() if self.kills_worker else [process]
+        self.is_hit = bool(victims)
+        for victim in victims[:1]:
+            os.kill(victim, self.sent)
 
     def clear(self) -> None:
         """Take away all that lives made."""
@@ -147,6 +176,8 @@ class Trial:
 
     def check_end(self, code: int) -> list[str]:
         """What is wrong with how a life ended that got the signal."""
+        if self.kills_worker:
+            return [f"ended with {code}: {self.log()}"] if code else []
         if self.sent == signal.SIGKILL:
             return [] if code == -self.sent else [f"ended with {code}: {self.log()}"]
         is_told = code == 128 + self.sent and self.log().count("stopped") == 1 and "Traceback" not in self.log()
@@ -154,6 +185,12 @@ class Trial:
 
     def log(self) -> str:
         return (self.folder / "log").read_text()
+
+
+def list_ray_workers() -> list[int]:
+    """The processes that hold a model for a command, in no order."""
+    processes = [process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"]]
+    return [process.pid for process in processes if process.info["cmdline"][0].startswith("ray::Worker")]
 
 
 def try_kills(trial: Trial, n_kills: int, rng: random.Random) -> Tally:
@@ -167,7 +204,7 @@ def try_kills(trial: Trial, n_kills: int, rng: random.Random) -> Tally:
         trial.clear()
         moment = rng.uniform(0, seconds)
         code, _ = trial.live(moment)
-        if code == 0:  # it was done before
+        if not trial.is_hit:  # it was done before
             continue
         tally.kills += 1
         problems = trial.check_end(code) + run_again(trial, expected, tally)
@@ -210,9 +247,12 @@ def main() -> int:
     print("| command | an undisturbed run | kills | found at the kill | answers and files kept | runs that differ |")
     print("|---|---|---|---|---|---|")
     for name in options.commands or LINES:
-        with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kills-"))
             make_inputs(Path(folder))
             trial = Trial(name, Path(folder), signal.Signals[f"SIG{options.signal}"])
+            if "CLUSTER" in LINES[name]:
+                trial.cluster = stack.enter_context(RayCluster(n_nodes=2)).address
             tally = try_kills(trial, options.kills, random.Random(options.seed))
         moments = ", ".join(f"{what} {n}" for what, n in tally.moments.most_common())
         different = len({problem.split(": ")[0] for problem in tally.differences})

@@ -7,7 +7,7 @@ over one that another would come to last. What a lost worker was at is given out
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple, Protocol
 
 from tapioca.errors import ModelError
@@ -45,10 +45,15 @@ class Crew(Protocol):
 
 
 class Dispatcher:
-    """A `Scorer` that hands batches to a crew."""
+    """A `Scorer` that hands batches to a crew.
 
-    def __init__(self, crew: Crew):
-        self.crew = crew
+    Args:
+        crew: the workers.
+        on_loss: told what is to be said of a worker that is lost.
+    """
+
+    def __init__(self, crew: Crew, on_loss: Callable[[str], None] = lambda text: None):
+        self.crew, self._on_loss = crew, on_loss
         self._idle: list[str] = []
         self._busy: dict[str, int] = {}
         self._owner_by_batch: dict[str, str] = {}
@@ -89,6 +94,7 @@ class Dispatcher:
         if report.event == "lost":
             self._forget(report.worker, queue.in_work.get(number) if number is not None else None)
             queue.put_back(number)
+            self._on_loss(f"{report.worker} is lost; what it was at is given out again")
             return
         self._idle.append(report.worker)
         if number is not None:

@@ -29,6 +29,13 @@ CORES = 4
 
 SECONDS_TO_CONNECT = 10.0
 
+HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+HTTP2_SETTINGS = b"\x04"
+"""What gRPC, which Ray speaks, begins with: the client's words and an empty frame of settings, and the fourth byte of the
+answer, which is one too."""
+
+ADVICE = "give the HOST:PORT that `ray start --head` printed, on a machine of that cluster, or --ray local for this machine alone"
+
 
 @contextmanager
 def connect_ray(address: str, n_workers: int | None) -> Iterator[ModuleType]:
@@ -36,7 +43,7 @@ def connect_ray(address: str, n_workers: int | None) -> Iterator[ModuleType]:
     is left as it is.
 
     Raises:
-        UsageError: Ray is not installed, or nobody answers at the address.
+        UsageError: Ray is not installed, does not start, or does not answer at the address.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
@@ -53,20 +60,13 @@ def connect_ray(address: str, n_workers: int | None) -> Iterator[ModuleType]:
         _refuse_unreachable(address)
     try:
         with _handler_of_sigterm_kept():
-            ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        ray.shutdown()
-        raise UsageError(f"--ray {address}: {first_line(error):.200}; {ADVICE}") from error
-    except BaseException:
-        ray.shutdown()
-        raise
-    try:
+            try:
+                ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+            except Exception as error:  # Ray raises bare ones too
+                raise UsageError(f"--ray {address}: {first_line(error):.200}; {ADVICE}") from error
         yield ray
     finally:
         ray.shutdown()
-
-
-ADVICE = "give the HOST:PORT that `ray start --head` printed, on a machine of that cluster, or --ray local for this machine alone"
 
 
 def _refuse_unreachable(address: str) -> None:
@@ -75,9 +75,12 @@ def _refuse_unreachable(address: str) -> None:
     if not host or not port.isdecimal() or "/" in host:
         raise UsageError(f"--ray {address} is no address; {ADVICE}")
     try:
-        socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
+        with socket.create_connection((host, int(port)), SECONDS_TO_CONNECT) as connection:
+            connection.sendall(HTTP2_GREETING)
+            if connection.recv(4)[3:] != HTTP2_SETTINGS and os.environ.get("RAY_USE_TLS") != "1":
+                raise ConnectionError("whoever listens is no head of Ray's")
     except (OSError, OverflowError) as error:
-        raise UsageError(f"--ray {address}: nobody answers there ({first_line(error)}); {ADVICE}") from error
+        raise UsageError(f"--ray {address}: no answer from there ({first_line(error)}); {ADVICE}") from error
 
 
 @contextmanager

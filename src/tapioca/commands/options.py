@@ -87,6 +87,8 @@ class PruneOptions(TypedDict, total=False):
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
     state_memory: str | None
+    ray: str | None
+    workers: int | None
     random_plans: int
     random_examples: int
     criterion: str
@@ -107,6 +109,8 @@ class CompareOptions(TypedDict, total=False):
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
     state_memory: str | None
+    ray: str | None
+    workers: int | None
     random_plans: int
     random_examples: int
     criteria: str
@@ -149,6 +153,8 @@ class EnumerateOptions(TypedDict, total=False):
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
     state_memory: str | None
+    ray: str | None
+    workers: int | None
     max_drops: int | None
 
 
@@ -163,6 +169,8 @@ class ScaleOptions(TypedDict, total=False):
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
     state_memory: str | None
+    ray: str | None
+    workers: int | None
     plan: Required[str | Path | Plan]
     scales: str | Sequence[float]
     random_sets: int

@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ByteSize, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ByteSize, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 from tapioca.errors import UsageError
@@ -251,11 +251,12 @@ class RunConfig(DataConfig):
         description="Workers of --ray, each with the model: by default one for each GPU, or for every 4 cores.",
     )
 
-    @model_validator(mode="after")
-    def _has_ray_for_workers(self) -> Self:
-        if self.workers and not self.ray:
-            raise ValueError("--workers belongs to --ray; add --ray local for this machine")
-        return self
+    @field_validator("workers")
+    @classmethod
+    def _belong_to_ray(cls, workers: int | None, fields: ValidationInfo) -> int | None:
+        if workers and not fields.data.get("ray"):
+            raise ValueError("they are those of --ray, add --ray local for processes of this machine")
+        return workers
 
     @field_validator("state_memory")
     @classmethod

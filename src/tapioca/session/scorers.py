@@ -117,7 +117,7 @@ def open_scorer(
         worker_config = config.model_copy(update=_find_anywhere(config, device))
         model = WorkerModel(worker_config, setup, loaded if is_live else None, share.workers, len(batches))
         progress.note(f"batches are spread over {share.workers} Ray workers of {share.threads} threads")
-        yield Dispatcher(RayCrew(ray, share, model, searched))
+        yield Dispatcher(RayCrew(ray, share, model, searched), progress.note)
 
 
 def _find_anywhere(config: RunConfig, device: str) -> dict[str, Any]:

@@ -1,0 +1,171 @@
+"""Runs over a real cluster of two nodes: they leave what a run alone leaves, whatever dies on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from reliability.comparable import describe_folder, list_differences
+from reliability.life import begin_life
+from support.ray_cluster import RayCluster
+
+pytestmark = pytest.mark.slow
+
+PROMPTS = [
+    "--task",
+    "lab:target_offset=2,n=96",
+    "--reference",
+    "lab:id,n=96",
+    "--batch-size",
+    "4",
+    "--random-plans",
+    "2",
+]
+LINES = {
+    "prune": ["prune", "learner", *PROMPTS, "--out", "out"],
+    "race": ["prune", "learner", *PROMPTS, "--race", "--out", "out"],
+    "compare": ["compare", "learner", *PROMPTS, "--criteria", "greedy,shortgpt", "--drops", "1:2", "--out", "out"],
+}
+WORKERS = 2
+
+
+@pytest.fixture(scope="module")
+def running_cluster() -> Iterator[RayCluster]:
+    if find_spec("ray") is None:
+        pytest.skip("ray is not installed")
+    with RayCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(running_cluster: RayCluster) -> RayCluster:
+    """A head without cores, and two nodes of one."""
+    while running_cluster.n_nodes < WORKERS:
+        running_cluster.join()
+    return running_cluster
+
+
+class Lives:
+    """A command in a folder of its own, run as often as a test likes."""
+
+    def __init__(self, folder: Path, line: list[str]):
+        self.folder, self.line = folder, line
+        for name in ("tmp", "answers"):
+            (folder / name).mkdir(parents=True)
+
+    def begin(self) -> int:
+        return begin_life(self.line, self.folder)
+
+    def wait_for_answers(self, count: int, process: int) -> None:
+        """Until so many are stored, while the command goes on."""
+        while True:
+            assert psutil.Process(process).status() != psutil.STATUS_ZOMBIE, self.log()
+            path = self.folder / "out" / "run.sqlite"
+            if path.exists():
+                with closing(sqlite3.connect(path)) as db, closing(db.cursor()) as cursor:
+                    tables = [name for (name,) in cursor.execute("SELECT name FROM sqlite_master")]
+                    if "answers" in tables and cursor.execute("SELECT count(*) FROM answers").fetchone()[0] >= count:
+                        return
+            time.sleep(0.02)
+
+    def end(self, process: int) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def describe(self) -> dict[str, Any]:
+        described = describe_folder(self.folder)
+        return {name: described[name] for name in described if Path(name).parts[0] == "out"}
+
+    def list_answers(self) -> Counter[str]:
+        """Every answer that was stored, by any life, and how often."""
+        return Counter(line for notes in (self.folder / "answers").iterdir() for line in notes.read_text().splitlines())
+
+
+@pytest.fixture(scope="module")
+def run_alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """What a command leaves that one process runs."""
+    described: dict[str, dict[str, Any]] = {}
+
+    def run(name: str) -> dict[str, Any]:
+        if name not in described:
+            lives = Lives(tmp_path_factory.mktemp(name), LINES[name])
+            assert lives.end(lives.begin()) == 0, lives.log()
+            described[name] = lives.describe()
+        return described[name]
+
+    return run
+
+
+def spread(folder: Path, name: str, cluster: RayCluster) -> Lives:
+    return Lives(folder, [*LINES[name], "--ray", cluster.address, "--workers", str(WORKERS)])
+
+
+def list_worker_processes() -> list[psutil.Process]:
+    """Those that hold a model."""
+    processes = psutil.process_iter(["cmdline"])
+    return [process for process in processes if (process.info["cmdline"] or [""])[0].startswith("ray::Worker")]
+
+
+def check_end(lives: Lives, process: int, expected: dict[str, Any]) -> None:
+    assert lives.end(process) == 0, lives.log()
+    assert list_differences(expected, lives.describe()) == []
+    assert set(lives.list_answers().values()) == {1}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_run_on_two_nodes_leaves_what_a_run_alone_leaves(
+    name: str, tmp_path: Path, cluster: RayCluster, run_alone: Callable[[str], dict[str, Any]]
+) -> None:
+    lives = spread(tmp_path / "life", name, cluster)
+    check_end(lives, lives.begin(), run_alone(name))
+
+
+def test_a_killed_worker_is_replaced_and_changes_nothing(
+    tmp_path: Path, cluster: RayCluster, run_alone: Callable[[str], dict[str, Any]]
+) -> None:
+    lives = spread(tmp_path / "life", "prune", cluster)
+    process = lives.begin()
+    lives.wait_for_answers(10, process)
+    list_worker_processes()[0].kill()
+    lives.wait_for_answers(60, process)
+    check_end(lives, process, run_alone("prune"))
+
+
+def test_a_node_that_leaves_changes_nothing(
+    tmp_path: Path, cluster: RayCluster, run_alone: Callable[[str], dict[str, Any]]
+) -> None:
+    lives = spread(tmp_path / "life", "prune", cluster)
+    process = lives.begin()
+    lives.wait_for_answers(10, process)
+    cluster.leave()
+    check_end(lives, process, run_alone("prune"))
+
+
+def test_a_killed_driver_goes_on_where_it_was(
+    tmp_path: Path, cluster: RayCluster, run_alone: Callable[[str], dict[str, Any]]
+) -> None:
+    lives = spread(tmp_path / "life", "race", cluster)
+    process = lives.begin()
+    lives.wait_for_answers(10, process)
+    os.kill(process, signal.SIGKILL)
+    assert lives.end(process) == -signal.SIGKILL
+    check_end(lives, lives.begin(), run_alone("race"))
+
+
+def test_more_workers_than_the_cluster_has_cores_are_refused(tmp_path: Path, cluster: RayCluster) -> None:
+    lives = spread(tmp_path / "life", "prune", cluster)
+    lives.line = [*lives.line, "--workers", "3"]
+    assert lives.end(lives.begin()) == 2
+    assert "error: --workers 3: the cluster has 2 cores; ask for at most one for each" in lives.log()
