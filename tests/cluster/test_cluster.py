@@ -34,7 +34,7 @@ PROMPTS = [
 LINES = {
     "prune": ["prune", "learner", *PROMPTS, "--out", "out"],
     "race": ["prune", "learner", *PROMPTS, "--race", "--out", "out"],
-    "compare": ["compare", "learner", *PROMPTS, "--criteria", "greedy,shortgpt", "--drops", "1:2", "--out", "out"],
+    "compare": ["compare", "learner", *PROMPTS, "--criteria", "tale,shortgpt", "--drops", "1:2", "--out", "out"],
 }
 WORKERS = 2
 
