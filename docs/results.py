@@ -134,7 +134,7 @@ def list_files() -> tuple[File, ...]:
             ExampleResult,
             "One held-out example a line; keys that do not apply to a task are left out",
         ),
-        File("classifier-SETTING.json", "`tapioca study`", ShiftClassifier),
+        File("classifier.json", "`studies/diagnosis.py`", ShiftClassifier),
         File(
             "manifest.json",
             "every command with a run folder",

@@ -18,6 +18,7 @@ from support.words import word_tokenizer
 
 import tapioca
 from tapioca.commands import read_result
+from tapioca.diagnosis.classify import PACKAGED_CLASSIFIER
 from tapioca.lab.config import TextConfig, TrainConfig, TuneConfig
 from tapioca.lab.train import train, tune
 from tapioca.lab.train_text import train_text
@@ -149,14 +150,12 @@ def test_trainings(tmp_path: Path, data: Path) -> None:
         check_file(tmp_path / name / "training.json")
 
 
-def test_studies_and_their_classifiers() -> None:
-    results = ROOT / "studies" / "results"
-    studies, classifiers = list(results.glob("*/study.json")), list(results.glob("*/classifier-*.json"))
+def test_studies_and_the_packaged_classifier() -> None:
+    studies = list((ROOT / "studies" / "results").glob("*/study.json"))
     assert studies
     for path in studies:
         check_file(path)
-    for path in [*classifiers, *PACKAGED["learner"].parent.glob("diagnosis.json")]:
-        check_file(path, "classifier-SETTING.json")
+    check_file(PACKAGED_CLASSIFIER, "classifier.json")
 
 
 def test_a_key_that_is_not_on_the_page_is_found() -> None:

@@ -15,18 +15,18 @@ from support.words import word_tokenizer
 import tapioca
 from tapioca.cli.main import main
 from tapioca.commands.diagnose.config import DiagnoseConfig
-from tapioca.commands.diagnose.page import ADVICE, MEANINGS, explain_diagnosis
+from tapioca.commands.diagnose.page import ADVICE, describe_evidence, explain_diagnosis
 from tapioca.commands.diagnose.result import DiagnoseResult
-from tapioca.commands.diagnose.run import N_HALVES, diagnose
+from tapioca.commands.diagnose.run import diagnose
 from tapioca.diagnosis import classify as classifiers
 from tapioca.diagnosis.fit import fit_classifier
 from tapioca.diagnosis.records import Case, Diagnosis
 from tapioca.lab.tasks import load_lab_task
 from tapioca.models.load import PACKAGED, LoadedModel, load
 from tapioca.models.tiny import tiny
-from tapioca.observe import MAX_EXAMPLES, capture_stream_states, draw_sample
+from tapioca.observe import MAX_EXAMPLES, capture_last_and_mean_states, draw_sample
 from tapioca.plan import Plan
-from tapioca.profiles.evidence import EVIDENCE, measure_evidence
+from tapioca.profiles.evidence import EVIDENCE, HALVES, NULL_TEST, measure_evidence
 from tapioca.progress import SILENT
 from tapioca.records import signed
 from tapioca.session.context import load_inputs
@@ -35,18 +35,19 @@ from tapioca.tasks.split import search_groups, split
 TASK, REFERENCE = "lab:target_offset=3,n=120", "lab:id,n=120"
 
 
-def cases() -> list[Case]:
-    """Cases that deviate more where they are distorted, over wide ranges of all evidence."""
+def cases(signal: float = 1.0) -> list[Case]:
+    """Cases whose tokens are longer where they are distorted, over wide ranges of all evidence."""
     rng, rows = np.random.default_rng(0), []
     for at, kind in enumerate(("noise", "stretch", "rule", "mirror") * 20):
         distorted = kind in ("noise", "stretch")
         seen = {name: float(rng.uniform(-9, 9)) for name in EVIDENCE}
-        seen["norm_excess"] = float(rng.uniform(0.2, 2.0) if distorted else rng.uniform(-2.0, 0.2))
-        seen["distance_excess"] = abs(seen["distance_excess"])
+        seen["mean_norm_input"] = float(signal * (rng.uniform(0.3, 0.8) if distorted else rng.uniform(-0.8, -0.3)))
+        halves = tuple(tuple(value + side for value in seen.values()) for side in (-1e-3, 1e-3))
         gain = 0.2 if distorted else 0.0
         truth = "distorted" if distorted else "misaligned"
-        fields = {"truth": truth, "gain": gain, "low": gain - 0.1}
-        rows.append(Case(model=f"m{at % 5}", size=9, kind=kind, strength=1, evidence=seen, **fields))
+        fields = {"truth": truth, "gain": gain, "low": gain - 0.1, "excess": dict.fromkeys(NULL_TEST, 1.0)}
+        place = {"setting": f"s{at % 5}", "model": f"m{at % 5}", "size": 9, "kind": kind, "strength": at, "n": 512}
+        rows.append(Case(**place, evidence=seen, halves=halves, **fields))
     return rows
 
 
@@ -74,40 +75,56 @@ def test_the_evidence_is_that_of_the_samples_a_profile_observes(info: DiagnoseRe
     chosen = (split(tasks["ood"], groups)[1], reference, other)
     model = load(PACKAGED["learner"]).model
     ood, first, second = (
-        capture_stream_states(model, Plan.full(8), draw_sample(task.examples, MAX_EXAMPLES, 0), 60) for task in chosen
+        capture_last_and_mean_states(model, Plan.full(8), draw_sample(task.examples, MAX_EXAMPLES, 0), 60)
+        for task in chosen
     )
-    assert {one.name: one.value for one in info.evidence} == pytest.approx(measure_evidence(ood, first, second, 0))
+    measured = measure_evidence(ood, first, second, 0)
+    assert [one.value for one in info.evidence] == pytest.approx(measured.values.tolist())
+    assert [one.error for one in info.evidence] == pytest.approx(measured.halves.std(axis=0, ddof=1).tolist())
+    assert info.excess == pytest.approx(measured.excess)
     assert info.n == 60
     assert [(one.data, one.planned, one.layers) for one in info.profiles] == [
         ("id", False, tuple(range(8))),
         ("ood", False, tuple(range(8))),
     ]
-    assert info.profiles[1].norm == pytest.approx(np.linalg.norm(ood[1:].astype(float), axis=2).mean(1))
-    assert info.n_halves == N_HALVES
+    assert info.profiles[1].norm == pytest.approx(np.linalg.norm(ood["last"][1:].astype(float), axis=2).mean(1))
+    assert info.n_halves == HALVES
     assert all(one.id_range[0] < one.id_range[1] for one in info.evidence)
 
 
 def test_what_is_said_is_what_the_judge_says(info: DiagnoseResult) -> None:
-    values = {one.name: one.value for one in info.evidence}
-    assert info.diagnosis == classifiers.classify(info.classifier, values)
     assert info.diagnosis.verdict == "distorted"
     pull = sum(one.contribution for one in info.evidence if one.contribution is not None)
     odds = np.exp(pull + info.classifier.weights.intercept)
     assert info.diagnosis.probability == pytest.approx(odds / (1 + odds))
     lines = explain_diagnosis(info)
     assert lines[1] == ADVICE["distorted"]
-    found = next(one for one in info.classifier.expect if one.verdict == "distorted")
-    assert lines[2].startswith(
-        f"of {found.cases} cases of kinds of shift that the classifier had not seen and called distorted"
+    assert lines[2].startswith(f"the classifier gives a probability of {info.diagnosis.probability:.2f} [")
+    band = info.classifier.bands[-1]
+    assert lines[3].startswith(
+        f"of {band.cases} kinds of shift that it was not fitted on and gave a probability of 0.75 to 1, {band.gained} gained "
+        "from a searched plan (held-out lower 95 % bound above 0): "
     )
-    assert lines[2].endswith(
-        "100% gained from a searched plan (held-out lower 95 % bound above 0); median error × 0.800"
-    )
+    assert lines[3].endswith("; median error × 0.800")
+
+
+def test_a_classifier_that_misses_the_bar_says_neither_word_but_what_came_of_such_shifts(
+    tmp_path: Path, info: DiagnoseResult
+) -> None:
+    path = tmp_path / "poor.json"
+    path.write_text(fit_classifier([*cases(), *cases(signal=-1.0)]).model_dump_json())
+    poor = diagnose(request(tmp_path / "run", path))
+    assert not poor.classifier.cross_validation.clears_bar
+    assert poor.diagnosis.verdict == "cannot tell without labels"
+    assert poor.diagnosis.probability is not None
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "missed, so distorted and misaligned are not said" in page
+    assert "gained from a searched plan" in page
 
 
 def test_id_data_are_in_distribution_and_the_rule_is_mentioned(tmp_path: Path, judge: Path) -> None:
     found = diagnose(request(tmp_path / "run", judge, task="lab:id,n=120,seed=5"))
-    assert found.diagnosis.verdict == "in distribution"
+    assert found.diagnosis.verdict == "no shift seen"
     assert all(one.contribution is None for one in found.evidence)
     assert (
         "a changed labelling rule leaves inputs as they are, and no unlabelled input could show it"
@@ -119,28 +136,28 @@ def test_id_data_are_in_distribution_and_the_rule_is_mentioned(tmp_path: Path, j
 def test_the_folder_and_the_page(info: DiagnoseResult) -> None:
     assert {path.name for path in info.folder.iterdir()} == {"manifest.json", "diagnose.json", "report.html"}
     assert DiagnoseResult(**json.loads((info.folder / "diagnose.json").read_text()), folder=info.folder) == info
-    assert tuple(MEANINGS) == EVIDENCE
     page = (info.folder / "report.html").read_text()
     assert page.count("<svg") == 1
     for outside in ("<script", "<link", "@import", "src=", "NaN"):
         assert outside not in page
-    for text in ("Distorted", "What to expect of pruning", "distorted against misaligned alone", "error × 0.800"):
+    for text in ("Distorted", "What to expect of pruning", "made to choose", "error × 0.800"):
         assert text.lower() in page.lower()
     for one in info.evidence:
-        assert f"<td>{one.name}</td><td>{signed(one.value, 3)}</td>" in page
+        assert f"<td>{one.name}</td><td>{signed(one.value, 3)} ± {one.error:.3f}</td>" in page
+        assert describe_evidence(one.name) in page
 
 
 @pytest.mark.parametrize("verdict", list(ADVICE))
 def test_every_verdict_has_words(info: DiagnoseResult, verdict: str) -> None:
     said = Diagnosis(verdict=verdict, probability=None, reason="so it is")
-    lines = explain_diagnosis(
-        info.model_copy(update={"diagnosis": said, "classifier": info.classifier.model_copy(update={"expect": ()})})
-    )
-    called = "could not tell" if "cannot" in verdict else f"called {verdict}"
-    assert lines == [
-        "so it is",
-        ADVICE[verdict],
-        f"the classifier has no case that it {called} on which a plan was searched",
+    assert explain_diagnosis(info.model_copy(update={"diagnosis": said})) == ["so it is", ADVICE[verdict]]
+    if verdict == "no shift seen":
+        return
+    sure = said.model_copy(update={"probability": 0.9, "probability_ci95": (0.8, 0.95)})
+    bare = info.classifier.model_copy(update={"bands": ()})
+    assert explain_diagnosis(info.model_copy(update={"diagnosis": sure, "classifier": bare}))[2:] == [
+        "the classifier gives a probability of 0.90 [0.80, 0.95] that some plan gains rather than none",
+        "it has no case of such a probability, and scored in this way, on which a plan was searched",
     ]
 
 
@@ -176,11 +193,11 @@ def test_the_screen(info: DiagnoseResult, judge: Path, capsys: pytest.CaptureFix
     assert "DISTORTED\n" in out
     assert max(map(len, re.sub(r"· .*|report .*", "", out).splitlines())) <= 80
     for one in info.evidence:
-        assert re.search(rf"^{one.name} +{re.escape(signed(one.value, 3))} ", out, re.MULTILINE)
+        assert re.search(rf"^{one.name} +{re.escape(signed(one.value, 3))} ± ", out, re.MULTILINE)
     for text in (
-        "made to choose: balanced accuracy",
-        "distorted against misaligned alone",
-        "(4 kinds, 5 models, 80 decided",
+        "verdicts on what the classifier was not fitted on",
+        "4 kinds of shift, 5 models, 5 settings",
+        "cleared",
     ):
         assert text in out
     (info.folder / "report.html").unlink()
@@ -202,7 +219,7 @@ def test_mistakes_are_one_line(
     for more, message in (
         ([], "no classifier ships with this version of tapioca; give a fitted one with --classifier FILE"),
         (["--classifier", "gone.json"], "cannot read gone.json: No such file or directory"),
-        (["--classifier", "odd.json"], "cannot read odd.json: null_test: Field required; give one that `fit_file`"),
+        (["--classifier", "odd.json"], "cannot read odd.json: weights: Field required; give one that `fit_file`"),
         (["--classifier", str(judge), "--task", REFERENCE], "holds the same rows as"),
     ):
         assert main([*asked, *more]) == 2

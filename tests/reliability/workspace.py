@@ -15,8 +15,8 @@ from support.words import whole_tokenizer
 
 from tapioca.cli.main import main
 from tapioca.diagnosis.classify import PACKAGED_CLASSIFIER
-from tapioca.diagnosis.fit import NULL_TEST
 from tapioca.models.tiny import tiny
+from tapioca.profiles.evidence import NULL_TEST
 
 PLAN = '{"n_layers":4,"layers":{"2":0.0}}'
 MODEL = ("tinylm", "--score", "likelihood", "--random-plans", "2")
@@ -131,15 +131,15 @@ def _write_adapter(folder: Path) -> None:
 def _write_diagnosis(folder: Path, cell: Path) -> None:
     """A classifier, cases to fit one on, and a measured cell of a study."""
     shutil.copy(PACKAGED_CLASSIFIER, folder / "classifier.json")
-    evidence = dict.fromkeys((*NULL_TEST, "slope"), 0.5)
-    case = {"model": "m", "size": 10, "kind": "k", "strength": 1.0, "gain": 0.1, "low": 0.05}
+    case = {"setting": "s", "size": 10, "strength": 1.0, "n": 64, "gain": 0.1, "low": 0.05}
+    case |= {"excess": dict.fromkeys(NULL_TEST, 0.5), "halves": [[0.4, -0.1], [0.6, 0.1]]}
     cases = [
         {
             **case,
             "model": f"m{number % 3}",
             "kind": f"{truth}{number % 2}",
             "truth": truth,
-            "evidence": {**evidence, "slope": slope},
+            "evidence": {"shift": 0.5, "slope": slope},
         }
         for number in range(6)
         for truth, slope in (("distorted", number), ("misaligned", -number))

@@ -6,7 +6,6 @@ from itertools import combinations
 from pathlib import Path
 from random import Random
 
-from tapioca.diagnosis.records import CrossValidation
 from tapioca.records import Estimate
 from tapioca.studies.measures import Unit
 from tapioca.studies.parts import (
@@ -42,28 +41,6 @@ WHOLE = read_study(Path(__file__).parents[2] / "studies/claims.yaml")
 KINDS = ("context_noise", "target_offset", "input_scale")
 CONTROL = "rule_negated"
 SIZES = (15_000, 60_000)
-JUDGED = CrossValidation.model_validate(
-    {
-        "kinds": KINDS,
-        "models": ("w24_s0", "w24_s1"),
-        "forced": {
-            "cases": {"distorted": 20, "misaligned": 10},
-            "balanced": 0.7125,
-            "ci95": (0.6, 0.8),
-            "plain": 0.75,
-            "commonest": 0.667,
-        },
-        "answered": {"cases": {"distorted": 15}, "balanced": 0.8, "ci95": None, "plain": 0.8, "commonest": 1.0},
-        "beyond": {"cases": {}, "balanced": None, "ci95": None, "plain": None, "commonest": None},
-        "coverage": 0.5,
-        "confusion": {
-            "distorted": {"distorted": 16, "misaligned": 4, "cannot tell without labels": 0},
-            "misaligned": {"distorted": 3, "misaligned": 6, "cannot tell without labels": 1},
-        },
-        "undecided": 7,
-        "notes": ["without input_scale no case was misaligned"],
-    }
-)
 
 
 def around(value: float, width: float = 0.05) -> Estimate:
@@ -280,7 +257,6 @@ def setting(kinds: tuple[str, ...] = KINDS, layers: int = 3, strengths: int = 2)
             )
             for kind in (*kinds, CONTROL)
         ),
-        judged=JUDGED,
         charts=charts(kinds, layers, strengths),
     )
 

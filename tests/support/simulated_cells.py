@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tapioca.profiles.evidence import EVIDENCE
 from tapioca.studies.cell import Cell, CellKey, DoseResponse
 from tapioca.studies.read import read_study
 from tapioca.studies.spec import Setting, StudyFile
@@ -96,7 +95,6 @@ def cell(world: World, where: CellKey, dial: float, rng: np.random.Generator, ex
         realigned=(dropped[:, -1] * world.realigned + rng.normal(0, 0.01, (2, len(kept)))) * dropped.any(1),
         along=share + rng.normal(0, 0.01, share.shape),
         removal=share + rng.normal(0, 0.01, share.shape),
-        evidence=np.array([dial, *[0.0] * (len(EVIDENCE) - 1)]),
         baselines=np.zeros((3, 0)),
     )
 

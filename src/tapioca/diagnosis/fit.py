@@ -1,35 +1,39 @@
-"""Fitting a classifier on cases whose truth labels have decided, and judging it on kinds of shift it was not fitted on."""
+"""Fitting a classifier on cases whose truth labels have decided, and judging it on what it was not fitted on."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from pydantic import TypeAdapter
 
-from tapioca.diagnosis.classify import classify_by_weights, is_above_null, likelier_class
+from tapioca.diagnosis.classify import classify_by_weights
 from tapioca.diagnosis.records import (
-    CANNOT_TELL,
     Case,
     CrossValidation,
-    DiagnosisLabel,
-    Expected,
+    Diagnosis,
+    LeftOut,
     Shift,
     ShiftClassifier,
     Weights,
 )
-from tapioca.diagnosis.score import count_confusion, measure_accuracy, share_or_none, summarise_gains
+from tapioca.diagnosis.score import count_opposite, score_verdicts, summarise_bands, summarise_unseen
 from tapioca.errors import DataError
+from tapioca.profiles.evidence import NULL_TEST
 from tapioca.reading import explain_damage, read_text
-from tapioca.records import ProfileKind
 
-NULL_TEST = tuple(f"{kind}_excess" for kind in get_args(ProfileKind))
 THRESHOLD = 0.75
 """Least probability of a class for it to be said; a choice made before any classifier was fitted."""
 
 FITTED_CLASSES: tuple[Shift, Shift] = ("misaligned", "distorted")
 """Above the gate; the second is the one whose log-odds the weights give."""
+
+GROUPS: dict[LeftOut, Callable[[Case], str]] = {
+    "kind": lambda case: case.kind,
+    "model": lambda case: case.model,
+    "setting": lambda case: case.setting,
+}
+"""What is left out, one group after the other."""
 
 
 def fit_file(path: Path) -> ShiftClassifier:
@@ -43,7 +47,8 @@ def fit_file(path: Path) -> ShiftClassifier:
 
 
 def fit_classifier(cases: Sequence[Case], seed: int = 0) -> ShiftClassifier:
-    """Fit a classifier on all cases, and judge it on each kind of shift in turn, fitted without it.
+    """Fit a classifier on the cases with the most examples of each shift, and judge it on kinds of shift, models and settings in
+    turn, fitted without them, at every number of examples.
 
     Args:
         cases: of any models and kinds; those without a truth are counted, and show what was gained.
@@ -52,79 +57,99 @@ def fit_classifier(cases: Sequence[Case], seed: int = 0) -> ShiftClassifier:
         DataError: there is no case of a truth above its null, or cases lack evidence others have.
     """
     names = _shared_evidence_names(cases)
-    weights = fit_weights(cases, names)
+    weights = fit_weights(list_fitted_cases(cases), names)
     if set(FITTED_CLASSES) <= set(weights.missing):
         raise DataError(
             f"none of {len(cases)} cases above its null is distorted or misaligned; there is nothing to fit"
         )
-    cross_validation, expected_gains = cross_validate(cases, seed)
+    answers = {left_out: answer_left_out(cases, names, left_out) for left_out in GROUPS}
     return ShiftClassifier(
-        null_test=NULL_TEST,
         weights=weights,
         threshold=THRESHOLD,
-        cases=dict(Counter(case.truth for case in cases if case.truth)),
-        cross_validation=cross_validation,
-        expect=expected_gains,
+        cases=dict(Counter(case.truth for case in list_fitted_cases(cases) if case.truth)),
+        cross_validation=cross_validate(cases, answers, seed),
+        bands=summarise_bands(cases, answers["kind"], seed),
+        unseen=summarise_unseen(cases, seed),
     )
 
 
-def cross_validate(cases: Sequence[Case], seed: int = 0) -> tuple[CrossValidation, tuple[Expected, ...]]:
-    """Leave one kind of shift out after the other, all models' cases of it together, fit on the others and judge it.
+def list_fitted_cases(cases: Iterable[Case]) -> list[Case]:
+    """Of every shift above its null whose truth is one of `FITTED_CLASSES`, the case with the most examples."""
+    largest = {case.shift: case for case in sorted(cases, key=lambda case: case.n)}
+    return [case for case in largest.values() if case.truth in FITTED_CLASSES and case.is_shifted]
+
+
+def answer_left_out(cases: Sequence[Case], names: tuple[str, ...], left_out: LeftOut) -> dict[int, Diagnosis]:
+    """What is said of every case above its null by weights fitted without its group, by the case's place; empty where there is
+    but one group."""
+    groups = [GROUPS[left_out](case) for case in cases]
+    answers: dict[int, Diagnosis] = {}
+    for group in sorted(set(groups)) if len(set(groups)) > 1 else ():
+        fitted_cases = [case for case, name in zip(cases, groups, strict=True) if name != group]
+        weights = fit_weights(list_fitted_cases(fitted_cases), names)
+        for index, case in enumerate(cases):
+            if groups[index] == group and case.is_shifted:
+                halves = dict(zip(names, np.array(case.halves).T, strict=True))
+                answers[index] = classify_by_weights(weights, THRESHOLD, case.evidence, halves)
+    return answers
+
+
+def cross_validate(
+    cases: Sequence[Case], answers: dict[LeftOut, dict[int, Diagnosis]], seed: int = 0
+) -> CrossValidation:
+    """How often the verdicts on what was left out are right, whatever was left out.
+
+    Args:
+        answers: by what was left out, as `answer_left_out` gives them.
 
     Returns:
-        How often the verdicts are right, with intervals from 2,000 resamples of kinds and of models, and what pruning
-        came to by verdict. The fits are not repeated in the resamples.
+        Shares with intervals from 2,000 resamples of kinds and of models. The fits are not repeated in the resamples.
     """
-    from sklearn.model_selection import LeaveOneGroupOut
-
-    forced: dict[int, Shift] = {}
-    answers: dict[int, DiagnosisLabel] = {}
-    notes = []
-    names, groups = _shared_evidence_names(cases), [case.kind for case in cases]
-    for fitted, left_out in LeaveOneGroupOut().split(cases, groups=groups):
-        weights = fit_weights([cases[index] for index in fitted], names)
-        if weights.missing:
-            notes.append(f"without {groups[left_out[0]]} there is no {' and no '.join(weights.missing)} case to fit")
-        for index in left_out.tolist():
-            evidence = cases[index].evidence
-            answers[index] = classify_by_weights(weights, NULL_TEST, THRESHOLD, evidence).verdict
-            is_shifted = is_above_null(NULL_TEST, evidence)
-            forced[index] = likelier_class(weights, evidence)[0] if is_shifted else "in distribution"
-    decided = [index for index, case in enumerate(cases) if case.truth]
-    answered = [index for index in decided if answers[index] != CANNOT_TELL]
-    beyond = [index for index in decided if _is_fitted(cases[index])]
-    cross_validation = CrossValidation(
-        kinds=tuple(sorted(set(groups))),
-        models=tuple(sorted({case.model for case in cases})),
-        forced=measure_accuracy(cases, forced, decided, seed),
-        answered=measure_accuracy(cases, answers, answered, seed),
-        beyond=measure_accuracy(cases, forced, beyond, seed),
-        coverage=share_or_none(len(answered), len(decided)),
-        confusion=count_confusion(cases, answers, decided),
-        undecided=len(cases) - len(decided),
-        notes=tuple(notes),
+    sizes = sorted({case.n for case in cases})
+    largest = {case.shift: case for case in sorted(cases, key=lambda case: case.n)}
+    unfitted = sorted(
+        {
+            f"{left_out} {GROUPS[left_out](cases[index])}"
+            for left_out, found in answers.items()
+            for index, said in found.items()
+            if said.probability is None
+        }
     )
-    return cross_validation, summarise_gains(cases, answers)
+    return CrossValidation(
+        kinds=tuple(sorted({case.kind for case in cases})),
+        models=tuple(sorted({case.model for case in cases})),
+        settings=tuple(sorted({case.setting for case in cases})),
+        held=tuple(
+            score_verdicts(cases, found, left_out, n, seed)
+            for left_out, found in answers.items()
+            if found
+            for n in sizes
+        ),
+        shifts=len(largest) if len(sizes) > 1 else 0,
+        opposite=count_opposite(cases, answers.values()),
+        undecided=sum(case.truth is None for case in largest.values()),
+        notes=tuple(f"without the {group} there is a class with no case to fit" for group in unfitted),
+    )
 
 
-def fit_weights(cases: Iterable[Case], names: tuple[str, ...]) -> Weights:
-    """Fit distorted against misaligned on the cases that are above the gate.
+def fit_weights(cases: Sequence[Case], names: tuple[str, ...]) -> Weights:
+    """Fit distorted against misaligned.
 
     Classes weigh the same whatever their numbers. Without cases of one of them the weights are 0 and the intercept is
     sure of the other.
     """
     from sklearn.linear_model import LogisticRegression
 
-    used_cases = [case for case in cases if _is_fitted(case)]
-    features = np.array([[case.evidence[name] for name in names] for case in used_cases] or [[0.0] * len(names)])
-    is_distorted = [case.truth == FITTED_CLASSES[1] for case in used_cases]
+    features = np.array([[case.evidence[name] for name in names] for case in cases] or [[0.0] * len(names)])
+    is_distorted = [case.truth == FITTED_CLASSES[1] for case in cases]
     missing = tuple(name for index, name in enumerate(FITTED_CLASSES) if bool(index) not in is_distorted)
     means, sds = features.mean(axis=0), features.std(axis=0)
     sds[sds == 0] = 1.0
     coefficients = np.zeros(len(names))
     intercept = float(FITTED_CLASSES[0] in missing) - float(FITTED_CLASSES[1] in missing)
     if not missing:
-        fitted = LogisticRegression(class_weight="balanced", max_iter=1_000).fit((features - means) / sds, is_distorted)
+        model = LogisticRegression(class_weight="balanced", max_iter=1_000)
+        fitted = model.fit((features - means) / sds, is_distorted)
         coefficients, intercept = fitted.coef_[0], float(fitted.intercept_[0])
     return Weights(
         names=names,
@@ -138,24 +163,24 @@ def fit_weights(cases: Iterable[Case], names: tuple[str, ...]) -> Weights:
     )
 
 
-def _is_fitted(case: Case) -> bool:
-    """Whether weights are fitted on a case, if it is not left out."""
-    return case.truth in FITTED_CLASSES and is_above_null(NULL_TEST, case.evidence)
-
-
 def _shared_evidence_names(cases: Sequence[Case]) -> tuple[str, ...]:
     """The evidence that all cases have.
 
     Raises:
-        DataError: there are no cases, they differ in it, or the gate's is not there.
+        DataError: there are no cases, they differ in it, or what says whether there is a deviation is not there.
     """
     if not cases:
         raise DataError("got no cases; expected at least one of each class on each of several kinds of shift")
     names = tuple(cases[0].evidence)
     for index, case in enumerate(cases):
-        if set(case.evidence) != set(names) or not set(NULL_TEST) <= set(names):
+        if tuple(case.evidence) != names or set(case.excess) != set(NULL_TEST):
             raise DataError(
-                f"case {index} ({case.model}, {case.kind}) has the evidence {', '.join(case.evidence) or 'of nothing'}; "
-                f"all need the same, {', '.join(NULL_TEST)} among it"
+                f"case {index} ({case.model}, {case.kind}) has the evidence {', '.join(case.evidence) or 'of nothing'} and the "
+                f"excess {', '.join(case.excess) or 'of nothing'}; all need the same evidence and {', '.join(NULL_TEST)}"
+            )
+        if len(case.halves) < 2 or any(len(half) != len(names) for half in case.halves):
+            raise DataError(
+                f"case {index} ({case.model}, {case.kind}) has {len(case.halves)} halves; expected at least two, of "
+                f"{len(names)} numbers each"
             )
     return names

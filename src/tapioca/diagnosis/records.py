@@ -7,33 +7,60 @@ from pydantic import Field
 from tapioca.records.results import Interval, Record
 
 Shift = Literal["in distribution", "distorted", "misaligned"]
-DiagnosisLabel = Literal["in distribution", "distorted", "misaligned", "cannot tell without labels"]
+DiagnosisLabel = Literal["no shift seen", "distorted", "misaligned", "cannot tell without labels"]
+NO_SHIFT: DiagnosisLabel = "no shift seen"
 CANNOT_TELL: DiagnosisLabel = "cannot tell without labels"
+LeftOut = Literal["kind", "model", "setting"]
+
+BAR_EXAMPLES, BAR_DECIDED, BAR_RIGHT = 512, 0.5, 0.8
+"""Distorted and misaligned are said by a classifier that at this many examples decides this share of the cells it was not fitted
+on, this share of them rightly; fixed before any was fitted."""
+
+BAND_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of the probability of distorted: which cases are like which."""
 
 
 class Case(Record):
-    """One model on one shift, with what can be seen without labels and what labels say.
+    """One model on one shift, with what can be seen without labels of so many inputs, and what labels say.
 
     Attributes:
+        setting: models and tasks of one sort; with `model`, `kind` and `strength` it names the shift.
         size: parameters of the model.
-        kind: of shift; all cases of a kind are left out together when the classifier is judged.
+        kind: of shift.
         strength: on the dial of the kind.
-        evidence: by name (profiles/evidence.py).
+        n: examples in each set that the evidence is of.
+        excess: by name, what is above 0 where a deviation is above its null (profiles/evidence.py).
+        evidence: by name.
+        halves: the evidence between random halves of the sets, in the same order; its scatter is that of `evidence`.
         truth: with labels; None where they do not decide either.
         gain: held-out gain of the plan searched on the shifted data, `low` its lower 95 % bound; None where no plan
             was searched.
         metric: what a gain is in: a difference of accuracies, or the share of the error that is gone.
     """
 
+    setting: str
     model: str
     size: int
     kind: str
     strength: float
+    n: int
+    excess: dict[str, float]
     evidence: dict[str, float]
+    halves: tuple[tuple[float, ...], ...] = ()
     truth: Shift | None = None
     gain: float | None = None
     low: float | None = None
     metric: Literal["accuracy", "error"] = "error"
+
+    @property
+    def shift(self) -> tuple[str, str, str, float]:
+        """What the inputs are drawn from, and by what model they are read."""
+        return self.setting, self.model, self.kind, self.strength
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether a deviation is above its null."""
+        return any(value > 0 for value in self.excess.values())
 
 
 class Weights(Record):
@@ -57,89 +84,121 @@ class Weights(Record):
     missing: tuple[Shift, ...] = ()
 
 
-class Accuracy(Record):
-    """How often verdicts are right over some decided cases.
+class LeftOutScore(Record):
+    """Verdicts at one number of examples on cases whose kind of shift, model or setting the classifier was not fitted on.
 
     Attributes:
-        cases: how many there are of each truth.
-        balanced: mean over these truths of the share that is said right; None without cases.
-        ci95: from resampling kinds of shift and models, both; None without cases.
-        plain: share said right.
-        commonest: share said right by always giving the commonest truth; balanced, that is 1 / number of truths.
+        left_out: what was: all cases of one kind of shift, of one model or of one setting, one after the other.
+        n: examples in each set.
+        cells: how many cases there are of each truth.
+        decided: share of them that is called distorted or misaligned.
+        right: share of these that is called rightly; None where none is decided.
+        right_ci95: from resampling kinds of shift and models, both.
+        balanced: mean over the two truths of the share that is likelier rightly, where the classifier must choose.
+        balanced_ci95: likewise.
     """
 
-    cases: dict[Shift, int]
+    left_out: LeftOut
+    n: int
+    cells: dict[Shift, int]
+    decided: float
+    right: float | None
+    right_ci95: Interval | None
     balanced: float | None
-    ci95: Interval | None
-    plain: float | None
-    commonest: float | None
+    balanced_ci95: Interval | None
 
     @property
-    def chance(self) -> float | None:
-        """Balanced accuracy of always giving the commonest truth."""
-        return 1 / len(self.cases) if self.cases else None
+    def clears_bar(self) -> bool:
+        """Whether enough is decided, and enough of it rightly."""
+        return self.decided >= BAR_DECIDED and self.right is not None and self.right >= BAR_RIGHT
+
+
+class Gains(Record):
+    """What searches came to on some shifts, undecided ones included.
+
+    Attributes:
+        metric: what gains are in: a difference of accuracies, or the share of the error that is gone.
+        cases: how many there are.
+        gained: of how many the held-out gain of the searched plan has a lower 95 % bound above 0.
+        gained_ci95: of the share, from resampling kinds of shift and models, both.
+        quartiles: lower quartile, median and upper quartile of the held-out gains.
+    """
+
+    metric: Literal["accuracy", "error"]
+    cases: int
+    gained: int
+    gained_ci95: Interval
+    quartiles: tuple[float, float, float]
+
+
+class Band(Gains):
+    """Where the classifier was as sure, with the kind of shift left out of the fitting.
+
+    Attributes:
+        low, high: the probability of distorted lies between.
+    """
+
+    low: float
+    high: float
+
+
+class Unseen(Gains):
+    """Where so many examples show no deviation above its null.
+
+    Attributes:
+        n: examples in each set.
+    """
+
+    n: int
 
 
 class CrossValidation(Record):
-    """Verdicts on kinds of shift that were left out of the fitting, one kind after the other.
+    """How a classifier does on what it was not fitted on.
 
     Attributes:
-        kinds, models: of the cases.
-        forced: all decided cases, the likelier class taken where the classifier would rather not tell.
-        answered: those on which it tells.
-        beyond: forced, distorted against misaligned alone, among cases whose deviation is above its null: the gate has
-            no part in it.
-        coverage: share of the decided cases on which it tells.
-        confusion: by truth, how many cases were said to be what.
-        undecided: cases of which labels do not decide the truth; neither fitted nor judged.
-        notes: kinds without which a class had no case to fit, and the like.
+        kinds, models, settings: of the cases.
+        held: by what is left out and number of examples.
+        shifts: how many shifts were judged at two numbers of examples or more.
+        opposite: of these, how many were called distorted at one and misaligned at another.
+        undecided: shifts of which labels do not decide the truth; neither fitted nor judged.
+        notes: groups without which a class had no case to fit, and the like.
     """
 
     kinds: tuple[str, ...]
     models: tuple[str, ...]
-    forced: Accuracy
-    answered: Accuracy
-    beyond: Accuracy
-    coverage: float | None
-    confusion: dict[Shift, dict[DiagnosisLabel, int]]
+    settings: tuple[str, ...]
+    held: tuple[LeftOutScore, ...]
+    shifts: int
+    opposite: int
     undecided: int
     notes: tuple[str, ...] = ()
 
-
-class Expected(Record):
-    """What pruning came to where a verdict was given, on kinds of shift left out of the fitting, undecided cases included.
-
-    Attributes:
-        verdict: what was said.
-        metric: what the gains are in: a difference of accuracies, or the share of the error that is gone.
-        cases: how many were said to be that.
-        gained: share of the cases whose held-out gain has a lower 95 % bound above 0.
-        quartiles: lower quartile, median and upper quartile of the held-out gains.
-    """
-
-    verdict: DiagnosisLabel
-    metric: Literal["accuracy", "error"]
-    cases: int
-    gained: float
-    quartiles: tuple[float, float, float]
+    @property
+    def clears_bar(self) -> bool:
+        """Whether the words distorted and misaligned may be said: by `BAR_DECIDED` and `BAR_RIGHT` at the least number of examples
+        that is no smaller than `BAR_EXAMPLES`, or the largest, whatever is left out, and no shift is called both."""
+        sizes = sorted({row.n for row in self.held})
+        bar = next((n for n in sizes if n >= BAR_EXAMPLES), None)
+        rows = [row for row in self.held if row.n == bar]
+        return self.opposite == 0 and len(rows) > 0 and all(row.clears_bar for row in rows)
 
 
 class ShiftClassifier(Record):
     """What gives a verdict on evidence, with where it comes from and how well it does.
 
     Attributes:
-        null_test: names of the evidence that is above 0 where a deviation is above its null; where none is, the verdict is
-            "in distribution", by definition and not by weights.
         threshold: least probability of a class for it to be said.
         cases: how many it was fitted on, of each class.
+        bands: what searches came to, by probability.
+        unseen: what they came to where no deviation is seen, by number of examples.
     """
 
-    null_test: tuple[str, ...]
     weights: Weights
     threshold: float = Field(gt=0.5, lt=1)
     cases: dict[Shift, int]
     cross_validation: CrossValidation
-    expect: tuple[Expected, ...]
+    bands: tuple[Band, ...]
+    unseen: tuple[Unseen, ...]
 
 
 class Diagnosis(Record):
@@ -147,12 +206,14 @@ class Diagnosis(Record):
 
     Attributes:
         verdict: the class, or that none can be told.
-        probability: of the class said, or where none is, of the likelier one; None where there is nothing to weigh.
+        probability: of distorted against misaligned; None where there is nothing to weigh.
+        probability_ci95: by the scatter of the evidence.
         outside: names of the evidence that lies outside what the classifier has seen.
         reason: why, in words.
     """
 
     verdict: DiagnosisLabel
     probability: float | None
+    probability_ci95: Interval | None = None
     outside: tuple[str, ...] = ()
     reason: str

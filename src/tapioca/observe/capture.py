@@ -19,6 +19,7 @@ from tapioca.models.edit import apply
 from tapioca.models.inputs import collate, find_last_tokens
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import Prefix
+from tapioca.profiles.evidence import READS
 from tapioca.records import Example
 
 CaptureFunction = Callable[[PreTrainedModel, dict[str, torch.Tensor], Callable[[int, torch.Tensor], None]], None]
@@ -26,6 +27,9 @@ CaptureFunction = Callable[[PreTrainedModel, dict[str, torch.Tensor], Callable[[
 
 SelectLastTokens = Callable[[torch.Tensor], torch.Tensor]
 """Takes the last tokens' states, (batch, width), from those of a batch."""
+
+SelectTokens = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Takes (batch, width) from a batch's attention mask and states."""
 
 
 def capture_states(model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int = 16) -> np.ndarray:
@@ -89,20 +93,42 @@ def capture_stream_states(
     return _collect_states(model, plan, examples, batch_size, capture_residual_stream)
 
 
+def capture_last_and_mean_states(
+    model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int = 16
+) -> dict[str, np.ndarray]:
+    """As `capture_stream_states`, and the means over all tokens but each prompt's first, whose norm swamps the rest, in one pass:
+    by the names in `profiles.evidence.READS`.
+
+    Where all prompts end in the same token, as templates' do, only the mean tells them apart before the first layer.
+    """
+    states = _collect_states(model, plan, examples, batch_size, capture_residual_stream, _select_last_and_mean)
+    return dict(zip(READS, np.split(states, len(READS), axis=2), strict=True))
+
+
 def capture_batches(
-    model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int, watch: CaptureFunction
+    model: PreTrainedModel,
+    plan: Plan,
+    examples: Sequence[Example],
+    batch_size: int,
+    watch: CaptureFunction,
+    select: SelectTokens | None = None,
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Which examples, and what is watched at their last tokens under a plan: float64 of shape (place, example, width)."""
+    """Which examples, and what is watched at their last tokens under a plan: float64 of shape (place, example, width).
+
+    Args:
+        select: takes something else from a batch's states than those of the last tokens.
+    """
     for indices, batch, last in iterate_prompts(model, examples, batch_size):
         captured_states: list[torch.Tensor] = []
+        selected = partial(select, batch["attention_mask"]) if select else last
 
         def read(
             place: int,
             output: torch.Tensor,
             captured_states: list[torch.Tensor] = captured_states,
-            last: SelectLastTokens = last,
+            selected: SelectLastTokens = selected,
         ) -> None:
-            captured_states.append(last(output).double())
+            captured_states.append(selected(output).double())
 
         with apply(model, plan):
             watch(model, batch, read)
@@ -128,12 +154,27 @@ def _select_last_tokens(ends: torch.Tensor, states: torch.Tensor) -> torch.Tenso
     return states[rows, ends.to(states.device)].cpu()
 
 
+def _select_last_and_mean(mask: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    """The states of the last tokens beside the means over all tokens but each prompt's first: (batch, 2 * width)."""
+    last = _select_last_tokens(find_last_tokens({"attention_mask": mask}), states)
+    counted = (mask.cumsum(1) > 1) & mask.bool()
+    counted |= mask.bool() & (mask.sum(1, keepdim=True) == 1)
+    weights = counted.to(states.device, torch.float64)
+    mean = torch.einsum("bt,btw->bw", weights, states.double()) / weights.sum(1, keepdim=True)
+    return torch.cat([last.double(), mean.cpu()], dim=1)
+
+
 def _collect_states(
-    model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int, watch: CaptureFunction
+    model: PreTrainedModel,
+    plan: Plan,
+    examples: Sequence[Example],
+    batch_size: int,
+    watch: CaptureFunction,
+    select: SelectTokens | None = None,
 ) -> np.ndarray:
     """All examples' states in float32."""
     all_states: np.ndarray | None = None
-    for indices, batch_states in capture_batches(model, plan, examples, batch_size, watch):
+    for indices, batch_states in capture_batches(model, plan, examples, batch_size, watch, select):
         if all_states is None:
             all_states = np.empty((len(batch_states), len(examples), batch_states.shape[2]), dtype=np.float32)
         all_states[:, indices] = batch_states

@@ -105,11 +105,10 @@ class Cell(SavedArrays):
         null_mean, null_upper: mean and 95th percentile between two ID samples of the same size, (kind,).
         realigned: deviation removed by each plan over the layers it keeps, (kind, plan); 0 for the full model.
         along, removal: each layer's share of the deviation in the two ways of profiles/attribution.py, (kind, layer).
-        evidence: in the order of `geometry.evidence.EVIDENCE`, (evidence,).
         baselines: errors of ridge, nearest neighbour and constant, (3, test example); (3, 0) outside of the lab.
     """
 
-    form = "cell"
+    form = "cell 2"
 
     kept: np.ndarray
     search: np.ndarray
@@ -126,7 +125,6 @@ class Cell(SavedArrays):
     realigned: np.ndarray
     along: np.ndarray
     removal: np.ndarray
-    evidence: np.ndarray
     baselines: np.ndarray
 
     def pairing(self, seed: int) -> Pairing:

@@ -10,7 +10,6 @@ from typing import Literal, TypeVar
 
 from pydantic import Field
 
-from tapioca.diagnosis.records import CrossValidation
 from tapioca.errors import UsageError, did_you_mean
 from tapioca.records.measures import Estimate
 from tapioca.records.results import FileRecord, Record
@@ -142,10 +141,6 @@ class SettingResult(Record):
     labels: tuple[LabelledSearch, ...] = Field(default=(), description="Q2: what it brings with fewer labels.")
     skills: tuple[KindSkill, ...] = Field(
         default=(), description="Each kind beside predictors that were never trained; lab only."
-    )
-    judged: CrossValidation | None = Field(
-        default=None,
-        description="How well a classifier without labels told the truths apart (Q3), where one was fitted.",
     )
     charts: Charts = Charts()
 

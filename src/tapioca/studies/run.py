@@ -3,24 +3,17 @@
 import os
 from pathlib import Path
 
-from tapioca.diagnosis.fit import fit_classifier
-from tapioca.disk import write_text
-from tapioca.errors import DataError
 from tapioca.progress import NullProgress, Progress
 from tapioca.runs.lock import FolderLock
 from tapioca.runs.records import write_record
-from tapioca.studies.analyse.questions import shift_cases
 from tapioca.studies.analyse.setting import SettingAnalysis, join_settings
 from tapioca.studies.cell import Cell, DoseResponse, SavedArrays
 from tapioca.studies.measure.work import ModelWork
 from tapioca.studies.page.page import write_page
 from tapioca.studies.read import read_study
-from tapioca.studies.results import SettingResult, StudyResult
+from tapioca.studies.results import StudyResult
 from tapioca.studies.spec import StudyConfig, StudyFile
 from tapioca.studies.workers import measure_parts
-
-MIN_KINDS = 3
-"""Kinds of shift a classifier is judged on; with fewer, leaving one out leaves one or none."""
 
 
 def run_study(config: StudyConfig, watcher: Progress | None = None) -> StudyResult:
@@ -44,11 +37,12 @@ def run_study(config: StudyConfig, watcher: Progress | None = None) -> StudyResu
 
 
 def analyse_and_write(study_file: StudyFile, measurements: list[SavedArrays], out: Path, command: str) -> StudyResult:
-    """Judge what was measured, and write study.json, report.html, and for each setting that can have one its classifier."""
+    """Judge what was measured, and write study.json and report.html."""
     cells = [measured for measured in measurements if isinstance(measured, Cell)]
     doses = [measured for measured in measurements if isinstance(measured, DoseResponse)]
-    analyses = (SettingAnalysis.measure(study_file, setting, cells, doses) for setting in study_file.settings)
-    settings = tuple(_add_judge(analysis, study_file.seed, out) for analysis in analyses)
+    settings = tuple(
+        SettingAnalysis.measure(study_file, setting, cells, doses).to_result() for setting in study_file.settings
+    )
     seconds = sum(measured.where.seconds for measured in measurements)
     info = join_settings(study_file, settings).model_copy(
         update={"command": command, "seconds": seconds, "folder": out}
@@ -56,25 +50,6 @@ def analyse_and_write(study_file: StudyFile, measurements: list[SavedArrays], ou
     write_record(info, "study.json")
     write_page(info)
     return info
-
-
-def _add_judge(analysis: SettingAnalysis, seed: int, out: Path) -> SettingResult:
-    """A setting with how well a classifier that needs no labels does in it; the classifier goes into a file of its own.
-
-    Nothing is judged where the setting has too few models, or too few kinds of shift to leave one out.
-    """
-    setting_found = analysis.to_result()
-    path = out / f"classifier-{setting_found.name}.json"
-    path.unlink(missing_ok=True)
-    cases = [] if setting_found.unjudged else shift_cases(analysis.claims.statistics)
-    if len({case.kind for case in cases}) < MIN_KINDS:
-        return setting_found
-    try:
-        classifier = fit_classifier(cases, seed)
-    except DataError:  # no cell is distorted or misaligned
-        return setting_found
-    write_text(path, classifier.model_dump_json(indent=1) + "\n")
-    return setting_found.model_copy(update={"judged": classifier.cross_validation})
 
 
 def _list_parts(study_file: StudyFile, base: Path, out: Path, watcher: Progress) -> list[ModelWork]:

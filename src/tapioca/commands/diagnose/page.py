@@ -1,43 +1,51 @@
 """A diagnosis on one screen and on one self-contained page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import altair as alt
 from rich.console import Console
 
 from tapioca.commands.diagnose.result import DiagnoseResult, Evidence
-from tapioca.diagnosis.records import CANNOT_TELL, Accuracy, CrossValidation, DiagnosisLabel, Expected
+from tapioca.diagnosis.records import (
+    BAR_DECIDED,
+    BAR_EXAMPLES,
+    BAR_RIGHT,
+    CANNOT_TELL,
+    NO_SHIFT,
+    Band,
+    CrossValidation,
+    DiagnosisLabel,
+    Gains,
+    LeftOutScore,
+    Unseen,
+)
+from tapioca.diagnosis.score import find_band
 from tapioca.records import Metric, signed, with_interval
 from tapioca.report import figures
 from tapioca.report.screen import show_data, show_page
 from tapioca.report.tables import TableBlock, make_table, print_block, print_line
 from tapioca.report.template import write_record_page
 
-MEANINGS = {
-    "norm_excess": "norm deviation over its null, log10; above 0 it is above",
-    "distance_excess": "the same of pairwise distances",
-    "norm_shift": "log ratio of norms, OOD to ID, mean over layers",
-    "distance_shift": "the same of pairwise distances",
-    "norm_slope": "growth of that log ratio from the first layer to the last",
-    "distance_slope": "the same of pairwise distances",
-    "norm_before": "share of the norm deviation that comes in before the first layer",
-    "distance_before": "the same of pairwise distances",
-    "spread_shift": "log ratio of cosine spread, mean over layers",
-    "rank_shift": "log ratio of effective rank, mean over layers",
-    "dimension_shift": "log ratio of intrinsic dimension, mean over layers",
-    "alignment_shift": "covariance alignment with ID, less that of ID data, mean over layers",
-    "alignment_last": "the same after the last layer",
+AnyGains = TypeVar("AnyGains", bound=Gains)
+PROFILE_WORDS = {"norm": "norms", "distance": "pairwise distances"}
+READ_WORDS = {"last": "at the last tokens", "mean": "of the means over tokens"}
+SUMMARY_WORDS = {
+    "input": "before the first layer",
+    "shift": "mean over the layers",
+    "slope": "growth from the first layer to the last",
 }
 LEGEND = (
-    "ID halves: what no shift looks like; a number outside its range is a sign of a shift, and none is good or bad by itself",
-    "pull: what it adds to the log-odds, above 0 for distorted (some plan gained), below 0 for misaligned (none did)",
+    "numbers are log ratios of OOD to ID; ID halves: what no shift looks like; none is good or bad by itself",
+    "contribution: what it adds to the log-odds, above 0 for distorted (some plan gained), below 0 for misaligned (none did)",
 )
-COLOURS: dict[DiagnosisLabel, str] = {"in distribution": "green", "distorted": "yellow", "misaligned": "red"}
+COLOURS: dict[DiagnosisLabel, str] = {NO_SHIFT: "green", "distorted": "yellow", "misaligned": "red"}
 COLOURS[CANNOT_TELL] = "blue"
 RULE = "a changed labelling rule leaves inputs as they are, and no unlabelled input could show it"
 ADVICE: dict[DiagnosisLabel, str] = {
-    "in distribution": f"to this model these inputs look like ID inputs, so do not expect pruning to help; but {RULE}",
+    NO_SHIFT: "to this model these inputs look like ID inputs, as far as so many can show; more inputs may show a shift, "
+    f"and {RULE}",
     "distorted": "the states deviate as they do on shifts where a searched plan gained; a search is worth its cost, and "
     "its held-out gain decides",
     "misaligned": "the states deviate as they do on shifts where no plan gained; do not expect pruning to help",
@@ -64,86 +72,138 @@ def show(info: DiagnoseResult, console: Console) -> None:
         print_line(console, f"· {line}.")
     console.print()
     print_block(console, tabulate_evidence(info))
-    for line in (*LEGEND, *explain_cross_validation(info.classifier.cross_validation)):
+    for line in LEGEND:
+        print_line(console, f"· {line}.", style="dim")
+    console.print()
+    print_block(console, tabulate_left_out(info.classifier.cross_validation))
+    for line in explain_cross_validation(info.classifier.cross_validation):
         print_line(console, f"· {line}.", style="dim")
     show_page(info, console)
 
 
 def explain_diagnosis(info: DiagnoseResult) -> list[str]:
-    """The verdict in words: why, what it means, and what pruning came to elsewhere."""
-    expectations = [expected for expected in info.classifier.expect if expected.verdict == info.diagnosis.verdict]
-    lines = [info.diagnosis.reason, ADVICE[info.diagnosis.verdict]]
-    called = "could not tell" if info.diagnosis.verdict == CANNOT_TELL else f"called {info.diagnosis.verdict}"
-    lines += [
-        f"of {expected.cases} cases of kinds of shift that the classifier had not seen and {called}, {expected.gained:.0%} gained "
-        f"from a searched plan (held-out lower 95 % bound above 0); median {_format_quartile(expected, 1)}"
-        for expected in expectations
-    ]
-    if not expectations:
-        lines.append(f"the classifier has no case that it {called} on which a plan was searched")
-    return lines
+    """The verdict in words: why, what it means, and what searches came to on shifts like it."""
+    diagnosis = info.diagnosis
+    lines = [diagnosis.reason, ADVICE[diagnosis.verdict]]
+    if diagnosis.verdict == NO_SHIFT:
+        return [*lines, *_describe_unseen(info)]
+    if diagnosis.probability is None:
+        return lines
+    place = find_band(diagnosis.probability)
+    band = next((one for one in _of_metric(info, info.classifier.bands) if find_band(one.low) == place), None)
+    chance = with_interval(diagnosis.probability, diagnosis.probability_ci95, ".2f")
+    lines.append(f"the classifier gives a probability of {chance} that some plan gains rather than none")
+    if band is None:
+        return [*lines, "it has no case of such a probability, and scored in this way, on which a plan was searched"]
+    such = f"kinds of shift that it was not fitted on and gave a probability of {band.low:g} to {band.high:g}"
+    return [*lines, _count_gains(band, such)]
+
+
+def _describe_unseen(info: DiagnoseResult) -> list[str]:
+    """What searches came to where no more examples than these showed a shift."""
+    sizes = [unseen for unseen in _of_metric(info, info.classifier.unseen) if unseen.n <= info.n]
+    return [_count_gains(sizes[-1], f"samples of {sizes[-1].n} examples in which no deviation showed")] if sizes else []
+
+
+def _of_metric(info: DiagnoseResult, gains: Iterable[AnyGains]) -> list[AnyGains]:
+    """Those in the units of the run's own scores."""
+    return [one for one in gains if one.metric == info.metric.kind]
+
+
+def _count_gains(gains: Gains, such: str) -> str:
+    return (
+        f"of {gains.cases} {such}, {gains.gained} gained from a searched plan (held-out lower 95 % bound above 0): "
+        f"{_format_gained(gains)}; median {_format_quartile(gains, 1)}"
+    )
+
+
+def describe_evidence(name: str) -> str:
+    """What a number of the evidence is, in words."""
+    read, profile, summary = name.split("_")
+    return f"{PROFILE_WORDS[profile]} {READ_WORDS[read]}, {SUMMARY_WORDS[summary]}"
 
 
 def tabulate_evidence(info: DiagnoseResult, explained: bool = False) -> TableBlock:
-    """Every number beside what ID halves give, and what it adds to the verdict."""
+    """Every number beside what ID halves give, and what it adds to the log-odds."""
     columns: dict[str, Callable[[Evidence], str]] = {
         "evidence": lambda evidence: evidence.name,
-        "OOD": lambda evidence: signed(evidence.value, 3),
+        "OOD": lambda evidence: f"{signed(evidence.value, 3)} ± {evidence.error:.3f}",
         "ID halves": lambda evidence: " to ".join(signed(end, 3) for end in evidence.id_range),
         "contribution": lambda evidence: "–" if evidence.contribution is None else signed(evidence.contribution, 2),
     }
     if explained:
-        columns["what it is"] = lambda evidence: MEANINGS[evidence.name]
-    title = f"evidence, beside the range of {info.n_halves} random halves of the ID samples"
+        columns["what it is"] = lambda evidence: describe_evidence(evidence.name)
+    title = f"evidence ± standard error, and the range of {info.n_halves} random ID halves"
     return make_table(title, info.evidence, columns)
 
 
-def tabulate_expected_gains(info: DiagnoseResult) -> TableBlock:
-    """What pruning came to by verdict."""
-    rows = tuple(
-        (
-            expected.verdict,
-            str(expected.cases),
-            f"{expected.gained:.0%}",
-            *(_format_quartile(expected, quartile) for quartile in range(3)),
-        )
-        for expected in info.classifier.expect
-    )
-    head = ("verdict", "cases", "with a gain", "lower quartile", "median", "upper quartile")
-    return TableBlock("held-out gain of the searched plan, on kinds of shift left out of the fitting", head, rows)
+def tabulate_bands(bands: tuple[Band, ...]) -> TableBlock:
+    """What searches came to by probability."""
+    columns: dict[str, Callable[[Band], str]] = {
+        "probability": lambda band: f"{band.low:g} to {band.high:g}",
+        "shifts": lambda band: str(band.cases),
+        **GAIN_COLUMNS,
+    }
+    return make_table("held-out gain of the searched plan, on kinds of shift left out of the fitting", bands, columns)
 
 
-def tabulate_verdict_confusion(judged: CrossValidation) -> TableBlock:
-    """By truth, how often what was said."""
-    verdicts = sorted({verdict for row in judged.confusion.values() for verdict in row})
-    rows = tuple((truth, *(str(row.get(column, 0)) for column in verdicts)) for truth, row in judged.confusion.items())
-    return TableBlock("cases by truth, and what was said of them", ("truth", *verdicts), rows)
+def tabulate_unseen(unseen: tuple[Unseen, ...]) -> TableBlock:
+    """What searches came to where no deviation showed."""
+    columns: dict[str, Callable[[Unseen], str]] = {
+        "examples": lambda row: str(row.n),
+        "samples without a deviation": lambda row: str(row.cases),
+        **GAIN_COLUMNS,
+    }
+    return make_table("held-out gain of the searched plan, where no deviation is above its null", unseen, columns)
+
+
+def tabulate_left_out(judged: CrossValidation) -> TableBlock:
+    """How often verdicts are right, by what was left out of the fitting and by the number of examples."""
+    columns: dict[str, Callable[[LeftOutScore], str]] = {
+        "left out": lambda row: f"each {row.left_out}",
+        "examples": lambda row: str(row.n),
+        "cases": lambda row: str(sum(row.cells.values())),
+        "decided": lambda row: f"{100 * row.decided:.0f} %",
+        "rightly": lambda row: _format_share(row.right, row.right_ci95),
+        "made to choose": lambda row: _format_share(row.balanced, row.balanced_ci95),
+    }
+    return make_table("verdicts on what the classifier was not fitted on", judged.held, columns)
 
 
 def explain_cross_validation(judged: CrossValidation) -> list[str]:
-    """How well the classifier does on kinds of shift that it was not fitted on."""
-    cases = sum(judged.forced.cases.values())
+    """What the table of verdicts is about, and whether the two words may be said."""
+    bar = f"{100 * BAR_DECIDED:.0f} % of the cases decided, {100 * BAR_RIGHT:.0f} % of these rightly, at {BAR_EXAMPLES} examples, whatever is left out"
+    said = "so the two words are said" if judged.clears_bar else "so distorted and misaligned are not said"
     lines = [
-        f"judged on one kind of shift after the other, fitted on the rest ({len(judged.kinds)} kinds, "
-        f"{len(judged.models)} models, {cases} decided cases; {judged.undecided} that labels leave undecided are not counted)",
-        f"made to choose: {_format_accuracy(judged.forced)}",
-        f"distorted against misaligned alone: {_format_accuracy(judged.beyond)}",
+        f"{len(judged.kinds)} kinds of shift, {len(judged.models)} models, {len(judged.settings)} settings; "
+        f"{judged.undecided} shifts that labels leave undecided are not judged",
+        f"{judged.opposite} of {judged.shifts} shifts were called distorted at one number of examples and misaligned at another"
+        if judged.shifts
+        else "no shift was judged at two numbers of examples",
+        f"the bar: {bar}, and no shift called both: {'cleared' if judged.clears_bar else 'missed'}, {said}",
     ]
-    if judged.coverage is not None:
-        lines.append(f"it tells {judged.coverage:.0%} of the cases; of these: {_format_accuracy(judged.answered)}")
     return [*lines, *judged.notes]
 
 
-def _format_accuracy(accuracy: Accuracy) -> str:
-    if accuracy.balanced is None or accuracy.chance is None:
-        return "no cases"
-    case_counts = ", ".join(f"{count} {truth}" for truth, count in accuracy.cases.items())
-    return (
-        f"balanced accuracy {with_interval(accuracy.balanced, accuracy.ci95, '.2f')} over {case_counts}; always the commonest answer {accuracy.chance:.2f} "
-        f"(plain accuracy {accuracy.plain:.2f}, commonest {accuracy.commonest:.2f})"
-    )
+def _format_share(share: float | None, interval: tuple[float, float] | None) -> str:
+    """A share with its interval in percent; a dash of nothing."""
+    if share is None or interval is None:
+        return "–"
+    return with_interval(100 * share, [100 * end for end in interval], ".0f", " %")
 
 
-def _format_quartile(expected: Expected, quartile: int) -> str:
+def _format_gained(gains: Gains) -> str:
+    return _format_share(gains.gained / gains.cases, gains.gained_ci95)
+
+
+def _format_quartile(gains: Gains, quartile: int) -> str:
     """A gain in its own units."""
-    return Metric(name=expected.metric, kind=expected.metric).format_effect(expected.quartiles[quartile], named=True)
+    return Metric(name=gains.metric, kind=gains.metric).format_effect(gains.quartiles[quartile], named=True)
+
+
+GAIN_COLUMNS: dict[str, Callable[[Gains], str]] = {
+    "gained": lambda gains: f"{gains.gained} ({_format_gained(gains)})",
+    "lower quartile": lambda gains: _format_quartile(gains, 0),
+    "median": lambda gains: _format_quartile(gains, 1),
+    "upper quartile": lambda gains: _format_quartile(gains, 2),
+}

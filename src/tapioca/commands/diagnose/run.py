@@ -5,13 +5,13 @@ import numpy as np
 from tapioca.commands import save_result
 from tapioca.commands.diagnose.config import DiagnoseConfig
 from tapioca.commands.diagnose.result import DiagnoseResult, Evidence
-from tapioca.diagnosis.classify import classify, contributions, is_above_null, read_classifier
-from tapioca.diagnosis.records import ShiftClassifier
+from tapioca.diagnosis.classify import classify, read_classifier, weigh
+from tapioca.diagnosis.records import Diagnosis, ShiftClassifier
 from tapioca.errors import DataError
 from tapioca.models.find import find_layers
-from tapioca.observe import GeometrySample, capture_stream_states
+from tapioca.observe import GeometrySample, capture_last_and_mean_states
 from tapioca.plan import Plan
-from tapioca.profiles.evidence import EVIDENCE, measure_evidence, measure_evidence_of_halves
+from tapioca.profiles.evidence import EVIDENCE, HALVES, MIN_EXAMPLES, MeasuredEvidence, measure_evidence
 from tapioca.profiles.profiles import state_geometry
 from tapioca.progress import SILENT, Progress
 from tapioca.reading import explain_damage
@@ -19,8 +19,6 @@ from tapioca.records import Profile
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.session.context import RunInputs, load_inputs, open_folder
 from tapioca.session.geometry import profile_from_geometry
-
-N_HALVES = 20
 
 
 def diagnose(config: DiagnoseConfig, progress: Progress = SILENT, inputs: RunInputs | None = None) -> DiagnoseResult:
@@ -34,52 +32,65 @@ def diagnose(config: DiagnoseConfig, progress: Progress = SILENT, inputs: RunInp
     with open_folder(config, inputs, classifier=fingerprint(classifier.model_dump(mode="json"))) as header:
         reference_states, id_states, ood_states = _observe_states(inputs, config, progress)
         progress.stage("evidence", 0)
-        ood_evidence = measure_evidence(ood_states, reference_states, id_states, config.seed)
-        half_evidence = measure_evidence_of_halves(reference_states, id_states, N_HALVES, config.seed)
+        measured = measure_evidence(ood_states, reference_states, id_states, config.seed)
         with explain_damage(config.classifier or "the packaged classifier", DataError):
-            diagnosis = classify(classifier, ood_evidence)
-            weighed_evidence = _weigh_evidence(classifier, ood_evidence, half_evidence)
+            diagnosis = classify(classifier, measured)
+            weighed_evidence = _weigh_evidence(classifier, measured, diagnosis)
         info = DiagnoseResult(
             **header,
-            n=ood_states.shape[1],
+            metric=inputs.search["ood"].metric,
+            n=ood_states["last"].shape[1],
             diagnosis=diagnosis,
+            excess=measured.excess,
             evidence=weighed_evidence,
-            n_halves=N_HALVES,
-            profiles=_profile_samples(id_states, ood_states, config.seed),
+            n_halves=HALVES,
+            profiles=_profile_samples(id_states["last"], ood_states["last"], config.seed),
             classifier=classifier,
         )
         save_result("diagnose", info)
     return info
 
 
-def _observe_states(inputs: RunInputs, config: DiagnoseConfig, progress: Progress) -> list[np.ndarray]:
-    """The streams of the ID reference, of other ID examples and of OOD examples under the full model."""
+def _observe_states(inputs: RunInputs, config: DiagnoseConfig, progress: Progress) -> list[dict[str, np.ndarray]]:
+    """The streams of the ID reference, of other ID examples and of OOD examples under the full model.
+
+    Raises:
+        DataError: there are too few examples for halves of them to be compared.
+    """
     model = inputs.loaded.model
     full = Plan.full(len(find_layers(model)))
     sample = GeometrySample.draw_held_out(inputs.search, inputs.test, config.seed)
+    if sample.size < MIN_EXAMPLES:
+        raise DataError(
+            f"a diagnosis compares sets of at least {MIN_EXAMPLES} examples of different groups, got {sample.size} in one of "
+            "the halves of the data; give more rows"
+        )
     progress.stage("hidden states", 3)
     sampled_states = []
     for examples in (sample.reference, sample.id, sample.ood):
-        sampled_states.append(capture_stream_states(model, full, examples, config.batch_size))
+        sampled_states.append(capture_last_and_mean_states(model, full, examples, config.batch_size))
         progress.advance(1)
     return sampled_states
 
 
 def _weigh_evidence(
-    classifier: ShiftClassifier, ood_evidence: dict[str, float], half_evidence: list[dict[str, float]]
+    classifier: ShiftClassifier, measured: MeasuredEvidence, diagnosis: Diagnosis
 ) -> tuple[Evidence, ...]:
-    """The evidence beside that of ID halves, and what it adds to the verdict."""
-    weights, pull_by_name = classifier.weights, {}
-    if is_above_null(classifier.null_test, ood_evidence) and not weights.missing:
-        pull_by_name = dict(zip(weights.names, contributions(weights, ood_evidence).tolist(), strict=True))
+    """The evidence with its errors, beside that of ID halves, and what it adds to the log-odds."""
+    values = dict(zip(EVIDENCE, measured.values.tolist(), strict=True))
+    contributions: dict[str, float] = {}
+    if diagnosis.probability is not None:
+        weights = classifier.weights
+        contributions = dict(zip(weights.names, weigh(weights, values).tolist(), strict=True))
     return tuple(
         Evidence(
             name=name,
-            value=ood_evidence[name],
-            id_range=(min(half[name] for half in half_evidence), max(half[name] for half in half_evidence)),
-            contribution=pull_by_name.get(name),
+            value=values[name],
+            error=float(measured.halves[:, place].std(ddof=1)),
+            id_range=(float(measured.id_halves[:, place].min()), float(measured.id_halves[:, place].max())),
+            contribution=contributions.get(name),
         )
-        for name in EVIDENCE
+        for place, name in enumerate(EVIDENCE)
     )
 
 

@@ -1,22 +1,18 @@
 """The open questions Q1 to Q3 in one setting, and in the lab how models stand to predictors that were never trained."""
 
-import math
 from collections import Counter, defaultdict
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from tapioca.diagnosis.records import Case
 from tapioca.lab.baselines import compute_gap_closed, compute_skill
 from tapioca.plan.prefix_tree import count_layers_computed
-from tapioca.profiles.evidence import EVIDENCE
 from tapioca.profiles.profiles import PROFILE_KINDS
 from tapioca.records import Estimate
 from tapioca.stats import percentile_interval
 from tapioca.studies.analyse.claims import Claims
 from tapioca.studies.analyse.estimates import Measure
-from tapioca.studies.analyse.labels import CellLabel
 from tapioca.studies.analyse.log_ratios import PROMPT_COUNTS
 from tapioca.studies.analyse.statistics import CellStatistics, log_ratio_table_name
 from tapioca.studies.cell import Cell
@@ -125,32 +121,3 @@ def _summarise_skill(kind: str, control: bool, skills: list[dict[str, float]]) -
         gaps=len(gaps),
         tail_only=tails.mean() if len(tails) else None,
     )
-
-
-def shift_cases(statistics: CellStatistics) -> list[Case]:
-    """Q3: every OOD cell of a model, controls left out, as what decides without labels is fitted on."""
-    controls = statistics.grid.setting.controls
-    return [
-        _shift_case(cell, strength, statistics.labels[model, kind, strength])
-        for model, kind, cells in statistics.grid.pairs()
-        for strength, cell in enumerate(cells)
-        if cell.where.kind not in controls
-    ]
-
-
-def _shift_case(cell: Cell, strength: int, label: CellLabel) -> Case:
-    return Case(
-        model=cell.where.model,
-        size=cell.where.parameters,
-        kind=cell.where.kind,
-        strength=strength,
-        evidence=dict(zip(EVIDENCE, cell.evidence.tolist(), strict=True)),
-        truth=None if label.truth == "undecided" else label.truth,
-        gain=relative_gain(label.log_ratio),
-        low=relative_gain(label.ci95[0]),
-    )
-
-
-def relative_gain(log_ratio: float) -> float:
-    """The share of the error that a log ratio takes away."""
-    return -math.expm1(-log_ratio)

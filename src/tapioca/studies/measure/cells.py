@@ -7,7 +7,6 @@ from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import Prefix, list_steps
 from tapioca.profiles.attribution import shares_along_stream, shares_by_removal
 from tapioca.profiles.deviation import mean_deviation, measure_null, signed_log_ratio
-from tapioca.profiles.evidence import EVIDENCE, measure_evidence
 from tapioca.profiles.many_plans import realign_plans
 from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, count_and_resample, state_geometry
 from tapioca.studies.cell import Cell, CellKey
@@ -56,7 +55,6 @@ def _zero_geometry(bench: StudyModel) -> dict[str, np.ndarray]:
         **dict.fromkeys(("null_mean", "null_upper"), by_layer[:, 0]),
         "deviation": np.zeros((len(PROFILE_KINDS), 1 + RESAMPLES)),
         "realigned": np.zeros((len(PROFILE_KINDS), len(bench.plans))),
-        "evidence": np.zeros(len(EVIDENCE)),
     }
 
 
@@ -73,7 +71,6 @@ def _measure_geometry(bench: StudyModel, search: Task) -> dict[str, np.ndarray]:
     )
     nulls = measure_null(pool_geometry, seed)
     profiles, id_profiles = (geometry.profiles()[:, 0] for geometry in (ood_geometry, id_geometry))
-    evidence_by_name = measure_evidence(ood_states, first_id, second_id, seed)
     return {
         "signed": signed_log_ratio(profiles, id_profiles)[:, 1:],
         "deviation": _resample_deviation(ood_geometry, id_geometry, seed),
@@ -84,7 +81,6 @@ def _measure_geometry(bench: StudyModel, search: Task) -> dict[str, np.ndarray]:
         ),
         "along": shares_along_stream(profiles, id_profiles),
         "removal": _shares_by_removal(bench, states_by_prefix, profiles[:, 1:], id_profiles[:, 1:]),
-        "evidence": np.array([evidence_by_name[name] for name in EVIDENCE]),
     }
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from tapioca.diagnosis.records import Accuracy, CrossValidation
 from tapioca.records import PROFILE_NAMES, Estimate, ProfileKind
 from tapioca.report import format as words
 from tapioca.report.format import p_value
@@ -162,39 +161,6 @@ def tabulate_truths(setting: SettingResult) -> TableBlock:
         **{truth: partial(write_count, truth) for truth in TRUTHS},
     }
     return make_table("cells by what labels say of them", setting.summaries, columns)
-
-
-def tabulate_confusion(judged: CrossValidation) -> TableBlock:
-    """What a classifier without labels said of cells, by what they are."""
-    verdicts = list(dict.fromkeys(verdict for counts in judged.confusion.values() for verdict in counts))
-    rows = tuple(
-        (truth, *(str(said.get(verdict, 0)) for verdict in verdicts)) for truth, said in judged.confusion.items()
-    )
-    return TableBlock("truth (rows) against what was said (columns), in cells", ("truth", *verdicts), rows)
-
-
-def tabulate_accuracy(judged: CrossValidation) -> TableBlock:
-    """How often a classifier is right on kinds it was not fitted on, beside always giving the commonest truth."""
-    rows = (
-        _accuracy_row("all decided cells, the likelier class where it would rather not tell", judged.forced),
-        _accuracy_row("those on which it tells", judged.answered),
-        _accuracy_row("distorted against misaligned, deviation above its null", judged.beyond),
-    )
-    commonest = "always the commonest"
-    head = ("over", "cells", "balanced accuracy [95 %]", commonest, "plain accuracy", commonest)
-    return TableBlock("how often it is right", head, rows)
-
-
-def _accuracy_row(cases: str, accuracy: Accuracy) -> tuple[str, ...]:
-    interval = f" [{_format_percent(accuracy.ci95[0])}, {_format_percent(accuracy.ci95[1])}]" if accuracy.ci95 else ""
-    return (
-        cases,
-        str(sum(accuracy.cases.values())),
-        _format_percent(accuracy.balanced) + interval,
-        _format_percent(accuracy.chance),
-        _format_percent(accuracy.plain),
-        _format_percent(accuracy.commonest),
-    )
 
 
 def _format_percent(share: float | None, digits: int = 1) -> str:

@@ -3,7 +3,6 @@
 from collections import Counter
 from math import exp
 
-from tapioca.diagnosis.records import CrossValidation
 from tapioca.records import Estimate
 from tapioca.studies.measures import LOG_RATIO, Unit
 from tapioca.studies.parts import TRUTHS, Pooled
@@ -226,19 +225,6 @@ def describe_truths(setting: SettingResult) -> str:
     if not total:
         return "No cell was classed."
     return f"Of {total} cells, controls left out, " + ", ".join(f"{n} are {truth}" for truth, n in counts.items()) + "."
-
-
-def describe_judge(judged: CrossValidation) -> str:
-    """How well a classifier without labels does on kinds it was not fitted on, in one sentence."""
-    forced = judged.forced
-    if forced.balanced is None or forced.chance is None:
-        return "The classifier without labels could not be judged: no cell is decided by labels."
-    interval = f" [{100 * forced.ci95[0]:.1f} %, {100 * forced.ci95[1]:.1f} %]" if forced.ci95 else ""
-    return (
-        f"A classifier that sees no labels, on kinds of shift it was not fitted on: balanced accuracy {100 * forced.balanced:.1f} %"
-        f"{interval}; always giving the commonest answer has {100 * forced.chance:.1f} %. Cells that labels leave undecided: "
-        f"{judged.undecided}."
-    )
 
 
 def _list_names(names: list[str]) -> str:
