@@ -102,7 +102,7 @@ def test_what_is_said_is_what_the_judge_says(info: DiagnoseResult) -> None:
     assert lines[2].startswith(f"the classifier gives a probability of {info.diagnosis.probability:.2f} [")
     band = info.classifier.bands[-1]
     assert lines[3].startswith(
-        f"of {band.cases} kinds of shift that it was not fitted on and gave a probability of 0.75 to 1, {band.gained} gained "
+        f"of {band.cases} shifts of kinds that it was not fitted on and gave a probability of 0.75 to 1, {band.gained} gained "
         "from a searched plan (held-out lower 95 % bound above 0): "
     )
     assert lines[3].endswith("; median error × 0.800")

@@ -30,11 +30,11 @@ from tapioca.report.template import write_record_page
 
 AnyGains = TypeVar("AnyGains", bound=Gains)
 PROFILE_WORDS = {"norm": "norms", "distance": "pairwise distances"}
-READ_WORDS = {"last": "at the last tokens", "mean": "of the means over tokens"}
+READ_WORDS = {"last": "at the last tokens", "mean": "of token means"}
 SUMMARY_WORDS = {
     "input": "before the first layer",
     "shift": "mean over the layers",
-    "slope": "growth from the first layer to the last",
+    "slope": "growth over the layers",
 }
 LEGEND = (
     "numbers are log ratios of OOD to ID; ID halves: what no shift looks like; none is good or bad by itself",
@@ -95,7 +95,7 @@ def explain_diagnosis(info: DiagnoseResult) -> list[str]:
     lines.append(f"the classifier gives a probability of {chance} that some plan gains rather than none")
     if band is None:
         return [*lines, "it has no case of such a probability, and scored in this way, on which a plan was searched"]
-    such = f"kinds of shift that it was not fitted on and gave a probability of {band.low:g} to {band.high:g}"
+    such = f"shifts of kinds that it was not fitted on and gave a probability of {band.low:g} to {band.high:g}"
     return [*lines, _count_gains(band, such)]
 
 
