@@ -9,7 +9,7 @@ from support.contracts import NO_BRANCHES, branch_plan, droppable
 from tapioca.engine.options import SweepInput
 from tapioca.engine.state_cache import StateCache
 from tapioca.engine.sweep import Batching, Schedule, sweep
-from tapioca.evaluate.batch import find_shared_prefix
+from tapioca.evaluate.reading import find_shared_prefix
 from tapioca.models.inputs import collate
 from tapioca.models.tiny import RECIPES, tiny
 from tapioca.plan import Plan

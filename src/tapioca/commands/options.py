@@ -87,6 +87,7 @@ class PruneOptions(TypedDict, total=False):
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
     state_memory: str | None
+    no_shared_context: bool
     ray: str | None
     workers: int | None
     random_plans: int
@@ -109,6 +110,7 @@ class CompareOptions(TypedDict, total=False):
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
     state_memory: str | None
+    no_shared_context: bool
     ray: str | None
     workers: int | None
     random_plans: int
@@ -153,6 +155,7 @@ class EnumerateOptions(TypedDict, total=False):
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
     state_memory: str | None
+    no_shared_context: bool
     ray: str | None
     workers: int | None
     max_drops: int | None
@@ -169,6 +172,7 @@ class ScaleOptions(TypedDict, total=False):
     out: str | Path | None
     plan_batching: Literal["auto", "single", "stacked"]
     state_memory: str | None
+    no_shared_context: bool
     ray: str | None
     workers: int | None
     plan: Required[str | Path | Plan]

@@ -1,14 +1,15 @@
 """A model's call of one of its layers, made again for other hidden states."""
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from transformers.cache_utils import Cache
 
-from tapioca.engine.shared_prefix import PrefixCache
+from tapioca.engine.key_values import KeyValues
 from tapioca.models.branches import CACHE_ARGUMENTS, argument_names
-from tapioca.plan.prefix_tree import Prefix
 
 STACKING_TOLERANCE = 64
 """Roundings of the model's dtype, relative to the largest state, that stacking may change a layer's output by."""
@@ -24,7 +25,7 @@ class LayerCall:
     Args:
         block: the layer, with its own forward.
         place: its number among the layers that run.
-        past: what stands before the batch.
+        cache: what stands before the batch.
 
     Attributes:
         states: the hidden states it was called with, (row, token, width).
@@ -35,14 +36,13 @@ class LayerCall:
     """
 
     def __init__(
-        self, block: nn.Module, place: int, args: Sequence[Any], kwargs: dict[str, Any], past: PrefixCache | None
+        self, block: nn.Module, place: int, args: Sequence[Any], kwargs: dict[str, Any], cache: Cache | None = None
     ):
-        self.block, self.place, self.args, self.kwargs, self.past = block, place, args, kwargs, past
+        self.block, self.place, self.args, self.kwargs, self.cache = block, place, args, kwargs, cache
         self._first = argument_names(block)[0]
         self.states: torch.Tensor = args[0] if args else kwargs[self._first]
         self.rest: tuple[Any, ...] | None = None
-        caches = [kwargs.get(name) for name in CACHE_ARGUMENTS]
-        if any(cache is not None and not (past and cache is past.cache) for cache in caches):
+        if any(kwargs.get(name) is not None and kwargs[name] is not cache for name in CACHE_ARGUMENTS):
             raise UntraceableModelError
         if any(isinstance(argument, MutableMapping) for argument in [*args, *kwargs.values()]):
             raise UntraceableModelError
@@ -52,34 +52,49 @@ class LayerCall:
         """Of the arguments behind the states."""
         return tuple(getattr(argument, "shape", None) for argument in (*self.args[1:], *self.kwargs.values()))
 
-    def run(self, states: torch.Tensor, prefix: Prefix) -> torch.Tensor:
-        """The layer applied to states that came this way."""
-        return self._run(states, [prefix], self.args, self.kwargs)
+    def run(self, streams: Sequence[torch.Tensor], before: KeyValues | None) -> tuple[torch.Tensor, ...]:
+        """The layer applied to one stream or to several at once, each of as many rows as the model's own.
 
-    def run_stacked(self, streams: Sequence[torch.Tensor], prefixes: Sequence[Prefix]) -> tuple[torch.Tensor, ...]:
-        """The layer applied to several streams at once, each of as many rows as the model's own; an UntraceableModelError
-        where it does not take so many."""
+        Args:
+            streams: hidden states.
+            before: keys and values before them, to which the layer adds theirs; None where there is no cache.
+
+        Raises:
+            UntraceableModelError: it does not take so many rows.
+        """
+        if len(streams) == 1:
+            return (self._run(streams[0], self.args, self.kwargs, before),)
         count, rows = len(streams), len(self.states)
         args = [_repeat_rows(argument, count, rows) for argument in self.args]
         kwargs = {name: _repeat_rows(argument, count, rows) for name, argument in self.kwargs.items()}
         try:
-            return self._run(torch.cat(list(streams)), prefixes, args, kwargs).split(rows)
+            return self._run(torch.cat(list(streams)), args, kwargs, before).split(rows)
         except (RuntimeError, IndexError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
             raise UntraceableModelError from error
 
     def _run(
-        self, states: torch.Tensor, prefixes: Sequence[Prefix], args: Sequence[Any], kwargs: dict[str, Any]
+        self, states: torch.Tensor, args: Sequence[Any], kwargs: dict[str, Any], before: KeyValues | None
     ) -> torch.Tensor:
-        if self.past:
-            self.past.before_layer(self.place, prefixes, len(self.states))
         call_kwargs = kwargs if args else {**kwargs, self._first: states}
-        output = self.block.forward(*([states, *args[1:]] if args else []), **call_kwargs)
-        if self.past:
-            self.past.after_layer(self.place, prefixes)
+        with _replace_cache_layer(self.cache, self.place, before):
+            output = self.block.forward(*([states, *args[1:]] if args else []), **call_kwargs)
         self.rest = output[1:] if isinstance(output, tuple) else None
         return output[0] if isinstance(output, tuple) else output
+
+
+@contextmanager
+def _replace_cache_layer(cache: Cache | None, place: int, layer: KeyValues | None) -> Iterator[None]:
+    """Put another layer into a cache; afterwards the cache is as long as it was."""
+    if cache is None or layer is None:
+        yield
+        return
+    original, cache.layers[place] = cache.layers[place], layer
+    try:
+        yield
+    finally:
+        cache.layers[place] = original
 
 
 def measure_relative_difference(observed: torch.Tensor, expected: torch.Tensor) -> float:

@@ -1,10 +1,11 @@
 """What streams are made of, and how they go through the layers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from tapioca.engine.contexts import Continuations
 from tapioca.engine.shared_prefix import SharedPrefix
 from tapioca.engine.state_cache import BatchStates
 from tapioca.plan.prefix_tree import Prefix
@@ -25,6 +26,7 @@ class SweepInput:
         name: of the batch, by which states are reused.
         shared_prefix: what stands before every row.
         prefilling: whether the batch is that opening itself.
+        continuations: what goes on from rows of the batch.
     """
 
     batch: dict[str, torch.Tensor]
@@ -32,6 +34,16 @@ class SweepInput:
     name: str = ""
     shared_prefix: SharedPrefix | None = None
     prefilling: bool = False
+    continuations: Continuations | None = None
+
+    @property
+    def needs_cache(self) -> bool:
+        """Whether attention has to be handed, or to hand on, keys and values."""
+        return self.shared_prefix is not None or bool(self.continuations and self.continuations.batches)
+
+    def gather(self, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The outputs of all rows that were asked for, from those of the batch and of each that goes on from it."""
+        return self.continuations.gather(outputs) if self.continuations else outputs[0]
 
 
 @dataclass(frozen=True)

@@ -11,46 +11,12 @@ from collections.abc import Collection, Sequence
 
 import torch
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache, DynamicLayer
 
+from tapioca.engine.key_values import KeyValues
 from tapioca.models.inputs import collate
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import Prefix, list_steps
 from tapioca.records import Inputs
-
-
-class PrefixKVLayer(DynamicLayer):
-    """Keys and values of one layer, (row, head, token, width): keeps the first it is given, and stands them in front
-    of all later ones."""
-
-    keys: torch.Tensor
-    values: torch.Tensor
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.is_initialized:
-            super().update(key_states, value_states)
-            return key_states, value_states
-        rows = len(key_states)
-        keys, values = (prefix_states.expand(rows, -1, -1, -1) for prefix_states in (self.keys, self.values))
-        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
-
-    def select_row(self, row: int) -> PrefixKVLayer:
-        """Those of one row."""
-        single = PrefixKVLayer()
-        single.update(self.keys[row : row + 1], self.values[row : row + 1])
-        return single
-
-
-def join_layers(layers: Sequence[PrefixKVLayer], rows: int) -> PrefixKVLayer:
-    """Keys and values of one row each, for as many streams of `rows` rows on the batch axis."""
-    if len(layers) == 1:
-        return layers[0]
-    joined_layer = PrefixKVLayer()
-    keys, values = torch.cat([layer.keys for layer in layers]), torch.cat([layer.values for layer in layers])
-    joined_layer.update(keys.repeat_interleave(rows, dim=0), values.repeat_interleave(rows, dim=0))
-    return joined_layer
 
 
 class SharedPrefix:
@@ -66,7 +32,7 @@ class SharedPrefix:
 
     def __init__(self, model: PreTrainedModel, ids: Inputs):
         self.model, self.ids = model, ids
-        self.layer_by_prefix: dict[Prefix, PrefixKVLayer] = {}
+        self.layer_by_prefix: dict[Prefix, KeyValues] = {}
 
     def collate_rest(self, sequences: Sequence[Inputs]) -> dict[str, torch.Tensor]:
         """`collate` for sequences that follow the opening, padded between it and them."""
@@ -90,44 +56,33 @@ class SharedPrefix:
         """Of the keys and values kept for one layer, at most."""
         return max((2 * layer.keys.nbytes for layer in self.layer_by_prefix.values()), default=0)
 
+    def find_any_layer(self) -> KeyValues:
+        """Keys and values of any layer: their shape is that of all."""
+        return next(iter(self.layer_by_prefix.values()))
+
+    def stand_before(self, prefixes: Sequence[Prefix], rows: int) -> KeyValues:
+        """What stands before the rows of streams whose plans do this before a layer, so many for each.
+
+        Where nothing is kept, attention is scaled to 0; what it computes for the cache's sake is discarded.
+        """
+        layers = [self.layer_by_prefix.get(prefix) or self.find_any_layer() for prefix in prefixes]
+        keys, values = (
+            torch.cat([states.expand(rows, -1, -1, -1) for states in states_by_stream])
+            if len(layers) > 1
+            else states_by_stream[0].expand(rows, -1, -1, -1)
+            for states_by_stream in zip(*((layer.keys, layer.values) for layer in layers), strict=True)
+        )
+        return KeyValues.hold(keys, values)
+
+    def keep(self, prefixes: Sequence[Prefix], layer: KeyValues) -> None:
+        """Keep what a layer has of the opening, one row for each stream."""
+        if layer.is_initialized:
+            for row, prefix in enumerate(prefixes):
+                kept_layer = KeyValues.hold(layer.keys[row : row + 1].clone(), layer.values[row : row + 1].clone())
+                self.layer_by_prefix.setdefault(prefix, kept_layer)
+
 
 def _list_attention_prefixes(plan: Plan) -> set[Prefix]:
     """What a plan does before each layer whose attention it computes."""
     plan_steps = list_steps(plan)
     return {plan_steps[:layer] for layer, step in enumerate(plan_steps) if not step.dropped and step.attention}
-
-
-class PrefixCache:
-    """An opening as streams meet it on their way through the layers.
-
-    Args:
-        shared_prefix: keys and values to read, or to take down.
-        layers: number of layers the streams go through.
-        prefilling: whether the opening itself goes through the layers.
-
-    Attributes:
-        cache: what the model is handed; it grows by nothing.
-    """
-
-    def __init__(self, shared_prefix: SharedPrefix, layers: int, prefilling: bool):
-        self.layer_by_prefix, self.prefilling = shared_prefix.layer_by_prefix, prefilling
-        self._placeholder = PrefixKVLayer() if prefilling else next(iter(self.layer_by_prefix.values()))
-        self.cache = Cache(layers=[self._placeholder] * layers)
-
-    def before_layer(self, place: int, prefixes: Sequence[Prefix], rows: int) -> None:
-        """Before streams of so many rows go through the layer at a place: what their plans do before it.
-
-        Where nothing is kept, attention is scaled to 0; what it computes for the cache's sake is discarded.
-        """
-        if self.prefilling:
-            self.cache.layers[place] = PrefixKVLayer()
-        else:
-            prefix_layers = [self.layer_by_prefix.get(prefix, self._placeholder) for prefix in prefixes]
-            self.cache.layers[place] = join_layers(prefix_layers, rows)
-
-    def after_layer(self, place: int, prefixes: Sequence[Prefix]) -> None:
-        """After they went through it."""
-        layer = self.cache.layers[place]
-        if self.prefilling and isinstance(layer, PrefixKVLayer) and layer.is_initialized:
-            for row, prefix in enumerate(prefixes):
-                self.layer_by_prefix.setdefault(prefix, layer.select_row(row))

@@ -19,13 +19,13 @@ class BatchStates:
         max_bytes: most bytes to keep.
 
     Attributes:
-        states: by what was done with the first layers of the full model: (batch, token, width).
+        states: by what was done with the first layers of the full model: `States` of the batch.
         depths: numbers of layers after which states are to be kept.
     """
 
     def __init__(self, max_bytes: int):
         self.max_bytes = max_bytes
-        self.states: dict[Prefix, torch.Tensor] = {}
+        self.states: dict[Prefix, tuple[torch.Tensor, ...]] = {}
         self.depths: Collection[int] = ()
 
     def prepare(self, step_sequences: Collection[tuple[Step, ...]], size: int) -> None:

@@ -1,6 +1,6 @@
 """The streams of one batch on their way through the layers of a model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from tapioca.engine.batch_call import BatchCall, Part, States, list_parts
 from tapioca.engine.layer_call import STACKING_TOLERANCE, LayerCall, UntraceableModelError, measure_relative_difference
 from tapioca.engine.options import SweepInput, SweepOptions
-from tapioca.engine.shared_prefix import PrefixCache
 from tapioca.models.branches import replace_forward
 from tapioca.models.edit import apply_step
 from tapioca.models.find import find_layers
@@ -27,9 +27,9 @@ MAX_OUTPUT_BYTES = 2**28
 
 @dataclass
 class Stream:
-    """Hidden states (batch, token, width), and the plans they are the states of."""
+    """Hidden states, and the plans they are the states of."""
 
-    states: torch.Tensor
+    states: States
     plans: list[Plan]
 
 
@@ -42,11 +42,8 @@ class Streams:
         self._steps = {plan: list_steps(plan) for plan in plans}
         self._layers = intersect_drops(plans).kept
         self._blocks = list(find_layers(model).blocks)
-        self._past = (
-            PrefixCache(sweep_input.shared_prefix, len(self._blocks), sweep_input.prefilling)
-            if sweep_input.shared_prefix
-            else None
-        )
+        self._parts = list_parts(sweep_input, len(self._blocks))
+        self._following_calls: list[list[LayerCall]] = []
         self._enter = self._group_entries()
         self._streams: list[Stream] = []
         self._handed: torch.Tensor | None = None
@@ -58,10 +55,9 @@ class Streams:
     def run_layers(self) -> bool:
         """Take all streams through all layers; False where the model does not let itself be followed."""
         try:
-            with ExitStack() as stack:
-                for place, block in enumerate(self._blocks):
-                    stack.enter_context(replace_forward(block, partial(self._advance, place, block.forward)))
-                self._outputs = self._forward()
+            self._following_calls = [self._record_calls(part) for part in self._parts[1:]]
+            with self._replace_blocks(self._advance):
+                self._outputs = self._forward(self._parts[0])
             self.options.cost.add(ComputeCost(difference=self._difference))
         except UntraceableModelError:
             self._streams.clear()
@@ -74,22 +70,61 @@ class Streams:
         """The outputs of every stream; the first has them from `run_layers`."""
         outputs, self._outputs = self._outputs, None
         assert outputs is not None
-        rows, max_streams = len(outputs), max(1, MAX_OUTPUT_BYTES // outputs.nbytes) if self.options.stacked else 1
-        for plan in self._streams.pop(0).plans:
-            yield plan, outputs
-        while self._streams:
-            stream_group = [self._streams.pop(0) for _ in range(min(max_streams, len(self._streams)))]
-            with self._return_states(torch.cat([stream.states for stream in stream_group])):
-                group_outputs = self._forward(len(stream_group)).split(rows)
-            for stream, outputs in zip(stream_group, group_outputs, strict=True):
+        max_streams = max(1, MAX_OUTPUT_BYTES // outputs.nbytes) if self.options.stacked else 1
+        stream_group = [self._streams.pop(0)]
+        outputs_by_part: list[tuple[torch.Tensor, ...]] = [(outputs,)]
+        while stream_group:
+            for number in range(len(outputs_by_part), len(self._parts)):
+                outputs_by_part.append(self._finish_part(number, stream_group))
+            for stream, *parts in zip(stream_group, *outputs_by_part, strict=True):
+                outputs = self.sweep_input.gather(parts)
                 for plan in stream.plans:
                     yield plan, outputs
+            stream_group = [self._streams.pop(0) for _ in range(min(max_streams, len(self._streams)))]
+            outputs_by_part = []
 
-    def _forward(self, n_streams: int = 1) -> torch.Tensor:
-        """The model's own forward on a batch for so many streams, behind what stands before the batch."""
-        batch = {name: torch.cat([tensor] * n_streams) for name, tensor in self.sweep_input.batch.items()}
-        past = {"past_key_values": self._past.cache} if self._past else {}
-        return run_forward(self.model, {**batch, **past}, self.sweep_input.logits_to_keep)  # type: ignore[dict-item]
+    def _finish_part(self, number: int, stream_group: list[Stream]) -> tuple[torch.Tensor, ...]:
+        """The outputs of one part of a batch, for some streams at the end of the layers."""
+        states = torch.cat([stream.states[number] for stream in stream_group])
+        with self._replace_blocks(lambda *_, **__: self._as_layer_output(states)):
+            outputs = self._forward(self._parts[number], len(stream_group))
+        return outputs.split(len(states) // len(stream_group))
+
+    def _forward(self, part: Part, n_streams: int = 1) -> torch.Tensor:
+        """The model's own forward on a part for so many streams, behind what stands before it."""
+        batch = {name: torch.cat([tensor] * n_streams) for name, tensor in part.batch.items()}
+        past = {"past_key_values": part.cache} if part.cache else {}
+        return run_forward(self.model, {**batch, **past}, part.logits_to_keep)  # type: ignore[dict-item]
+
+    def _record_calls(self, part: Part) -> list[LayerCall]:
+        """How the model calls each of its layers for a part; none is computed."""
+        for rest in ((), (None,)):  # layers return their states alone, or in front of something else
+            calls: list[LayerCall] = []
+            try:
+                with self._replace_blocks(partial(self._record, part, calls, rest)):
+                    self._forward(part)
+                return calls
+            except UntraceableModelError:
+                continue
+        raise UntraceableModelError
+
+    def _record(
+        self, part: Part, calls: list[LayerCall], rest: tuple[Any, ...], place: int, *call: Any, **kwargs: Any
+    ) -> Any:
+        """In place of a layer's forward: return what it was given."""
+        calls.append(LayerCall(self._blocks[place], place, call[1:], kwargs, part.cache))
+        states = calls[-1].states
+        if place and states is not calls[-2].states:
+            raise UntraceableModelError
+        return (states, *rest) if rest else states
+
+    @contextmanager
+    def _replace_blocks(self, forward: Callable[..., Any]) -> Iterator[None]:
+        """Give every layer another forward, which is told the layer's place and its own forward."""
+        with ExitStack() as stack:
+            for place, block in enumerate(self._blocks):
+                stack.enter_context(replace_forward(block, partial(forward, place, block.forward)))
+            yield
 
     def _group_entries(self) -> dict[int, dict[Prefix, list[Plan]]]:
         """The plans by the place at which they enter the pass: in front of the first layer that is not known for them."""
@@ -100,35 +135,29 @@ class Streams:
             entries.setdefault(place, {}).setdefault(self._steps[plan][:depth], []).append(plan)
         return entries
 
-    @contextmanager
-    def _return_states(self, states: torch.Tensor) -> Iterator[None]:
-        """Every layer returns these states."""
-        with ExitStack() as stack:
-            for block in self._blocks:
-                stack.enter_context(replace_forward(block, lambda *_, **__: self._as_layer_output(states)))
-            yield
-
     def _as_layer_output(self, states: torch.Tensor) -> Any:
         """Hidden states as a layer of this model returns them."""
         return states if self._rest is None else (states, *self._rest)
 
     def _advance(self, place: int, layer_forward: Any, *args: Any, **kwargs: Any) -> Any:
         """In place of a layer's forward: take every stream through the layer."""
-        call = LayerCall(self._blocks[place], place, args, kwargs, self._past)
+        call = LayerCall(self._blocks[place], place, args, kwargs, self._parts[0].cache)
         if place and call.states is not self._handed:
             raise UntraceableModelError
-        self._enter_streams(place, call.states)
+        calls = [call, *(calls[place] for calls in self._following_calls)]
+        input_states = tuple(each.states for each in calls)
+        self._enter_streams(place, input_states)
         if self._streams:
             with replace_forward(call.block, layer_forward):
-                self._streams = self._run_layer(call, self._layers[place])
+                self._streams = self._run_layer(BatchCall(calls, self._parts, self.sweep_input), self._layers[place])
             self._rest = self._rest if call.rest is None else call.rest
             self._store_states(self._layers[place] + 1)
         if place == len(self._blocks) - 1:
-            self._enter_streams(place + 1, call.states)
-        self._handed = self._streams[0].states if self._streams else call.states
+            self._enter_streams(place + 1, input_states)
+        self._handed = self._streams[0].states[0] if self._streams else call.states
         return self._as_layer_output(self._handed)
 
-    def _enter_streams(self, place: int, input_states: torch.Tensor) -> None:
+    def _enter_streams(self, place: int, input_states: States) -> None:
         """Streams that begin in front of a layer: all at the first, and what is known from before further on."""
         for prefix, plans in self._enter.get(place, {}).items():
             states = self._known.states[prefix] if self._known and prefix else input_states
@@ -140,7 +169,7 @@ class Streams:
             for stream in self._streams:
                 self._known.states.setdefault(self._steps[stream.plans[0]][:depth], stream.states)
 
-    def _run_layer(self, call: LayerCall, layer: int) -> list[Stream]:
+    def _run_layer(self, call: BatchCall, layer: int) -> list[Stream]:
         """All streams after one layer, each split by what its plans do there."""
         split_streams = [
             (stream, step, list(plans))
@@ -160,25 +189,30 @@ class Streams:
                 output_states = next(stacked_states, None) if step == Step() else None
                 if output_states is None:
                     with apply_step(self.model, call.block, step):
-                        output_states = call.run(states, self._steps[plans[0]][:layer])
-                layers = step.work * states.shape[0]
-                self.options.cost.add(ComputeCost(layers=layers, tokens=layers * states.shape[1]))
+                        output_states = call.run([states], [self._steps[plans[0]][:layer]])[0]
+                self.options.cost.add(_count_layer(step, states))
                 states = output_states
                 if self.options.on_states:
-                    self.options.on_states(self._steps[plans[0]][: layer + 1], states)
+                    self.options.on_states(self._steps[plans[0]][: layer + 1], states[0])
             next_streams.append(Stream(states, plans))
         return next_streams
 
-    def _run_stacked(self, call: LayerCall, streams: list[tuple[torch.Tensor, Prefix]]) -> tuple[torch.Tensor, ...]:
+    def _run_stacked(self, call: BatchCall, streams: list[tuple[States, Prefix]]) -> list[States]:
         """Streams after one layer, at once; the first time arguments of these shapes are met, the last runs alone too."""
         states, prefixes = zip(*streams, strict=True)
-        outputs = call.run_stacked(states, prefixes)
+        outputs = call.run(states, prefixes)
         if call.shapes not in self._checked:
             self._checked.add(call.shapes)
-            single_output = call.run(states[-1], prefixes[-1])
-            difference = measure_relative_difference(outputs[-1], single_output)
-            tolerance = STACKING_TOLERANCE * torch.finfo(single_output.dtype).eps
-            if not difference <= tolerance:  # so written, since it may be NaN
+            single_output = call.run(states[-1:], prefixes[-1:])[0]
+            differences = [measure_relative_difference(*pair) for pair in zip(outputs[-1], single_output, strict=True)]
+            tolerance = STACKING_TOLERANCE * torch.finfo(single_output[0].dtype).eps
+            if not all(difference <= tolerance for difference in differences):  # so written, since it may be NaN
                 raise UntraceableModelError
-            self._difference = max(difference, self._difference or 0.0)
+            self._difference = max(*differences, self._difference or 0.0)
         return outputs
+
+
+def _count_layer(step: Step, states: States) -> ComputeCost:
+    """One layer computed for one stream."""
+    layers = sum(step.work * part.shape[0] for part in states)
+    return ComputeCost(layers=layers, tokens=sum(step.work * part.shape[0] * part.shape[1] for part in states))

@@ -63,8 +63,8 @@ def sweep(
     """Run one batch under many plans.
 
     One after the other, streams give bit for bit the outputs of `forward` on the same batch under each plan alone.
-    Stacked, they run as fewer and larger kernels whose rounding may differ; so do rows behind an opening, from rows
-    that hold it themselves. Where a model hands streams from layer to layer in a way that cannot be followed, each plan
+    Stacked, they run as fewer and larger kernels whose rounding may differ; so do rows behind an opening or a context,
+    from rows that hold it themselves. Where a model hands streams from layer to layer in a way that cannot be followed, each plan
     is run alone. Where a device runs out of memory, the states kept from earlier sweeps go first, and half as many plans
     run at once, down to one. The model must not be used for anything else while the iteration goes on.
 
@@ -82,7 +82,7 @@ def sweep(
 
     Raises:
         ModelError: a plan does not fit the model, `max_bytes` do not hold two streams, or the device not even one plan.
-        UntraceableModelError: there is an opening, and the model does not let itself be followed.
+        UntraceableModelError: there is an opening, or rows are continued, and the model does not let itself be followed.
     """
     check_fits(model, *plans)
     ordered_plans = sort_by_prefix(plans)
@@ -145,12 +145,12 @@ def _run_plans(
     model: PreTrainedModel, plans: list[Plan], sweep_input: SweepInput, options: SweepOptions
 ) -> Generator[tuple[Plan, torch.Tensor]]:
     """Run some plans as one tree where that is possible, else one by one."""
-    if len(plans) > 1 or options.batch_states or sweep_input.shared_prefix:
+    if len(plans) > 1 or options.batch_states or sweep_input.needs_cache:
         with apply(model, intersect_drops(plans)):
             if streams := _run_streams(model, plans, sweep_input, options):
                 yield from streams.finish_streams()
                 return
-    if sweep_input.shared_prefix:
+    if sweep_input.needs_cache:
         raise UntraceableModelError
     for plan in plans:
         with apply(model, plan), _capture_alone(model, plan, options.on_states):
@@ -158,7 +158,7 @@ def _run_plans(
         rows, tokens = _batch_shape(model, sweep_input)
         layers = sum(step.work for step in list_steps(plan)) * rows
         options.cost.add(ComputeCost(layers=layers, tokens=layers * tokens))
-        yield plan, outputs
+        yield plan, sweep_input.gather([outputs])
 
 
 def _capture_alone(model: PreTrainedModel, plan: Plan, read: OnStates | None) -> AbstractContextManager[None]:
@@ -216,8 +216,10 @@ def _batch_shape(model: PreTrainedModel, sweep_input: SweepInput) -> tuple[int, 
 
 def _count_state_bytes(model: PreTrainedModel, sweep_input: SweepInput) -> int:
     """Bytes of one stream's hidden states."""
-    rows, tokens = _batch_shape(model, sweep_input)
-    return int(rows * tokens * model.config.get_text_config(decoder=True).hidden_size * model.dtype.itemsize)
+    continuations = sweep_input.continuations
+    batches = [sweep_input.batch, *(continuations.batches if continuations else ())]
+    tokens = sum(batch[model.main_input_name].shape[:2].numel() for batch in batches)
+    return int(tokens * model.config.get_text_config(decoder=True).hidden_size * model.dtype.itemsize)
 
 
 def _is_latency_bound(model: PreTrainedModel) -> bool:

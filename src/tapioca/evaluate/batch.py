@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -13,18 +12,16 @@ from transformers import PreTrainedModel
 
 from tapioca.engine.decode import PromptBatch
 from tapioca.engine.generate import generate_texts
-from tapioca.engine.options import SweepInput
-from tapioca.engine.shared_prefix import SharedPrefix
 from tapioca.engine.speculative import DraftStore, Texts
 from tapioca.engine.sweep import Schedule, sweep
 from tapioca.errors import NonFiniteError
+from tapioca.evaluate.reading import Reader
 from tapioca.models.capture import find_first_non_finite
 from tapioca.models.edit import apply
-from tapioca.models.find import find_layers
 from tapioca.models.identity import describe_model
-from tapioca.models.inputs import collate, run_forward
+from tapioca.models.inputs import collate
 from tapioca.plan import Plan
-from tapioca.records import ComputeCost, ExampleScore, Inputs, Request
+from tapioca.records import ComputeCost, ExampleScore, Request
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import Batch
 
@@ -42,6 +39,7 @@ class BatchEvaluator:
 
     def __init__(self, model: PreTrainedModel, task: Task, schedule: Schedule):
         self.model, self.task, self.schedule = model, task, schedule
+        self._reader = Reader(model, task)
         self._drafts = schedule.state_cache.drafts if schedule.state_cache else DraftStore(batches=1)
 
     def evaluate_batch(self, plans: Sequence[Plan], batch: Batch) -> Iterator[BatchAnswers]:
@@ -62,26 +60,10 @@ class BatchEvaluator:
             spent.add(ComputeCost(seconds=time.perf_counter() - start))
             yield BatchAnswers(plan, answers, spent)
 
-    @cached_property
-    def _shared_prefix(self) -> SharedPrefix | None:
-        """What all rows of the task begin with, where the model gives the same answers when it is read apart."""
-        if not self.task.shared_prefix_length:
-            return None
-        rows = sorted((row for example in self.task.examples for row in example.rows), key=lambda row: len(row.inputs))
-        pair = [rows[-1], rows[0]]  # the most padding that any batch could have
-        return find_shared_prefix(
-            self.model, [row.inputs for row in pair], self.task.shared_prefix_length, self.task.logits_to_keep(pair)
-        )
-
     def _read_outputs(self, plans: Sequence[Plan], batch: Batch, cost: ComputeCost) -> dict[Plan, list[np.ndarray]]:
         """What the task reads from the outputs of one batch under each plan; nothing is ever ranked on a NaN."""
         rows = [row for example in batch.examples for row in example.rows]
-        shared_prefix, readings_by_plan = self._shared_prefix, {}
-        if shared_prefix:
-            inputs = shared_prefix.collate_rest([row.inputs[len(shared_prefix.ids) :] for row in rows])
-        else:
-            inputs = collate(self.model, [row.inputs for row in rows])
-        sweep_input = SweepInput(inputs, self.task.logits_to_keep(rows), batch.digest, shared_prefix)
+        readings_by_plan, sweep_input = {}, self._reader.collate(batch.examples, batch.digest)
         with closing(sweep(self.model, plans, sweep_input, self.schedule, cost)) as swept:
             for plan, logits in swept:
                 if not torch.isfinite(logits[:, -1]).all():
@@ -124,30 +106,3 @@ def _score_batch(
                 f"the score of example '{example.id}' under plan '{plan}' is {answer.score}; check its targets"
             )
     return answers
-
-
-def find_shared_prefix(
-    model: PreTrainedModel, sequences: Sequence[Inputs], length: int, keep: int
-) -> SharedPrefix | None:
-    """An opening that can be read apart, as tried on sequences which begin with it; else None.
-
-    It cannot where the model keeps more of the past than keys and values, or counts padded places as distance.
-
-    Args:
-        model: left as it was.
-        sequences: the longest and the shortest there are.
-        length: of the opening, in tokens.
-        keep: number of last positions whose outputs are wanted.
-    """
-    shared_prefix, full_plan = SharedPrefix(model, sequences[0][:length]), Plan.full(len(find_layers(model)))
-    expected_outputs = run_forward(model, collate(model, sequences), keep)
-    try:
-        rest_batch = shared_prefix.collate_rest([sequence[length:] for sequence in sequences])
-        sweep_input = SweepInput(rest_batch, keep, shared_prefix=shared_prefix)
-        split_outputs = dict(sweep(model, [full_plan], sweep_input, Schedule(way="single")))[full_plan]
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # models that keep another kind of past fail in ways of their own
-        return None
-    tolerance = float(expected_outputs.abs().max()) * torch.finfo(model.dtype).eps ** 0.5
-    return shared_prefix if torch.allclose(split_outputs, expected_outputs, rtol=0, atol=tolerance) else None

@@ -237,7 +237,9 @@ class RunConfig(DataConfig):
         default=None,
         description="Most memory for the hidden states of plans that run together, for instance 8GiB; changes no answer, but stacked ones by rounding.",
     )
-
+    no_shared_context: bool = Field(
+        default=False, description="Read every row whole, also where the rows of an example begin alike."
+    )
     ray: str | None = Field(
         default=None,
         min_length=1,

@@ -29,6 +29,7 @@ from tapioca.runs.store import Store
 from tapioca.search.base import SearchSpace
 from tapioca.session.data import LiveData, read_tasks, split_tasks
 from tapioca.session.folder import CHAT_DATE_KEY, choose_chat_date, choose_run_folder, describe_setup
+from tapioca.session.reading import describe_reading, list_roles_with_contexts, set_reading
 from tapioca.session.scorers import allowed_state_bytes, load_configured_model, open_scorer
 from tapioca.session.search_space import space_from_model
 from tapioca.tasks.base import Task, digest_example
@@ -194,7 +195,7 @@ def open_folder(config: DataConfig, inputs: RunInputs, **more: Any) -> Iterator[
 @contextmanager
 def open_run(config: C, progress: Progress, inputs: RunInputs | None = None) -> Iterator[RunContext[C]]:
     """Hold the run folder of a request, and load its model and data where they are not given."""
-    inputs = inputs or load_inputs(config, progress)
+    inputs = choose_reading(config, inputs or load_inputs(config, progress))
     notes = _scoring_notes(config, inputs)
     for note in notes:
         progress.note(note)
@@ -207,6 +208,19 @@ def open_run(config: C, progress: Progress, inputs: RunInputs | None = None) -> 
         model = inputs.loaded, inputs.model_hash, inputs.is_live
         with open_scorer(config, *model, inputs.search["ood"], progress) as context.scorer:
             yield context
+
+
+def choose_reading(config: RunConfig, inputs: RunInputs) -> RunInputs:
+    """The same inputs, with rows read as a request says; the way of reading is a part of the manifest."""
+    tasks_by_role = set_reading(config, inputs.tasks_by_role)
+    roles = list_roles_with_contexts(tasks_by_role)
+    return replace(
+        inputs,
+        search=set_reading(config, inputs.search),
+        test=set_reading(config, inputs.test),
+        tasks_by_role=tasks_by_role,
+        data_manifest={**inputs.data_manifest, "shared_contexts": roles} if roles else inputs.data_manifest,
+    )
 
 
 def context_from_inputs(config: C, inputs: RunInputs, store: Store, progress: Progress) -> RunContext[C]:
@@ -248,6 +262,7 @@ def _scoring_notes(config: RunConfig, inputs: RunInputs) -> list[str]:
         for role, task in roles.items()
         if task.shared_prefix_length
     ]
+    notes += describe_reading(inputs.loaded.model, roles)
     if "id" not in roles:
         notes.append("no --reference: what the plan does to ID data and to the geometry is not measured")
     return notes

@@ -42,6 +42,7 @@ NOT_IN_MANIFEST = {
     "num_fewshot",
     "device",
     "state_memory",
+    "no_shared_context",
     "trust_remote_code",
     "trust_task_code",
     "adapter",

@@ -56,6 +56,7 @@ class Task(ABC):
         notes: what was guessed, one line each, to be said aloud.
         shared_prefix_length: number of tokens that all rows begin with, worth being read once for all of them; else 0. Found when
             the task is made, and kept by parts of it.
+        shares_contexts: whether what the rows of an example begin with may be read once for all of them.
         skipped: how many rows of the file were left out, by reason.
         available: examples of the whole data set, of which a limit or a split may have taken some; where only a part of a
             file was read, as many as that part suggests.
@@ -69,6 +70,7 @@ class Task(ABC):
     metric: Metric
     notes: tuple[str, ...] = ()
     shared_prefix_length: int = -1
+    shares_contexts: bool = True
     skipped: Mapping[str, int] = field(default_factory=dict)
     available: int = -1
     shots: Shots | None = None
@@ -95,6 +97,11 @@ class Task(ABC):
         n_unread = min(len(row.inputs) - max(1, self.logits_to_keep([row])) for row in rows)
         length = min(next(ends, len(rows[0].inputs)), n_unread)
         return length if length >= max(MIN_TOKENS, MIN_SHARE * sum(len(row.inputs) for row in rows) / len(rows)) else 0
+
+    def has_contexts(self, examples: Iterable[Example]) -> bool:
+        """Whether some of these examples have several rows, of tokens, that may be read behind what they begin with."""
+        several = (example.rows for example in examples if len(example.rows) > 1)
+        return self.shares_contexts and any(isinstance(rows[0].inputs, tuple) for rows in several)
 
     def logits_to_keep(self, rows: Sequence[Request]) -> int:
         """How many of the last positions of a left-padded batch have outputs the task reads: by default, as targets."""

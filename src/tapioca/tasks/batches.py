@@ -95,6 +95,7 @@ def _digest(task: Task, examples: Sequence[Example]) -> str:
         task.metric.model_dump_json(),
         task.cache_key,
         str(task.shared_prefix_length),
+        *(["shared contexts"] if task.has_contexts(examples) else []),
         *map(digest_example, examples),
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -16,6 +16,7 @@ def show(facts: ModelFacts, console: Console) -> None:
     lines = [
         f"type      {facts.model_type}, {format_quantity(facts.parameters)} parameters, {share:.0%} of them in the layers",
         f"layers    {facts.n_layers} at {facts.path} ({', '.join(facts.kinds)})",
+        f"contexts  {f'read with every row: {facts.whole_rows}' if facts.whole_rows else 'read once for all rows of a question'}",
         f"drop      {f'any of {format_layers(facts.droppable)}' if facts.droppable else 'no whole layer'}",
         f"scale     every layer; {branches or 'no'} branches alone",
         f"export    checkpoints that drop {f'any of {format_layers(facts.exportable)}' if facts.exportable else 'nothing'}; "

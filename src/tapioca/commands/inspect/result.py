@@ -17,6 +17,7 @@ class ModelFacts:
         branches: which branches of the live model can be scaled or dropped alone.
         written: those whose scales a checkpoint's weights can carry.
         reasons: why other layers and branches cannot, one line each.
+        whole_rows: why the rows of a question are read whole; empty where what they begin with is read once.
         no_layer_scales: why the scale of a whole layer works on the live model only, or nothing.
     """
 
@@ -32,3 +33,4 @@ class ModelFacts:
     written: tuple[BranchName, ...]
     reasons: tuple[str, ...]
     no_layer_scales: str
+    whole_rows: str = ""

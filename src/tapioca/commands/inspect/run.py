@@ -11,6 +11,7 @@ from tapioca.checkpoints.cut import cut_config
 from tapioca.checkpoints.guard import check_rebuild
 from tapioca.commands.inspect.config import InspectConfig
 from tapioca.commands.inspect.result import ModelFacts
+from tapioca.engine.context_support import explain_whole_rows
 from tapioca.errors import ExportError, ModelError
 from tapioca.models.branches import find_branch
 from tapioca.models.edit import check_fits
@@ -68,4 +69,5 @@ def collect_model_facts(model: PreTrainedModel) -> ModelFacts:
         written=tuple(name for name in live if works(partial(find_scaled_branches, half[name], model))),
         reasons=tuple(reasons),
         no_layer_scales=explain_no_layer_scales(model),
+        whole_rows=explain_whole_rows(model),
     )

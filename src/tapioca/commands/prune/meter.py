@@ -4,6 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
+from tapioca.evaluate.reading import Reader
 from tapioca.models.cost import count_layer_flops
 from tapioca.models.inputs import collate
 from tapioca.records import ComputeCost, Scores, Work
@@ -17,6 +18,7 @@ class WorkMeter:
     def __init__(self, job: AnyRun):
         self.job = job
         self.task = job.search["ood"]
+        self._reader = Reader(job.loaded.model, self.task)
         self.ood_batches = make_batches(self.task, job.config.batch_size, job.config.order_seed)
 
     def measure_work(self, scores: Scores) -> Work:
@@ -26,11 +28,11 @@ class WorkMeter:
         for batch in self.ood_batches:
             is_running = running_by_id[batch.examples[0].id]
             running = tuple(plan for plan, is_scored in zip(scores.plans, is_running, strict=True) if is_scored)
-            rows, longest = _padded_shape(batch)
+            tokens = self._reader.count_tokens(batch.examples)
             for spent in (self.job.store.recall_cost(plan, batch.digest) for plan in running):
                 layer, rest = self._flops_per_token
                 total.add(spent)
-                operations += spent.tokens * layer + rest * rows * (longest - self.task.shared_prefix_length)
+                operations += spent.tokens * layer + rest * tokens
         return Work(
             layer_forwards=round(total.layers),
             layer_tokens=round(total.tokens),

@@ -22,7 +22,7 @@ from tapioca.progress import SILENT, Progress
 from tapioca.records import Preflight
 from tapioca.records.results import Domain
 from tapioca.runs.store import Store
-from tapioca.session.context import AnyRun, RunInputs, context_from_inputs, load_inputs
+from tapioca.session.context import AnyRun, RunInputs, choose_reading, context_from_inputs, load_inputs
 from tapioca.session.preflight import run_preflight
 from tapioca.session.tokens import split_first_row
 from tapioca.tasks.batches import make_batches
@@ -34,7 +34,7 @@ READ, RUN, WRITTEN = 512, 64, 2
 def preview_run(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | None = None) -> Preview:
     """Tell what a search would do, without doing it. Nothing is kept, and no folder is made."""
     criterion = criterion_from_config(config)  # refused before anything is loaded
-    inputs = inputs or _read_first_examples(config, progress)
+    inputs = choose_reading(config, inputs or _read_first_examples(config, progress))
     with scratch_folder() as scratch, Store(scratch / "run", inputs.make_manifest(config)) as store:
         job = context_from_inputs(config, _sample_search_examples(inputs, config), store, progress)
         job.space = restrict_sizes(job)
