@@ -1,8 +1,9 @@
 """Tapioca's search against the published procedure of TALE: same model, data, scoring and decisions.
 
 The published procedure scores every candidate from scratch, one prompt at a time, over the whole vocabulary at every
-position. Both sides here score one label token for each example, start from the full model, and drop in each round the
-layer whose absence leaves most right answers (ties: the lowest). Runs alternate in one process. Layer-tokens are counted
+position. Both sides here score one label token for each example, or with `--choices` so many written-out choices, for
+which the published procedure reads one row a choice; they start from the full model, and drop in each round the layer
+whose absence leaves most right answers (ties: the lowest). Runs alternate in one process. Layer-tokens are counted
 while the models run, and memory is the peak above what the process held before a run. The models are random; the right
 answer is the full model's own for a share of the prompts, and drawn for the others.
 """
@@ -31,10 +32,13 @@ from tapioca.search.base import SearchSpace
 from tapioca.search.floor import FlooredSearch
 from tapioca.search.race import DELTA, Race
 from tapioca.search.stepwise import greedy
+from tapioca.tasks.base import Task
 from tapioca.tasks.batches import make_batches
-from tapioca.tasks.choice import ACCURACY, Label
+from tapioca.tasks.choice import ACCURACY, Choice, Label
 
 LABELS = (10, 11, 12, 13)
+CHOICE_TOKENS = 2, 8
+"""Fewest and most tokens of a written-out choice."""
 Search = Callable[[], list[tuple[Plan, float]]]
 """A search: the winner of each round with its score, the full model first."""
 
@@ -50,31 +54,39 @@ def make_model(layers: int, width: int, vocabulary: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
-def make_task(examples: int, vocabulary: int, shortest: int, longest: int, shared: int = 0) -> Label:
-    """Random prompts with random right answers; `shared` tokens stand before all of them."""
+def make_task(args: argparse.Namespace) -> Task:
+    """Random prompts, all behind the same opening, with random choices and random right answers."""
     rng = np.random.default_rng(0)
-    opening, task_examples = tuple(rng.integers(20, vocabulary, shared).tolist()), []
-    for number in range(examples):
-        prompt = opening + tuple(rng.integers(20, vocabulary, rng.integers(shortest, longest + 1)).tolist())
-        row = Request(inputs=prompt, targets=LABELS)
-        gold = int(rng.integers(len(LABELS)))
-        task_examples.append(Example(id=f"{number:05d}", group=str(number), rows=(row,), prompt=prompt, gold=gold))
-    return Label(name="random labels", examples=tuple(task_examples), metric=ACCURACY)
+
+    def draw(count: int) -> list[int]:
+        return [int(token) for token in rng.integers(20, args.vocabulary, count)]
+
+    opening, task_examples = draw(args.shared), []
+    for number in range(args.examples):
+        prompt = opening + draw(int(rng.integers(args.tokens[0], args.tokens[1] + 1)))
+        choices = [draw(int(rng.integers(CHOICE_TOKENS[0], CHOICE_TOKENS[1] + 1))) for _ in range(args.choices)]
+        rows = [Request.continuation(prompt, choice, len(choice)) for choice in choices]
+        rows = rows or [Request(inputs=tuple(prompt), targets=LABELS)]
+        gold = int(rng.integers(args.choices or len(LABELS)))
+        task_examples.append(
+            Example(id=f"{number:05d}", group=str(number), rows=tuple(rows), prompt=tuple(prompt), gold=gold)
+        )
+    kind = Choice if args.choices else Label
+    return kind(name="random answers", examples=tuple(task_examples), metric=ACCURACY)
 
 
-def learnt(model: LlamaForCausalLM, task: Label, share: float) -> Label:
+def learnt(model: LlamaForCausalLM, task: Task, share: float) -> Task:
     """The task as if the model had learnt it: its own answer is the right one for a share of the prompts."""
     known = np.random.default_rng(1).random(len(task.examples)) < share
     with torch.inference_mode():
-        logits = [model(torch.tensor([example.prompt]).to(model.device)).logits[0, -1] for example in task.examples]
-    answers = [int(row_logits[list(LABELS)].argmax()) for row_logits in logits]
+        answers = [naive_answer(model, example) for example in task.examples]
     return task.select_examples(
         replace(example, gold=answer) if knows else example
         for example, answer, knows in zip(task.examples, answers, known, strict=True)
     )
 
 
-def naive(model: LlamaForCausalLM, task: Label, rounds: int) -> list[tuple[Plan, float]]:
+def naive(model: LlamaForCausalLM, task: Task, rounds: int) -> list[tuple[Plan, float]]:
     """The published procedure."""
     layers = model.config.num_hidden_layers
     path = [(Plan.full(layers), naive_accuracy(model, task, Plan.full(layers)))]
@@ -91,17 +103,29 @@ def naive(model: LlamaForCausalLM, task: Label, rounds: int) -> list[tuple[Plan,
     return path
 
 
-def naive_accuracy(model: LlamaForCausalLM, task: Label, plan: Plan) -> float:
+def naive_accuracy(model: LlamaForCausalLM, task: Task, plan: Plan) -> float:
     """Share of right answers, one prompt at a time, with the logits of all positions."""
     right = 0
     with torch.inference_mode(), apply(model, plan):
         for example in task.examples:
-            logits = model(torch.tensor([example.prompt]).to(model.device)).logits
-            right += int(logits[0, -1, list(LABELS)].argmax()) == example.gold
+            right += naive_answer(model, example) == example.gold
     return right / len(task.examples)
 
 
-def tapioca(model: LlamaForCausalLM, task: Label, rounds: int, batch: int, race: bool) -> list[tuple[Plan, float]]:
+def naive_answer(model: LlamaForCausalLM, example: Example) -> int:
+    """The likeliest label after a prompt; or the likeliest of its choices for each of their tokens, read row by row."""
+    values = []
+    for row in example.rows:
+        logits = model(torch.tensor([row.inputs]).to(model.device)).logits[0]
+        if len(example.rows) == 1:
+            return int(logits[-1, list(LABELS)].argmax())
+        targets = torch.tensor(row.targets, device=logits.device)[:, None]
+        token_values = logits[-len(targets) :].log_softmax(-1).gather(1, targets)
+        values.append(float(token_values.sum()) / row.normalizer)
+    return int(np.argmax(values))
+
+
+def tapioca(model: LlamaForCausalLM, task: Task, rounds: int, batch: int, race: bool) -> list[tuple[Plan, float]]:
     """The same search by Tapioca; epsilon 1 lets every round's winner pass."""
     metric: Metric = task.metric
     space = SearchSpace.of_layers(model.config.num_hidden_layers, max_drops=rounds)
@@ -153,6 +177,11 @@ def compare(model: LlamaForCausalLM, slow: Search, fast: Search, repeats: int) -
     )
 
 
+def describe_answers(choices: int) -> str:
+    """What is scored."""
+    return f"{choices} choices of {CHOICE_TOKENS[0]} to {CHOICE_TOKENS[1]} tokens" if choices else "one label token"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, nargs="+", default=[8, 16, 32])
@@ -161,6 +190,9 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=64)
     parser.add_argument("--tokens", type=int, nargs=2, default=(48, 80), metavar=("FROM", "TO"))
     parser.add_argument("--shared", type=int, default=0, help="tokens that stand before all prompts")
+    parser.add_argument(
+        "--choices", type=int, default=0, help="written-out choices of a prompt; 0 scores a label token"
+    )
     parser.add_argument("--learnt", type=float, default=0.75, help="share of prompts that the full model gets right")
     parser.add_argument("--race", action="store_true", help="stop plans that can hardly win")
     parser.add_argument("--rounds", type=int, default=1)
@@ -171,14 +203,14 @@ def main() -> None:
     print(machine(args.threads))
     print(
         f"width {args.width}, vocabulary {args.vocabulary}, {args.examples} prompts of {args.tokens[0]} to "
-        f"{args.tokens[1]} tokens behind {args.shared} shared ones, {args.rounds} round(s), batches of {args.batch}"
-        f"{', racing' if args.race else ''}"
+        f"{args.tokens[1]} tokens behind {args.shared} shared ones, {describe_answers(args.choices)}, {args.rounds} round(s), "
+        f"batches of {args.batch}{', racing' if args.race else ''}"
     )
     print("        seconds of            ratio of              10^6 layer-tokens   MiB")
     print(
         "layers     naive    Tapioca  seconds [range]       naive  Tapioca    naive  Tapioca  dropped     same decisions"
     )
-    task = make_task(args.examples, args.vocabulary, *args.tokens, args.shared)
+    task = make_task(args)
     for layers in args.layers:
         model = make_model(layers, args.width, args.vocabulary).to(DEVICE)
         tapioca(model, task.select_examples(task.examples[: args.batch]), 1, args.batch, False)  # warm

@@ -23,11 +23,14 @@ def printed(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     return capsys.readouterr().out
 
 
+@pytest.mark.parametrize("choices", [0, 3])
 def test_the_search_decides_as_the_published_procedure(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    choices: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sizes = ["--layers", "3", "--width", "32", "--examples", "6", "--tokens", "4", "6", "--batch", "3"]
-    out = printed("search_vs_naive", monkeypatch, capsys, *sizes, "--repeats", "1", "--rounds", "2")
+    out = printed(
+        "search_vs_naive", monkeypatch, capsys, *sizes, "--repeats", "1", "--rounds", "2", "--choices", str(choices)
+    )
     assert re.search(r"^ +3 .* drop \d\S\d +yes$", out, re.MULTILINE)
 
 
