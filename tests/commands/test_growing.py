@@ -180,6 +180,7 @@ OTHERS = {
     "another floor": ({"epsilon": 0.5}, "settings"),
     "another criterion": ({"criterion": "last"}, "settings"),
     "in a race": ({"race": True}, "settings"),
+    "whole rows": ({"no_shared_context": True}, "shared_contexts"),
 }
 
 

@@ -95,9 +95,10 @@ class Reader:
         return [row.inputs[self._n_shared :] for row in example.rows]
 
     def _collate_whole(self, rows: Sequence[Request], name: str) -> SweepInput:
-        sequences = [row.inputs[self._n_shared :] for row in rows]
-        prefix = self.shared_prefix
-        batch = prefix.collate_rest(sequences) if prefix else collate(self.model, sequences)
+        if prefix := self.shared_prefix:
+            batch = prefix.collate_rest([row.inputs[len(prefix.ids) :] for row in rows])
+        else:
+            batch = collate(self.model, [row.inputs for row in rows])
         return SweepInput(batch, self.task.logits_to_keep(rows), name, prefix)
 
 

@@ -213,13 +213,13 @@ def open_run(config: C, progress: Progress, inputs: RunInputs | None = None) -> 
 def choose_reading(config: RunConfig, inputs: RunInputs) -> RunInputs:
     """The same inputs, with rows read as a request says; the way of reading is a part of the manifest."""
     tasks_by_role = set_reading(config, inputs.tasks_by_role)
-    roles = list_roles_with_contexts(tasks_by_role)
+    reading = {"shared_contexts": True} if list_roles_with_contexts(tasks_by_role) else {}
     return replace(
         inputs,
         search=set_reading(config, inputs.search),
         test=set_reading(config, inputs.test),
         tasks_by_role=tasks_by_role,
-        data_manifest={**inputs.data_manifest, "shared_contexts": roles} if roles else inputs.data_manifest,
+        data_manifest={**inputs.data_manifest, **reading},
     )
 
 
