@@ -237,9 +237,7 @@ class RunConfig(DataConfig):
         default=None,
         description="Most memory for the hidden states of plans that run together, for instance 8GiB; changes no answer, but stacked ones by rounding.",
     )
-    no_shared_context: bool = Field(
-        default=False, description="Read every row whole, also where the rows of an example begin alike."
-    )
+    no_shared_context: bool = Field(default=False, description="Read rows whole, also where an example's begin alike.")
     ray: str | None = Field(
         default=None,
         min_length=1,
