@@ -28,6 +28,7 @@ def space(n_layers: int = 6, sizes: tuple[int, ...] = (1, 2, 3), **fields: objec
     angles = np.abs(np.subtract.outer(np.arange(n_layers + 1), np.arange(n_layers + 1))) / 20
     flat = LayerImportance(influence=np.arange(n_layers) / 10, magnitude=np.arange(n_layers) / 10, angles=angles)
     settings: dict = {"droppable": every, "branches": {"attention": every, "mlp": every}, "similarity": flat}
+    settings["drop_effects"] = -np.arange(n_layers) / 10
     return SearchSpace(n_layers, sizes, **{**settings, **fields})
 
 
@@ -195,6 +196,13 @@ def test_similarity_criteria_take_the_lowest_and_the_nearest() -> None:
     assert drops["magnitude"] == [(2,), (1, 2)]
     assert drops["angular"] == [(3,), (0, 1)]
     assert drops["last"] == [(3,), (2, 3)]
+
+
+def test_taylor_drops_what_helps_most_to_first_order() -> None:
+    where = space(5, (1, 2, 3), drop_effects=np.array([-1.0, 0.5, -0.2, 0.5, 2.0]))
+    assert [plan.drops for plan in picks("taylor", where, rough(0)).values()] == [(4,), (1, 4), (1, 3, 4)]
+    where = space(5, (1, 2), droppable=(0, 2, 3), drop_effects=np.array([-1.0, 0.5, -0.2, 0.5, 2.0]))
+    assert [plan.drops for plan in picks("taylor", where, rough(0)).values()] == [(3,), (2, 3)]
 
 
 def test_unknown_names_get_a_suggestion() -> None:

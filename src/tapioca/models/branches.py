@@ -84,14 +84,14 @@ def scale_branch(block: nn.Module, branch: Branch, scale: float, config: Pretrai
 
 
 @contextmanager
-def scale_module(module: nn.Module, scale: float, start: str | None = None) -> Iterator[None]:
+def scale_module(module: nn.Module, scale: float | torch.Tensor, start: str | None = None) -> Iterator[None]:
     """Let a module return start + scale * (output - start).
 
     Not a forward hook: a model that was compiled before would not see one.
 
     Args:
         module: returns a tensor, or a tuple or list that begins with one.
-        scale: at least 0.
+        scale: at least 0; a tensor of no dimensions where its gradient is wanted.
         start: name of the argument from which the module starts, zero for modules without it; None means its first
             argument, whatever its name.
     """

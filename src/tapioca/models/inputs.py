@@ -116,7 +116,9 @@ def find_max_length(model: PreTrainedModel) -> int:
     return length if isinstance(length, int) and length > 0 else 1_000_000
 
 
-def run_forward(model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: int) -> torch.Tensor:
+def run_forward(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: int, with_gradients: bool = False
+) -> torch.Tensor:
     """The model's own outputs at the last `keep` positions: (batch, keep, output), float32.
 
     Outputs are logits, or the last hidden states of a model without a head. A classification head has one set of
@@ -130,7 +132,7 @@ def run_forward(model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: in
     parameters = inspect.signature(model.forward).parameters
     options = {"logits_to_keep": keep, "use_cache": False}
     options = {name: option for name, option in options.items() if name in parameters}
-    with explain_failed_run(model), torch.inference_mode():
+    with explain_failed_run(model), torch.inference_mode(not with_gradients):
         outputs = model(**batch, **options)
         raw_outputs: torch.Tensor = outputs["logits"] if "logits" in outputs else outputs["last_hidden_state"]
     return (raw_outputs if raw_outputs.dim() > 2 else raw_outputs[:, None])[:, -keep:].float()

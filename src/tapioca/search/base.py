@@ -23,6 +23,8 @@ class SearchSpace:
         seed: of whatever is random.
         repeats: random plans tried for each size.
         similarity: how alike the states before and after each layer are; None where no criterion needs it.
+        drop_effects: what dropping each layer would add to the gold answers' log-likelihood to first order, float64 of shape
+            (layer,); None where no criterion needs it.
     """
 
     n_layers: int
@@ -32,6 +34,7 @@ class SearchSpace:
     seed: int = 0
     repeats: int = 20
     similarity: LayerImportance | None = None
+    drop_effects: np.ndarray | None = None
 
     @classmethod
     def of_layers(cls, n_layers: int, droppable: Iterable[int] | None = None, max_drops: int | None = None) -> Self:

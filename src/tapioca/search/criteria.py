@@ -7,13 +7,17 @@ from tapioca.errors import UsageError
 from tapioca.plan import BRANCHES, BranchName
 from tapioca.registry import Registry
 from tapioca.search.base import PlanSearch
-from tapioca.search.one_shot import drop_contiguous, drop_last, drop_lowest
+from tapioca.search.one_shot import drop_by_effect, drop_contiguous, drop_last, drop_lowest
 from tapioca.search.population import MAX_LAYERS, search_by_evolution, search_exhaustively, search_randomly
 from tapioca.search.stepwise import beam, greedy, greedy_with_swaps, list_branch_drops
 
-Guide = Literal["score", "likelihood", "text", "states", "nothing"]
+Guide = Literal["score", "likelihood", "text", "states", "gradients", "nothing"]
 """What guides a choice: the task's score, the gold answers' likelihood, the likelihood of the prompts' own tokens,
-the similarity of hidden states, or nothing at all."""
+the similarity of hidden states, the gradients of the gold answers' likelihood by the layers' scales, or nothing at all."""
+
+PASSES: dict[Guide, float] = {"states": 1.0, "gradients": 2.0}
+"""Passes of the full model before the first question: one that reads states; one forward, and one backward, which computes
+the gradients of states and none of weights."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,9 @@ OWN_CRITERIA = {
         "block of smallest angular distance", "Gromov et al., arXiv 2403.17887", "states", drop_contiguous
     ),
     "magnitude": Criterion("lowest relative magnitude", "arXiv 2312.09299", "states", drop_lowest("magnitude")),
+    "taylor": Criterion(
+        "least loss to first order", "after Molchanov et al., arXiv 1906.10771", "gradients", drop_by_effect
+    ),
     "last": Criterion("the last layers", "", "nothing", drop_last),
 }
 

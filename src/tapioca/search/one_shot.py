@@ -1,4 +1,4 @@
-"""Criteria that ask for no score: by how little layers change the hidden states, or by their place alone."""
+"""Criteria that ask for no score: by how little layers change the hidden states or the loss, or by their place alone."""
 
 import numpy as np
 
@@ -17,6 +17,20 @@ def drop_lowest(measure: str) -> PlanSearch:
         return {size: Plan.drop(space.n_layers, order[:size]) for size in space.layer_sizes}
 
     return steps
+
+
+def drop_by_effect(space: SearchSpace) -> SearchSteps:
+    """Drop the layers whose drops would help most, or harm least, to first order."""
+    yield from ()  # nothing is scored
+    order = rank_by_effect(space)
+    return {size: Plan.drop(space.n_layers, order[:size]) for size in space.layer_sizes}
+
+
+def rank_by_effect(space: SearchSpace) -> list[int]:
+    """The layers that can be dropped, the best first; equal ones from the lowest on."""
+    assert space.drop_effects is not None, "measured before any criterion that needs it"
+    effects = space.drop_effects
+    return sorted(space.droppable, key=lambda layer: -effects[layer])
 
 
 def drop_contiguous(space: SearchSpace) -> SearchSteps:

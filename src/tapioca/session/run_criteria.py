@@ -9,6 +9,7 @@ import numpy as np
 
 from tapioca.disk import write_json
 from tapioca.errors import StoreError
+from tapioca.evaluate.scale_effects import measure_drop_effects
 from tapioca.observe import measure_similarity
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed
@@ -17,14 +18,17 @@ from tapioca.reading import explain_damage
 from tapioca.records import CriterionCost, Example, Request
 from tapioca.runs.fingerprint import add_fingerprint
 from tapioca.runs.folder import read_json
-from tapioca.search.base import Picks, ScoreRequest, Search
-from tapioca.search.criteria import Criterion, Guide
+from tapioca.search.base import Picks, ScoreRequest, Search, SearchSpace
+from tapioca.search.criteria import PASSES, Criterion, Guide
 from tapioca.session.context import AnyRun
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import make_batches
 from tapioca.tasks.perplexity import Perplexity
 
-SIMILARITY_FILE = "similarity.json"
+MEASUREMENTS = {"states": "similarity.json", "gradients": "effects.json"}
+"""Where a run folder keeps what guides criteria that ask for no score."""
+
+Arrays = dict[str, np.ndarray]
 
 
 class CriteriaRunner:
@@ -35,15 +39,15 @@ class CriteriaRunner:
         task = job.search["ood"]
         self.tasks = dict.fromkeys(get_args(Guide), task) | {"text": perplexity_task_from_prompts(task) or task}
         self._parts: dict[tuple[str, float], Task] = {}
-        self._similarity: tuple[LayerImportance, float] | None = None
+        self._measured: dict[Guide, tuple[Arrays, float]] = {}
 
     def choose(self, name: str, criterion: Criterion) -> tuple[Picks, CriterionCost]:
         """The plans of one criterion, and what it cost."""
         space, seconds, forwards = self.job.space, 0.0, 0.0
-        if criterion.guide == "states":
-            state_similarity, seconds = self._load_similarity()
-            space = replace(space, similarity=state_similarity)
-            forwards = float(space.n_layers * len(self.job.search["ood"].examples))
+        if criterion.guide in PASSES:
+            space, seconds = self.measure_guide(criterion.guide)
+            rows = [1 if criterion.guide == "states" else len(one.rows) for one in self.job.search["ood"].examples]
+            forwards = PASSES[criterion.guide] * space.n_layers * sum(rows)
         search = Search(criterion.choose, space)
         scored_batches: dict[tuple[Plan, str], None] = {}
         while question := search.ask():
@@ -81,28 +85,36 @@ class CriteriaRunner:
             self._parts[key] = task.select_examples(example for batch in chosen_batches for example in batch.examples)
         return self._parts[key]
 
-    def _load_similarity(self) -> tuple[LayerImportance, float]:
-        """The similarity of states and the seconds it took, from the run folder where it was measured before."""
-        if self._similarity is None:
-            folder, data_digest = self.job.store.folder, self.job.search["ood"].digest
-            path, remedy = folder / SIMILARITY_FILE, "delete it, and it is measured anew"
-            if not path.exists() or read_json(folder, path.name, remedy).get("data") != data_digest:
-                measured = {"data": data_digest, **self._measure_similarity()}
-                write_json(path, add_fingerprint(measured))
-            record = read_json(folder, path.name, remedy)
-            with explain_damage(path, StoreError, remedy):
-                arrays = {name: np.array(record[name], dtype=float) for name in ("influence", "magnitude", "angles")}
-                self._similarity = LayerImportance(**arrays), float(record["seconds"])
-        return self._similarity
+    def measure_guide(self, guide: Guide) -> tuple[SearchSpace, float]:
+        """The search space with what guides criteria without scores, and the seconds that took, from the run folder where
+        it was measured before."""
+        if guide not in self._measured:
+            self._measured[guide] = self._load_measurement(guide)
+        arrays, seconds = self._measured[guide]
+        if guide == "states":
+            return replace(self.job.space, similarity=LayerImportance(**arrays)), seconds
+        return replace(self.job.space, drop_effects=arrays["drop_effects"]), seconds
 
-    def _measure_similarity(self) -> dict[str, object]:
-        examples = self.job.search["ood"].examples
-        self.job.progress.stage("similarity of states", len(examples))
-        start = time.perf_counter()
-        model, config = self.job.loaded.model, self.job.config
-        state_similarity = measure_similarity(model, examples, config.batch_size, self.job.progress.advance)
-        arrays = {name: array.tolist() for name, array in vars(state_similarity).items()}
-        return {**arrays, "seconds": time.perf_counter() - start}
+    def _load_measurement(self, guide: Guide) -> tuple[Arrays, float]:
+        folder, data_digest = self.job.store.folder, self.job.search["ood"].digest
+        path, remedy = folder / MEASUREMENTS[guide], "delete it, and it is measured anew"
+        if not path.exists() or read_json(folder, path.name, remedy).get("data") != data_digest:
+            start = time.perf_counter()
+            arrays = {name: array.tolist() for name, array in self._measure(guide).items()}
+            measured = {"data": data_digest, **arrays, "seconds": time.perf_counter() - start}
+            write_json(path, add_fingerprint(measured))
+        record = read_json(folder, path.name, remedy)
+        names = ("influence", "magnitude", "angles") if guide == "states" else ("drop_effects",)
+        with explain_damage(path, StoreError, remedy):
+            return {name: np.array(record[name], dtype=float) for name in names}, float(record["seconds"])
+
+    def _measure(self, guide: Guide) -> Arrays:
+        task, model, progress = self.job.search["ood"], self.job.loaded.model, self.job.progress
+        batch_size = self.job.config.batch_size
+        progress.stage("similarity of states" if guide == "states" else "gradients by scales", len(task.examples))
+        if guide == "states":
+            return vars(measure_similarity(model, task.examples, batch_size, progress.advance))
+        return {"drop_effects": measure_drop_effects(model, task, batch_size, progress.advance)}
 
 
 def equivalent_criteria(job: AnyRun, chosen: Mapping[str, Criterion]) -> list[str]:

@@ -11,6 +11,7 @@ from tapioca.plan import BRANCHES, BranchName, Plan
 from tapioca.records import RunConfig
 from tapioca.search.base import SearchSpace
 from tapioca.search.criteria import CRITERIA, Criterion
+from tapioca.tasks.base import Task
 
 
 def criteria_by_name(criteria: str) -> dict[str, Criterion]:
@@ -40,19 +41,22 @@ def find_droppable_layers(model: PreTrainedModel) -> tuple[int, ...]:
 
 
 def compatible_criteria(
-    chosen: dict[str, Criterion], space: SearchSpace, ask_all: bool
+    chosen: dict[str, Criterion], space: SearchSpace, task: Task, ask_all: bool
 ) -> tuple[dict[str, Criterion], list[str]]:
-    """The criteria that fit the model, and why others do not.
+    """The criteria that fit the model and the data, and why others do not.
 
     Args:
         chosen: by name.
         space: what there is to choose from.
+        task: what guides them.
         ask_all: whether the user asked for all there are, so that some may be left out.
 
     Raises:
         UsageError: a criterion asked for by name does not fit, or none does.
     """
-    reasons = {name: reason for name, criterion in chosen.items() if (reason := incompatibility(criterion, space))}
+    reasons = {
+        name: reason for name, criterion in chosen.items() if (reason := incompatibility(criterion, space, task))
+    }
     fitting = {name: criterion for name, criterion in chosen.items() if name not in reasons}
     if (reasons and not ask_all) or not fitting:
         name, reason = next(iter(reasons.items()))
@@ -60,8 +64,10 @@ def compatible_criteria(
     return fitting, [f"{name} is left out: {reason}" for name, reason in reasons.items()]
 
 
-def incompatibility(criterion: Criterion, space: SearchSpace) -> str:
-    """Why a criterion cannot be used on a model; empty if it can."""
+def incompatibility(criterion: Criterion, space: SearchSpace, task: Task) -> str:
+    """Why a criterion cannot be used on a model and a task; empty if it can."""
+    if criterion.guide == "gradients" and not task.has_gradients:
+        return f"no log-likelihood with gradients follows from the answers to {task.name}"
     if criterion.most_layers and space.n_layers > criterion.most_layers:
         return f"it is for at most {criterion.most_layers} layers, this model has {space.n_layers}"
     missing = [name for name in criterion.branches if not space.branches[name]]

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from tapioca.errors import DataError, RowError
+from tapioca.errors import DataError, RowError, UsageError
 from tapioca.records import Example, ExampleScore, Metric, Request, TextPair
 from tapioca.stats import Pairing
 from tapioca.tasks.rows.source import Source
@@ -122,6 +122,25 @@ class Task(ABC):
     @abstractmethod
     def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
         """Score one example from the readings of its rows; last among them, where the model writes, the ids it wrote."""
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether `gold_log_likelihoods` can be had."""
+        return type(self).gold_log_likelihoods is not Task.gold_log_likelihoods
+
+    def gold_log_likelihoods(self, logits: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:
+        """Log-likelihood of each example's gold answer, as its score has it, with gradients; of numbers minus their error.
+
+        Args:
+            logits: outputs for all rows of the examples, as `extract` takes them.
+
+        Returns:
+            (example,)
+
+        Raises:
+            UsageError: no such number follows from the outputs.
+        """
+        raise UsageError(f"{self.name}: no log-likelihood with gradients follows from its answers; choose another task")
 
     @property
     def max_new_tokens(self) -> int:
@@ -254,6 +273,12 @@ def compute_log_likelihoods(logits: torch.Tensor, rows: Sequence[Request]) -> li
         target_logits = row_logits[-len(targets) :]
         token_log_likelihoods.append(target_logits.gather(1, targets[:, None])[:, 0] - target_logits.logsumexp(1))
     return token_log_likelihoods
+
+
+def mean_row_log_likelihoods(logits: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:
+    """The mean log-likelihood of the target tokens of each example's one row, (example,), with gradients."""
+    rows = [example.rows[0] for example in examples]
+    return torch.stack([tokens.mean() for tokens in compute_log_likelihoods(logits, rows)])
 
 
 def mean_log_likelihoods(logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:

@@ -36,6 +36,12 @@ class Choice(OneOfSeveral):
     def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
         return [np.array([float(tokens.sum())]) for tokens in compute_log_likelihoods(logits, rows)]
 
+    def gold_log_likelihoods(self, logits: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:
+        rows = [row for example in examples for row in example.rows]
+        tokens = compute_log_likelihoods(logits, rows)
+        values = iter([row_tokens.sum() / row.normalizer for row_tokens, row in zip(tokens, rows, strict=True)])
+        return take_gold([torch.stack([next(values) for _ in example.rows]) for example in examples], examples)
+
     def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
         values = np.array([reading[0] / row.normalizer for reading, row in zip(readings, example.rows, strict=True)])
         return score_choice(values, example, self.metric)
@@ -55,8 +61,18 @@ class Label(OneOfSeveral):
         last = logits[:, -1].log_softmax(-1).cpu().double().numpy()
         return [values[np.array(row.targets, dtype=int)] for values, row in zip(last, rows, strict=True)]
 
+    def gold_log_likelihoods(self, logits: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:
+        last = logits[:, -1].log_softmax(-1)
+        values = [row[list(example.rows[0].targets)] for row, example in zip(last, examples, strict=True)]
+        return take_gold(values, examples)
+
     def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
         return score_choice(readings[0], example, self.metric)
+
+
+def take_gold(values: Sequence[torch.Tensor], examples: Sequence[Example]) -> torch.Tensor:
+    """The likeliest gold answer of each example, (example,), from the log-likelihoods of its choices."""
+    return torch.stack([row[list(example.golds)].max() for row, example in zip(values, examples, strict=True)])
 
 
 def score_choice(values: np.ndarray, example: Example, metric: Metric) -> ExampleScore:

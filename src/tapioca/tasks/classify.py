@@ -11,7 +11,7 @@ import torch
 from tapioca.errors import RowError
 from tapioca.records import Example, ExampleScore, Request
 from tapioca.tasks.base import digest_rows, read_field
-from tapioca.tasks.choice import OneOfSeveral, score_choice
+from tapioca.tasks.choice import OneOfSeveral, score_choice, take_gold
 from tapioca.tasks.gold import Golds
 from tapioca.tasks.regress import Regression
 from tapioca.tasks.rows import Source
@@ -35,6 +35,9 @@ class Classify(OneOfSeveral):
     def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
         return list(logits[:, -1].log_softmax(-1).cpu().double().numpy())
 
+    def gold_log_likelihoods(self, logits: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:
+        return take_gold(list(logits[:, -1].log_softmax(-1)), examples)
+
     def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
         return score_choice(readings[0], example, self.metric)
 
@@ -50,6 +53,10 @@ class Rate(Regression):
 
     def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
         return list(logits[:, -1].cpu().double().numpy())
+
+    def gold_log_likelihoods(self, logits: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:
+        targets = torch.tensor([example.rows[0].targets[0] for example in examples], device=logits.device)
+        return -((logits[:, -1, 0] - targets) ** 2)
 
 
 def classify_example(row: Source, spec: TaskSpec, encoder: Encoder, golds: Golds) -> Example:

@@ -12,7 +12,7 @@ import torch
 
 from tapioca.errors import RowError
 from tapioca.records import Example, ExampleScore, Metric, Request
-from tapioca.tasks.base import digest_rows, mean_log_likelihoods, read_field
+from tapioca.tasks.base import digest_rows, mean_log_likelihoods, mean_row_log_likelihoods, read_field
 from tapioca.tasks.marking import Marking
 from tapioca.tasks.prompt import Worked, encode_pairs, with_worked
 from tapioca.tasks.rows import Source
@@ -43,6 +43,9 @@ class Generate(Writing):
 
     def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
         return mean_log_likelihoods(logits, rows)
+
+    def gold_log_likelihoods(self, logits: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:
+        return mean_row_log_likelihoods(logits, examples)
 
     def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
         likelihood = float(readings[0][0])

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from tapioca.records import Example, ExampleScore, Metric, Request
-from tapioca.tasks.base import Task, mean_log_likelihoods
+from tapioca.tasks.base import Task, mean_log_likelihoods, mean_row_log_likelihoods
 
 LOSS = Metric(name="loss per token (nats)", kind="error")
 
@@ -20,6 +20,9 @@ class Perplexity(Task):
 
     def extract(self, logits: torch.Tensor, rows: Sequence[Request]) -> list[np.ndarray]:
         return mean_log_likelihoods(logits, rows)
+
+    def gold_log_likelihoods(self, logits: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:
+        return mean_row_log_likelihoods(logits, examples)
 
     def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
         return ExampleScore(float(readings[0][0]), float(readings[0][0]))

@@ -33,6 +33,13 @@ class Regression(Task):
         outputs = logits[:, :, 0].cpu().double().numpy()
         return [output[::-2][: len(row.targets)][::-1] for output, row in zip(outputs, rows, strict=True)]
 
+    def gold_log_likelihoods(self, logits: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:
+        scores = []
+        for outputs, example in zip(logits[:, :, 0], examples, strict=True):
+            targets = torch.tensor(example.rows[0].targets, dtype=outputs.dtype, device=outputs.device)
+            scores.append(-((outputs.flip(0)[::2][: len(targets)].flip(0) - targets) ** 2).mean())
+        return torch.stack(scores)
+
     def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
         score = -float(np.mean((readings[0] - np.array(example.rows[0].targets)) ** 2))
         return ExampleScore(score, score)

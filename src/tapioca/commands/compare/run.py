@@ -28,7 +28,7 @@ def compare(config: CompareConfig, progress: Progress = SILENT, inputs: RunInput
     criteria, sizes = criteria_by_name(config.criteria), config.sizes  # refused before anything is loaded
     with open_run(config, progress, inputs) as job:
         job.space = _restrict_to_requested(job)
-        criteria, notes = compatible_criteria(criteria, job.space, config.criteria == "all")
+        criteria, notes = compatible_criteria(criteria, job.space, job.search["ood"], config.criteria == "all")
         notes += equivalent_criteria(job, criteria)
         job.add_notes(*notes)
         checks = run_preflight(job)

@@ -11,7 +11,7 @@ from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.records import Scores, Trial
 from tapioca.search.base import Search, SearchSpace
-from tapioca.search.criteria import CRITERIA, Criterion
+from tapioca.search.criteria import CRITERIA, PASSES, Criterion
 from tapioca.search.floor import FlooredSearch
 from tapioca.search.path import SearchPath
 from tapioca.search.population import search_randomly
@@ -49,7 +49,7 @@ def restrict_sizes(job: RunContext[PruneConfig]) -> SearchSpace:
     """
     config = job.config
     criterion = criterion_from_config(config)
-    if reason := incompatibility(criterion, job.space):
+    if reason := incompatibility(criterion, job.space, job.search["ood"]):
         raise UsageError(f"--criterion {config.criterion} cannot be used: {reason}; choose another")
     most = config.max_drops or (job.n_layers if criterion.stops_at_floor else max(1, job.n_layers // 2))
     return replace(job.space, sizes=tuple(range(1, min(most, job.space.max_drops) + 1)))
@@ -68,12 +68,12 @@ def estimate_round_costs(criterion: Criterion, space: SearchSpace) -> list[float
     """What each round of a search would cost, in passes of the full model over the search data, found by letting all
     scores be equal; a search whose number of rounds hangs on the scores may make more.
 
-    The first round of a criterion guided by states is the pass that reads them. One not guided by answers to the
+    The first round of a criterion guided by states or gradients is what reads them. One not guided by answers to the
     task ends with a round that scores its picks.
     """
     count = space.n_layers
-    rounds = [1.0] if criterion.guide == "states" else []
-    if criterion.guide not in ("states", "nothing"):
+    rounds = [PASSES[criterion.guide]] if criterion.guide in PASSES else []
+    if criterion.guide not in (*PASSES, "nothing"):
         search = Search(criterion.choose, space)
         while question := search.ask():
             rounds.append(question.share * count_layers_computed(question.plans) / count)
