@@ -99,7 +99,7 @@ def test_the_front_is_not_dominated(info: CompareResult) -> None:
 
 def test_the_folder_and_the_page(info: CompareResult) -> None:
     names = {path.name for path in info.folder.iterdir()} - {"run.sqlite-wal", "run.sqlite-shm"}
-    assert names == {"manifest.json", "run.sqlite", "compare.json", "similarity.json", "report.html"}
+    assert names == {"manifest.json", "run.sqlite", "compare.json", "similarity.json", "effects.json", "report.html"}
     assert CompareResult(**json.loads((info.folder / "compare.json").read_text()), folder=info.folder) == info
     page = (info.folder / "report.html").read_text()
     assert page.count("<svg") == 2
@@ -113,6 +113,7 @@ def test_the_same_call_again_evaluates_nothing(info: CompareResult, monkeypatch:
 
     monkeypatch.setattr("tapioca.evaluate.batch.sweep", refuse)
     monkeypatch.setattr("tapioca.session.run_criteria.measure_similarity", refuse)
+    monkeypatch.setattr("tapioca.session.run_criteria.measure_drop_effects", refuse)
     assert compare(request(info.folder)) == info
 
 
