@@ -106,7 +106,7 @@ def naive(model: PreTrainedModel, task: Write, plans: Sequence[Plan]) -> Texts:
     for plan in plans:
         with torch.inference_mode(), apply(model, plan):
             for example in task.examples:
-                prompt = torch.tensor([example.prompt])
+                prompt = torch.tensor([example.prompt]).to(model.device)
                 output_ids = model.generate(  # type: ignore[operator]
                     prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=task.tokens, do_sample=False,
                     use_cache=False, pad_token_id=0,

@@ -91,7 +91,7 @@ def main() -> None:
     args = parser.parse_args()
     logging.disable_progress_bar()
     print(machine(args.threads))
-    task = make_task(args.examples, args.vocabulary, args.tokens, args.tokens)
+    task = make_task(args.examples, args.vocabulary, (args.tokens, args.tokens))
     with TemporaryDirectory() as scratch:
         make_model(args.layers, args.width, args.vocabulary).save_pretrained(scratch)
         size = sum(path.stat().st_size for path in Path(scratch).glob("*.safetensors"))

@@ -60,7 +60,7 @@ def main() -> None:
     model = make_model(args.layers, args.width, args.vocabulary)
     with connect_ray(LOCAL, 3) as ray:
         for tokens in args.tokens:
-            task = make_task(args.examples, args.vocabulary, tokens, tokens)
+            task = make_task(args.examples, args.vocabulary, (tokens, tokens))
             open_model = partial(tuple, (model, Schedule()))
             scorers = [Dispatcher(RayCrew(ray, Share(count, 1, 0, 1), open_model, task)) for count in (1, 2)]
             rounds = [

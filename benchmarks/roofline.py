@@ -106,7 +106,7 @@ def main() -> None:
         f"{args.plan_batching}; matrices of {args.matrix} x {args.matrix}"
     )
     print("dtype      product GFLOP/s  sweep GFLOP/s  ratio [range]")
-    task = make_task(args.batch, args.vocabulary, args.tokens, args.tokens)
+    task = make_task(args.batch, args.vocabulary, (args.tokens, args.tokens))
     for name in args.dtypes:
         dtype = getattr(torch, name)
         model = make_model(args.layers, args.width, args.vocabulary).to(DEVICE, dtype)

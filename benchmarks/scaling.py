@@ -32,7 +32,7 @@ class Sizes:
 def cost(sizes: Sizes, width: int, vocabulary: int, batch: int) -> tuple[float, int]:
     """Seconds and layer-tokens of one round."""
     model = make_model(sizes.layers, width, vocabulary).to(DEVICE)
-    task = make_task(sizes.examples, vocabulary, sizes.tokens, sizes.tokens)
+    task = make_task(sizes.examples, vocabulary, (sizes.tokens, sizes.tokens))
     run = measured(model, partial(tapioca, model, task, 1, batch, race=False))
     return run.seconds, run.layer_tokens
 

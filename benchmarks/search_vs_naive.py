@@ -54,24 +54,24 @@ def make_model(layers: int, width: int, vocabulary: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
-def make_task(args: argparse.Namespace) -> Task:
-    """Random prompts, all behind the same opening, with random choices and random right answers."""
+def make_task(examples: int, vocabulary: int, tokens: tuple[int, int], shared: int = 0, choices: int = 0) -> Task:
+    """Random prompts of so many tokens at least and at most, all behind the same opening, with random choices and right answers."""
     rng = np.random.default_rng(0)
 
     def draw(count: int) -> list[int]:
-        return [int(token) for token in rng.integers(20, args.vocabulary, count)]
+        return [int(token) for token in rng.integers(20, vocabulary, count)]
 
-    opening, task_examples = draw(args.shared), []
-    for number in range(args.examples):
-        prompt = opening + draw(int(rng.integers(args.tokens[0], args.tokens[1] + 1)))
-        choices = [draw(int(rng.integers(CHOICE_TOKENS[0], CHOICE_TOKENS[1] + 1))) for _ in range(args.choices)]
-        rows = [Request.continuation(prompt, choice, len(choice)) for choice in choices]
+    opening, task_examples = draw(shared), []
+    for number in range(examples):
+        prompt = opening + draw(int(rng.integers(tokens[0], tokens[1] + 1)))
+        written = [draw(int(rng.integers(CHOICE_TOKENS[0], CHOICE_TOKENS[1] + 1))) for _ in range(choices)]
+        rows = [Request.continuation(prompt, choice, len(choice)) for choice in written]
         rows = rows or [Request(inputs=tuple(prompt), targets=LABELS)]
-        gold = int(rng.integers(args.choices or len(LABELS)))
+        gold = int(rng.integers(choices or len(LABELS)))
         task_examples.append(
             Example(id=f"{number:05d}", group=str(number), rows=tuple(rows), prompt=tuple(prompt), gold=gold)
         )
-    kind = Choice if args.choices else Label
+    kind = Choice if choices else Label
     return kind(name="random answers", examples=tuple(task_examples), metric=ACCURACY)
 
 
@@ -210,7 +210,7 @@ def main() -> None:
     print(
         "layers     naive    Tapioca  seconds [range]       naive  Tapioca    naive  Tapioca  dropped     same decisions"
     )
-    task = make_task(args)
+    task = make_task(args.examples, args.vocabulary, args.tokens, args.shared, args.choices)
     for layers in args.layers:
         model = make_model(layers, args.width, args.vocabulary).to(DEVICE)
         tapioca(model, task.select_examples(task.examples[: args.batch]), 1, args.batch, False)  # warm

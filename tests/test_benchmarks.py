@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,47 @@ def test_memory_for_the_whole_model_is_refused(
 ) -> None:
     with pytest.raises(SystemExit, match=r"all weights fit into .* MiB; allow less with --share"):
         printed("offload", monkeypatch, capsys, "--layers", "2", "--width", "32", "--share", "9")
+
+
+def test_every_section_for_a_gpu_runs_on_tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    gpu = importlib.import_module("gpu")
+    found = {name: section.run(gpu.SMOKE) for name, section in gpu.SECTIONS.items()}
+    assert found["correctness"]["largest difference of single streams"] == 0
+    assert found["correctness"]["largest difference of stacked streams"] < 1e-5
+    assert found["correctness"]["decisions on the CPU and the device"] == "the same"
+    for name in ("exact search, one label token", "exact search, four choices"):
+        assert found[name]["decisions"] == "the same"
+        assert found[name]["layer-tokens"] > 1
+    assert found["out of memory"]["same scores"] == 1
+    assert found["export"]["largest difference"] < 1e-5
+    assert sum(section.seconds for section in gpu.SECTIONS.values()) < 2 * 60 * gpu.MINUTES
+
+
+def test_a_section_that_fails_or_hangs_leaves_the_others_and_the_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    gpu = importlib.import_module("gpu")
+    assert gpu.run_section("correctness", True, 0.01) == {"failed": "not done in 0 s"}
+    said = gpu.run_section("no such section", True, 60)
+    assert "invalid choice: 'no such section'" in said["failed"]
+    monkeypatch.setattr(
+        gpu, "run_section", lambda name, smoke, seconds: {"ratio": 61.5} if "four" in name else {"failed": "x"}
+    )
+    monkeypatch.setattr("sys.argv", ["gpu.py", "--smoke", "--out", str(tmp_path / "gpu.json")])
+    gpu.main()
+    out = capsys.readouterr().out
+    assert re.search(r"^exact search, four choices\n  ratio +61\.5$", out, re.MULTILINE)
+    sections = json.loads((tmp_path / "gpu.json").read_text())["sections"]
+    assert list(sections) == list(gpu.SECTIONS)
+    assert sections["export"] == {"failed": "x"}
+
+
+def test_what_a_machine_with_a_gpu_is_sent_is_small() -> None:
+    """With the few wheels that it lacks, at most 55 MiB of tracked files travel."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=FOLDER.parent, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("no git checkout")
+    files = [FOLDER.parent / name for name in listed.stdout.split("\0") if name]
+    assert sum(path.stat().st_size for path in files if path.is_file()) < 52 * 2**20

@@ -312,7 +312,7 @@ def test_files_come_back_and_mistakes_are_one_line(classifier: ShiftClassifier, 
     odd = planted()[:2]
     odd[1] = odd[1].model_copy(update={"evidence": {"norm_shift": 1.0}})
     with pytest.raises(
-        DataError, match=r"case 1 \(m1, noise\) has the evidence norm_shift and the excess norm_excess, "
+        DataError, match=r"case 1 \(m1, noise\) has the evidence norm_shift and the excess last_norm_excess, "
     ):
         fit_classifier(odd)
     odd[1] = planted()[1].model_copy(update={"halves": ()})

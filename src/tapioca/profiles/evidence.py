@@ -24,8 +24,11 @@ EVIDENCE: tuple[str, ...] = tuple(
 )
 """The names, in the order in which a classifier reads them."""
 
-NULL_TEST: tuple[str, ...] = tuple(f"{kind}_excess" for kind in PROFILE_KINDS)
+NULL_TEST: tuple[str, ...] = tuple(f"{read}_{kind}_excess" for read in READS for kind in PROFILE_KINDS)
 """What says whether there is a deviation at all: the one thing that more examples may change."""
+
+NULL_PERCENTILE = 100 - 5 / len(NULL_TEST)
+"""Of a null, below which a deviation is none: equal ID samples are above one of so many nulls 5 times in 100 at most."""
 
 HALVES = 20
 """Random halves of the examples that evidence is measured on again, for its errors."""
@@ -45,8 +48,8 @@ class MeasuredEvidence:
     """Evidence with its errors.
 
     Attributes:
-        excess: by the names of `NULL_TEST`, log10 of the deviation of a profile, the mean of |log ratio|, over the 95th percentile
-            of its null; above 0 the deviation is above its null.
+        excess: by the names of `NULL_TEST`, log10 of the deviation of a profile, the mean of |log ratio|, over
+            `NULL_PERCENTILE` of its null; above 0 the deviation is above its null.
         values: (name,), in the order of `EVIDENCE`.
         halves: (half, name), the same between random halves of both sets: their scatter is that of `values`.
         id_halves: (half, name), the same between halves of the ID examples: what no shift looks like.
@@ -82,13 +85,16 @@ def measure_evidence(
         _refuse_unlike(ood[read], reference[read], second_reference[read])
     n, rng = ood["last"].shape[1], np.random.default_rng(seed)
     halves, pool_halves, id_halves = (_draw_halves(size, rng) for size in (n, 2 * n, 2 * n))
-    summaries, id_summaries = [], []
+    summaries, id_summaries, excess = [], [], dict[str, float]()
     for read in READS:
         pool = np.concatenate([reference[read], second_reference[read]], axis=1)
         unit = float(np.abs(pool).max()) or 1.0
         of_ood, of_pool = (state_geometry(states.astype(np.float64) / unit) for states in (ood[read], pool))
-        if read == "last":
-            excess = _measure_excess(of_ood, of_pool, seed)
+        excess |= dict(
+            zip(
+                (f"{read}_{kind}_excess" for kind in PROFILE_KINDS), _measure_excess(of_ood, of_pool, seed), strict=True
+            )
+        )
         whole = signed_log_ratio(of_ood.profiles(), of_pool.profiles())
         half = signed_log_ratio(of_ood.profiles(halves), of_pool.profiles(pool_halves))
         summaries.append(_summarise(np.concatenate([whole, half], axis=1)))
@@ -121,12 +127,14 @@ def _summarise(log_ratios: np.ndarray) -> np.ndarray:
     return summaries.swapaxes(0, 1).reshape(log_ratios.shape[1], -1)
 
 
-def _measure_excess(ood: StateGeometry, pool: StateGeometry, seed: int) -> dict[str, float]:
-    """How far the deviation over the layers of each profile from that of the first half of a pool is above its null, log10."""
+def _measure_excess(ood: StateGeometry, pool: StateGeometry, seed: int) -> list[float]:
+    """How far the deviation over the layers of each profile from that of the first half of a pool is above its null, log10,
+    (kind,)."""
     layers = range(1, len(pool.norms))
     pool = pool.select(layers)
-    uppers = np.percentile(measure_null(pool, seed), 95, axis=-1)
+    uppers = np.percentile(measure_null(pool, seed), NULL_PERCENTILE, axis=-1)
     reference = pool.select(examples=range(ood.n_examples))
     deviations = mean_deviation(ood.select(layers).profiles(), reference.profiles())[:, 0]
     ratios = np.maximum(deviations, MIN_DEVIATION) / np.maximum(uppers, MIN_DEVIATION)
-    return dict(zip(NULL_TEST, np.log10(ratios).tolist(), strict=True))
+    excess: list[float] = np.log10(ratios).tolist()
+    return excess

@@ -28,7 +28,7 @@ class DiagnoseResult(RunHeader):
     Attributes:
         metric: what a score of the inputs would be; nothing is scored, but gains elsewhere are told in such units.
         n: examples in each of the three sets: ID reference, ID and OOD.
-        excess: by kind of profile, log10 of the deviation over the 95th percentile of its null; above 0 it is above.
+        excess: by what is read and kind of profile, log10 of the deviation over its null; above 0 it is above.
         n_halves: how many random halves give the errors of the evidence, and the ID range it stands beside.
         profiles: of ID and OOD data under the full model.
     """
