@@ -29,7 +29,7 @@ from transformers.utils import logging
 from tapioca.engine.sweep import Batching, Schedule
 from tapioca.evaluate import evaluate
 from tapioca.plan import Plan
-from tapioca.tasks.choice import Label
+from tapioca.tasks.base import Task
 
 MIB = 2**20
 
@@ -67,7 +67,7 @@ def offloaded(folder: Path, allowed: int) -> PreTrainedModel:
     return model
 
 
-def round_of(model: PreTrainedModel, task: Label, batch: int, way: Batching | None) -> tuple[np.ndarray, int, float]:
+def round_of(model: PreTrainedModel, task: Task, batch: int, way: Batching | None) -> tuple[np.ndarray, int, float]:
     """Scores of all single drops, bytes fetched and seconds; `way` is how streams run, None runs each plan alone."""
     layers = model.config.num_hidden_layers
     plans = [Plan.drop(layers, [layer]) for layer in range(layers)]
