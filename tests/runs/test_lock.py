@@ -249,6 +249,11 @@ def test_a_file_system_without_locks_of_the_system(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nothing_is_beside_the_root() -> None:
+    with pytest.raises(StoreError, match=r"^cannot write /: it is the root of all folders; choose another folder$"):
+        FolderLock(Path("/"), is_beside=True)
+
+
 def test_a_lock_beside_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     with FolderLock(tmp_path / "new" / "checkpoint", is_beside=True) as lock:
         assert lock.path == tmp_path / "new" / f".checkpoint{LOCK}"

@@ -70,11 +70,14 @@ class FolderLock:
         is_beside: the lock file stands beside the folder, which is not made.
 
     Raises:
-        StoreError: a process that is not provably dead works in the folder, or the lock file cannot be written.
+        StoreError: a process that is not provably dead works in the folder, the lock file cannot be written, or nothing is
+            beside the folder.
     """
 
     def __init__(self, folder: Path, take_over: bool = False, is_beside: bool = False):
         place = folder.resolve()
+        if is_beside and not place.name:
+            raise StoreError(f"cannot write {folder}: it is the root of all folders; choose another folder")
         self.folder = folder
         self.path = place.with_name(f".{place.name}{LOCK}") if is_beside else folder / LOCK
         make_folder(self.path.parent)
