@@ -93,3 +93,16 @@ def test_what_has_no_gradients_is_said(
         "--criterion taylor cannot be used: no log-likelihood with gradients follows from the answers to "
         "lab:context_noise=0.2,n=40; choose another"
     ) in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_shortlist_scores_fewer_plans_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = ["prune", "learner", "--task", "lab:context_noise=0.2,n=40", "--batch-size", "20", "--random-plans", "0"]
+    assert main([*request, "--max-drops", "2", "--shortlist", "3", "--out", str(tmp_path / "run")]) == 0
+    screen = " ".join(capsys.readouterr().out.split())
+    assert "tale: 7 plans on 20 search examples" in screen
+    assert (
+        "each round scores the 3 drops that gradients, then the round before, rank first; it may miss its best"
+        in screen
+    )
+    assert main([*request, "--criterion", "last", "--shortlist", "3", "--out", str(tmp_path / "other")]) == 2
+    assert "--shortlist belongs to --criterion tale, got last; leave it out" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from tapioca.profiles.layer_importance import LayerImportance
 from tapioca.search.base import Search, SearchSpace
 from tapioca.search.criteria import CRITERIA, Criterion
 from tapioca.search.random import draw_random_plans
-from tapioca.search.stepwise import list_swaps
+from tapioca.search.stepwise import greedy_of_shortlist, list_swaps
 
 Score = Callable[[Plan], float]
 WHOLE = [name for name in CRITERIA if not CRITERIA[name].branches]
@@ -203,6 +203,31 @@ def test_taylor_drops_what_helps_most_to_first_order() -> None:
     assert [plan.drops for plan in picks("taylor", where, rough(0)).values()] == [(4,), (1, 4), (1, 3, 4)]
     where = space(5, (1, 2), droppable=(0, 2, 3), drop_effects=np.array([-1.0, 0.5, -0.2, 0.5, 2.0]))
     assert [plan.drops for plan in picks("taylor", where, rough(0)).values()] == [(3,), (2, 3)]
+
+
+def search_shortlist(
+    count: int, where: SearchSpace, score: Score
+) -> tuple[dict[int, Plan], list[list[tuple[int, ...]]]]:
+    """The plans chosen, and the drops asked for round by round."""
+    search, asked = Search(greedy_of_shortlist(count), where), []
+    while question := search.ask():
+        asked.append([plan.drops for plan in question.plans])
+        search.tell([score(plan) for plan in question.plans])
+    return search.picks, asked
+
+
+def test_a_shortlist_holds_what_gradients_and_then_the_round_before_rank_first() -> None:
+    where = space(5, (1, 2, 3), drop_effects=np.array([0.1, 0.5, 0.2, 0.4, 0.3]))
+    values = {(1,): 0.2, (3,): 0.3, (4,): 0.9, (1, 4): 0.1, (3, 4): 0.2, (2, 4): 0.7}
+    found, asked = search_shortlist(3, where, lambda plan: values.get(plan.drops, 0.0))
+    assert asked == [[(1,), (3,), (4,)], [(1, 4), (2, 4), (3, 4)], [(0, 2, 4), (1, 2, 4), (2, 3, 4)]]
+    assert {size: plan.drops for size, plan in found.items()} == {1: (4,), 2: (2, 4), 3: (0, 2, 4)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_shortlist_of_all_layers_is_tale(seed: int) -> None:
+    where = space(droppable=(0, 2, 3, 5))
+    assert search_shortlist(6, where, rough(seed))[0] == picks("tale", where, rough(seed))
 
 
 def test_unknown_names_get_a_suggestion() -> None:

@@ -97,6 +97,7 @@ class PruneOptions(TypedDict, total=False):
     max_drops: int | None
     ties: Literal["index", "likelihood"]
     race: bool
+    shortlist: int | None
 
 
 class PruneCall(SessionOptions, PruneOptions, total=False):

@@ -12,7 +12,7 @@ from tapioca.runs.fingerprint import KEY, add_fingerprint, refuse_changed
 
 MANIFEST = "manifest.json"
 
-AMOUNT_SETTINGS = {"limit", "max_drops", "random_plans", "drops", "criteria", "scales", "random_sets"}
+AMOUNT_SETTINGS = {"limit", "max_drops", "shortlist", "random_plans", "drops", "criteria", "scales", "random_sets"}
 """Settings that say how many examples and plans a request takes. No answer hangs on them, only how many are needed and
 what is made of them: requests that differ in these alone can share a folder that keeps answers."""
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tapioca.plan import BranchName, Plan
 from tapioca.search.base import Picks, PlanSearch, ScoreRequest, SearchSpace, SearchSteps, rank_plans
+from tapioca.search.one_shot import rank_by_effect
 
 BEAM_WIDTH = 4
 
@@ -52,6 +53,27 @@ def beam(moves: Moves = list_layer_drops, width: int = BEAM_WIDTH) -> PlanSearch
                 break
             plans = rank_plans(candidates, (yield ScoreRequest(candidates)))[:width]
             picks[size] = plans[0]
+        return {size: plan for size, plan in picks.items() if size in space.sizes}
+
+    return steps
+
+
+def greedy_of_shortlist(count: int) -> PlanSearch:
+    """Greedy that scores, of each round's drops, the `count` that look best: to first order in the first round, then those
+    that the rounds before ranked first, the latest round first of all.
+
+    What is left out is never looked at, so a round may miss its best drop; with a count of all layers this is `greedy`.
+    """
+
+    def steps(space: SearchSpace) -> SearchSteps:
+        order, plan, picks = rank_by_effect(space), Plan.full(space.n_layers), Picks()
+        for size in range(1, max(space.layer_sizes, default=0) + 1):
+            layers = sorted(order[:count])
+            layer_by_plan = {Plan.drop(space.n_layers, (*plan.drops, layer)): layer for layer in layers}
+            candidates = tuple(layer_by_plan)
+            ranked = rank_plans(candidates, (yield ScoreRequest(candidates)))
+            plan = picks[size] = ranked[0]
+            order = [*(layer_by_plan[candidate] for candidate in ranked[1:]), *order[count:]]
         return {size: plan for size, plan in picks.items() if size in space.sizes}
 
     return steps

@@ -37,6 +37,11 @@ class PruneConfig(ChoosingConfig):
         default=False,
         description="Stop plans that are unlikely to win a round; the best one is stopped with a probability of at most 5 % a round. Where scores have no bounds, that holds for means of differences cut at a bound, which the run says.",
     )
+    shortlist: int | None = Field(
+        default=None,
+        ge=1,
+        description="Score only so many drops a round: those that gradients rank first, then those that the round before ranks first. Cheaper, and a round may miss its best drop.",
+    )
     dry_run: bool = Field(
         default=False, description="Stop before the search: show the data, one prompt, and what the search would cost."
     )

@@ -10,12 +10,13 @@ from tapioca.errors import UsageError
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.records import Scores, Trial
-from tapioca.search.base import Search, SearchSpace
+from tapioca.search.base import PlanSearch, Search, SearchSpace
 from tapioca.search.criteria import CRITERIA, PASSES, Criterion
 from tapioca.search.floor import FlooredSearch
 from tapioca.search.path import SearchPath
 from tapioca.search.population import search_randomly
 from tapioca.search.race import DELTA, Race, choose_bound
+from tapioca.search.stepwise import greedy_of_shortlist
 from tapioca.session.context import AnyRun, RunContext
 from tapioca.session.preflight import reference_drops
 from tapioca.session.run_criteria import CriteriaRunner
@@ -35,6 +36,8 @@ def criterion_from_config(config: PruneConfig) -> Criterion:
     for flag, is_given in flags.items():
         if is_given and not criterion.stops_at_floor:
             raise UsageError(f"{flag} belongs to --criterion tale, got {name}; leave it out")
+    if config.shortlist and name != "tale":
+        raise UsageError(f"--shortlist belongs to --criterion tale, got {name}; leave it out")
     if criterion.choose is search_randomly and not config.random_plans:
         raise UsageError("--criterion random chooses among --random-plans plans, got 0; ask for at least 1")
     return criterion
@@ -59,8 +62,10 @@ def run_search(job: RunContext[PruneConfig]) -> SearchPath:
     """Search on the OOD search split."""
     criterion = criterion_from_config(job.config)
     if criterion.stops_at_floor:
-        floored = FlooredSearch(criterion.choose, job.space, job.metric, job.config.epsilon, job.config.ties)
-        return _search_to_floor(job, floored)
+        choose, space = (
+            _shorten_rounds(job, job.config.shortlist) if job.config.shortlist else (criterion.choose, job.space)
+        )
+        return _search_to_floor(job, FlooredSearch(choose, space, job.metric, job.config.epsilon, job.config.ties))
     return _search_by_criterion(job, criterion)
 
 
@@ -81,6 +86,24 @@ def estimate_round_costs(criterion: Criterion, space: SearchSpace) -> list[float
     if criterion.guide not in ("score", "likelihood"):
         rounds.append(sum(count - size for size in space.sizes) / count)
     return rounds
+
+
+def _shorten_rounds(job: RunContext[PruneConfig], count: int) -> tuple[PlanSearch, SearchSpace]:
+    """TALE's search with so many drops scored a round, and its space with what ranks those of the first.
+
+    Raises:
+        UsageError: the task has no loss with gradients.
+    """
+    task = job.search["ood"]
+    if not task.has_gradients:
+        raise UsageError(
+            f"--shortlist: no log-likelihood with gradients follows from the answers to {task.name}; leave it out"
+        )
+    space, _ = CriteriaRunner(job).measure_guide("gradients")
+    job.add_notes(
+        f"each round scores the {count} drops that gradients, then the round before, rank first; it may miss its best"
+    )
+    return greedy_of_shortlist(count), space
 
 
 def _search_to_floor(job: RunContext[PruneConfig], search: FlooredSearch) -> SearchPath:
