@@ -50,8 +50,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, nargs="+", default=[4, 16, 64])
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of each worker")
     args = parser.parse_args()
-    print(machine(1))
+    print(machine(args.threads))
     print(
         f"{args.layers} layers of width {args.width}, {args.examples} prompts in batches of {args.batch}, load {os.getloadavg()[0]:.1f}"
     )
@@ -62,7 +63,7 @@ def main() -> None:
         for tokens in args.tokens:
             task = make_task(args.examples, args.vocabulary, (tokens, tokens))
             open_model = partial(tuple, (model, Schedule()))
-            scorers = [Dispatcher(RayCrew(ray, Share(count, 1, 0, 1), open_model, task)) for count in (1, 2)]
+            scorers = [Dispatcher(RayCrew(ray, Share(count, 1, 0, args.threads), open_model, task)) for count in (1, 2)]
             rounds = [
                 [time_round(model, task, args.batch, scorer) for scorer in scorers] for _ in range(args.repeats + 1)
             ]

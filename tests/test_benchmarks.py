@@ -126,3 +126,13 @@ def test_what_a_machine_with_a_gpu_is_sent_is_small() -> None:
         pytest.skip("no git checkout")
     files = [FOLDER.parent / name for name in listed.stdout.split("\0") if name]
     assert sum(path.stat().st_size for path in files if path.is_file()) < 52 * 2**20
+
+
+@pytest.mark.slow
+def test_two_ray_workers_give_the_scores_of_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    sizes = ["--layers", "2", "--width", "32", "--examples", "8", "--tokens", "4", "--batch", "2", "--repeats", "1"]
+    out = printed("ray_workers", monkeypatch, capsys, *sizes)
+    assert re.search(r"^ +4 .* \d+\.\d\d \[.*\] +\d+ +the same$", out, re.MULTILINE)

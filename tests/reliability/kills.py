@@ -26,7 +26,6 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-import psutil
 from support.ray_cluster import RayCluster
 
 from reliability.comparable import describe_folder, list_differences
@@ -117,20 +116,20 @@ class Trial:
     """A command in a folder of its own.
 
     Attributes:
-        cluster: the address of the Ray cluster that the line speaks of.
+        cluster: that the line speaks of.
         is_hit: whether the last life got the signal before it was done.
     """
 
     name: str
     folder: Path
     sent: signal.Signals
-    cluster: str = ""
+    cluster: RayCluster | None = None
     is_hit: bool = False
 
     def live(self, seconds: float | None = None) -> tuple[int, float]:
         """Run the command, killed after some seconds if it is not done by then; returns exit code and duration."""
         start = time.monotonic()
-        line = [self.cluster if word == "CLUSTER" else word for word in LINES[self.name]]
+        line = [self.cluster.address if self.cluster and word == "CLUSTER" else word for word in LINES[self.name]]
         process = begin_life(line, self.folder)
         if seconds is not None:
             time.sleep(seconds)
@@ -146,7 +145,7 @@ class Trial:
 
     def hit(self, process: int) -> None:
         """Send the signal to the command, or to a worker where there is one."""
-        victims = list_ray_workers() if self.kills_worker else [process]
+        victims = self.cluster.list_workers() if self.cluster and self.kills_worker else [process]
         self.is_hit = bool(victims)
         for victim in victims[:1]:
             os.kill(victim, self.sent)
@@ -185,12 +184,6 @@ class Trial:
 
     def log(self) -> str:
         return (self.folder / "log").read_text()
-
-
-def list_ray_workers() -> list[int]:
-    """The processes that hold a model for a command, in no order."""
-    processes = [process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"]]
-    return [process.pid for process in processes if process.info["cmdline"][0].startswith("ray::Worker")]
 
 
 def try_kills(trial: Trial, n_kills: int, rng: random.Random) -> Tally:
@@ -252,7 +245,7 @@ def main() -> int:
             make_inputs(Path(folder))
             trial = Trial(name, Path(folder), signal.Signals[f"SIG{options.signal}"])
             if "CLUSTER" in LINES[name]:
-                trial.cluster = stack.enter_context(RayCluster(n_nodes=2)).address
+                trial.cluster = stack.enter_context(RayCluster(n_nodes=2))
             tally = try_kills(trial, options.kills, random.Random(options.seed))
         moments = ", ".join(f"{what} {n}" for what, n in tally.moments.most_common())
         different = len({problem.split(": ")[0] for problem in tally.differences})

@@ -17,8 +17,13 @@ from typing import Any
 def begin_life(arguments: list[str], folder: Path) -> int:
     """Begin a command in a folder, which has folders `tmp` and `answers`; returns its process."""
     process = os.fork()
-    if process:
-        return process
+    if not process:
+        live(arguments, folder)
+    return process
+
+
+def live(arguments: list[str], folder: Path) -> None:
+    """The rest of this process is the command."""
     try:
         os.setsid()
         os.chdir(folder)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import psutil
 
 
 class RayCluster:
@@ -28,7 +31,7 @@ class RayCluster:
         self.n_nodes = n_nodes
 
     def __enter__(self) -> RayCluster:
-        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
         command = [sys.executable, str(Path(__file__))]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(command, text=True, env=environment, **pipes)
@@ -55,6 +58,14 @@ class RayCluster:
         self._process.stdin.write(f"{order}\n")
         self._process.stdin.flush()
         self._read()
+
+    def list_workers(self) -> list[int]:
+        """The processes that hold a model for a command."""
+        workers: list[int] = []
+        for child in psutil.Process(self._process.pid).children(recursive=True):
+            with suppress(psutil.Error):  # it has just ended
+                workers += [child.pid] if "".join(child.cmdline()).startswith("ray::Worker") else []
+        return workers
 
     def join(self) -> None:
         self._tell("join")

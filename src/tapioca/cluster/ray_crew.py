@@ -56,6 +56,7 @@ def connect_ray(address: str, n_workers: int | None) -> Iterator[ModuleType]:
     where: dict[str, Any] = {"address": address}
     if address == LOCAL:
         where |= {"num_cpus": max(os.cpu_count() or 1, n_workers or 1), "include_dashboard": False}
+        os.environ.setdefault("RAY_worker_niceness", "0")  # else they yield to all else that runs here
     else:
         _refuse_unreachable(address)
     try:
