@@ -83,7 +83,7 @@ MANIFEST = """\
 | `skipped.ROLE` | object: string → integer | How many, by reason |
 | `num_fewshot` | object | Worked examples; only where there are |
 | `num_fewshot.ROLE` | list of integers | The numbers of them in a prompt |
-| `shared_contexts` | boolean | True where what the rows of an example begin with is read once ; only where examples have several rows, and without `--no-shared-context` |
+| `shared_contexts` | boolean | True where what the rows of an example begin with is read once; only where examples have several rows, and without `--no-shared-context` |
 | `chat_date` | string | The day that the chat template prints as today's; only where it does |
 | `plan` | [Plan](#planjson) | Only of `tapioca geometry`: the plan, or the full model where none was given |
 | `classifier` | string | Only of `tapioca diagnose`: names the classifier by what it holds |
