@@ -15,12 +15,16 @@ os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(
 
 import pytest
 import torch
+from hypothesis import settings
 from support.real_data import SHARED
 from support.warm_python import WarmPython
 from support.words import word_tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from tapioca.models.tiny import tiny
+
+settings.register_profile("shared machine", deadline=None)  # what an example takes depends on what else runs
+settings.load_profile("shared machine")
 
 
 @pytest.fixture(autouse=True)

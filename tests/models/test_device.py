@@ -15,7 +15,7 @@ from tapioca.models.device import choose_device, describe_idle_gpu
 SOURCE = Path(tapioca.__file__).parent
 ON_CPU = {
     ("checkpoints/bake.py", "weight.double()"),  # read from a file
-    ("observe/capture.py", "last(output).double()"),  # `SelectLastTokens` returns CPU tensors
+    ("observe/capture.py", "selected(output).double()"),  # `SelectLastTokens` returns CPU tensors
 }
 """Conversions whose tensor is on the CPU before."""
 

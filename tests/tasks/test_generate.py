@@ -197,7 +197,8 @@ def test_a_system_prompt(tmp_path: Path) -> None:
     text = chat_tokenizer("qwen").decode(list(task.examples[0].prompt))
     assert text == "[ system ] one dog [ user ] the cat [ assistant ]"
     with pytest.raises(
-        DataError, match=r"task.jsonl:1: the chat template does not take this .*System role not supported"
+        DataError,
+        match=r"task.jsonl:1: the chat template of the tokenizer does not take this conversation: System role not supported",
     ):
         load(tmp_path, data, chat_tokenizer("gemma"), chat=True, system="one dog")
 

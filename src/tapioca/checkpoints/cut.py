@@ -51,8 +51,8 @@ def cut_checkpoint(
         ExportError: weights cannot carry the plan, transformers would build other layers from the cut config, or the
             files do not hold exactly the plan's layers.
     """
-    source_config = read_object(source / "config.json", ExportError)
     scaled = find_scaled_branches(plan, model)
+    source_config = read_object(source / "config.json", ExportError)
     with explain_damage(source / "config.json", ExportError):
         config = drop_paths(cut_config(source_config, plan, model.config))
     check_rebuild(model, plan, config)

@@ -159,9 +159,9 @@ def _select_last_and_mean(mask: torch.Tensor, states: torch.Tensor) -> torch.Ten
     last = _select_last_tokens(find_last_tokens({"attention_mask": mask}), states)
     counted = (mask.cumsum(1) > 1) & mask.bool()
     counted |= mask.bool() & (mask.sum(1, keepdim=True) == 1)
-    weights = counted.to(states.device, torch.float64)
-    mean = torch.einsum("bt,btw->bw", weights, states.double()) / weights.sum(1, keepdim=True)
-    return torch.cat([last.double(), mean.cpu()], dim=1)
+    weights = counted.to(states.device).float()
+    mean = torch.einsum("bt,btw->bw", weights, states.float()) / weights.sum(1, keepdim=True)
+    return torch.cat([last.float(), mean.cpu()], dim=1)
 
 
 def _collect_states(
