@@ -105,8 +105,6 @@ def test_a_section_that_fails_or_hangs_leaves_the_others_and_the_file(
     monkeypatch.syspath_prepend(str(FOLDER))
     gpu = importlib.import_module("gpu")
     assert gpu.run_section("correctness", True, 0.01) == {"failed": "not done in 0 s"}
-    said = gpu.run_section("no such section", True, 60)
-    assert "invalid choice: 'no such section'" in said["failed"]
     monkeypatch.setattr(
         gpu, "run_section", lambda name, smoke, seconds: {"ratio": 61.5} if "four" in name else {"failed": "x"}
     )
