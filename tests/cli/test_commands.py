@@ -325,6 +325,7 @@ def stored(run: Path) -> dict[tuple[str, str], bytes]:
         }
 
 
+@pytest.mark.slow  # the kill script does it at many moments
 def test_kill_minus_nine_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A killed run goes on with the same command: the same plan, and no finished evaluation is repeated."""
     task = "lab:target_offset=2,n=240"

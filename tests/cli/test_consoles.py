@@ -46,6 +46,7 @@ def check_printed(out: str, err: str) -> None:
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_every_command_ends_well_in_the_c_locale(commands: list[list[str]]) -> None:
     code = "import json, sys; from tapioca.cli.main import main; sys.exit([main(argv) for argv in json.loads(sys.argv[1])] != json.loads(sys.argv[2]))"
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
