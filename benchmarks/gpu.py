@@ -24,7 +24,7 @@ from typing import Any
 
 import generation
 import torch
-from measure import DEVICE, counting, machine, peak
+from measure import DEVICE, counting, list_single_drops, machine, peak
 from roofline import Swept, product_rate, synchronized
 from search_vs_naive import learnt, make_model, make_task, measured, naive, tapioca
 from transformers import LlamaForCausalLM
@@ -97,12 +97,6 @@ def correctness(sizes: Sizes) -> Found:
         "largest difference of stacked streams": differences["stacked"],
         "decisions on the CPU and the device": "the same" if on_cpu == on_device else "NOT the same",
     }
-
-
-def list_single_drops(model: LlamaForCausalLM) -> list[Plan]:
-    """The full model and every plan that drops one layer."""
-    layers = model.config.num_hidden_layers
-    return [Plan.full(layers), *(Plan.drop(layers, [layer]) for layer in range(layers))]
 
 
 def largest_difference(

@@ -16,6 +16,7 @@ import transformers
 from transformers import PreTrainedModel
 
 from tapioca.models.find import find_layers
+from tapioca.plan import Plan
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -27,6 +28,12 @@ def machine(threads: int) -> str:
         torch.cuda.get_device_name() if DEVICE == "cuda" else f"{_processor()}, {threads} thread(s) of {os.cpu_count()}"
     )
     return f"{name}, torch {torch.__version__}, transformers {transformers.__version__}"
+
+
+def list_single_drops(model: PreTrainedModel) -> list[Plan]:
+    """The full model and every plan that drops one layer: what a first round scores."""
+    layers = model.config.num_hidden_layers
+    return [Plan.full(layers), *(Plan.drop(layers, [layer]) for layer in range(layers))]
 
 
 def _processor() -> str:

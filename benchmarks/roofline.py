@@ -13,7 +13,7 @@ from statistics import median
 from time import perf_counter
 
 import torch
-from measure import DEVICE, machine
+from measure import DEVICE, list_single_drops, machine
 from search_vs_naive import make_model, make_task
 from torch.profiler import profile
 from transformers import PreTrainedModel
@@ -22,7 +22,6 @@ from tapioca.engine.options import SweepInput
 from tapioca.engine.sweep import Schedule, sweep
 from tapioca.models.cost import count_layer_flops
 from tapioca.models.inputs import collate
-from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed
 
 PRODUCTS_TIMED = 50 if DEVICE == "cuda" else 1
@@ -56,8 +55,7 @@ class Swept:
 
     def __init__(self, model: PreTrainedModel, batch: dict[str, torch.Tensor], schedule: Schedule):
         self.model, self.batch, self.schedule = model, batch, schedule
-        layers = model.config.num_hidden_layers
-        self.plans = [Plan.full(layers), *(Plan.drop(layers, [layer]) for layer in range(layers))]
+        self.plans = list_single_drops(model)
         layer, rest = count_layer_flops(model, batch)
         self.flops = count_layers_computed(tuple(self.plans)) * layer + len(self.plans) * rest
 

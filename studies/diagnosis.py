@@ -37,16 +37,15 @@ from tapioca.models.load import PACKAGED, LoadedModel, load
 from tapioca.observe import capture_last_and_mean_states, draw_sample
 from tapioca.plan import Plan
 from tapioca.profiles.evidence import EVIDENCE, READS, MeasuredEvidence, measure_evidence
-from tapioca.records import Metric, Trial
+from tapioca.records import Metric
 from tapioca.report.tables import print_block, print_line
 from tapioca.search.base import SearchSpace
-from tapioca.search.floor import FlooredSearch
 from tapioca.search.population import list_all_plans
-from tapioca.search.stepwise import greedy
 from tapioca.session.data import read_task
 from tapioca.session.search_space import find_droppable_layers
 from tapioca.stats import bootstrap_counts, percentile_interval
 from tapioca.studies.analyse.labels import simultaneous_upper_bound
+from tapioca.studies.analyse.log_ratios import PlanSet
 from tapioca.tasks.base import Task
 
 ROOT = Path(__file__).parent
@@ -298,7 +297,7 @@ def list_cases(out: Path, setting: Setting) -> Iterator[Case]:
 def make_cases(name: dict[str, Any], cell: dict[str, np.ndarray], pool: dict[str, np.ndarray]) -> list[Case]:
     """One shift at every number of examples that it has; its truth is that of the most."""
     samples = list(measure_samples(cell, pool))
-    is_shifted = any(value > 0 for value in samples[-1][1].excess.values())
+    is_shifted = samples[-1][1].is_shifted
     truth, gain, low = find_truth(cell)
     return [
         Case(
@@ -333,7 +332,9 @@ def find_truth(cell: dict[str, np.ndarray]) -> tuple[Shift | None, float, float]
     """What labels say of a shift that deviates, and the held-out gain of greedy's plan with its lower 95 % bound."""
     kind: Literal["accuracy", "error"] = "accuracy" if cell["is_accuracy"] else "error"
     gains = resample_gains(cell["scores"][:, SEARCH:], kind)
-    best = search_plan(cell["scores"][:, :SEARCH].mean(axis=1), cell["drops"], Metric(name=kind, kind=kind))
+    plans = PlanSet(~cell["drops"])
+    search = plans.run_greedy(cell["scores"][:, :SEARCH].mean(axis=1), Metric(name=kind, kind=kind))
+    best = plans.index_by_plan[search.best.plan]
     low, _ = percentile_interval(gains[1:, best])
     truth: Shift | None = "misaligned" if simultaneous_upper_bound(gains[:, 1:]) < MARGINS[kind] else None
     gain = gains[0, best]
@@ -347,20 +348,6 @@ def resample_gains(scores: np.ndarray, kind: Literal["accuracy", "error"]) -> np
     counts = bootstrap_counts(scores.shape[1], RESAMPLES, np.random.default_rng(0))
     means = counts @ scores.T / scores.shape[1]
     return means - means[:, :1] if kind == "accuracy" else np.log(-means[:, :1]) - np.log(-means)
-
-
-def search_plan(means: np.ndarray, drops: np.ndarray, metric: Metric) -> int:
-    """The place of the plan that TALE's search finds by mean search scores, of at most `MAX_DROPS` drops."""
-    plans = [Plan.drop(drops.shape[1], np.flatnonzero(row).tolist()) for row in drops]
-    places = {plan: place for place, plan in enumerate(plans)}
-    droppable = [plan.drops[0] for plan in plans if plan.size == 1]
-    search = FlooredSearch(greedy(), SearchSpace.of_layers(drops.shape[1], droppable, MAX_DROPS), metric)
-    while asked := search.ask():
-        scores = [float(means[places[plan]]) for plan in asked]
-        search.tell(
-            [Trial(plan=plan, score=score, log_likelihood=score) for plan, score in zip(asked, scores, strict=True)]
-        )
-    return places[search.best.plan]
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Evidence in, verdict out: in distribution, distorted, misaligned, or cannot tell without labels."""
+"""Evidence in, verdict out: no shift seen, distorted, misaligned, or cannot tell without labels."""

@@ -40,7 +40,7 @@ def classify(classifier: ShiftClassifier, measured: MeasuredEvidence) -> Diagnos
     lacking = [name for name in classifier.weights.names if name not in values]
     if lacking:
         raise DataError(f"the classifier asks for the evidence '{lacking[0]}', which is not measured; fit it again")
-    if not any(value > 0 for value in measured.excess.values()):
+    if not measured.is_shifted:
         reason = "no deviation is above its null, that of equal ID samples"
         return Diagnosis(verdict=NO_SHIFT, probability=None, reason=reason)
     halves = dict(zip(EVIDENCE, measured.halves.T, strict=True))

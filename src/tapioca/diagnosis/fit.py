@@ -1,7 +1,7 @@
 """Fitting a classifier on cases whose truth labels have decided, and judging it on what it was not fitted on."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from tapioca.diagnosis.records import (
     ShiftClassifier,
     Weights,
 )
-from tapioca.diagnosis.score import count_opposite, score_verdicts, summarise_bands, summarise_unseen
+from tapioca.diagnosis.score import count_opposite, find_largest, score_verdicts, summarise_bands, summarise_unseen
 from tapioca.errors import DataError
 from tapioca.profiles.evidence import NULL_TEST
 from tapioca.reading import explain_damage, read_text
@@ -73,10 +73,13 @@ def fit_classifier(cases: Sequence[Case], seed: int = 0) -> ShiftClassifier:
     )
 
 
-def list_fitted_cases(cases: Iterable[Case]) -> list[Case]:
+def list_fitted_cases(cases: Sequence[Case]) -> list[Case]:
     """Of every shift above its null whose truth is one of `FITTED_CLASSES`, the case with the most examples."""
-    largest = {case.shift: case for case in sorted(cases, key=lambda case: case.n)}
-    return [case for case in largest.values() if case.truth in FITTED_CLASSES and case.is_shifted]
+    return [
+        cases[index]
+        for index in find_largest(cases)
+        if cases[index].truth in FITTED_CLASSES and cases[index].is_shifted
+    ]
 
 
 def answer_left_out(cases: Sequence[Case], names: tuple[str, ...], left_out: LeftOut) -> dict[int, Diagnosis]:
@@ -106,7 +109,7 @@ def cross_validate(
         Shares with intervals from 2,000 resamples of kinds and of models. The fits are not repeated in the resamples.
     """
     sizes = sorted({case.n for case in cases})
-    largest = {case.shift: case for case in sorted(cases, key=lambda case: case.n)}
+    largest = find_largest(cases)
     unfitted = sorted(
         {
             f"{left_out} {GROUPS[left_out](cases[index])}"
@@ -127,7 +130,7 @@ def cross_validate(
         ),
         shifts=len(largest) if len(sizes) > 1 else 0,
         opposite=count_opposite(cases, answers.values()),
-        undecided=sum(case.truth is None for case in largest.values()),
+        undecided=sum(cases[index].truth is None for index in largest),
         notes=tuple(f"without the {group} there is a class with no case to fit" for group in unfitted),
     )
 

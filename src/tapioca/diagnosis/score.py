@@ -106,11 +106,16 @@ def count_opposite(cases: Sequence[Case], answers: Iterable[Mapping[int, Diagnos
     return len(opposite)
 
 
+def find_largest(cases: Sequence[Case]) -> list[int]:
+    """Of every shift the place of the case with the most examples."""
+    by_size = sorted(enumerate(cases), key=lambda pair: pair[1].n)
+    return list({case.shift: index for index, case in by_size}.values())
+
+
 def summarise_bands(cases: Sequence[Case], answers: Mapping[int, Diagnosis], seed: int = 0) -> tuple[Band, ...]:
     """What searches came to by the probability of distorted, of the cases with most examples on which a plan was searched."""
-    largest = {case.shift: index for index, case in sorted(enumerate(cases), key=lambda pair: pair[1].n)}
     bands = defaultdict[tuple[int, str], list[Case]](list)
-    for index in largest.values():
+    for index in find_largest(cases):
         said = answers.get(index)
         if said and said.probability is not None and cases[index].gain is not None:
             bands[find_band(said.probability), cases[index].metric].append(cases[index])

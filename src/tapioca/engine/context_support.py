@@ -9,6 +9,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tapioca.models.branches import CACHE_ARGUMENTS, argument_names
 from tapioca.models.find import find_layers
+from tapioca.models.inputs import is_offloaded
 
 
 def explain_whole_rows(model: PreTrainedModel, longest: int = 0) -> str:
@@ -29,16 +30,11 @@ def explain_whole_rows(model: PreTrainedModel, longest: int = 0) -> str:
         return "its layers keep recurrent states, or one another's keys and values"
     if any("shared_kv_states" in argument_names(block) for block in find_layers(model).blocks):
         return "its layers take keys and values from one another"
-    if any(getattr(hook, "offload", False) for hook in _list_hooks(model)):
+    if is_offloaded(model):
         return "its weights are fetched anew for every call of a layer"
     if longest > min(_list_rescaled_lengths(config), default=longest):
         return "its positions are scaled by the length of what is read"
     return ""
-
-
-def _list_hooks(model: PreTrainedModel) -> Iterator[Any]:
-    """What accelerate put on the modules of a model."""
-    return (getattr(module, "_hf_hook", None) for module in model.modules())
 
 
 def _list_rescaled_lengths(config: Any) -> Iterator[int]:

@@ -24,7 +24,7 @@ from tapioca.errors import ModelError
 from tapioca.models.capture import capture_layers
 from tapioca.models.edit import apply, check_fits
 from tapioca.models.find import find_layers
-from tapioca.models.inputs import collate, find_input_device, run_forward
+from tapioca.models.inputs import collate, find_input_device, is_offloaded, run_forward
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import intersect_drops, list_steps, sort_by_prefix
 from tapioca.records import ComputeCost
@@ -224,5 +224,4 @@ def _count_state_bytes(model: PreTrainedModel, sweep_input: SweepInput) -> int:
 
 def _is_latency_bound(model: PreTrainedModel) -> bool:
     """Whether a layer's weights or launches cost more than its arithmetic."""
-    hooks = (getattr(module, "_hf_hook", None) for module in model.modules())
-    return find_input_device(model).type != "cpu" or any(getattr(hook, "offload", False) for hook in hooks)
+    return find_input_device(model).type != "cpu" or is_offloaded(model)

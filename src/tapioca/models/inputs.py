@@ -1,7 +1,7 @@
 """What a model is fed: sequences become one batch, padded on the side on which padding leaves the outputs alone."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,9 +105,18 @@ def check_ids(model: PreTrainedModel, largest: int, where: str) -> None:
 
 def find_input_device(model: PreTrainedModel) -> torch.device:
     """Where a model takes its inputs: the device accelerate computes on, where it places the weights; else its own."""
-    hooks = (getattr(module, "_hf_hook", None) for module in model.modules())
-    devices = (getattr(hook, "execution_device", None) for hook in hooks)
+    devices = (getattr(hook, "execution_device", None) for hook in _list_hooks(model))
     return torch.device(next((device for device in devices if device is not None), model.device))
+
+
+def is_offloaded(model: PreTrainedModel) -> bool:
+    """Whether accelerate fetches weights anew for every call of their module."""
+    return any(getattr(hook, "offload", False) for hook in _list_hooks(model))
+
+
+def _list_hooks(model: PreTrainedModel) -> Iterator[Any]:
+    """What accelerate put on the modules of a model; None where it put nothing."""
+    return (getattr(module, "_hf_hook", None) for module in model.modules())
 
 
 def find_max_length(model: PreTrainedModel) -> int:

@@ -5,7 +5,6 @@ Models are left as they were; prompts are read without their answers, `batch_siz
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -28,8 +27,34 @@ CaptureFunction = Callable[[PreTrainedModel, dict[str, torch.Tensor], Callable[[
 SelectLastTokens = Callable[[torch.Tensor], torch.Tensor]
 """Takes the last tokens' states, (batch, width), from those of a batch."""
 
-SelectTokens = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Takes (batch, width) from a batch's attention mask and states."""
+MakeSelector = Callable[[dict[str, torch.Tensor]], SelectLastTokens]
+"""Makes from a batch what takes (batch, width) from its states."""
+
+
+def _select_last(batch: dict[str, torch.Tensor]) -> SelectLastTokens:
+    """Take the states of the last tokens: (batch, width)."""
+    ends = find_last_tokens(batch)
+
+    def select(states: torch.Tensor) -> torch.Tensor:
+        rows = torch.arange(len(states), device=states.device)
+        return states[rows, ends.to(states.device)].cpu()
+
+    return select
+
+
+def _select_last_and_mean(batch: dict[str, torch.Tensor]) -> SelectLastTokens:
+    """Take these beside the means over all tokens but each prompt's first: (batch, 2 * width)."""
+    select_last, mask = _select_last(batch), batch["attention_mask"]
+    counted = (mask.cumsum(1) > 1) & mask.bool()
+    counted |= mask.bool() & (mask.sum(1, keepdim=True) == 1)
+    weights = counted.float()
+
+    def select(states: torch.Tensor) -> torch.Tensor:
+        placed = weights.to(states.device)
+        mean = torch.einsum("bt,btw->bw", placed, states.float()) / placed.sum(1, keepdim=True)
+        return torch.cat([select_last(states).float(), mean.cpu()], dim=1)
+
+    return select
 
 
 def capture_states(model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int = 16) -> np.ndarray:
@@ -111,16 +136,15 @@ def capture_batches(
     examples: Sequence[Example],
     batch_size: int,
     watch: CaptureFunction,
-    select: SelectTokens | None = None,
+    make_selector: MakeSelector = _select_last,
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Which examples, and what is watched at their last tokens under a plan: float64 of shape (place, example, width).
 
     Args:
-        select: takes something else from a batch's states than those of the last tokens.
+        make_selector: where something else is taken from a batch's states than those of the last tokens.
     """
-    for indices, batch, last in iterate_prompts(model, examples, batch_size):
+    for indices, batch, selected in iterate_prompts(model, examples, batch_size, make_selector):
         captured_states: list[torch.Tensor] = []
-        selected = partial(select, batch["attention_mask"]) if select else last
 
         def read(
             place: int,
@@ -136,32 +160,16 @@ def capture_batches(
 
 
 def iterate_prompts(
-    model: PreTrainedModel, examples: Sequence[Example], batch_size: int
+    model: PreTrainedModel, examples: Sequence[Example], batch_size: int, make_selector: MakeSelector = _select_last
 ) -> Iterator[tuple[list[int], dict[str, torch.Tensor], SelectLastTokens]]:
-    """Which examples, their prompts as a batch, and what takes the last tokens' states; the longest come first."""
+    """Which examples, their prompts as a batch, and what takes the last tokens' states, or others; the longest come first."""
     if not examples:
         raise ValueError("no examples to observe")
     order = sorted(range(len(examples)), key=lambda indices: -len(examples[indices].prompt))
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
         batch = collate(model, [examples[index].prompt for index in indices])
-        yield indices, batch, partial(_select_last_tokens, find_last_tokens(batch))
-
-
-def _select_last_tokens(ends: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-    """The states of the last tokens: (batch, width)."""
-    rows = torch.arange(len(states), device=states.device)
-    return states[rows, ends.to(states.device)].cpu()
-
-
-def _select_last_and_mean(mask: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-    """The states of the last tokens beside the means over all tokens but each prompt's first: (batch, 2 * width)."""
-    last = _select_last_tokens(find_last_tokens({"attention_mask": mask}), states)
-    counted = (mask.cumsum(1) > 1) & mask.bool()
-    counted |= mask.bool() & (mask.sum(1, keepdim=True) == 1)
-    weights = counted.to(states.device).float()
-    mean = torch.einsum("bt,btw->bw", weights, states.float()) / weights.sum(1, keepdim=True)
-    return torch.cat([last.float(), mean.cpu()], dim=1)
+        yield indices, batch, make_selector(batch)
 
 
 def _collect_states(
@@ -170,11 +178,11 @@ def _collect_states(
     examples: Sequence[Example],
     batch_size: int,
     watch: CaptureFunction,
-    select: SelectTokens | None = None,
+    make_selector: MakeSelector = _select_last,
 ) -> np.ndarray:
     """All examples' states in float32."""
     all_states: np.ndarray | None = None
-    for indices, batch_states in capture_batches(model, plan, examples, batch_size, watch, select):
+    for indices, batch_states in capture_batches(model, plan, examples, batch_size, watch, make_selector):
         if all_states is None:
             all_states = np.empty((len(batch_states), len(examples), batch_states.shape[2]), dtype=np.float32)
         all_states[:, indices] = batch_states

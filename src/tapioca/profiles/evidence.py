@@ -60,6 +60,11 @@ class MeasuredEvidence:
     halves: np.ndarray
     id_halves: np.ndarray
 
+    @property
+    def is_shifted(self) -> bool:
+        """Whether a deviation is above its null."""
+        return any(value > 0 for value in self.excess.values())
+
 
 def measure_evidence(
     ood: Mapping[str, np.ndarray],

@@ -94,11 +94,8 @@ def _shorten_rounds(job: RunContext[PruneConfig], count: int) -> tuple[PlanSearc
     Raises:
         UsageError: the task has no loss with gradients.
     """
-    task = job.search["ood"]
-    if not task.has_gradients:
-        raise UsageError(
-            f"--shortlist: no log-likelihood with gradients follows from the answers to {task.name}; leave it out"
-        )
+    if reason := incompatibility(CRITERIA["taylor"], job.space, job.search["ood"]):
+        raise UsageError(f"--shortlist: {reason}; leave it out")
     space, _ = CriteriaRunner(job).measure_guide("gradients")
     job.add_notes(
         f"each round scores the {count} drops that gradients, then the round before, rank first; it may miss its best"

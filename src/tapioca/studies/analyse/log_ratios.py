@@ -12,7 +12,7 @@ import numpy as np
 from tapioca.errors import DataError
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import count_layers_computed
-from tapioca.records import Trial
+from tapioca.records import Metric, Trial
 from tapioca.search.base import SearchSpace
 from tapioca.search.floor import FlooredSearch
 from tapioca.search.path import SearchPath
@@ -61,10 +61,11 @@ class PlanSet:
         """Places of all plans that drop so many layers."""
         return np.flatnonzero(self.sizes == size)
 
-    def run_greedy(self, means: np.ndarray) -> SearchPath:
-        """TALE's search, told mean scores that are known already, (plan,)."""
-        space = SearchSpace.of_layers(self.kept.shape[1], self.single_layer_plans[0].tolist())
-        search = FlooredSearch(greedy(), space, ERROR_METRIC)
+    def run_greedy(self, means: np.ndarray, metric: Metric = ERROR_METRIC) -> SearchPath:
+        """TALE's search, told mean scores that are known already, (plan,), up to as many drops as there are plans of."""
+        droppable_layers = self.single_layer_plans[0].tolist()
+        space = SearchSpace.of_layers(self.kept.shape[1], droppable_layers, int(self.sizes.max()))
+        search = FlooredSearch(greedy(), space, metric)
         while plans := search.ask():
             scores = [float(means[self.index_by_plan[plan]]) for plan in plans]
             rows = zip(plans, scores, strict=True)
