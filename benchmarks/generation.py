@@ -9,9 +9,9 @@ right one of four classes. Every token of Tapioca's is compared with the publish
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from tapioca.search.stepwise import greedy
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import make_batches
 from tapioca.tasks.choice import ACCURACY
+from tapioca.timing import time_call
 
 Texts = dict[tuple[Plan, str], list[int]]
 """What a plan wrote for the example of an id."""
@@ -115,8 +116,17 @@ def naive(model: PreTrainedModel, task: Write, plans: Sequence[Plan]) -> Texts:
     return texts
 
 
-def tapioca(model: PreTrainedModel, task: Write, rounds: int, batch: int) -> tuple[SearchPath, Texts, float]:
-    """The search, what was written on the way, and the share of draft tokens accepted at last; epsilon 1 lets every winner pass."""
+@dataclass(frozen=True)
+class Written:
+    """A search by Tapioca, what was written on the way, and the share of draft tokens that was accepted at last."""
+
+    search: SearchPath
+    texts: Texts
+    accepted_share: float
+
+
+def tapioca(model: PreTrainedModel, task: Write, rounds: int, batch: int) -> Written:
+    """The same search by Tapioca; epsilon 1 lets every winner pass."""
     space = SearchSpace.of_layers(model.config.num_hidden_layers, max_drops=rounds)
     search = FlooredSearch(greedy(), space, ACCURACY, epsilon=1.0)
     task_batches = make_batches(task, batch)
@@ -134,7 +144,7 @@ def tapioca(model: PreTrainedModel, task: Write, rounds: int, batch: int) -> tup
                 texts |= {
                     (plan, example.id): ids.tolist() for example, ids in zip(task_batch.examples, written, strict=True)
                 }
-    return search, texts, float(np.mean(list(reuse.drafts.accepted_share.values())))
+    return Written(search, texts, float(np.mean(list(reuse.drafts.accepted_share.values()))))
 
 
 def candidates(layers: int, path: Sequence[Plan]) -> list[list[Plan]]:
@@ -156,29 +166,20 @@ def compare(model: PreTrainedModel, task: Write, args: argparse.Namespace) -> st
     model.generation_config.eos_token_id = None
     layers, n_naive = model.config.num_hidden_layers, args.naive_examples or len(task.examples)
     tapioca(model, make_task([example.prompt for example in task.examples[:2]], 4), 1, 2)  # warm
-    start = time.perf_counter()
-    search, tapioca_texts, accepted = tapioca(model, task, args.rounds, args.batch)
-    fast_seconds = time.perf_counter() - start
-    path = [trial.plan for trial in search.path]
-    plans_by_round, naive_task, start = (
-        candidates(layers, path),
-        task.select_examples(task.examples[:n_naive]),
-        time.perf_counter(),
-    )
-    naive_texts = naive(model, naive_task, [plan for round_ in plans_by_round for plan in round_])
-    slow_seconds = (time.perf_counter() - start) * len(task.examples) / n_naive
-    shared = naive_texts.keys() & tapioca_texts.keys()
-    n_same = sum(naive_texts[key] == tapioca_texts[key] for key in shared)
+    fast = time_call(partial(tapioca, model, task, args.rounds, args.batch))
+    path, written = [trial.plan for trial in fast.result.search.path], fast.result.texts
+    plans_by_round, naive_task = candidates(layers, path), task.select_examples(task.examples[:n_naive])
+    all_plans = [plan for plans in plans_by_round for plan in plans]
+    slow = time_call(partial(naive, model, naive_task, all_plans))
+    slow_seconds = slow.seconds * len(task.examples) / n_naive
+    shared = slow.result.keys() & written.keys()
+    n_same = sum(slow.result[key] == written[key] for key in shared)
     is_complete = n_naive == len(task.examples)
-    agree = (
-        "yes"
-        if is_complete and decided(plans_by_round, naive_task, naive_texts) == path
-        else "NO"
-        if is_complete
-        else "-"
+    same = "-" if not is_complete else "yes" if decided(plans_by_round, naive_task, slow.result) == path else "NO"
+    return (
+        f"{layers:6}  {slow_seconds:8.1f}{' ' if is_complete else '*'}  {fast.seconds:9.2f}  {slow_seconds / fast.seconds:6.1f}  "
+        f"{fast.result.accepted_share:8.0%}  {n_same:6} of {len(shared)} (of {len(slow.result)})  {path[-1]!s:10}  {same}"
     )
-    return (f"{layers:6}  {slow_seconds:8.1f}{' ' if is_complete else '*'}  {fast_seconds:9.2f}  {slow_seconds / fast_seconds:6.1f}  {accepted:8.0%}  "
-            f"{n_same:6} of {len(shared)} (of {len(naive_texts)})  {path[-1]!s:10}  {agree}")  # fmt: skip
 
 
 def main() -> None:

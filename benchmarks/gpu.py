@@ -25,8 +25,8 @@ from typing import Any
 import generation
 import torch
 from measure import DEVICE, counting, list_single_drops, machine, peak
-from roofline import Swept, product_rate, synchronized
-from search_vs_naive import learnt, make_model, make_task, measured, naive, tapioca
+from roofline import Swept, product_rate
+from search_vs_naive import learnt, make_model, make_task, naive, tapioca, watch_search
 from transformers import LlamaForCausalLM
 
 from tapioca.commands.export.run import export
@@ -36,6 +36,7 @@ from tapioca.evaluate import evaluate
 from tapioca.models.edit import apply
 from tapioca.models.inputs import collate, run_forward
 from tapioca.plan import Plan
+from tapioca.timing import time_call
 
 MINUTES = 8
 Found = dict[str, Any]
@@ -120,11 +121,13 @@ def search(sizes: Sizes, choices: int = 0, race: bool = False, large: bool = Fal
     few = task.select_examples(task.examples[: sizes.naive_examples]) if race or large else task
     scale = len(task.examples) / len(few.examples)
     naive(model, few.select_examples(few.examples[:1]), 1)  # warm
-    slow_run, fast_run = measured(model, partial(naive, model, few, 1)), measured(model, fast)
+    slow_timed = time_call(partial(watch_search, model, partial(naive, model, few, 1)))
+    fast_timed = time_call(partial(watch_search, model, fast))
+    slow_run, fast_run = slow_timed.result, fast_timed.result
     found = {
-        "published, s": slow_run.seconds * scale,
-        "Tapioca, s": fast_run.seconds,
-        "ratio": slow_run.seconds * scale / fast_run.seconds,
+        "published, s": slow_timed.seconds * scale,
+        "Tapioca, s": fast_timed.seconds,
+        "ratio": slow_timed.seconds * scale / fast_timed.seconds,
         "layer-tokens": slow_run.layer_tokens * scale / fast_run.layer_tokens,
         "Tapioca, MiB": fast_run.mebibytes,
         "parameters": model.num_parameters(),
@@ -159,13 +162,14 @@ def writing(sizes: Sizes) -> Found:
         )
         few = task.select_examples(task.examples[: sizes.naive_examples])
         plans = list_single_drops(model)
-        start = synchronized()
-        _, _, accepted = generation.tapioca(model, task, 1, 64)
-        fast = synchronized() - start
-        start = synchronized()
-        generation.naive(model, few, plans[:2])
-        slow = (synchronized() - start) * len(plans) / 2 * len(task.examples) / len(few.examples)
-        found |= {f"{name}: ratio": slow / fast, f"{name}: accepted": accepted, f"{name}: Tapioca, s": fast}
+        fast = time_call(partial(generation.tapioca, model, task, 1, 64))
+        naive_seconds = time_call(partial(generation.naive, model, few, plans[:2])).seconds
+        slow = naive_seconds * len(plans) / 2 * len(task.examples) / len(few.examples)
+        found |= {
+            f"{name}: ratio": slow / fast.seconds,
+            f"{name}: accepted": fast.result.accepted_share,
+            f"{name}: Tapioca, s": fast.seconds,
+        }
     return found
 
 
@@ -195,9 +199,8 @@ def exporting(sizes: Sizes) -> Found:
     """A checkpoint without two layers, reloaded by plain transformers and compared."""
     model = sizes.model()
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        exported = export(model, Path(folder) / "exported", Plan.drop(sizes.layers, [1]))
-        return {"s": time.perf_counter() - start, "largest difference": exported.difference}
+        exported = time_call(partial(export, model, Path(folder) / "exported", Plan.drop(sizes.layers, [1])))
+        return {"s": exported.seconds, "largest difference": exported.result.difference}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from tapioca.engine.sweep import Batching, Schedule
 from tapioca.evaluate import evaluate
 from tapioca.plan import Plan
 from tapioca.tasks.base import Task
+from tapioca.timing import time_call
 
 MIB = 2**20
 
@@ -72,10 +72,13 @@ def round_of(model: PreTrainedModel, task: Task, batch: int, way: Batching | Non
     layers = model.config.num_hidden_layers
     plans = [Plan.drop(layers, [layer]) for layer in range(layers)]
     groups, schedule = ([plans], Schedule(way=way)) if way else ([[plan] for plan in plans], Schedule())
-    start = perf_counter()
+
+    def score() -> list[np.ndarray]:
+        return [evaluate(model, task, group, batch_size=batch, schedule=schedule).values for group in groups]
+
     with fetching() as fetched:
-        scores = [evaluate(model, task, group, batch_size=batch, schedule=schedule).values for group in groups]
-    return np.concatenate(scores), fetched.bytes, perf_counter() - start
+        timed = time_call(score)
+    return np.concatenate(timed.result), fetched.bytes, timed.seconds
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 from statistics import median
-from time import perf_counter
 
 import torch
 from measure import DEVICE, list_single_drops, machine
@@ -23,6 +22,7 @@ from tapioca.engine.sweep import Schedule, sweep
 from tapioca.models.cost import count_layer_flops
 from tapioca.models.inputs import collate
 from tapioca.plan.prefix_tree import count_layers_computed
+from tapioca.timing import read_clock
 
 PRODUCTS_TIMED = 50 if DEVICE == "cuda" else 1
 KINDS = {
@@ -33,21 +33,14 @@ KINDS = {
 """Operations by what they are; attention is known by its name, and those not named here are shown as others."""
 
 
-def synchronized() -> float:
-    """The time, when all that was launched is done."""
-    if DEVICE == "cuda":
-        torch.cuda.synchronize()
-    return perf_counter()
-
-
 def product_rate(size: int, dtype: torch.dtype) -> float:
     """Operations a second of a matrix product."""
     left_matrix, right_matrix = (torch.randn(size, size, device=DEVICE, dtype=dtype) for _ in range(2))
     torch.mm(left_matrix, right_matrix)
-    start = synchronized()
+    start = read_clock()
     for _ in range(PRODUCTS_TIMED):
         torch.mm(left_matrix, right_matrix)
-    return 2.0 * size**3 * PRODUCTS_TIMED / (synchronized() - start)
+    return 2.0 * size**3 * PRODUCTS_TIMED / (read_clock() - start)
 
 
 class Swept:
@@ -61,10 +54,10 @@ class Swept:
 
     def run(self) -> float:
         """Seconds of one sweep."""
-        start = synchronized()
+        start = read_clock()
         for _ in sweep(self.model, self.plans, SweepInput(self.batch, 1), self.schedule):
             pass
-        return synchronized() - start
+        return read_clock() - start
 
 
 def shares(swept: Swept) -> dict[str, float]:

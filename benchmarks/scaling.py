@@ -17,7 +17,9 @@ from statistics import median
 import numpy as np
 from measure import DEVICE, machine
 from scipy import stats
-from search_vs_naive import make_model, make_task, measured, tapioca
+from search_vs_naive import make_model, make_task, tapioca, watch_search
+
+from tapioca.timing import time_call
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ def cost(sizes: Sizes, width: int, vocabulary: int, batch: int) -> tuple[float, 
     """Seconds and layer-tokens of one round."""
     model = make_model(sizes.layers, width, vocabulary).to(DEVICE)
     task = make_task(sizes.examples, vocabulary, (sizes.tokens, sizes.tokens))
-    run = measured(model, partial(tapioca, model, task, 1, batch, race=False))
-    return run.seconds, run.layer_tokens
+    run = time_call(partial(watch_search, model, partial(tapioca, model, task, 1, batch, race=False)))
+    return run.seconds, run.result.layer_tokens
 
 
 def exponent(sizes: Sequence[int], costs: Sequence[float]) -> tuple[float, float]:

@@ -11,8 +11,6 @@ answer is the full model's own for a share of the prompts, and drawn for the oth
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,6 +33,7 @@ from tapioca.search.stepwise import greedy
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import make_batches
 from tapioca.tasks.choice import ACCURACY, Choice, Label
+from tapioca.timing import compare_times, find_median_seconds, time_in_turn
 
 LABELS = (10, 11, 12, 13)
 CHOICE_TOKENS = 2, 8
@@ -54,9 +53,11 @@ def make_model(layers: int, width: int, vocabulary: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
-def make_task(examples: int, vocabulary: int, tokens: tuple[int, int], shared: int = 0, choices: int = 0) -> Task:
+def make_task(
+    examples: int, vocabulary: int, tokens: tuple[int, int], shared: int = 0, choices: int = 0, seed: int = 0
+) -> Task:
     """Random prompts of so many tokens at least and at most, all behind the same opening, with random choices and right answers."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
 
     def draw(count: int) -> list[int]:
         return [int(token) for token in rng.integers(20, vocabulary, count)]
@@ -68,8 +69,9 @@ def make_task(examples: int, vocabulary: int, tokens: tuple[int, int], shared: i
         rows = [Request.continuation(prompt, choice, len(choice)) for choice in written]
         rows = rows or [Request(inputs=tuple(prompt), targets=LABELS)]
         gold = int(rng.integers(choices or len(LABELS)))
+        name = f"{seed}-{number:05d}"
         task_examples.append(
-            Example(id=f"{number:05d}", group=str(number), rows=tuple(rows), prompt=tuple(prompt), gold=gold)
+            Example(id=name, group=name, content=name, rows=tuple(rows), prompt=tuple(prompt), gold=gold)
         )
     kind = Choice if choices else Label
     return kind(name="random answers", examples=tuple(task_examples), metric=ACCURACY)
@@ -143,37 +145,34 @@ def tapioca(model: LlamaForCausalLM, task: Task, rounds: int, batch: int, race: 
     return [(trial.plan, trial.score) for trial in search.path]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Run:
-    """What a search chose and took."""
+    """What a search chose, and what it computed and held."""
 
-    seconds: float
-    mebibytes: float
-    layer_tokens: int
     path: list[tuple[Plan, float]]
+    layer_tokens: int
+    mebibytes: float
 
 
-def measured(model: LlamaForCausalLM, search: Search) -> Run:
+def watch_search(model: LlamaForCausalLM, search: Search) -> Run:
+    """Run a search, its layers and memory counted."""
     with counting(model) as done, peak() as held:
-        start = time.perf_counter()
         path = search()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - start
-    return Run(seconds, held.mebibytes, done.layer_tokens, path)
+    return Run(path, done.layer_tokens, held.mebibytes)
 
 
-def compare(model: LlamaForCausalLM, slow: Search, fast: Search, repeats: int) -> str:
-    """A row of the table: alternating runs of both sides."""
-    runs = [(measured(model, slow), measured(model, fast)) for _ in range(repeats)]
-    ratios = [slow_run.seconds / fast_run.seconds for slow_run, fast_run in runs]
-    slow_run, fast_run = runs[-1]
-    same = all(naive_run.path == tapioca_run.path for naive_run, tapioca_run in runs)
-    seconds = [statistics.median(run.seconds for run in side) for side in zip(*runs, strict=True)]
+def compare(model: LlamaForCausalLM, slow: Search, fast: Search, repeats: int, scale: float = 1.0) -> str:
+    """A row of the table: both sides in turn; what the first took is for a share of the examples, 1 / `scale`."""
+    sides = [partial(watch_search, model, search) for search in (slow, fast)]
+    slow_runs, fast_runs = time_in_turn(sides, repeats)
+    slow_run, fast_run = slow_runs[-1].result, fast_runs[-1].result
+    ratio, is_scaled = scale * compare_times(slow_runs, fast_runs), scale != 1.0
+    pairs = zip(slow_runs, fast_runs, strict=True)
+    same = "-" if is_scaled else "yes" if all(naive.result.path == own.result.path for naive, own in pairs) else "NO"
     return (
-        f"{seconds[0]:8.1f} {seconds[1]:10.2f}  {statistics.median(ratios):6.1f} [{min(ratios):.1f}, {max(ratios):.1f}]"
-        f"  {slow_run.layer_tokens / 1e6:8.2f} {fast_run.layer_tokens / 1e6:8.3f}  {slow_run.mebibytes:7.0f} {fast_run.mebibytes:8.0f}"
-        f"  {fast_run.path[-1][0]!s:10}  {'yes' if same else 'NO'}"
+        f"{scale * find_median_seconds(slow_runs):8.1f}{'*' if is_scaled else ' '}{find_median_seconds(fast_runs):10.2f}  {ratio!s:22}"
+        f"{scale * slow_run.layer_tokens / 1e6:8.2f} {fast_run.layer_tokens / 1e6:8.3f}  {slow_run.mebibytes:7.0f} {fast_run.mebibytes:8.0f}"
+        f"  {fast_run.path[-1][0]!s:14}  {same}"
     )
 
 
@@ -188,6 +187,9 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--vocabulary", type=int, default=8192)
     parser.add_argument("--examples", type=int, default=64)
+    parser.add_argument(
+        "--naive-examples", type=int, default=0, help="time the published procedure on the first so many, and scale it"
+    )
     parser.add_argument("--tokens", type=int, nargs=2, default=(48, 80), metavar=("FROM", "TO"))
     parser.add_argument("--shared", type=int, default=0, help="tokens that stand before all prompts")
     parser.add_argument(
@@ -206,18 +208,21 @@ def main() -> None:
         f"{args.tokens[1]} tokens behind {args.shared} shared ones, {describe_answers(args.choices)}, {args.rounds} round(s), "
         f"batches of {args.batch}{', racing' if args.race else ''}"
     )
+    n_naive = args.naive_examples or args.examples
+    if n_naive < args.examples:
+        print(f"* timed on the first {n_naive} examples, seconds scaled by their number; decisions not compared")
     print("        seconds of            ratio of              10^6 layer-tokens   MiB")
     print(
-        "layers     naive    Tapioca  seconds [range]       naive  Tapioca    naive  Tapioca  dropped     same decisions"
+        "layers     naive    Tapioca  seconds [range]       naive  Tapioca    naive  Tapioca  dropped         same decisions"
     )
     task = make_task(args.examples, args.vocabulary, args.tokens, args.shared, args.choices)
     for layers in args.layers:
         model = make_model(layers, args.width, args.vocabulary).to(DEVICE)
         tapioca(model, task.select_examples(task.examples[: args.batch]), 1, args.batch, False)  # warm
         learnt_task = learnt(model, task, args.learnt)
-        slow = partial(naive, model, learnt_task, args.rounds)
+        slow = partial(naive, model, learnt_task.select_examples(learnt_task.examples[:n_naive]), args.rounds)
         fast = partial(tapioca, model, learnt_task, args.rounds, args.batch, args.race)
-        print(f"{layers:6} {compare(model, slow, fast, args.repeats)}", flush=True)
+        print(f"{layers:6} {compare(model, slow, fast, args.repeats, args.examples / n_naive)}", flush=True)
 
 
 if __name__ == "__main__":

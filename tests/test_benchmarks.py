@@ -134,3 +134,11 @@ def test_two_ray_workers_give_the_scores_of_one(
     sizes = ["--layers", "2", "--width", "32", "--examples", "8", "--tokens", "4", "--batch", "2", "--repeats", "1"]
     out = printed("ray_workers", monkeypatch, capsys, *sizes)
     assert re.search(r"^ +4 .* \d+\.\d\d \[.*\] +\d+ +the same$", out, re.MULTILINE)
+
+
+def test_the_whole_job_searches_as_the_published_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ["--layers", "3", "--width", "32", "--examples", "40", "--tokens", "4", "6", "--batch", "8"]
+    out = printed("whole_job", monkeypatch, capsys, *sizes)
+    assert re.search(r"^ +3 .* yes$", out, re.MULTILINE)

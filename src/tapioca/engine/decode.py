@@ -83,8 +83,8 @@ def decode(
     inputs = collate(model, texts)
     inputs.pop("position_ids", None)  # `generate` counts them from the mask, step by step
     start, stop_tokens = inputs["input_ids"].shape[1], find_stop_ids(model)
-    ends = _FinishTracker(batch, begun_ids, start, stop_tokens)
-    ties = _TieResolver(model, texts, ends, alone)
+    ends = _FinishTracker(batch, begun_ids, stop_tokens)
+    ties = _TieResolver(model, batch.prompts, ends, alone)
     max_tokens = batch.max_new_tokens - min(map(len, begun_ids))
     with torch.inference_mode():
         sequences = model.generate(  # type: ignore[operator]
@@ -99,11 +99,7 @@ def decode(
         )
     if cost:
         cost.add(ComputeCost(tokens=len(sequences) * (sequences.shape[1] - 1) + ties.n_tokens))
-    ids_by_row = [
-        [*ids, *new[:count]]
-        for ids, new, count in zip(begun_ids, sequences[:, start:].tolist(), ends.end_by_row, strict=True)
-    ]
-    return [np.array(ids[:-1] if ids and ids[-1] in stop_tokens else ids, dtype=np.int64) for ids in ids_by_row]
+    return [np.array(ids[:-1] if ids and ids[-1] in stop_tokens else ids, dtype=np.int64) for ids in ends.texts]
 
 
 def find_stop_ids(model: PreTrainedModel) -> set[int]:
@@ -141,19 +137,21 @@ def decode_token_alone(model: PreTrainedModel, text: Sequence[int]) -> int:
 
 
 class _FinishTracker(StoppingCriteria):
-    """Remembers after how many tokens each row ended, since `generate` goes on padding it until the last one has."""
+    """What is written in each row, and whether it has ended: `generate` goes on padding it until the last one has."""
 
-    def __init__(self, batch: PromptBatch, begun: list[list[int]], start: int, stop_tokens: set[int]):
-        self.batch, self.begun, self.start, self.stop_tokens = batch, begun, start, stop_tokens
-        self.end_by_row: list[int | None] = [None] * len(begun)
+    def __init__(self, batch: PromptBatch, begun: list[list[int]], stop_tokens: set[int]):
+        self.batch, self.stop_tokens = batch, stop_tokens
+        self.texts = [list(ids) for ids in begun]
+        self.has_ended = [False] * len(begun)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> Any:
-        for row, new in enumerate(input_ids[:, self.start :].tolist()):
-            if self.end_by_row[row] is None and self._has_ended([*self.begun[row], *new]):
-                self.end_by_row[row] = len(new)
-        return torch.tensor([end is not None for end in self.end_by_row], device=input_ids.device)
+        for row, token in enumerate(input_ids[:, -1].tolist()):
+            if not self.has_ended[row]:
+                self.texts[row].append(token)
+                self.has_ended[row] = self._ends(self.texts[row])
+        return torch.tensor(self.has_ended, device=input_ids.device)
 
-    def _has_ended(self, ids: list[int]) -> bool:
+    def _ends(self, ids: list[int]) -> bool:
         return ids[-1] in self.stop_tokens or len(ids) == self.batch.max_new_tokens or self.batch.is_finished(ids)
 
 
@@ -169,14 +167,14 @@ class _NoNaN(LogitsProcessor):
 class _TieResolver(LogitsProcessor):
     """Lets plain greedy decoding choose between logits that nearly tie; counts the tokens it read for that."""
 
-    def __init__(self, model: PreTrainedModel, texts: list[tuple[Any, ...]], ends: _FinishTracker, alone: Any):
-        self.model, self.texts, self.ends, self.alone = model, texts, ends, alone
+    def __init__(self, model: PreTrainedModel, prompts: Sequence[Inputs], ends: _FinishTracker, alone: Any):
+        self.model, self.prompts, self.ends, self.alone = model, prompts, ends, alone
         self.n_tokens = 0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> Any:
         for row in find_near_ties(scores).nonzero()[:, 0].tolist():
-            if self.ends.end_by_row[row] is None:
-                text = [*self.texts[row], *input_ids[row, self.ends.start :].tolist()]
+            if not self.ends.has_ended[row]:
+                text = [*self.prompts[row], *self.ends.texts[row]]
                 with self.alone(row):
                     token = decode_token_alone(self.model, text)
                 self.n_tokens += len(text)

@@ -5,6 +5,7 @@ it would have written itself. What is left of all texts is then written together
 plans of their own.
 """
 
+import math
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
@@ -44,7 +45,7 @@ from tapioca.plan.prefix_tree import list_steps, sort_by_prefix
 from tapioca.records import ComputeCost, Inputs
 
 MAX_ROWS = 128
-"""Texts written together: enough for matrix products to be efficient, few enough for their caches to be small."""
+"""Most texts written together: enough for matrix products to be efficient, few enough for their caches to be small."""
 
 MIN_ACCEPTED_SHARE = 0.25
 """Share of a draft that must be accepted for the next to be read: reading a token costs about that share of writing it."""
@@ -160,8 +161,9 @@ class _BatchWriter:
         open_texts = sorted((text for text in texts if not text.is_finished), key=lambda text: -len(text.ids))
         max_rows = max(MAX_ROWS, len(self.batch.prompts))
         layer_drop_texts = [text for text in open_texts if text.plan == Plan.drop(text.plan.n_layers, text.plan.drops)]
-        for start in range(0, len(layer_drop_texts), max_rows):
-            self._write_rest_together(layer_drop_texts[start : start + max_rows])
+        n_groups = math.ceil(len(layer_drop_texts) / max_rows)
+        for group in range(n_groups):
+            self._write_rest_together(layer_drop_texts[group::n_groups])
         for plan in dict.fromkeys(text.plan for text in open_texts if not text.is_finished):
             self.write_rest_alone([text for text in open_texts if text.plan == plan])
 
