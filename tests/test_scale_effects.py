@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from tapioca.evaluate.scale_effects import measure_drop_effects
 from tapioca.lab.tasks import load_lab_task
 from tapioca.models.learner import Learner, learner_config
 from tapioca.models.tiny import tiny
-from tapioca.plan import Plan
+from tapioca.plan import BRANCHES, GRAINS, Plan
 from tapioca.tasks.base import Task
 from tapioca.tasks.files import load_task
 from tapioca.tasks.text import Encoder
@@ -50,11 +51,14 @@ def test_effects_are_the_slopes_of_the_gold_answers_likelihood(kind: str, tmp_pa
     wanted = {name: weight.requires_grad for name, weight in model.named_parameters()}
     effects = measure_drop_effects(model, task, batch_size=5)
     step = 0.02
-    plans = [Plan.scale(4, {layer: 1 + sign * step}) for layer in range(4) for sign in (1, -1)]
+    scales = [(grain, {layer: 1 + sign * step}) for grain in GRAINS for layer in range(4) for sign in (1, -1)]
+    plans = [Plan(n_layers=4, **{grain: scale}) for grain, scale in scales]
     table = evaluate(model, task, plans, batch_size=5).log_likelihoods
-    above, below = np.average(table, axis=1, weights=task.weights).reshape(4, 2).T
-    assert effects == pytest.approx((below - above) / (2 * step), rel=0.02, abs=2e-4)
-    assert np.ptp(effects) > 1e-3
+    above, below = np.average(table, axis=1, weights=task.weights).reshape(3, 4, 2).transpose(2, 0, 1)
+    assert list(effects) == list(GRAINS)
+    for grain, slopes in zip(GRAINS, (below - above) / (2 * step), strict=True):
+        assert effects[grain] == pytest.approx(slopes, rel=0.02, abs=5e-4), grain
+    assert np.ptp(effects["layers"]) > 1e-3
     assert {name: weight.requires_grad for name, weight in model.named_parameters()} == wanted
     assert all(weight.grad is None for weight in model.parameters())
 
@@ -63,7 +67,8 @@ def test_the_model_is_what_it_was_and_batches_change_nothing(tmp_path: Path) -> 
     model, task = make_case(tmp_path, "choice")
     before = evaluate(model, task, [Plan.full(4)], batch_size=5).log_likelihoods
     effects = measure_drop_effects(model, task, batch_size=5)
-    assert effects == pytest.approx(measure_drop_effects(model, task, batch_size=13), rel=1e-3, abs=1e-6)
+    for grain, by_layer in measure_drop_effects(model, task, batch_size=13).items():
+        assert effects[grain] == pytest.approx(by_layer, rel=1e-3, abs=1e-6), grain
     assert (evaluate(model, task, [Plan.full(4)], batch_size=5).log_likelihoods == before).all()
 
 
@@ -83,6 +88,22 @@ def test_a_run_by_taylor_ranks_layers_by_their_effects(tmp_path: Path, capsys: p
     assert (tmp_path / "run" / "effects.json").is_file()
 
 
+def test_branches_are_ranked_from_the_same_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = ["prune", "learner", "--task", "lab:context_noise=0.2,n=40", "--batch-size", "20", "--random-plans", "0"]
+    out = tmp_path / "run"
+    assert main([*request, "--criterion", "taylor-mixed", "--max-drops", "3", "--out", str(out)]) == 0
+    assert "taylor-mixed: 4 plans on 20 search examples" in capsys.readouterr().out
+    effects = json.loads((out / "effects.json").read_text())
+    ranked = sorted((-effects[kind][layer], layer, kind) for layer in range(8) for kind in ("attention", "mlp"))
+    winners = [
+        Plan.model_validate(found["winner"]["plan"]) for found in json.loads((out / "run.json").read_text())["rounds"]
+    ]
+    for size, plan in enumerate(winners, 1):
+        assert {(layer, kind) for _, layer, kind in ranked[:size]} == {
+            (layer, kind) for kind in BRANCHES for layer in plan.dropped(kind)
+        }
+
+
 def test_what_has_no_gradients_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,6 +113,11 @@ def test_what_has_no_gradients_is_said(
     assert (
         "--criterion taylor cannot be used: no log-likelihood with gradients follows from the answers to "
         "lab:context_noise=0.2,n=40; choose another"
+    ) in " ".join(capsys.readouterr().err.split())
+    assert main(["prune", *request, "--shortlist", "3", "--out", str(tmp_path / "other")]) == 2
+    assert (
+        "--shortlist 3 cannot be used: no log-likelihood with gradients follows from the answers to "
+        "lab:context_noise=0.2,n=40; leave it out"
     ) in " ".join(capsys.readouterr().err.split())
 
 

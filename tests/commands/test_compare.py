@@ -13,6 +13,7 @@ from transformers import LlamaConfig, LlamaForSequenceClassification
 import tapioca
 from tapioca.cli.main import main
 from tapioca.commands.compare.config import CompareConfig
+from tapioca.commands.compare.page import format_regret
 from tapioca.commands.compare.result import CompareResult
 from tapioca.commands.compare.run import compare
 from tapioca.errors import UsageError
@@ -26,6 +27,7 @@ from tapioca.records import Example
 from tapioca.search.criteria import CRITERIA
 from tapioca.session.context import load_inputs
 from tapioca.session.run_criteria import perplexity_task_from_prompts
+from tapioca.tasks.base import Task
 from tapioca.tasks.choice import ACCURACY, Choice
 from tapioca.tasks.split import search_groups, split
 
@@ -35,6 +37,11 @@ TASK, REFERENCE = "lab:context_noise=0.2,n=120", "lab:id,n=120"
 def request(out: Path, **fields: object) -> CompareConfig:
     settings: dict = {"model": "learner", "task": TASK, "reference": REFERENCE, "drops": "1:2", "batch_size": 30}
     return CompareConfig(**{**settings, "random_plans": 5, "out": out, **fields})
+
+
+def split_as_the_comparison_did() -> tuple[Task, Task]:
+    task = load_lab_task(TASK)
+    return split(task, search_groups([task.examples, load_lab_task(REFERENCE).examples], 0.5, 0))
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +64,7 @@ def test_results_are_held_out_and_paired(info: CompareResult) -> None:
     assert pick is not None
     assert rival is not None
     assert pick.id is not None
-    task = load_lab_task(TASK)
-    search, test = split(task, search_groups([task.examples, load_lab_task(REFERENCE).examples], 0.5, 0))
+    search, test = split_as_the_comparison_did()
     model = load(PACKAGED["learner"]).model
     full, last, tale = evaluate(model, test, [Plan.full(8), pick.plan, rival.plan], batch_size=30).values
     assert pick.ood.gain == pytest.approx(test.pairing(0).effect(full, last))
@@ -88,6 +94,35 @@ def test_costs_are_those_of_each_criterion_alone(info: CompareResult) -> None:
     assert cost["sleb"].seconds == cost["tale"].seconds > 0
 
 
+def test_regret_is_the_difference_of_search_scores_on_the_same_examples(info: CompareResult) -> None:
+    search, _ = split_as_the_comparison_did()
+    model, cost = load(PACKAGED["learner"]).model, {one.name: one for one in info.searched}
+    assert cost["tale"].search_gains == {1: 0.0, 2: 0.0}
+    for name in ("last", "taylor", "exhaustive"):
+        for drops in (1, 2):
+            plans = [pick.plan for pick in (info.find_pick(each, drops) for each in ("tale", name)) if pick]
+            exact, rival = evaluate(model, search, plans, batch_size=30).values
+            assert cost[name].search_gains[drops] == pytest.approx(search.pairing(0).effect(exact, rival))
+    assert cost["last"].search_gains[2] < 0 <= cost["exhaustive"].search_gains[2]
+    assert cost["mixed"].search_gains == {}
+    worst = min(cost["last"].search_gains, key=cost["last"].search_gains.__getitem__)
+    gain = cost["last"].search_gains[worst]
+    assert format_regret(info, cost["last"]) == f"error × {1 - gain:#.3g} ({worst} drop{'s' if worst > 1 else ''})"
+    assert (format_regret(info, cost["exhaustive"]), format_regret(info, cost["mixed"])) == ("none", "")
+
+
+def test_a_shortlist_is_an_arm_beside_tale(tmp_path: Path) -> None:
+    found = compare(request(tmp_path / "run", criteria="last,tale", shortlist=2, random_plans=1))
+    assert [one.name for one in found.searched] == ["last", "tale", "tale (2 listed)"]
+    cost = found.searched[2]
+    assert cost.plans_tried == 2 + 2
+    assert cost.layer_forwards < found.searched[1].layer_forwards
+    assert all(found.find_pick("tale (2 listed)", drops) for drops in (1, 2))
+    assert set(cost.search_gains) == {1, 2}
+    with pytest.raises(UsageError, match="--shortlist stands beside tale, which is not among --criteria last; add it"):
+        compare(request(tmp_path / "other", criteria="last", shortlist=2))
+
+
 def test_the_front_is_not_dominated(info: CompareResult) -> None:
     points = {(pick.flops, pick.ood.planned) for pick in info.picks} | {(1.0, info.picks[0].ood.full)}
     for pick in info.picks:
@@ -102,6 +137,7 @@ def test_the_folder_and_the_page(info: CompareResult) -> None:
     assert names == {"manifest.json", "run.sqlite", "compare.json", "similarity.json", "effects.json", "report.html"}
     assert CompareResult(**json.loads((info.folder / "compare.json").read_text()), folder=info.folder) == info
     page = (info.folder / "report.html").read_text()
+    assert "with 95 % intervals (of random subsets of the groups, each on its own)" in page
     assert page.count("<svg") == 2
     for outside in ("<script", "<link", "@import", "src=", "NaN"):
         assert outside not in page
@@ -170,7 +206,7 @@ def test_criteria_a_model_cannot_have_are_left_out(tmp_path: Path) -> None:
     loaded = LoadedModel(tiny("mamba"), word_tokenizer())
     config = request(tmp_path / "run", task=str(task), reference=None, score="likelihood", drops="1")
     found = compare(config, inputs=load_inputs(config, SILENT, loaded))
-    assert {one.name for one in found.searched} == set(CRITERIA) - {"mlp", "mixed"}
+    assert {one.name for one in found.searched} == set(CRITERIA) - {"mlp", "mixed", "taylor-mixed"}
     assert any("mlp is left out: no mlp branch of this model can be dropped alone" in n for n in found.notes)
     other = config.model_copy(update={"criteria": "tale,mlp", "out": tmp_path / "b"})
     with pytest.raises(UsageError, match="mlp cannot be used: no mlp branch"):

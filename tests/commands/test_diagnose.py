@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 from support.figures import check_figures
 from support.rows import choice_rows, write_lines
 from support.words import word_tokenizer
@@ -90,6 +91,18 @@ def test_the_evidence_is_that_of_the_samples_a_profile_observes(info: DiagnoseRe
     assert info.profiles[1].norm == pytest.approx(np.linalg.norm(ood["last"][1:].astype(float), axis=2).mean(1))
     assert info.n_halves == HALVES
     assert all(one.id_range[0] < one.id_range[1] for one in info.evidence)
+
+
+def test_distances_are_measured_once(tmp_path: Path, judge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def count(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        sizes.append(len(first))
+        return cdist(first, second)
+
+    monkeypatch.setattr("tapioca.profiles.profiles.cdist", count)
+    diagnose(request(tmp_path / "run", judge))
+    assert sorted(sizes) == [60] * 18 + [120] * 18  # OOD and both ID sets, at last tokens and of means, 9 states each
 
 
 def test_what_is_said_is_what_the_judge_says(info: DiagnoseResult) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tapioca
+from tapioca.profiles.deviation import measure_null
+from tapioca.profiles.profiles import StateGeometry
 from tapioca.studies.cell import CellKey
 from tapioca.studies.measure.cells import measure_cell
 from tapioca.studies.measure.model import StudyModel
@@ -42,6 +45,22 @@ def test_every_command_prints_the_same_null(session: tapioca.Session, tmp_path: 
         [same] = {deviation.null_upper for deviation in pruned.deviations if deviation.kind == kind}
         assert scaled.null[kind] == same
         assert {each.deviation.null_upper for each in kept.kept if each.deviation.kind == kind} == {same}
+
+
+def test_the_null_of_a_pool_is_drawn_once(
+    session: tapioca.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+
+    def count(pool: StateGeometry, seed: object) -> np.ndarray:
+        drawn.append(len(pool.norms))
+        return measure_null(pool, seed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tapioca.profiles.deviation.measure_null", count)
+    plan = session.prune(out=tmp_path / "prune", criterion="last", max_drops=1, random_plans=0).shown
+    assert drawn == [7]
+    session.geometry(out=tmp_path / "geometry", plan=plan)
+    assert drawn == [7, 8, 7]  # over all layers, and over those the plan keeps
 
 
 def test_every_command_observes_as_many_examples(session: tapioca.Session, tmp_path: Path) -> None:

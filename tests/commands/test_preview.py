@@ -87,6 +87,14 @@ def test_data_of_few_large_groups_are_read_whole(tmp_path: Path) -> None:
     assert (check.n_search, check.n_test) == (1000, 1000)
 
 
+def test_what_a_shortlist_saves_is_said(tmp_path: Path) -> None:
+    found = look(alone(40), tmp_path, shortlist=2, max_drops=2, random_plans=0)
+    assert found.whole_rounds == (pytest.approx(9 / 4), pytest.approx(5 / 4))
+    assert found.work.rounds == (pytest.approx(2 + 6 / 4), pytest.approx(4 / 4))
+    assert "shortlist 2 drops a round, ranked by gradients first: all rounds at most " in screen(found)
+    assert "shortlist" not in screen(look(alone(40), tmp_path))
+
+
 @pytest.mark.parametrize("wrong", [{"criterion": "nope"}, {"limit": 9}])
 def test_requests_that_cannot_work_are_refused_and_leave_nothing(wrong: dict, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"unknown criterion|at least 8 of each"):

@@ -19,6 +19,7 @@ from tapioca.commands.prune.result import PruneResult, read_run
 from tapioca.commands.prune.words import describe_companions
 from tapioca.errors import DataError, StoreError, UsageError
 from tapioca.evaluate import evaluate
+from tapioca.evaluate.batch import BatchEvaluator
 from tapioca.lab.tasks import load_lab_task
 from tapioca.models.families import FAMILIES
 from tapioca.models.load import PACKAGED, load
@@ -227,6 +228,16 @@ def test_at_chance_accuracy_is_refused_and_likelihood_offered(tmp_path: Path) ->
         DataError, match=r"not above chance \(25\.0 %\), so accuracy cannot guide a search; use --score likelihood"
     ):
         text_run(tiny("llama"), tmp_path, score="accuracy")
+
+
+def test_at_chance_nothing_but_the_full_model_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, evaluate_batch = [], BatchEvaluator.evaluate_batch
+    monkeypatch.setattr(
+        BatchEvaluator, "evaluate_batch", lambda self, plans, batch: asked.append(len(plans) * len(batch.examples)) or evaluate_batch(self, plans, batch)
+    )  # fmt: skip
+    with pytest.raises(DataError, match="not above chance"):
+        text_run(tiny("llama"), tmp_path, score="accuracy")
+    assert sum(asked) == 40  # OOD search examples
 
 
 def test_without_a_reference(tmp_path: Path) -> None:

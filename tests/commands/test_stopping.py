@@ -38,6 +38,8 @@ from tapioca.progress import SILENT, NullProgress
 from tapioca.report.format import format_flops, format_quantity
 from tapioca.search.path import SearchPath
 from tapioca.session.context import RunContext, load_inputs, open_run
+from tapioca.session.preflight import run_preflight
+from tapioca.tasks.batches import make_batches
 from tapioca.tasks.files import load_task
 from tapioca.tasks.split import search_groups, split
 from tapioca.tasks.text import Encoder
@@ -148,6 +150,24 @@ def test_a_race_stops_hopeless_plans(data: Path, tmp_path: Path) -> None:
     assert sum(one.n_stopped_early for one in found.rounds) > 0
     for one in found.rounds:
         assert one.winner.n_scored is None
+
+
+def test_the_checks_before_a_race_read_its_first_batches(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tapioca.session.preflight.MAX_PROBED", 20)
+    with job_of(data, tmp_path / "race", race=True, max_drops=1) as job:
+        job.space = restrict_sizes(job)
+        checks = run_preflight(job)
+        batches = make_batches(job.search["ood"], 8, job.config.order_seed)
+        drop = checks["ood"].reference_drop
+        known = [job.store.recall(drop, batch.digest) is not None for batch in batches]
+        assert known == [True] * 3 + [False] * (len(batches) - 3)  # 20 examples in batches of 8
+        answers = job.store.totals()[1]
+        assert answers == len(job.search["ood"].examples) + 3 * 24
+        monkeypatch.setattr("tapioca.commands.prune.search._make_race", lambda *_: None)
+        run_search(job)
+        assert job.store.totals()[1] == 5 * len(job.search["ood"].examples)
 
 
 def test_the_page_says_what_was_stopped_and_computed(data: Path, tmp_path: Path) -> None:

@@ -87,10 +87,15 @@ def test_deviation_by_hand() -> None:
 def test_same_data_has_no_deviation_and_a_scaled_copy_has_exactly_its_factor() -> None:
     states = cloud(20)
     pool = state_geometry(np.concatenate([states, cloud(20, seed=1)], axis=1))
-    assert measure_deviations(state_geometry(states), pool)["norm"].value == 0
-    for measured in measure_deviations(state_geometry(states * 3), pool).values():
+    assert measure_deviations([state_geometry(states)], pool)[0]["norm"].value == 0
+    for measured in measure_deviations([state_geometry(states * 3)], pool)[0].values():
         assert measured.value == pytest.approx(np.log(3), rel=1e-5)
         assert measured.signed == pytest.approx(np.full(4, np.log(3)), rel=1e-5)
+
+
+def test_sets_are_measured_together_as_if_each_were_the_only_one() -> None:
+    pool, sets = state_geometry(cloud(40, seed=3)), [state_geometry(cloud(20, seed=seed)) for seed in (1, 2)]
+    assert measure_deviations(sets, pool) == [measure_deviations([each], pool)[0] for each in sets]
 
 
 def test_the_null_holds_its_level() -> None:
@@ -99,7 +104,7 @@ def test_the_null_holds_its_level() -> None:
     for run in range(100):
         states = cloud(60, layers=2, seed=run)
         pool = state_geometry(states[:, :40])
-        found = measure_deviations(state_geometry(states[:, 40:]), pool, seed=run)
+        [found] = measure_deviations([state_geometry(states[:, 40:])], pool, seed=run)
         passed += [measured.value > measured.null_upper for measured in found.values()]
     assert (passed <= 13).all()  # 5 expected; more than 13 has probability 0.001
     assert passed.sum() >= 1
@@ -109,7 +114,7 @@ def test_a_planted_distortion_is_seen_in_its_layer() -> None:
     states, other = cloud(40, seed=1), cloud(40, seed=2)
     other[2] *= 1.5
     pool = state_geometry(np.concatenate([states, cloud(40, seed=3)], axis=1))
-    for measured in measure_deviations(state_geometry(other), pool).values():
+    for measured in measure_deviations([state_geometry(other)], pool)[0].values():
         assert measured.value > measured.null_upper
         assert int(np.abs(measured.signed).argmax()) == 2
 

@@ -122,7 +122,7 @@ def test_the_interval_of_the_excess_covers_its_mean(factor: float) -> None:
     runs, found = 60, []
     for run in range(runs):
         pool = state_geometry(drawn(80, seed=3 * run))
-        found += [measure_deviations(state_geometry(drawn(40, 3 * run + 1, factor)), pool, run)["distance"]]
+        found += [measure_deviations([state_geometry(drawn(40, 3 * run + 1, factor))], pool, run)[0]["distance"]]
     mean = np.mean([each.value - each.null_mean for each in found])
     covered = sum(each.ci95[0] - each.null_mean <= mean <= each.ci95[1] - each.null_mean for each in found)
     assert covered >= binom.ppf(0.001, runs, 0.95)
@@ -138,7 +138,7 @@ def test_effect_by_hand() -> None:
 def test_effects_find_the_stretched_layer_and_do_not_grow_with_the_sample() -> None:
     for n in (100, 400):
         states, pool = drawn(n, 0, 1.5), state_geometry(drawn(2 * n, 1))
-        found = measure_deviations(state_geometry(states), pool)
+        [found] = measure_deviations([state_geometry(states)], pool)
         assert np.abs(found["norm"].effect).argmax() == 1
         assert 0.5 < found["norm"].effect[1] < 1.5
 

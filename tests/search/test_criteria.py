@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapioca.errors import NonFiniteError, UsageError, did_you_mean
-from tapioca.plan import Plan
+from tapioca.plan import GRAINS, Plan
 from tapioca.profiles.layer_importance import LayerImportance
 from tapioca.search.base import Search, SearchSpace
 from tapioca.search.criteria import CRITERIA, Criterion
@@ -28,7 +28,7 @@ def space(n_layers: int = 6, sizes: tuple[int, ...] = (1, 2, 3), **fields: objec
     angles = np.abs(np.subtract.outer(np.arange(n_layers + 1), np.arange(n_layers + 1))) / 20
     flat = LayerImportance(influence=np.arange(n_layers) / 10, magnitude=np.arange(n_layers) / 10, angles=angles)
     settings: dict = {"droppable": every, "branches": {"attention": every, "mlp": every}, "similarity": flat}
-    settings["drop_effects"] = -np.arange(n_layers) / 10
+    settings["drop_effects"] = dict.fromkeys(GRAINS, -np.arange(n_layers) / 10)
     return SearchSpace(n_layers, sizes, **{**settings, **fields})
 
 
@@ -199,10 +199,23 @@ def test_similarity_criteria_take_the_lowest_and_the_nearest() -> None:
 
 
 def test_taylor_drops_what_helps_most_to_first_order() -> None:
-    where = space(5, (1, 2, 3), drop_effects=np.array([-1.0, 0.5, -0.2, 0.5, 2.0]))
+    effects = {"layers": np.array([-1.0, 0.5, -0.2, 0.5, 2.0])}
+    where = space(5, (1, 2, 3), drop_effects=effects)
     assert [plan.drops for plan in picks("taylor", where, rough(0)).values()] == [(4,), (1, 4), (1, 3, 4)]
-    where = space(5, (1, 2), droppable=(0, 2, 3), drop_effects=np.array([-1.0, 0.5, -0.2, 0.5, 2.0]))
+    where = space(5, (1, 2), droppable=(0, 2, 3), drop_effects=effects)
     assert [plan.drops for plan in picks("taylor", where, rough(0)).values()] == [(3,), (2, 3)]
+
+
+def test_taylor_mixed_ranks_branches_of_both_kinds() -> None:
+    effects = {"attention": np.array([0.3, 9.0, 0.1]), "mlp": np.array([0.3, -1.0, 0.2]), "layers": np.full(3, 5.0)}
+    where = space(3, (1, 2, 4, 6), branches={"attention": (0, 2), "mlp": (0, 1, 2)}, drop_effects=effects)
+    found = picks("taylor-mixed", where, rough(0))
+    assert {size: (plan.dropped("attention"), plan.dropped("mlp")) for size, plan in found.items()} == {
+        1: ((0,), ()),
+        2: ((0,), (0,)),
+        4: ((0, 2), (0, 2)),
+    }
+    assert not any(plan.drops for plan in found.values())
 
 
 def search_shortlist(
@@ -217,7 +230,7 @@ def search_shortlist(
 
 
 def test_a_shortlist_holds_what_gradients_and_then_the_round_before_rank_first() -> None:
-    where = space(5, (1, 2, 3), drop_effects=np.array([0.1, 0.5, 0.2, 0.4, 0.3]))
+    where = space(5, (1, 2, 3), drop_effects={"layers": np.array([0.1, 0.5, 0.2, 0.4, 0.3])})
     values = {(1,): 0.2, (3,): 0.3, (4,): 0.9, (1, 4): 0.1, (3, 4): 0.2, (2, 4): 0.7}
     found, asked = search_shortlist(3, where, lambda plan: values.get(plan.drops, 0.0))
     assert asked == [[(1,), (3,), (4,)], [(1, 4), (2, 4), (3, 4)], [(0, 2, 4), (1, 2, 4), (2, 3, 4)]]

@@ -138,7 +138,9 @@ class _Evaluation:
             self._on_batch(plan, len(batch.examples))
 
     def stop_plans(self, chunk: Chunk, stopping: StoppingRule) -> None:
-        """Have a rule look at the scores of a chunk."""
+        """Have a rule look at the scores of a chunk, where any plan still runs."""
+        if not self.running_plans:
+            return
         indices = self._find_indices(chunk.examples)
         running_scores = np.stack([self._values_by_plan[plan][indices, 0] for plan in self.running_plans])
         remaining_plans = dict.fromkeys(self.plans[number] for number in stopping.look(running_scores))

@@ -58,7 +58,9 @@ def layer_branches(model: PreTrainedModel, block: nn.Module) -> dict[BranchName,
 
 
 @contextmanager
-def scale_branch(block: nn.Module, branch: Branch, scale: float, config: PretrainedConfig) -> Iterator[None]:
+def scale_branch(
+    block: nn.Module, branch: Branch, scale: float | torch.Tensor, config: PretrainedConfig
+) -> Iterator[None]:
     """Multiply what a branch adds to the residual stream by `scale`; at 0 the branch is not computed.
 
     With a KV cache, all but full attention after the first is computed and its output discarded: the model reads the
@@ -67,7 +69,7 @@ def scale_branch(block: nn.Module, branch: Branch, scale: float, config: Pretrai
     Args:
         block: the layer.
         branch: of this layer.
-        scale: at least 0.
+        scale: at least 0; a tensor of no dimensions where its gradient is wanted.
         config: of the running model; its `layer_types` say which attention comes first.
     """
     branch_modules = find_branch_modules(block, branch)

@@ -1,5 +1,7 @@
 """Deviation of one profile from a reference, its interval and null, and the realignment of a plan."""
 
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,24 +66,30 @@ def measure_null(pool: StateGeometry, seed: int | np.random.Generator = 0) -> np
 
 
 def measure_deviations(
-    geometry: StateGeometry, pool: StateGeometry, seed: int = 0
-) -> dict[ProfileKind, MeasuredDeviation]:
-    """Deviation of each profile of `geometry` from that of a reference, the first half of `pool`.
+    geometries: Sequence[StateGeometry], pool: StateGeometry, seed: int = 0
+) -> list[dict[ProfileKind, MeasuredDeviation]]:
+    """Deviation of each profile of some sets of examples from that of a reference, the first half of `pool`.
 
     The deviation is an average of absolute values, hence biased upward: two samples of one source
-    differ too, which `measure_null` says.
+    differ too, which `measure_null` says, once for all sets.
 
     Args:
-        geometry: the examples in question.
+        geometries: the examples in question, each set as if it were the only one.
         pool: the examples to compare with, then as many of the same source, over the same layers.
 
     Returns:
-        By kind of profile, each with an interval from resampling the examples of both sets. Resamples are biased upward
-        once more, so their distribution is moved to the deviation it belongs to; the interval covers the mean deviation
-        of samples of this size, and less `null_mean` the mean excess.
+        For each set by kind of profile, with an interval from resampling the examples of it and of the reference. Resamples
+        are biased upward once more, so their distribution is moved to the deviation it belongs to; the interval covers the
+        mean deviation of samples of this size, and less `null_mean` the mean excess.
     """
     rng = np.random.default_rng(seed)
     nulls, reference = measure_null(pool, rng), pool.select(examples=range(pool.n_examples // 2))
+    return [_measure_deviation(geometry, reference, nulls, deepcopy(rng)) for geometry in geometries]
+
+
+def _measure_deviation(
+    geometry: StateGeometry, reference: StateGeometry, nulls: np.ndarray, rng: np.random.Generator
+) -> dict[ProfileKind, MeasuredDeviation]:
     signed = signed_log_ratio(geometry.profiles(), reference.profiles())[:, 0]
     resampled = mean_deviation(_resample_profiles(geometry, rng), _resample_profiles(reference, rng))
     effects = standardised_difference(geometry.per_example(), reference.per_example())

@@ -43,6 +43,10 @@ MIN_DEVIATION = 1e-4
 """Deviations below it, 0.01 %, are none: rounding makes as much."""
 
 
+GeometryPairs = Mapping[str, tuple[StateGeometry, StateGeometry]]
+"""By `READS`, the norms and distances of OOD states and of both sets of ID states, the reference first."""
+
+
 @dataclass(frozen=True, eq=False)
 class MeasuredEvidence:
     """Evidence with its errors.
@@ -86,15 +90,32 @@ def measure_evidence(
     Raises:
         ValueError: the sets differ in shape, or have fewer than `MIN_EXAMPLES` examples or no layer.
     """
+    return evidence_from_geometries(pair_geometries(ood, reference, second_reference), seed)
+
+
+def pair_geometries(
+    ood: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], second_reference: Mapping[str, np.ndarray]
+) -> GeometryPairs:
+    """What evidence is made of, from states as `measure_evidence` takes them; it raises what that does."""
     for read in READS:
         _refuse_unlike(ood[read], reference[read], second_reference[read])
-    n, rng = ood["last"].shape[1], np.random.default_rng(seed)
+    return {
+        read: (
+            state_geometry(ood[read]),
+            state_geometry(np.concatenate([reference[read], second_reference[read]], axis=1)),
+        )
+        for read in READS
+    }
+
+
+def evidence_from_geometries(pairs: GeometryPairs, seed: int = 0) -> MeasuredEvidence:
+    """`measure_evidence` where norms and distances are known."""
+    n, rng = pairs["last"][0].n_examples, np.random.default_rng(seed)
     halves, pool_halves, id_halves = (_draw_halves(size, rng) for size in (n, 2 * n, 2 * n))
     summaries, id_summaries, excess = [], [], dict[str, float]()
     for read in READS:
-        pool = np.concatenate([reference[read], second_reference[read]], axis=1)
-        unit = float(np.abs(pool).max()) or 1.0
-        of_ood, of_pool = (state_geometry(states.astype(np.float64) / unit) for states in (ood[read], pool))
+        unit = float(pairs[read][1].norms.max()) or 1.0
+        of_ood, of_pool = (geometry.rescale(1 / unit) for geometry in pairs[read])
         excess |= dict(
             zip(
                 (f"{read}_{kind}_excess" for kind in PROFILE_KINDS), _measure_excess(of_ood, of_pool, seed), strict=True

@@ -42,6 +42,10 @@ class StateGeometry:
             distances=self.distances[np.ix_(layer_indices, example_indices, example_indices)],
         )
 
+    def rescale(self, factor: float) -> StateGeometry:
+        """That of the states times a factor."""
+        return StateGeometry(norms=self.norms * factor, distances=self.distances * factor)
+
     def profiles(self, counts: np.ndarray | None = None) -> np.ndarray:
         """All kinds of profile, in the order of `PROFILES`.
 

@@ -151,7 +151,7 @@ class Gain(Record):
         full, planned: mean scores, higher is better.
         gain: planned - full for accuracies, 1 - planned/full for errors; above 0 is better.
         n, groups: examples, and groups of them that are resampled as one.
-        ci95: its paired bootstrap interval over groups; it decides. (0, 0) where the plan is the full model.
+        ci95: its paired 95 % interval over groups; it decides. (0, 0) where the plan is the full model.
         p, test: the p-value, and the name of its test; None where the plan is the full model, so that nothing was tested.
         improved, worsened: share of examples with a higher or lower score under the plan.
         tail_only: mean and share of examples disagree in sign: few examples make the mean.

@@ -66,3 +66,7 @@ class CriterionCost(Record):
         description="Layers computed, times sequences read; a layer without one branch counts half."
     )
     seconds: float = Field(description="Time the model ran for it.")
+    search_gains: dict[int, float] = Field(
+        default={},
+        description="Gain of its plans of whole layers over those of tale on the search split, by number of drops; empty where tale was not asked.",
+    )

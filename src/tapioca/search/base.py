@@ -1,6 +1,6 @@
 """What every criterion's search is: a generator that yields questions, is sent scores, and returns its choices."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -23,8 +23,8 @@ class SearchSpace:
         seed: of whatever is random.
         repeats: random plans tried for each size.
         similarity: how alike the states before and after each layer are; None where no criterion needs it.
-        drop_effects: what dropping each layer would add to the gold answers' log-likelihood to first order, float64 of shape
-            (layer,); None where no criterion needs it.
+        drop_effects: what dropping each layer, and each branch, would add to the gold answers' log-likelihood to first order,
+            by grain float64 of shape (layer,); None where no criterion needs it.
     """
 
     n_layers: int
@@ -34,7 +34,7 @@ class SearchSpace:
     seed: int = 0
     repeats: int = 20
     similarity: LayerImportance | None = None
-    drop_effects: np.ndarray | None = None
+    drop_effects: Mapping[Grain, np.ndarray] | None = None
 
     @classmethod
     def of_layers(cls, n_layers: int, droppable: Iterable[int] | None = None, max_drops: int | None = None) -> Self:

@@ -1,6 +1,6 @@
 """The ways a plan can be chosen, by name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from tapioca.errors import UsageError
@@ -9,7 +9,7 @@ from tapioca.registry import Registry
 from tapioca.search.base import PlanSearch
 from tapioca.search.one_shot import drop_by_effect, drop_contiguous, drop_last, drop_lowest
 from tapioca.search.population import MAX_LAYERS, search_by_evolution, search_exhaustively, search_randomly
-from tapioca.search.stepwise import beam, greedy, greedy_with_swaps, list_branch_drops
+from tapioca.search.stepwise import beam, greedy, greedy_of_shortlist, greedy_with_swaps, list_branch_drops
 
 Guide = Literal["score", "likelihood", "text", "states", "gradients", "nothing"]
 """What guides a choice: the task's score, the gold answers' likelihood, the likelihood of the prompts' own tokens,
@@ -33,6 +33,7 @@ class Criterion:
         most_layers: of the largest model it is for.
         stops_at_floor: whether a run lets it go on to TALE's floor (`search.floor`) instead of to a number of drops; its
             every round then adds one drop to a plan of the round before.
+        shortlist: how many drops it scores a round, in the first those that gradients rank first; None scores all.
     """
 
     about: str
@@ -42,6 +43,7 @@ class Criterion:
     branches: tuple[BranchName, ...] = ()
     most_layers: int | None = None
     stops_at_floor: bool = False
+    shortlist: int | None = None
 
     def __post_init__(self) -> None:
         if self.guide not in get_args(Guide) or not set(self.branches) <= set(BRANCHES):
@@ -53,6 +55,11 @@ class Criterion:
             raise UsageError(
                 f"a criterion that stops at a floor of scores, guided by {self.guide}; expected guide score"
             )
+
+    @property
+    def measured(self) -> Guide | None:
+        """What passes of the full model (`PASSES`) measure before the first question; None where none is made."""
+        return "gradients" if self.shortlist else self.guide if self.guide in PASSES else None
 
     def __str__(self) -> str:
         """What it does, and where it comes from."""
@@ -83,10 +90,20 @@ OWN_CRITERIA = {
     ),
     "magnitude": Criterion("lowest relative magnitude", "arXiv 2312.09299", "states", drop_lowest("magnitude")),
     "taylor": Criterion(
-        "least loss to first order", "after Molchanov et al., arXiv 1906.10771", "gradients", drop_by_effect
+        "least loss to first order", "after Molchanov et al., arXiv 1906.10771", "gradients", drop_by_effect("layers")
+    ),
+    "taylor-mixed": Criterion(
+        "taylor over both kinds of branches", "", "gradients", drop_by_effect(*BRANCHES), branches=BRANCHES
     ),
     "last": Criterion("the last layers", "", "nothing", drop_last),
 }
+
+
+def shorten_rounds(tale: Criterion, count: int) -> Criterion:
+    """TALE's criterion where only `count` drops a round are scored."""
+    about = f"{tale.about}, {count} drops a round"
+    return replace(tale, about=about, choose=greedy_of_shortlist(count), shortlist=count)
+
 
 CRITERIA = Registry("criterion", "tapioca.criteria", Criterion, OWN_CRITERIA, reserved="all")
 

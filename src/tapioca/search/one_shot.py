@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tapioca.plan import Plan
+from tapioca.plan import Grain, Plan
 from tapioca.profiles.layer_importance import LayerImportance
 from tapioca.search.base import PlanSearch, SearchSpace, SearchSteps
 
@@ -19,18 +19,26 @@ def drop_lowest(measure: str) -> PlanSearch:
     return steps
 
 
-def drop_by_effect(space: SearchSpace) -> SearchSteps:
-    """Drop the layers whose drops would help most, or harm least, to first order."""
-    yield from ()  # nothing is scored
-    order = rank_by_effect(space)
-    return {size: Plan.drop(space.n_layers, order[:size]) for size in space.layer_sizes}
+def drop_by_effect(*grains: Grain) -> PlanSearch:
+    """Drop the layers, or branches, whose drops would help most, or harm least, to first order."""
+
+    def steps(space: SearchSpace) -> SearchSteps:
+        yield from ()  # nothing is scored
+        ranked, picks = rank_by_effect(space, *grains), {}
+        for size in (size for size in space.sizes if size <= len(ranked)):
+            scales = {grain: {layer: 0.0 for kind, layer in ranked[:size] if kind == grain} for grain in grains}
+            picks[size] = Plan(n_layers=space.n_layers, **scales)
+        return picks
+
+    return steps
 
 
-def rank_by_effect(space: SearchSpace) -> list[int]:
-    """The layers that can be dropped, the best first; equal ones from the lowest on."""
+def rank_by_effect(space: SearchSpace, *grains: Grain) -> list[tuple[Grain, int]]:
+    """What can be dropped, with its layer, the best to first order first; equal ones from the lowest layer on."""
     assert space.drop_effects is not None, "measured before any criterion that needs it"
     effects = space.drop_effects
-    return sorted(space.droppable, key=lambda layer: -effects[layer])
+    drops = [(grain, layer) for layer in range(space.n_layers) for grain in grains if layer in space.pool(grain)]
+    return sorted(drops, key=lambda drop: -effects[drop[0]][drop[1]])
 
 
 def drop_contiguous(space: SearchSpace) -> SearchSteps:

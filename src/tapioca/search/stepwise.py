@@ -66,7 +66,8 @@ def greedy_of_shortlist(count: int) -> PlanSearch:
     """
 
     def steps(space: SearchSpace) -> SearchSteps:
-        order, plan, picks = rank_by_effect(space), Plan.full(space.n_layers), Picks()
+        order = [layer for _, layer in rank_by_effect(space, "layers")]
+        plan, picks = Plan.full(space.n_layers), Picks()
         for size in range(1, max(space.layer_sizes, default=0) + 1):
             layers = sorted(order[:count])
             layer_by_plan = {Plan.drop(space.n_layers, (*plan.drops, layer)): layer for layer in layers}

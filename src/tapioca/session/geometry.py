@@ -1,5 +1,7 @@
 """Profiles of ID and OOD data under the full model and under a plan, and how far they deviate."""
 
+from collections.abc import Mapping
+
 from tapioca.observe import GeometrySample, capture_states
 from tapioca.plan import Plan
 from tapioca.profiles.deviation import bootstrap_bands, measure_deviations
@@ -65,19 +67,27 @@ def _deviations_over_kept_layers(
     geometries: dict[tuple[Domain, bool], StateGeometry], pool: StateGeometry, plan: Plan, seed: int
 ) -> tuple[Deviation, ...]:
     """Every profile against the ID reference, over the layers the plan keeps."""
-    kept_pool = pool.select(layers=plan.kept)
-    deviations = []
-    for (domain, planned), geometry in geometries.items():
-        same_layers = geometry if planned else geometry.select(layers=plan.kept)
-        deviations += measure_profile_deviations(same_layers, kept_pool, domain, planned, plan.kept, seed)
-    return tuple(deviations)
+    same_layers = {
+        (domain, planned): geometry if planned else geometry.select(layers=plan.kept)
+        for (domain, planned), geometry in geometries.items()
+    }
+    return measure_profile_deviations(same_layers, pool.select(layers=plan.kept), plan.kept, seed)
 
 
 def measure_profile_deviations(
-    geometry: StateGeometry, pool: StateGeometry, domain: Domain, planned: bool, layers: tuple[int, ...], seed: int
-) -> list[Deviation]:
-    """The deviation of one set of examples by kind of profile, as `profiles.deviation.measure_deviations`."""
-    return [
-        Deviation(data=domain, planned=planned, kind=kind, layers=layers, **vars(measured))
-        for kind, measured in measure_deviations(geometry, pool, seed).items()
-    ]
+    geometries: Mapping[tuple[Domain, bool], StateGeometry], pool: StateGeometry, layers: tuple[int, ...], seed: int
+) -> tuple[Deviation, ...]:
+    """The deviations of sets of examples by kind of profile, as `profiles.deviation.measure_deviations`.
+
+    Args:
+        geometries: by data set, and whether under a plan.
+        pool: what all are compared with, the reference and as many other ID examples.
+        layers: that are compared.
+        seed: of the resampling.
+    """
+    measured = measure_deviations(list(geometries.values()), pool, seed)
+    return tuple(
+        Deviation(data=domain, planned=planned, kind=kind, layers=layers, **vars(deviation))
+        for (domain, planned), deviations in zip(geometries, measured, strict=True)
+        for kind, deviation in deviations.items()
+    )

@@ -11,7 +11,7 @@ from tapioca.disk import write_json
 from tapioca.errors import StoreError
 from tapioca.evaluate.scale_effects import measure_drop_effects
 from tapioca.observe import measure_similarity
-from tapioca.plan import Plan
+from tapioca.plan import GRAINS, Plan
 from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.profiles.layer_importance import LayerImportance
 from tapioca.reading import explain_damage
@@ -44,10 +44,10 @@ class CriteriaRunner:
     def choose(self, name: str, criterion: Criterion) -> tuple[Picks, CriterionCost]:
         """The plans of one criterion, and what it cost."""
         space, seconds, forwards = self.job.space, 0.0, 0.0
-        if criterion.guide in PASSES:
-            space, seconds = self.measure_guide(criterion.guide)
-            rows = [1 if criterion.guide == "states" else len(one.rows) for one in self.job.search["ood"].examples]
-            forwards = PASSES[criterion.guide] * space.n_layers * sum(rows)
+        if guide := criterion.measured:
+            space, seconds = self.measure_guide(guide)
+            rows = [1 if guide == "states" else len(example.rows) for example in self.job.search["ood"].examples]
+            forwards = PASSES[guide] * space.n_layers * sum(rows)
         search = Search(criterion.choose, space)
         scored_batches: dict[tuple[Plan, str], None] = {}
         while question := search.ask():
@@ -93,7 +93,7 @@ class CriteriaRunner:
         arrays, seconds = self._measured[guide]
         if guide == "states":
             return replace(self.job.space, similarity=LayerImportance(**arrays)), seconds
-        return replace(self.job.space, drop_effects=arrays["drop_effects"]), seconds
+        return replace(self.job.space, drop_effects={grain: arrays[grain] for grain in GRAINS}), seconds
 
     def _load_measurement(self, guide: Guide) -> tuple[Arrays, float]:
         folder, data_digest = self.job.store.folder, self.job.search["ood"].digest
@@ -104,7 +104,7 @@ class CriteriaRunner:
             measured = {"data": data_digest, **arrays, "seconds": time.perf_counter() - start}
             write_json(path, add_fingerprint(measured))
         record = read_json(folder, path.name, remedy)
-        names = ("influence", "magnitude", "angles") if guide == "states" else ("drop_effects",)
+        names = ("influence", "magnitude", "angles") if guide == "states" else GRAINS
         with explain_damage(path, StoreError, remedy):
             return {name: np.array(record[name], dtype=float) for name in names}, float(record["seconds"])
 
@@ -114,7 +114,8 @@ class CriteriaRunner:
         progress.stage("similarity of states" if guide == "states" else "gradients by scales", len(task.examples))
         if guide == "states":
             return vars(measure_similarity(model, task.examples, batch_size, progress.advance))
-        return {"drop_effects": measure_drop_effects(model, task, batch_size, progress.advance)}
+        effects = measure_drop_effects(model, task, batch_size, progress.advance)
+        return {str(grain): by_layer for grain, by_layer in effects.items()}
 
 
 def equivalent_criteria(job: AnyRun, chosen: Mapping[str, Criterion]) -> list[str]:

@@ -10,18 +10,25 @@ from tapioca.models.find import find_layers
 from tapioca.plan import BRANCHES, BranchName, Plan
 from tapioca.records import RunConfig
 from tapioca.search.base import SearchSpace
-from tapioca.search.criteria import CRITERIA, Criterion
+from tapioca.search.criteria import CRITERIA, Criterion, shorten_rounds
 from tapioca.tasks.base import Task
 
 
-def criteria_by_name(criteria: str) -> dict[str, Criterion]:
-    """The criteria a user names, in that order.
+def criteria_by_name(criteria: str, shortlist: int | None = None) -> dict[str, Criterion]:
+    """The criteria a user names, in that order; with a shortlist, TALE of so many drops a round behind TALE.
 
     Raises:
-        UsageError: a name is unknown.
+        UsageError: a name is unknown, or there is no TALE for the shortlist to stand beside.
     """
     names = list(CRITERIA) if criteria == "all" else [name.strip() for name in criteria.split(",")]
-    return {name: CRITERIA[name] for name in names}
+    chosen = {name: CRITERIA[name] for name in names}
+    if not shortlist:
+        return chosen
+    if "tale" not in chosen:
+        raise UsageError(f"--shortlist stands beside tale, which is not among --criteria {criteria}; add it")
+    behind = names.index("tale") + 1
+    arm = {f"tale ({shortlist} listed)": shorten_rounds(chosen["tale"], shortlist)}
+    return dict([*list(chosen.items())[:behind], *arm.items(), *list(chosen.items())[behind:]])
 
 
 def space_from_model(model: PreTrainedModel, config: RunConfig) -> SearchSpace:
@@ -66,7 +73,7 @@ def compatible_criteria(
 
 def incompatibility(criterion: Criterion, space: SearchSpace, task: Task) -> str:
     """Why a criterion cannot be used on a model and a task; empty if it can."""
-    if criterion.guide == "gradients" and not task.has_gradients:
+    if criterion.measured == "gradients" and not task.has_gradients:
         return f"no log-likelihood with gradients follows from the answers to {task.name}"
     if criterion.most_layers and space.n_layers > criterion.most_layers:
         return f"it is for at most {criterion.most_layers} layers, this model has {space.n_layers}"

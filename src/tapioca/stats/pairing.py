@@ -108,7 +108,7 @@ class Pairing:
     def paired_p(self, full: np.ndarray, planned: np.ndarray) -> float:
         """Two-sided p-value of a t-test over groups that the weighted mean difference is 0; 1 where nothing changed.
 
-        It asks what the bootstrap interval asks, of means and by groups, at any number of digits.
+        It asks what the interval asks, of means and by groups, at any number of digits.
         """
         sums = self._sum_by_group((planned - full) * self.weights)
         if np.ptp(sums) == 0:

@@ -21,6 +21,11 @@ class CompareConfig(ChoosingConfig):
         pattern=r"^[1-9][0-9]{0,3}(:[1-9][0-9]{0,3})?$",
         description="Numbers of layers (or branches) to drop: 3, or 1:8 for each from 1 to 8.",
     )
+    shortlist: int | None = Field(
+        default=None,
+        ge=1,
+        description="Beside tale, let it also choose with only so many drops scored a round: those that gradients rank first, then those that the round before ranks first.",
+    )
 
     @property
     def sizes(self) -> tuple[int, ...]:

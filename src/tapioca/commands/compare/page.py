@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 from rich.console import Console
 
-from tapioca.commands.compare.result import CompareResult, Pick
+from tapioca.commands.compare.result import EXACT, CompareResult, Pick
 from tapioca.records import CriterionCost
 from tapioca.report import figures
 from tapioca.report import format as words
@@ -36,8 +36,11 @@ def show(info: CompareResult, console: Console) -> None:
     print_block(console, plans.select(*(column for column in plans.head[:6] if column != "p of ID")))
     print_line(console, f"{explain_comparison(info)}\n", style="dim")
     show_written(judged_plans(info), console)
-    print_block(console, tabulate_costs(info).select("criterion", "plans tried", "layer-forwards", "model time"))
-    print_line(console, "A layer-forward is one layer computed for one sequence.\n", style="dim")
+    costs = tabulate_costs(info)
+    print_block(console, costs.select(*(column for column in costs.head if column not in ("what it does", "source"))))
+    print_line(
+        console, f"A layer-forward is one layer computed for one sequence. {explain_regret(info)}\n", style="dim"
+    )
     show_page(info, console)
 
 
@@ -71,8 +74,24 @@ def tabulate_costs(info: CompareResult) -> TableBlock:
         "plans tried": lambda searched: str(searched.plans_tried),
         "layer-forwards": lambda searched: words.format_quantity(searched.layer_forwards),
         "model time": lambda searched: words.format_duration(searched.seconds),
+        f"regret against {EXACT}": lambda searched: format_regret(info, searched),
     }
-    return make_table("", info.searched, columns)
+    return make_table("", info.searched, columns).without_empty()
+
+
+def format_regret(info: CompareResult, searched: CriterionCost) -> str:
+    """How far a criterion's plan scores below TALE's on the search split, where that is furthest; empty of others."""
+    if searched.name == EXACT or not searched.search_gains:
+        return ""
+    drops, gain = min(searched.search_gains.items(), key=lambda item: item[1])
+    return f"{info.metric.format_effect(gain, named=True)} ({count_drops(drops)})" if gain < 0 else "none"
+
+
+def explain_regret(info: CompareResult) -> str:
+    """How to read the regrets; empty where there are none."""
+    if not any(format_regret(info, searched) for searched in info.searched):
+        return ""
+    return f"Regret: the search score of its plan against that of {EXACT}'s, where it falls furthest behind; no result."
 
 
 def judged_plans(info: CompareResult) -> HeldOutGains:

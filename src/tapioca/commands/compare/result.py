@@ -7,6 +7,9 @@ from tapioca.records.examples import Metric
 from tapioca.records.results import Domain, Gain, Preflight, Record, RunHeader
 from tapioca.records.rounds import CriterionCost
 
+EXACT = "tale"
+"""The criterion whose search scores others are held against."""
+
 
 class Pick(Record):
     """The plan one or more criteria chose for one number of drops, judged on held-out data.

@@ -1,11 +1,12 @@
 """The comparison: several criteria choose plans from the same data, and held-out data judge them all."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
 from tapioca.commands import save_result
 from tapioca.commands.compare.config import CompareConfig
-from tapioca.commands.compare.result import CompareResult, Pick
+from tapioca.commands.compare.result import EXACT, CompareResult, Pick
 from tapioca.errors import UsageError
 from tapioca.models.cost import count_flops
 from tapioca.models.inputs import collate
@@ -17,7 +18,7 @@ from tapioca.search.base import Picks, SearchSpace
 from tapioca.search.random import draw_random_plans
 from tapioca.session.context import AnyRun, RunContext, RunInputs, open_run
 from tapioca.session.held_out import GainsBeside, HeldOutScores
-from tapioca.session.preflight import refuse_at_chance, run_preflight
+from tapioca.session.preflight import run_preflight
 from tapioca.session.run_criteria import CriteriaRunner, equivalent_criteria
 from tapioca.session.search_space import compatible_criteria, criteria_by_name
 from tapioca.stats import correct_holm
@@ -25,14 +26,16 @@ from tapioca.stats import correct_holm
 
 def compare(config: CompareConfig, progress: Progress = SILENT, inputs: RunInputs | None = None) -> CompareResult:
     """Let each criterion choose a plan for each number of drops on the search split, and judge them on the test split."""
-    criteria, sizes = criteria_by_name(config.criteria), config.sizes  # refused before anything is loaded
+    criteria, sizes = (
+        criteria_by_name(config.criteria, config.shortlist),
+        config.sizes,
+    )  # refused before anything is loaded
     with open_run(config, progress, inputs) as job:
         job.space = _restrict_to_requested(job)
         criteria, notes = compatible_criteria(criteria, job.space, job.search["ood"], config.criteria == "all")
         notes += equivalent_criteria(job, criteria)
         job.add_notes(*notes)
         checks = run_preflight(job)
-        refuse_at_chance(job, checks)
         chooser = CriteriaRunner(job)
         choices_by_name = {name: chooser.choose(name, criterion) for name, criterion in criteria.items()}
         random_by_size = {size: draw_random_plans(job.space, {"layers": size}, config.random_plans) for size in sizes}
@@ -41,13 +44,17 @@ def compare(config: CompareConfig, progress: Progress = SILENT, inputs: RunInput
             raise UsageError(
                 f"--criteria: {', '.join(criteria)} picks no plan of --drops {config.drops}; choose others"
             )
+        gains_by_name = measure_search_gains(job, picks_by_name)
         judge = HeldOutJudge.evaluate(job, picks_by_name, random_by_size)
         info = CompareResult(
             **job.header(),
             metric=job.metric,
             n_layers=job.n_layers,
             checks=checks,
-            searched=tuple(searched for _, searched in choices_by_name.values()),
+            searched=tuple(
+                cost.model_copy(update={"search_gains": gains_by_name[name]})
+                for name, (_, cost) in choices_by_name.items()
+            ),
             picks=judge.list_picks(),
             random=judge.random,
             random_n=judge.beside.n,
@@ -66,6 +73,26 @@ def _restrict_to_requested(job: RunContext[CompareConfig]) -> SearchSpace:
     if max(config.sizes) > most:
         raise UsageError(f"--drops {config.drops}: at most {most} of this model's {count} layers can go; use 1:{most}")
     return replace(job.space, sizes=config.sizes)
+
+
+def measure_search_gains(job: AnyRun, picks_by_name: Mapping[str, Picks]) -> dict[str, dict[int, float]]:
+    """What each criterion's plans of whole layers gain over TALE's on the search split, by number of drops: below 0, how far
+    they fall short of the exact search. Nothing where TALE is not among the criteria."""
+    exact, task = picks_by_name.get(EXACT, {}), job.search["ood"]
+    rivals = {
+        name: {size: plan for size, plan in picks.items() if size in exact and len(plan.drops) == size}
+        for name, picks in picks_by_name.items()
+    }
+    plans = dict.fromkeys(plan for picks in rivals.values() for plan in picks.values())
+    if not plans:
+        return {name: {} for name in picks_by_name}
+    scores, pairing = job.evaluate(task, [*plans], "plans chosen on OOD search data"), task.pairing(job.config.seed)
+    return {
+        name: {
+            size: pairing.effect(scores.values_of(exact[size]), scores.values_of(plan)) for size, plan in picks.items()
+        }
+        for name, picks in rivals.items()
+    }
 
 
 @dataclass(frozen=True, eq=False)

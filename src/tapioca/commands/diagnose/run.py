@@ -11,8 +11,15 @@ from tapioca.errors import DataError
 from tapioca.models.find import find_layers
 from tapioca.observe import GeometrySample, capture_last_and_mean_states
 from tapioca.plan import Plan
-from tapioca.profiles.evidence import EVIDENCE, HALVES, MIN_EXAMPLES, MeasuredEvidence, measure_evidence
-from tapioca.profiles.profiles import state_geometry
+from tapioca.profiles.evidence import (
+    EVIDENCE,
+    HALVES,
+    MIN_EXAMPLES,
+    MeasuredEvidence,
+    evidence_from_geometries,
+    pair_geometries,
+)
+from tapioca.profiles.profiles import StateGeometry
 from tapioca.progress import SILENT, Progress
 from tapioca.reading import explain_damage
 from tapioca.records import Profile
@@ -32,7 +39,8 @@ def diagnose(config: DiagnoseConfig, progress: Progress = SILENT, inputs: RunInp
     with open_folder(config, inputs, classifier=fingerprint(classifier.model_dump(mode="json"))) as header:
         reference_states, id_states, ood_states = _observe_states(inputs, config, progress)
         progress.stage("evidence", 0)
-        measured = measure_evidence(ood_states, reference_states, id_states, config.seed)
+        geometries = pair_geometries(ood_states, reference_states, id_states)
+        measured = evidence_from_geometries(geometries, config.seed)
         with explain_damage(config.classifier or "the packaged classifier", DataError):
             diagnosis = classify(classifier, measured)
             weighed_evidence = _weigh_evidence(classifier, measured, diagnosis)
@@ -44,7 +52,7 @@ def diagnose(config: DiagnoseConfig, progress: Progress = SILENT, inputs: RunInp
             excess=measured.excess,
             evidence=weighed_evidence,
             n_halves=HALVES,
-            profiles=_profile_samples(id_states["last"], ood_states["last"], config.seed),
+            profiles=_profile_samples(*geometries["last"], config.seed),
             classifier=classifier,
         )
         save_result("diagnose", info)
@@ -94,9 +102,11 @@ def _weigh_evidence(
     )
 
 
-def _profile_samples(id_states: np.ndarray, ood_states: np.ndarray, seed: int) -> tuple[Profile, ...]:
-    full = Plan.full(len(ood_states) - 1)
+def _profile_samples(ood: StateGeometry, pool: StateGeometry, seed: int) -> tuple[Profile, ...]:
+    """The profiles after each layer, of the ID examples that are no reference and of the OOD examples."""
+    layers, n = range(1, len(ood.norms)), ood.n_examples
+    full = Plan.full(len(layers))
     return (
-        profile_from_geometry(state_geometry(id_states[1:]), "id", full, seed),
-        profile_from_geometry(state_geometry(ood_states[1:]), "ood", full, seed),
+        profile_from_geometry(pool.select(layers, range(n, 2 * n)), "id", full, seed),
+        profile_from_geometry(ood.select(layers), "ood", full, seed),
     )

@@ -22,7 +22,7 @@ from tapioca.search.population import MAX_LAYERS, list_all_plans
 from tapioca.search.stepwise import greedy
 from tapioca.session.context import AnyRun, RunInputs, open_run
 from tapioca.session.held_out import HeldOutScores
-from tapioca.session.preflight import refuse_at_chance, run_preflight
+from tapioca.session.preflight import run_preflight
 from tapioca.session.scorers import allowed_state_bytes
 
 MOST_PLANS = 2**MAX_LAYERS
@@ -38,7 +38,6 @@ def enumerate_plans(
         # all plans run in one sweep and never again: nothing is kept for later, and the room goes to their streams
         job.schedule = Schedule(config.plan_batching, allowed_state_bytes(config, job.loaded), None)
         checks = run_preflight(job)
-        refuse_at_chance(job, checks)
         scores = PlanScores.evaluate(job, {size: list_all_plans(job.space, size) for size in job.space.sizes})
         realigned = realign_all_plans(job, scores.plans)
         info = EnumerateResult(

@@ -33,6 +33,8 @@ DOMAINS: tuple[Domain, ...] = ("id", "ood")
 SetName = Literal["reference", "id", "ood"]
 ExampleSets = dict[SetName, tuple[Example, ...]]
 StateSets = dict[SetName, np.ndarray]
+PairsUnderPlans = dict[tuple[Domain, bool], StateGeometry]
+"""Data sets with the reference, by their name and whether under the plan."""
 
 
 def measure_geometry(
@@ -148,7 +150,7 @@ class ObservedStates:
     def test_all_layers(self) -> tuple[TestedDeviation, ...]:
         """From the reference under the full model, over all layers."""
         self.progress.stage("permutation tests", 0)
-        return tuple(self._test_deviations(self.pairs, self.full.kept, planned=False))
+        return self._test_deviations(_under_plan(self.pairs, planned=False), self.full.kept)
 
     def test_kept_layers(self) -> tuple[TestedDeviation, ...]:
         """The same over the layers the plan keeps, under the full model and under the plan."""
@@ -157,8 +159,7 @@ class ObservedStates:
         layers = self.plan.kept
         full_pairs = {domain: pair.select(layers=layers) for domain, pair in self.pairs.items()}
         planned_pairs = _pair_with_reference(self.states[self.plan], self.states[self.full]["reference"][list(layers)])
-        tested = self._test_deviations(full_pairs, layers, planned=False)
-        return (*tested, *self._test_deviations(planned_pairs, layers, planned=True))
+        return self._test_deviations(_under_plan(full_pairs, False) | _under_plan(planned_pairs, True), layers)
 
     def measure_realigned(self) -> tuple[Realignment, ...]:
         """What the plan takes off the deviation of OOD data, and of ID data."""
@@ -219,19 +220,21 @@ class ObservedStates:
     def _measure_updates(self, plan: Plan, domain: Domain, grain: Literal["layer", "branch"]) -> Updates:
         return measure_updates(self.model, plan, self.examples[domain], grain, self.config.batch_size, self.config.seed)
 
-    def _test_deviations(
-        self, pairs: dict[Domain, StateGeometry], layers: tuple[int, ...], planned: bool
-    ) -> list[TestedDeviation]:
+    def _test_deviations(self, pairs: PairsUnderPlans, layers: tuple[int, ...]) -> tuple[TestedDeviation, ...]:
         """Every data set against the reference, the second half of its pair and the first of the pool."""
-        size, seed, pool, tested = self.size, self.config.seed, self.pool.select(layers=layers), []
-        for domain, pair in pairs.items():
-            data_geometry = pair.select(examples=range(size))
-            deviations = measure_profile_deviations(data_geometry, pool, domain, planned, layers, seed)
-            tests = [
-                run_permutation_test(deviation_statistic(p), size, size, seed) for p in pair.profile_functions.values()
-            ]
-            tested += [TestedDeviation(deviation=d, permuted=p) for d, p in zip(deviations, tests, strict=True)]
-        return tested
+        size, seed, pool = self.size, self.config.seed, self.pool.select(layers=layers)
+        geometries = {key: pair.select(examples=range(size)) for key, pair in pairs.items()}
+        deviations = measure_profile_deviations(geometries, pool, layers, seed)
+        tests = (
+            run_permutation_test(deviation_statistic(profiles), size, size, seed)
+            for pair in pairs.values()
+            for profiles in pair.profile_functions.values()
+        )
+        return tuple(TestedDeviation(deviation=d, permuted=p) for d, p in zip(deviations, tests, strict=True))
+
+
+def _under_plan(pairs: dict[Domain, StateGeometry], planned: bool) -> PairsUnderPlans:
+    return {(domain, planned): pair for domain, pair in pairs.items()}
 
 
 def _pair_with_reference(states: StateSets, reference: np.ndarray) -> dict[Domain, StateGeometry]:

@@ -22,6 +22,7 @@ from tapioca.progress import SILENT, Progress
 from tapioca.records import Preflight
 from tapioca.records.results import Domain
 from tapioca.runs.store import Store
+from tapioca.search.criteria import CRITERIA
 from tapioca.session.context import AnyRun, RunInputs, choose_reading, context_from_inputs, load_inputs
 from tapioca.session.preflight import run_preflight
 from tapioca.session.tokens import split_first_row
@@ -39,7 +40,7 @@ def preview_run(config: PruneConfig, progress: Progress = SILENT, inputs: RunInp
         job = context_from_inputs(config, _sample_search_examples(inputs, config), store, progress)
         job.space = restrict_sizes(job)
         seconds, operations = _time_example(job)
-        checks = run_preflight(job)
+        checks = run_preflight(job, stop_at_chance=False)
     sizes = _full_sizes(inputs, config)
     work = Workload(
         rounds=tuple(estimate_round_costs(criterion, job.space)),
@@ -60,7 +61,9 @@ def preview_run(config: PruneConfig, progress: Progress = SILENT, inputs: RunInp
         head_labels=len(first_example.choices) if job.search["ood"].is_sequence_classifier else None,
         written=_write_answers(job),
         criterion=config.criterion,
+        shortlist=config.shortlist,
         work=work,
+        whole_rounds=tuple(estimate_round_costs(CRITERIA[config.criterion], job.space)),
         shorter=suggest_shorter_run(config, work, criterion, job.space),
         flops=sum(work.rounds) * operations * work.search,
         peak_memory=_peak_memory(),

@@ -26,7 +26,9 @@ class Preview:
         head_labels: labels of the model's classification head, 0 where it gives a number; None where it has no head.
         written: what the model writes after the first prompts, where it writes.
         criterion: what would choose the plans.
+        shortlist: how many drops a round are scored; None where all are.
         work: what the run would go through, and how long it would take.
+        whole_rounds: passes of the full model over the search data, round by round, where all drops were scored.
         shorter: what would shorten it most.
         flops: floating-point operations of all rounds.
         peak_memory: bytes this process (or the GPU) held at most.
@@ -40,7 +42,9 @@ class Preview:
     head_labels: int | None
     written: tuple[WrittenAnswer, ...]
     criterion: str
+    shortlist: int | None
     work: Workload
+    whole_rounds: tuple[float, ...]
     shorter: ShorterRun | None
     flops: float
     peak_memory: int

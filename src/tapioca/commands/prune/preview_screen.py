@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -60,6 +61,13 @@ def _show_cost(preview: Preview, console: Console) -> None:
         f"({words.format_flops(preview.flops)}), judging at most {duration(estimate.judging)} "
         f"({estimate.judged.plans} plan{'s' if estimate.judged.plans != 1 else ''} beside the full model); {preview.peak_memory / 2**30:.2f} GiB held now",
     )
+    if preview.shortlist:
+        whole = replace(estimate, rounds=preview.whole_rounds).all_rounds
+        print_line(
+            console,
+            f"shortlist {preview.shortlist} drops a round, ranked by gradients first: all rounds at most "
+            f"{duration(estimate.all_rounds)}, not {duration(whole)}",
+        )
     if preview.shorter and estimate.total > SHORT_RUN_SECONDS:
         print_line(
             console,

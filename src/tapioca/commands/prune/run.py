@@ -18,7 +18,7 @@ from tapioca.runs.places import remember_places
 from tapioca.search.path import SearchPath
 from tapioca.session.context import AnyRun, RunInputs, open_run
 from tapioca.session.geometry import measure_run_geometry
-from tapioca.session.preflight import refuse_at_chance, run_preflight
+from tapioca.session.preflight import run_preflight
 from tapioca.session.run_criteria import equivalent_criteria
 
 
@@ -29,7 +29,6 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
         job.space = restrict_sizes(job)
         job.add_notes(*equivalent_criteria(job, {config.criterion: criterion}))
         checks = run_preflight(job)
-        refuse_at_chance(job, checks)
         if shortage := describe_shortage(checks["id"], job.metric) if "id" in checks else "":
             job.progress.note(f"ID: {checks['id'].n_test} test examples are {shortage}")
         search = run_search(job)

@@ -7,16 +7,15 @@ import numpy as np
 from tapioca.commands.prune.config import PruneConfig
 from tapioca.commands.prune.meter import WorkMeter
 from tapioca.errors import UsageError
-from tapioca.plan import Plan
+from tapioca.plan import GRAINS, Plan
 from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.records import Scores, Trial
-from tapioca.search.base import PlanSearch, Search, SearchSpace
-from tapioca.search.criteria import CRITERIA, PASSES, Criterion
+from tapioca.search.base import Search, SearchSpace
+from tapioca.search.criteria import CRITERIA, PASSES, Criterion, shorten_rounds
 from tapioca.search.floor import FlooredSearch
 from tapioca.search.path import SearchPath
 from tapioca.search.population import search_randomly
 from tapioca.search.race import DELTA, Race, choose_bound
-from tapioca.search.stepwise import greedy_of_shortlist
 from tapioca.session.context import AnyRun, RunContext
 from tapioca.session.preflight import reference_drops
 from tapioca.session.run_criteria import CriteriaRunner
@@ -36,8 +35,10 @@ def criterion_from_config(config: PruneConfig) -> Criterion:
     for flag, is_given in flags.items():
         if is_given and not criterion.stops_at_floor:
             raise UsageError(f"{flag} belongs to --criterion tale, got {name}; leave it out")
-    if config.shortlist and name != "tale":
-        raise UsageError(f"--shortlist belongs to --criterion tale, got {name}; leave it out")
+    if config.shortlist:
+        if name != "tale":
+            raise UsageError(f"--shortlist belongs to --criterion tale, got {name}; leave it out")
+        return shorten_rounds(criterion, config.shortlist)
     if criterion.choose is search_randomly and not config.random_plans:
         raise UsageError("--criterion random chooses among --random-plans plans, got 0; ask for at least 1")
     return criterion
@@ -53,54 +54,49 @@ def restrict_sizes(job: RunContext[PruneConfig]) -> SearchSpace:
     config = job.config
     criterion = criterion_from_config(config)
     if reason := incompatibility(criterion, job.space, job.search["ood"]):
-        raise UsageError(f"--criterion {config.criterion} cannot be used: {reason}; choose another")
+        option, remedy = f"--criterion {config.criterion}", "choose another"
+        if criterion.shortlist:
+            option, remedy = f"--shortlist {criterion.shortlist}", "leave it out"
+        raise UsageError(f"{option} cannot be used: {reason}; {remedy}")
     most = config.max_drops or (job.n_layers if criterion.stops_at_floor else max(1, job.n_layers // 2))
     return replace(job.space, sizes=tuple(range(1, min(most, job.space.max_drops) + 1)))
 
 
 def run_search(job: RunContext[PruneConfig]) -> SearchPath:
     """Search on the OOD search split."""
-    criterion = criterion_from_config(job.config)
-    if criterion.stops_at_floor:
-        choose, space = (
-            _shorten_rounds(job, job.config.shortlist) if job.config.shortlist else (criterion.choose, job.space)
+    criterion, config, space = criterion_from_config(job.config), job.config, job.space
+    if not criterion.stops_at_floor:
+        return _search_by_criterion(job, criterion)
+    if criterion.measured:
+        space, _ = CriteriaRunner(job).measure_guide(criterion.measured)
+    if criterion.shortlist:
+        job.add_notes(
+            f"each round scores the {criterion.shortlist} drops that gradients, then the round before, rank first; it may "
+            "miss its best"
         )
-        return _search_to_floor(job, FlooredSearch(choose, space, job.metric, job.config.epsilon, job.config.ties))
-    return _search_by_criterion(job, criterion)
+    return _search_to_floor(job, FlooredSearch(criterion.choose, space, job.metric, config.epsilon, config.ties))
 
 
 def estimate_round_costs(criterion: Criterion, space: SearchSpace) -> list[float]:
     """What each round of a search would cost, in passes of the full model over the search data, found by letting all
     scores be equal; a search whose number of rounds hangs on the scores may make more.
 
-    The first round of a criterion guided by states or gradients is what reads them. One not guided by answers to the
-    task ends with a round that scores its picks.
+    The first round of a criterion guided by states or gradients is what reads them; that of a shortlist holds the gradients
+    too. A criterion not guided by answers to the task ends with a round that scores its picks.
     """
     count = space.n_layers
     rounds = [PASSES[criterion.guide]] if criterion.guide in PASSES else []
     if criterion.guide not in (*PASSES, "nothing"):
-        search = Search(criterion.choose, space)
+        search = Search(criterion.choose, replace(space, drop_effects=dict.fromkeys(GRAINS, np.zeros(count))))
         while question := search.ask():
             rounds.append(question.share * count_layers_computed(question.plans) / count)
             search.tell([0.0] * len(question.plans))
+    if criterion.shortlist:
+        rounds[0] += PASSES["gradients"]
     if criterion.guide not in ("score", "likelihood"):
-        rounds.append(sum(count - size for size in space.sizes) / count)
+        saved = 0.5 if criterion.branches else 1.0
+        rounds.append(sum(count - saved * size for size in space.sizes) / count)
     return rounds
-
-
-def _shorten_rounds(job: RunContext[PruneConfig], count: int) -> tuple[PlanSearch, SearchSpace]:
-    """TALE's search with so many drops scored a round, and its space with what ranks those of the first.
-
-    Raises:
-        UsageError: the task has no loss with gradients.
-    """
-    if reason := incompatibility(CRITERIA["taylor"], job.space, job.search["ood"]):
-        raise UsageError(f"--shortlist: {reason}; leave it out")
-    space, _ = CriteriaRunner(job).measure_guide("gradients")
-    job.add_notes(
-        f"each round scores the {count} drops that gradients, then the round before, rank first; it may miss its best"
-    )
-    return greedy_of_shortlist(count), space
 
 
 def _search_to_floor(job: RunContext[PruneConfig], search: FlooredSearch) -> SearchPath:
