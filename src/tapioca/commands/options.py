@@ -118,6 +118,7 @@ class CompareOptions(TypedDict, total=False):
     random_examples: int
     criteria: str
     drops: str
+    shortlist: int | None
 
 
 class CompareCall(SessionOptions, CompareOptions, total=False):
