@@ -20,8 +20,10 @@ from measure import machine
 from search_vs_naive import make_model, make_task
 from transformers import PreTrainedModel
 
+from tapioca.cluster.connect import LOCAL, connect_ray
 from tapioca.cluster.dispatch import Dispatcher
-from tapioca.cluster.ray_crew import LOCAL, RayCrew, Share, connect_ray
+from tapioca.cluster.ray_crew import RayCrew
+from tapioca.cluster.share import Share
 from tapioca.engine.sweep import Schedule
 from tapioca.evaluate import evaluate
 from tapioca.models.find import find_layers

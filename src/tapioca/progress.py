@@ -7,7 +7,13 @@ T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """Told what is going on."""
+    """Told what is going on.
+
+    Attributes:
+        shows_logs: whether what other processes print on the way is to be seen too.
+    """
+
+    shows_logs: bool
 
     def stage(self, what: str, total: int) -> None:
         """A new stage of `total` steps (plan times example) begins."""
@@ -24,6 +30,8 @@ class Progress(Protocol):
 
 class NullProgress:
     """Listens and says nothing."""
+
+    shows_logs = False
 
     def stage(self, what: str, total: int) -> None:
         pass

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
-import sys
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from reliability.comparable import describe_folder, list_differences
+from reliability.comparable import list_differences
+from support.lives import Lives
 from support.ray_cluster import RayCluster
 
 pytestmark = pytest.mark.slow
@@ -53,49 +48,6 @@ def cluster(running_cluster: RayCluster) -> RayCluster:
     while running_cluster.n_nodes < WORKERS:
         running_cluster.join()
     return running_cluster
-
-
-class Lives:
-    """A command in a folder of its own, run as often as a test likes."""
-
-    def __init__(self, folder: Path, line: list[str]):
-        self.folder, self.line = folder, line
-        for name in ("tmp", "answers"):
-            (folder / name).mkdir(parents=True)
-
-    def begin(self) -> int:
-        """In a process that is no fork: this one may have spoken to Ray, which a fork of it cannot any more."""
-        script = "import sys; from pathlib import Path; from reliability.life import live; live(sys.argv[2:], Path(sys.argv[1]))"
-        command = [sys.executable, "-c", script, str(self.folder), *self.line]
-        paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        return os.posix_spawn(sys.executable, command, environment)
-
-    def wait_for_answers(self, count: int, process: int) -> None:
-        """Until so many are stored, while the command goes on."""
-        while True:
-            assert psutil.Process(process).status() != psutil.STATUS_ZOMBIE, self.log()
-            path = self.folder / "out" / "run.sqlite"
-            if path.exists():
-                with closing(sqlite3.connect(path)) as db, closing(db.cursor()) as cursor:
-                    tables = [name for (name,) in cursor.execute("SELECT name FROM sqlite_master")]
-                    if "answers" in tables and cursor.execute("SELECT count(*) FROM answers").fetchone()[0] >= count:
-                        return
-            time.sleep(0.02)
-
-    def end(self, process: int) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-    def log(self) -> str:
-        return (self.folder / "log").read_text()
-
-    def describe(self) -> dict[str, Any]:
-        described = describe_folder(self.folder)
-        return {name: described[name] for name in described if Path(name).parts[0] == "out"}
-
-    def list_answers(self) -> Counter[str]:
-        """Every answer that was stored, by any life, and how often."""
-        return Counter(line for notes in (self.folder / "answers").iterdir() for line in notes.read_text().splitlines())
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,9 @@ def in_process(model: PreTrainedModel, task: Task, n_workers: int = 3, **options
 def ray_workers() -> Iterator[OpenScorer]:
     """Two actors for each model and task."""
     pytest.importorskip("ray", reason="ray is not installed")
-    from tapioca.cluster.ray_crew import RayCrew, Share, connect_ray
+    from tapioca.cluster.connect import connect_ray
+    from tapioca.cluster.ray_crew import RayCrew
+    from tapioca.cluster.share import Share
 
     with connect_ray("local", 4) as ray:
         yield lambda model, task: Dispatcher(RayCrew(ray, Share(2, 1, 0, 1), partial(tuple, (model, Schedule())), task))

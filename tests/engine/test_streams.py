@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import torch
+from support.scarce_memory import memory_for
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -110,34 +108,6 @@ def test_stacking_tells_how_far_it_is_off(
     else:
         assert stacked.difference is None
         assert all(torch.equal(found[plan], alone[plan]) for plan in SINGLES)
-
-
-@contextmanager
-def memory_for(model: PreTrainedModel, streams: int) -> Iterator[list[int]]:
-    """Let layers run out of memory as soon as one is given more streams in one pass of the model; yields the most
-    streams that a layer was given in each pass so far."""
-    rows, passes, given = 0, [], Counter[int]()
-
-    def begin(_: nn.Module, args: tuple[torch.Tensor]) -> None:
-        nonlocal rows
-        rows = len(args[0])
-        given.clear()
-        passes.append(0)
-
-    def come(module: nn.Module, args: tuple[torch.Tensor]) -> None:
-        given[id(module)] += len(args[0]) // rows
-        passes[-1] = max(passes[-1], given[id(module)])
-        if passes[-1] > streams:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-
-    norms = [block.get_submodule("input_layernorm") for block in find_layers(model).blocks]
-    hooks = [norm.register_forward_pre_hook(come) for norm in norms]
-    hooks.append(model.get_input_embeddings().register_forward_pre_hook(begin))
-    try:
-        yield passes
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @pytest.mark.parametrize(("way", "reuse"), [("single", False), ("single", True), ("stacked", False)])

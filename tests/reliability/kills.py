@@ -127,10 +127,16 @@ class Trial:
     is_hit: bool = False
 
     def live(self, seconds: float | None = None) -> tuple[int, float]:
-        """Run the command, killed after some seconds if it is not done by then; returns exit code and duration."""
-        start = time.monotonic()
+        """Run the command; returns its exit code and how long it, or the worker that is killed, was there.
+
+        Args:
+            seconds: after which it is killed if it is not done by then.
+        """
         line = [self.cluster.address if self.cluster and word == "CLUSTER" else word for word in LINES[self.name]]
         process = begin_life(line, self.folder)
+        while not self.list_victims(process) and is_running(process):
+            time.sleep(0.05)
+        start = time.monotonic()
         if seconds is not None:
             time.sleep(seconds)
             self.hit(process)
@@ -143,9 +149,13 @@ class Trial:
         """Whether the signal is for a worker, of which the command takes care."""
         return self.name == "ray worker"
 
+    def list_victims(self, process: int) -> list[int]:
+        """What there is to kill of a life: the command, or its workers."""
+        return self.cluster.list_workers() if self.cluster and self.kills_worker else [process]
+
     def hit(self, process: int) -> None:
-        """Send the signal to the command, or to a worker where there is one."""
-        victims = self.cluster.list_workers() if self.cluster and self.kills_worker else [process]
+        """Send the signal."""
+        victims = self.list_victims(process)
         self.is_hit = bool(victims)
         for victim in victims[:1]:
             os.kill(victim, self.sent)
@@ -184,6 +194,11 @@ class Trial:
 
     def log(self) -> str:
         return (self.folder / "log").read_text()
+
+
+def is_running(process: int) -> bool:
+    """Whether a child has not ended yet."""
+    return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 def try_kills(trial: Trial, n_kills: int, rng: random.Random) -> Tally:

@@ -14,7 +14,11 @@ from tapioca.report.screen import ScreenOptions
 
 SCREEN_OPTIONS = {
     "quiet": (bool, False, "Show no progress, only notes and the result."),
-    "verbose": (bool, False, "Write lines instead of a bar: each stage, and how far it is every few seconds."),
+    "verbose": (
+        bool,
+        False,
+        "Write lines instead of a bar: each stage, how far it is every few seconds, and what workers of --ray print.",
+    ),
     "log_file": (Path | None, None, "Write progress and notes into this file as well, behind what it holds."),
 }
 """What every command takes beside its request: type, default and help."""

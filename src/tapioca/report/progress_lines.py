@@ -27,6 +27,8 @@ class ProgressLines:
         writes_all: whether each new stage and each note is a line too.
     """
 
+    shows_logs = False
+
     def __init__(self, write: WriteLine, interval: float, writes_all: bool):
         self.write, self.interval, self.writes_all = write, interval, writes_all
         self._stage, self._total, self._done, self._status = "", 0, 0, ""

@@ -35,7 +35,7 @@ class ScreenOptions:
 
     Attributes:
         quiet: neither bar nor lines, only notes and the result.
-        verbose: lines instead of a bar, more often, and one for each stage.
+        verbose: lines instead of a bar, more often, and one for each stage; and what Ray's workers print.
         log_file: where lines and notes are written to also, behind what is there.
     """
 
@@ -49,6 +49,8 @@ class LiveScreen:
 
     Use it as a context manager around a recipe.
     """
+
+    shows_logs = False
 
     def __init__(self, console: Console, has_bar: bool):
         self.console = console
@@ -98,8 +100,8 @@ class LiveScreen:
 class Listeners:
     """Hands all that is told about progress on to several who listen."""
 
-    def __init__(self, listeners: list[Progress]):
-        self.listeners = listeners
+    def __init__(self, listeners: list[Progress], shows_logs: bool):
+        self.listeners, self.shows_logs = listeners, shows_logs
 
     def stage(self, what: str, total: int) -> None:
         for listener in self.listeners:
@@ -137,7 +139,7 @@ def open_screen(console: Console, options: ScreenOptions = ScreenOptions()) -> I
         listeners.append(stack.enter_context(LiveScreen(console, shows_bar)))
         if not options.quiet and not shows_bar:
             listeners.append(stack.enter_context(ProgressLines(write_to_standard_error, interval, options.verbose)))
-        yield Listeners(listeners)
+        yield Listeners(listeners, options.verbose)
 
 
 def follow_training(screen: Progress, steps: int) -> Callable[[int, float], None]:

@@ -54,6 +54,7 @@ class WorkerModel:
 
     Attributes:
         config: the request, in words that hold in another working folder.
+        name: of the model, as errors of this process call it.
         setup: `describe_setup` of this process.
         live: a model that has no name.
         workers: how many share the batches of a task, and the memory where they may share a machine.
@@ -61,6 +62,7 @@ class WorkerModel:
     """
 
     config: RunConfig
+    name: str
     setup: dict[str, Any]
     live: LoadedModel | None
     workers: int
@@ -73,6 +75,7 @@ class WorkerModel:
             ModelError: it cannot be loaded, or is not the one of the process that asks.
         """
         loaded = self.live or load_configured_model(self.config)
+        loaded.model.name_or_path = self.name
         setup = describe_setup(self.config, loaded, hash_model(loaded.model))
         for name, expected in self.setup.items():
             if setup[name] != expected:
@@ -103,19 +106,21 @@ def open_scorer(
     if not config.ray:
         yield None
         return
-    from tapioca.cluster.ray_crew import RayCrew, Share, connect_ray
+    from tapioca.cluster.connect import STARTING, connect_ray, list_nodes
+    from tapioca.cluster.ray_crew import RayCrew
+    from tapioca.cluster.share import Share
 
-    progress.stage(f"starting Ray at {config.ray}", 0)
+    progress.stage(STARTING, 0)
     device = find_input_device(loaded.model).type
-    with connect_ray(config.ray, config.workers) as ray:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        share = Share.choose(nodes, config.workers, on_gpu=device == "cuda")
+    with connect_ray(config.ray, config.workers, progress.shows_logs) as ray:
+        share = Share.choose(list_nodes(ray), config.workers, on_gpu=device == "cuda")
         setup, batches = (
             describe_setup(config, loaded, model_hash),
             make_batches(searched, config.batch_size, config.order_seed),
         )
         worker_config = config.model_copy(update=_find_anywhere(config, device))
-        model = WorkerModel(worker_config, setup, loaded if is_live else None, share.workers, len(batches))
+        live, name = loaded if is_live else None, loaded.model.name_or_path
+        model = WorkerModel(worker_config, name, setup, live, share.workers, len(batches))
         progress.note(f"batches are spread over {share.workers} Ray workers of {share.threads} threads")
         yield Dispatcher(RayCrew(ray, share, model, searched), progress.note)
 

@@ -10,6 +10,7 @@ from tapioca.studies.analyse.setting import SettingAnalysis, join_settings
 from tapioca.studies.cell import Cell, DoseResponse, SavedArrays
 from tapioca.studies.measure.work import ModelWork
 from tapioca.studies.page.page import write_page
+from tapioca.studies.ray_workers import measure_parts_on_ray
 from tapioca.studies.read import read_study
 from tapioca.studies.results import StudyResult
 from tapioca.studies.spec import StudyConfig, StudyFile
@@ -30,7 +31,10 @@ def run_study(config: StudyConfig, watcher: Progress | None = None) -> StudyResu
     out = config.out or Path("runs") / f"study-{config.file.stem}"
     with FolderLock(out, config.take_over) as lock:
         parts = _list_parts(study_file, config.file.parent, out, watcher)
-        measure_parts(parts, config.workers or os.cpu_count() or 1, watcher, lock)
+        if config.ray:
+            measure_parts_on_ray(parts, config.ray, config.workers, watcher, lock)
+        else:
+            measure_parts(parts, config.workers or os.cpu_count() or 1, watcher, lock)
         watcher.stage("judging the claims", 0)
         measurements = [file_type.load(path) for part in parts for path, file_type in part.files.items()]
         return analyse_and_write(study_file, measurements, out, config.command())

@@ -24,6 +24,11 @@ class StudyConfig(FolderConfig):
     workers: int | None = Field(
         default=None, ge=1, description="Models measured at once; by default one for each core."
     )
+    ray: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Measure models on a Ray cluster: the HOST:PORT of its head, or local for this machine; changes no number.",
+    )
 
     def command(self) -> str:
         """The command line that makes this request, in a folder that holds what it names."""

@@ -47,7 +47,7 @@ def measure_parts(parts: list[ModelWork], workers: int, watcher: Progress, lock:
     if not parts:
         return
     workers = min(workers, len(parts))
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // workers))
     context = multiprocessing.get_context("spawn")
     link = Link(context.Queue(), context.Event())
     with ProcessPoolExecutor(workers, context, _begin, (threads, link)) as pool:
@@ -99,7 +99,7 @@ def _measure_part(part: ModelWork) -> None:
     if link.stop.is_set():
         return
     for path in part.measure():
-        link.done.put(f"{part.setting.name} {part.model.name} {path.stem}")
+        link.done.put(part.name_file(path))
         if link.stop.is_set():
             return
 

@@ -42,6 +42,11 @@ FIELDS_NOT_MEASURED = {"title", "settings", "claims", "margins", "min_models", "
 BASELINES = ("ridge", "nearest neighbour", "constant")
 
 
+def list_versions() -> list[str]:
+    """Of tapioca, torch and transformers, which can change what is measured."""
+    return [version("tapioca-prune"), torch.__version__, transformers.__version__]
+
+
 @dataclass(eq=False)
 class StudyModel:
     """A model, its ID data and the ways in which they drift.
@@ -139,7 +144,7 @@ class StudyModel:
                 "model": self.model_hash,
                 "data": [self.tasks[key][half].digest for key in (task_key, ID) for half in (0, 1)],
                 "study": json.loads(self.study.model_dump_json(exclude=FIELDS_NOT_MEASURED)),
-                "versions": [version("tapioca-prune"), torch.__version__, transformers.__version__],
+                "versions": list_versions(),
             }
         )
 

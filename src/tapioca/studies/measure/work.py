@@ -92,6 +92,10 @@ class ModelWork:
     def _scaled(self) -> list[str]:
         return [kind for kind in self.setting.shifts if kind not in self.setting.controls]
 
+    def name_file(self, path: Path) -> str:
+        """A file of `files` as a screen names it."""
+        return f"{self.setting.name} {self.model.name} {path.stem}"
+
     def cell_file(self, key: TaskKey, folder: Path | None = None) -> Path:
         return (folder or self.folder) / f"{key[0]}-{key[1]}.npz"
 

@@ -11,13 +11,18 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from tapioca.cluster.ray_crew import LOCAL, Share, connect_ray
+from tapioca.cluster.connect import LOCAL, connect_ray
+from tapioca.cluster.share import Share
 from tapioca.commands.prune.config import PruneConfig
 from tapioca.errors import ModelError, UsageError
 from tapioca.models.identity import hash_model
+from tapioca.records.config import BaseConfig
+from tapioca.report.screen import ScreenOptions, open_screen
 from tapioca.session.folder import describe_setup
 from tapioca.session.scorers import WorkerModel, load_configured_model
+from tapioca.studies.spec import StudyConfig
 
 ADVICE = "give the HOST:PORT that `ray start --head` printed, on a machine of that cluster, or --ray local for this machine alone"
 
@@ -86,6 +91,65 @@ def test_another_program_at_the_address_is_one_line() -> None:
     assert "no answer from there (whoever listens is no head of Ray's); " in str(raised.value)
 
 
+@pytest.mark.parametrize("workers", [0, -1])
+@pytest.mark.parametrize("config", [PruneConfig, StudyConfig])
+def test_there_is_a_worker_or_more(config: type[BaseConfig], workers: int) -> None:
+    asked = {"file": Path("study.yaml")} if config is StudyConfig else {"model": "learner", "task": "lab:id"}
+    with pytest.raises(UsageError) as raised:
+        config(**asked, ray="local", workers=workers)
+    assert str(raised.value) == f"--workers: Input should be greater than or equal to 1, got {workers}"
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_workers_are_heard_where_lines_are_asked_for(verbose: bool) -> None:
+    with open_screen(Console(quiet=True), ScreenOptions(quiet=not verbose, verbose=verbose)) as screen:
+        assert screen.shows_logs is verbose
+
+
+class NoRay:
+    """Ray where it does not start."""
+
+    def __init__(self, error: Exception):
+        self.error, self.starts = error, 0
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **options: Any) -> None:
+        self.starts += 1
+        raise self.error
+
+    def shutdown(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "starts", "message"),
+    [
+        (
+            Exception("The current node timed out during startup."),
+            3,
+            r"--ray local: Ray did not start in 3 tries and \d+ s \(The current node timed out during startup\.\); "
+            "run the same command again when this machine is less busy, or without --ray",
+        ),
+        (
+            OSError("AF_UNIX path length cannot exceed 107 bytes"),
+            1,
+            "--ray local: AF_UNIX path length cannot exceed 107 bytes; name a folder for Ray's files with the environment "
+            "variable RAY_TMPDIR, such as /tmp",
+        ),
+    ],
+)
+def test_a_ray_that_does_not_start_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, starts: int, message: str
+) -> None:
+    ray = NoRay(error)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(UsageError, match=f"^{message}$"), connect_ray(LOCAL, None):
+        pass
+    assert ray.starts == starts
+
+
 def test_what_to_install_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError) as raised, connect_ray(LOCAL, None):
@@ -110,11 +174,12 @@ def test_a_worker_whose_model_is_another_is_refused(model_folder: Path) -> None:
     config = PruneConfig(model=str(model_folder), task="lab:id")
     loaded = load_configured_model(config)
     setup = describe_setup(config, loaded, hash_model(loaded.model))
-    model, schedule = WorkerModel(config, setup, None, workers=2, batches=3)()
+    model, schedule = WorkerModel(config, "the model", setup, None, workers=2, batches=3)()
+    assert model.name_or_path == "the model"
     assert hash_model(model) == setup["model"]
     assert schedule.state_cache
     with pytest.raises(ModelError) as raised:
-        WorkerModel(config, {**setup, "model": "0123456789abcdef"}, None, workers=2, batches=3)()
+        WorkerModel(config, "the model", {**setup, "model": "0123456789abcdef"}, None, workers=2, batches=3)()
     assert str(raised.value) == (
         f"its model is {setup['model']}, expected 0123456789abcdef as where the command runs; make both the same"
     )
