@@ -15,7 +15,7 @@ from tapioca.engine.state_cache import StateCache
 from tapioca.engine.sweep import Schedule
 from tapioca.errors import ModelError
 from tapioca.evaluate import Scorer
-from tapioca.models.identity import hash_model
+from tapioca.models.identity import describe_model, hash_model
 from tapioca.models.inputs import find_input_device
 from tapioca.models.load import LoadedModel, load
 from tapioca.progress import Progress
@@ -119,7 +119,7 @@ def open_scorer(
             make_batches(searched, config.batch_size, config.order_seed),
         )
         worker_config = config.model_copy(update=_find_anywhere(config, device))
-        live, name = loaded if is_live else None, loaded.model.name_or_path
+        live, name = loaded if is_live else None, describe_model(loaded.model)
         model = WorkerModel(worker_config, name, setup, live, share.workers, len(batches))
         progress.note(f"batches are spread over {share.workers} Ray workers of {share.threads} threads")
         yield Dispatcher(RayCrew(ray, share, model, searched), progress.note)
