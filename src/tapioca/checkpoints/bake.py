@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from tapioca.checkpoints.names import KeptTensor
 from tapioca.errors import ExportError
-from tapioca.models.branches import find_branch, find_branch_modules
+from tapioca.models.branches import find_branch, find_branch_modules, layer_branches
 from tapioca.models.families import find_family, is_condition_met
 from tapioca.models.find import find_layers
 from tapioca.plan import BRANCHES, Plan
@@ -66,13 +66,14 @@ def find_scaled_branches(plan: Plan, model: PreTrainedModel) -> list[ScaledBranc
     """Which weights of a checkpoint change under a plan.
 
     Args:
-        plan: may drop layers, and scale branches; layers too where that is the same as scaling their branches.
+        plan: may drop layers, and scale branches; layers too where that is the same as scaling their branches, and the
+            stream where every layer behind reads it through a norm.
         model: the model in the checkpoint; it may lie on the meta device.
 
     Raises:
         ExportError: the weights cannot carry the plan.
     """
-    branch_plan = express_in_branches(plan, model)
+    branch_plan = spread_factors(express_in_branches(plan, model), model)
     pairs = [(name, layer, scale) for name in BRANCHES for layer, scale in getattr(branch_plan, name)]
     if pairs and getattr(model.config, "quantization_config", None):
         raise ExportError("the weights are quantised, so scales cannot be written into them; export the model itself")
@@ -92,7 +93,7 @@ def express_in_branches(plan: Plan, model: PreTrainedModel) -> Plan:
     family = find_family(model)
     blocks = find_layers(model).blocks
     drops = dict.fromkeys(plan.drops, 0.0)
-    branch_plan = Plan(n_layers=plan.n_layers, layers=drops, attention=plan.attention, mlp=plan.mlp)
+    branch_plan = Plan(n_layers=plan.n_layers, layers=drops, attention=plan.attention, mlp=plan.mlp, factors=plan.factors)
     for name in BRANCHES:
         branch = getattr(family, name)
         scales = {
@@ -102,6 +103,42 @@ def express_in_branches(plan: Plan, model: PreTrainedModel) -> Plan:
         }
         branch_plan = branch_plan.compose(Plan.scale(plan.n_layers, scales, name))
     return branch_plan
+
+
+def spread_factors(plan: Plan, model: PreTrainedModel) -> Plan:
+    """The same plan with factors of the stream said as scales of the branches behind them.
+
+    A stream of c h + f is c times h + f / c, and the norms that layers and head read it through do not see the size. So
+    what a factor c multiplies stays as it is, embedding included, and what is added later is divided by c.
+
+    Raises:
+        ExportError: something behind the factor does see the size.
+    """
+    if not plan.factors:
+        return plan
+    if reason := explain_no_factors(model):
+        raise ExportError(reason)
+    blocks = find_layers(model).blocks
+    spread = Plan(n_layers=plan.n_layers, layers=plan.layers, attention=plan.attention, mlp=plan.mlp)
+    for first_layer, factor in plan.factors:
+        layers = [layer for layer in plan.kept if layer >= first_layer]
+        for name in BRANCHES:
+            scales = {layer: 1 / factor for layer in layers if name in layer_branches(model, blocks[layer])}
+            spread = spread.compose(Plan.scale(plan.n_layers, scales, name))
+    return spread
+
+
+def explain_no_factors(model: PreTrainedModel) -> str:
+    """Why a factor of the stream cannot be written into a model's weights, or nothing."""
+    family, config = find_family(model), model.config.get_text_config(decoder=True)
+    kind, instead = config.model_type, "use the plan live with tapioca generate"
+    if is_condition_met(family.post_norm, config):
+        return f"no weight of a {kind} model carries a factor of its stream: its layers normalise what they add to; {instead}"
+    if family.attention is None:
+        return f"which weights of a {kind} model carry a factor of its stream is not known; {instead}"
+    if family.raw_input:
+        return f"no weight of a {kind} model carries a factor of its stream: its branches read it without a norm; {instead}"
+    return ""
 
 
 def explain_no_layer_scales(model: PreTrainedModel) -> str:

@@ -160,7 +160,7 @@ class _BatchWriter:
         """Write what is left of some texts: together where their plans drop whole layers, those longest begun first."""
         open_texts = sorted((text for text in texts if not text.is_finished), key=lambda text: -len(text.ids))
         max_rows = max(MAX_ROWS, len(self.batch.prompts))
-        layer_drop_texts = [text for text in open_texts if text.plan == Plan.drop(text.plan.n_layers, text.plan.drops)]
+        layer_drop_texts = [text for text in open_texts if text.plan.only_drops_layers]
         n_groups = math.ceil(len(layer_drop_texts) / max_rows)
         for group in range(n_groups):
             self._write_rest_together(layer_drop_texts[group::n_groups])

@@ -115,6 +115,20 @@ def scale_module(module: nn.Module, scale: float | torch.Tensor, start: str | No
         yield
 
 
+@contextmanager
+def scale_input(module: nn.Module, factor: float) -> Iterator[None]:
+    """Let a module read its first argument times `factor`."""
+    name, forward = argument_names(module)[0], module.forward
+
+    def factored_forward(*args: Any, **kwargs: Any) -> Any:
+        if args:
+            return forward(factor * args[0], *args[1:], **kwargs)
+        return forward(**{**kwargs, name: factor * kwargs[name]})
+
+    with replace_forward(module, factored_forward):
+        yield
+
+
 def _make_skipped_forward(module: nn.Module, returns: int, config: PretrainedConfig) -> Any:
     """In place of a module's forward: an update of zero in the shape the layer expects."""
     names, forward = argument_names(module), module.forward

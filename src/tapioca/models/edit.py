@@ -16,7 +16,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.errors import ModelError
-from tapioca.models.branches import find_branch, scale_branch, scale_module
+from tapioca.models.branches import find_branch, scale_branch, scale_input, scale_module
 from tapioca.models.families import INDEX_LISTS, LEADING_COUNTS, NOT_PER_LAYER, find_family
 from tapioca.models.find import Layers, find_layers
 from tapioca.plan import BRANCHES, Plan
@@ -59,7 +59,7 @@ def apply(model: PreTrainedModel, plan: Plan) -> Iterator[PreTrainedModel]:
 
 @contextmanager
 def apply_step(model: PreTrainedModel, block: nn.Module, step: Step) -> Iterator[None]:
-    """Scale one layer and its branches as a step of a plan says."""
+    """Scale one layer and its branches, and the stream in front of it, as a step of a plan says."""
     with ExitStack() as stack:
         if step.layer != 1.0:
             stack.enter_context(scale_module(block, step.layer))
@@ -67,6 +67,8 @@ def apply_step(model: PreTrainedModel, block: nn.Module, step: Step) -> Iterator
             if (scale := getattr(step, name)) != 1.0:
                 branch = find_branch(model, block, name)
                 stack.enter_context(scale_branch(block, branch, scale, model.config.get_text_config(decoder=True)))
+        if step.factor != 1.0:
+            stack.enter_context(scale_input(block, step.factor))
         yield
 
 

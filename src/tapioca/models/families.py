@@ -44,6 +44,7 @@ class Family:
         mlp: the MLP branch, mixtures of experts included.
         parallel: attention and MLP both read the layer's input, so that scaling both scales the layer.
         post_norm: the layer normalises after the update was added, so that no branch can be scaled on its own.
+        raw_input: branches read the stream itself, with no norm in front, so that its size changes what they do.
         no_drops: why no layer can be dropped.
         first_stays: why layer 0 cannot be dropped.
     """
@@ -53,6 +54,7 @@ class Family:
     mlp: Branch | None = None
     parallel: FieldCondition = False
     post_norm: FieldCondition = False
+    raw_input: bool = False
     no_drops: str = ""
     first_stays: str = ""
 
@@ -79,7 +81,7 @@ _MAMBA_AND_ATTENTION = Branch({"mamba": 1, "self_attn": 2}, ("mamba.out_proj.*",
 
 _LLAMA = Family(layers="layers", attention=_SELF_ATTENTION, mlp=_MLP)
 _MOE = replace(_LLAMA, mlp=_EXPERTS)
-_OLMO = replace(_LLAMA, attention=_NORMED_ATTENTION, mlp=_NORMED_MLP)
+_OLMO = replace(_LLAMA, attention=_NORMED_ATTENTION, mlp=_NORMED_MLP, raw_input=True)
 _GEMMA = replace(_LLAMA, attention=replace(_NORMED_ATTENTION, plus_one=True), mlp=replace(_NORMED_MLP, plus_one=True))
 
 _MAMBA = Family(attention=_branch("mixer", "out_proj"), parallel=True)

@@ -10,7 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from tapioca.errors import UsageError
 from tapioca.reading import explain_damage, read_text
@@ -56,16 +65,21 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     scales other than 1 are kept, and a dropped layer has no branch scales, so plans that mean the same
     are equal. Layers are numbered from 0.
 
+    A factor multiplies the residual stream itself, in front of a layer that is computed, to make up for what dropped
+    layers before it would have added (Prune&Comp, arXiv 2507.18212). Plans without factors have the JSON they always had.
+
     Attributes:
         n_layers: number of layers of the model the plan is for.
         layers, attention, mlp: scales by layer, of whole layers and of one branch, as (layer, scale) pairs; 1 where
             none stands, 0 drops.
+        factors: of the stream in front of layers, as (layer, factor) pairs above 0; 1 where none stands.
     """
 
     n_layers: int = Field(ge=1)
     layers: Scales = ()
     attention: Scales = ()
     mlp: Scales = ()
+    factors: Scales = ()
 
     def __init__(self, **fields: Any):
         try:
@@ -75,16 +89,26 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _check(self) -> Plan:
-        for layer, scale in (*self.layers, *self.attention, *self.mlp):
+        for layer, scale in (*self.layers, *self.attention, *self.mlp, *self.factors):
             if not 0 <= layer < self.n_layers:
                 raise ValueError(f"layer {layer} is outside 0-{self.n_layers - 1}, the layers of this model")
             if not (math.isfinite(scale) and scale >= 0):
                 raise ValueError(f"layer {layer} has scale {scale}; a scale is a finite number >= 0")
         dropped = set(self.drops)
+        for layer, factor in self.factors:
+            if factor == 0.0:
+                raise ValueError(f"a factor of 0 in front of layer {layer} leaves nothing of the stream; a factor is above 0")
+            if layer in dropped:
+                raise ValueError(f"a factor stands in front of layer {layer}, which is dropped; put it in front of a kept layer")
         for branch in BRANCHES:
             pairs = tuple(pair for pair in getattr(self, branch) if pair[0] not in dropped)
             object.__setattr__(self, branch, pairs)
         return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_factors(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        return fields if self.factors else {name: fields[name] for name in fields if name != "factors"}
 
     @classmethod
     def full(cls, n_layers: int) -> Plan:
@@ -174,7 +198,16 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     @property
     def is_full(self) -> bool:
         """Whether the plan changes nothing."""
-        return not (self.layers or self.attention or self.mlp)
+        return not (self.layers or self.attention or self.mlp or self.factors)
+
+    @property
+    def only_drops_layers(self) -> bool:
+        """Whether it drops whole layers and does nothing else."""
+        return self == Plan.drop(self.n_layers, self.drops)
+
+    def compensate(self, factors: Mapping[int, float]) -> Plan:
+        """The same plan with these factors of the stream, in front of layers, and no others."""
+        return Plan(**{**dict(self), "factors": dict(factors)})
 
     @cached_property
     def digest(self) -> str:
@@ -182,7 +215,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
     def compose(self, other_plan: Plan) -> Plan:
-        """The plan that keeps what both keep: scales multiply.
+        """The plan that keeps what both keep: scales and factors multiply.
 
         Raises:
             UsageError: the plans are for different numbers of layers.
@@ -190,9 +223,9 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         if other_plan.n_layers != self.n_layers:
             raise UsageError(f"cannot compose plans for {self.n_layers} and {other_plan.n_layers} layers")
         fields: dict[str, Any] = {"n_layers": self.n_layers}
-        for grain in GRAINS:
-            own_scales, other_scales = dict(getattr(self, grain)), dict(getattr(other_plan, grain))
-            fields[grain] = {
+        for table in (*GRAINS, "factors"):
+            own_scales, other_scales = dict(getattr(self, table)), dict(getattr(other_plan, table))
+            fields[table] = {
                 layer_index: own_scales.get(layer_index, 1.0) * other_scales.get(layer_index, 1.0)
                 for layer_index in own_scales.keys() | other_scales.keys()
             }
@@ -204,7 +237,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
             grain: {layer_index: alpha if scale == 0.0 else scale for layer_index, scale in getattr(self, grain)}
             for grain in GRAINS
         }
-        return Plan(n_layers=self.n_layers, **fields)
+        return Plan(n_layers=self.n_layers, **fields, factors=dict(self.factors))
 
     def __str__(self) -> str:
         parts = [f"drop {format_layers(self.drops)}"] if self.drops else []
@@ -213,6 +246,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
             gone = self.dropped(branch)
             parts += [f"drop {branch} {format_layers(gone)}"] if gone else []
             parts += [f"{branch} {layer}×{scale:g}" for layer, scale in getattr(self, branch) if scale != 0.0]
+        parts += [f"stream×{factor:.4g} before {layer}" for layer, factor in self.factors]
         return ", ".join(parts) or "full model"
 
 

@@ -9,11 +9,13 @@ from tapioca.plan.plan import GRAINS, Plan
 
 
 class Step(NamedTuple):
-    """What a plan does with one layer: the scales of the whole layer and of its branches."""
+    """What a plan does with one layer: the scales of the whole layer and of its branches, and the factor of the stream in
+    front of it."""
 
     layer: float = 1.0
     attention: float = 1.0
     mlp: float = 1.0
+    factor: float = 1.0
 
     @property
     def dropped(self) -> bool:
@@ -71,9 +73,9 @@ def count_layers_computed(plans: tuple[Plan, ...]) -> float:
 
 def _list_changes(plan: Plan) -> tuple[tuple[int, Step], ...]:
     """The layers with which a plan does something, ascending, and what."""
-    if not (plan.attention or plan.mlp):
+    if not (plan.attention or plan.mlp or plan.factors):
         return tuple((layer, _make_step(scale)) for layer, scale in plan.layers)
-    tables = [dict(getattr(plan, grain)) for grain in GRAINS]
+    tables = [dict(getattr(plan, table)) for table in (*GRAINS, "factors")]
     layers = sorted(set().union(*tables))
     return tuple((layer, _make_step(*(table.get(layer, 1.0) for table in tables))) for layer in layers)
 

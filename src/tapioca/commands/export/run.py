@@ -135,7 +135,7 @@ def _compute_live_answers(folder: Path, plan: Plan, code: bool) -> ExpectedAnswe
     """
     model = load(folder, device="cpu", trust_remote_code=code).model
     stored = model.dtype
-    if plan != Plan.drop(plan.n_layers, plan.drops) and torch.finfo(stored).bits < 32:
+    if not plan.only_drops_layers and torch.finfo(stored).bits < 32:
         del model
         model = load(folder, device="cpu", dtype="float32", trust_remote_code=code).model
     return compute_expected(model, plan, stored)
