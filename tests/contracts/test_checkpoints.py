@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.contracts import NO_BRANCHES, NO_DROPS, NO_MLP, PARALLEL, branch_plan, droppable
+from support.contracts import NO_BRANCHES, NO_DROPS, NO_FACTORS, NO_MLP, PARALLEL, branch_plan, droppable, factor_plan
 from transformers.utils import logging
 
 from tapioca.checkpoints.cut import cut_checkpoint
@@ -28,6 +28,8 @@ def plans(name: str) -> dict[str, Plan]:
         found["branches"] = branch_plan(name)
     if name in PARALLEL:
         found["layers"] = Plan.scale(4, {0: 1.5, 2: 0.3})
+    if name not in NO_FACTORS:
+        found["factors"] = factor_plan(name)
     return found
 
 
@@ -115,3 +117,9 @@ def test_layer_scales_no_weight_can_carry_are_refused(name: str, tmp_path: Path)
         pass
     with pytest.raises(ExportError, match=r"layer carr(ies|y) its scale"):
         cut_checkpoint(tmp_path / "full", tmp_path / "cut", Plan.scale(4, {1: 0.5}), model)
+
+
+@pytest.mark.parametrize("name", sorted(NO_FACTORS))
+def test_factors_no_weight_can_carry_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"carry a factor of its stream|carries a factor of its stream"):
+        cut_checkpoint(tmp_path / "full", tmp_path / "cut", factor_plan(name), tiny(name))

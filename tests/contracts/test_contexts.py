@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.contracts import NO_BRANCHES, branch_plan, droppable
+from support.contracts import NO_BRANCHES, branch_plan, droppable, factor_plan
 from transformers import PreTrainedModel
 
 from tapioca.engine.context_support import explain_whole_rows
@@ -48,7 +48,12 @@ def split(model: PreTrainedModel, name: str = "", prefix: SharedPrefix | None = 
 
 
 def plans_for(name: str) -> list[Plan]:
-    plans = [Plan.full(4), *(Plan.drop(4, [layer]) for layer in droppable(name)), Plan.scale(4, {1: 0.5})]
+    plans = [
+        Plan.full(4),
+        *(Plan.drop(4, [layer]) for layer in droppable(name)),
+        Plan.scale(4, {1: 0.5}),
+        factor_plan(name),
+    ]
     return plans + ([] if name in NO_BRANCHES else [branch_plan(name), branch_plan(name, last=False)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from support.contracts import (
     branch_plan,
     count_hooks,
     droppable,
+    factor_plan,
     inputs,
     outputs,
 )
@@ -32,6 +34,7 @@ from tapioca.checkpoints.cut import cut_config
 from tapioca.commands.inspect.config import InspectConfig
 from tapioca.commands.inspect.run import collect_model_facts, inspect_model
 from tapioca.errors import ModelError
+from tapioca.models.branches import argument_names
 from tapioca.models.capture import capture_layer_outputs
 from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
@@ -159,11 +162,34 @@ def test_a_layer_scaled_to_nothing_is_skipped(case: tuple[str, PreTrainedModel])
     assert (scaled - before).abs().max() > 0.01
 
 
+def test_a_factor_is_of_what_the_layer_reads(case: tuple[str, PreTrainedModel]) -> None:
+    name, model = case
+    plan = factor_plan(name)
+    with apply(model, plan):
+        factored = outputs(model)
+    with apply(model, Plan.drop(4, plan.drops)), ExitStack() as stack:
+        without = outputs(model)
+        for layer, factor in plan.factors:
+
+            def enlarge(block: Any, args: Any, kwargs: Any, factor: float = factor) -> Any:
+                first = argument_names(block)[0]
+                return (
+                    ((factor * args[0], *args[1:]), kwargs)
+                    if args
+                    else (args, {**kwargs, first: factor * kwargs[first]})
+                )
+
+            block = find_layers(model).blocks[plan.kept.index(layer)]
+            stack.callback(block.register_forward_pre_hook(enlarge, with_kwargs=True).remove)
+        assert torch.equal(factored, outputs(model))
+    assert (factored - without).abs().max() > 0.01
+
+
 def test_no_trace_is_left(case: tuple[str, PreTrainedModel]) -> None:
     name, model = case
     before, counted, config = outputs(model), count_hooks(model), copy.deepcopy(model.config.to_dict())
     attributes = {path: set(vars(module)) for path, module in model.named_modules()}
-    plans = [Plan(n_layers=4, layers={1: 0.5, **dict.fromkeys(droppable(name)[-1:], 0.0)})]
+    plans = [Plan(n_layers=4, layers={1: 0.5, **dict.fromkeys(droppable(name)[-1:], 0.0)}), factor_plan(name)]
     for plan in plans if name in NO_BRANCHES else [*plans, branch_plan(name)]:
         with apply(model, plan):
             outputs(model)
@@ -209,19 +235,22 @@ def test_half_precision(case: tuple[str, PreTrainedModel]) -> None:
         pytest.skip("nothing to drop, or images")
     half = copy.deepcopy(model).to(torch.bfloat16)
     before = outputs(half)
-    for plan in [Plan.drop(4, [2])] + ([] if name in NO_BRANCHES else [branch_plan(name)]):
+    for plan in [Plan.drop(4, [2]), factor_plan(name)] + ([] if name in NO_BRANCHES else [branch_plan(name)]):
         with apply(half, plan):
             assert outputs(half).dtype == before.dtype
     assert torch.equal(outputs(half), before)
 
 
 @pytest.mark.parametrize("name", GENERATING)
-@pytest.mark.parametrize("what", ["layers", "branches"])
+@pytest.mark.parametrize("what", ["layers", "branches", "factors"])
 def test_generation_with_and_without_cache_and_padding(name: str, what: str) -> None:
-    if (what == "layers" and name in NO_DROPS) or (what == "branches" and name in NO_BRANCHES):
+    if (what != "branches" and name in NO_DROPS) or (what == "branches" and name in NO_BRANCHES):
         pytest.skip("cannot be dropped")
     model = tiny(name)
-    plan = Plan.drop(4, [0, 2]) if what == "layers" else branch_plan(name).compose(first_attention_gone(name))
+    if what == "branches":
+        plan = branch_plan(name).compose(first_attention_gone(name))
+    else:
+        plan = Plan.drop(4, [0, 2]) if what == "layers" else factor_plan(name)
     both = torch.cat([torch.cat([torch.zeros(1, 3, dtype=torch.long), IDS[:1, :9]], dim=1), IDS[1:, :12]])
     mask = torch.ones_like(both)
     mask[0, :3] = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.contracts import NO_BRANCHES, branch_plan, droppable
+from support.contracts import NO_BRANCHES, branch_plan, droppable, factor_plan
 
 from tapioca.engine.options import SweepInput
 from tapioca.engine.state_cache import StateCache
@@ -54,7 +54,12 @@ def test_rows_behind_an_opening_give_the_outputs_of_whole_rows(name: str, way: B
     model = tiny(name)
     opening = find_shared_prefix(model, EQUAL, 20, 2)
     assert opening
-    plans = [Plan.full(4), *(Plan.drop(4, [layer]) for layer in droppable(name)), Plan.scale(4, {1: 0.5})]
+    plans = [
+        Plan.full(4),
+        *(Plan.drop(4, [layer]) for layer in droppable(name)),
+        Plan.scale(4, {1: 0.5}),
+        factor_plan(name),
+    ]
     plans += [] if name in NO_BRANCHES else [branch_plan(name), branch_plan(name, last=False)]
     whole, behind = collate(model, EQUAL), opening.collate_rest([row[20:] for row in EQUAL])
     expected = dict(sweep(model, plans, SweepInput(whole, 2), Schedule(way="single")))
@@ -82,7 +87,7 @@ def test_an_opening_is_read_once_for_plans_that_begin_alike() -> None:
     model = tiny("llama")
     opening = find_shared_prefix(model, UNEQUAL, 20, 2)
     assert opening
-    opening.layer_by_prefix.clear()
+    opening.layer_by_input.clear()
     plans = [Plan.drop(4, [layer]) for layer in range(4)]
     behind, counts = opening.collate_rest([row[20:] for row in UNEQUAL]), []
     for _ in range(2):

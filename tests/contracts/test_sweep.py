@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.contracts import FIRST_STAYS, NO_BRANCHES, branch_plan, count_hooks, droppable, inputs
+from support.contracts import FIRST_STAYS, NO_BRANCHES, branch_plan, count_hooks, droppable, factor_plan, inputs
 from transformers import PreTrainedModel
 
 from tapioca.engine.options import SweepInput
@@ -23,10 +23,10 @@ ALONE = {"gemma3n_text", "gemma4_text"}
 
 
 def plans_for(name: str) -> list[Plan]:
-    """The full model, single and double drops, layer scales, and branch plans where the type has branches."""
+    """The full model, single and double drops, layer scales, factors, and branch plans where the type has branches."""
     drops = [Plan.drop(4, [layer]) for layer in droppable(name)]
     drops += [Plan.drop(4, [1, layer]) for layer in droppable(name)[2:]]
-    scales = [Plan.scale(4, {1: 0.5}), Plan.scale(4, {1: 0.5, 3: 1.5})]
+    scales = [Plan.scale(4, {1: 0.5}), Plan.scale(4, {1: 0.5, 3: 1.5}), factor_plan(name)]
     branches = [] if name in NO_BRANCHES else [branch_plan(name), branch_plan(name, last=False)]
     return list(dict.fromkeys([*drops, *scales, *branches, Plan.full(4)]))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from support.contracts import GENERATING, NO_BRANCHES, branch_plan, droppable
+from support.contracts import GENERATING, NO_BRANCHES, branch_plan, droppable, factor_plan
 from transformers import PreTrainedModel
 
 from tapioca.engine.decode import PromptBatch, find_stop_ids
@@ -59,7 +59,12 @@ FAST = {"bloom", "gemma2", "gpt2", "gpt_oss", "llama", "mamba", "mistral", "qwen
 )
 def test_texts_are_those_of_plain_greedy_decoding(name: str) -> None:
     model = tiny(name)
-    plans = [Plan.full(4), *(Plan.drop(4, [layer]) for layer in droppable(name)), Plan.scale(4, {1: 0.5})]
+    plans = [
+        Plan.full(4),
+        *(Plan.drop(4, [layer]) for layer in droppable(name)),
+        Plan.scale(4, {1: 0.5}),
+        factor_plan(name),
+    ]
     plans += [] if name in NO_BRANCHES else [branch_plan(name)]
     batch, cost = PromptBatch(PROMPTS, BUDGET, ended), ComputeCost()
     found = generate_texts(model, plans, batch, DEFAULT_SCHEDULE, DraftStore(1), cost)

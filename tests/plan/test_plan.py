@@ -19,7 +19,9 @@ SCALES = st.floats(min_value=0, max_value=4, allow_nan=False)
 def plans(draw: st.DrawFn, n_layers: int | None = None) -> Plan:
     n = n_layers or draw(st.integers(1, 12))
     table = st.dictionaries(st.integers(0, n - 1), SCALES, max_size=n)
-    return Plan(n_layers=n, layers=draw(table), attention=draw(table), mlp=draw(table))
+    plan = Plan(n_layers=n, layers=draw(table), attention=draw(table), mlp=draw(table))
+    kept = st.sampled_from(plan.kept) if plan.kept else st.nothing()
+    return plan.compensate(draw(st.dictionaries(kept, st.floats(0.1, 4), max_size=n if plan.kept else 0)))
 
 
 @given(plans())
@@ -67,6 +69,11 @@ def test_branch_scales_are_another_plan() -> None:
         ({"n_layers": 3, "layers": {0: -0.5}}, "a scale is a finite number >= 0"),
         ({"n_layers": 3, "mlp": {0: math.nan}}, "a scale is a finite number >= 0"),
         ({"n_layers": 0}, "greater than or equal to 1"),
+        ({"n_layers": 3, "factors": {3: 2.0}}, "layer 3 is outside 0-2"),
+        ({"n_layers": 3, "factors": {1: 0.0}}, "a factor of 0 in front of layer 1 leaves nothing of the stream"),
+        ({"n_layers": 3, "factors": {1: -1.0}}, "a scale is a finite number >= 0"),
+        ({"n_layers": 3, "factors": {1: math.inf}}, "a scale is a finite number >= 0"),
+        ({"n_layers": 3, "layers": {1: 0.0}, "factors": {1: 2.0}}, "in front of layer 1, which is dropped; put it in front"),
     ],
 )
 def test_refuses_what_is_no_plan(fields: dict, message: str) -> None:
@@ -109,3 +116,22 @@ def test_a_text_that_is_no_plan_is_told_once_with_an_example() -> None:
     message = str(caught.value)
     assert message == 'not a plan: n_layers: Field required; expected such as {"n_layers":6,"layers":{"2":0.0}}'
     assert Plan.from_json(message.partition("such as ")[2]) == Plan.drop(6, [2])
+
+
+def test_a_plan_without_factors_has_the_json_it_always_had() -> None:
+    """Stores and files name plans by it."""
+    plan = Plan.drop(6, [2])
+    assert plan.to_json() == '{"n_layers":6,"layers":{"2":0.0},"attention":{},"mlp":{}}'
+    assert plan.digest == Plan(n_layers=6, layers={2: 0.0}, factors={3: 1.0}).digest
+
+
+def test_factors_of_the_stream() -> None:
+    plan = Plan.drop(6, [2]).compensate({3: 1.25})
+    assert plan == Plan.from_json('{"n_layers":6,"layers":{"2":0.0},"factors":{"3":1.25}}')
+    assert plan == Plan.from_json(plan.to_checked_json())
+    assert str(plan) == "drop 2, stream×1.25 before 3"
+    assert (plan.drops, plan.size, plan.only_drops_layers) == ((2,), 1, False)
+    assert plan.compensate({}) == Plan.drop(6, [2])
+    assert plan.compose(Plan.full(6).compensate({3: 2.0, 4: 0.5})).factors == ((3, 2.5), (4, 0.5))
+    assert plan.dose(0.5) == Plan.scale(6, {2: 0.5}).compensate({3: 1.25})
+    assert not Plan.full(6).compensate({3: 1.25}).is_full

@@ -17,6 +17,11 @@ NO_MLP = {"mamba", "mamba2"}
 NOT_EXPORTED = {("modernbert", 0)}
 """What cannot be done, each refused with a reason."""
 
+RAW_INPUT = {"exaone4", "olmo2", "olmo3"}
+"""Types whose branches read the stream without a norm in front, so that no weights carry a factor of it."""
+
+NO_FACTORS = NO_BRANCHES | RAW_INPUT
+
 PARALLEL = {"cohere", "cohere2", "falcon", "gpt_neox", "gptj", "mamba", "mamba2", "phi"}
 """Types whose layer scales go into weights."""
 
@@ -55,3 +60,8 @@ def branch_plan(name: str, last: bool = True) -> Plan:
     layers = {3: 0.0} if last and droppable(name) else {}
     mlp = {} if name in NO_MLP else {1: 0.7, 2: 0.0}
     return Plan(n_layers=4, layers=layers, attention={0: 0.3, 1: 0.0, 2: 1.5}, mlp=mlp)
+
+
+def factor_plan(name: str) -> Plan:
+    """A plan with factors of the stream, the first of them behind a dropped layer where one can be dropped."""
+    return Plan.drop(4, [1] if 1 in droppable(name) else []).compensate({2: 1.3, 3: 0.8})

@@ -93,7 +93,9 @@ def express_in_branches(plan: Plan, model: PreTrainedModel) -> Plan:
     family = find_family(model)
     blocks = find_layers(model).blocks
     drops = dict.fromkeys(plan.drops, 0.0)
-    branch_plan = Plan(n_layers=plan.n_layers, layers=drops, attention=plan.attention, mlp=plan.mlp, factors=plan.factors)
+    branch_plan = Plan(
+        n_layers=plan.n_layers, layers=drops, attention=plan.attention, mlp=plan.mlp, factors=plan.factors
+    )
     for name in BRANCHES:
         branch = getattr(family, name)
         scales = {

@@ -13,7 +13,7 @@ from tapioca.engine.key_values import KeyValues, repeat_layer
 from tapioca.engine.layer_call import LayerCall
 from tapioca.engine.options import SweepInput
 from tapioca.engine.shared_prefix import SharedPrefix
-from tapioca.plan.prefix_tree import Prefix
+from tapioca.plan.prefix_tree import LayerInput
 
 States = tuple[torch.Tensor, ...]
 """Hidden states of one stream: (row, token, width) for a batch, and for each batch that goes on from its rows."""
@@ -73,20 +73,20 @@ class BatchCall:
         """Of the arguments behind the states."""
         return tuple(call.shapes for call in self.calls)
 
-    def run(self, streams: Sequence[States], prefixes: Sequence[Prefix]) -> list[States]:
-        """The layer applied to streams whose plans do this before it: to one, or to several at once."""
-        before, outputs = self._stand_before(prefixes), []
+    def run(self, streams: Sequence[States], layer_inputs: Sequence[LayerInput]) -> list[States]:
+        """The layer applied to streams that are this to it: to one, or to several at once."""
+        before, outputs = self._stand_before(layer_inputs), []
         for call, part, states in zip(self.calls, self.parts, zip(*streams, strict=True), strict=True):
             outputs.append(call.run(states, self._select(before, part, len(streams))))
         if self.sweep_input.prefilling and self.sweep_input.shared_prefix and before:
-            self.sweep_input.shared_prefix.keep(prefixes, before)
+            self.sweep_input.shared_prefix.keep(layer_inputs, before)
         return list(zip(*outputs, strict=True))
 
-    def _stand_before(self, prefixes: Sequence[Prefix]) -> KeyValues | None:
+    def _stand_before(self, layer_inputs: Sequence[LayerInput]) -> KeyValues | None:
         """Keys and values before the first part, to which the layer adds those of the part."""
         prefix: SharedPrefix | None = self.sweep_input.shared_prefix
         if prefix and not self.sweep_input.prefilling:
-            return prefix.stand_before(prefixes, len(self.calls[0].states))
+            return prefix.stand_before(layer_inputs, len(self.calls[0].states))
         return KeyValues() if self.sweep_input.needs_cache else None
 
     def _select(self, before: KeyValues | None, part: Part, n_streams: int) -> KeyValues | None:

@@ -18,7 +18,7 @@ from tapioca.models.edit import apply_step
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import run_forward
 from tapioca.plan import Plan
-from tapioca.plan.prefix_tree import Prefix, Step, intersect_drops, list_steps
+from tapioca.plan.prefix_tree import LayerInput, Prefix, Step, describe_layer_input, intersect_drops, list_steps
 from tapioca.records import ComputeCost
 
 MAX_OUTPUT_BYTES = 2**28
@@ -177,7 +177,9 @@ class Streams:
             for step, plans in groupby(stream.plans, key=lambda plan: self._steps[plan][layer])
         ]
         full_streams = [
-            (stream.states, self._steps[plans[0]][:layer]) for stream, step, plans in split_streams if step == Step()
+            (stream.states, describe_layer_input(self._steps[plans[0]], layer))
+            for stream, step, plans in split_streams
+            if step == Step()
         ]
         stacked_states = iter(
             self._run_stacked(call, full_streams) if self.options.stacked and len(full_streams) > 1 else ()
@@ -189,7 +191,7 @@ class Streams:
                 output_states = next(stacked_states, None) if step == Step() else None
                 if output_states is None:
                     with apply_step(self.model, call.block, step):
-                        output_states = call.run([states], [self._steps[plans[0]][:layer]])[0]
+                        output_states = call.run([states], [describe_layer_input(self._steps[plans[0]], layer)])[0]
                 self.options.cost.add(_count_layer(step, states))
                 states = output_states
                 if self.options.on_states:
@@ -197,13 +199,13 @@ class Streams:
             next_streams.append(Stream(states, plans))
         return next_streams
 
-    def _run_stacked(self, call: BatchCall, streams: list[tuple[States, Prefix]]) -> list[States]:
+    def _run_stacked(self, call: BatchCall, streams: list[tuple[States, LayerInput]]) -> list[States]:
         """Streams after one layer, at once; the first time arguments of these shapes are met, the last runs alone too."""
-        states, prefixes = zip(*streams, strict=True)
-        outputs = call.run(states, prefixes)
+        states, layer_inputs = zip(*streams, strict=True)
+        outputs = call.run(states, layer_inputs)
         if call.shapes not in self._checked:
             self._checked.add(call.shapes)
-            single_output = call.run(states[-1:], prefixes[-1:])[0]
+            single_output = call.run(states[-1:], layer_inputs[-1:])[0]
             differences = [measure_relative_difference(*pair) for pair in zip(outputs[-1], single_output, strict=True)]
             tolerance = STACKING_TOLERANCE * torch.finfo(single_output[0].dtype).eps
             if not all(difference <= tolerance for difference in differences):  # so written, since it may be NaN

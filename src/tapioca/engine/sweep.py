@@ -102,7 +102,7 @@ def _run_in_groups(
 ) -> Generator[tuple[Plan, torch.Tensor]]:
     """As many plans at once as the budget holds, and half as many each time that the device does not."""
     shared_prefix = sweep_input.shared_prefix
-    if shared_prefix and not shared_prefix.layer_by_prefix:
+    if shared_prefix and not shared_prefix.layer_by_input:
         _prefill_shared_prefix(model, shared_prefix, remaining_plans[:1], options)  # shows how much there is to keep
     max_streams = _find_max_streams(model, sweep_input, schedule.max_bytes)
     while remaining_plans:

@@ -97,9 +97,13 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         dropped = set(self.drops)
         for layer, factor in self.factors:
             if factor == 0.0:
-                raise ValueError(f"a factor of 0 in front of layer {layer} leaves nothing of the stream; a factor is above 0")
+                raise ValueError(
+                    f"a factor of 0 in front of layer {layer} leaves nothing of the stream; a factor is above 0"
+                )
             if layer in dropped:
-                raise ValueError(f"a factor stands in front of layer {layer}, which is dropped; put it in front of a kept layer")
+                raise ValueError(
+                    f"a factor stands in front of layer {layer}, which is dropped; put it in front of a kept layer"
+                )
         for branch in BRANCHES:
             pairs = tuple(pair for pair in getattr(self, branch) if pair[0] not in dropped)
             object.__setattr__(self, branch, pairs)

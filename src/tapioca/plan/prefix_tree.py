@@ -34,11 +34,19 @@ _make_step = lru_cache(Step)
 Prefix = tuple[Step, ...]
 """What plans do with the first layers of the full model."""
 
+LayerInput = tuple[Prefix, float]
+"""What decides what a layer reads: what plans do with the layers before, and the factor of the stream in front of it."""
+
 
 def list_steps(plan: Plan) -> tuple[Step, ...]:
     """What a plan does with each layer of the full model."""
     changes = dict(_list_changes(plan))
     return tuple(changes.get(layer, FULL_STEP) for layer in range(plan.n_layers))
+
+
+def describe_layer_input(steps: Sequence[Step], layer: int) -> LayerInput:
+    """What a plan of these steps does before a layer reads the stream."""
+    return tuple(steps[:layer]), steps[layer].factor
 
 
 def sort_by_prefix(plans: Iterable[Plan]) -> list[Plan]:

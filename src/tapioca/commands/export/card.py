@@ -35,8 +35,7 @@ def render_model_card(
         adapter: name of the adapter that was merged.
         needs: what loading it takes beside plain transformers.
     """
-    only_drops = Plan.drop(plan.n_layers, plan.drops)
-    scales = Plan(n_layers=plan.n_layers, layers=plan.scaled, attention=plan.attention, mlp=plan.mlp)
+    scales = Plan(**{**dict(plan), "layers": plan.scaled})
     base = find_base_model(model, folder)
     name = base or last_path_part(model)
     card = ModelCard.from_template(
@@ -52,7 +51,7 @@ def render_model_card(
         name=name.rpartition("/")[2],
         plan=plan,
         dropped=format_layers(plan.drops),
-        scales="" if plan == only_drops else str(scales),
+        scales="" if scales.is_full else str(scales),
         info=info,
         command=info.command if info else "",
         adapter=adapter,
