@@ -19,9 +19,8 @@ SCALES = st.floats(min_value=0, max_value=4, allow_nan=False)
 def plans(draw: st.DrawFn, n_layers: int | None = None) -> Plan:
     n = n_layers or draw(st.integers(1, 12))
     table = st.dictionaries(st.integers(0, n - 1), SCALES, max_size=n)
-    plan = Plan(n_layers=n, layers=draw(table), attention=draw(table), mlp=draw(table))
-    kept = st.sampled_from(plan.kept) if plan.kept else st.nothing()
-    return plan.compensate(draw(st.dictionaries(kept, st.floats(0.1, 4), max_size=n if plan.kept else 0)))
+    factors = st.dictionaries(st.integers(0, n - 1), st.floats(0.1, 4), max_size=n)
+    return Plan(n_layers=n, layers=draw(table), attention=draw(table), mlp=draw(table), factors=draw(factors))
 
 
 @given(plans())
@@ -73,7 +72,6 @@ def test_branch_scales_are_another_plan() -> None:
         ({"n_layers": 3, "factors": {1: 0.0}}, "a factor of 0 in front of layer 1 leaves nothing of the stream"),
         ({"n_layers": 3, "factors": {1: -1.0}}, "a scale is a finite number >= 0"),
         ({"n_layers": 3, "factors": {1: math.inf}}, "a scale is a finite number >= 0"),
-        ({"n_layers": 3, "layers": {1: 0.0}, "factors": {1: 2.0}}, "in front of layer 1, which is dropped; put it in front"),
     ],
 )
 def test_refuses_what_is_no_plan(fields: dict, message: str) -> None:
@@ -135,3 +133,10 @@ def test_factors_of_the_stream() -> None:
     assert plan.compose(Plan.full(6).compensate({3: 2.0, 4: 0.5})).factors == ((3, 2.5), (4, 0.5))
     assert plan.dose(0.5) == Plan.scale(6, {2: 0.5}).compensate({3: 1.25})
     assert not Plan.full(6).compensate({3: 1.25}).is_full
+
+
+def test_a_factor_in_front_of_dropped_layers_is_one_of_the_next_kept() -> None:
+    both = Plan.full(6).compensate({2: 2.0, 4: 1.5})
+    assert both.compose(Plan.drop(6, [2, 3])) == Plan.drop(6, [2, 3]).compensate({4: 3.0})
+    assert both.compose(Plan.drop(6, [4, 5])) == Plan.drop(6, [4, 5]).compensate({2: 2.0})
+    assert both.compose(Plan.drop(6, [2])).compensate({3: 1.0, 4: 1.0}) == Plan.drop(6, [2])

@@ -92,10 +92,7 @@ def express_in_branches(plan: Plan, model: PreTrainedModel) -> Plan:
         raise ExportError(reason)
     family = find_family(model)
     blocks = find_layers(model).blocks
-    drops = dict.fromkeys(plan.drops, 0.0)
-    branch_plan = Plan(
-        n_layers=plan.n_layers, layers=drops, attention=plan.attention, mlp=plan.mlp, factors=plan.factors
-    )
+    branch_plan = plan.replace_tables(layers=dict.fromkeys(plan.drops, 0.0))
     for name in BRANCHES:
         branch = getattr(family, name)
         scales = {
@@ -121,7 +118,7 @@ def spread_factors(plan: Plan, model: PreTrainedModel) -> Plan:
     if reason := explain_no_factors(model):
         raise ExportError(reason)
     blocks = find_layers(model).blocks
-    spread = Plan(n_layers=plan.n_layers, layers=plan.layers, attention=plan.attention, mlp=plan.mlp)
+    spread = plan.compensate({})
     for first_layer, factor in plan.factors:
         layers = [layer for layer in plan.kept if layer >= first_layer]
         for name in BRANCHES:

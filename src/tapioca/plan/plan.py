@@ -65,8 +65,9 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     scales other than 1 are kept, and a dropped layer has no branch scales, so plans that mean the same
     are equal. Layers are numbered from 0.
 
-    A factor multiplies the residual stream itself, in front of a layer that is computed, to make up for what dropped
-    layers before it would have added (Prune&Comp, arXiv 2507.18212). Plans without factors have the JSON they always had.
+    A factor multiplies the residual stream itself in front of a layer, to make up for what dropped layers before it would
+    have added (Prune&Comp, arXiv 2507.18212). In front of a dropped layer it is one of the next that is kept, if there is
+    one. Plans without factors have the JSON they always had.
 
     Attributes:
         n_layers: number of layers of the model the plan is for.
@@ -95,19 +96,24 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
             if not (math.isfinite(scale) and scale >= 0):
                 raise ValueError(f"layer {layer} has scale {scale}; a scale is a finite number >= 0")
         dropped = set(self.drops)
-        for layer, factor in self.factors:
-            if factor == 0.0:
-                raise ValueError(
-                    f"a factor of 0 in front of layer {layer} leaves nothing of the stream; a factor is above 0"
-                )
-            if layer in dropped:
-                raise ValueError(
-                    f"a factor stands in front of layer {layer}, which is dropped; put it in front of a kept layer"
-                )
+        if zeros := [layer for layer, factor in self.factors if factor == 0.0]:
+            raise ValueError(
+                f"a factor of 0 in front of layer {zeros[0]} leaves nothing of the stream; a factor is above 0"
+            )
+        object.__setattr__(self, "factors", _canonical_scales(self._list_read_factors().items()))
         for branch in BRANCHES:
             pairs = tuple(pair for pair in getattr(self, branch) if pair[0] not in dropped)
             object.__setattr__(self, branch, pairs)
         return self
+
+    def _list_read_factors(self) -> dict[int, float]:
+        """Factors by the layers that read the stream behind them: the next that is kept; behind the last, none does."""
+        factors: dict[int, float] = {}
+        for layer, factor in self.factors:
+            reader = next((kept for kept in self.kept if kept >= layer), None)
+            if reader is not None:
+                factors[reader] = factors.get(reader, 1.0) * factor
+        return factors
 
     @model_serializer(mode="wrap")
     def _leave_out_no_factors(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -211,7 +217,11 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
 
     def compensate(self, factors: Mapping[int, float]) -> Plan:
         """The same plan with these factors of the stream, in front of layers, and no others."""
-        return Plan(**{**dict(self), "factors": dict(factors)})
+        return self.replace_tables(factors=dict(factors))
+
+    def replace_tables(self, **tables: Mapping[int, float]) -> Plan:
+        """The same plan with other scales of layers or of branches, or other factors, in place of its own."""
+        return Plan(**{name: tables.get(name, getattr(self, name)) for name in Plan.model_fields})
 
     @cached_property
     def digest(self) -> str:

@@ -35,7 +35,7 @@ def render_model_card(
         adapter: name of the adapter that was merged.
         needs: what loading it takes beside plain transformers.
     """
-    scales = Plan(**{**dict(plan), "layers": plan.scaled})
+    scales = plan.replace_tables(layers=plan.scaled)
     base = find_base_model(model, folder)
     name = base or last_path_part(model)
     card = ModelCard.from_template(
