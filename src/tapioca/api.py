@@ -106,7 +106,7 @@ class Session:
         return self.run("scale", **options)
 
     def diagnose(self, **options: Unpack[taken.DiagnoseOptions]) -> DiagnoseResult:
-        """Say before any search, and without answers, whether the inputs are in distribution, distorted or misaligned."""
+        """Say before any search, and without answers, whether the inputs are shifted, and what searches came to on such shifts."""
         return self.run("diagnose", **options)
 
     def run(self, command: str, **options: Any) -> Any:
@@ -234,7 +234,7 @@ def diagnose(
     progress: bool = True,
     **options: Unpack[taken.DiagnoseCall],
 ) -> DiagnoseResult:
-    """Say before any search, and without answers, whether inputs are in distribution, distorted or misaligned.
+    """Say before any search, and without answers, whether inputs are shifted, and what searches came to on such shifts.
 
     Arguments and errors are those of `prune`; answers are not used.
 

@@ -65,7 +65,7 @@ COMMANDS = {
         kept=FINISHED_BATCHES,
     ),
     "diagnose": Command(
-        "Say before any search, and without answers, whether inputs are in distribution, distorted or misaligned.",
+        "Say before any search, and without answers, whether inputs are shifted, and what searches came to on such shifts.",
         config="tapioca.commands.diagnose.config:DiagnoseConfig",
         run="tapioca.commands.diagnose.run:diagnose",
         page="tapioca.commands.diagnose.page",

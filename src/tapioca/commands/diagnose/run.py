@@ -1,4 +1,4 @@
-"""What unlabelled inputs are to a model, before any search: in distribution, distorted or misaligned."""
+"""What unlabelled inputs are to a model, before any search: shifted or not, and what searches came to on such shifts."""
 
 import numpy as np
 
