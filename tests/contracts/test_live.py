@@ -242,7 +242,7 @@ def test_half_precision(case: tuple[str, PreTrainedModel]) -> None:
 
 
 @pytest.mark.parametrize("name", GENERATING)
-@pytest.mark.parametrize("what", ["layers", "branches", "factors"])
+@pytest.mark.parametrize("what", ["layers", "branches", pytest.param("factors", marks=pytest.mark.slow)])
 def test_generation_with_and_without_cache_and_padding(name: str, what: str) -> None:
     if (what != "branches" and name in NO_DROPS) or (what == "branches" and name in NO_BRANCHES):
         pytest.skip("cannot be dropped")

@@ -179,6 +179,7 @@ def test_c9() -> None:
     assert [row.sign for row in bad.findings[0].sizes] == ["+", "−"]
 
 
+@pytest.mark.slow
 def test_null_studies_support_nothing_more_often_than_they_may() -> None:
     """No plan differs from the full model but by chance and no data deviate: C2 to C6 may be supported in 2.5 % of the
     studies each."""
