@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import tempfile
-import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
 
 MIB = 2**20
 DROPS = (3, 4, 11)
@@ -63,8 +63,9 @@ def fresh_side(source: Path, target: Path) -> None:
     from tapioca.checkpoints.reload import compute_answers, load_strictly
 
     logging.disable_progress_bar()
-    compute_answers(load_strictly(str(target), "LlamaForCausalLM", 24 - len(DROPS), "auto"), {"input_ids": torch.ones(2, 24, dtype=torch.long),
-            "attention_mask": torch.ones(2, 24, dtype=torch.long)}, 16)  # fmt: skip
+    model = load_strictly(str(target), "LlamaForCausalLM", 24 - len(DROPS), "auto", code=False)
+    ones = torch.ones(2, 24, dtype=torch.long)
+    compute_answers(model, {"input_ids": ones, "attention_mask": ones}, 16)
 
 
 def status(field: str) -> int:
@@ -73,12 +74,13 @@ def status(field: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
-def measured(part: Callable[[Path, Path], None], source: Path, target: Path, results: Any) -> None:
-    """Run one part after its imports and put its peak, its anonymous peak and its seconds."""
+def measure(part: Callable[[Path, Path], None], source: Path, target: Path) -> tuple[int, int, float]:
+    """Run one part after its imports: its peak, its anonymous peak and its seconds."""
     import torch
 
     import tapioca.commands.export.run  # noqa: F401
     from tapioca.models.load import load_on_meta
+    from tapioca.timing import time_call
 
     torch.set_num_threads(2)
     load_on_meta(source)  # imports the model's own code
@@ -91,12 +93,12 @@ def measured(part: Callable[[Path, Path], None], source: Path, target: Path, res
 
     watcher = Thread(target=watch)
     watcher.start()
-    start = time.perf_counter()
-    part(source, target)
-    seconds = time.perf_counter() - start
-    stop.set()
-    watcher.join()
-    results.put((status("VmHWM") - before, max(peaks), seconds))
+    try:
+        seconds = time_call(partial(part, source, target)).seconds
+    finally:
+        stop.set()
+        watcher.join()
+    return status("VmHWM") - before, max(peaks), seconds
 
 
 def main() -> None:
@@ -104,21 +106,15 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=1.2)
     parser.add_argument("--shards", type=int, default=9)
     options = parser.parse_args()
-    spawn = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as scratch:
+    spawned = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
+    with tempfile.TemporaryDirectory() as scratch, spawned:
         source, target = Path(scratch) / "full", Path(scratch) / "pruned"
-        maker = spawn.Process(target=make, args=(source, options.gigabytes, options.shards))
-        maker.start()
-        maker.join()
+        spawned.submit(make, source, options.gigabytes, options.shards).result()
         sizes = [path.stat().st_size for path in source.glob("*.safetensors")]
         print(f"checkpoint: {sum(sizes) / MIB:.0f} MiB in {len(sizes)} shards, the largest {max(sizes) / MIB:.0f} MiB")
         print(f"{'part':<22}{'peak MiB':>10}{'anonymous':>11}{'of a shard':>12}{'seconds':>9}")
         for part in (writer, live_side, fresh_side):
-            results = spawn.Queue()
-            child = spawn.Process(target=measured, args=(part, source, target, results))
-            child.start()
-            peak, anonymous, seconds = results.get()
-            child.join()
+            peak, anonymous, seconds = spawned.submit(measure, part, source, target).result()
             share = peak / max(sizes)
             print(f"{part.__name__:<22}{peak / MIB:>10.0f}{anonymous / MIB:>11.0f}{share:>12.2f}{seconds:>9.1f}")
 

@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,15 @@ def test_the_whole_job_searches_as_the_published_one(
     sizes = ["--layers", "3", "--width", "32", "--examples", "40", "--tokens", "4", "6", "--batch", "8"]
     out = printed("whole_job", monkeypatch, capsys, *sizes)
     assert re.search(r"^ +3 .* yes$", out, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_every_part_of_an_export_is_measured() -> None:
+    command = [sys.executable, str(FOLDER / "export_memory.py"), "--gigabytes", "0.02", "--shards", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^(\w+) +\d+ +\d+ +[\d.]+ +[\d.]+$", done.stdout, re.MULTILINE) == [
+        "writer",
+        "live_side",
+        "fresh_side",
+    ]
