@@ -138,6 +138,7 @@ def test_the_folder_and_the_page(info: CompareResult) -> None:
     assert CompareResult(**json.loads((info.folder / "compare.json").read_text()), folder=info.folder) == info
     page = (info.folder / "report.html").read_text()
     assert "with 95 % intervals (of random subsets of the groups, each on its own)" in page
+    assert "Branches, not layers, are what these drop: attention, " in page
     assert page.count("<svg") == 2
     for outside in ("<script", "<link", "@import", "src=", "NaN"):
         assert outside not in page

@@ -26,7 +26,14 @@ def draw_charts(info: CompareResult) -> dict[str, alt.TopLevelMixin]:
 
 def write_page(info: CompareResult) -> Path:
     """Write `report.html` into the folder of a comparison and return its path."""
-    return write_record_page(__name__, info, written=tabulate_written(judged_plans(info)))
+    written = tabulate_written(judged_plans(info))
+    return write_record_page(__name__, info, written=written, branch_criteria=list_branch_criteria(info))
+
+
+def list_branch_criteria(info: CompareResult) -> list[str]:
+    """The criteria whose plans drop branches alone, in the order of their plans."""
+    branch_picks = [pick for pick in info.picks if pick.plan.size and not pick.plan.drops]
+    return list(dict.fromkeys(name for pick in branch_picks for name in pick.criteria))
 
 
 def show(info: CompareResult, console: Console) -> None:
