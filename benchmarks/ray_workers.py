@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from measure import machine
+from measure import list_single_drops, machine
 from search_vs_naive import make_model, make_task
 from transformers import PreTrainedModel
 
@@ -26,7 +26,6 @@ from tapioca.cluster.ray_crew import RayCrew
 from tapioca.cluster.share import Share
 from tapioca.engine.sweep import Schedule
 from tapioca.evaluate import evaluate
-from tapioca.models.find import find_layers
 from tapioca.plan import Plan
 from tapioca.runs.store import Store
 from tapioca.tasks.base import Task
@@ -35,8 +34,7 @@ from tapioca.tasks.batches import make_batches
 
 def time_round(model: PreTrainedModel, task: Task, batch: int, scorer: Dispatcher) -> tuple[float, float, np.ndarray]:
     """Seconds of a round, those of them that this process worked, and the scores."""
-    n_layers = len(find_layers(model))
-    plans = [Plan.full(n_layers), *(Plan.drop(n_layers, [layer]) for layer in range(n_layers))]
+    plans = list_single_drops(model)
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder), {"data": {}}) as store:
         start, start_work = time.perf_counter(), time.process_time()
         scores = evaluate(model, task, plans, batch_size=batch, result_cache=store, scorer=scorer)

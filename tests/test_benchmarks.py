@@ -146,6 +146,13 @@ def test_the_whole_job_searches_as_the_published_one(
 
 
 @pytest.mark.slow
+def test_why_a_section_failed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    failed = importlib.import_module("gpu").run_section("no such section", True, 60)
+    assert "invalid choice: 'no such section'" in failed["failed"]
+
+
+@pytest.mark.slow
 def test_every_part_of_an_export_is_measured() -> None:
     command = [sys.executable, str(FOLDER / "export_memory.py"), "--gigabytes", "0.02", "--shards", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

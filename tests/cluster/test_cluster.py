@@ -11,21 +11,11 @@ from typing import Any
 
 import pytest
 from reliability.comparable import list_differences
-from support.lives import Lives
+from support.lives import PROMPTS, Lives
 from support.ray_cluster import RayCluster
 
 pytestmark = pytest.mark.slow
 
-PROMPTS = [
-    "--task",
-    "lab:target_offset=2,n=96",
-    "--reference",
-    "lab:id,n=96",
-    "--batch-size",
-    "4",
-    "--random-plans",
-    "2",
-]
 LINES = {
     "prune": ["prune", "learner", *PROMPTS, "--out", "out"],
     "race": ["prune", "learner", *PROMPTS, "--race", "--out", "out"],

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from reliability.comparable import list_differences
-from support.lives import Lives
+from support.lives import PROMPTS, Lives
 from support.rows import choice_rows, write_lines
 from support.scarce_memory import OpenScarceModel
 from support.talk import Talk
@@ -38,16 +38,6 @@ from tapioca.tasks.text import Encoder
 
 pytestmark = pytest.mark.slow
 
-PROMPTS = [
-    "--task",
-    "lab:target_offset=2,n=96",
-    "--reference",
-    "lab:id,n=96",
-    "--batch-size",
-    "4",
-    "--random-plans",
-    "2",
-]
 RAY = ["--ray", "local", "--workers", "2"]
 PLANS = [Plan.full(4), *(Plan.drop(4, [layer]) for layer in range(4))]
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
+from support.tiny_study import CLAIMS, STUDY
 
 from tapioca.cli.main import main
 from tapioca.errors import DataError, UsageError
@@ -33,7 +34,6 @@ from tapioca.studies.results import Finding, StudyResult
 from tapioca.studies.run import analyse_and_write
 from tapioca.tasks.split import split as split_task
 
-CLAIMS = Path(__file__).parents[2] / "studies" / "claims.yaml"
 LAYERS = 3
 
 
@@ -63,19 +63,10 @@ def asked(**changes: Any) -> dict[str, Any]:
         "tuned": {"target_offset": "lab:target_offset=2"},
     }
     study = {
+        **STUDY,
         "title": "A tiny study",
-        "seed": 1,
-        "margins": {"error": 0.02, "deviation": 0.01},
         "min_models": 3,
-        "ceiling": 0.99,
-        "search": 16,
-        "test": 16,
-        "n_resamples": 100,
-        "scales": [0, 0.5, 1],
-        "random_sets": 1,
-        "tuning": {"steps": 2, "warmup": 1},
         "settings": [setting],
-        "claims": str(CLAIMS),
     }
     return {**study, **changes}
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from reliability.comparable import list_differences
+from support import tiny_study
 from support.lives import Lives
 
 from tapioca.cli.main import main
@@ -23,19 +24,10 @@ from tapioca.studies.measure.work import ModelWork
 from tapioca.studies.ray_workers import MeasureJob
 from tapioca.studies.read import read_study
 
-CLAIMS = Path(__file__).parents[2] / "studies" / "claims.yaml"
 STUDY = {
+    **tiny_study.STUDY,
     "title": "Two learners of nothing",
-    "seed": 1,
-    "margins": {"error": 0.02, "deviation": 0.01},
     "min_models": 2,
-    "ceiling": 0.99,
-    "search": 16,
-    "test": 16,
-    "n_resamples": 100,
-    "scales": [0, 0.5, 1],
-    "random_sets": 1,
-    "tuning": {"steps": 2, "warmup": 1},
     "settings": [
         {
             "name": "tiny",
@@ -50,7 +42,6 @@ STUDY = {
             "tuned": {"target_offset": "lab:target_offset=2"},
         }
     ],
-    "claims": str(CLAIMS),
 }
 FILES = 2 * (5 + 1 + 4)
 """Of both models: cells, doses, and cells of tuned models."""

@@ -15,6 +15,12 @@ from typing import Any
 import psutil
 from reliability.comparable import describe_folder
 
+PROMPTS = [
+    *("--task", "lab:target_offset=2,n=96", "--reference", "lab:id,n=96"),
+    *("--batch-size", "4", "--random-plans", "2"),
+]
+"""Data of a command, small enough for many lives."""
+
 
 class Lives:
     """A command in a folder of its own, run as often as a test likes."""

@@ -114,10 +114,8 @@ def open_scorer(
     device = find_input_device(loaded.model).type
     with connect_ray(config.ray, config.workers, progress.shows_logs) as ray:
         share = Share.choose(list_nodes(ray), config.workers, on_gpu=device == "cuda")
-        setup, batches = (
-            describe_setup(config, loaded, model_hash),
-            make_batches(searched, config.batch_size, config.order_seed),
-        )
+        setup = describe_setup(config, loaded, model_hash)
+        batches = make_batches(searched, config.batch_size, config.order_seed)
         worker_config = config.model_copy(update=_find_anywhere(config, device))
         live, name = loaded if is_live else None, describe_model(loaded.model)
         model = WorkerModel(worker_config, name, setup, live, share.workers, len(batches))

@@ -26,10 +26,8 @@ from tapioca.stats import correct_holm
 
 def compare(config: CompareConfig, progress: Progress = SILENT, inputs: RunInputs | None = None) -> CompareResult:
     """Let each criterion choose a plan for each number of drops on the search split, and judge them on the test split."""
-    criteria, sizes = (
-        criteria_by_name(config.criteria, config.shortlist),
-        config.sizes,
-    )  # refused before anything is loaded
+    criteria = criteria_by_name(config.criteria, config.shortlist)  # refused before anything is loaded
+    sizes = config.sizes
     with open_run(config, progress, inputs) as job:
         job.space = _restrict_to_requested(job)
         criteria, notes = compatible_criteria(criteria, job.space, job.search["ood"], config.criteria == "all")
