@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from tapioca.engine.sweep import DEFAULT_SCHEDULE, Schedule
 from tapioca.evaluate.batch import BatchAnswers
 from tapioca.evaluate.scorer import LocalScorer, Scorer, ScoreRequest
-from tapioca.plan import Plan
+from tapioca.plan import Answerer
 from tapioca.records import NO_CHOICE, ComputeCost, Example, ExampleScore, Scores
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import Batch, Chunk, make_chunks
@@ -22,10 +22,10 @@ from tapioca.tasks.batches import Batch, Chunk, make_chunks
 class ResultCache(Protocol):
     """Remembers answers, so that nothing is evaluated twice."""
 
-    def recall(self, plan: Plan, batch: str) -> list[ExampleScore] | None:
+    def recall(self, plan: Answerer, batch: str) -> list[ExampleScore] | None:
         """The answers of a plan to a batch, or None if they are not known."""
 
-    def record(self, plan: Plan, batch: str, answers: list[ExampleScore], spent: ComputeCost) -> None:
+    def record(self, plan: Answerer, batch: str, answers: list[ExampleScore], spent: ComputeCost) -> None:
         """Keep the answers of a plan to a batch, and its share of what was spent on them."""
 
 
@@ -42,11 +42,11 @@ class StoppingRule(Protocol):
 def evaluate(
     model: PreTrainedModel,
     task: Task,
-    plans: Sequence[Plan],
+    plans: Sequence[Answerer],
     *,
     batch_size: int = 16,
     result_cache: ResultCache | None = None,
-    on_batch: Callable[[Plan, int], None] | None = None,
+    on_batch: Callable[[Answerer, int], None] | None = None,
     stopping: StoppingRule | None = None,
     seed: int | None = None,
     schedule: Schedule = DEFAULT_SCHEDULE,
@@ -57,7 +57,7 @@ def evaluate(
     Args:
         model: any model whose layers can be found; left as it was.
         task: examples and how they are marked.
-        plans: the plans to score; repeated plans are scored once.
+        plans: the plans to score, or sums of their outputs; repeated ones are scored once.
         batch_size: examples in a batch; part of what is measured.
         result_cache: recalls answers already known and keeps new ones, batch by batch.
         on_batch: called with a plan and the number of examples it is done with: after each batch, and when it stops.
@@ -96,16 +96,18 @@ class _Evaluation:
     def __init__(
         self,
         task: Task,
-        plans: Sequence[Plan],
+        plans: Sequence[Answerer],
         result_cache: ResultCache | None,
-        on_batch: Callable[[Plan, int], None],
+        on_batch: Callable[[Answerer, int], None],
     ):
         self.plans, self.running_plans = tuple(plans), dict.fromkeys(plans)
         self._result_cache, self._on_batch = result_cache, on_batch
         self._index_by_id = {example.id: index for index, example in enumerate(task.examples)}
         shape = len(task.examples), len(ExampleScore._fields)
         self._values_by_plan = {plan: np.full(shape, np.nan) for plan in self.running_plans}
-        self._known_answers: deque[dict[Plan, list[ExampleScore]]] = deque()  # of batches asked for and not taken yet
+        self._known_answers: deque[dict[Answerer, list[ExampleScore]]] = (
+            deque()
+        )  # of batches asked for and not taken yet
 
     def make_requests(self, batches: Iterable[Batch]) -> Iterator[ScoreRequest]:
         """What is to be computed of each batch: the answers of the plans that run by now, where they are not known."""
@@ -114,7 +116,7 @@ class _Evaluation:
             self._known_answers.append(known)
             yield ScoreRequest(batch, [plan for plan in self.running_plans if plan not in known])
 
-    def _recall(self, batch: Batch) -> dict[Plan, list[ExampleScore]]:
+    def _recall(self, batch: Batch) -> dict[Answerer, list[ExampleScore]]:
         if self._result_cache is None:
             return {}
         recalled = {plan: self._result_cache.recall(plan, batch.digest) for plan in self.running_plans}
@@ -132,7 +134,7 @@ class _Evaluation:
                 self._result_cache.record(plan, batch.digest, answers, spent)
             self._set_values(plan, batch, answers)
 
-    def _set_values(self, plan: Plan, batch: Batch, answers: list[ExampleScore]) -> None:
+    def _set_values(self, plan: Answerer, batch: Batch, answers: list[ExampleScore]) -> None:
         if plan in self.running_plans:
             self._values_by_plan[plan][self._find_indices(batch.examples)] = answers
             self._on_batch(plan, len(batch.examples))
@@ -157,7 +159,7 @@ class _Evaluation:
         return _scores_from_table(self.plans, tuple(self._index_by_id), table)
 
 
-def _scores_from_table(plans: Sequence[Plan], ids: tuple[str, ...], table: np.ndarray) -> Scores:
+def _scores_from_table(plans: Sequence[Answerer], ids: tuple[str, ...], table: np.ndarray) -> Scores:
     """The fields of all answers, float64 of shape (plan, example, field of `ExampleScore`), NaN where nothing was asked."""
     column = dict(zip(ExampleScore._fields, np.moveaxis(table, -1, 0), strict=True))
     return Scores(

@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from tapioca.engine.sweep import Schedule
 from tapioca.evaluate.batch import BatchAnswers, BatchEvaluator
-from tapioca.plan import Plan
+from tapioca.plan import Answerer
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import Batch
 
@@ -16,7 +16,7 @@ class ScoreRequest(NamedTuple):
     """A batch, and the plans whose answers to it are wanted; there may be none."""
 
     batch: Batch
-    plans: list[Plan]
+    plans: list[Answerer]
 
 
 class Scorer(Protocol):

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, Field, model_validator
 
-from tapioca.plan import Plan
+from tapioca.plan import Answerer, Plan
 from tapioca.records.examples import Metric
 
 Domain = Literal["ood", "id"]
@@ -60,7 +60,7 @@ class Scores:
     """Answers of several plans to the same examples.
 
     Attributes:
-        plans: the plans, one per row.
+        plans: the plans, or sums of their outputs, one per row.
         ids: the examples, one per column.
         values: scores, float64 of shape (plan, example), higher is better.
         log_likelihoods: log-likelihoods of the gold answers, same shape.
@@ -74,7 +74,7 @@ class Scores:
     others.
     """
 
-    plans: tuple[Plan, ...]
+    plans: tuple[Answerer, ...]
     ids: tuple[str, ...]
     values: np.ndarray
     log_likelihoods: np.ndarray
@@ -84,7 +84,7 @@ class Scores:
     unparsed: np.ndarray
     lengths: np.ndarray
 
-    def select_plans(self, *plans: Plan) -> Self:
+    def select_plans(self, *plans: Answerer) -> Self:
         """The same of some of the plans, in the order given."""
         rows = [self.plans.index(plan) for plan in plans]
         arrays: dict[str, Any] = {
@@ -92,7 +92,7 @@ class Scores:
         }
         return replace(self, plans=plans, **arrays)
 
-    def values_of(self, plan: Plan) -> np.ndarray:
+    def values_of(self, plan: Answerer) -> np.ndarray:
         """The scores of one plan, (example,)."""
         return self.values[self.plans.index(plan)]
 

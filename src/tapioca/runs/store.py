@@ -18,7 +18,7 @@ import numpy as np
 
 from tapioca.disk import write_json
 from tapioca.errors import StoreError
-from tapioca.plan import Plan
+from tapioca.plan import Answerer
 from tapioca.records import ComputeCost, ExampleScore
 from tapioca.runs.fingerprint import add_fingerprint
 from tapioca.runs.folder import MANIFEST, open_manifest, refuse_differing, without_amounts
@@ -159,7 +159,7 @@ class Store:
             bool(np.isin(digests, self.examples[role]).all()) for role, digests in before.items()
         )
 
-    def recall(self, plan: Plan, batch: str) -> list[ExampleScore] | None:
+    def recall(self, plan: Answerer, batch: str) -> list[ExampleScore] | None:
         """The answers of a plan to a batch, or None if they are not known."""
         with _translate_sqlite_errors(self.path):
             row = self._db.execute(
@@ -170,7 +170,7 @@ class Store:
         table = np.frombuffer(row[0]).reshape(-1, len(ExampleScore._fields)).tolist()
         return [_answer_from_row(row) for row in table]
 
-    def record(self, plan: Plan, batch: str, answers: list[ExampleScore], spent: ComputeCost) -> None:
+    def record(self, plan: Answerer, batch: str, answers: list[ExampleScore], spent: ComputeCost) -> None:
         """Keep the answers of a plan to a batch, and what they cost, in one transaction.
 
         Raises:
@@ -197,7 +197,7 @@ class Store:
         self._known_plans.add(digest)
         self._is_finished = False
 
-    def recall_cost(self, plan: Plan, batch: str) -> ComputeCost:
+    def recall_cost(self, plan: Answerer, batch: str) -> ComputeCost:
         """A plan's share of what a batch cost when it was run; nothing if it was not."""
         with _translate_sqlite_errors(self.path):
             row = self._db.execute(

@@ -1,7 +1,7 @@
 """What every command starts from: the model, its data split once, and the run folder that belongs to them."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from tapioca.models.find import find_layers
 from tapioca.models.identity import hash_model
 from tapioca.models.inputs import find_input_device
 from tapioca.models.load import LoadedModel
-from tapioca.plan import Plan
+from tapioca.plan import Answerer
 from tapioca.progress import Progress
 from tapioca.records import DataConfig, Metric, RunConfig, Scores
 from tapioca.records.portable import portable_name
@@ -106,7 +106,9 @@ class RunContext(RunInputs, Generic[C]):
         """The fields of `RunHeader`."""
         return make_header(self.config, self.store.folder, self.store.manifest, self.notes)
 
-    def evaluate(self, task: Task, plans: list[Plan], what: str, stopping: StoppingRule | None = None) -> Scores:
+    def evaluate(
+        self, task: Task, plans: Sequence[Answerer], what: str, stopping: StoppingRule | None = None
+    ) -> Scores:
         """Score plans on a task, remembering every answer and showing progress; `stopping` may stop some of them."""
         self.progress.stage(what, len(plans) * len(task.examples))
         return evaluate(

@@ -1,10 +1,10 @@
-"""Plans on held-out examples, and one against another there: the same for every command."""
+"""Plans, and sums of their outputs, on held-out examples, and one against another there: the same for every command."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
-from tapioca.plan import Plan
+from tapioca.plan import Answerer, Plan
 from tapioca.progress import advancing
 from tapioca.records import Gain, Scores, Written
 from tapioca.records.results import Domain
@@ -13,8 +13,10 @@ from tapioca.stats import Pairing
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import sample_batches
 
+A = TypeVar("A", bound=Answerer)
 
-def gain_of(task: Task, scores: Scores, first: Plan, second: Plan, seed: int) -> Gain:
+
+def gain_of(task: Task, scores: Scores, first: Answerer, second: Answerer, seed: int) -> Gain:
     """What the second plan changes over the first; with how their texts ended where the model writes.
 
     Args:
@@ -45,10 +47,10 @@ class GainsBeside:
     """
 
     n: int
-    gain_by_plan: dict[Plan, float]
+    gain_by_plan: dict[Answerer, float]
 
     @classmethod
-    def evaluate(cls, job: AnyRun, plans: Sequence[Plan], random_plans: Sequence[Plan]) -> Self:
+    def evaluate(cls, job: AnyRun, plans: Sequence[Answerer], random_plans: Sequence[Plan]) -> Self:
         """Score all of them in one sweep; the answers of `plans` serve when those are judged on the whole split."""
         config, full = job.config, Plan.full(job.n_layers)
         task = sample_batches(job.test["ood"], config.batch_size, config.random_examples)
@@ -58,7 +60,7 @@ class GainsBeside:
         gains = {plan: pairing.effect(full_scores, scores.values_of(plan)) for plan in asked}
         return cls(len(task.examples), gains)
 
-    def list_gains(self, plans: Iterable[Plan]) -> tuple[float, ...]:
+    def list_gains(self, plans: Iterable[Answerer]) -> tuple[float, ...]:
         """The gains of some plans, in their order."""
         return tuple(self.gain_by_plan[plan] for plan in plans)
 
@@ -75,7 +77,7 @@ class HeldOutScores:
     by_domain: dict[Domain, Scores]
 
     @classmethod
-    def evaluate(cls, job: AnyRun, plans: Mapping[Domain, Sequence[Plan]]) -> Self:
+    def evaluate(cls, job: AnyRun, plans: Mapping[Domain, Sequence[Answerer]]) -> Self:
         """Score plans on each test split, all of a split in one sweep; the full model first."""
         scores: dict[Domain, Scores] = {}
         for domain, task in job.test.items():
@@ -87,11 +89,11 @@ class HeldOutScores:
         """How scores on a split are compared."""
         return self.job.test[domain].pairing(self.job.config.seed)
 
-    def measure_gain(self, domain: Domain, first: Plan, second: Plan) -> Gain:
+    def measure_gain(self, domain: Domain, first: Answerer, second: Answerer) -> Gain:
         """What the second plan changes over the first on a split."""
         return gain_of(self.job.test[domain], self.by_domain[domain], first, second, self.job.config.seed)
 
-    def measure_gains(self, domain: Domain, plans: Sequence[Plan]) -> dict[Plan, Gain]:
+    def measure_gains(self, domain: Domain, plans: Sequence[A]) -> dict[A, Gain]:
         """What each plan changes over the full model on a split, one interval after the other."""
         self.job.progress.stage(f"intervals on {domain.upper()} test data", len(plans))
         full = Plan.full(self.job.n_layers)
