@@ -41,7 +41,7 @@ from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate
 from tapioca.plan import Plan
-from tapioca.plan.prefix_tree import list_steps, sort_by_prefix
+from tapioca.plan.prefix_tree import count_layers_alone, sort_by_prefix
 from tapioca.records import ComputeCost, Inputs
 
 MAX_ROWS = 128
@@ -148,7 +148,7 @@ class _BatchWriter:
 
         def resolve_tie(text: WrittenText, ids: list[int]) -> int:
             read = [*self.batch.prompts[text.row], *ids]
-            self.layer_tokens += len(read) * _count_layers(plan)
+            self.layer_tokens += len(read) * count_layers_alone(plan)
             return decode_token_alone(self.model, read)
 
         with apply(self.model, plan):
@@ -178,7 +178,7 @@ class _BatchWriter:
     def write_rest_alone(self, texts: Sequence[WrittenText]) -> None:
         """Write the rest of some texts of one plan."""
         with apply(self.model, texts[0].plan):
-            self._decode_rest(texts, nullcontext, _count_layers(texts[0].plan))
+            self._decode_rest(texts, nullcontext, count_layers_alone(texts[0].plan))
 
     def _decode_rest(self, texts: Sequence[WrittenText], alone: Any, layers: float) -> None:
         """Decode texts to their end, under whatever plans the model is."""
@@ -190,8 +190,3 @@ class _BatchWriter:
 
     def _prompts_of(self, texts: Sequence[WrittenText]) -> list[Inputs]:
         return [self.batch.prompts[text.row] for text in texts]
-
-
-def _count_layers(plan: Plan) -> float:
-    """Layers a plan computes; one without a branch counts half."""
-    return sum(step.work for step in list_steps(plan))

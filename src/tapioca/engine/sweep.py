@@ -26,7 +26,7 @@ from tapioca.models.edit import apply, check_fits
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate, find_input_device, is_offloaded, run_forward
 from tapioca.plan import Plan
-from tapioca.plan.prefix_tree import intersect_drops, list_steps, sort_by_prefix
+from tapioca.plan.prefix_tree import count_layers_alone, intersect_drops, list_steps, sort_by_prefix
 from tapioca.records import ComputeCost
 
 Batching = Literal["auto", "single", "stacked"]
@@ -64,9 +64,10 @@ def sweep(
 
     One after the other, streams give bit for bit the outputs of `forward` on the same batch under each plan alone.
     Stacked, they run as fewer and larger kernels whose rounding may differ; so do rows behind an opening or a context,
-    from rows that hold it themselves. Where a model hands streams from layer to layer in a way that cannot be followed, each plan
-    is run alone. Where a device runs out of memory, the states kept from earlier sweeps go first, and half as many plans
-    run at once, down to one. The model must not be used for anything else while the iteration goes on.
+    from rows that hold it themselves. Where a model hands streams from layer to layer in a way that cannot be followed,
+    each plan is run alone, and so are plans that repeat layers or set norms. Where a device runs out of memory, the states
+    kept from earlier sweeps go first, and half as many plans run at once, down to one. The model must not be used for
+    anything else while the iteration goes on.
 
     Args:
         model: left as it was when the iterator is exhausted or closed.
@@ -78,19 +79,27 @@ def sweep(
             an earlier sweep, only those computed in this one.
 
     Yields:
-        Each plan with its outputs: (batch, kept position, output), float32. Plans come in the order of their tree.
+        Each plan with its outputs: (batch, kept position, output), float32. Plans come in the order of their tree, those
+        that run alone last.
 
     Raises:
         ModelError: a plan does not fit the model, `max_bytes` do not hold two streams, or the device not even one plan.
-        UntraceableModelError: there is an opening, or rows are continued, and the model does not let itself be followed.
+        UntraceableModelError: there is an opening, or rows are continued, and the model does not let itself be followed,
+            or a plan runs alone.
     """
     check_fits(model, *plans)
     ordered_plans = sort_by_prefix(plans)
+    sharing_plans = [plan for plan in ordered_plans if not plan.runs_alone]
     batch_states = schedule.state_cache.states_of(sweep_input.name) if schedule.state_cache else None
-    if batch_states:
-        batch_states.prepare([list_steps(plan) for plan in ordered_plans], _count_state_bytes(model, sweep_input))
+    if batch_states and sharing_plans:
+        step_sequences = [list_steps(plan) for plan in sharing_plans]
+        batch_states.prepare(step_sequences, _count_state_bytes(model, sweep_input))
     options = SweepOptions(uses_stacking(model, schedule), batch_states, cost or ComputeCost(), on_states)
-    yield from _run_in_groups(model, ordered_plans, sweep_input, options, schedule)
+    single_plans = [[plan] for plan in ordered_plans if plan.runs_alone]
+    if single_plans and sweep_input.needs_cache:
+        raise UntraceableModelError
+    for group in filter(None, (sharing_plans, *single_plans)):
+        yield from _run_in_groups(model, group, sweep_input, options, schedule)
 
 
 def _run_in_groups(
@@ -145,7 +154,7 @@ def _run_plans(
     model: PreTrainedModel, plans: list[Plan], sweep_input: SweepInput, options: SweepOptions
 ) -> Generator[tuple[Plan, torch.Tensor]]:
     """Run some plans as one tree where that is possible, else one by one."""
-    if len(plans) > 1 or options.batch_states or sweep_input.needs_cache:
+    if len(plans) > 1 or (not plans[0].runs_alone and (options.batch_states or sweep_input.needs_cache)):
         with apply(model, intersect_drops(plans)):
             if streams := _run_streams(model, plans, sweep_input, options):
                 yield from streams.finish_streams()
@@ -156,7 +165,7 @@ def _run_plans(
         with apply(model, plan), _capture_alone(model, plan, options.on_states):
             outputs = run_forward(model, sweep_input.batch, sweep_input.logits_to_keep)
         rows, tokens = _batch_shape(model, sweep_input)
-        layers = sum(step.work for step in list_steps(plan)) * rows
+        layers = count_layers_alone(plan) * rows
         options.cost.add(ComputeCost(layers=layers, tokens=layers * tokens))
         yield plan, sweep_input.gather([outputs])
 
@@ -166,7 +175,7 @@ def _capture_alone(model: PreTrainedModel, plan: Plan, read: OnStates | None) ->
     if not read:
         return nullcontext()
     plan_steps = list_steps(plan)
-    return capture_layers(model, lambda place, states: read(plan_steps[: plan.kept[place] + 1], states))
+    return capture_layers(model, lambda place, states: read(plan_steps[: plan.order[place] + 1], states))
 
 
 def _run_streams(

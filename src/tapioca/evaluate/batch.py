@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from tapioca.engine.decode import PromptBatch
 from tapioca.engine.generate import generate_texts
+from tapioca.engine.options import SweepInput
 from tapioca.engine.speculative import DraftStore, Texts
 from tapioca.engine.sweep import Schedule, sweep
 from tapioca.errors import NonFiniteError, UsageError
@@ -84,7 +85,14 @@ class BatchEvaluator:
 
     def _run_plans(self, plans: Sequence[Plan], batch: Batch, cost: ComputeCost) -> Iterator[tuple[Plan, torch.Tensor]]:
         """The outputs of one batch under each plan; nothing is ever ranked on a NaN."""
-        sweep_input = self._reader.collate(batch.examples, batch.digest)
+        for runs_alone in (False, True):  # plans that share no pass share no opening or context either
+            if group := [plan for plan in plans if plan.runs_alone is runs_alone]:
+                sweep_input = self._reader.collate(batch.examples, batch.digest, whole=runs_alone)
+                yield from self._sweep(group, sweep_input, batch, cost)
+
+    def _sweep(
+        self, plans: Sequence[Plan], sweep_input: SweepInput, batch: Batch, cost: ComputeCost
+    ) -> Iterator[tuple[Plan, torch.Tensor]]:
         with closing(sweep(self.model, plans, sweep_input, self.schedule, cost)) as swept:
             for plan, logits in swept:
                 if not torch.isfinite(logits[:, -1]).all():

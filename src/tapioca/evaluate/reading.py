@@ -35,9 +35,12 @@ class Reader:
     def __init__(self, model: PreTrainedModel, task: Task):
         self.model, self.task = model, task
 
-    def collate(self, examples: Sequence[Example], name: str) -> SweepInput:
-        """The rows of some examples, as they go through the layers."""
+    def collate(self, examples: Sequence[Example], name: str, *, whole: bool = False) -> SweepInput:
+        """The rows of some examples, as they go through the layers; each by itself if they are to be whole."""
         rows = [row for example in examples for row in example.rows]
+        if whole:
+            batch = collate(self.model, [row.inputs for row in rows])
+            return SweepInput(batch, self.task.logits_to_keep(rows), name)
         if layout := self._lay_out(examples):
             wanted = [self.task.logits_to_keep([row]) for row in rows]
             return collate_contexts(self.model, layout, wanted, name, self.shared_prefix)

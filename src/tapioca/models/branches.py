@@ -1,7 +1,7 @@
-"""Scale or leave out one branch of a layer while the model runs its own forward."""
+"""Change what a layer or one branch of it reads and adds, while the model runs its own forward."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -86,46 +86,84 @@ def scale_branch(
 
 
 @contextmanager
+def map_branch(block: nn.Module, branch: Branch, matrix: torch.Tensor) -> Iterator[None]:
+    """Let a branch add T u to the residual stream where it would add u.
+
+    Args:
+        block: the layer.
+        branch: of this layer.
+        matrix: T, (width, width).
+    """
+    branch_modules = {branch.end: 1} if branch.end else find_branch_modules(block, branch)
+    matrices: dict[tuple[torch.device, torch.dtype], torch.Tensor] = {}
+
+    def map_update(update: torch.Tensor) -> torch.Tensor:
+        place = update.device, update.dtype
+        if place not in matrices:
+            matrices[place] = matrix.to(*place)
+        return torch.nn.functional.linear(update, matrices[place])
+
+    with ExitStack() as stack:
+        for path in branch_modules:
+            stack.enter_context(change_update(block.get_submodule(path), map_update, start="residual"))
+        yield
+
+
+@contextmanager
 def scale_module(module: nn.Module, scale: float | torch.Tensor, start: str | None = None) -> Iterator[None]:
     """Let a module return start + scale * (output - start).
+
+    Args:
+        module, start: as for `change_update`.
+        scale: at least 0; a tensor of no dimensions where its gradient is wanted.
+    """
+    with change_update(module, lambda update: scale * update, start):
+        yield
+
+
+@contextmanager
+def change_update(
+    module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor], start: str | None = None
+) -> Iterator[None]:
+    """Let a module return start + change(output - start).
 
     Not a forward hook: a model that was compiled before would not see one.
 
     Args:
         module: returns a tensor, or a tuple or list that begins with one.
-        scale: at least 0; a tensor of no dimensions where its gradient is wanted.
+        change: of what it adds.
         start: name of the argument from which the module starts, zero for modules without it; None means its first
             argument, whatever its name.
     """
     names, forward = argument_names(module), module.forward
 
-    def scaled_forward(*args: Any, **kwargs: Any) -> Any:
+    def changed_forward(*args: Any, **kwargs: Any) -> Any:
         arguments = dict(zip(names, args, strict=False)) | kwargs
         origin = arguments.get(start or names[0])
         output = forward(*args, **kwargs)
         states = output[0] if isinstance(output, (tuple, list)) else output
         if origin is None:
-            scaled = scale * states
+            changed = change(states)
         else:
             origin = origin.to(states.device)
-            scaled = origin + scale * (states - origin)
-        return type(output)((scaled, *output[1:])) if isinstance(output, (tuple, list)) else scaled
+            changed = origin + change(states - origin)
+        return type(output)((changed, *output[1:])) if isinstance(output, (tuple, list)) else changed
 
-    with replace_forward(module, scaled_forward):
+    with replace_forward(module, changed_forward):
         yield
 
 
 @contextmanager
-def scale_input(module: nn.Module, factor: float) -> Iterator[None]:
-    """Let a module read its first argument times `factor`."""
+def change_input(module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    """Let a module read another first argument."""
     name, forward = argument_names(module)[0], module.forward
 
-    def factored_forward(*args: Any, **kwargs: Any) -> Any:
+    def changed_forward(*args: Any, **kwargs: Any) -> Any:
         if args:
-            return forward(factor * args[0], *args[1:], **kwargs)
-        return forward(**{**kwargs, name: factor * kwargs[name]})
+            return forward(change(args[0]), *args[1:], **kwargs)
+        return forward(**{**kwargs, name: change(kwargs[name])})
 
-    with replace_forward(module, factored_forward):
+    with replace_forward(module, changed_forward):
         yield
 
 

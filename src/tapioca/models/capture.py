@@ -124,4 +124,4 @@ def find_first_non_finite(model: PreTrainedModel, plan: Plan, batch: dict[str, t
             broken_places.append(place)
 
     capture_layer_outputs(model, batch, read)
-    return f"layer {plan.kept[broken_places[0]]}" if broken_places else "the output after the last layer"
+    return f"layer {plan.order[broken_places[0]]}" if broken_places else "the output after the last layer"

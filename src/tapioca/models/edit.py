@@ -1,11 +1,12 @@
 """Use a plan on a live model, and leave no trace.
 
-A dropped layer leaves the model's own layer list for the duration, and what is numbered or listed by
-layer (cache indices, per-layer lists of the config) is renumbered with it, so that the model's own
-forward and its KV cache see an ordinary, shorter model. Weights are never touched. A scaled layer or
-branch, and a dropped branch, get another forward (`branches.py`).
+A dropped layer leaves the model's own layer list for the duration, one that is repeated stands in it twice, and what is
+numbered or listed by layer (cache indices, per-layer lists of the config) is renumbered with it, so that the model's own
+forward and its KV cache see an ordinary model of another length. Weights are never touched. Layers and branches that are
+scaled, mapped or handed another stream, and dropped branches, get another forward (`branches.py`).
 """
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from threading import Lock, get_ident
@@ -16,11 +17,12 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tapioca.errors import ModelError
-from tapioca.models.branches import find_branch, scale_branch, scale_input, scale_module
+from tapioca.models.branches import change_input, find_branch, map_branch, scale_branch, scale_module
 from tapioca.models.families import INDEX_LISTS, LEADING_COUNTS, NOT_PER_LAYER, find_family
 from tapioca.models.find import Layers, find_layers
+from tapioca.models.token_places import TokenPlaces, set_norms, watch_token_places
 from tapioca.plan import BRANCHES, Plan
-from tapioca.plan.prefix_tree import Step, list_steps
+from tapioca.plan.prefix_tree import NO_MAP, Step, list_steps
 
 _CLAIMING = Lock()
 
@@ -48,28 +50,64 @@ def apply(model: PreTrainedModel, plan: Plan) -> Iterator[PreTrainedModel]:
     with ExitStack() as stack:
         stack.enter_context(_claim_model(model))
         check_fits(model, plan)
-        layers = find_layers(model)
-        for layer, step in enumerate(list_steps(plan)):
-            if not step.dropped:
-                stack.enter_context(apply_step(model, layers.blocks[layer], step))
-        if plan.drops:
-            stack.enter_context(_remove_layers(layers, plan))
+        layers, steps = find_layers(model), list_steps(plan)
+        blocks = list_planned_blocks(model, plan)
+        places = stack.enter_context(watch_token_places(model)) if plan.norms else None
+        for layer, block in zip(plan.order, blocks, strict=True):
+            stack.enter_context(apply_step(model, block, steps[layer], places))
+        if plan.order != tuple(range(plan.n_layers)):
+            stack.enter_context(_replace_layers(layers, plan, blocks))
         yield model
 
 
+def list_planned_blocks(model: PreTrainedModel, plan: Plan) -> list[nn.Module]:
+    """The layers of a model in the order a plan runs them; where one comes again, a copy that shares its weights and has
+    a number, and so a place in the KV cache, of its own."""
+    blocks = find_layers(model).blocks
+    return [
+        _share_layer(blocks[layer]) if layer in plan.order[:place] else blocks[layer]
+        for place, layer in enumerate(plan.order)
+    ]
+
+
+def _share_layer(block: nn.Module) -> nn.Module:
+    """A copy of a layer with its very parameters, buffers and configurations."""
+    configs = [vars(module)["config"] for module in block.modules() if "config" in vars(module)]
+    shared = [*block.parameters(), *block.buffers(), *configs]
+    return copy.deepcopy(block, {id(part): part for part in shared})
+
+
 @contextmanager
-def apply_step(model: PreTrainedModel, block: nn.Module, step: Step) -> Iterator[None]:
-    """Scale one layer and its branches, and the stream in front of it, as a step of a plan says."""
+def apply_step(
+    model: PreTrainedModel, block: nn.Module, step: Step, places: TokenPlaces | None = None
+) -> Iterator[None]:
+    """Do with one layer what a step of a plan says, but for repeating it.
+
+    Args:
+        model: the layer's.
+        block: the layer.
+        step: what to do.
+        places: of tokens; needed where the step sets a norm.
+    """
     with ExitStack() as stack:
+        if step.mlp_map != NO_MAP:
+            matrix = torch.from_numpy(step.mlp_map.array.copy())
+            stack.enter_context(map_branch(block, find_branch(model, block, "mlp"), matrix))
         if step.layer != 1.0:
             stack.enter_context(scale_module(block, step.layer))
         for name in BRANCHES:
             if (scale := getattr(step, name)) != 1.0:
                 branch = find_branch(model, block, name)
                 stack.enter_context(scale_branch(block, branch, scale, model.config.get_text_config(decoder=True)))
+        if step.norm and places:
+            stack.enter_context(change_input(block, lambda states: _set_norm(states, step, places)))
         if step.factor != 1.0:
-            stack.enter_context(scale_input(block, step.factor))
+            stack.enter_context(change_input(block, lambda states: step.factor * states))
         yield
+
+
+def _set_norm(states: torch.Tensor, step: Step, places: TokenPlaces) -> torch.Tensor:
+    return set_norms(states, step.norm, places.find(step.norm_tokens, states))
 
 
 def check_fits(model: PreTrainedModel, *plans: Plan) -> None:
@@ -94,46 +132,72 @@ def check_fits(model: PreTrainedModel, *plans: Plan) -> None:
         for name in BRANCHES:
             for layer, _ in getattr(plan, name):
                 find_branch(model, layers.blocks[layer], name)
+        _check_maps_fit(model, plan)
+        _check_repeats_fit(model, plan)
+
+
+def _check_maps_fit(model: PreTrainedModel, plan: Plan) -> None:
+    """Refuse maps of branches that are not known, and of another width."""
+    layers = find_layers(model)
+    for layer, held in plan.maps:
+        find_branch(model, layers.blocks[layer], "mlp")
+        if len(held.array) != layers.config.hidden_size:
+            raise ModelError(
+                f"the map of layer {layer} is for a model of width {len(held.array)}, this one has "
+                f"{layers.config.hidden_size}; use the model the plan was made for"
+            )
+
+
+def _check_repeats_fit(model: PreTrainedModel, plan: Plan) -> None:
+    """Refuse to repeat layers that cannot stand in two places."""
+    family, blocks = find_family(model), find_layers(model).blocks
+    for first, last in plan.repeats:
+        if family.no_drops:
+            raise ModelError(f"no layer of this model can be repeated: {family.no_drops}")
+        if first == 0 and family.first_stays:
+            raise ModelError(f"layer 0 of this model cannot be repeated: {family.first_stays}; repeat other layers")
+        block_attributes = {name for module in blocks[first : last + 1].modules() for name in vars(module)}
+        if "_hf_hook" in block_attributes:
+            raise ModelError("layers whose weights are fetched from elsewhere cannot be repeated; load the model whole")
+        if "forward" in block_attributes:
+            raise ModelError("layers that another plan changes cannot be repeated; compose both plans into one")
 
 
 @contextmanager
-def _remove_layers(layers: Layers, plan: Plan) -> Iterator[None]:
-    """Take the dropped layers out of the list, renumber the rest, and put everything back."""
-    original, kept_layers = layers.blocks, plan.kept
+def _replace_layers(layers: Layers, plan: Plan, blocks: list[nn.Module]) -> Iterator[None]:
+    """Put these layers into the list, give them the numbers of their places, and put everything back."""
     with ExitStack() as stack:
-        for new, old in enumerate(kept_layers):
-            for module in original[old].modules():
-                if getattr(module, "layer_idx", None) == old:
-                    stack.enter_context(_set_attribute(module, "layer_idx", new))
+        for place, (layer, block) in enumerate(zip(plan.order, blocks, strict=True)):
+            for module in block.modules():
+                if getattr(module, "layer_idx", None) == layer:
+                    stack.enter_context(_set_attribute(module, "layer_idx", place))
         for name, field_value in shorten_config(layers.config, plan).items():
             stack.enter_context(_set_attribute(layers.config, name, field_value))
-        kept_blocks = nn.ModuleList(original[old] for old in kept_layers)
-        stack.enter_context(_set_attribute(layers.parent, layers.name, kept_blocks))
+        stack.enter_context(_set_attribute(layers.parent, layers.name, nn.ModuleList(blocks)))
         yield
 
 
 def shorten_config(config: PretrainedConfig, plan: Plan) -> dict[str, Any]:
-    """The configuration fields that a drop changes: the layer count, and whatever is said layer by layer."""
-    return {**cut_fields(vars(config), plan), "num_hidden_layers": len(plan.kept)}
+    """The configuration fields that a plan changes: the layer count, and whatever is said layer by layer."""
+    return {**cut_fields(vars(config), plan), "num_hidden_layers": len(plan.order)}
 
 
 def cut_fields(fields: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    """The fields of a config that say something by layer, cut to the layers kept: one entry per layer, layer numbers,
+    """The fields of a config that say something by layer, for the layers that run: one entry per layer, layer numbers,
     counts of leading layers, and every how many layers a mixture of experts stands."""
-    new_by_old = {old: new for new, old in enumerate(plan.kept)}
     cut: dict[str, Any] = {}
     for name, field_value in fields.items():
         if name in INDEX_LISTS and isinstance(field_value, list):
-            cut[name] = [new_by_old[layer] for layer in field_value if layer in new_by_old]
+            cut[name] = [place for place, layer in enumerate(plan.order) if layer in field_value]
         elif isinstance(field_value, (list, tuple)) and len(field_value) == plan.n_layers and name not in NOT_PER_LAYER:
-            cut[name] = type(field_value)(field_value[layer] for layer in plan.kept)
+            cut[name] = type(field_value)(field_value[layer] for layer in plan.order)
         elif name in LEADING_COUNTS and isinstance(field_value, int):
-            cut[name] = field_value - sum(layer < field_value for layer in plan.drops)
+            cut[name] = sum(layer < field_value for layer in plan.order)
     step = fields.get("decoder_sparse_step")
     if isinstance(step, int) and step > 1:
         mlp_only = fields.get("mlp_only_layers") or []
-        dense = [layer for layer in plan.kept if layer in mlp_only or (layer + 1) % step]
-        cut |= {"decoder_sparse_step": 1, "mlp_only_layers": [new_by_old[layer] for layer in dense]}
+        dense = [place for place, layer in enumerate(plan.order) if layer in mlp_only or (layer + 1) % step]
+        cut |= {"decoder_sparse_step": 1, "mlp_only_layers": dense}
     return cut
 
 

@@ -1,6 +1,20 @@
-"""The plan: how much of each layer's update a model keeps, how plans share their first layers, and sums of what they give."""
+"""The plan: what a model does with its layers, how plans share their first layers, and sums of what they give."""
 
+from tapioca.plan.arrays import HashedArray
 from tapioca.plan.output_sum import Answerer, OutputSum
-from tapioca.plan.plan import BRANCHES, GRAINS, BranchName, Grain, Plan, format_layers
+from tapioca.plan.plan import Plan
+from tapioca.plan.tables import BRANCHES, GRAINS, BranchName, Grain, Tokens
+from tapioca.plan.words import format_layers
 
-__all__ = ["BRANCHES", "GRAINS", "Answerer", "BranchName", "Grain", "OutputSum", "Plan", "format_layers"]
+__all__ = [
+    "BRANCHES",
+    "GRAINS",
+    "Answerer",
+    "BranchName",
+    "Grain",
+    "HashedArray",
+    "OutputSum",
+    "Plan",
+    "Tokens",
+    "format_layers",
+]

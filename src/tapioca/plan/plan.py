@@ -1,56 +1,40 @@
-"""The plan: how much of each layer's update a model keeps."""
+"""The plan: what a model keeps of each layer, and what it does in the place of what is dropped."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
+from tapioca.disk import write_text
 from tapioca.errors import UsageError
+from tapioca.plan.arrays import HashedArray, read_arrays, write_arrays
+from tapioca.plan.checks import check_layers, check_numbers
+from tapioca.plan.tables import (
+    BRANCHES,
+    GRAINS,
+    Blocks,
+    BranchName,
+    Grain,
+    Maps,
+    Numbers,
+    Scales,
+    Tokens,
+    canonical_numbers,
+    shrink_blocks,
+)
+from tapioca.plan.words import describe_plan, explain_no_plan
 from tapioca.reading import explain_damage, read_text
 
-BranchName = Literal["attention", "mlp"]
-BRANCHES: tuple[BranchName, ...] = ("attention", "mlp")
-Grain = Literal["layers", "attention", "mlp"]
-GRAINS: tuple[Grain, ...] = ("layers", "attention", "mlp")
-"""What a scale is of: whole layers, or one branch of them."""
+OPTIONAL = ("factors", "maps", "repeats", "norms")
+"""Tables that the JSON of a plan lacks where it has none of them."""
 
-
-def _canonical_scales(scales: Any) -> tuple[tuple[int, float], ...]:
-    """Pairs (layer, scale), sorted, without the scales of 1."""
-    try:
-        items = scales.items() if isinstance(scales, Mapping) else scales
-        table = {int(layer): float(scale) + 0.0 for layer, scale in items}  # + 0.0 turns -0.0 into 0.0
-    except (TypeError, OverflowError) as error:
-        raise ValueError(f"scales must map layers to numbers, got {scales!r:.60}") from error
-    return tuple(sorted((layer, scale) for layer, scale in table.items() if scale != 1.0))
-
-
-Scales = Annotated[
-    tuple[tuple[int, float], ...],
-    BeforeValidator(_canonical_scales),
-    PlainSerializer(lambda pairs: {str(layer): scale for layer, scale in pairs}, return_type=dict[str, float]),
-]
-
-
-EXAMPLE = '{"n_layers":6,"layers":{"2":0.0}}'
-"""A plan that drops one layer of six, as JSON."""
-
+ARRAYS_SUFFIX = ".safetensors"
 
 DIGEST = re.compile(r',\s*"digest"\s*:\s*"(\w*)"\s*}\s*$')
 """How a plan's text ends where it has its digest."""
@@ -65,15 +49,19 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     scales other than 1 are kept, and a dropped layer has no branch scales, so plans that mean the same
     are equal. Layers are numbered from 0.
 
-    A factor multiplies the residual stream itself in front of a layer, to make up for what dropped layers before it would
-    have added (Prune&Comp, arXiv 2507.18212). In front of a dropped layer it is one of the next that is kept, if there is
-    one. Plans without factors have the JSON they always had.
+    What else it may do makes up for what is dropped, or stands in its place. Where it does none of it, its JSON is without.
 
     Attributes:
         n_layers: number of layers of the model the plan is for.
         layers, attention, mlp: scales by layer, of whole layers and of one branch, as (layer, scale) pairs; 1 where
             none stands, 0 drops.
-        factors: of the stream in front of layers, as (layer, factor) pairs above 0; 1 where none stands.
+        factors: numbers above 0 by which the residual stream is multiplied in front of layers (Prune&Comp, arXiv
+            2507.18212). In front of a dropped layer it is one of the next that is kept, if there is one.
+        maps: linear maps T of shape (width, width): the MLP branch of that layer adds T u where it would add u (ReplaceMe,
+            arXiv 2505.02819).
+        repeats: blocks of layers, by the first and the last, that read their own output once more.
+        norms: Euclidean norms, above 0, that the residual stream is given in front of layers.
+        norm_tokens: at which tokens.
     """
 
     n_layers: int = Field(ge=1)
@@ -81,30 +69,32 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     attention: Scales = ()
     mlp: Scales = ()
     factors: Scales = ()
+    maps: Maps = ()
+    repeats: Blocks = ()
+    norms: Numbers = ()
+    norm_tokens: Tokens = "all"
 
     def __init__(self, **fields: Any):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise UsageError(_reason(error)) from error
+            raise UsageError(explain_no_plan(error)) from error
 
     @model_validator(mode="after")
     def _check(self) -> Plan:
-        for layer, scale in (*self.layers, *self.attention, *self.mlp, *self.factors):
-            if not 0 <= layer < self.n_layers:
-                raise ValueError(f"layer {layer} is outside 0-{self.n_layers - 1}, the layers of this model")
-            if not (math.isfinite(scale) and scale >= 0):
-                raise ValueError(f"layer {layer} has scale {scale}; a scale is a finite number >= 0")
+        check_layers(self)
+        check_numbers(self)
         dropped = set(self.drops)
-        if zeros := [layer for layer, factor in self.factors if factor == 0.0]:
-            raise ValueError(
-                f"a factor of 0 in front of layer {zeros[0]} leaves nothing of the stream; a factor is above 0"
-            )
-        object.__setattr__(self, "factors", _canonical_scales(self._list_read_factors().items()))
-        for branch in BRANCHES:
-            pairs = tuple(pair for pair in getattr(self, branch) if pair[0] not in dropped)
-            object.__setattr__(self, branch, pairs)
+        for table in (*BRANCHES, "maps", "norms"):
+            self._set(table, tuple(pair for pair in getattr(self, table) if pair[0] not in dropped))
+        self._set("maps", tuple(pair for pair in self.maps if pair[0] not in self.dropped("mlp")))
+        self._set("repeats", shrink_blocks(self.repeats, self.kept))
+        self._set("factors", canonical_numbers(self._list_read_factors(), neutral=1.0))
+        self._set("norm_tokens", self.norm_tokens if self.norms else "all")
         return self
+
+    def _set(self, name: str, canonical: Any) -> None:
+        object.__setattr__(self, name, canonical)
 
     def _list_read_factors(self) -> dict[int, float]:
         """Factors by the layers that read the stream behind them: the next that is kept; behind the last, none does."""
@@ -116,9 +106,9 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return factors
 
     @model_serializer(mode="wrap")
-    def _leave_out_no_factors(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialize(self)
-        return fields if self.factors else {name: fields[name] for name in fields if name != "factors"}
+    def _leave_out_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unused = {name for name in OPTIONAL if not getattr(self, name)} | (set() if self.norms else {"norm_tokens"})
+        return {name: field for name, field in serialize(self).items() if name not in unused}
 
     @classmethod
     def full(cls, n_layers: int) -> Plan:
@@ -146,7 +136,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         try:
             plan = cls.model_validate_json(DIGEST.sub("}", text))
         except ValidationError as error:
-            raise UsageError(_reason(error)) from error
+            raise UsageError(explain_no_plan(error)) from error
         if digest and digest[1] != plan.digest:
             raise UsageError(
                 'damaged: its "digest" is that of another plan; take it from where it came, or take the digest out if you '
@@ -156,16 +146,34 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
 
     @classmethod
     def read(cls, source: str | Path) -> Plan:
-        """Read a plan: a file, or its JSON.
+        """Read a plan: a file, with the arrays beside it where it has any, or its JSON.
 
         Raises:
-            UsageError: there is no such file, or what is there is no plan.
+            UsageError: there is no such file, what is there is no plan, or arrays of its are missing or damaged.
         """
         if str(source).lstrip().startswith("{"):
             return cls.from_json(str(source))
         path = Path(source)
         with explain_damage(path, UsageError):
-            return cls.from_json(read_text(path))
+            plan = cls.from_json(read_text(path))
+        return plan.hold_arrays(read_arrays(path.with_suffix(ARRAYS_SUFFIX))) if plan.maps else plan
+
+    def write(self, path: Path) -> None:
+        """Write `path` with the plan's JSON and digest, and its arrays into a .safetensors file of that name beside it, where
+        it has any."""
+        if self.maps:
+            write_arrays(path.with_suffix(ARRAYS_SUFFIX), (held for _, held in self.maps))
+        write_text(path, self.to_checked_json() + "\n")
+
+    def hold_arrays(self, arrays: Mapping[str, HashedArray]) -> Plan:
+        """The same plan with its arrays in memory, by their digests.
+
+        Raises:
+            UsageError: one of them is not among these.
+        """
+        if missing := [held.digest for _, held in self.maps if held.digest not in arrays]:
+            raise UsageError(f"array {missing[0]:.12} of the plan is not among its arrays; copy both its files again")
+        return self.replace_tables(maps={layer: arrays[held.digest] for layer, held in self.maps})
 
     def to_json(self) -> str:
         """The stable JSON form: the same plan always gives the same text."""
@@ -200,6 +208,23 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         gone = set(self.drops)
         return tuple(layer for layer in range(self.n_layers) if layer not in gone)
 
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """The layers in the order they are computed: those kept, and the blocks that are repeated twice."""
+        block_by_end = {last: first for first, last in self.repeats}
+        order: list[int] = []
+        for layer in self.kept:
+            order.append(layer)
+            if (first := block_by_end.get(layer)) is not None:
+                order += [kept for kept in self.kept if first <= kept <= layer]
+        return tuple(order)
+
+    @property
+    def runs_alone(self) -> bool:
+        """Whether it does what no single layer does by itself, so that no other plan shares a pass with it: it repeats blocks,
+        or sets norms, at tokens that only the whole batch tells apart."""
+        return bool(self.repeats or self.norms)
+
     @property
     def scaled(self) -> dict[int, float]:
         """The scales of the kept layers that are not 1."""
@@ -208,7 +233,12 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
     @property
     def is_full(self) -> bool:
         """Whether the plan changes nothing."""
-        return not (self.layers or self.attention or self.mlp or self.factors)
+        return not any(getattr(self, table) for table in (*GRAINS, *OPTIONAL))
+
+    @property
+    def only_scales_layers(self) -> bool:
+        """Whether it drops and scales whole layers and does nothing else."""
+        return not any(getattr(self, table) for table in (*BRANCHES, *OPTIONAL))
 
     @property
     def only_drops_layers(self) -> bool:
@@ -219,8 +249,8 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         """The same plan with these factors of the stream, in front of layers, and no others."""
         return self.replace_tables(factors=dict(factors))
 
-    def replace_tables(self, **tables: Mapping[int, float]) -> Plan:
-        """The same plan with other scales of layers or of branches, or other factors, in place of its own."""
+    def replace_tables(self, **tables: Any) -> Plan:
+        """The same plan with other tables, of these names, in place of its own."""
         return Plan(**{name: tables.get(name, getattr(self, name)) for name in Plan.model_fields})
 
     @cached_property
@@ -229,56 +259,37 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
     def compose(self, other_plan: Plan) -> Plan:
-        """The plan that keeps what both keep: scales and factors multiply.
+        """The plan that keeps what both keep: scales and factors multiply, and what else one of them does is done.
 
         Raises:
-            UsageError: the plans are for different numbers of layers.
+            UsageError: the plans are for different numbers of layers, or map, repeat or set the norm of the same layer.
         """
         if other_plan.n_layers != self.n_layers:
             raise UsageError(f"cannot compose plans for {self.n_layers} and {other_plan.n_layers} layers")
-        fields: dict[str, Any] = {"n_layers": self.n_layers}
+        fields: dict[str, Any] = {"repeats": (*self.repeats, *other_plan.repeats)}
         for table in (*GRAINS, "factors"):
             own_scales, other_scales = dict(getattr(self, table)), dict(getattr(other_plan, table))
             fields[table] = {
                 layer_index: own_scales.get(layer_index, 1.0) * other_scales.get(layer_index, 1.0)
                 for layer_index in own_scales.keys() | other_scales.keys()
             }
-        return Plan(**fields)
+        for table in ("maps", "norms"):
+            own, other = dict(getattr(self, table)), dict(getattr(other_plan, table))
+            if shared := own.keys() & other.keys():
+                raise UsageError(f"cannot compose plans that both have {table} of layer {min(shared)}")
+            fields[table] = own | other
+        if self.norms and other_plan.norms and self.norm_tokens != other_plan.norm_tokens:
+            raise UsageError("cannot compose plans that set norms at all tokens and at the last one")
+        return Plan(n_layers=self.n_layers, norm_tokens=(self if self.norms else other_plan).norm_tokens, **fields)
 
     def dose(self, alpha: float) -> Plan:
         """The plan with a scale in place of every drop: itself at 0, the full model at 1 if it only drops."""
-        fields = {
-            grain: {layer_index: alpha if scale == 0.0 else scale for layer_index, scale in getattr(self, grain)}
-            for grain in GRAINS
-        }
-        return Plan(n_layers=self.n_layers, **fields, factors=dict(self.factors))
+        return self.replace_tables(
+            **{
+                grain: {layer_index: alpha if scale == 0.0 else scale for layer_index, scale in getattr(self, grain)}
+                for grain in GRAINS
+            }
+        )
 
     def __str__(self) -> str:
-        parts = [f"drop {format_layers(self.drops)}"] if self.drops else []
-        parts += [f"{layer}×{scale:g}" for layer, scale in self.scaled.items()]
-        for branch in BRANCHES:
-            gone = self.dropped(branch)
-            parts += [f"drop {branch} {format_layers(gone)}"] if gone else []
-            parts += [f"{branch} {layer}×{scale:g}" for layer, scale in getattr(self, branch) if scale != 0.0]
-        parts += [f"stream×{factor:.4g} before {layer}" for layer, factor in self.factors]
-        return ", ".join(parts) or "full model"
-
-
-def _reason(error: ValidationError) -> str:
-    """Why something is no plan, in one line."""
-    first = error.errors()[0]
-    where = f"{'.'.join(map(str, first['loc']))}: " if first["type"] != "value_error" and first["loc"] else ""
-    reason = first["msg"].removeprefix("Value error, ").removeprefix("not a plan: ")
-    example = f"; expected such as {EXAMPLE}" if "Field required" in reason else ""
-    return f"not a plan: {where}{reason}{example if example not in reason else ''}"
-
-
-def format_layers(layers: Iterable[int]) -> str:
-    """Layers as people write them: (1, 2, 3, 7) becomes '1–3, 7'."""
-    runs: list[list[int]] = []
-    for layer in sorted(set(layers)):
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
+        return describe_plan(self)

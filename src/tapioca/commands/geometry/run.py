@@ -10,7 +10,6 @@ from transformers import PreTrainedModel
 from tapioca.commands import save_result
 from tapioca.commands.geometry.config import GeometryConfig
 from tapioca.commands.geometry.result import GeometryResult, OtherRealignment, Realignment, TestedDeviation, View
-from tapioca.disk import write_text
 from tapioca.errors import ModelError, UsageError
 from tapioca.models.capture import list_branches
 from tapioca.models.edit import check_fits
@@ -70,7 +69,7 @@ def measure_geometry(
             realigned_otherwise=observed.measure_other_realignments(),
         )
         if plan:
-            write_text(result.folder / "plan.json", plan.to_checked_json() + "\n")
+            plan.write(result.folder / "plan.json")
         save_result("geometry", result)
     return result
 

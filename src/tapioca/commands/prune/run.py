@@ -7,7 +7,7 @@ from tapioca.commands.prune.fluency import check_fluency
 from tapioca.commands.prune.judge import decide_run_verdict, evaluate_held_out, plan_to_show
 from tapioca.commands.prune.result import Cost, PruneResult
 from tapioca.commands.prune.search import criterion_from_config, restrict_sizes, run_search
-from tapioca.disk import write_json, write_text
+from tapioca.disk import write_json
 from tapioca.models.cost import count_flops, count_parameters
 from tapioca.models.inputs import collate
 from tapioca.plan import Plan
@@ -61,7 +61,7 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
         remember_places(info.model_hash, model=config.model, adapter=config.adapter)
         write_examples(info.folder, results)
         write_json(info.folder / "result.json", info.summary())
-        write_text(info.folder / "plan.json", info.plan.to_checked_json() + "\n")
+        info.plan.write(info.folder / "plan.json")
         save_result("prune", info)
     return info
 
