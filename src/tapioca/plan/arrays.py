@@ -78,10 +78,8 @@ class HashedArray:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """As JSON it is its digest."""
-        return core_schema.no_info_plain_validator_function(
-            cls.name, serialization=core_schema.plain_serializer_function_ser_schema(lambda held: held.digest)
-        )
+        """Read from the array or its digest."""
+        return core_schema.no_info_plain_validator_function(cls.name)
 
 
 def write_arrays(path: Path, arrays: Iterable[HashedArray]) -> None:

@@ -57,8 +57,8 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
             none stands, 0 drops.
         factors: numbers above 0 by which the residual stream is multiplied in front of layers (Prune&Comp, arXiv
             2507.18212). In front of a dropped layer it is one of the next that is kept, if there is one.
-        maps: linear maps T of shape (width, width): the MLP branch of that layer adds T u where it would add u (ReplaceMe,
-            arXiv 2505.02819).
+        maps: linear maps T, arrays of shape (width, width): the MLP branch of that layer adds T u where it would add u
+            (ReplaceMe, arXiv 2505.02819). JSON names an array by its SHA-256; it lies in the file beside the plan.
         repeats: blocks of layers, by the first and the last, that read their own output once more.
         norms: Euclidean norms, above 0, that the residual stream is given in front of layers.
         norm_tokens: at which tokens.

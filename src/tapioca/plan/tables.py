@@ -53,6 +53,10 @@ def _by_layer(pairs: Iterable[tuple[int, Any]]) -> dict[str, Any]:
     return {str(layer): entry for layer, entry in pairs}
 
 
+def _name_by_layer(maps: Iterable[tuple[int, HashedArray]]) -> dict[str, str]:
+    return {str(layer): held.digest for layer, held in maps}
+
+
 Numbers = Annotated[
     tuple[tuple[int, float], ...],
     BeforeValidator(canonical_numbers),
@@ -70,9 +74,9 @@ Scales = Annotated[
 Maps = Annotated[
     tuple[tuple[int, HashedArray], ...],
     BeforeValidator(_canonical_maps),
-    PlainSerializer(_by_layer, return_type=dict[str, HashedArray]),
+    PlainSerializer(_name_by_layer, return_type=dict[str, str]),
 ]
-"""An array for each of some layers."""
+"""An array for each of some layers; in JSON its digest."""
 
 Blocks = Annotated[tuple[tuple[int, int], ...], BeforeValidator(_canonical_blocks)]
 """Layers next to each other, by the first and the last."""
