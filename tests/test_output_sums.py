@@ -92,6 +92,6 @@ def test_what_is_no_sum_is_refused(terms: object) -> None:
 def test_a_sum_has_one_json_and_one_name() -> None:
     mean = OutputSum.mean(FULL, DROP)
     assert OutputSum.model_validate_json(mean.to_json()) == mean
-    assert str(mean) == "0.5 × outputs of 'full model' + 0.5 × outputs of 'drop 1'"
+    assert str(mean) == "0.5 × (full model) + 0.5 × (drop 1)"
     assert len({output_sum.digest for output_sum in (*SUMS, OutputSum.times(1.0, FULL))}) == 4
     assert mean.plans == (FULL, DROP)

@@ -24,9 +24,9 @@ from tapioca.models.tiny import draw_weights, tiny
 from tapioca.plan import Plan
 from tapioca.progress import SILENT
 from tapioca.records import Example
-from tapioca.search.criteria import CRITERIA
 from tapioca.session.context import load_inputs
 from tapioca.session.run_criteria import perplexity_task_from_prompts
+from tapioca.session.search_space import list_all_drops
 from tapioca.tasks.base import Task
 from tapioca.tasks.choice import ACCURACY, Choice
 from tapioca.tasks.split import search_groups, split
@@ -50,9 +50,9 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> CompareResult:
 
 
 def test_every_criterion_has_a_plan_of_every_size(info: CompareResult) -> None:
-    assert [one.name for one in info.searched] == list(CRITERIA)
+    assert [one.name for one in info.searched] == list_all_drops()
     assert info.list_sizes() == (1, 2)
-    for name in CRITERIA:
+    for name in list_all_drops():
         assert all(info.find_pick(name, drops) for drops in (1, 2)), name
     last = info.find_pick("last", 2)
     assert last is not None
@@ -123,6 +123,17 @@ def test_a_shortlist_is_an_arm_beside_tale(tmp_path: Path) -> None:
         compare(request(tmp_path / "other", criteria="last", shortlist=2))
 
 
+def test_repeats_stand_beside_drops_of_as_many_layers(tmp_path: Path) -> None:
+    found = compare(request(tmp_path / "run", criteria="tale,repeat", random_plans=1))
+    for length in (1, 2):
+        pick = found.find_pick("repeat", length)
+        assert pick is not None
+        assert (pick.plan.size, len(pick.plan.order), pick.rival is not None) == (0, 8 + length, True)
+        assert pick.flops > 1
+    cost = {one.name: one for one in found.searched}["repeat"]
+    assert (cost.plans_tried, cost.layer_forwards) == (8 + 7, 60 * (8 * 9 + 7 * 10))
+
+
 def test_the_front_is_not_dominated(info: CompareResult) -> None:
     points = {(pick.flops, pick.ood.planned) for pick in info.picks} | {(1.0, info.picks[0].ood.full)}
     for pick in info.picks:
@@ -181,7 +192,7 @@ def test_a_live_language_model(tmp_path: Path) -> None:
     found = tapioca.compare(tiny("llama"), word_tokenizer(), task=task, progress=False, **settings)
     assert not [note for note in found.notes if note.startswith("sleb")]
     assert found.picks[0].id is None
-    assert [one.name for one in found.searched] == list(CRITERIA)
+    assert [one.name for one in found.searched] == list_all_drops()
 
 
 @pytest.mark.parametrize("labels", [2, 6])
@@ -207,7 +218,7 @@ def test_criteria_a_model_cannot_have_are_left_out(tmp_path: Path) -> None:
     loaded = LoadedModel(tiny("mamba"), word_tokenizer())
     config = request(tmp_path / "run", task=str(task), reference=None, score="likelihood", drops="1")
     found = compare(config, inputs=load_inputs(config, SILENT, loaded))
-    assert {one.name for one in found.searched} == set(CRITERIA) - {"mlp", "mixed", "taylor-mixed"}
+    assert {one.name for one in found.searched} == set(list_all_drops()) - {"mlp", "mixed", "taylor-mixed"}
     assert any("mlp is left out: no mlp branch of this model can be dropped alone" in n for n in found.notes)
     other = config.model_copy(update={"criteria": "tale,mlp", "out": tmp_path / "b"})
     with pytest.raises(UsageError, match="mlp cannot be used: no mlp branch"):

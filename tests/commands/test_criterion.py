@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,20 @@ from support.words import word_tokenizer
 import tapioca
 from tapioca.cli.main import main
 from tapioca.commands.prune.config import PruneConfig
+from tapioca.commands.prune.estimate import JudgingPasses, estimate_judging
+from tapioca.commands.prune.judge import decide_run_verdict
 from tapioca.commands.prune.result import PruneResult, read_run
 from tapioca.commands.prune.search import estimate_round_costs, restrict_sizes, run_search
+from tapioca.commands.prune.words import describe_savings, format_beaten
 from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
 from tapioca.models.load import LoadedModel, load
 from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
 from tapioca.progress import SILENT, NullProgress
-from tapioca.search.base import SearchSpace
+from tapioca.records import HeldOutResult
+from tapioca.records.results import Domain
+from tapioca.search.base import SearchSpace, measure_size
 from tapioca.search.criteria import CRITERIA
 from tapioca.search.path import SearchPath
 from tapioca.search.random import draw_matched_random_plans
@@ -63,11 +69,76 @@ def test_a_criterion_makes_a_path_of_picks_with_their_search_scores(name: str, t
     with job_of(tmp_path / "run", criterion=name, max_drops=2) as job:
         search = search_plans(job)
         scores = evaluate(job.loaded.model, job.search["ood"], [t.plan for t in search.path], batch_size=20)
-    assert [trial.plan.size for trial in search.path] == [0, 1, 2]
+    assert [measure_size(trial.plan) for trial in search.path] == [0, 1, 2]
     assert [trial.score for trial in search.path] == pytest.approx(scores.values.mean(1).tolist())
     assert search.best.score == max(trial.score for trial in search.path)
     assert search.epsilon is None
     assert search.tried >= 3
+
+
+@pytest.fixture(scope="module")
+def repeated(tmp_path_factory: pytest.TempPathFactory) -> PruneResult:
+    """A run whose plans drop nothing."""
+    out = tmp_path_factory.mktemp("runs") / "repeated"
+    assert main(argv(out, "repeat")) == 0
+    return read_run(out)
+
+
+def test_a_plan_that_repeats_is_judged_beside_other_blocks_and_never_said_to_prune(repeated: PruneResult) -> None:
+    assert [measure_size(one.winner.plan) for one in repeated.rounds] == [1, 2]
+    assert repeated.cost.plans_tried == 1 + 8 + 7
+    assert repeated.most_dropped.is_full
+    assert {entry.role for entry in repeated.judgements} <= {"best", "best non-empty"}
+    judged = next(entry for entry in repeated.judgements if entry.plan == repeated.shown and entry.data == "ood")
+    assert repeated.shown.repeats
+    assert len(judged.random) == 3
+    assert format_beaten(judged).endswith(" of 3")
+    assert {profile.layers for profile in repeated.profiles} == {tuple(range(8))}
+    assert "prune" not in repeated.verdict.action
+    assert repeated.cost.parameters_planned == repeated.cost.parameters_full
+
+
+def test_screen_and_page_of_a_repeat_say_what_it_costs(
+    repeated: PruneResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = repeated.rounds[1].winner.plan
+    more = repeated.cost.model_copy(update={"flops_planned": repeated.cost.flops_full * 5 // 4})
+    assert describe_savings(more, plan) == ("costs", "2 of 8 layers run a second time, 25.0% more FLOPs")
+    assert main(["report", str(repeated.folder)]) == 0
+    out, _ = capsys.readouterr()
+    assert "PRUNE" not in out
+    assert "most layers dropped" not in out
+    page = (repeated.folder / "report.html").read_text()
+    assert "layers repeated" in page
+    assert "random plans that repeat a block as long, on the OOD" in page
+    assert "The block of each length that repeat chose to run twice" in page
+
+
+@pytest.mark.parametrize(
+    ("ood", "reference", "action"),
+    [
+        (0.1, 0.0, "repeat layers"),
+        (0.1, -0.2, "repeat layers for OOD traffic only"),
+        (0.1, None, "repeat layers for OOD traffic only"),
+        (-0.1, 0.0, "keep the full model"),
+    ],
+)
+def test_verdicts_on_repeats(repeated: PruneResult, ood: float, reference: float | None, action: str) -> None:
+    entry, plan = repeated.judgements[0], repeated.rounds[0].winner.plan
+
+    def judge(domain: Domain, gain: float) -> HeldOutResult:
+        result = entry.result.model_copy(update={"gain": gain, "ci95": (gain - 0.01, gain + 0.01)})
+        return entry.model_copy(update={"data": domain, "role": "best", "plan": plan, "result": result})
+
+    judgements = [judge("ood", ood)] + ([] if reference is None else [judge("id", reference)])
+    assert decide_run_verdict(tuple(judgements)).action == action
+
+
+def test_what_a_search_of_repeats_would_cost() -> None:
+    space = SearchSpace(8, (1, 2), tuple(range(8)), {}, repeatable=tuple(range(8)))
+    assert estimate_round_costs(CRITERIA["repeat"], space) == [8 * 9 / 8, 7 * 10 / 8]
+    judged = estimate_judging(CRITERIA["repeat"], replace(space, repeats=3))
+    assert judged == JudgingPasses(1 + 10 / 8, 3 * 10 / 8, 4)
 
 
 def test_the_picks_are_those_of_compare(mixed: PruneResult, tmp_path: Path) -> None:

@@ -19,9 +19,13 @@ from tapioca.plan import Plan
 from tapioca.search.base import Search, SearchSpace
 from tapioca.search.criteria import CRITERIA
 
-WHOLE = [name for name in CRITERIA if not CRITERIA[name].branches]
+WHOLE = [name for name in CRITERIA if not (CRITERIA[name].branches or CRITERIA[name].repeats)]
 SIMILAR = [name for name in WHOLE if CRITERIA[name].guide == "states"]
-SCORED = [name for name in CRITERIA if CRITERIA[name].guide in ("score", "likelihood", "text")]
+SCORED = [
+    name
+    for name, criterion in CRITERIA.items()
+    if criterion.guide in ("score", "likelihood", "text") and not criterion.repeats
+]
 PLACES = [(at, count) for count in (1, 2, 3) for at in range(9)]
 """Before each of the eight layers, and after the last."""
 QUICK = {(0, 1), (3, 2), (8, 1)}

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from tapioca.errors import NonFiniteError, UsageError, did_you_mean
 from tapioca.plan import GRAINS, Plan
 from tapioca.profiles.layer_importance import LayerImportance
-from tapioca.search.base import Search, SearchSpace
+from tapioca.search.base import Search, SearchSpace, measure_size
 from tapioca.search.criteria import CRITERIA, Criterion
-from tapioca.search.random import draw_random_plans
+from tapioca.search.random import draw_matched_random_plans, draw_random_plans
 from tapioca.search.stepwise import greedy_of_shortlist, list_swaps
 
 Score = Callable[[Plan], float]
-WHOLE = [name for name in CRITERIA if not CRITERIA[name].branches]
+WHOLE = [name for name in CRITERIA if not (CRITERIA[name].branches or CRITERIA[name].repeats)]
 SCORED = [name for name in WHOLE if CRITERIA[name].guide in ("score", "likelihood", "text")]
 
 
@@ -28,6 +28,7 @@ def space(n_layers: int = 6, sizes: tuple[int, ...] = (1, 2, 3), **fields: objec
     angles = np.abs(np.subtract.outer(np.arange(n_layers + 1), np.arange(n_layers + 1))) / 20
     flat = LayerImportance(influence=np.arange(n_layers) / 10, magnitude=np.arange(n_layers) / 10, angles=angles)
     settings: dict = {"droppable": every, "branches": {"attention": every, "mlp": every}, "similarity": flat}
+    settings["repeatable"] = every
     settings["drop_effects"] = dict.fromkeys(GRAINS, -np.arange(n_layers) / 10)
     return SearchSpace(n_layers, sizes, **{**settings, **fields})
 
@@ -241,6 +242,34 @@ def test_a_shortlist_holds_what_gradients_and_then_the_round_before_rank_first()
 def test_a_shortlist_of_all_layers_is_tale(seed: int) -> None:
     where = space(droppable=(0, 2, 3, 5))
     assert search_shortlist(6, where, rough(seed))[0] == picks("tale", where, rough(seed))
+
+
+def test_repeat_picks_the_best_block_of_each_length_and_the_first_of_equals() -> None:
+    seen: list[Plan] = []
+    goal = {((2, 3),): 0.9, ((4, 4),): 0.7, ((1, 1),): 0.7}
+    found = picks("repeat", space(6, (1, 2, 3, 4)), lambda plan: goal.get(plan.repeats, 0.5), seen)
+    assert {length: plan.repeats for length, plan in found.items()} == {1: ((1, 1),), 2: ((2, 3),), 3: ((0, 2),)}
+    assert len(seen) == 6 + 5 + 4  # no block is longer than half of the layers
+    assert not any(plan.size for plan in seen)
+
+
+def test_repeat_keeps_to_the_layers_that_can_run_twice() -> None:
+    where = space(8, (1, 2, 3), repeatable=(1, 2, 5, 6))
+    seen: list[Plan] = []
+    assert set(picks("repeat", where, rough(1), seen)) == {1, 2}
+    assert [plan.repeats for plan in seen] == [((n, n),) for n in (1, 2, 5, 6)] + [((1, 2),), ((5, 6),)]
+    assert picks("repeat", space(1, (1,)), rough(1)) == {1: Plan(n_layers=1, repeats=((0, 0),))}
+
+
+@pytest.mark.parametrize(("length", "count", "expected"), [(1, 3, 3), (2, 20, 4), (3, 20, 3)])
+def test_random_repeats_are_other_blocks_of_the_length(length: int, count: int, expected: int) -> None:
+    plan = Plan(n_layers=6, repeats=((1, length),))
+    drawn = draw_matched_random_plans(space(6), plan, count)
+    assert len(set(drawn)) == len(drawn) == expected
+    assert plan not in drawn
+    assert {measure_size(other) for other in drawn} == {length}
+    assert draw_matched_random_plans(space(6), plan, count) == drawn
+    assert draw_matched_random_plans(space(6), Plan.full(6), 5) == []
 
 
 def test_unknown_names_get_a_suggestion() -> None:

@@ -58,7 +58,8 @@ def _select_last_and_mean(batch: dict[str, torch.Tensor]) -> SelectLastTokens:
 
 
 def capture_states(model: PreTrainedModel, plan: Plan, examples: Sequence[Example], batch_size: int = 16) -> np.ndarray:
-    """Hidden states after each layer the plan keeps, at each prompt's last token, before the final norm.
+    """Hidden states after each layer the plan keeps, at each prompt's last token, before the final norm; after the second run
+    of a layer that it repeats.
 
     Returns:
         float32 of shape (kept layer, example, width).
@@ -187,11 +188,20 @@ def _collect_states(
             all_states = np.empty((len(batch_states), len(examples), batch_states.shape[2]), dtype=np.float32)
         all_states[:, indices] = batch_states
     assert all_states is not None
-    places = [f"after layer {layer}" for layer in plan.kept]
-    refuse_non_finite(
-        all_states, places if len(places) == len(all_states) else ["before the first layer", *places], plan
+    n_before = len(all_states) - len(plan.order)  # 1 where the state before the first layer is watched too
+    places = [*["before the first layer"] * n_before, *(f"after layer {layer}" for layer in plan.order)]
+    refuse_non_finite(all_states, places, plan)
+    return (
+        all_states[[*range(n_before), *(n_before + place for place in _find_last_runs(plan))]]
+        if plan.repeats
+        else all_states
     )
-    return all_states
+
+
+def _find_last_runs(plan: Plan) -> list[int]:
+    """The place at which each kept layer runs last, of those that a plan repeats the second."""
+    last_runs = {layer: place for place, layer in enumerate(plan.order)}
+    return [last_runs[layer] for layer in plan.kept]
 
 
 def refuse_non_finite(states: np.ndarray, places: Sequence[str], plan: Plan) -> None:

@@ -44,7 +44,7 @@ def measure_updates(
     batch's states are held.
 
     Args:
-        plan: dropped layers add nothing and are left out.
+        plan: dropped layers add nothing and are left out; those that it repeats add twice.
         grain: whole layers, or their branches; with branches, layers that have two compute their attention twice.
 
     Raises:
@@ -54,9 +54,9 @@ def measure_updates(
     watch = capture_branch_stream if grain == "branch" else capture_residual_stream
     with apply(model, plan):
         places: Sequence[UpdatePlace] = (
-            list_branches(model) if grain == "branch" else [(indices, None) for indices in range(len(plan.kept))]
+            list_branches(model) if grain == "branch" else [(indices, None) for indices in range(len(plan.order))]
         )
-    layers_and_branches = [(plan.kept[indices], branch) for indices, branch in places]
+    layers_and_branches = [(plan.order[indices], branch) for indices, branch in places]
     steps_by_batch, order = [], []
     for indices, stream in capture_batches(model, plan, examples, batch_size, watch):
         refuse_non_finite(

@@ -53,7 +53,7 @@ class OutputSum(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
     def __str__(self) -> str:
-        return " + ".join(f"{weight:.4g} × outputs of '{plan}'" for plan, weight in self.terms)
+        return " + ".join(f"{weight:.4g} × ({plan})" for plan, weight in self.terms)
 
 
 Answerer = Plan | OutputSum

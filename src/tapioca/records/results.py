@@ -279,6 +279,12 @@ class Deviation(Record):
 class Verdict(Record):
     """What to do, and why, in one sentence."""
 
-    action: Literal["prune", "prune OOD traffic only", "keep the full model"] = Field(description="What to do.")
+    action: Literal[
+        "prune",
+        "prune OOD traffic only",
+        "keep the full model",
+        "repeat layers",
+        "repeat layers for OOD traffic only",
+    ] = Field(description="What to do.")
     reason: str = Field(description="Why, with the numbers.")
     tail_only: bool = Field(default=False, description="As in `Gain`, of the best plan on OOD data.")

@@ -17,7 +17,7 @@ class SearchSpace:
 
     Attributes:
         n_layers: layers of the full model.
-        sizes: the numbers of drops to choose a plan for, ascending.
+        sizes: the numbers of drops, or of layers to repeat, to choose a plan for, ascending.
         droppable: layers that can be dropped whole.
         branches: layers that have an attention or an MLP branch which can be dropped alone.
         seed: of whatever is random.
@@ -25,6 +25,7 @@ class SearchSpace:
         similarity: how alike the states before and after each layer are; None where no criterion needs it.
         drop_effects: what dropping each layer, and each branch, would add to the gold answers' log-likelihood to first order,
             by grain float64 of shape (layer,); None where no criterion needs it.
+        repeatable: layers that can run twice.
     """
 
     n_layers: int
@@ -35,13 +36,14 @@ class SearchSpace:
     repeats: int = 20
     similarity: LayerImportance | None = None
     drop_effects: Mapping[Grain, np.ndarray] | None = None
+    repeatable: tuple[int, ...] = ()
 
     @classmethod
     def of_layers(cls, n_layers: int, droppable: Iterable[int] | None = None, max_drops: int | None = None) -> Self:
         """Whole layers, by default all, for each number of drops up to `max_drops`; one layer always stays."""
         layers = tuple(range(n_layers) if droppable is None else droppable)
         most = min(max_drops or n_layers, n_layers - 1, len(layers))
-        return cls(n_layers, tuple(range(1, most + 1)), layers, {})
+        return cls(n_layers, tuple(range(1, most + 1)), layers, {}, repeatable=tuple(range(n_layers)))
 
     def pool(self, grain: Grain) -> tuple[int, ...]:
         """The layers that can be dropped whole, or lose one branch."""
@@ -67,7 +69,13 @@ class ScoreRequest:
 
 
 Picks = dict[int, Plan]
-"""The plan chosen for each number of drops; a number that cannot be had is missing."""
+"""The plan chosen for each number of drops (`measure_size`); a number that cannot be had is missing."""
+
+
+def measure_size(plan: Plan) -> int:
+    """How many drops a plan makes, or where it makes none how many layers run a second time."""
+    return plan.size or len(plan.order) - len(plan.kept)
+
 
 SearchSteps = Generator[ScoreRequest, Sequence[float], Picks]
 """A search: it yields questions, is sent one score for each plan asked for, and returns its picks."""
@@ -122,7 +130,8 @@ class Search:
         except StopIteration as done:
             self._question, self.picks, given = None, done.value, done.value
             is_sound = isinstance(given, dict) and all(
-                self._fits(plan) and plan.size == size and size in self._space.sizes for size, plan in given.items()
+                self._fits(plan) and measure_size(plan) == size and size in self._space.sizes
+                for size, plan in given.items()
             )
         except TapiocaError:
             raise

@@ -9,6 +9,7 @@ from tapioca.registry import Registry
 from tapioca.search.base import PlanSearch
 from tapioca.search.one_shot import drop_by_effect, drop_contiguous, drop_last, drop_lowest
 from tapioca.search.population import MAX_LAYERS, search_by_evolution, search_exhaustively, search_randomly
+from tapioca.search.repeats import search_repeats
 from tapioca.search.stepwise import beam, greedy, greedy_of_shortlist, greedy_with_swaps, list_branch_drops
 
 Guide = Literal["score", "likelihood", "text", "states", "gradients", "nothing"]
@@ -30,6 +31,7 @@ class Criterion:
         guide: what it looks at.
         choose: its search.
         branches: the branches it drops; empty where it drops whole layers.
+        repeats: whether it drops nothing and repeats layers; asked for by name alone.
         most_layers: of the largest model it is for.
         stops_at_floor: whether a run lets it go on to TALE's floor (`search.floor`) instead of to a number of drops; its
             every round then adds one drop to a plan of the round before.
@@ -41,6 +43,7 @@ class Criterion:
     guide: Guide
     choose: PlanSearch
     branches: tuple[BranchName, ...] = ()
+    repeats: bool = False
     most_layers: int | None = None
     stops_at_floor: bool = False
     shortlist: int | None = None
@@ -96,6 +99,9 @@ OWN_CRITERIA = {
         "taylor over both kinds of branches", "", "gradients", drop_by_effect(*BRANCHES), branches=BRANCHES
     ),
     "last": Criterion("the last layers", "", "nothing", drop_last),
+    "repeat": Criterion(
+        "the block of layers that is best run twice, of all of its length", "", "score", search_repeats, repeats=True
+    ),
 }
 
 

@@ -37,8 +37,9 @@ class SearchPath:
 
     @property
     def most_dropped(self) -> Trial:
-        """TALE's BSBA: the most layers dropped at or above the full model's score."""
-        return [trial for trial in self.path if trial.score >= self.path[0].score][-1]
+        """TALE's BSBA: the most layers dropped at or above the full model's score; the full model where none is dropped."""
+        good = (trial for trial in self.path if trial.score >= self.path[0].score)
+        return max(good, key=lambda trial: trial.plan.size)
 
     @property
     def best_nonempty(self) -> Trial | None:

@@ -6,7 +6,8 @@ from math import comb, prod
 import numpy as np
 
 from tapioca.plan import Grain, Plan
-from tapioca.search.base import SearchSpace
+from tapioca.search.base import SearchSpace, measure_size
+from tapioca.search.repeats import list_repeats
 
 
 def draw_random_plans(space: SearchSpace, sizes: Mapping[Grain, int], count: int) -> tuple[Plan, ...]:
@@ -34,7 +35,12 @@ def draw_random_plans(space: SearchSpace, sizes: Mapping[Grain, int], count: int
 
 
 def draw_matched_random_plans(space: SearchSpace, plan: Plan, count: int) -> list[Plan]:
-    """Random plans that drop as many layers and branches, and are not the plan; fewer where fewer exist."""
-    return [random_plan for random_plan in draw_random_plans(space, plan.sizes, count + 1) if random_plan != plan][
-        :count
-    ]
+    """Random plans that drop as many layers and branches, or where the plan drops nothing repeat a block as long, and are not
+    the plan; fewer where fewer exist."""
+    if plan.size:
+        drawn = draw_random_plans(space, plan.sizes, count + 1)
+    else:
+        repeats = list_repeats(space, measure_size(plan)) if plan.repeats else ()
+        order = np.random.default_rng([space.seed, len(repeats)]).permutation(len(repeats))
+        drawn = tuple(repeats[index] for index in order)
+    return [random_plan for random_plan in drawn if random_plan != plan][:count]

@@ -20,7 +20,7 @@ def criteria_by_name(criteria: str, shortlist: int | None = None) -> dict[str, C
     Raises:
         UsageError: a name is unknown, or there is no TALE for the shortlist to stand beside.
     """
-    names = list(CRITERIA) if criteria == "all" else [name.strip() for name in criteria.split(",")]
+    names = list_all_drops() if criteria == "all" else [name.strip() for name in criteria.split(",")]
     chosen = {name: CRITERIA[name] for name in names}
     if not shortlist:
         return chosen
@@ -31,6 +31,11 @@ def criteria_by_name(criteria: str, shortlist: int | None = None) -> dict[str, C
     return dict([*list(chosen.items())[:behind], *arm.items(), *list(chosen.items())[behind:]])
 
 
+def list_all_drops() -> list[str]:
+    """The names of all criteria that choose what to drop."""
+    return [name for name in CRITERIA if not CRITERIA[name].repeats]
+
+
 def space_from_model(model: PreTrainedModel, config: RunConfig) -> SearchSpace:
     """What there is to drop in a model; how many drops to choose plans for is not said yet."""
     blocks = find_layers(model).blocks
@@ -38,13 +43,20 @@ def space_from_model(model: PreTrainedModel, config: RunConfig) -> SearchSpace:
     branches = {
         name: tuple(layer for layer in range(count) if _has_branch(model, blocks[layer], name)) for name in BRANCHES
     }
-    return SearchSpace(count, (), find_droppable_layers(model), branches, config.seed, config.n_random_plans)
+    droppable, repeatable = find_droppable_layers(model), find_repeatable_layers(model)
+    return SearchSpace(count, (), droppable, branches, config.seed, config.n_random_plans, repeatable=repeatable)
 
 
 def find_droppable_layers(model: PreTrainedModel) -> tuple[int, ...]:
     """The layers a model can do without, each alone."""
     count = len(find_layers(model))
     return tuple(layer for layer in range(count) if _plan_fits(model, Plan.drop(count, [layer])))
+
+
+def find_repeatable_layers(model: PreTrainedModel) -> tuple[int, ...]:
+    """The layers that can run twice, each alone."""
+    count = len(find_layers(model))
+    return tuple(layer for layer in range(count) if _plan_fits(model, Plan(n_layers=count, repeats=((layer, layer),))))
 
 
 def compatible_criteria(
@@ -80,6 +92,8 @@ def incompatibility(criterion: Criterion, space: SearchSpace, task: Task) -> str
     missing = [name for name in criterion.branches if not space.branches[name]]
     if missing:
         return f"no {missing[0]} branch of this model can be dropped alone"
+    if criterion.repeats:
+        return "" if space.repeatable else "no layer of this model can run twice"
     if not criterion.branches and not space.droppable:
         return "no whole layer of this model can be dropped"
     return ""

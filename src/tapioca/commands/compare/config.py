@@ -14,12 +14,12 @@ class CompareConfig(ChoosingConfig):
     criteria: str = Field(
         default="all",
         min_length=1,
-        description="Ways to choose a plan: all, or names with commas between, the first to compare with.",
+        description="Ways to choose a plan: all that drop something, or names with commas between, the first to compare with.",
     )
     drops: str = Field(
         default="1:4",
         pattern=r"^[1-9][0-9]{0,3}(:[1-9][0-9]{0,3})?$",
-        description="Numbers of layers (or branches) to drop: 3, or 1:8 for each from 1 to 8.",
+        description="Numbers of layers (or branches) to drop, or to repeat: 3, or 1:8 for each from 1 to 8.",
     )
     shortlist: int | None = Field(
         default=None,

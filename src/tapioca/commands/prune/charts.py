@@ -7,6 +7,7 @@ import altair as alt
 from tapioca.commands.prune.result import PruneResult
 from tapioca.plan import GRAINS, Plan
 from tapioca.report import figures
+from tapioca.search.base import measure_size
 from tapioca.search.floor import find_floor
 
 
@@ -20,15 +21,17 @@ def draw_search_path(info: PruneResult) -> alt.TopLevelMixin:
     for search_round in info.rounds:
         winner = search_round.winner.plan
         tried += [
-            {"dropped": trial.plan.size, "value": metric.to_display(trial.score), "plan": str(trial.plan)}
+            {"dropped": measure_size(trial.plan), "value": metric.to_display(trial.score), "plan": str(trial.plan)}
             for trial in search_round.trials
             if trial.n_scored is None
         ]
         if search_round.accepted:
             value = metric.to_display(search_round.winner.score)
-            path.append({"dropped": winner.size, "value": value, "label": _label_step(before, winner)})
+            path.append({"dropped": measure_size(winner), "value": value, "label": _label_step(before, winner)})
             before = winner
-    title = "layers dropped" if all(entry.winner.plan.drops for entry in info.rounds) else "branches dropped"
+    winners = [entry.winner.plan for entry in info.rounds]
+    what = "layers dropped" if all(plan.drops for plan in winners) else "branches dropped"
+    title = "layers repeated" if any(plan.repeats for plan in winners) else what
     x = alt.X("dropped:Q", title=title, axis=figures.integer_axis(range(len(info.rounds) + 1)))
     y = alt.Y("value:Q", **figures.value_axis(metric, f"{metric.name}, search split"))
     line = figures.plot(path, x=x, y=y).mark_line(

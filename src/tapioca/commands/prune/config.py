@@ -18,7 +18,7 @@ class PruneConfig(ChoosingConfig):
     criterion: str = Field(
         default="tale",
         min_length=1,
-        description="How plans are chosen: tale stops by itself; any other of `compare` (sleb, shortgpt, mlp, ...) picks one for each number of drops, and their search scores decide.",
+        description="How plans are chosen: tale stops by itself; any other of `compare` (sleb, shortgpt, mlp, ...) picks one for each number of drops, and their search scores decide; repeat drops nothing and runs a block of layers twice.",
     )
     epsilon: float | None = Field(
         default=None,
@@ -28,7 +28,7 @@ class PruneConfig(ChoosingConfig):
     max_drops: int | None = Field(
         default=None,
         ge=1,
-        description="Drop at most so many layers (or branches); all but tale stop at half the number of layers if not told.",
+        description="Drop at most so many layers (or branches), or repeat at most so many; all but tale stop at half the number of layers if not told.",
     )
     ties: Literal["index", "likelihood"] = Field(
         default="index", description="Among equal scores take the lowest layer, or the likeliest answers."

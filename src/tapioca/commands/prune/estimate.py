@@ -9,6 +9,7 @@ from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.search.base import SearchSpace
 from tapioca.search.criteria import Criterion
 from tapioca.search.random import draw_matched_random_plans
+from tapioca.search.repeats import list_repeats
 
 FEWER_EXAMPLES, FEWER_PLANS = 400, 5
 """What is suggested instead of more examples of a data set, and of more random plans."""
@@ -90,6 +91,8 @@ def estimate_judging(criterion: Criterion, space: SearchSpace) -> JudgingPasses:
 
 def _example_plan(criterion: Criterion, space: SearchSpace, size: int) -> Plan:
     """A plan of the kind that a criterion picks."""
+    if criterion.repeats:
+        return list_repeats(space, size)[0]
     if not criterion.branches:
         return Plan.drop(space.n_layers, space.droppable[:size])
     name = criterion.branches[0]

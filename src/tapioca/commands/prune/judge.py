@@ -16,6 +16,13 @@ from tapioca.tasks.base import Task
 
 Role = Literal["best", "most layers dropped", "best non-empty"]
 
+VERDICTS_OF_REPEATS = {
+    "prune": "repeat layers",
+    "prune OOD traffic only": "repeat layers for OOD traffic only",
+    "keep the full model": "keep the full model",
+}
+"""What verdicts on plans are called where the plan drops nothing and repeats layers."""
+
 
 def evaluate_held_out(job: AnyRun, search: SearchPath) -> tuple[tuple[HeldOutResult, ...], list[ExampleResult]]:
     """Judge the search's plans on the test splits of every data set; the one shown, beside random plans and example by
@@ -88,11 +95,11 @@ class HeldOutJudge:
 
 
 def plans_to_judge(search: SearchPath) -> list[tuple[Role, Plan]]:
-    """The plans to judge: the best, even if it is the full model; the one with most layers dropped; and where
+    """The plans to judge: the best, even if it is the full model; the one with most layers dropped, if any are; and where
     the best is the full model, the mildest drop."""
     best, most = search.best.plan, search.most_dropped.plan
     plans: list[tuple[Role, Plan]] = [("best", best)]
-    if most != best:
+    if most != best and most.size:
         plans.append(("most layers dropped", most))
     if best.is_full and search.best_nonempty and search.best_nonempty.plan != most:
         plans.append(("best non-empty", search.best_nonempty.plan))
@@ -109,6 +116,8 @@ def decide_run_verdict(judgements: tuple[HeldOutResult, ...]) -> Verdict:
     best_by_data = {judgement.data: judgement for judgement in judgements if judgement.role == "best"}
     ood, reference = best_by_data["ood"], best_by_data.get("id")
     verdict = decide_verdict(None if ood.plan.is_full else ood.result, reference.result if reference else None)
+    if ood.plan.repeats:
+        verdict = verdict.model_copy(update={"action": VERDICTS_OF_REPEATS[verdict.action]})
     if ood.baseline_score is None or max(ood.result.full, ood.result.planned) > ood.baseline_score:
         return verdict
     metric = ood.result.metric

@@ -17,8 +17,15 @@ from tapioca.report import format as words
 from tapioca.report.screen import show_data, show_page
 from tapioca.report.tables import TableBlock, make_table, plain, print_block, print_line
 from tapioca.report.template import write_record_page
+from tapioca.search.base import measure_size
 
-ACTION_COLOURS = {"prune": "green", "prune OOD traffic only": "yellow", "keep the full model": "blue"}
+ACTION_COLOURS = {
+    "prune": "green",
+    "prune OOD traffic only": "yellow",
+    "keep the full model": "blue",
+    "repeat layers": "green",
+    "repeat layers for OOD traffic only": "yellow",
+}
 CHANGE = "change [95 % interval]"
 
 
@@ -33,7 +40,7 @@ def draw_charts(info: PruneResult) -> dict[str, alt.TopLevelMixin]:
 
 def write_page(info: PruneResult) -> Path:
     """Write `report.html` into the run's folder and return its path."""
-    return write_record_page(__name__, info, changed=tabulate_changed(info), texts=TEXTS)
+    return write_record_page(__name__, info, changed=tabulate_changed(info), texts=TEXTS, measure_size=measure_size)
 
 
 def show(info: PruneResult, console: Console) -> None:
@@ -45,7 +52,8 @@ def show(info: PruneResult, console: Console) -> None:
     numbered = "" if info.plan.is_full else " (layers are numbered from 0)"
     console.print(plain(f"\nplan      {info.plan}{numbered}"), highlight=False)
     if not info.plan.is_full:
-        console.print(plain(f"saves     {run_words.describe_savings(info.cost, info.plan)}"), highlight=False)
+        verb, saved = run_words.describe_savings(info.cost, info.plan)
+        console.print(plain(f"{verb:<10}{saved}"), highlight=False)
     _show_search(info, console)
     for line in _describe_geometry(info):
         console.print(plain(line), highlight=False)

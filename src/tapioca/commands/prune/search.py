@@ -58,8 +58,9 @@ def restrict_sizes(job: RunContext[PruneConfig]) -> SearchSpace:
         if criterion.shortlist:
             option, remedy = f"--shortlist {criterion.shortlist}", "leave it out"
         raise UsageError(f"{option} cannot be used: {reason}; {remedy}")
-    most = config.max_drops or (job.n_layers if criterion.stops_at_floor else max(1, job.n_layers // 2))
-    return replace(job.space, sizes=tuple(range(1, min(most, job.space.max_drops) + 1)))
+    half = max(1, job.n_layers // 2)
+    most = config.max_drops or (job.n_layers if criterion.stops_at_floor else half)
+    return replace(job.space, sizes=tuple(range(1, min(most, half if criterion.repeats else job.space.max_drops) + 1)))
 
 
 def run_search(job: RunContext[PruneConfig]) -> SearchPath:

@@ -6,10 +6,11 @@ from tapioca.commands.prune.result import Canary, Cost, PruneResult
 from tapioca.plan import Plan
 from tapioca.records import HeldOutResult, Written
 from tapioca.report.format import describe_carriers, format_quantity
+from tapioca.search.base import measure_size
 
 ROLE_NOTES = {
     "most layers dropped": "most layers dropped at or above the full model's search score",
-    "best non-empty": "the best plan that drops anything; shown for comparison",
+    "best non-empty": "the best plan that changes anything; shown for comparison",
 }
 
 
@@ -44,10 +45,16 @@ def format_beaten(judgement: HeldOutResult) -> str:
     """How many random plans of its size do worse than the plan: '18 of 20', or '3 of all 4' where no others exist."""
     if not judgement.random:
         return "–"
-    plan = judgement.plan
-    exist = prod(comb(plan.n_layers, size) for size in plan.sizes.values()) - 1
+    exist = count_plans_as_large(judgement.plan) - 1
     worse = sum(judgement.gain_on_same > random_gain for random_gain in judgement.random)
     return f"{worse} of {'all ' if len(judgement.random) >= exist else ''}{len(judgement.random)}"
+
+
+def count_plans_as_large(plan: Plan) -> int:
+    """How many plans drop as many layers and branches of any, or repeat a block as long."""
+    if plan.repeats:
+        return plan.n_layers - measure_size(plan) + 1
+    return prod(comb(plan.n_layers, size) for size in plan.sizes.values())
 
 
 def describe_random(judgement: HeldOutResult) -> str:
@@ -66,13 +73,20 @@ def describe_random(judgement: HeldOutResult) -> str:
     return f"{judgement.plan} on {where} {judgement.data.upper()} examples: {own}; {beside}"
 
 
-def describe_savings(cost: Cost, plan: Plan) -> str:
-    """Layers or branches, parameters and FLOPs saved; a branch leaves its parameters in the model."""
+def describe_savings(cost: Cost, plan: Plan) -> tuple[str, str]:
+    """That a plan saves layers or branches, parameters and FLOPs, of which a branch leaves its parameters in the model; or that
+    it costs FLOPs."""
+    if plan.repeats:
+        more = cost.flops_planned / cost.flops_full - 1 if cost.flops_full else 0.0
+        return "costs", f"{measure_size(plan)} of {plan.n_layers} layers run a second time, {more:.1%} more FLOPs"
     parameters = 1 - cost.parameters_planned / cost.parameters_full
     flops = 1 - cost.flops_planned / cost.flops_full if cost.flops_full else 0.0
     names = {"layers": "layers", "attention": "attention branches", "mlp": "MLP branches"}
     gone = ", ".join(f"{size} of {plan.n_layers} {names[grain]}" for grain, size in plan.sizes.items() if size)
-    return f"{gone}, {parameters:.1%} of {format_quantity(cost.parameters_full)} parameters, {flops:.1%} of FLOPs"
+    return (
+        "saves",
+        f"{gone}, {parameters:.1%} of {format_quantity(cost.parameters_full)} parameters, {flops:.1%} of FLOPs",
+    )
 
 
 def describe_companions(info: PruneResult) -> list[str]:
