@@ -5,7 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.contracts import NO_BRANCHES, NO_DROPS, NO_FACTORS, NO_MLP, PARALLEL, branch_plan, droppable, factor_plan
+from support.contracts import (
+    NO_BRANCHES,
+    NO_DROPS,
+    NO_FACTORS,
+    NO_MAPS,
+    NO_MLP,
+    NORMED_MLP,
+    PARALLEL,
+    branch_plan,
+    droppable,
+    factor_plan,
+    map_plan,
+    norm_plan,
+    repeat_plan,
+)
 from transformers.utils import logging
 
 from tapioca.checkpoints.cut import cut_checkpoint
@@ -30,6 +44,10 @@ def plans(name: str) -> dict[str, Plan]:
         found["layers"] = Plan.scale(4, {0: 1.5, 2: 0.3})
     if name not in NO_FACTORS:
         found["factors"] = factor_plan(name)
+    if name not in NO_MAPS | NORMED_MLP:
+        found["maps"] = map_plan(name)
+    if name not in NO_DROPS:
+        found["repeats"] = repeat_plan(name)
     return found
 
 
@@ -123,3 +141,19 @@ def test_layer_scales_no_weight_can_carry_are_refused(name: str, tmp_path: Path)
 def test_factors_no_weight_can_carry_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"carry a factor of its stream|carries a factor of its stream"):
         cut_checkpoint(tmp_path / "full", tmp_path / "cut", factor_plan(name), tiny(name))
+
+
+@pytest.mark.parametrize("name", sorted(NORMED_MLP))
+def test_maps_no_weight_can_carry_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="carries a map of what its MLPs add: it goes through a norm first"):
+        cut_checkpoint(tmp_path / "full", tmp_path / "cut", map_plan(name), tiny(name))
+
+
+def test_what_no_weights_can_carry_is_refused(tmp_path: Path) -> None:
+    model = tiny("llama")
+    with pytest.raises(
+        ExportError, match="no weight carries a norm that is set: what it takes depends on what is read"
+    ):
+        cut_checkpoint(tmp_path / "full", tmp_path / "cut", norm_plan(), model)
+    with pytest.raises(ExportError, match="no weight carries a factor of the stream where blocks are repeated"):
+        cut_checkpoint(tmp_path / "full", tmp_path / "cut", repeat_plan("llama").compensate({2: 1.5}), model)

@@ -16,15 +16,19 @@ from support.contracts import (
     IDS,
     NO_BRANCHES,
     NO_DROPS,
+    NO_FACTORS,
     NO_MLP,
+    NORMED_MLP,
     NOT_EXPORTED,
     PARALLEL,
     POST_NORM,
     branch_plan,
+    check_generation,
     count_hooks,
     droppable,
     factor_plan,
     inputs,
+    newer_plans,
     outputs,
 )
 from torch import nn
@@ -77,6 +81,10 @@ def test_inspection_says_what_can_be_done(case: tuple[str, PreTrainedModel], tmp
     assert list(found.exportable) == [layer for layer in droppable(name) if (name, layer) not in NOT_EXPORTED]
     assert found.branches == found.written == (() if name in NO_BRANCHES else BRANCHES[: 1 if name in NO_MLP else 2])
     assert bool(found.no_layer_scales) == (name not in PARALLEL)
+    assert list(found.repeatable) == droppable(name)
+    assert list(found.doubled) == [layer for layer in droppable(name) if (name, layer) not in NOT_EXPORTED]
+    assert bool(found.no_factors) == (name in NO_FACTORS)
+    assert bool(found.no_maps) == (name in NORMED_MLP)
     assert bool(found.reasons) == (len(found.exportable) < 4 or len(found.branches) < 2)
     assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
 
@@ -189,7 +197,7 @@ def test_no_trace_is_left(case: tuple[str, PreTrainedModel]) -> None:
     name, model = case
     before, counted, config = outputs(model), count_hooks(model), copy.deepcopy(model.config.to_dict())
     attributes = {path: set(vars(module)) for path, module in model.named_modules()}
-    plans = [Plan(n_layers=4, layers={1: 0.5, **dict.fromkeys(droppable(name)[-1:], 0.0)}), factor_plan(name)]
+    plans = [Plan(n_layers=4, layers={1: 0.5, **dict.fromkeys(droppable(name)[-1:], 0.0)}), *newer_plans(name).values()]
     for plan in plans if name in NO_BRANCHES else [*plans, branch_plan(name)]:
         with apply(model, plan):
             outputs(model)
@@ -242,32 +250,20 @@ def test_half_precision(case: tuple[str, PreTrainedModel]) -> None:
 
 
 @pytest.mark.parametrize("name", GENERATING)
-@pytest.mark.parametrize("what", ["layers", "branches", pytest.param("factors", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("what", ["layers", "branches"])
 def test_generation_with_and_without_cache_and_padding(name: str, what: str) -> None:
     if (what != "branches" and name in NO_DROPS) or (what == "branches" and name in NO_BRANCHES):
         pytest.skip("cannot be dropped")
     model = tiny(name)
-    if what == "branches":
-        plan = branch_plan(name).compose(first_attention_gone(name))
-    else:
-        plan = Plan.drop(4, [0, 2]) if what == "layers" else factor_plan(name)
-    both = torch.cat([torch.cat([torch.zeros(1, 3, dtype=torch.long), IDS[:1, :9]], dim=1), IDS[1:, :12]])
-    mask = torch.ones_like(both)
-    mask[0, :3] = 0
-    settings = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
     try:
-        model.generate(IDS[:, :12], cache_implementation="static", disable_compile=True, **settings)
+        model.generate(
+            IDS[:, :12], cache_implementation="static", disable_compile=True, max_new_tokens=2, do_sample=False
+        )
     except TypeError as error:
         pytest.skip(f"transformers {transformers.__version__} itself cannot: {error}")
-    with apply(model, plan):
-        cached = model.generate(both, attention_mask=mask, use_cache=True, **settings)
-        uncached = model.generate(both, attention_mask=mask, use_cache=False, **settings)
-        alone = model.generate(IDS[:1, :9], use_cache=True, **settings)
-        whole = model.generate(IDS[:, :12], use_cache=True, **settings)
-        static = model.generate(IDS[:, :12], cache_implementation="static", disable_compile=True, **settings)
-    assert torch.equal(whole, static)
-    assert torch.equal(cached, uncached)
-    assert torch.equal(cached[0, 3:], alone[0])
+    branches = what == "branches"
+    plan = branch_plan(name).compose(first_attention_gone(name)) if branches else Plan.drop(4, [0, 2])
+    check_generation(model, plan, static=True)
 
 
 def first_attention_gone(name: str) -> Plan:

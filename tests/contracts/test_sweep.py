@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.contracts import FIRST_STAYS, NO_BRANCHES, branch_plan, count_hooks, droppable, factor_plan, inputs
+from support.contracts import FIRST_STAYS, NO_BRANCHES, branch_plan, count_hooks, droppable, inputs, newer_plans
 from transformers import PreTrainedModel
 
 from tapioca.engine.options import SweepInput
@@ -23,10 +23,10 @@ ALONE = {"gemma3n_text", "gemma4_text"}
 
 
 def plans_for(name: str) -> list[Plan]:
-    """The full model, single and double drops, layer scales, factors, and branch plans where the type has branches."""
+    """The full model, single and double drops, layer scales, branch plans where the type has branches, and what else plans do."""
     drops = [Plan.drop(4, [layer]) for layer in droppable(name)]
     drops += [Plan.drop(4, [1, layer]) for layer in droppable(name)[2:]]
-    scales = [Plan.scale(4, {1: 0.5}), Plan.scale(4, {1: 0.5, 3: 1.5}), factor_plan(name)]
+    scales = [Plan.scale(4, {1: 0.5}), Plan.scale(4, {1: 0.5, 3: 1.5}), *newer_plans(name).values()]
     branches = [] if name in NO_BRANCHES else [branch_plan(name), branch_plan(name, last=False)]
     return list(dict.fromkeys([*drops, *scales, *branches, Plan.full(4)]))
 
@@ -71,12 +71,13 @@ def test_a_sweep_hands_over_each_plans_own_states(name: str) -> None:
     batch, found = padded(model), dict[Prefix, torch.Tensor]()
     for _ in sweep(model, plans, SweepInput(batch, 1), Schedule(way="single"), on_states=found.__setitem__):
         pass
-    asked = set()
+    asked = set[Prefix]()
     for plan in plans:
         alone: list[torch.Tensor] = []
         with apply(model, plan):
             capture_layer_outputs(model, batch, lambda place, states, alone=alone: alone.append(states))
-        for layer, states in zip(plan.kept, alone, strict=True):
+        states_by_layer = dict(zip(plan.order, alone, strict=True))  # of a repeated layer the last
+        for layer, states in states_by_layer.items():
             prefix = list_steps(plan)[: layer + 1]
             assert torch.equal(found[prefix], states), (plan, layer)
             asked.add(prefix)

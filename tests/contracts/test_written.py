@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from support.contracts import GENERATING, NO_BRANCHES, branch_plan, droppable, factor_plan
+from support.contracts import GENERATING, NO_BRANCHES, branch_plan, droppable, newer_plans
 from transformers import PreTrainedModel
 
 from tapioca.engine.decode import PromptBatch, find_stop_ids
@@ -63,7 +63,7 @@ def test_texts_are_those_of_plain_greedy_decoding(name: str) -> None:
         Plan.full(4),
         *(Plan.drop(4, [layer]) for layer in droppable(name)),
         Plan.scale(4, {1: 0.5}),
-        factor_plan(name),
+        *newer_plans(name).values(),
     ]
     plans += [] if name in NO_BRANCHES else [branch_plan(name)]
     batch, cost = PromptBatch(PROMPTS, BUDGET, ended), ComputeCost()

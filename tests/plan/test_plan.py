@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tapioca.errors import UsageError
-from tapioca.plan import Plan, format_layers
+from tapioca.plan import HashedArray, Plan, format_layers
 
 SCALES = st.floats(min_value=0, max_value=4, allow_nan=False)
 
@@ -19,8 +21,20 @@ SCALES = st.floats(min_value=0, max_value=4, allow_nan=False)
 def plans(draw: st.DrawFn, n_layers: int | None = None) -> Plan:
     n = n_layers or draw(st.integers(1, 12))
     table = st.dictionaries(st.integers(0, n - 1), SCALES, max_size=n)
-    factors = st.dictionaries(st.integers(0, n - 1), st.floats(0.1, 4), max_size=n)
-    return Plan(n_layers=n, layers=draw(table), attention=draw(table), mlp=draw(table), factors=draw(factors))
+    above_zero = st.dictionaries(st.integers(0, n - 1), st.floats(0.1, 4), max_size=n)
+    arrays = st.builds(HashedArray.hold, st.lists(st.just([1.0, 2.0]), min_size=2, max_size=2))
+    bounds = sorted(draw(st.sets(st.integers(0, n - 1), max_size=4)))
+    return Plan(
+        n_layers=n,
+        layers=draw(table),
+        attention=draw(table),
+        mlp=draw(table),
+        factors=draw(above_zero),
+        norms=draw(above_zero),
+        norm_tokens=draw(st.sampled_from(["all", "last"])),
+        maps=draw(st.dictionaries(st.integers(0, n - 1), arrays, max_size=2)),
+        repeats=list(zip(bounds[::2], bounds[1::2], strict=False)),
+    )
 
 
 @given(plans())
@@ -40,9 +54,9 @@ def test_drops_and_kept_share_out_the_layers(plan: Plan) -> None:
 
 @given(st.integers(1, 8).flatmap(lambda n: st.tuples(plans(n), plans(n), plans(n))))
 def test_compose_is_commutative_and_has_a_neutral_element(three: tuple[Plan, Plan, Plan]) -> None:
-    a, b, _ = three
+    a, b = (plan.replace_tables(maps={}, repeats=(), norms={}) for plan in three[:2])
     assert a.compose(b) == b.compose(a)
-    assert a.compose(Plan.full(a.n_layers)) == a
+    assert three[2].compose(Plan.full(a.n_layers)) == three[2]
     assert set(a.compose(b).drops) >= set(a.drops) | set(b.drops)
 
 
@@ -72,6 +86,18 @@ def test_branch_scales_are_another_plan() -> None:
         ({"n_layers": 3, "factors": {1: 0.0}}, "a factor of 0 in front of layer 1 leaves nothing of the stream"),
         ({"n_layers": 3, "factors": {1: -1.0}}, "a scale is a finite number >= 0"),
         ({"n_layers": 3, "factors": {1: math.inf}}, "a scale is a finite number >= 0"),
+        ({"n_layers": 3, "norms": {1: 0.0}}, "a norm of 0.0 in front of layer 1; a norm is a finite number above 0"),
+        ({"n_layers": 3, "norms": {1: math.nan}}, "a norm of nan in front of layer 1"),
+        ({"n_layers": 3, "norms": {4: 1.0}}, "layer 4 is outside 0-2"),
+        ({"n_layers": 3, "norms": {1: 1.0}, "norm_tokens": "first"}, "norm_tokens: Input should be 'all' or 'last'"),
+        ({"n_layers": 3, "repeats": [(1, 3)]}, "layer 3 is outside 0-2"),
+        ({"n_layers": 3, "repeats": [(2, 1)]}, "block 2-1 ends before it begins"),
+        ({"n_layers": 3, "repeats": [(0, 1), (1, 2)]}, "blocks 0-1 and 1-2 overlap"),
+        ({"n_layers": 3, "repeats": [1]}, r"repeats must list blocks by their first and last layer, got \[1\]"),
+        ({"n_layers": 3, "repeats": [(0.5, 1)]}, "repeats.0.0: Input should be a valid integer"),
+        ({"n_layers": 3, "maps": {1: "0" * 63}}, "known by the 64 hexadecimal digits of its SHA-256"),
+        ({"n_layers": 3, "maps": {3: "0" * 64}}, "layer 3 is outside 0-2"),
+        ({"n_layers": 3, "maps": {1: HashedArray.hold([[1.0, 2.0]])}}, r"has shape \(1, 2\); a map is a square matrix"),
     ],
 )
 def test_refuses_what_is_no_plan(fields: dict, message: str) -> None:
@@ -140,3 +166,77 @@ def test_a_factor_in_front_of_dropped_layers_is_one_of_the_next_kept() -> None:
     assert both.compose(Plan.drop(6, [2, 3])) == Plan.drop(6, [2, 3]).compensate({4: 3.0})
     assert both.compose(Plan.drop(6, [4, 5])) == Plan.drop(6, [4, 5]).compensate({2: 2.0})
     assert both.compose(Plan.drop(6, [2])).compensate({3: 1.0, 4: 1.0}) == Plan.drop(6, [2])
+
+
+MATRIX = HashedArray.hold([[1.0, 2.0], [3.0, 4.0]])
+
+
+def test_layers_run_in_order_and_repeated_blocks_twice() -> None:
+    plan = Plan(n_layers=7, layers={2: 0.0, 5: 0.0}, repeats=[(5, 6), (1, 3)])
+    assert plan.repeats == ((1, 3), (6, 6))
+    assert plan.order == (0, 1, 3, 1, 3, 4, 6, 6)
+    assert plan.kept == (0, 1, 3, 4, 6)
+    assert Plan(n_layers=3, layers={1: 0.0}, repeats=[(1, 1)]) == Plan.drop(3, [1])
+    assert str(plan) == "drop 2, 5, repeat 1–3, repeat 6"
+
+
+def test_what_a_dropped_layer_would_do_is_not_there() -> None:
+    plan = Plan(
+        n_layers=4, layers={1: 0.0}, mlp={2: 0.0}, maps={1: MATRIX, 2: MATRIX, 3: MATRIX}, norms={1: 2.0, 3: 1.0}
+    )
+    assert [layer for layer, _ in plan.maps] == [layer for layer, _ in plan.norms] == [3]
+    assert str(plan) == "drop 1, drop mlp 2, map MLP 3, norm set before 3 (all tokens but the first)"
+    assert Plan(n_layers=2, norm_tokens="last") == Plan.full(2)
+
+
+def test_arrays_are_known_by_what_they_hold() -> None:
+    again = HashedArray.hold(np.array([[1, 2], [3, 4]]).T.copy().T)
+    assert again == MATRIX
+    assert HashedArray(MATRIX.digest) == MATRIX
+    assert HashedArray.hold([1.0, 2.0, 3.0, 4.0]) != MATRIX
+    assert again.array.dtype == np.float32
+    with pytest.raises(ValueError, match="read-only"):
+        again.array[0] = 5
+    with pytest.raises(UsageError, match="an array of a plan holds NaN or infinity"):
+        HashedArray.hold([math.nan])
+
+
+def test_a_plan_with_arrays_is_two_files(tmp_path: Path) -> None:
+    plan = Plan(n_layers=4, layers={2: 0.0}, maps={0: MATRIX, 1: MATRIX})
+    plan.write(tmp_path / "plan.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json", "plan.safetensors"]
+    read = Plan.read(tmp_path / "plan.json")
+    assert read == plan
+    assert read.maps[1][1].array.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    (tmp_path / "plan.safetensors").rename(tmp_path / "other.safetensors")
+    with pytest.raises(UsageError, match=r"plan.safetensors is missing, which holds the arrays of the plan beside it"):
+        Plan.read(tmp_path / "plan.json")
+    Plan(n_layers=4, maps={0: HashedArray.hold([[9.0]])}).write(tmp_path / "plan.json")
+    (tmp_path / "other.safetensors").replace(tmp_path / "plan.safetensors")
+    with pytest.raises(UsageError, match="of the plan is not among its arrays; copy both its files again"):
+        Plan.read(tmp_path / "plan.json")
+    content = bytearray((tmp_path / "plan.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "plan.safetensors").write_bytes(content)
+    with pytest.raises(
+        UsageError, match=rf"plan.safetensors: damaged: it holds something else as {MATRIX.digest[:12]}"
+    ):
+        Plan.read(tmp_path / "plan.json")
+    (tmp_path / "plan.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(UsageError, match=r"cannot read .*plan.safetensors: .*; take it from where it came"):
+        Plan.read(tmp_path / "plan.json")
+
+
+def test_plans_that_do_the_same_thing_twice_do_not_compose() -> None:
+    plan = Plan(n_layers=4, maps={1: MATRIX}, repeats=[(1, 2)], norms={3: 1.0})
+    for other, message in [
+        (Plan(n_layers=4, maps={1: MATRIX}), "cannot compose plans that both have maps of layer 1"),
+        (Plan(n_layers=4, norms={3: 2.0}), "cannot compose plans that both have norms of layer 3"),
+        (Plan(n_layers=4, norms={2: 2.0}, norm_tokens="last"), "set norms at all tokens and at the last one"),
+        (Plan(n_layers=4, repeats=[(2, 3)]), "blocks 1-2 and 2-3 overlap"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            plan.compose(other)
+    whole = plan.compose(Plan(n_layers=4, layers={0: 0.0}, maps={2: MATRIX}, repeats=[(3, 3)]))
+    assert whole.order == (1, 2, 1, 2, 3, 3)
+    assert [layer for layer, _ in whole.maps] == [1, 2]

@@ -34,3 +34,12 @@ def test_sharing_never_costs_more_and_repeats_cost_nothing(drops: list[set[int]]
     together = count_layers_computed(tuple(plans))
     assert max(len(plan.kept) for plan in plans) <= together <= sum(len(plan.kept) for plan in set(plans))
     assert together == count_layers_computed((*plans, *plans)) == count_layers_computed(tuple(sort_by_prefix(plans)))
+
+
+def test_plans_that_run_alone_share_no_layer() -> None:
+    repeating, bent = Plan(n_layers=4, layers={3: 0.0}, repeats=[(1, 2)]), Plan(n_layers=4, norms={3: 1.0})
+    assert count_layers_computed((Plan.full(4), Plan.drop(4, [3]))) == 4
+    assert count_layers_computed((Plan.full(4), repeating, bent)) == 4 + 5 + 4
+    assert list_steps(bent)[3] != list_steps(Plan.full(4))[3]
+    assert list_steps(repeating)[1] != list_steps(Plan.full(4))[1]
+    assert sort_by_prefix([bent, repeating, Plan.full(4)])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from tapioca.models.edit import apply
 from tapioca.models.tiny import RECIPES
-from tapioca.plan import Plan
+from tapioca.plan import HashedArray, Plan, Tokens
 
 NO_DROPS = {"gemma3n_text", "gemma4_text", "jamba", "recurrent_gemma", "rwkv"}
 FIRST_STAYS = {"t5 (encoder)"}
@@ -21,6 +25,18 @@ RAW_INPUT = {"exaone4", "olmo2", "olmo3"}
 """Types whose branches read the stream without a norm in front, so that no weights carry a factor of it."""
 
 NO_FACTORS = NO_BRANCHES | RAW_INPUT
+
+NO_MAPS = NO_BRANCHES | NO_MLP
+"""Types whose MLPs cannot be told apart, or which have none."""
+
+NORMED_MLP = {"exaone4", "gemma2", "gemma3", "gemma3_text", "glm4", "olmo2", "olmo3"}
+"""Types in which what an MLP adds goes through a norm first, so that no weights carry a map of it."""
+
+NO_NORMS = {"gemma3n_text"}
+"""Types that hand their layers several copies of the residual stream."""
+
+WIDTH = 32
+"""Width of the residual stream of every small model."""
 
 PARALLEL = {"cohere", "cohere2", "falcon", "gpt_neox", "gptj", "mamba", "mamba2", "phi"}
 """Types whose layer scales go into weights."""
@@ -62,6 +78,53 @@ def branch_plan(name: str, last: bool = True) -> Plan:
     return Plan(n_layers=4, layers=layers, attention={0: 0.3, 1: 0.0, 2: 1.5}, mlp=mlp)
 
 
+def map_plan(name: str) -> Plan:
+    """A plan that maps what the MLPs of two layers add, the second of them in front of a dropped layer where one can be."""
+    matrices = np.eye(WIDTH) + 0.2 * np.random.default_rng(0).standard_normal((2, WIDTH, WIDTH))
+    maps = {layer: HashedArray.hold(matrix) for layer, matrix in enumerate(matrices)}
+    return Plan.drop(4, [2] if 2 in droppable(name) else []).replace_tables(maps=maps)
+
+
+def repeat_plan(name: str) -> Plan:
+    """A plan that repeats a block of two layers, and drops the last where one can be dropped."""
+    return Plan(n_layers=4, layers={3: 0.0} if 3 in droppable(name) else {}, repeats=[(1, 2)])
+
+
+def norm_plan(tokens: Tokens = "all") -> Plan:
+    """A plan that sets the norm of the stream in front of three layers."""
+    return Plan(n_layers=4, norms={0: 2.0, 1: 3.0, 3: 5.0}, norm_tokens=tokens)
+
+
+def newer_plans(name: str) -> dict[str, Plan]:
+    """Plans that do more than drop and scale, by what they do, as far as the type allows them."""
+    plans = {"factors": factor_plan(name)}
+    if name not in NO_MAPS:
+        plans["maps"] = map_plan(name)
+    if name not in NO_DROPS:
+        plans["repeats"] = repeat_plan(name)
+    if name not in NO_NORMS:
+        plans["norms"] = norm_plan()
+    return plans
+
+
 def factor_plan(name: str) -> Plan:
     """A plan with factors of the stream, the first of them behind a dropped layer where one can be dropped."""
     return Plan.drop(4, [1] if 1 in droppable(name) else []).compensate({2: 1.3, 3: 0.8})
+
+
+def check_generation(model: PreTrainedModel, plan: Plan, static: bool) -> None:
+    """A model under a plan writes the same with and without a cache and padding, and with a static cache if asked to."""
+    both = torch.cat([torch.cat([torch.zeros(1, 3, dtype=torch.long), IDS[:1, :9]], dim=1), IDS[1:, :12]])
+    mask = torch.ones_like(both)
+    mask[0, :3] = 0
+    settings: dict[str, Any] = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    with apply(model, plan):
+        cached = model.generate(both, attention_mask=mask, use_cache=True, **settings)
+        uncached = model.generate(both, attention_mask=mask, use_cache=False, **settings)
+        alone = model.generate(IDS[:1, :9], use_cache=True, **settings)
+        whole = model.generate(IDS[:, :12], use_cache=True, **settings)
+        if static:
+            in_place = model.generate(IDS[:, :12], cache_implementation="static", disable_compile=True, **settings)
+            assert torch.equal(whole, in_place)
+    assert torch.equal(cached, uncached)
+    assert torch.equal(cached[0, 3:], alone[0])

@@ -1,4 +1,4 @@
-"""Write residual scales into weights, where that is exact."""
+"""Write into weights what a plan does to residual updates, where that is exact."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,78 +10,115 @@ from transformers import PreTrainedModel
 from tapioca.checkpoints.names import KeptTensor
 from tapioca.errors import ExportError
 from tapioca.models.branches import find_branch, find_branch_modules, layer_branches
-from tapioca.models.families import find_family, is_condition_met
+from tapioca.models.families import Branch, find_family, is_condition_met
 from tapioca.models.find import find_layers
 from tapioca.plan import BRANCHES, Plan
 
+LIVE_INSTEAD = "use the plan live with tapioca generate"
+
 
 @dataclass(frozen=True)
-class ScaledBranch:
-    """Weights of one branch of one layer that a plan scales.
+class ChangedBranch:
+    """Weights of one branch of one layer that a plan changes.
 
     Attributes:
         layer: its number in the source.
-        branch: "attention" or "mlp".
-        scale: factor of the branch's update.
-        writers: patterns of the weights' names inside the layer.
-        plus_one: they belong to a norm that multiplies by 1 + weight.
+        name: "attention" or "mlp".
+        branch: what its weights are called.
+        scale: of the branch's update.
+        matrix: (width, width), float64, that the update is multiplied with; None where it is not.
     """
 
     layer: int
-    branch: str
-    scale: float
-    writers: tuple[str, ...]
-    plus_one: bool
+    name: str
+    branch: Branch
+    scale: float = 1.0
+    matrix: torch.Tensor | None = None
 
     def matches(self, tensor: KeptTensor) -> bool:
         """Whether a tensor of the checkpoint is one of them."""
-        return tensor.layer == self.layer and any(fnmatchcase(tensor.inside, pattern) for pattern in self.writers)
+        return tensor.layer == self.layer and any(
+            fnmatchcase(tensor.inside, pattern) for pattern in self.branch.writers
+        )
 
-    def scale_weight(self, weight: torch.Tensor) -> torch.Tensor:
-        """The scaled weight, rounded once to the dtype it has: a w, or a (1 + w) - 1."""
+    def change_weight(self, weight: torch.Tensor, name: str) -> torch.Tensor:
+        """The changed weight of that name, rounded once to the dtype it has."""
         wide = weight.double()
-        return (self.scale * (wide + 1) - 1 if self.plus_one else self.scale * wide).to(weight.dtype)
+        if self.branch.plus_one:
+            return (self.scale * (wide + 1) - 1).to(weight.dtype)
+        if self.matrix is not None:
+            axis = self._find_output_axis(wide, name)
+            wide = torch.tensordot(self.matrix, wide, dims=([1], [axis])).movedim(0, axis)
+        return (self.scale * wide).to(weight.dtype).contiguous()
+
+    def _find_output_axis(self, weight: torch.Tensor, name: str) -> int:
+        """Along which axis of a weight, or of a bias, the values of the update lie."""
+        if weight.dim() == 1 or name.endswith("bias"):
+            return weight.dim() - 1
+        if weight.dim() == 2:
+            return 1 if self.branch.transposed else 0
+        width = len(self.matrix) if self.matrix is not None else 0
+        axes = [axis for axis in (1, 2) if weight.shape[axis] == width]  # experts stand along the first
+        if len(axes) != 1:
+            raise ExportError(
+                f"cannot tell which axis of {name}, {tuple(weight.shape)}, the map of layer {self.layer} is for; {LIVE_INSTEAD}"
+            )
+        return axes[0]
 
 
-def rescale_tensor(weight: torch.Tensor, tensor: KeptTensor, scaled: Sequence[ScaledBranch]) -> torch.Tensor:
+def rewrite_tensor(weight: torch.Tensor, tensor: KeptTensor, changes: Sequence[ChangedBranch]) -> torch.Tensor:
     """A weight as the new checkpoint holds it; the same object where the plan leaves it alone."""
-    for change in scaled:
+    for change in changes:
         if change.matches(tensor):
-            weight = change.scale_weight(weight)
+            weight = change.change_weight(weight, tensor.inside)
     return weight
 
 
-def check_writers(scaled: Sequence[ScaledBranch], tensors: Iterable[KeptTensor]) -> None:
-    """Refuse with an ExportError a checkpoint in which a branch that is scaled has no weight to scale."""
+def check_writers(changes: Sequence[ChangedBranch], tensors: Iterable[KeptTensor]) -> None:
+    """Refuse with an ExportError a checkpoint in which a branch that is changed has no weight to change."""
     tensors = list(tensors)
-    for change in scaled:
+    for change in changes:
         if not any(change.matches(tensor) for tensor in tensors):
             raise ExportError(
-                f"no weight is called {' or '.join(change.writers)} in layer {change.layer}, "
-                f"so the scale of its {change.branch} cannot be written; use the plan live with tapioca generate"
+                f"no weight is called {' or '.join(change.branch.writers)} in layer {change.layer}, "
+                f"so the scale of its {change.name} cannot be written; {LIVE_INSTEAD}"
             )
 
 
-def find_scaled_branches(plan: Plan, model: PreTrainedModel) -> list[ScaledBranch]:
+def find_changed_branches(plan: Plan, model: PreTrainedModel) -> list[ChangedBranch]:
     """Which weights of a checkpoint change under a plan.
 
     Args:
-        plan: may drop layers, and scale branches; layers too where that is the same as scaling their branches, and the
-            stream where every layer behind reads it through a norm.
+        plan: may drop and repeat layers, and scale branches; layers too where that is the same as scaling their branches,
+            the stream where every layer behind reads it through a norm, and map what MLPs add where nothing stands between.
         model: the model in the checkpoint; it may lie on the meta device.
 
     Raises:
         ExportError: the weights cannot carry the plan.
     """
+    if plan.norms:
+        raise ExportError(
+            f"no weight carries a norm that is set: what it takes depends on what is read; {LIVE_INSTEAD}"
+        )
+    if plan.maps and (reason := explain_no_maps(model)):
+        raise ExportError(reason)
+    if plan.factors and plan.repeats:
+        raise ExportError(
+            f"no weight carries a factor of the stream where blocks are repeated, which read it twice; {LIVE_INSTEAD}"
+        )
     branch_plan = spread_factors(express_in_branches(plan, model), model)
-    pairs = [(name, layer, scale) for name in BRANCHES for layer, scale in getattr(branch_plan, name)]
-    if pairs and getattr(model.config, "quantization_config", None):
-        raise ExportError("the weights are quantised, so scales cannot be written into them; export the model itself")
-    blocks, scaled_branches = find_layers(model).blocks, []
-    for name, layer, scale in pairs:
-        branch = find_branch(model, blocks[layer], name)
-        scaled_branches.append(ScaledBranch(layer, name, scale, branch.writers, branch.plus_one))
-    return scaled_branches
+    matrices = {layer: torch.from_numpy(held.array.copy()).double() for layer, held in branch_plan.maps}
+    changes = []
+    for name in BRANCHES:
+        scales, maps = dict(getattr(branch_plan, name)), matrices if name == "mlp" else {}
+        for layer in sorted(scales.keys() | maps.keys()):
+            branch = find_branch(model, find_layers(model).blocks[layer], name)
+            changes.append(ChangedBranch(layer, name, branch, scales.get(layer, 1.0), maps.get(layer)))
+    if changes and getattr(model.config, "quantization_config", None):
+        raise ExportError(
+            "the weights are quantised, so neither scales nor maps can be written into them; export the model itself"
+        )
+    return changes
 
 
 def express_in_branches(plan: Plan, model: PreTrainedModel) -> Plan:
@@ -127,16 +164,29 @@ def spread_factors(plan: Plan, model: PreTrainedModel) -> Plan:
     return spread
 
 
+def explain_no_maps(model: PreTrainedModel) -> str:
+    """Why a linear map of what an MLP adds cannot be written into a model's weights, or nothing."""
+    family, config = find_family(model), model.config.get_text_config(decoder=True)
+    kind = config.model_type
+    if is_condition_met(family.post_norm, config):
+        return f"no weight of a {kind} model carries a map of what its MLPs add: its layers normalise after that; {LIVE_INSTEAD}"
+    if family.mlp is None:
+        return f"which weights of a {kind} model carry a map of what its MLPs add is not known; {LIVE_INSTEAD}"
+    if family.mlp.normed:
+        return f"no weight of a {kind} model carries a map of what its MLPs add: it goes through a norm first; {LIVE_INSTEAD}"
+    return ""
+
+
 def explain_no_factors(model: PreTrainedModel) -> str:
     """Why a factor of the stream cannot be written into a model's weights, or nothing."""
     family, config = find_family(model), model.config.get_text_config(decoder=True)
-    kind, instead = config.model_type, "use the plan live with tapioca generate"
+    kind = config.model_type
     if is_condition_met(family.post_norm, config):
-        return f"no weight of a {kind} model carries a factor of its stream: its layers normalise what they add to; {instead}"
+        return f"no weight of a {kind} model carries a factor of its stream: its layers normalise what they add to; {LIVE_INSTEAD}"
     if family.attention is None:
-        return f"which weights of a {kind} model carry a factor of its stream is not known; {instead}"
+        return f"which weights of a {kind} model carry a factor of its stream is not known; {LIVE_INSTEAD}"
     if family.raw_input:
-        return f"no weight of a {kind} model carries a factor of its stream: its branches read it without a norm; {instead}"
+        return f"no weight of a {kind} model carries a factor of its stream: its branches read it without a norm; {LIVE_INSTEAD}"
     return ""
 
 
@@ -145,9 +195,11 @@ def explain_no_layer_scales(model: PreTrainedModel) -> str:
     family, config = find_family(model), model.config.get_text_config(decoder=True)
     if is_condition_met(family.parallel, config):
         return ""
-    kind, instead = config.model_type, "use the plan live with tapioca generate"
+    kind = config.model_type
     if is_condition_met(family.post_norm, config):
-        return f"no weight of a {kind} layer carries its scale: it normalises after the update was added; {instead}"
+        return (
+            f"no weight of a {kind} layer carries its scale: it normalises after the update was added; {LIVE_INSTEAD}"
+        )
     if family.attention is None:
-        return f"which weights of a {kind} layer carry its scale is not known; {instead}"
-    return f"no weight of a {kind} layer carries its scale: its MLP reads what attention wrote; scale branches, or {instead}"
+        return f"which weights of a {kind} layer carry its scale is not known; {LIVE_INSTEAD}"
+    return f"no weight of a {kind} layer carries its scale: its MLP reads what attention wrote; scale branches, or {LIVE_INSTEAD}"

@@ -1,7 +1,7 @@
 """Copy a checkpoint under a plan, one file in memory at a time.
 
-Tensors of dropped layers are left out, later layers are renumbered, the last weights of scaled branches are
-scaled, and everything else is copied byte for byte.
+Tensors of dropped layers are left out, those of repeated ones are there twice, later layers are renumbered, the last
+weights of branches that are scaled or mapped are changed, and everything else is copied byte for byte.
 """
 
 import shutil
@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import PretrainedConfig, PreTrainedModel
 
-from tapioca.checkpoints.bake import ScaledBranch, check_writers, find_scaled_branches, rescale_tensor
+from tapioca.checkpoints.bake import ChangedBranch, check_writers, find_changed_branches, rewrite_tensor
 from tapioca.checkpoints.companions import copy_companions, drop_paths, write_settings
 from tapioca.checkpoints.guard import check_rebuild
 from tapioca.checkpoints.names import KeptTensor, map_kept_tensors
@@ -40,7 +40,7 @@ def cut_checkpoint(
     Args:
         source: a Hugging Face model folder with safetensors weights.
         target: a folder that is empty or not there yet.
-        plan: drops, and scales that weights can carry.
+        plan: drops, repeats, and what else weights can carry.
         model: the model in `source`, for the guards; it may lie on the meta device.
         code: whether Python files that come with the model are to come along.
 
@@ -51,7 +51,7 @@ def cut_checkpoint(
         ExportError: weights cannot carry the plan, transformers would build other layers from the cut config, or the
             files do not hold exactly the plan's layers.
     """
-    scaled = find_scaled_branches(plan, model)
+    changes = find_changed_branches(plan, model)
     source_config = read_object(source / "config.json", ExportError)
     with explain_damage(source / "config.json", ExportError):
         config = drop_paths(cut_config(source_config, plan, model.config))
@@ -64,7 +64,7 @@ def cut_checkpoint(
     weights_name = find_weights_name(source, source_config)
     with explain_damage(source / weights_name, ExportError):
         tensors_by_name = map_kept_tensors(names, plan, counted=max(counts.values(), default=0))
-        check_writers(scaled, tensors_by_name.values())
+        check_writers(changes, chain(*tensors_by_name.values()))
     make_folder(target)
     write_settings(target / "config.json", config)
     index: dict[str, str] = {}
@@ -72,8 +72,8 @@ def cut_checkpoint(
     for file, names_in_file in files.items():
         tensors_in_file = {name: tensors_by_name[name] for name in names_in_file if name in tensors_by_name}
         if tensors_in_file:
-            size += _copy_tensors(file, target / file.name, tensors_in_file, scaled)
-            index |= {tensor.new: file.name for tensor in tensors_in_file.values()}
+            size += _copy_tensors(file, target / file.name, tensors_in_file, changes)
+            index |= {tensor.new: file.name for tensor in chain(*tensors_in_file.values())}
     if weights_name.endswith(".json"):
         write_json(target / weights_name, {"metadata": {"total_size": size}, "weight_map": index})
     left_out = (*_describe_left_out(names, plan, counts), *newer_only(config))
@@ -103,11 +103,11 @@ def _describe_left_out(names: list[str], plan: Plan, counts: dict[str, int]) -> 
 
 
 def cut_config(config: dict[str, Any], plan: Plan, live: PretrainedConfig) -> dict[str, Any]:
-    """A config.json with the layer count and every per-layer list cut to the layers kept; nested configs too.
+    """A config.json with the layer count and every per-layer list of the layers that run; nested configs too.
 
     Args:
         config: the file's content.
-        plan: whole-layer drops only.
+        plan: what it drops and repeats counts.
         live: what transformers makes of it. Lists it derives from a layer's position (which layers slide
             their attention window, for instance) are written out, since a shorter model derives others.
 
@@ -154,7 +154,7 @@ def _cut_part(part: dict[str, Any], plan: Plan, derived: dict[str, Any]) -> dict
     }
     counts = [name for name in COUNT_FIELDS if part.get(name) == plan.n_layers] or COUNT_FIELDS[:1]
     promised = find_prediction_counts(derived)  # some classes count one where the file says nothing
-    return {**promised, **part, **cut_fields({**derived, **own_fields}, plan), **dict.fromkeys(counts, len(plan.kept))}
+    return {**promised, **part, **cut_fields({**derived, **own_fields}, plan), **dict.fromkeys(counts, len(plan.order))}
 
 
 def _without_prediction_entries(field: Any, n_layers: int, behind: int) -> Any:
@@ -167,12 +167,15 @@ def _read_tensor_names(file: Path) -> list[str]:
         return list(tensors.keys())
 
 
-def _copy_tensors(file: Path, target: Path, tensors_by_name: dict[str, KeptTensor], scaled: list[ScaledBranch]) -> int:
+def _copy_tensors(
+    file: Path, target: Path, tensors_by_name: dict[str, tuple[KeptTensor, ...]], changes: list[ChangedBranch]
+) -> int:
     """Copy some tensors of one file under new names, and return their size in bytes."""
     with safe_open(file, framework="pt") as tensors:
         copies = {
-            tensor.new: rescale_tensor(tensors.get_tensor(name), tensor, scaled)
-            for name, tensor in tensors_by_name.items()
+            tensor.new: rewrite_tensor(tensors.get_tensor(name), tensor, changes)
+            for name, places in tensors_by_name.items()
+            for tensor in places
         }
         with replace_atomically(target) as temporary:
             save_file(copies, temporary, metadata=tensors.metadata() or {"format": "pt"})

@@ -28,17 +28,23 @@ def check_rebuild(model: PreTrainedModel, plan: Plan, cut: dict[str, Any]) -> No
         ExportError: they differ; the message names the first difference.
     """
     rebuilt_model = _build_on_meta(model, cut)
-    kept_layers = [find_layers(model).blocks[layer] for layer in plan.kept]
+    kept_layers = [find_layers(model).blocks[layer] for layer in plan.order]
     built_layers = list(find_layers(rebuilt_model).blocks)
     if len(built_layers) != len(kept_layers):
         raise ExportError(
-            f"the cut config builds {len(built_layers)} layers, the plan keeps {len(kept_layers)}; this model cannot be exported"
+            f"the cut config builds {len(built_layers)} layers, the plan runs {len(kept_layers)}; this model cannot be exported"
         )
-    for layer, (kept_layer, built_layer) in zip(plan.kept, zip(kept_layers, built_layers, strict=True), strict=True):
+    for layer, (kept_layer, built_layer) in zip(plan.order, zip(kept_layers, built_layers, strict=True), strict=True):
         if difference := _find_first_difference(kept_layer, built_layer):
-            raise ExportError(
-                f"a checkpoint without layers {format_layers(plan.drops)} cannot keep layer {layer} as it is: {difference}"
-            )
+            raise ExportError(f"a checkpoint {_describe_layers(plan)} cannot keep layer {layer} as it is: {difference}")
+
+
+def _describe_layers(plan: Plan) -> str:
+    """Which layers a checkpoint lacks, and which it has twice."""
+    twice = [layer for layer in plan.kept if plan.order.count(layer) > 1]
+    parts = [f"without layers {format_layers(plan.drops)}" if plan.drops else ""]
+    parts += [f"with layers {format_layers(twice)} twice" if twice else ""]
+    return " and ".join(filter(None, parts))
 
 
 def _build_on_meta(model: PreTrainedModel, cut: dict[str, Any]) -> PreTrainedModel:

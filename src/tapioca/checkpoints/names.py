@@ -25,12 +25,12 @@ class KeptTensor:
     inside: str = ""
 
 
-def map_kept_tensors(names: Iterable[str], plan: Plan, counted: int = 0) -> dict[str, KeptTensor]:
-    """The tensors that stay, by their names on disk, which are the source of truth.
+def map_kept_tensors(names: Iterable[str], plan: Plan, counted: int = 0) -> dict[str, tuple[KeptTensor, ...]]:
+    """The tensors that stay, once for each place of their layer, by their names on disk, which are the source of truth.
 
     Args:
         names: all tensors of a checkpoint.
-        plan: its drops leave tensors out, and give later layers new numbers.
+        plan: its drops leave tensors out, its repeats hold them twice, and both give later layers new numbers.
         counted: how many layers for multi-token prediction the configuration counts behind the others; they are left
             out, since models find them by an absolute number or in the size of the whole.
 
@@ -39,16 +39,23 @@ def map_kept_tensors(names: Iterable[str], plan: Plan, counted: int = 0) -> dict
     """
     names = [name for name in names if not is_prediction_weight(name, plan.n_layers, counted)]
     prefix = _find_layer_prefix(names, plan.n_layers)
-    new_layers = {old: new for new, old in enumerate(plan.kept)}
-    tensors_by_name: dict[str, KeptTensor] = {}
+    places = find_places(plan)
+    tensors_by_name: dict[str, tuple[KeptTensor, ...]] = {}
     for name in names:
         match = LAYER_NAME.match(name)
         if not match or match["before"] != prefix:
-            tensors_by_name[name] = KeptTensor(name)
-        elif (old := int(match["layer"])) in new_layers:
-            new_name = f"{prefix}{new_layers[old]}{match['after']}"
-            tensors_by_name[name] = KeptTensor(new_name, old, match["after"].removeprefix("."))
+            tensors_by_name[name] = (KeptTensor(name),)
+        elif (old := int(match["layer"])) in places:
+            inside = match["after"].removeprefix(".")
+            tensors_by_name[name] = tuple(
+                KeptTensor(f"{prefix}{new}{match['after']}", old, inside) for new in places[old]
+            )
     return tensors_by_name
+
+
+def find_places(plan: Plan) -> dict[int, tuple[int, ...]]:
+    """The numbers that each layer which runs has under a plan: one, or two where it is repeated."""
+    return {old: tuple(new for new, layer in enumerate(plan.order) if layer == old) for old in plan.kept}
 
 
 def _find_layer_prefix(names: list[str], n_layers: int) -> str:

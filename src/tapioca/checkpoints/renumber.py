@@ -1,8 +1,9 @@
-"""Names of layers in settings, as tools that quantise write them, under the numbers that a shorter model has."""
+"""Names of layers in settings, as tools that quantise write them, under the numbers that the new model has."""
 
 import re
 from typing import Any
 
+from tapioca.checkpoints.names import find_places
 from tapioca.errors import ExportError
 from tapioca.plan import Plan
 
@@ -17,8 +18,8 @@ TOWERS = ("vision", "visual", "audio")
 
 
 def renumber_layers(settings: dict[str, Any], plan: Plan, where: str) -> dict[str, Any]:
-    """Settings in which every name of a layer, in lists and as names of fields, is the one it has under a plan; those of
-    dropped layers are gone.
+    """Settings in which every name of a layer, in lists and as names of fields, is the one it has under a plan, or the two;
+    those of dropped layers are gone.
 
     Raises:
         ExportError: a layer is named by a pattern, or a dropped one by a field that cannot go; begins with `where`.
@@ -26,7 +27,7 @@ def renumber_layers(settings: dict[str, Any], plan: Plan, where: str) -> dict[st
     return {
         new: _renumber(setting, plan, f"{where}: {name}")
         for name, setting in settings.items()
-        if (new := _rename(name, plan, where)) is not None
+        for new in _rename(name, plan, where)
     }
 
 
@@ -34,25 +35,24 @@ def _renumber(setting: Any, plan: Plan, where: str) -> Any:
     if isinstance(setting, dict):
         return renumber_layers(setting, plan, where)
     if isinstance(setting, list):
-        pairs = [(part, _rename(part, plan, where) if isinstance(part, str) else part) for part in setting]
         return [
-            new if isinstance(part, str) else _renumber(part, plan, where)
-            for part, new in pairs
-            if not (isinstance(part, str) and new is None)
+            new
+            for part in setting
+            for new in (_rename(part, plan, where) if isinstance(part, str) else [_renumber(part, plan, where)])
         ]
     if not isinstance(setting, str):
         return setting
-    name = _rename(setting, plan, where)
-    if name is None:
-        raise ExportError(f"{where} names {setting!r}, a layer that the plan drops; take it out of the file")
-    return name
+    names = _rename(setting, plan, where)
+    if len(names) != 1:
+        does = "repeats" if names else "drops"
+        raise ExportError(f"{where} names {setting!r}, a layer that the plan {does}; take it out of the file")
+    return names[0]
 
 
-def _rename(name: str, plan: Plan, where: str) -> str | None:
-    """A name as it is under a plan; None where it is about a dropped layer."""
+def _rename(name: str, plan: Plan, where: str) -> list[str]:
+    """A name as it is under a plan; none where it is about a dropped layer, two where about a repeated one."""
     if any(tower in name for tower in TOWERS):
-        return name
-    new_numbers = {old: new for new, old in enumerate(plan.kept)}
+        return [name]
     match = NAMED_LAYER.search(name)
     rest = name[: match.start()] + name[match.end() :] if match else name
     if not match and UNCLEAR_LAYER.search(rest):
@@ -60,6 +60,6 @@ def _rename(name: str, plan: Plan, where: str) -> str | None:
             f"{where} names layers by {name!r:.100}, which cannot be given new numbers; name each by itself (model.layers.3.mlp)"
         )
     if not match or int(match["number"]) >= plan.n_layers:
-        return name
-    new = new_numbers.get(int(match["number"]))
-    return None if new is None else f"{name[: match.start('number')]}{new}{name[match.end('number') :]}"
+        return [name]
+    places = find_places(plan).get(int(match["number"]), ())
+    return [f"{name[: match.start('number')]}{place}{name[match.end('number') :]}" for place in places]

@@ -86,7 +86,7 @@ def compute_expected(model: PreTrainedModel, plan: Plan, stored: torch.dtype | N
         batch={name: tensor.numpy() for name, tensor in batch.items()},
         answers=answers,
         kind=find_reload_class(model),
-        layers=len(plan.kept),
+        layers=len(plan.order),
         dtype=str(model.dtype).removeprefix("torch."),
         allowed=rounding * largest,
         own=type(model).__module__.startswith("tapioca."),

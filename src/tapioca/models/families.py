@@ -22,14 +22,18 @@ class Branch:
         writers: patterns (as `fnmatch` reads them) for the last weights of the branch as a checkpoint names
             them inside the layer; scaling them scales the update.
         end: path of the module that gives the update, where it is another one (a norm after the branch).
-        plus_one: the writer is a norm that multiplies by 1 + its weight.
+        normed: the writer is a norm, behind which nothing but scales can be written.
+        plus_one: it multiplies by 1 + its weight.
+        transposed: two-dimensional writers are (input, output), as in the `Conv1D` of transformers.
         feeds: what else other layers take from it, so that it is computed even where its update is dropped.
     """
 
     modules: Mapping[str, int]
     writers: tuple[str, ...]
     end: str = ""
+    normed: bool = False
     plus_one: bool = False
+    transposed: bool = False
     feeds: str = ""
 
 
@@ -66,7 +70,7 @@ def _branch(path: str, writer: str, returns: int = 1) -> Branch:
 
 def _normed(branch: Branch, norm: str) -> Branch:
     """A branch whose update goes through a norm."""
-    return replace(branch, writers=(f"{norm}.*",), end=norm)
+    return replace(branch, writers=(f"{norm}.*",), end=norm, normed=True)
 
 
 _SELF_ATTENTION = _branch("self_attn", "o_proj", 2)
@@ -113,7 +117,11 @@ FAMILIES: dict[str, Family] = {
         mlp=_normed(_MLP, "post_mlp_layernorm"),
     ),
     "glm4_moe": _MOE,
-    "gpt2": Family(layers="h", attention=_branch("attn", "c_proj", 2), mlp=_branch("mlp", "c_proj")),
+    "gpt2": Family(
+        layers="h",
+        attention=replace(_branch("attn", "c_proj", 2), transposed=True),
+        mlp=replace(_branch("mlp", "c_proj"), transposed=True),
+    ),
     "gpt_neox": Family(
         layers="layers",
         attention=_branch("attention", "dense", 2),

@@ -113,9 +113,12 @@ def _read_own_card(folder: Path) -> dict[str, Any]:
 
 
 def render_mergekit(model: str, plan: Plan) -> str:
-    """A passthrough configuration for mergekit that keeps the layers the plan keeps; ranges end before their last number."""
-    starts = [layer for layer in plan.kept if layer - 1 not in plan.kept]
-    ends = [layer + 1 for layer in plan.kept if layer + 1 not in plan.kept]
-    pairs = zip(starts, ends, strict=True)
-    slices = [{"sources": [{"model": model, "layer_range": [start, end]}]} for start, end in pairs]
+    """A passthrough configuration for mergekit with the layers that run; ranges end before their last number."""
+    ranges: list[list[int]] = []
+    for layer in plan.order:
+        if ranges and ranges[-1][1] == layer:
+            ranges[-1][1] += 1
+        else:
+            ranges.append([layer, layer + 1])
+    slices = [{"sources": [{"model": model, "layer_range": layer_range}]} for layer_range in ranges]
     return yaml.safe_dump({"merge_method": "passthrough", "slices": slices}, sort_keys=False, default_flow_style=None)

@@ -19,6 +19,9 @@ class ModelFacts:
         reasons: why other layers and branches cannot, one line each.
         whole_rows: why the rows of a question are read whole; empty where what they begin with is read once.
         no_layer_scales: why the scale of a whole layer works on the live model only, or nothing.
+        repeatable: layers of which the live model can run blocks twice.
+        doubled: those that a checkpoint can hold twice.
+        no_factors, no_maps: why factors of the stream, and maps of what MLPs add, work on the live model only, or nothing.
     """
 
     model_type: str
@@ -33,4 +36,8 @@ class ModelFacts:
     written: tuple[BranchName, ...]
     reasons: tuple[str, ...]
     no_layer_scales: str
+    repeatable: tuple[int, ...]
+    doubled: tuple[int, ...]
+    no_factors: str
+    no_maps: str
     whole_rows: str = ""

@@ -6,7 +6,12 @@ from functools import partial
 
 from transformers import PreTrainedModel
 
-from tapioca.checkpoints.bake import explain_no_layer_scales, find_scaled_branches
+from tapioca.checkpoints.bake import (
+    explain_no_factors,
+    explain_no_layer_scales,
+    explain_no_maps,
+    find_changed_branches,
+)
 from tapioca.checkpoints.cut import cut_config
 from tapioca.checkpoints.guard import check_rebuild
 from tapioca.commands.inspect.config import InspectConfig
@@ -56,6 +61,12 @@ def collect_model_facts(model: PreTrainedModel) -> ModelFacts:
     exportable = [layer_index for layer_index in droppable if works(partial(rebuilds, drops[layer_index]))]
     live = [name for name in BRANCHES if all(works(partial(find_branch, model, block, name)) for block in blocks)]
     half = {name: Plan.scale(len(blocks), dict.fromkeys(tried, 0.5), name) for name in live}
+    repeats = [Plan(n_layers=len(blocks), repeats=[(layer_index, layer_index)]) for layer_index in tried]
+    repeatable = [layer_index for layer_index in tried if works(partial(check_fits, model, repeats[layer_index]))]
+    all_twice = Plan(n_layers=len(blocks), repeats=[(layer_index, layer_index) for layer_index in repeatable])
+    doubled = repeatable
+    if not works(partial(rebuilds, all_twice)):  # one by one where it matters, since each builds a whole model
+        doubled = [layer_index for layer_index in repeatable if works(partial(rebuilds, repeats[layer_index]))]
     return ModelFacts(
         model_type=model.config.model_type,
         path=layers.path,
@@ -66,8 +77,12 @@ def collect_model_facts(model: PreTrainedModel) -> ModelFacts:
         droppable=tuple(droppable),
         exportable=tuple(exportable),
         branches=tuple(live),
-        written=tuple(name for name in live if works(partial(find_scaled_branches, half[name], model))),
+        written=tuple(name for name in live if works(partial(find_changed_branches, half[name], model))),
         reasons=tuple(reasons),
         no_layer_scales=explain_no_layer_scales(model),
+        repeatable=tuple(repeatable),
+        doubled=tuple(doubled),
+        no_factors=explain_no_factors(model),
+        no_maps=explain_no_maps(model) if "mlp" in live else "",
         whole_rows=explain_whole_rows(model),
     )
