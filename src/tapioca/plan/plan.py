@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, Validation
 
 from tapioca.disk import write_text
 from tapioca.errors import UsageError
-from tapioca.plan.arrays import HashedArray, read_arrays, write_arrays
+from tapioca.plan.arrays import read_arrays, write_arrays
 from tapioca.plan.checks import check_layers, check_numbers
 from tapioca.plan.tables import (
     BRANCHES,
@@ -156,7 +156,7 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         path = Path(source)
         with explain_damage(path, UsageError):
             plan = cls.from_json(read_text(path))
-        return plan.hold_arrays(read_arrays(path.with_suffix(ARRAYS_SUFFIX))) if plan.maps else plan
+        return plan.load_arrays(path)
 
     def write(self, path: Path) -> None:
         """Write `path` with the plan's JSON and digest, and its arrays into a .safetensors file of that name beside it, where
@@ -165,12 +165,15 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
             write_arrays(path.with_suffix(ARRAYS_SUFFIX), (held for _, held in self.maps))
         write_text(path, self.to_checked_json() + "\n")
 
-    def hold_arrays(self, arrays: Mapping[str, HashedArray]) -> Plan:
-        """The same plan with its arrays in memory, by their digests.
+    def load_arrays(self, path: Path) -> Plan:
+        """The same plan with its arrays in memory, from the file beside its JSON file `path`.
 
         Raises:
-            UsageError: one of them is not among these.
+            UsageError: arrays are missing or damaged.
         """
+        if not self.maps:
+            return self
+        arrays = read_arrays(path.with_suffix(ARRAYS_SUFFIX))
         if missing := [held.digest for _, held in self.maps if held.digest not in arrays]:
             raise UsageError(f"array {missing[0]:.12} of the plan is not among its arrays; copy both its files again")
         return self.replace_tables(maps={layer: arrays[held.digest] for layer, held in self.maps})

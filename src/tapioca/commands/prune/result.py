@@ -141,5 +141,7 @@ def read_run(folder: Path) -> PruneResult:
 
     Raises:
         StoreError: the folder holds none, or one this version cannot read.
+        UsageError: arrays of its plan are missing or damaged.
     """
-    return read_record(PruneResult, folder, "run.json", "prune")
+    info = read_record(PruneResult, folder, "run.json", "prune")
+    return info.model_copy(update={"plan": info.plan.load_arrays(folder / "plan.json")})
