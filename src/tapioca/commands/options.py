@@ -119,6 +119,7 @@ class CompareOptions(TypedDict, total=False):
     criteria: str
     drops: str
     shortlist: int | None
+    arms: bool
 
 
 class CompareCall(SessionOptions, CompareOptions, total=False):

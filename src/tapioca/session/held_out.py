@@ -9,7 +9,7 @@ from tapioca.progress import advancing
 from tapioca.records import Gain, Scores, Written
 from tapioca.records.results import Domain
 from tapioca.session.context import AnyRun
-from tapioca.stats import Pairing
+from tapioca.stats import Pairing, correct_holm
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import sample_batches
 
@@ -98,3 +98,14 @@ class HeldOutScores:
         self.job.progress.stage(f"intervals on {domain.upper()} test data", len(plans))
         full = Plan.full(self.job.n_layers)
         return {plan: self.measure_gain(domain, full, plan) for plan in advancing(self.job.progress, plans)}
+
+    def paired_p(self, domain: Domain, first: Answerer, second: Answerer) -> float:
+        """p-value of a paired t-test over groups of what the second plan changes over the first on a split."""
+        scores = self.by_domain[domain]
+        return self.pairing(domain).paired_p(scores.values_of(first), scores.values_of(second))
+
+    def correct_p_values(self, domain: Domain, plans: Sequence[A]) -> dict[A, float]:
+        """The same of each plan over the full model, corrected by Holm's method for all of them."""
+        full = Plan.full(self.job.n_layers)
+        p_values = [self.paired_p(domain, full, plan) for plan in plans]
+        return dict(zip(plans, correct_holm(p_values), strict=True))

@@ -27,6 +27,11 @@ class CompareConfig(ChoosingConfig):
         description="Beside tale, let it also choose with only so many drops scored a round: those that gradients rank first, then those that the round before ranks first.",
     )
 
+    arms: bool = Field(
+        default=False,
+        description="Judge beside the first criterion's plans what else changes the model or its outputs: compensated drops, norms set without drops, repeated layers, scaled outputs, the mean with the full model.",
+    )
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """The numbers of drops, ascending.

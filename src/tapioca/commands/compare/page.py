@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 from rich.console import Console
 
+from tapioca.commands.compare.arms_page import RANDOM, describe_arms, draw_arms, explain_arms, tabulate_arms
 from tapioca.commands.compare.result import EXACT, CompareResult, Pick
 from tapioca.records import CriterionCost
 from tapioca.report import figures
@@ -16,18 +17,18 @@ from tapioca.report.tables import TableBlock, count_drops, make_table, print_blo
 from tapioca.report.template import write_record_page
 from tapioca.report.written import HeldOutGains, show_written, tabulate_written
 
-RANDOM = "random plans"
-
 
 def draw_charts(info: CompareResult) -> dict[str, alt.TopLevelMixin]:
     """The charts of the page by name."""
-    return {"criteria": draw_criteria(info), "front": draw_front(info)}
+    charts = {"criteria": draw_criteria(info), "front": draw_front(info)}
+    return {**charts, "arms": draw_arms(info)} if info.arms else charts
 
 
 def write_page(info: CompareResult) -> Path:
     """Write `report.html` into the folder of a comparison and return its path."""
     written = tabulate_written(judged_plans(info))
-    return write_record_page(__name__, info, written=written, branch_criteria=list_branch_criteria(info))
+    names = {"branch_criteria": list_branch_criteria(info), "about_arms": describe_arms(info)}
+    return write_record_page(__name__, info, written=written, **names)
 
 
 def list_branch_criteria(info: CompareResult) -> list[str]:
@@ -42,6 +43,8 @@ def show(info: CompareResult, console: Console) -> None:
     plans = tabulate_plans(info)
     print_block(console, plans.select(*(column for column in plans.head[:6] if column != "p of ID")))
     print_line(console, f"{explain_comparison(info)}\n", style="dim")
+    if info.arms:
+        _show_arms(info, console)
     show_written(judged_plans(info), console)
     costs = tabulate_costs(info)
     print_block(console, costs.select(*(column for column in costs.head if column not in ("what it does", "source"))))
@@ -49,6 +52,13 @@ def show(info: CompareResult, console: Console) -> None:
         console, f"A layer-forward is one layer computed for one sequence. {explain_regret(info)}\n", style="dim"
     )
     show_page(info, console)
+
+
+def _show_arms(info: CompareResult, console: Console) -> None:
+    arms = tabulate_arms(info)
+    left_out = "what was scored", "p", "random beaten", "operations left"
+    print_block(console, arms.select(*(column for column in arms.head if column not in left_out)))
+    print_line(console, f"{explain_arms(info)}\n", style="dim")
 
 
 def tabulate_plans(info: CompareResult) -> TableBlock:

@@ -2,13 +2,16 @@
 
 from pydantic import Field
 
-from tapioca.plan import Plan
+from tapioca.plan import OutputSum, Plan
 from tapioca.records.examples import Metric
 from tapioca.records.results import Domain, Gain, Preflight, Record, RunHeader
 from tapioca.records.rounds import CriterionCost
 
 EXACT = "tale"
 """The criterion whose search scores others are held against."""
+
+OOD_LABELS = "OOD labels"
+"""What an arm reads that is chosen or fitted by the answers to OOD search data."""
 
 
 class Pick(Record):
@@ -41,6 +44,43 @@ class Pick(Record):
     front: bool
 
 
+class ArmResult(Record):
+    """What stands beside a plan of drops as another way to change the model or its outputs, judged on held-out data.
+
+    Attributes:
+        drops: layers, or branches, that the plan drops.
+        name, about: of the arm.
+        reads: what of the search data it was chosen or fitted by.
+        scored: a plan, or a sum of the outputs under plans.
+        flops: share of the full model's floating-point operations; of a sum those of all its plans.
+        ood, id: against the full model on the test splits; `id` is None without reference data.
+        p_ood, p_id: p-value of a paired t-test over groups, corrected by Holm's method for all arms.
+        against, p_against: the same on the OOD test split against the plan of drops; None for that plan itself.
+        gain_beside: its gain on the OOD test examples of the random plans.
+        beaten: how many of the random plans of that size it beats there.
+    """
+
+    drops: int
+    name: str
+    about: str
+    reads: tuple[str, ...]
+    scored: Plan | OutputSum
+    flops: float
+    ood: Gain
+    p_ood: float
+    id: Gain | None
+    p_id: float | None
+    against: Gain | None
+    p_against: float | None
+    gain_beside: float
+    beaten: int
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether it was chosen or fitted by answers."""
+        return OOD_LABELS in self.reads
+
+
 class CompareResult(RunHeader):
     """One finished comparison: what `tapioca compare` returns and `compare.json` holds."""
 
@@ -52,6 +92,9 @@ class CompareResult(RunHeader):
     random: dict[int, tuple[float, ...]] = Field(description="OOD gains of the random plans by number of drops.")
     random_n: int | None = Field(
         default=None, description="OOD test examples that the random plans were scored on; None means all."
+    )
+    arms: tuple[ArmResult, ...] = Field(
+        default=(), description="What stands beside the plans of the first criterion, where that was asked for."
     )
 
     @property

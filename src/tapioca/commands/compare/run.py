@@ -6,11 +6,11 @@ from typing import Self
 
 from tapioca.commands import save_result
 from tapioca.commands.compare.config import CompareConfig
+from tapioca.commands.compare.flops import measure_relative_flops
+from tapioca.commands.compare.judge_arms import judge_arms
 from tapioca.commands.compare.result import EXACT, CompareResult, Pick
 from tapioca.errors import UsageError
-from tapioca.models.cost import count_flops
-from tapioca.models.inputs import collate
-from tapioca.plan import Plan
+from tapioca.plan import Answerer, Plan
 from tapioca.progress import SILENT, Progress
 from tapioca.records import Gain
 from tapioca.records.results import Domain
@@ -21,13 +21,14 @@ from tapioca.session.held_out import GainsBeside, HeldOutScores
 from tapioca.session.preflight import run_preflight
 from tapioca.session.run_criteria import CriteriaRunner, equivalent_criteria
 from tapioca.session.search_space import compatible_criteria, criteria_by_name
-from tapioca.stats import correct_holm
 
 
 def compare(config: CompareConfig, progress: Progress = SILENT, inputs: RunInputs | None = None) -> CompareResult:
     """Let each criterion choose a plan for each number of drops on the search split, and judge them on the test split."""
     criteria = criteria_by_name(config.criteria, config.shortlist)  # refused before anything is loaded
-    sizes = config.sizes
+    sizes, first = config.sizes, next(iter(criteria))
+    if config.arms and criteria[first].repeats:
+        raise UsageError(f"--arms stand beside plans of drops, and {first} drops nothing; name another criterion first")
     with open_run(config, progress, inputs) as job:
         job.space = _restrict_to_requested(job)
         criteria, notes = compatible_criteria(criteria, job.space, job.search["ood"], config.criteria == "all")
@@ -44,8 +45,10 @@ def compare(config: CompareConfig, progress: Progress = SILENT, inputs: RunInput
             )
         gains_by_name = measure_search_gains(job, picks_by_name)
         judge = HeldOutJudge.evaluate(job, picks_by_name, random_by_size)
+        first = next(iter(criteria))  # of those that fit
+        arms = judge_arms(job, first, picks_by_name[first], random_by_size) if config.arms else ()
         info = CompareResult(
-            **job.header(),
+            **job.header(),  # behind the arms, which have notes of their own
             metric=job.metric,
             n_layers=job.n_layers,
             checks=checks,
@@ -56,6 +59,7 @@ def compare(config: CompareConfig, progress: Progress = SILENT, inputs: RunInput
             picks=judge.list_picks(),
             random=judge.random,
             random_n=judge.beside.n,
+            arms=arms,
         )
         save_result("compare", info)
     return info
@@ -112,7 +116,7 @@ class HeldOutJudge:
     scores: HeldOutScores
     gains: dict[Domain, dict[Plan, Gain]]
     p: dict[Domain, dict[Plan, float]]
-    flops: dict[Plan, float]
+    flops: dict[Answerer, float]
     beside: GainsBeside
     random: dict[int, tuple[float, ...]]
 
@@ -124,9 +128,9 @@ class HeldOutJudge:
         beside = GainsBeside.evaluate(job, plans, random_plans)
         scores = HeldOutScores.evaluate(job, dict.fromkeys(job.test, plans))
         gains = {domain: scores.measure_gains(domain, plans) for domain in job.test}
-        p = {domain: _correct_p_values(scores, domain, plans) for domain in job.test}
+        p = {domain: scores.correct_p_values(domain, plans) for domain in job.test}
         random = {size: beside.list_gains(same_size) for size, same_size in random_by_size.items()}
-        flops = _measure_relative_flops(job, [Plan.full(job.n_layers), *plans])
+        flops = measure_relative_flops(job, [Plan.full(job.n_layers), *plans])
         return cls(job, chosen, scores, gains, p, flops, beside, random)
 
     def list_picks(self) -> tuple[Pick, ...]:
@@ -160,22 +164,6 @@ class HeldOutJudge:
         gains = {Plan.full(plan.n_layers): 0.0} | {other: gain.gain for other, gain in self.gains["ood"].items()}
         flops_and_gain = self.flops[plan], gains[plan]
         return not any(_dominates((self.flops[other], gain), flops_and_gain) for other, gain in gains.items())
-
-
-def _correct_p_values(held_out: HeldOutScores, domain: Domain, plans: list[Plan]) -> dict[Plan, float]:
-    """p-values against the full model, corrected for all plans."""
-    pairing, scores = held_out.pairing(domain), held_out.by_domain[domain]
-    full_scores = scores.values_of(Plan.full(held_out.job.n_layers))
-    p_values = [pairing.paired_p(full_scores, scores.values_of(plan)) for plan in plans]
-    return dict(zip(plans, correct_holm(p_values), strict=True))
-
-
-def _measure_relative_flops(job: AnyRun, plans: list[Plan]) -> dict[Plan, float]:
-    """Share of the operations of the first plan, the full model, left by each; counted on one prompt."""
-    model = job.loaded.model
-    batch = collate(model, [job.search["ood"].examples[0].prompt])
-    full_flops = count_flops(model, plans[0], batch)
-    return {plan: count_flops(model, plan, batch) / full_flops for plan in plans}
 
 
 def _dominates(first: tuple[float, float], second: tuple[float, float]) -> bool:
