@@ -16,6 +16,8 @@ from typing import Any
 
 import typer
 
+from tapioca.commands.inspect.result import ModelFacts
+
 HERE = Path(__file__).parent
 
 
@@ -52,19 +54,38 @@ def families() -> str:
         drop, export = (
             _which(layers, model_facts.n_layers) for layers in (model_facts.droppable, model_facts.exportable)
         )
-        scales = ", ".join((*model_facts.written, *(["layers"] if not model_facts.no_layer_scales else []))) or "none"
-        row = (name, f"`{model_facts.path}`", drop, export, scales, "; ".join(model_facts.reasons) or "–")
+        reasons = dict.fromkeys((*model_facts.reasons, model_facts.no_factors, model_facts.no_maps))
+        row = (
+            name,
+            f"`{model_facts.path}`",
+            drop,
+            export,
+            _into_weights(model_facts),
+            "; ".join(filter(None, reasons)),
+        )
         rows.append(f"| {' | '.join(row)} |")
     return FAMILIES.format(rows="\n".join(rows), count=len(rows))
+
+
+def _into_weights(model_facts: ModelFacts) -> str:
+    """What of a plan, beside drops, a checkpoint of a model can hold."""
+    others = {
+        "layers": not model_facts.no_layer_scales,
+        "factors": not model_facts.no_factors,
+        "maps": "mlp" in model_facts.branches and not model_facts.no_maps,
+        f"repeats of {_which(model_facts.doubled, model_facts.n_layers)}": bool(model_facts.doubled),
+    }
+    return ", ".join((*model_facts.written, *(kind for kind, is_written in others.items() if is_written))) or "none"
 
 
 FAMILIES = """# Model types
 
 Made by `make docs` from a small model of each type with four layers; `tapioca inspect MODEL` says the same of any
 model without loading its weights. All {count} run through `tests/contracts`. There an empty plan changes nothing; a drop
-equals the model rebuilt without the layer, bit for bit, and so does the checkpoint where *export* says so; scales that
-*into weights* lists give the same outputs live and from the checkpoint; cached equals uncached generation, padded
-equals unpadded; no trace is left.
+equals the model rebuilt without the layer, bit for bit, and so does the checkpoint where *export* says so; scales (of
+branches and whole layers), factors, maps and repeats that *into weights* lists give the same outputs live and from the
+checkpoint; cached equals uncached generation, padded equals unpadded; no trace is left. What is not listed there works on
+the live model: factors and norms everywhere, maps where there are MLP branches, repeats where layers can be dropped.
 
 Every layer of every type can be scaled on the live model, and the branches listed under *into weights* as well, down to
 0. The scale of a whole layer goes into weights only where attention and MLP both read the layer's input: elsewhere the
