@@ -35,7 +35,7 @@ from tapioca.errors import ExportError, ModelError, UsageError
 from tapioca.models.edit import apply
 from tapioca.models.load import PACKAGED
 from tapioca.models.tiny import tiny
-from tapioca.plan import Plan
+from tapioca.plan import HashedArray, Plan
 
 IDS = torch.randint(3, 128, (2, 20), generator=torch.Generator().manual_seed(1))
 SETTINGS = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
@@ -374,3 +374,32 @@ def test_a_card_without_a_run_says_only_what_is_known(model_folder: Path, tmp_pa
     assert "without layers 1–2" in card
     assert "llama-quantize --prune-layers 1,2 " in card
     assert "Verdict" not in card
+
+
+def test_a_card_says_what_became_of_every_layer(model_folder: Path, tmp_path: Path) -> None:
+    matrix = HashedArray.hold(torch.eye(32) + 0.1)
+    plan = Plan(n_layers=4, layers={3: 0.0}, repeats=[(1, 2)], maps={0: matrix})
+    exported = tapioca.export(model_folder, tmp_path / "longer", plan)
+    assert exported.difference < 1e-4
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "longer").config.num_hidden_layers == 5
+    card = (tmp_path / "longer" / "README.md").read_text()
+    assert "without layers 3 and with layers 1–2 twice" in card
+    assert "(numbered from 0: 1–2): their weights stand here twice." in card
+    assert "What the MLPs of layers 0 add goes through a linear map, multiplied into their last weights" in card
+    assert "mergekit" not in card  # which knows no maps
+    tapioca.export(model_folder, tmp_path / "factors", Plan.drop(4, [1]).compensate({2: 1.25}))
+    assert "what is added behind them is divided by 1.25 (layer 2)" in (tmp_path / "factors" / "README.md").read_text()
+    tapioca.export(model_folder, tmp_path / "repeats", Plan(n_layers=4, repeats=[(1, 2)]))
+    card = (tmp_path / "repeats" / "README.md").read_text()
+    assert "layer_range: [0, 3]" in card
+    assert "layer_range: [1, 4]" in card
+    assert "llama-quantize" not in card  # which only leaves layers out
+
+
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=4, unique=True))
+def test_mergekit_repeats_exactly_the_repeated_layers(bounds: list[int]) -> None:
+    ordered = sorted(bounds)
+    blocks = list(zip(ordered[::2], ordered[1::2], strict=False))
+    plan = Plan(n_layers=10, layers={bounds[0]: 0.0}, repeats=blocks)
+    ranges = [part["sources"][0]["layer_range"] for part in yaml.safe_load(render_mergekit("m", plan))["slices"]]
+    assert tuple(layer for first, end in ranges for layer in range(first, end)) == plan.order

@@ -187,6 +187,12 @@ def test_apply_writes_what_the_planned_model_writes(
     code, out, err = said(["generate", LEARNER, *argv[2:]], capsys)
     assert (code, out) == (2, "")
     assert "cannot write text" in err
+    Plan(n_layers=4, norms={1: 2.0}, norm_tokens="last").write(tmp_path / "plan.json")
+    code, out, err = said(argv, capsys)
+    assert (code, out) == (2, "")
+    assert (
+        "plan.json sets norms at the last token alone, and of a text that is written each token is once the last" in err
+    )
 
 
 def test_lab_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

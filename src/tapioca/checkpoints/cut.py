@@ -172,11 +172,11 @@ def _copy_tensors(
 ) -> int:
     """Copy some tensors of one file under new names, and return their size in bytes."""
     with safe_open(file, framework="pt") as tensors:
-        copies = {
-            tensor.new: rewrite_tensor(tensors.get_tensor(name), tensor, changes)
-            for name, places in tensors_by_name.items()
-            for tensor in places
-        }
+        copies = {}
+        for name, places in tensors_by_name.items():
+            for number, tensor in enumerate(places):
+                weight = tensors.get_tensor(name)
+                copies[tensor.new] = rewrite_tensor(weight.clone() if number else weight, tensor, changes)
         with replace_atomically(target) as temporary:
             save_file(copies, temporary, metadata=tensors.metadata() or {"format": "pt"})
         shutil.copymode(target.with_name("config.json"), target)  # safetensors 0.8 lets only the owner read it

@@ -37,7 +37,7 @@ class HashedArray:
         Raises:
             UsageError: a value is NaN or infinite.
         """
-        kept_array = np.array(array, dtype=np.float32, order="C")
+        kept_array = np.asarray(array, dtype=np.float32).copy(order="C")
         if not np.isfinite(kept_array).all():
             raise UsageError("an array of a plan holds NaN or infinity; all its values must be finite")
         kept_array.flags.writeable = False

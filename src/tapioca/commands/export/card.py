@@ -29,13 +29,13 @@ def render_model_card(
 
     Args:
         model: what the user called the model.
-        plan: what was dropped and scaled.
+        plan: what was done to the layers.
         folder: the model's files, whose own card says the licence.
         info: the run that found the plan.
         adapter: name of the adapter that was merged.
         needs: what loading it takes beside plain transformers.
     """
-    scales = plan.replace_tables(layers=plan.scaled)
+    scales = plan.replace_tables(layers=plan.scaled, factors={}, maps={}, repeats=())
     base = find_base_model(model, folder)
     name = base or last_path_part(model)
     card = ModelCard.from_template(
@@ -51,7 +51,13 @@ def render_model_card(
         name=name.rpartition("/")[2],
         plan=plan,
         dropped=format_layers(plan.drops),
+        title=_write_title(plan),
+        repeated=_format_repeats(plan),
         scales="" if scales.is_full else str(scales),
+        factors=", ".join(f"{factor:.4g} (layer {layer})" for layer, factor in plan.factors),
+        mapped=format_layers(layer for layer, _ in plan.maps),
+        has_own_weights=plan
+        == Plan(n_layers=plan.n_layers, layers=dict.fromkeys(plan.drops, 0.0), repeats=plan.repeats),
         info=info,
         command=info.command if info else "",
         adapter=adapter,
@@ -61,6 +67,17 @@ def render_model_card(
         mergekit=render_mergekit(name, plan).rstrip(),
     )
     return str(card)
+
+
+def _write_title(plan: Plan) -> str:
+    """What became of the layers, behind the model's name."""
+    parts = [f"without layers {format_layers(plan.drops)}" if plan.drops else ""]
+    parts += [f"with layers {_format_repeats(plan)} twice" if plan.repeats else ""]
+    return " and ".join(filter(None, parts)) or "with scaled updates"
+
+
+def _format_repeats(plan: Plan) -> str:
+    return ", ".join(format_layers(range(first, last + 1)) for first, last in plan.repeats)
 
 
 def escape_markdown(text: object) -> str:

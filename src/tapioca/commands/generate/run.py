@@ -6,7 +6,7 @@ import torch
 from transformers import TextStreamer
 
 from tapioca.commands.generate.config import GenerateConfig
-from tapioca.errors import ModelError
+from tapioca.errors import ModelError, UsageError
 from tapioca.models.edit import apply, check_fits
 from tapioca.models.failures import explain_failed_run
 from tapioca.models.inputs import check_ids, find_input_device
@@ -39,6 +39,11 @@ def prepare_writer(config: GenerateConfig, progress: Progress = SILENT) -> Calla
         UsageError: there is no such plan.
     """
     plan = Plan.read(config.plan)
+    if plan.norms and plan.norm_tokens == "last":
+        raise UsageError(
+            f"{config.plan} sets norms at the last token alone, and of a text that is written each token is once the last; "
+            "give a plan that sets them at all tokens"
+        )
     progress.stage(f"loading {config.model}", 0)
     model, tokenizer = load(
         config.model,
