@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tapioca.errors import ModelError
 from tapioca.models.edit import apply
 from tapioca.models.tiny import tiny
 from tapioca.observe.compensation import find_layers_behind_gaps, fit_factors
@@ -26,18 +27,26 @@ def test_layers_behind_gaps(drops: list[int], behind: list[int]) -> None:
     assert find_layers_behind_gaps(Plan.drop(4, drops)) == behind
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
-def test_each_factor_is_that_of_least_squares(name: str) -> None:
+@pytest.mark.parametrize(("name", "drops"), [("llama", [2]), ("gpt2", [0, 2]), ("gemma2", [0, 2])])
+def test_each_factor_is_that_of_least_squares(name: str, drops: list[int]) -> None:
     model = tiny(name)
-    plan = Plan.drop(4, [0, 2])
+    plan = Plan.drop(4, drops)
     fitted = fit_factors(model, plan, PROMPTS, batch_size=2)
-    assert [layer for layer, _ in fitted.factors] == [1, 3]
+    assert [layer for layer, _ in fitted.factors] == find_layers_behind_gaps(plan)
     for number, (layer, factor) in enumerate(fitted.factors):
         earlier = plan.compensate(dict(fitted.factors[:number]))
         full = own_states(model, layer).ravel()
         with apply(model, earlier):
-            planned = own_states(model, number).ravel()
+            planned = own_states(model, sum(kept < layer for kept in plan.kept)).ravel()
         expected = np.linalg.lstsq(planned[:, None], full, rcond=None)[0].item()
         assert factor == pytest.approx(expected, rel=1e-5)
     again = fit_factors(model, fitted, PROMPTS, batch_size=5)
     assert dict(again.factors) == pytest.approx(dict(fitted.factors), rel=1e-5)
+
+
+def test_streams_that_point_elsewhere_have_no_factor() -> None:
+    message = (
+        r"no factor in front of layer 3 makes up for what 'drop 0, 2, stream×.* before 1' drops: the streams of both"
+    )
+    with pytest.raises(ModelError, match=message):
+        fit_factors(tiny("llama"), Plan.drop(4, [0, 2]), PROMPTS)

@@ -28,6 +28,7 @@ from tapioca.models.edit import apply
 from tapioca.models.inputs import collate
 from tapioca.models.load import PACKAGED, load
 from tapioca.models.tiny import tiny
+from tapioca.observe.compensation import fit_factors
 from tapioca.observe.norms import measure_norm_profiles
 from tapioca.plan import OutputSum, Plan
 from tapioca.records import Example
@@ -82,6 +83,7 @@ def test_what_each_arm_reads(info: CompareResult) -> None:
     labels, inputs = ("OOD labels",), ("ID inputs",)
     reads = {
         "drop": labels,
+        "drop + factor": labels + inputs,
         "rescale last": inputs,
         "rescale all": inputs,
         "repeat": labels,
@@ -159,6 +161,14 @@ def test_the_repeated_block_is_the_best_on_search_labels(
     assert arm.flops > 1
 
 
+def test_factors_stand_behind_the_same_drops(info: CompareResult, splits: dict[str, tuple[Task, Task]]) -> None:
+    drop, factor = find_arm(info, "drop").scored, find_arm(info, "drop + factor").scored
+    assert isinstance(drop, Plan)
+    prompts = [example.prompt for example in splits["id"][0].examples]
+    assert factor == fit_factors(load(PACKAGED["learner"]).model, drop, prompts, 20)
+    assert factor != drop
+
+
 def test_the_record_the_page_and_the_screen(info: CompareResult, capsys: pytest.CaptureFixture[str]) -> None:
     assert CompareResult(**json.loads((info.folder / "compare.json").read_text()), folder=info.folder) == info
     page = (info.folder / "report.html").read_text()
@@ -169,7 +179,7 @@ def test_the_record_the_page_and_the_screen(info: CompareResult, capsys: pytest.
     assert main(["report", str(info.folder)]) == 0
     out, _ = capsys.readouterr()
     assert "beside 2 drops" in out
-    assert "p: paired t-test, corrected for 6 arms (Holm)" in out
+    assert "p: paired t-test, corrected for 7 arms (Holm)" in out
     table = out[out.index("beside 2 drops") :].splitlines()
     assert [line.split("  ")[0] for line in table if line.startswith(tuple(ARMS))] == list(ARMS)
 
@@ -207,6 +217,10 @@ def test_what_cannot_be_had_is_left_out_and_said(tmp_path: Path, monkeypatch: py
         f"arm output scale is left out: {ORDER.format('labels')}",
     ]
     assert find_arm(found, "mean of outputs").id is None
+    if find_arm(found, "drop").scored == Plan.drop(4, [3]):
+        assert notes_of_arms(found)[0] == "arm drop + factor is left out: no layer stands behind what 'drop 3' drops"
+    else:
+        assert find_arm(found, "drop + factor").reads == ("OOD labels", "OOD inputs")
 
 
 @pytest.mark.slow

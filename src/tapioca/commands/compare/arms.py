@@ -7,6 +7,7 @@ from functools import cached_property
 from tapioca.commands.compare.output_scale import fit_output_scale
 from tapioca.commands.compare.result import OOD_LABELS
 from tapioca.errors import UsageError
+from tapioca.observe.compensation import find_layers_behind_gaps, fit_factors
 from tapioca.observe.norms import measure_norm_profiles
 from tapioca.observe.sample import MAX_EXAMPLES, draw_sample
 from tapioca.plan import Answerer, OutputSum, Plan, Tokens
@@ -85,6 +86,14 @@ class Arm:
     reads_inputs: bool = False
 
 
+def _fit_factors(source: ArmSource, drop: Plan) -> Plan:
+    if not find_layers_behind_gaps(drop):
+        raise UsageError(f"no layer stands behind what '{drop}' drops")
+    source.job.progress.stage(f"factors behind {drop}", 0)
+    prompts = [example.prompt for example in source.inputs]
+    return fit_factors(source.job.loaded.model, drop, prompts, source.job.config.batch_size)
+
+
 def _rescale(tokens: Tokens) -> Callable[[ArmSource, Plan], Plan]:
     def make(source: ArmSource, drop: Plan) -> Plan:
         return Plan(n_layers=drop.n_layers, norms=source.norms[tokens], norm_tokens=tokens)
@@ -106,6 +115,11 @@ DROP = "drop"
 
 ARMS = {
     DROP: Arm("the plan of drops itself", lambda source, drop: drop),
+    "drop + factor": Arm(
+        "the same plan, and the stream behind each gap times one number, by least squares",
+        _fit_factors,
+        reads_inputs=True,
+    ),
     "rescale last": Arm(
         "nothing dropped; in front of each layer the last token's state gets the mean norm that ID inputs have there",
         _rescale("last"),
