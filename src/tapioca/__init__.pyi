@@ -1,4 +1,4 @@
-from .api import Session, compare, diagnose, enumerate, export, geometry, prune, read_task, scale
+from .api import Session, compare, compensate, diagnose, enumerate, export, geometry, prune, read_task, scale
 from .commands.compare.config import CompareConfig
 from .commands.compare.result import CompareResult
 from .commands.diagnose.config import DiagnoseConfig
@@ -38,6 +38,7 @@ __all__ = [
     "__version__",
     "apply",
     "compare",
+    "compensate",
     "diagnose",
     "enumerate",
     "export",

@@ -12,6 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tapioca.commands import COMMANDS, load_config_class
 from tapioca.commands import options as taken
 from tapioca.commands.compare.result import CompareResult
+from tapioca.commands.compensate.config import CompensateConfig
+from tapioca.commands.compensate.run import compensate as run_compensate
 from tapioca.commands.diagnose.result import DiagnoseResult
 from tapioca.commands.enumerate.result import EnumerateResult
 from tapioca.commands.export.result import Exported
@@ -21,6 +23,7 @@ from tapioca.commands.prune.result import PruneResult
 from tapioca.commands.scale.result import ScaleResult
 from tapioca.errors import UsageError
 from tapioca.models.load import LoadedModel, load_on_meta, load_tokenizer
+from tapioca.plan import Compensation
 from tapioca.progress import SILENT, Progress
 from tapioca.records import RunConfig
 from tapioca.report.screen import open_screen
@@ -35,6 +38,7 @@ __all__ = [
     "Exported",
     "Session",
     "compare",
+    "compensate",
     "diagnose",
     "enumerate",
     "export",
@@ -163,6 +167,43 @@ def compare(
         The comparison: every plan chosen with its results and intervals, and what each criterion cost.
     """
     return _run_once("compare", GivenData(model, tokenizer, task, reference), progress, options)
+
+
+def compensate(
+    run: str | Path | PruneResult,
+    by: Compensation = "linear",
+    *,
+    model: str | Path | None = None,
+    task: str | Path | None = None,
+    reference: str | Path | None = None,
+    progress: bool = True,
+    take_over: bool = False,
+) -> PruneResult:
+    """Make up for the layers that the plan of a finished run drops, and judge it again beside the plain one.
+
+    What is fitted reads search inputs and none of their answers. The run's folder becomes that of the compensated plan. For
+    models and data in memory call `prune` again with `compensate`, and with the same `out`.
+
+    Args:
+        run: a run folder, or its record.
+        by: "scale", a factor of the residual stream behind each gap, or "linear", a linear map of what the MLP in front adds.
+        model, task, reference: where they are now, if they were moved.
+        progress: show a progress display.
+        take_over: take the folder although another process that you know to be gone seems to work in it.
+
+    Returns:
+        The run with the compensated plan; `compensation` says what that changed.
+
+    Raises:
+        TapiocaError: there is no such run, or model or data are not those it was made with.
+    """
+    folder = run.folder if isinstance(run, PruneResult) else Path(run)
+    places = {
+        name: place and str(place) for name, place in {"model": model, "task": task, "reference": reference}.items()
+    }
+    config = CompensateConfig(run=folder, by=by, take_over=take_over, **places)
+    with _open_screen(progress) as screen:
+        return run_compensate(config, screen)
 
 
 def scale(

@@ -215,7 +215,7 @@ def test_a_growing_run_that_breaks_off_leaves_the_finished_one(
     """Manifest and results go together until the larger run is finished; what it has computed is kept."""
     files = contents(folder / "run")
     with monkeypatch.context() as patch:
-        patch.setattr("tapioca.commands.prune.run.evaluate_held_out", stop)
+        patch.setattr("tapioca.commands.prune.run.HeldOutJudge.evaluate", stop)
         with pytest.raises(KeyboardInterrupt):
             run(folder, reference=folder / "id.jsonl", max_drops=3)
     assert contents(folder / "run") == files

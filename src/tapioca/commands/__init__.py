@@ -55,6 +55,14 @@ COMMANDS = {
         kept=FINISHED_BATCHES,
         dry_run=("tapioca.commands.prune.preview:preview_run", "tapioca.commands.prune.preview_screen"),
     ),
+    "compensate": Command(
+        "Make up for the layers that a finished run drops, without answers, and judge its plan again beside the plain one.",
+        config="tapioca.commands.compensate.config:CompensateConfig",
+        run="tapioca.commands.compensate.run:compensate",
+        page="tapioca.commands.prune.page",
+        argument="run",
+        kept=FINISHED_BATCHES,
+    ),
     "compare": Command(
         "Choose plans by several criteria (TALE, SLEB, ShortGPT, ...) and judge them all on the same held-out data.",
         config="tapioca.commands.compare.config:CompareConfig",

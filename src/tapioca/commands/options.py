@@ -98,6 +98,7 @@ class PruneOptions(TypedDict, total=False):
     ties: Literal["index", "likelihood"]
     race: bool
     shortlist: int | None
+    compensate: Literal["scale", "linear"] | None
 
 
 class PruneCall(SessionOptions, PruneOptions, total=False):

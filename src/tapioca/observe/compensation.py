@@ -1,22 +1,48 @@
-"""Factors that make up for dropped layers, fitted without labels: what follows a gap reads a stream as large as before."""
+"""What makes up for dropped layers, fitted without answers: what follows a gap reads a stream that is more as it was."""
 
 import math
 from collections.abc import Sequence
 
-import torch
 from transformers import PreTrainedModel
 
-from tapioca.errors import ModelError
-from tapioca.models.capture import capture_residual_stream
+from tapioca.errors import ModelError, UsageError
 from tapioca.models.edit import apply
 from tapioca.models.inputs import collate
-from tapioca.plan import Plan
+from tapioca.observe.mlp_maps import fit_maps
+from tapioca.observe.streams import read_stream
+from tapioca.plan import Compensation, Plan
 from tapioca.records import Inputs
 
 
 def find_layers_behind_gaps(plan: Plan) -> list[int]:
     """The kept layers in front of which layers are dropped, ascending."""
     return [layer for layer in plan.kept if layer and layer - 1 in plan.drops]
+
+
+def compensate_plan(
+    model: PreTrainedModel, plan: Plan, prompts: Sequence[Inputs], kind: Compensation, batch_size: int = 16
+) -> Plan:
+    """Compensate the gaps of a plan, which is fitted on prompts without answers.
+
+    Args:
+        model: left as it was.
+        plan: drops whole layers; factors or maps that it has already are fitted anew.
+        prompts: token ids, or numbers for models that read them.
+        kind: by what.
+        batch_size: prompts read at once.
+
+    Raises:
+        ModelError: no gap can be compensated so, or the states are not finite.
+        UsageError: the plan drops no whole layer, or repeats blocks or sets norms.
+    """
+    if not plan.drops:
+        raise UsageError(f"'{plan}' drops no whole layer, so that there is no gap to compensate; give a plan that does")
+    if plan.runs_alone:
+        raise UsageError(
+            f"'{plan}' repeats blocks or sets norms, whose gaps cannot be compensated; give a plan of drops"
+        )
+    fit = fit_factors if kind == "scale" else fit_maps
+    return fit(model, plan, prompts, batch_size)
 
 
 def fit_factors(model: PreTrainedModel, plan: Plan, prompts: Sequence[Inputs], batch_size: int = 16) -> Plan:
@@ -36,10 +62,13 @@ def fit_factors(model: PreTrainedModel, plan: Plan, prompts: Sequence[Inputs], b
         The plan with a factor behind each gap that layers follow.
 
     Raises:
-        ModelError: the streams with and without the dropped layers do not agree in direction, or are not finite.
+        ModelError: no layer stands behind a gap; or the streams with and without the dropped layers do not agree in
+            direction, or are not finite.
     """
-    compensated = plan.compensate({})
-    for layer in find_layers_behind_gaps(plan):
+    compensated, layers = plan.compensate({}), find_layers_behind_gaps(plan)
+    if not layers:
+        raise ModelError(f"no layer stands behind what '{plan}' drops, so that no factor can; use a linear map")
+    for layer in layers:
         factor = _fit_factor(model, compensated, layer, prompts, batch_size)
         compensated = compensated.compensate({**dict(compensated.factors), layer: factor})
     return compensated
@@ -51,9 +80,9 @@ def _fit_factor(model: PreTrainedModel, plan: Plan, layer: int, prompts: Sequenc
     product = square = 0.0
     for start in range(0, len(prompts), batch_size):
         batch = collate(model, prompts[start : start + batch_size])
-        full_states = _read_stream(model, batch, layer)
+        full_states = read_stream(model, batch, layer)
         with apply(model, plan):
-            planned_states = _read_stream(model, batch, n_kept_before)
+            planned_states = read_stream(model, batch, n_kept_before)
         product += float((full_states * planned_states).sum())
         square += float(planned_states.square().sum())
     if not (0 < product < math.inf and square < math.inf):
@@ -62,17 +91,3 @@ def _fit_factor(model: PreTrainedModel, plan: Plan, layer: int, prompts: Sequenc
             "direction there; use the plan without it"
         )
     return product / square
-
-
-def _read_stream(model: PreTrainedModel, batch: dict[str, torch.Tensor], depth: int) -> torch.Tensor:
-    """The stream after so many layers at all tokens but each prompt's first: (token, width), float64."""
-    streams: list[torch.Tensor] = []
-
-    def read(place: int, states: torch.Tensor) -> None:
-        if place == depth:
-            streams.append(states.cpu().double())
-
-    capture_residual_stream(model, batch, read)
-    mask = batch["attention_mask"].cpu()
-    counted = (mask.cumsum(1) > 1) & mask.bool()
-    return streams[0][counted]

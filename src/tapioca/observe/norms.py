@@ -10,6 +10,7 @@ from tapioca.errors import NonFiniteError
 from tapioca.models.capture import capture_residual_stream
 from tapioca.models.find import find_layers
 from tapioca.observe.capture import SelectLastTokens, iterate_prompts
+from tapioca.observe.streams import find_counted_tokens
 from tapioca.plan import Tokens
 from tapioca.records import Example
 
@@ -30,8 +31,7 @@ def measure_norm_profiles(
     sums: dict[Tokens, np.ndarray] = {"all": np.zeros(n_layers), "last": np.zeros(n_layers)}
     n_tokens = 0
     for _, batch, select_last in iterate_prompts(model, examples, batch_size):
-        mask = batch["attention_mask"].cpu().bool()
-        counted = mask & ((mask.cumsum(1) > 1) | (mask.sum(1, keepdim=True) == 1))
+        counted = find_counted_tokens(batch)
         n_tokens += int(counted.sum())
 
         def read(

@@ -3,7 +3,7 @@
 from tapioca.plan.arrays import HashedArray
 from tapioca.plan.output_sum import Answerer, OutputSum
 from tapioca.plan.plan import Plan
-from tapioca.plan.tables import BRANCHES, GRAINS, BranchName, Grain, Tokens
+from tapioca.plan.tables import BRANCHES, GRAINS, BranchName, Compensation, Grain, Tokens
 from tapioca.plan.words import format_layers
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "GRAINS",
     "Answerer",
     "BranchName",
+    "Compensation",
     "Grain",
     "HashedArray",
     "OutputSum",

@@ -159,10 +159,13 @@ class Plan(BaseModel, frozen=True, extra="forbid"):
         return plan.load_arrays(path)
 
     def write(self, path: Path) -> None:
-        """Write `path` with the plan's JSON and digest, and its arrays into a .safetensors file of that name beside it, where
-        it has any."""
+        """Write `path` with the plan's JSON and digest, and its arrays into a .safetensors file of that name beside it; where
+        it has none, those of an earlier plan go."""
+        arrays_path = path.with_suffix(ARRAYS_SUFFIX)
         if self.maps:
-            write_arrays(path.with_suffix(ARRAYS_SUFFIX), (held for _, held in self.maps))
+            write_arrays(arrays_path, (held for _, held in self.maps))
+        else:
+            arrays_path.unlink(missing_ok=True)
         write_text(path, self.to_checked_json() + "\n")
 
     def load_arrays(self, path: Path) -> Plan:

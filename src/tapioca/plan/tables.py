@@ -14,6 +14,9 @@ GRAINS: tuple[Grain, ...] = ("layers", "attention", "mlp")
 """What a scale is of: whole layers, or one branch of them."""
 
 
+Compensation = Literal["scale", "linear"]
+"""What makes up for dropped layers: a factor of the stream behind each gap, or a linear map of what the MLP in front adds."""
+
 Tokens = Literal["all", "last"]
 """At which tokens a norm is set: at all but each row's first, whose states swamp the others, or at each row's last."""
 

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ByteSize, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -220,6 +220,31 @@ class DataConfig(FolderConfig):
                 text = portable_name(str(argument)) if is_path else str(argument)
                 words += [flag] if argument is True else [flag, text]
         return shlex.join(words)
+
+    @classmethod
+    def from_command(cls, command: str) -> Self:
+        """The request of a command line that `command` wrote.
+
+        Raises:
+            UsageError: it is of another command, or of another version, whose options were others.
+        """
+        words = iter(shlex.split(command)[1:])
+        settings: dict[str, Any] = {"verb": next(words, ""), "model": next(words, "")}
+        if settings.pop("verb") != cls.verb:
+            raise UsageError(f"'{command:.60}' is no command line of tapioca {cls.verb}")
+        for word in words:
+            name = word.removeprefix("--").replace("-", "_")
+            if not (field := cls.model_fields.get(name)):
+                raise UsageError(
+                    f"'{command:.60}' has {word}, which tapioca {cls.verb} does not know; make the run again"
+                )
+            if field.annotation is bool:
+                settings[name] = True
+            elif isinstance(field.default, tuple):
+                settings[name] = (*settings.get(name, ()), next(words))
+            else:
+                settings[name] = next(words)
+        return cls(**settings)
 
 
 class RunConfig(DataConfig):

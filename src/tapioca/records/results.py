@@ -199,7 +199,9 @@ class HeldOutResult(Record):
     """A plan judged on one held-out data set; on OOD data beside random plans that drop as many layers."""
 
     data: Domain = Field(description="Which data set.")
-    role: Literal["best", "most layers dropped", "best non-empty"] = Field(description="Why it is judged.")
+    role: Literal["best", "without compensation", "most layers dropped", "best non-empty"] = Field(
+        description="Why it is judged."
+    )
     plan: Plan = Field(description="The plan judged.")
     result: Gain
     baseline_score: float | None = Field(description="Score of always answering the mean target; regression only.")

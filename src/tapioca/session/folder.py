@@ -33,6 +33,7 @@ NOT_IN_MANIFEST = {
     "out",
     "plan",
     "dry_run",
+    "compensate",
     "random_examples",
     "classifier",
     "answers",

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from tapioca.plan import Compensation
 from tapioca.records.config import ChoosingConfig
 
 TALE_EPSILON = 0.08
@@ -41,6 +42,10 @@ class PruneConfig(ChoosingConfig):
         default=None,
         ge=1,
         description="Score only so many drops a round: those that gradients rank first, then those that the round before ranks first. Cheaper, and a round may miss its best drop.",
+    )
+    compensate: Compensation | None = Field(
+        default=None,
+        description="Make up for the layers that the chosen plan drops, before it is judged: by a factor of the stream behind each gap (scale), or a linear map of what the MLP in front of it adds (linear). Fitted on search inputs, ID where there are any, without answers; the plan without stands beside.",
     )
     dry_run: bool = Field(
         default=False, description="Stop before the search: show the data, one prompt, and what the search would cost."

@@ -13,6 +13,7 @@ from tapioca.records.examples import ExampleResult, Metric
 from tapioca.records.results import (
     Deviation,
     Domain,
+    Gain,
     HeldOutResult,
     Preflight,
     Profile,
@@ -87,6 +88,10 @@ class PruneResult(RunHeader):
     epsilon: float | None = Field(description="Of the floor; None where the criterion has none.")
     checks: dict[Domain, Preflight]
     judgements: tuple[HeldOutResult, ...]
+    compensation: dict[Domain, Gain] = Field(
+        default={},
+        description="What compensation changed of the best plan, on each data set; empty where there is none.",
+    )
     profiles: tuple[Profile, ...]
     deviations: tuple[Deviation, ...]
     verdict: Verdict

@@ -1,10 +1,11 @@
 """The main job: from a model and a file of examples to a plan, a verdict and a report."""
 
 from tapioca.commands import save_result
+from tapioca.commands.prune.choice import Choice, compensate_best
 from tapioca.commands.prune.config import PruneConfig
 from tapioca.commands.prune.examples import select_most_changed, write_examples
 from tapioca.commands.prune.fluency import check_fluency
-from tapioca.commands.prune.judge import decide_run_verdict, evaluate_held_out, plan_to_show
+from tapioca.commands.prune.judge import HeldOutJudge, decide_run_verdict
 from tapioca.commands.prune.result import Cost, PruneResult
 from tapioca.commands.prune.search import criterion_from_config, restrict_sizes, run_search
 from tapioca.disk import write_json
@@ -15,7 +16,6 @@ from tapioca.progress import SILENT, Progress
 from tapioca.records.portable import portable_name
 from tapioca.report.format import describe_shortage
 from tapioca.runs.places import remember_places
-from tapioca.search.path import SearchPath
 from tapioca.session.context import AnyRun, RunInputs, open_run
 from tapioca.session.geometry import measure_run_geometry
 from tapioca.session.preflight import run_preflight
@@ -32,9 +32,10 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
         if shortage := describe_shortage(checks["id"], job.metric) if "id" in checks else "":
             job.progress.note(f"ID: {checks['id'].n_test} test examples are {shortage}")
         search = run_search(job)
-        shown = plan_to_show(search)
-        judgements, results = evaluate_held_out(job, search)
-        profiles, deviations = measure_run_geometry(job, shown)
+        choice = compensate_best(job, search)
+        judge = HeldOutJudge.evaluate(job, choice)
+        judgements, results = judge.judge_plans(), judge.list_results()
+        profiles, deviations = measure_run_geometry(job, choice.shown)
         info = PruneResult(
             **job.header(),
             revision=config.revision,
@@ -44,18 +45,19 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
             metric=job.metric,
             criterion=config.criterion,
             chosen_by=str(criterion),
-            plan=search.best.plan,
-            shown=shown,
+            plan=choice.best,
+            shown=choice.shown,
             most_dropped=search.most_dropped.plan,
             rounds=tuple(search.rounds),
             epsilon=search.epsilon,
             checks=checks,
             judgements=judgements,
+            compensation=judge.compare_with_uncompensated(),
             profiles=profiles,
             deviations=deviations,
             verdict=decide_run_verdict(judgements),
-            cost=_summarize_cost(job, search),
-            canary=check_fluency(job, shown),
+            cost=_summarize_cost(job, choice),
+            canary=check_fluency(job, choice.shown),
             changed=select_most_changed(results),
         )
         remember_places(info.model_hash, model=config.model, adapter=config.adapter)
@@ -66,13 +68,13 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
     return info
 
 
-def _summarize_cost(job: AnyRun, search: SearchPath) -> Cost:
+def _summarize_cost(job: AnyRun, choice: Choice) -> Cost:
     """What the run cost and what its best plan saves, counted on one batch."""
-    model, plan, full = job.loaded.model, search.best.plan, Plan.full(job.n_layers)
+    model, plan, full = job.loaded.model, choice.best, Plan.full(job.n_layers)
     batch = collate(model, [example.prompt for example in job.search["ood"].examples[: job.config.batch_size]])
     _, evaluations, seconds = job.store.totals()
     return Cost(
-        plans_tried=search.tried,
+        plans_tried=choice.search.tried,
         search_examples=len(job.search["ood"].examples),
         evaluations=evaluations,
         seconds=seconds,

@@ -9,9 +9,16 @@ from tapioca.report.format import describe_carriers, format_quantity
 from tapioca.search.base import measure_size
 
 ROLE_NOTES = {
+    "without compensation": "the best plan as the search found it",
     "most layers dropped": "most layers dropped at or above the full model's search score",
     "best non-empty": "the best plan that changes anything; shown for comparison",
 }
+
+
+def describe_compensation(info: PruneResult) -> str:
+    """What compensation changed; empty where there is none."""
+    changes = [f"{domain.upper()} {gain}" for domain, gain in info.compensation.items()]
+    return f"compensation changed {' and '.join(changes)}, against the same drops without it" if changes else ""
 
 
 def format_scores(judgement: HeldOutResult) -> str:
@@ -105,6 +112,7 @@ def describe_companions(info: PruneResult) -> list[str]:
             lines.append(f"written answers of {where}: {_describe_written(judgement, judgement.written)}")
     if info.canary:
         lines.append(describe_fluency(info.canary, info.verdict.action != "keep the full model"))
+    lines += filter(None, [describe_compensation(info)])
     others = {entry.role: entry.plan for entry in info.judgements if entry.role != "best"}
     return [*lines, *(f"{plan}: {ROLE_NOTES[role]}" for role, plan in others.items())]
 

@@ -1,0 +1,26 @@
+"""A finished run with its best plan compensated: the search is remembered, the plan is fitted and judged."""
+
+from tapioca.commands.compensate.config import CompensateConfig
+from tapioca.commands.prune.config import PruneConfig
+from tapioca.commands.prune.result import PruneResult, read_run
+from tapioca.commands.prune.run import prune
+from tapioca.progress import SILENT, Progress
+from tapioca.runs.places import recall_places
+
+
+def compensate(config: CompensateConfig, progress: Progress = SILENT) -> PruneResult:
+    """Make the request of a run again in its folder, with its plan compensated.
+
+    The folder holds every answer of the search, so that only what is new is computed; its record, its page and its
+    plan.json become those of the compensated plan, and the plan as it was is judged beside it.
+
+    Raises:
+        StoreError: there is no finished run, or model or data are not those it was made with.
+    """
+    info = read_run(config.run)
+    places = recall_places(info.model_hash)
+    moved = {name: getattr(config, name) for name in ("model", "task", "reference")}
+    changes = {name: place for name, place in {**places, **moved}.items() if place}
+    kept = {"out": config.run, "compensate": config.by, "take_over": config.take_over}
+    request = PruneConfig.from_command(info.command).model_copy(update={**changes, **kept})
+    return prune(request, progress)

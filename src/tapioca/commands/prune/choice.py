@@ -1,0 +1,80 @@
+"""What a run chose: the plans of its search, of which the best may be compensated, and which of them are judged."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tapioca.commands.prune.config import PruneConfig
+from tapioca.errors import ModelError, UsageError
+from tapioca.observe.compensation import compensate_plan
+from tapioca.observe.sample import MAX_EXAMPLES, draw_sample
+from tapioca.plan import Plan
+from tapioca.records.results import Domain
+from tapioca.search.path import SearchPath
+from tapioca.session.context import RunContext
+
+Role = Literal["best", "without compensation", "most layers dropped", "best non-empty"]
+
+KIND_WORDS = {
+    "scale": "a factor of the stream behind each gap",
+    "linear": "a linear map of the MLP in front of each gap",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a run chose.
+
+    Attributes:
+        search: its path.
+        compensated: the best plan with its gaps compensated; None where it is as the search found it.
+    """
+
+    search: SearchPath
+    compensated: Plan | None = None
+
+    @property
+    def best(self) -> Plan:
+        """The best plan, even if it is the full model."""
+        return self.compensated or self.search.best.plan
+
+    @property
+    def shown(self) -> Plan:
+        """The plan whose geometry is measured: the best, or the mildest drop where the best is the full model."""
+        return self.search.best_nonempty.plan if self.best.is_full and self.search.best_nonempty else self.best
+
+    def list_judged(self) -> list[tuple[Role, Plan]]:
+        """The plans to judge: the best, and the same without compensation; the one with most layers dropped, if any are; and
+        where the best is the full model, the mildest drop."""
+        found, most = self.search.best.plan, self.search.most_dropped.plan
+        plans: list[tuple[Role, Plan]] = [("best", self.best)]
+        if self.compensated:
+            plans.append(("without compensation", found))
+        if most != found and most.size:
+            plans.append(("most layers dropped", most))
+        if self.best.is_full and self.search.best_nonempty and self.search.best_nonempty.plan != most:
+            plans.append(("best non-empty", self.search.best_nonempty.plan))
+        return plans
+
+
+def compensate_best(job: RunContext[PruneConfig], search: SearchPath) -> Choice:
+    """Compensate the best plan of a search where that is asked for, on search inputs without their answers: ID inputs, or
+    where there are none OOD inputs. Where it cannot be done the plan stays as it is, and a note says why."""
+    kind, plan = job.config.compensate, search.best.plan
+    if not kind or plan.is_full:
+        return Choice(search)
+    domain: Domain = "id" if "id" in job.search else "ood"
+    examples = draw_sample(job.search[domain].examples, MAX_EXAMPLES, job.config.seed)
+    job.progress.stage(f"compensation on {len(examples)} {domain.upper()} search inputs", 0)
+    prompts = [example.prompt for example in examples]
+    try:
+        compensated = compensate_plan(job.loaded.model, plan, prompts, kind, job.config.batch_size)
+    except (ModelError, UsageError) as error:
+        job.add_notes(f"not compensated: {error}")
+        return Choice(search)
+    if compensated == plan:
+        job.add_notes("not compensated: on inputs that took no part in the fit, no linear map is better than none")
+        return Choice(search)
+    job.add_notes(
+        f"compensated by {KIND_WORDS[kind]}, fitted on {len(examples)} {domain.upper()} search inputs without their answers"
+    )
+    return Choice(search, compensated)
