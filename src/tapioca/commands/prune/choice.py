@@ -60,7 +60,10 @@ def compensate_best(job: RunContext[PruneConfig], search: SearchPath) -> Choice:
     """Compensate the best plan of a search where that is asked for, on search inputs without their answers: ID inputs, or
     where there are none OOD inputs. Where it cannot be done the plan stays as it is, and a note says why."""
     kind, plan = job.config.compensate, search.best.plan
-    if not kind or plan.is_full:
+    if not kind:
+        return Choice(search)
+    if plan.is_full:
+        job.add_notes("not compensated: the best plan is the full model, which drops nothing")
         return Choice(search)
     domain: Domain = "id" if "id" in job.search else "ood"
     examples = draw_sample(job.search[domain].examples, MAX_EXAMPLES, job.config.seed)
