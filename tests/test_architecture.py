@@ -59,6 +59,7 @@ PUBLIC = {
     "TapiocaError": "tapioca.errors",
     "apply": "tapioca.models.edit",
     "compare": "tapioca.api",
+    "compensate": "tapioca.api",
     "diagnose": "tapioca.api",
     "enumerate": "tapioca.api",
     "export": "tapioca.commands.export.run",
