@@ -168,10 +168,10 @@ def test_the_same_call_again_evaluates_nothing(info: CompareResult, monkeypatch:
 def test_an_interrupted_comparison_goes_on(
     info: CompareResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped in the middle, it ends with the same choices and results."""
+    """Stopped in the middle, it ends with the same choices and results; three criteria show it."""
     from tapioca.evaluate import batch as module
 
-    sweep, calls = module.sweep, iter(range(10))
+    sweep, calls = module.sweep, iter(range(5))
 
     def stop(*args: object) -> object:
         if next(calls, None) is None:
@@ -180,9 +180,15 @@ def test_an_interrupted_comparison_goes_on(
 
     monkeypatch.setattr("tapioca.evaluate.batch.sweep", stop)
     with pytest.raises(KeyboardInterrupt):
-        compare(request(tmp_path / "run"))
+        compare(request(tmp_path / "run", criteria="last,tale,taylor"))
     monkeypatch.setattr("tapioca.evaluate.batch.sweep", sweep)
-    assert compare(request(tmp_path / "run")).picks == info.picks
+    again = compare(request(tmp_path / "run", criteria="last,tale,taylor"))
+    for name in ("last", "tale", "taylor"):
+        for drops in (1, 2):
+            found, expected = again.find_pick(name, drops), info.find_pick(name, drops)
+            assert found is not None
+            assert expected is not None
+            assert (found.plan, found.ood, found.id) == (expected.plan, expected.ood, expected.id)
 
 
 def test_a_live_language_model(tmp_path: Path) -> None:

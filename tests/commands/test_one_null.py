@@ -27,24 +27,31 @@ def session() -> tapioca.Session:
 
 
 def test_every_command_prints_the_same_null(session: tapioca.Session, tmp_path: Path) -> None:
-    """Over all layers of one model, data and seed: of geometry, prune, scale, diagnose and a study."""
+    """Over all layers of one model, data and seed: of geometry, prune, scale and diagnose."""
     geometry = session.geometry(out=tmp_path / "geometry")
     pruned = session.prune(out=tmp_path / "prune", criterion="last", max_drops=1, random_plans=0)
     kept = session.geometry(out=tmp_path / "kept", plan=pruned.shown)
     scaled = session.scale(out=tmp_path / "scale", plan=pruned.shown, scales=[0, 0.5, 1], random_sets=0)
     excess = session.diagnose(out=tmp_path / "diagnose").excess
+    for kind in ("norm", "distance"):
+        full = geometry.find_deviation(kind).deviation
+        null_of_diagnosis = full.value / 10 ** excess[f"last_{kind}_excess"]  # a higher percentile of the same halves
+        assert full.null_upper < null_of_diagnosis < 1.5 * full.null_upper
+        [same] = {deviation.null_upper for deviation in pruned.deviations if deviation.kind == kind}
+        assert scaled.null[kind] == same
+        assert {each.deviation.null_upper for each in kept.kept if each.deviation.kind == kind} == {same}
+
+
+@pytest.mark.slow
+def test_a_study_has_the_same_null(session: tapioca.Session, tmp_path: Path) -> None:
+    geometry = session.geometry(out=tmp_path / "geometry")
     study = read_study(STUDY).model_copy(update={"search": N, "test": N, "batch_size": N, "seed": 0})
     names = {("id", 0): ID, ("context_noise", 0): OOD}
     bench = StudyModel(study, "learner", session.inputs.loaded, names, 0)
     cell = measure_cell(bench, CellKey("quick", "learner", 0, "context_noise", 0, OOD))
     for index, kind in enumerate(("norm", "distance")):
-        full = geometry.find_deviation(kind).deviation
-        null_of_diagnosis = full.value / 10 ** excess[f"last_{kind}_excess"]  # a higher percentile of the same halves
-        assert full.null_upper < null_of_diagnosis < 1.5 * full.null_upper
-        assert cell.null_upper[index] == pytest.approx(full.null_upper, rel=1e-5)
-        [same] = {deviation.null_upper for deviation in pruned.deviations if deviation.kind == kind}
-        assert scaled.null[kind] == same
-        assert {each.deviation.null_upper for each in kept.kept if each.deviation.kind == kind} == {same}
+        expected = geometry.find_deviation(kind).deviation.null_upper  # type: ignore[arg-type]
+        assert cell.null_upper[index] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_null_of_a_pool_is_drawn_once(

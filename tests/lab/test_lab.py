@@ -162,7 +162,9 @@ def test_tokens() -> None:
     ]
 
 
-@pytest.mark.parametrize("first", ["pass", "from transformers import LlamaForCausalLM"])
+@pytest.mark.parametrize(
+    "first", [pytest.param("pass", marks=pytest.mark.slow), "from transformers import LlamaForCausalLM"]
+)
 def test_one_import_makes_the_learner_known_to_transformers(first: str) -> None:
     code = (
         f"{first}\n"

@@ -86,15 +86,20 @@ def test_what_is_random_follows_the_generator_alone(kind: str) -> None:
     assert equal(once, shift(prompts, kind, SHIFTS[kind].strengths[1], RNG(7))) == (kind not in RANDOM)
 
 
+@pytest.fixture(scope="module")
+def plain() -> Prompts:
+    """Many prompts without a shift."""
+    return Polynomials().draw_clean(20_000, RNG(0))
+
+
 @pytest.mark.parametrize("kind", SHIFTS)
-def test_answers_are_kept_or_moved(kind: str) -> None:
+def test_answers_are_kept_or_moved(kind: str, plain: Prompts) -> None:
     """Two-sample Kolmogorov-Smirnov tests on independent draws at the highest strength, at first, middle and last
     scored point.
 
     Where a rule or the functions change, the law of a single answer may be what it was: rules answer the same questions
     otherwise, and other functions are not what the context would tell of a polynomial of the degree.
     """
-    plain = Polynomials().draw_clean(20_000, RNG(0))
     before, after = shifted(kind, SHIFTS[kind].strengths[-1], 20_000, seed=1)
     points = [-1] if SHIFTS[kind].query_only else [BURN_IN, 12, -1]
     p = [scipy_stats.ks_2samp(plain.targets[:, at], after.targets[:, at]).pvalue for at in points]

@@ -215,7 +215,15 @@ def test_hidden_states_asked_for_before_and_under_a_plan_show_it(model: PreTrain
 
 
 @pytest.mark.parametrize(
-    "what", [{"layers": {1: 0.5}}, {"mlp": {1: 0.5}}, {"attention": {1: 0.0}}, {"layers": {1: 0.0}}]
+    "what",
+    [
+        {"layers": {1: 0.5}, "mlp": {2: 0.5}, "attention": {3: 0.0}},
+        {"layers": {1: 0.0}},
+        *(
+            pytest.param(what, marks=pytest.mark.slow)
+            for what in ({"layers": {1: 0.5}}, {"mlp": {1: 0.5}}, {"attention": {1: 0.0}})
+        ),
+    ],
 )
 def test_a_compiled_model_sees_the_plan(what: dict[str, dict[int, float]]) -> None:
     """torch.compile does not look for hooks that were added later; it does for another forward."""

@@ -29,7 +29,14 @@ def answers(rates: list[float], examples: int, rng: np.random.Generator) -> np.n
     return (0.7 * shared + 0.3 * own < np.array(rates)[:, None]).astype(float)
 
 
-@pytest.mark.parametrize("rates", [[0.5] * 6, [0.52] + [0.5] * 5, [0.6, 0.59, 0.4, 0.4, 0.3, 0.2]])
+@pytest.mark.parametrize(
+    "rates",
+    [
+        [0.5] * 6,
+        pytest.param([0.52] + [0.5] * 5, marks=pytest.mark.slow),
+        pytest.param([0.6, 0.59, 0.4, 0.4, 0.3, 0.2], marks=pytest.mark.slow),
+    ],
+)
 def test_the_best_plan_is_rarely_stopped(rates: list[float]) -> None:
     """At delta = 0.2, so that an error rate too high would show in 150 races."""
     rng = np.random.default_rng(3)

@@ -101,7 +101,9 @@ def test_rows_in_memory_are_told_the_day_of_the_run(tmp_path: Path) -> None:
     assert session.inputs.data_manifest["chat_date"] == "2026-01-31"
 
 
-@pytest.mark.parametrize("named", [True, False], ids=["--out", "no --out"])
+@pytest.mark.parametrize(
+    "named", [pytest.param(True, id="--out", marks=pytest.mark.slow), pytest.param(False, id="no --out")]
+)
 def test_a_run_goes_on_another_day(
     tmp_path: Path, named: bool, monkeypatch: pytest.MonkeyPatch, on_day: Callable[[str], None]
 ) -> None:

@@ -36,9 +36,14 @@ def estimate_row(estimate: Estimate | Deviation, **names: Any) -> dict[str, Any]
     return {"value": estimate.value, "low": estimate.ci95[0], "high": estimate.ci95[1], **names}
 
 
+def hold_rows(rows: list[dict[str, Any]]) -> alt.Data:
+    """Rows as the data of a chart, in a tuple: altair copies a chart several times, and lists with it entry by entry."""
+    return alt.Data(values=tuple(rows))
+
+
 def plot(rows: list[dict[str, Any]], **encodings: Any) -> alt.Chart:
     """A chart of these rows that has no marks yet."""
-    return alt.Chart(alt.Data(values=rows)).encode(**encodings)
+    return alt.Chart(hold_rows(rows)).encode(**encodings)
 
 
 def rule_at(axis: str, value: float, **look: Any) -> alt.Chart:

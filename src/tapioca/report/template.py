@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,6 @@ def write_record_page(page: str, info: Any, **names: Any) -> Path:
 
 def render_template(package: str, charts: Mapping[str, Any], **names: Any) -> str:
     """A page as text: the page.html.j2 of a package over base.html.j2, charts by name, and what else it uses."""
-    folders = [PackageLoader(name, ".") for name in (package, "tapioca.report")]
-    pages = Environment(loader=ChoiceLoader(folders), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    pages.filters["minus"] = lambda number: number.replace("-", "−")
-    pages.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
-    pages.globals.update(words=words, with_interval=with_interval)
-    pages.filters["unbroken"] = _keep_together
     drawings, reasons = {}, []
     for name, chart in charts.items():
         try:
@@ -58,7 +53,19 @@ def render_template(package: str, charts: Mapping[str, Any], **names: Any) -> st
             reasons.append(str(error))
     if reasons:
         print_line(Console(stderr=True), f"· the page has no charts: {reasons[0]}", style="dim")
-    return pages.get_template("page.html.j2").render(charts=drawings, **names)
+    return _open_templates(package).get_template("page.html.j2").render(charts=drawings, **names)
+
+
+@cache
+def _open_templates(package: str) -> Environment:
+    """The templates of a package, each compiled once, and what all of them use."""
+    folders = [PackageLoader(name, ".") for name in (package, "tapioca.report")]
+    pages = Environment(loader=ChoiceLoader(folders), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    pages.filters["minus"] = lambda number: number.replace("-", "−")
+    pages.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
+    pages.globals.update(words=words, with_interval=with_interval)
+    pages.filters["unbroken"] = _keep_together
+    return pages
 
 
 def _keep_together(text: str) -> str:

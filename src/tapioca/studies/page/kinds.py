@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 
 from tapioca.records import PROFILE_NAMES
-from tapioca.report.figures import DARK, estimate_row, rule_at
+from tapioca.report.figures import DARK, estimate_row, hold_rows, rule_at
 from tapioca.studies.page.scales import (
     BLUE,
     LOG_RATIO_AXIS,
@@ -53,7 +53,7 @@ def draw_skills(setting: SettingResult) -> alt.TopLevelMixin | None:
     ]
     names = list(dict.fromkeys(row["kind"] for row in rows))
     scale = alt.Scale(domain=[min(0.0, *(row["skill"] for row in rows)) - 0.05, 1.05], nice=False)
-    points = alt.Chart(alt.Data(values=rows)).mark_point(size=75, strokeWidth=2, opacity=1)
+    points = alt.Chart(hold_rows(rows)).mark_point(size=75, strokeWidth=2, opacity=1)
     points = points.encode(
         x=alt.X("skill:Q", title="skill: 1 - error / error of the constant", scale=scale),
         y=kind_axis(names, grid=True),
@@ -79,7 +79,7 @@ def draw_truths(setting: SettingResult) -> alt.TopLevelMixin | None:
     most_cells = max(sum(summary.truths.values()) for summary in setting.summaries)
     scale = alt.Scale(domain=list(TRUTH_FILLS), range=list(TRUTH_FILLS.values()))
     legend = alt.Legend(orient="bottom", symbolType="square", symbolStrokeColor=DARK)
-    base = alt.Chart(alt.Data(values=rows)).encode(y=kind_axis(kind_names))
+    base = alt.Chart(hold_rows(rows)).encode(y=kind_axis(kind_names))
     bar = base.mark_bar(stroke=DARK, strokeWidth=0.6, height=16).encode(
         x=alt.X("from:Q", title="cells (model, strength)", axis=count_axis(most_cells)),
         x2="to:Q",
@@ -102,7 +102,7 @@ def _draw_forest(summaries: tuple[KindSummary, ...], title: str, axis: str, fiel
     kind_names = [kind_name(summary.kind, summary.control) for summary in summaries]
     y = kind_axis(kind_names, labels=labelled, grid=True).scale(domain=kind_names)
     x = alt.X("value:Q", title=axis, scale=alt.Scale(nice=False, padding=10), axis=alt.Axis(format="~g", tickCount=4))
-    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    base = alt.Chart(hold_rows(rows)).encode(y=y)
     interval = base.mark_rule(strokeWidth=2, color=DARK).encode(x=alt.X("low:Q"), x2="high:Q")
     fill = alt.condition("datum.control", alt.value("white"), alt.value(ORANGE))
     point = base.mark_point(size=60, stroke=DARK, strokeWidth=1.2, opacity=1).encode(x=x, fill=fill)

@@ -6,6 +6,7 @@ from typing import Any
 import altair as alt
 
 from tapioca.records import PROFILE_NAMES, signed
+from tapioca.report.figures import hold_rows
 from tapioca.studies.page.scales import (
     BLUE,
     LOG_RATIO_AXIS,
@@ -97,7 +98,7 @@ def _draw_tiles(
         values=[-bound, 0, bound],
         format=".2~g",
     )
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
+    base = alt.Chart(hold_rows(rows)).encode(x=x, y=y)
     colour = alt.Color("value:Q", scale=scale, legend=gradient)
     dark = f"abs(datum.value) > {0.6 * bound}"
     text = base.mark_text(fontSize=10.5).encode(

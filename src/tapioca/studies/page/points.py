@@ -9,7 +9,7 @@ import altair as alt
 
 from tapioca.records import PROFILE_NAMES, signed
 from tapioca.report import format as words
-from tapioca.report.figures import DARK, GREY, estimate_row, rule_at
+from tapioca.report.figures import DARK, GREY, estimate_row, hold_rows, rule_at
 from tapioca.studies.page.scales import (
     BLUE,
     LOG_RATIO_AXIS,
@@ -68,7 +68,7 @@ def draw_log_ratios_by_size(setting: SettingResult) -> alt.TopLevelMixin | None:
     y = value_axis(LOG_RATIO_AXIS)
     dots = [{"x": point.parameters, "value": point.log_ratio} for point in setting.charts.sizes]
     line = [estimate_row(point.log_ratio, x=point.parameters) for point in setting.charts.line]
-    points = alt.Chart(alt.Data(values=dots)).mark_point(filled=True, size=60, color=ORANGE, opacity=0.9)
+    points = alt.Chart(hold_rows(dots)).mark_point(filled=True, size=60, color=ORANGE, opacity=0.9)
     fitted = draw_banded_line(line, x, y, BLUE, strokeDash=[6, 3])
     chart = alt.layer(rule_at("y", 0, strokeWidth=0.8), *fitted, points.encode(x=x, y=y)).properties(
         width=430, height=240
@@ -114,7 +114,7 @@ def _draw_plans(scatter_data: Scatter, kind: str, title: str, size: int | None) 
     rows.sort(key=lambda row: list(looks).index(row["series"]))  # greedy's is drawn last, above the others
     axis = alt.Axis(format="~g", tickCount=6)
     points = (
-        alt.Chart(alt.Data(values=rows))
+        alt.Chart(hold_rows(rows))
         .mark_point(filled=True, opacity=0.85)
         .encode(
             x=alt.X("realignment:Q", title="realignment, mean |log ratio| removed", axis=axis),
@@ -142,7 +142,7 @@ def _draw_histogram(coefficients: tuple[float, ...], title: str) -> Any:
     scale = alt.Scale(domain=[-1, 1])
     x = alt.X("from:Q", title="rank correlation of realignment with log ratio", scale=scale, axis=axis)
     y = alt.Y("cells:Q", title="cells", axis=count_axis(max(counts.values())))
-    bars = alt.Chart(alt.Data(values=rows)).mark_bar(color="#9ecae1", stroke=DARK, strokeWidth=0.6)
+    bars = alt.Chart(hold_rows(rows)).mark_bar(color="#9ecae1", stroke=DARK, strokeWidth=0.6)
     bars = bars.encode(x=x, x2="to:Q", y=y, y2=alt.datum(0))
     rule = alt.Chart(alt.Data(values=[{"from": median_coefficient}])).mark_rule(
         color=ORANGE, strokeWidth=2, strokeDash=[5, 3]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import altair as alt
 
 from tapioca.records import PROFILE_NAMES
-from tapioca.report.figures import DARK, GREY, estimate_row
+from tapioca.report.figures import DARK, GREY, estimate_row, hold_rows
 from tapioca.studies.page.text import kind_name
 from tapioca.studies.results import SettingResult
 
@@ -120,7 +120,7 @@ def draw_series_layers(rows: Rows, x: alt.X, y: alt.Y, clip: bool = False) -> li
 
 def draw_banded_line(rows: Rows, x: alt.X, y: alt.Y, color: str, **line: Any) -> list[Any]:
     """A line of one colour and the band around it; nothing without rows."""
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x)
+    base = alt.Chart(hold_rows(rows)).encode(x=x)
     band = base.mark_area(opacity=0.16, color=color).encode(y=alt.Y("low:Q"), y2="high:Q")
     return [band, base.mark_line(color=color, **line).encode(y=y)] if rows else []
 
@@ -154,7 +154,7 @@ def _draw_dose_panel(rows: Rows, title: str, axis: str) -> Any:
         "value:Q", title=axis, scale=alt.Scale(domain=domain, nice=False), axis=alt.Axis(tickCount=6, format="~g")
     )
     full_model_rule = alt.Chart().mark_rule(color=GREY, strokeWidth=1).encode(x=alt.datum(1))
-    chart = alt.layer(full_model_rule, *draw_series_layers(rows, x, y, clip=True), data=alt.Data(values=rows))
+    chart = alt.layer(full_model_rule, *draw_series_layers(rows, x, y, clip=True), data=hold_rows(rows))
     return chart.properties(width=250, height=210, title=panel_title(title))
 
 
@@ -179,7 +179,7 @@ def draw_facets(rows: Rows, x: alt.X, axis: str, heights: Literal["shared", "ind
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     y = value_axis(axis, ticks=4, padding=7)
     header = alt.Header(title=None, labelFontSize=12, labelFontWeight="bold", labelAnchor="start", labelPadding=3)
-    panel = alt.layer(*draw_series_layers(rows, x, y), data=alt.Data(values=rows)).properties(**SMALL_PANEL)
+    panel = alt.layer(*draw_series_layers(rows, x, y), data=hold_rows(rows)).properties(**SMALL_PANEL)
     facet = alt.Facet("kind:N", sort=kinds, header=header, title=None)
     return (
         panel.facet(facet=facet, columns=4, bounds="flush", spacing={"row": 68, "column": 58})
