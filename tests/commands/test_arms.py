@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import arms
 import numpy as np
 import pytest
 import torch
@@ -29,6 +30,7 @@ from tapioca.models.inputs import collate
 from tapioca.models.load import PACKAGED, load
 from tapioca.models.tiny import tiny
 from tapioca.observe.compensation import fit_factors
+from tapioca.observe.mlp_maps import fit_maps
 from tapioca.observe.norms import measure_norm_profiles
 from tapioca.plan import OutputSum, Plan
 from tapioca.records import Example
@@ -84,6 +86,7 @@ def test_what_each_arm_reads(info: CompareResult) -> None:
     reads = {
         "drop": labels,
         "drop + factor": labels + inputs,
+        "drop + map": labels + inputs,
         "rescale last": inputs,
         "rescale all": inputs,
         "repeat": labels,
@@ -161,12 +164,20 @@ def test_the_repeated_block_is_the_best_on_search_labels(
     assert arm.flops > 1
 
 
-def test_factors_stand_behind_the_same_drops(info: CompareResult, splits: dict[str, tuple[Task, Task]]) -> None:
+def test_factors_and_maps_stand_around_the_same_drops(
+    info: CompareResult, splits: dict[str, tuple[Task, Task]]
+) -> None:
     drop, factor = find_arm(info, "drop").scored, find_arm(info, "drop + factor").scored
     assert isinstance(drop, Plan)
     prompts = [example.prompt for example in splits["id"][0].examples]
     assert factor == fit_factors(load(PACKAGED["learner"]).model, drop, prompts, 20)
     assert factor != drop
+    linear = find_arm(info, "drop + map").scored
+    assert isinstance(linear, Plan)
+    fitted = fit_maps(load(PACKAGED["learner"]).model, drop, prompts, 20)
+    assert (linear.drops, [layer for layer, _ in linear.maps]) == (drop.drops, [layer for layer, _ in fitted.maps])
+    for (_, held), (_, expected) in zip(linear.maps, fitted.maps, strict=True):
+        assert held.array == pytest.approx(expected.array, rel=1e-3, abs=1e-3)
 
 
 def test_the_record_the_page_and_the_screen(info: CompareResult, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,9 +190,27 @@ def test_the_record_the_page_and_the_screen(info: CompareResult, capsys: pytest.
     assert main(["report", str(info.folder)]) == 0
     out, _ = capsys.readouterr()
     assert "beside 2 drops" in out
-    assert "p: paired t-test, corrected for 7 arms (Holm)" in out
+    assert "p: paired t-test, corrected for 8 arms (Holm)" in out
     table = out[out.index("beside 2 drops") :].splitlines()
     assert [line.split("  ")[0] for line in table if line.startswith(tuple(ARMS))] == list(ARMS)
+
+
+def test_the_table_of_the_study_says_what_each_arm_came_to(info: CompareResult, tmp_path: Path) -> None:
+    case = arms.Case("lab", "context_noise=0.5", CompareConfig(model="learner", task=TASK, out=info.folder))
+    assert arms.read_case(case) == info
+    assert arms.read_case(case._replace(request=case.request.model_copy(update={"out": tmp_path}))) is None
+    head, _, part, row, _, *summaries = (line.split(" | ") for line in arms.write_table([(case, info), (case, info)]))
+    assert head == ["|", "plan", *ARMS, "random |"]
+    assert part[0].startswith("| **lab**: OOD error ×")
+    drop, mean = find_arm(info, "drop"), find_arm(info, "mean of outputs")
+    assert row[:3] == ["| context_noise=0.5", str(drop.scored), info.metric.format_effect(drop.ood.gain, drop.ood.ci95)]
+    assert mean.against is not None
+    assert row[9].endswith(" +") == (mean.against.ci95[0] > 0)
+    assert row[9].endswith(" −") == (mean.against.ci95[1] < 0)
+    by_title = {line[0].strip("| *"): line[2:] for line in summaries}
+    assert by_title["mean of 2"][0] == f"{1 - drop.ood.gain:.3g}"
+    assert ("against drop, there" in by_title) == (drop.ood.ci95[0] > 0)
+    assert by_title["operations left"][7] == f"{100 * mean.flops:.0f} %"
 
 
 @pytest.mark.slow

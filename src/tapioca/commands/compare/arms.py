@@ -8,6 +8,7 @@ from tapioca.commands.compare.output_scale import fit_output_scale
 from tapioca.commands.compare.result import OOD_LABELS
 from tapioca.errors import UsageError
 from tapioca.observe.compensation import find_layers_behind_gaps, fit_factors
+from tapioca.observe.mlp_maps import fit_maps
 from tapioca.observe.norms import measure_norm_profiles
 from tapioca.observe.sample import MAX_EXAMPLES, draw_sample
 from tapioca.plan import Answerer, OutputSum, Plan, Tokens
@@ -94,6 +95,15 @@ def _fit_factors(source: ArmSource, drop: Plan) -> Plan:
     return fit_factors(source.job.loaded.model, drop, prompts, source.job.config.batch_size)
 
 
+def _fit_maps(source: ArmSource, drop: Plan) -> Plan:
+    source.job.progress.stage(f"maps in front of {drop}", 0)
+    prompts = [example.prompt for example in source.inputs]
+    mapped = fit_maps(source.job.loaded.model, drop, prompts, source.job.config.batch_size)
+    if mapped == drop:
+        raise UsageError(f"no linear map in front of what '{drop}' drops serves other inputs better than none")
+    return mapped
+
+
 def _rescale(tokens: Tokens) -> Callable[[ArmSource, Plan], Plan]:
     def make(source: ArmSource, drop: Plan) -> Plan:
         return Plan(n_layers=drop.n_layers, norms=source.norms[tokens], norm_tokens=tokens)
@@ -118,6 +128,11 @@ ARMS = {
     "drop + factor": Arm(
         "the same plan, and the stream behind each gap times one number, by least squares",
         _fit_factors,
+        reads_inputs=True,
+    ),
+    "drop + map": Arm(
+        "the same plan, and a linear map of what the MLP in front of each gap adds, by least squares",
+        _fit_maps,
         reads_inputs=True,
     ),
     "rescale last": Arm(

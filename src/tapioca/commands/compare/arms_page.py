@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 
 from tapioca.commands.compare.result import ArmResult, CompareResult
+from tapioca.records import Gain
 from tapioca.records.results import Domain
 from tapioca.report import figures
 from tapioca.report import format as words
@@ -17,16 +18,13 @@ RANDOM = "random plans"
 
 def tabulate_arms(info: CompareResult) -> TableBlock:
     """Every arm with its held-out result, and the mean of the random plans; a screen has no room for all columns."""
-    unit, effect = info.metric.effect_unit, words.format_effect
+    unit = info.metric.effect_unit
     columns: dict[str, Callable[[ArmResult], str]] = {
         "arm": lambda arm: f"{arm.name}\n{describe_reads(arm)}",
         "what was scored": lambda arm: str(arm.scored),
-        f"OOD {unit} [95 %]": lambda arm: effect(arm.ood),
-        "p": lambda arm: words.p_value(arm.p_ood),
-        f"ID {unit} [95 %]": lambda arm: effect(arm.id),
-        "against drop [95 %]": lambda arm: (
-            f"{effect(arm.against)}\np {words.p_value(arm.p_against)}" if arm.against else "–"
-        ),
+        f"OOD {unit} [95 %]": lambda arm: _write_effect(arm.ood, arm.p_ood),
+        f"ID {unit} [95 %]": lambda arm: _write_effect(arm.id, arm.p_id),
+        "against drop [95 %]": lambda arm: _write_effect(arm.against, arm.p_against),
         "random beaten": lambda arm: f"{arm.beaten} of {len(info.random[arm.drops])}",
         "operations left": lambda arm: f"{100 * arm.flops:.1f} %",
     }
@@ -36,6 +34,10 @@ def tabulate_arms(info: CompareResult) -> TableBlock:
         rows += [(f"beside {count_drops(drops)}",), *make_table("", arms, columns).rows]
         rows += [_write_random(info, drops, arms[0].flops, len(columns))] if info.random[drops] else []
     return TableBlock("", tuple(columns), tuple(rows))
+
+
+def _write_effect(gain: Gain | None, p: float | None) -> str:
+    return f"{words.format_effect(gain)}\np {words.p_value(p)}" if gain else "–"
 
 
 def _write_random(info: CompareResult, drops: int, flops: float, n_columns: int) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def show(info: CompareResult, console: Console) -> None:
 
 def _show_arms(info: CompareResult, console: Console) -> None:
     arms = tabulate_arms(info)
-    left_out = "what was scored", "p", "random beaten", "operations left"
+    left_out = "what was scored", "random beaten", "operations left"
     print_block(console, arms.select(*(column for column in arms.head if column not in left_out)))
     print_line(console, f"{explain_arms(info)}\n", style="dim")
 
