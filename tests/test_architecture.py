@@ -53,6 +53,8 @@ PUBLIC = {
     "GeometryResult": "tapioca.commands.geometry.result",
     "EnumerateConfig": "tapioca.commands.enumerate.config",
     "EnumerateResult": "tapioca.commands.enumerate.result",
+    "RescaleConfig": "tapioca.commands.rescale.config",
+    "RescaleResult": "tapioca.commands.rescale.result",
     "ScaleConfig": "tapioca.commands.scale.config",
     "ScaleResult": "tapioca.commands.scale.result",
     "Session": "tapioca.api",
@@ -69,6 +71,7 @@ PUBLIC = {
     "read_task": "tapioca.api",
     "register_criterion": "tapioca.search.criteria",
     "register_shift": "tapioca.lab.shifts",
+    "rescale": "tapioca.api",
     "scale": "tapioca.api",
 }
 """Where each public name is defined."""

@@ -1,4 +1,4 @@
-from .api import Session, compare, compensate, diagnose, enumerate, export, geometry, prune, read_task, scale
+from .api import Session, compare, compensate, diagnose, enumerate, export, geometry, prune, read_task, rescale, scale
 from .commands.compare.config import CompareConfig
 from .commands.compare.result import CompareResult
 from .commands.diagnose.config import DiagnoseConfig
@@ -9,6 +9,8 @@ from .commands.geometry.config import GeometryConfig
 from .commands.geometry.result import GeometryResult
 from .commands.prune.config import PruneConfig
 from .commands.prune.result import PruneResult
+from .commands.rescale.config import RescaleConfig
+from .commands.rescale.result import RescaleResult
 from .commands.scale.config import ScaleConfig
 from .commands.scale.result import ScaleResult
 from .errors import TapiocaError
@@ -31,6 +33,8 @@ __all__ = [
     "Plan",
     "PruneConfig",
     "PruneResult",
+    "RescaleConfig",
+    "RescaleResult",
     "ScaleConfig",
     "ScaleResult",
     "Session",
@@ -48,5 +52,6 @@ __all__ = [
     "read_task",
     "register_criterion",
     "register_shift",
+    "rescale",
     "scale",
 ]

@@ -20,6 +20,7 @@ from tapioca.commands.export.result import Exported
 from tapioca.commands.export.run import export
 from tapioca.commands.geometry.result import GeometryResult
 from tapioca.commands.prune.result import PruneResult
+from tapioca.commands.rescale.result import RescaleResult
 from tapioca.commands.scale.result import ScaleResult
 from tapioca.errors import UsageError
 from tapioca.models.load import LoadedModel, load_on_meta, load_tokenizer
@@ -45,6 +46,7 @@ __all__ = [
     "geometry",
     "prune",
     "read_task",
+    "rescale",
     "scale",
 ]
 
@@ -108,6 +110,10 @@ class Session:
     def scale(self, **options: Unpack[taken.ScaleOptions]) -> ScaleResult:
         """Scale the layers that a plan drops, as many random layers, and all layers."""
         return self.run("scale", **options)
+
+    def rescale(self, **options: Unpack[taken.RescaleOptions]) -> RescaleResult:
+        """Give the residual stream the norms it has on ID inputs; nothing is dropped, no answer is used."""
+        return self.run("rescale", **options)
 
     def diagnose(self, **options: Unpack[taken.DiagnoseOptions]) -> DiagnoseResult:
         """Say before any search, and without answers, whether the inputs are shifted, and what searches came to on such shifts."""
@@ -226,6 +232,25 @@ def scale(
         a reference there are no deviations.
     """
     return _run_once("scale", GivenData(model, tokenizer, task, reference), progress, options)
+
+
+def rescale(
+    model: Model,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    task: Data,
+    reference: Data,
+    progress: bool = True,
+    **options: Unpack[taken.RescaleCall],
+) -> RescaleResult:
+    """Give the residual stream the norms it has on ID inputs in front of every layer; nothing is dropped, no answer is used.
+
+    Arguments and errors are those of `prune`.
+
+    Returns:
+        The plans that set the norms, and what they change on held-out data; stored in its `folder`.
+    """
+    return _run_once("rescale", GivenData(model, tokenizer, task, reference), progress, options)
 
 
 def enumerate(

@@ -106,6 +106,15 @@ COMMANDS = {
         file="scale.json",
         kept=FINISHED_BATCHES,
     ),
+    "rescale": Command(
+        "Give the residual stream the norms it has on ID inputs, nothing dropped and no answer used, and judge that held out.",
+        config="tapioca.commands.rescale.config:RescaleConfig",
+        run="tapioca.commands.rescale.run:rescale",
+        page="tapioca.commands.rescale.page",
+        result="tapioca.commands.rescale.result:RescaleResult",
+        file="rescale.json",
+        kept=FINISHED_BATCHES,
+    ),
     "study": Command(
         "Measure what a study asks for and judge its claims by the rules in its file; interrupted, the same command goes on.",
         config="tapioca.studies.spec:StudyConfig",

@@ -186,3 +186,20 @@ class ScaleOptions(TypedDict, total=False):
 
 class ScaleCall(SessionOptions, ScaleOptions, total=False):
     """All of `tapioca scale`."""
+
+
+class RescaleOptions(TypedDict, total=False):
+    """Of `tapioca rescale` besides those of a session."""
+
+    take_over: bool
+    out: str | Path | None
+    plan_batching: Literal["auto", "single", "stacked"]
+    state_memory: str | None
+    no_shared_context: bool
+    ray: str | None
+    workers: int | None
+    tokens: Literal["last", "all", "both"]
+
+
+class RescaleCall(SessionOptions, RescaleOptions, total=False):
+    """All of `tapioca rescale`."""
