@@ -36,6 +36,8 @@ PROMPTS = ["--task", "lab:target_offset=2,n=24", "--reference", "lab:id,n=24", "
 SHAPE = ["--layers", "2", "--width", "16", "--heads", "2", "--points", "8", "--batch", "8"]
 LINES = {
     "prune": ["prune", "learner", *PROMPTS, "--out", "out"],
+    "prune --compensate": ["prune", "learner", *PROMPTS, "--compensate", "linear", "--out", "out"],
+    "rescale": ["rescale", "learner", *PROMPTS, "--out", "out"],
     "compare": ["compare", "learner", *PROMPTS, "--criteria", "greedy", "--criteria", "shortgpt", "--out", "out"],
     "export": ["export", "model", "--plan", "plan.json", "--to", "out"],
     "lab train": ["lab", "train", *SHAPE, "--steps", "600", "--out", "out"],

@@ -171,6 +171,12 @@ KINDS = (
     ),
     Kind("plan.json", ("plans/plan.json",), JSON, _always("generate", "tinylm", "--plan", "plans/plan.json", *WRITE)),
     Kind(
+        "arrays of a plan",
+        ("plans/mapped.safetensors",),
+        BYTES,
+        _always("generate", "tinylm", "--plan", "plans/mapped.json", *WRITE),
+    ),
+    Kind(
         "manifest.json",
         ("runs/prune/manifest.json",),
         JSON,
@@ -182,7 +188,7 @@ KINDS = (
         ),
         ("runs/prune",),
     ),
-    *(_record(name) for name in ("prune", "compare", "diagnose", "geometry", "enumerate", "scale")),
+    *(_record(name) for name in ("prune", "compare", "diagnose", "geometry", "enumerate", "scale", "rescale")),
     Kind(
         "run.sqlite",
         ("runs/prune/run.sqlite",),

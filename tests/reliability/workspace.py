@@ -9,6 +9,7 @@ import shutil
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 from datasets import Dataset
 from support.simulated_cells import World, cells, setting
 from support.words import whole_tokenizer
@@ -16,6 +17,7 @@ from support.words import whole_tokenizer
 from tapioca.cli.main import main
 from tapioca.diagnosis.classify import PACKAGED_CLASSIFIER
 from tapioca.models.tiny import tiny
+from tapioca.plan import HashedArray, Plan
 from tapioca.profiles.evidence import NULL_TEST
 
 PLAN = '{"n_layers":4,"layers":{"2":0.0}}'
@@ -73,6 +75,8 @@ def build_inputs(root: Path) -> None:
         shutil.copy(STUDIES / study, root / "data")
     (root / "plans").mkdir()
     (root / "plans/plan.json").write_text(PLAN)
+    mapped = Plan.from_json(PLAN).replace_tables(maps={1: HashedArray.hold(0.9 * np.eye(32))})
+    mapped.write(root / "plans/mapped.json")
     _write_adapter(root / "tinylora")
     _write_diagnosis(root / "data", root / "cell.npz")
 
@@ -87,6 +91,7 @@ def build_workspace(root: Path) -> None:
         "diagnose": ("tinylm", *tasks),
         "geometry": ("tinylm", *tasks, "--plan", "plans/plan.json"),
         "scale": ("tinylm", *tasks, "--score", "likelihood", "--plan", "plans/plan.json", "--scales", "0,0.5,1"),
+        "rescale": ("tinylm", *tasks, "--score", "likelihood"),
         "enumerate": ("tinylm", *tasks, "--score", "likelihood", "--max-drops", "1"),
     }
     for name, arguments in commands.items():
