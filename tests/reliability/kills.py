@@ -14,6 +14,7 @@ import argparse
 import importlib
 import os
 import random
+import shlex
 import shutil
 import signal
 import sys
@@ -37,6 +38,7 @@ SHAPE = ["--layers", "2", "--width", "16", "--heads", "2", "--points", "8", "--b
 LINES = {
     "prune": ["prune", "learner", *PROMPTS, "--out", "out"],
     "prune --compensate": ["prune", "learner", *PROMPTS, "--compensate", "linear", "--out", "out"],
+    "compensate": ["compensate", "out", "--by", "scale"],
     "rescale": ["rescale", "learner", *PROMPTS, "--out", "out"],
     "compare": ["compare", "learner", *PROMPTS, "--criteria", "greedy", "--criteria", "shortgpt", "--out", "out"],
     "export": ["export", "model", "--plan", "plan.json", "--to", "out"],
@@ -71,14 +73,16 @@ claims: CLAIMS
 CLAIMS = Path(__file__).resolve().parents[2] / "studies" / "claims.yaml"
 
 
-INPUTS = ("model", "plan.json", "learners", "study.yaml")
+INPUTS = ("model", "plan.json", "learners", "study.yaml", "finished")
 
 
 def make_inputs(folder: Path) -> None:
-    """Make what the lines name: a model, a plan that drops a layer of it, and a study of two learners."""
+    """Make what the lines name: a model, a plan that drops a layer of it, a study of two learners, and a finished run."""
     import torch
     from support.words import word_tokenizer
 
+    from tapioca.commands.prune.config import PruneConfig
+    from tapioca.commands.prune.run import prune
     from tapioca.models.learner import Learner, learner_config
     from tapioca.models.tiny import tiny
     from tapioca.plan import Plan
@@ -90,6 +94,11 @@ def make_inputs(folder: Path) -> None:
         torch.manual_seed(seed)
         Learner(learner_config(3, 16, 2)).save_pretrained(folder / "learners" / name)
     (folder / "plan.json").write_text(Plan.drop(model.config.num_hidden_layers, (1,)).to_json())
+    prune(
+        PruneConfig.from_command(shlex.join(["tapioca", *LINES["prune"]])).model_copy(
+            update={"out": folder / "finished"}
+        )
+    )
     (folder / "study.yaml").write_text(STUDY.replace("CLAIMS", str(CLAIMS)))
 
 
@@ -169,6 +178,8 @@ class Trial:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         (self.folder / "tmp").mkdir()
         (self.folder / "answers").mkdir()
+        if self.name == "compensate":  # which works in the folder of a finished run
+            shutil.copytree(self.folder / "finished", self.folder / "out")
 
     def describe(self) -> dict[str, Any]:
         """All that is there afterwards but for inputs and notes."""
