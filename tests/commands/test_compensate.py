@@ -78,6 +78,12 @@ def test_the_plain_plan_stands_beside(run: PruneResult, compensated: PruneResult
     assert "compensation changed OOD error" in page.replace("Compensation", "compensation")
 
 
+def test_a_plan_with_matrices_is_named_by_its_file(compensated: PruneResult) -> None:
+    options = {"task": "lab:id,n=60", "reference": "lab:id,n=60,seed=2", "progress": False}
+    with pytest.raises(UsageError, match=r"--plan: a request names no matrices: write the plan into a file"):
+        tapioca.geometry("learner", plan=compensated.plan, **options)
+
+
 def test_the_plan_ships_with_its_arrays(compensated: PruneResult, tmp_path: Path) -> None:
     read = read_run(compensated.folder)
     assert read.plan == Plan.read(compensated.folder / "plan.json") == compensated.plan

@@ -55,6 +55,8 @@ class FolderConfig(BaseConfig):
 
 def write_plan(plan: Any) -> Any:
     """A plan in memory as its JSON, a path as text: how a request names it."""
+    if isinstance(plan, Plan) and plan.maps:
+        raise ValueError("a request names no matrices: write the plan into a file (plan.write) and give its path")
     return plan.to_json() if isinstance(plan, Plan) else str(plan) if isinstance(plan, Path) else plan
 
 

@@ -16,9 +16,13 @@ ROLE_NOTES = {
 
 
 def describe_compensation(info: PruneResult) -> str:
-    """What compensation changed; empty where there is none."""
-    changes = [f"{domain.upper()} {gain}" for domain, gain in info.compensation.items()]
-    return f"compensation changed {' and '.join(changes)}, against the same drops without it" if changes else ""
+    """What compensation changed, and what to do where that is for the worse; empty where there is none."""
+    if not info.compensation:
+        return ""
+    changes = " and ".join(f"{domain.upper()} {gain}" for domain, gain in info.compensation.items())
+    is_worse = info.compensation["ood"].ci95[1] < 0
+    advice = "; the plain plan is better: make the run again without --compensate" if is_worse else ""
+    return f"compensation changed {changes}, against the same drops without it{advice}"
 
 
 def format_scores(judgement: HeldOutResult) -> str:
