@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.contracts import (
+    FAST,
     NO_BRANCHES,
     NO_DROPS,
     NO_FACTORS,
@@ -33,6 +34,10 @@ DENSE_FIRST = {"qwen3_moe", "deepseek_v3", "glm4_moe"}
 """Types of which a dense layer and one with experts are dropped."""
 
 
+COUNTED_DENSE = {"deepseek_v3", "glm4_moe"}
+"""Types whose configuration counts how many of the first layers have no experts."""
+
+
 def plans(name: str) -> dict[str, Plan]:
     """A plan of each kind that this type's checkpoints can carry."""
     found: dict[str, Plan] = {}
@@ -42,44 +47,71 @@ def plans(name: str) -> dict[str, Plan]:
         found["branches"] = branch_plan(name)
     if name in PARALLEL:
         found["layers"] = Plan.scale(4, {0: 1.5, 2: 0.3})
+    return found
+
+
+def newer_plans(name: str) -> dict[str, Plan]:
+    """The same of the kinds that do more than drop and scale."""
+    found: dict[str, Plan] = {}
     if name not in NO_FACTORS:
         found["factors"] = factor_plan(name)
     if name not in NO_MAPS | NORMED_MLP:
         found["maps"] = map_plan(name)
     if name not in NO_DROPS:
-        found["repeats"] = repeat_plan(name)
+        found["repeats"] = Plan(n_layers=4, repeats=[(2, 3)]) if name in COUNTED_DENSE else repeat_plan(name)
     return found
 
 
+Differences = dict[tuple[str, str], tuple[float, float]]
 CASES = [(name, kind) for name in sorted(RECIPES) for kind in plans(name)]
+NEWER_CASES = [(name, kind) for name in sorted(RECIPES) for kind in newer_plans(name)]
 
 
-@pytest.fixture(scope="module")
-def differences(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tuple[float, float]]:
+def measure_differences(folder: Path, plans_by_type: dict[str, dict[str, Plan]]) -> Differences:
     """How far each checkpoint's answers are from the live plan's, and how far they may be."""
-    folder = tmp_path_factory.mktemp("checkpoints")
     written: dict[tuple[str, str], tuple[Path, ExpectedAnswers]] = {}
     logging.disable_progress_bar()
-    for name in sorted(RECIPES):
+    for name, plans_of_type in plans_by_type.items():
         model = tiny(name)
         model.save_pretrained(folder / name / "full")
-        for kind, plan in plans(name).items():
+        for kind, plan in plans_of_type.items():
             cut_checkpoint(folder / name / "full", folder / name / kind, plan, model)
             written[name, kind] = folder / name / kind, compute_expected(model, plan)
     found = compare_reloaded(list(written.values()))
     return {case: (far, written[case][1].allowed) for case, far in zip(written, found, strict=True)}
 
 
+@pytest.fixture(scope="module")
+def differences(tmp_path_factory: pytest.TempPathFactory) -> Differences:
+    return measure_differences(tmp_path_factory.mktemp("checkpoints"), {name: plans(name) for name in sorted(RECIPES)})
+
+
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_a_checkpoint_answers_as_the_live_plan(
-    name: str, kind: str, differences: dict[tuple[str, str], tuple[float, float]]
-) -> None:
+def test_a_checkpoint_answers_as_the_live_plan(name: str, kind: str, differences: Differences) -> None:
     difference, allowed = differences[name, kind]
     assert difference <= allowed
 
 
+@pytest.mark.parametrize("tier", ["fast", pytest.param("slow", marks=pytest.mark.slow)])
+def test_a_checkpoint_of_a_newer_kind_answers_as_the_live_plan(tier: str, tmp_path: Path) -> None:
+    names = [name for name in sorted(RECIPES) if (name in FAST) == (tier == "fast")]
+    differences = measure_differences(tmp_path, {name: newer_plans(name) for name in names})
+    assert len(differences) == sum(name in names for name, _ in NEWER_CASES)
+    assert {case: far for case, (far, allowed) in differences.items() if not far <= allowed} == {}
+
+
+@pytest.mark.parametrize("name", sorted(COUNTED_DENSE))
+def test_a_block_of_dense_layers_and_experts_is_not_held_twice(name: str, tmp_path: Path) -> None:
+    model = tiny(name)
+    model.save_pretrained(tmp_path / "full")
+    with pytest.raises(
+        ExportError, match="with layers 1–2 twice cannot keep layer 2 as it is: the kind of mlp would be"
+    ):
+        cut_checkpoint(tmp_path / "full", tmp_path / "cut", repeat_plan(name), model)
+
+
 def test_without_scales_hardly_any_checkpoint_differs_at_all(
-    differences: dict[tuple[str, str], tuple[float, float]],
+    differences: Differences,
 ) -> None:
     drops = [difference for (_, kind), (difference, _) in differences.items() if kind == "drop"]
     assert sum(difference == 0 for difference in drops) >= 0.9 * len(drops)
@@ -87,6 +119,8 @@ def test_without_scales_hardly_any_checkpoint_differs_at_all(
 
 def test_every_type_is_checked_or_refused_whole() -> None:
     assert {name for name, _ in CASES} == set(RECIPES) - (NO_DROPS & NO_BRANCHES)
+    assert {name for name, kind in NEWER_CASES if kind == "maps"} == set(RECIPES) - NO_MAPS - NORMED_MLP
+    assert {name for name, kind in NEWER_CASES if kind == "repeats"} == set(RECIPES) - NO_DROPS
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@ from tapioca.models.device import choose_device, describe_idle_gpu
 SOURCE = Path(tapioca.__file__).parent
 ON_CPU = {
     ("checkpoints/bake.py", "weight.double()"),  # read from a file
+    ("checkpoints/bake.py", "torch.from_numpy(held.array.copy()).double()"),
+    ("observe/mlp_maps.py", "torch.eye(len(self.updates), dtype=torch.float64)"),  # beside sums made on the CPU
     ("observe/capture.py", "selected(output).double()"),  # `SelectLastTokens` returns CPU tensors
 }
 """Conversions whose tensor is on the CPU before."""

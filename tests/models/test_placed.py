@@ -74,7 +74,7 @@ def test_a_quantised_model_stays_as_it_is(tmp_path: Path) -> None:
     assert {path: type(module) for path, module in model.named_modules()} == kinds
     assert hash_model(model) == digest
     assert tapioca.export(model, tmp_path / "pruned", Plan.drop(4, [1])).difference == 0
-    with pytest.raises(ExportError, match="quantised, so scales cannot be written into them"):
+    with pytest.raises(ExportError, match="quantised, so neither scales nor maps can be written into them"):
         tapioca.export(model, tmp_path / "scaled", Plan.scale(4, {1: 0.5}, "mlp"))
 
 

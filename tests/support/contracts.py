@@ -85,6 +85,10 @@ def map_plan(name: str) -> Plan:
     return Plan.drop(4, [2] if 2 in droppable(name) else []).replace_tables(maps=maps)
 
 
+FAST = {"deepseek_v3", "gemma2", "gpt2", "gpt_oss", "llama", "mamba", "mixtral", "opt", "phi", "vit"}
+"""Types that carry the newer kinds of plan into checkpoints in the fast tier: norms, experts, other layouts of weights."""
+
+
 def repeat_plan(name: str) -> Plan:
     """A plan that repeats a block of two layers, and drops the last where one can be dropped."""
     return Plan(n_layers=4, layers={3: 0.0} if 3 in droppable(name) else {}, repeats=[(1, 2)])

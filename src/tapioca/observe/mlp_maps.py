@@ -92,7 +92,7 @@ def _fit_map(
     fit_squares, choice_squares = sum_up(fitting), sum_up(choosing)
     errors = {strength: choice_squares.measure_error(fit_squares.solve(strength)) for strength in STRENGTHS}
     strength = min(errors, key=lambda candidate: errors[candidate])
-    if errors[strength] >= choice_squares.measure_error(torch.eye(len(fit_squares.updates), dtype=torch.float64)):
+    if errors[strength] >= choice_squares.measure_error(fit_squares.identity):
         return None
     return (fit_squares + choice_squares).solve(strength)
 
@@ -114,10 +114,14 @@ class Squares:
     def __add__(self, other: Squares) -> Squares:
         return Squares(self.updates + other.updates, self.mixed + other.mixed, self.wanted + other.wanted)
 
+    @property
+    def identity(self) -> torch.Tensor:
+        """No map at all."""
+        return torch.eye(len(self.updates), dtype=torch.float64)
+
     def solve(self, strength: float) -> torch.Tensor:
         """T of least squares with a ridge towards the identity."""
-        identity = torch.eye(len(self.updates), dtype=torch.float64)
-        ridge = strength * float(self.updates.trace()) / len(self.updates) * identity
+        ridge = strength * float(self.updates.trace()) / len(self.updates) * self.identity
         return torch.linalg.solve(self.updates + ridge, self.mixed + ridge, left=False)
 
     def measure_error(self, matrix: torch.Tensor) -> float:

@@ -38,7 +38,7 @@ def measure_norm_profiles(
             layer: int, states: torch.Tensor, counted: torch.Tensor = counted, select: SelectLastTokens = select_last
         ) -> None:
             if layer < n_layers:
-                norms = torch.linalg.vector_norm(states, dim=-1, keepdim=True, dtype=torch.float64).cpu()
+                norms = torch.linalg.vector_norm(states, dim=-1, keepdim=True, dtype=torch.float32).cpu().double()
                 sums["all"][layer] += float(norms[..., 0][counted].sum())
                 sums["last"][layer] += float(select(norms).sum())
 
