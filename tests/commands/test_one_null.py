@@ -26,6 +26,7 @@ def session() -> tapioca.Session:
     return tapioca.Session("learner", task=OOD + PROMPTS, reference=ID + PROMPTS, batch_size=N, progress=False)
 
 
+@pytest.mark.slow
 def test_every_command_prints_the_same_null(session: tapioca.Session, tmp_path: Path) -> None:
     """Over all layers of one model, data and seed: of geometry, prune, scale and diagnose."""
     geometry = session.geometry(out=tmp_path / "geometry")
