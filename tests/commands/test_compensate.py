@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.rows import choice_rows, write_lines
 
 import tapioca
 from tapioca.commands.prune.config import PruneConfig
 from tapioca.commands.prune.result import PruneResult, read_run
 from tapioca.commands.prune.words import describe_companions
-from tapioca.errors import StoreError, UsageError
+from tapioca.errors import DataError, StoreError, UsageError
 from tapioca.evaluate import evaluate
 from tapioca.evaluate.batch import BatchEvaluator
 from tapioca.lab.tasks import load_lab_task
@@ -105,6 +106,28 @@ def test_factors_take_the_place_of_maps(run: PruneResult, compensated: PruneResu
         layer for layer in run.plan.kept if layer and layer - 1 in run.plan.drops
     ]
     assert again.command.endswith("--compensate scale")
+
+
+def test_model_and_data_are_found_where_they_were(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record names what lies outside the working folder by its last part alone."""
+    for folder in ("data", "work"):
+        (tmp_path / folder).mkdir()
+    for name, start in (("ood", 0), ("id", 100)):
+        write_lines(tmp_path / "data" / f"{name}.jsonl", choice_rows(48, start))
+    monkeypatch.chdir(tmp_path / "work")
+    options = {"max_drops": 1, "epsilon": 9.0, "score": "likelihood", "random_plans": 0, "progress": False}
+    data = {"task": tmp_path / "data" / "ood.jsonl", "reference": tmp_path / "data" / "id.jsonl"}
+    run = tapioca.prune(model_folder, out=tmp_path / "run", **data, **options)
+    assert (run.task, run.reference) == ("ood.jsonl", "id.jsonl")
+    again = tapioca.compensate(tmp_path / "run", by="scale", progress=False)
+    assert again.plan.drops == run.plan.drops
+    (tmp_path / "data").rename(tmp_path / "moved")
+    with pytest.raises(DataError, match=r"ood.jsonl"):
+        tapioca.compensate(tmp_path / "run", progress=False)
+    moved = {"task": tmp_path / "moved" / "ood.jsonl", "reference": tmp_path / "moved" / "id.jsonl"}
+    assert tapioca.compensate(tmp_path / "run", **moved, progress=False).plan.drops == run.plan.drops
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

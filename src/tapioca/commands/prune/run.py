@@ -61,6 +61,9 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
             changed=select_most_changed(results),
         )
         remember_places(info.model_hash, model=config.model, adapter=config.adapter)
+        remember_places(job.data_manifest["data"]["ood"], data=config.task)
+        if config.reference:
+            remember_places(job.data_manifest["data"]["id"], data=config.reference)
         write_examples(info.folder, results)
         write_json(info.folder / "result.json", info.summary())
         info.plan.write(info.folder / "plan.json")
