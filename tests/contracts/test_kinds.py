@@ -11,6 +11,7 @@ from support.contracts import (
     NO_DROPS,
     NO_MAPS,
     NO_NORMS,
+    PADDING_TELLS,
     WIDTH,
     check_generation,
     inputs,
@@ -28,9 +29,6 @@ from tapioca.models.edit import apply
 from tapioca.models.find import find_layers
 from tapioca.models.tiny import RECIPES, tiny
 from tapioca.plan import HashedArray, Plan, Tokens
-
-PADDING_TELLS = {"recurrent_gemma", "rwkv"}
-"""Types whose outputs change with padding on the left, whatever writes."""
 
 FAST = {"gpt2", "mamba", "mistral", "opt", "qwen3_next"}
 """Types that write in the fast tier: learned and rotary positions, a window, recurrent states, an odd way to call its body."""

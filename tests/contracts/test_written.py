@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from support.contracts import GENERATING, NO_BRANCHES, branch_plan, droppable, newer_plans
+from support.contracts import GENERATING, NO_BRANCHES, PADDING_TELLS, branch_plan, droppable, newer_plans
 from transformers import PreTrainedModel
 
 from tapioca.engine.decode import PromptBatch, find_stop_ids
@@ -41,9 +41,6 @@ def plain(model: PreTrainedModel, prompt: Sequence[int]) -> list[int]:
             return ids[: at + 1]
     return ids
 
-
-PADDING_TELLS = {"recurrent_gemma", "rwkv"}
-"""Types whose outputs change with padding on the left, whatever writes: no batch gives them the texts they have alone."""
 
 FAST = {"bloom", "gemma2", "gpt2", "gpt_oss", "llama", "mamba", "mistral", "qwen3_next"}
 """Types in the fast tier: positions by ALiBi, learned and rotary, windows, recurrent states, a mixture of experts."""

@@ -35,6 +35,9 @@ NORMED_MLP = {"exaone4", "gemma2", "gemma3", "gemma3_text", "glm4", "olmo2", "ol
 NO_NORMS = {"gemma3n_text"}
 """Types that hand their layers several copies of the residual stream."""
 
+PADDING_TELLS = {"recurrent_gemma", "rwkv"}
+"""Types whose outputs change with padding on the left, whatever writes: no batch gives them the texts they have alone."""
+
 WIDTH = 32
 """Width of the residual stream of every small model."""
 

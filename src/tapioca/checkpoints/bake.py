@@ -166,28 +166,36 @@ def spread_factors(plan: Plan, model: PreTrainedModel) -> Plan:
 
 def explain_no_maps(model: PreTrainedModel) -> str:
     """Why a linear map of what an MLP adds cannot be written into a model's weights, or nothing."""
-    family, config = find_family(model), model.config.get_text_config(decoder=True)
-    kind = config.model_type
-    if is_condition_met(family.post_norm, config):
-        return f"no weight of a {kind} model carries a map of what its MLPs add: its layers normalise after that; {LIVE_INSTEAD}"
-    if family.mlp is None:
-        return f"which weights of a {kind} model carry a map of what its MLPs add is not known; {LIVE_INSTEAD}"
-    if family.mlp.normed:
-        return f"no weight of a {kind} model carries a map of what its MLPs add: it goes through a norm first; {LIVE_INSTEAD}"
-    return ""
+    mlp = find_family(model).mlp
+    reason = "it goes through a norm first" if mlp and mlp.normed else ""
+    return _explain_no_weight(model, "a map of what its MLPs add", mlp, "its layers normalise after that", reason)
 
 
 def explain_no_factors(model: PreTrainedModel) -> str:
     """Why a factor of the stream cannot be written into a model's weights, or nothing."""
-    family, config = find_family(model), model.config.get_text_config(decoder=True)
+    family = find_family(model)
+    reason = "its branches read it without a norm" if family.raw_input else ""
+    after_norm = "its layers normalise what they add to"
+    return _explain_no_weight(model, "a factor of its stream", family.attention, after_norm, reason)
+
+
+def _explain_no_weight(model: PreTrainedModel, what: str, branch: Branch | None, after_norm: str, reason: str) -> str:
+    """Why no weight of a model carries something, or nothing.
+
+    Args:
+        model: whose weights.
+        what: they would carry.
+        branch: whose weights they would be; None where it is not known.
+        after_norm: why it cannot be in a model whose layers normalise after an update was added.
+        reason: why it cannot be in a model of this family; empty where it can.
+    """
+    config = model.config.get_text_config(decoder=True)
     kind = config.model_type
-    if is_condition_met(family.post_norm, config):
-        return f"no weight of a {kind} model carries a factor of its stream: its layers normalise what they add to; {LIVE_INSTEAD}"
-    if family.attention is None:
-        return f"which weights of a {kind} model carry a factor of its stream is not known; {LIVE_INSTEAD}"
-    if family.raw_input:
-        return f"no weight of a {kind} model carries a factor of its stream: its branches read it without a norm; {LIVE_INSTEAD}"
-    return ""
+    if is_condition_met(find_family(model).post_norm, config):
+        reason = after_norm
+    elif branch is None:
+        return f"which weights of a {kind} model carry {what} is not known; {LIVE_INSTEAD}"
+    return f"no weight of a {kind} model carries {what}: {reason}; {LIVE_INSTEAD}" if reason else ""
 
 
 def explain_no_layer_scales(model: PreTrainedModel) -> str:

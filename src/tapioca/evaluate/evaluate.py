@@ -105,9 +105,8 @@ class _Evaluation:
         self._index_by_id = {example.id: index for index, example in enumerate(task.examples)}
         shape = len(task.examples), len(ExampleScore._fields)
         self._values_by_plan = {plan: np.full(shape, np.nan) for plan in self.running_plans}
-        self._known_answers: deque[dict[Answerer, list[ExampleScore]]] = (
-            deque()
-        )  # of batches asked for and not taken yet
+        # of batches asked for and not taken yet
+        self._known_answers: deque[dict[Answerer, list[ExampleScore]]] = deque()
 
     def make_requests(self, batches: Iterable[Batch]) -> Iterator[ScoreRequest]:
         """What is to be computed of each batch: the answers of the plans that run by now, where they are not known."""

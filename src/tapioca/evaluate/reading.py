@@ -39,12 +39,11 @@ class Reader:
         """The rows of some examples, as they go through the layers; each by itself if they are to be whole."""
         rows = [row for example in examples for row in example.rows]
         if whole:
-            batch = collate(self.model, [row.inputs for row in rows])
-            return SweepInput(batch, self.task.logits_to_keep(rows), name)
+            return self._collate_whole(rows, name, None)
         if layout := self._lay_out(examples):
             wanted = [self.task.logits_to_keep([row]) for row in rows]
             return collate_contexts(self.model, layout, wanted, name, self.shared_prefix)
-        return self._collate_whole(rows, name)
+        return self._collate_whole(rows, name, self.shared_prefix)
 
     def count_tokens(self, examples: Sequence[Example]) -> int:
         """Tokens that are read for some examples, padding included, the opening left out."""
@@ -97,8 +96,8 @@ class Reader:
         """The rows of an example without what all rows of the task begin with."""
         return [row.inputs[self._n_shared :] for row in example.rows]
 
-    def _collate_whole(self, rows: Sequence[Request], name: str) -> SweepInput:
-        if prefix := self.shared_prefix:
+    def _collate_whole(self, rows: Sequence[Request], name: str, prefix: SharedPrefix | None) -> SweepInput:
+        if prefix:
             batch = prefix.collate_rest([row.inputs[len(prefix.ids) :] for row in rows])
         else:
             batch = collate(self.model, [row.inputs for row in rows])

@@ -11,8 +11,13 @@ from tapioca.models.capture import capture_residual_stream
 from tapioca.models.find import find_layers
 from tapioca.observe.capture import SelectLastTokens, iterate_prompts
 from tapioca.observe.streams import find_counted_tokens
-from tapioca.plan import Tokens
+from tapioca.plan import Plan, Tokens
 from tapioca.records import Example
+
+
+def make_norm_plan(profile: np.ndarray, tokens: Tokens) -> Plan:
+    """The plan that sets the norm in front of every layer to that of a profile, (layer,), at these tokens."""
+    return Plan(n_layers=len(profile), norms=dict(enumerate(profile.tolist())), norm_tokens=tokens)
 
 
 def measure_norm_profiles(

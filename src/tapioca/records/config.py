@@ -231,9 +231,9 @@ class DataConfig(FolderConfig):
             UsageError: it is of another command, or of another version, whose options were others.
         """
         words = iter(shlex.split(command)[1:])
-        settings: dict[str, Any] = {"verb": next(words, ""), "model": next(words, "")}
-        if settings.pop("verb") != cls.verb:
+        if next(words, "") != cls.verb:
             raise UsageError(f"'{command:.60}' is no command line of tapioca {cls.verb}")
+        settings: dict[str, Any] = {"model": next(words, "")}
         for word in words:
             name = word.removeprefix("--").replace("-", "_")
             if not (field := cls.model_fields.get(name)):

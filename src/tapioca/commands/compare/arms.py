@@ -4,18 +4,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from tapioca.commands.compare.output_scale import fit_output_scale
 from tapioca.commands.compare.result import OOD_LABELS
 from tapioca.errors import UsageError
 from tapioca.observe.compensation import find_layers_behind_gaps, fit_factors
 from tapioca.observe.mlp_maps import fit_maps
-from tapioca.observe.norms import measure_norm_profiles
-from tapioca.observe.sample import MAX_EXAMPLES, draw_sample
+from tapioca.observe.norms import make_norm_plan, measure_norm_profiles
 from tapioca.plan import Answerer, OutputSum, Plan, Tokens
 from tapioca.records import Example
 from tapioca.records.results import Domain
 from tapioca.search.criteria import CRITERIA
 from tapioca.session.context import AnyRun
+from tapioca.session.fit_inputs import choose_fit_domain, draw_fit_examples
 from tapioca.session.run_criteria import CriteriaRunner
 
 
@@ -28,12 +30,12 @@ class ArmSource:
     @property
     def inputs_domain(self) -> Domain:
         """Where inputs are read from without their answers: ID data, or where there are none OOD data."""
-        return "id" if "id" in self.job.search else "ood"
+        return choose_fit_domain(self.job)
 
     @cached_property
     def inputs(self) -> tuple[Example, ...]:
         """Search inputs."""
-        return draw_sample(self.job.search[self.inputs_domain].examples, MAX_EXAMPLES, self.job.config.seed)
+        return draw_fit_examples(self.job)
 
     @cached_property
     def output_scale(self) -> float:
@@ -41,8 +43,8 @@ class ArmSource:
         return fit_output_scale(self.job)
 
     @cached_property
-    def norms(self) -> dict[Tokens, dict[int, float]]:
-        """The norm of the stream in front of each layer on ID search inputs.
+    def norms(self) -> dict[Tokens, np.ndarray]:
+        """The norm of the stream in front of each layer on ID search inputs, (layer,).
 
         Raises:
             UsageError: there are none.
@@ -50,8 +52,7 @@ class ArmSource:
         if self.inputs_domain != "id":
             raise UsageError("without --reference no ID norms are known")
         self.job.progress.stage("norms of the stream on ID search inputs", 0)
-        profiles = measure_norm_profiles(self.job.loaded.model, self.inputs, self.job.config.batch_size)
-        return {tokens: dict(enumerate(profile.tolist())) for tokens, profile in profiles.items()}
+        return measure_norm_profiles(self.job.loaded.model, self.inputs, self.job.config.batch_size)
 
     @cached_property
     def best_repeat(self) -> Plan:
@@ -106,7 +107,7 @@ def _fit_maps(source: ArmSource, drop: Plan) -> Plan:
 
 def _rescale(tokens: Tokens) -> Callable[[ArmSource, Plan], Plan]:
     def make(source: ArmSource, drop: Plan) -> Plan:
-        return Plan(n_layers=drop.n_layers, norms=source.norms[tokens], norm_tokens=tokens)
+        return make_norm_plan(source.norms[tokens], tokens)
 
     return make
 

@@ -6,11 +6,10 @@ from typing import Literal
 from tapioca.commands.prune.config import PruneConfig
 from tapioca.errors import ModelError, UsageError
 from tapioca.observe.compensation import compensate_plan
-from tapioca.observe.sample import MAX_EXAMPLES, draw_sample
 from tapioca.plan import Plan
-from tapioca.records.results import Domain
 from tapioca.search.path import SearchPath
 from tapioca.session.context import RunContext
+from tapioca.session.fit_inputs import choose_fit_domain, draw_fit_examples
 
 Role = Literal["best", "without compensation", "most layers dropped", "best non-empty"]
 
@@ -65,8 +64,7 @@ def compensate_best(job: RunContext[PruneConfig], search: SearchPath) -> Choice:
     if plan.is_full:
         job.add_notes("not compensated: the best plan is the full model, which drops nothing")
         return Choice(search)
-    domain: Domain = "id" if "id" in job.search else "ood"
-    examples = draw_sample(job.search[domain].examples, MAX_EXAMPLES, job.config.seed)
+    domain, examples = choose_fit_domain(job), draw_fit_examples(job)
     job.progress.stage(f"compensation on {len(examples)} {domain.upper()} search inputs", 0)
     prompts = [example.prompt for example in examples]
     try:

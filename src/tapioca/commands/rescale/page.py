@@ -1,6 +1,6 @@
 """What setting norms changes, on one screen and on one self-contained page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,9 +87,14 @@ def tabulate_norms(info: RescaleResult) -> TableBlock:
     columns: dict[str, Callable[[int], str]] = {"layer": str}
     for each in info.rescalings:
         where, id_norms = TOKEN_WORDS[each.tokens], dict(each.plan.norms)
-        columns[f"ID, {where}"] = lambda layer, id_norms=id_norms: f"{id_norms[layer]:.4g}"  # type: ignore[misc]
-        columns[f"OOD, {where}"] = lambda layer, each=each: f"{each.ood_norms[layer]:.4g}"  # type: ignore[misc]
+        columns[f"ID, {where}"] = _format_norms(id_norms)
+        columns[f"OOD, {where}"] = _format_norms(each.ood_norms)
     return make_table("", layers, columns)
+
+
+def _format_norms(norms: Mapping[int, float] | Sequence[float]) -> Callable[[int], str]:
+    """The column of the norm in front of a layer."""
+    return lambda layer: f"{norms[layer]:.4g}"
 
 
 def explain_rescaling(info: RescaleResult) -> list[str]:

@@ -8,9 +8,9 @@ from tapioca.commands import save_result
 from tapioca.commands.rescale.config import RescaleConfig
 from tapioca.commands.rescale.result import RescaleResult, Rescaling
 from tapioca.errors import UsageError
-from tapioca.observe.norms import measure_norm_profiles
+from tapioca.observe.norms import make_norm_plan, measure_norm_profiles
 from tapioca.observe.sample import MAX_EXAMPLES, draw_sample
-from tapioca.plan import Plan, Tokens
+from tapioca.plan import Tokens
 from tapioca.progress import SILENT, Progress
 from tapioca.records import Example
 from tapioca.records.results import Domain
@@ -49,10 +49,7 @@ def _judge_rescalings(
     job: RunContext[RescaleConfig], tokens_asked: Sequence[Tokens], norms: Mapping[Domain, Mapping[Tokens, np.ndarray]]
 ) -> tuple[Rescaling, ...]:
     """What setting the norms to those of ID inputs changes at each choice of tokens."""
-    plans = {
-        tokens: Plan(n_layers=job.n_layers, norms=dict(enumerate(norms["id"][tokens])), norm_tokens=tokens)
-        for tokens in tokens_asked
-    }
+    plans = {tokens: make_norm_plan(norms["id"][tokens], tokens) for tokens in tokens_asked}
     judged = tuple(plans.values())
     scores = HeldOutScores.evaluate(job, dict.fromkeys(job.test, judged))
     gains = {domain: scores.measure_gains(domain, judged) for domain in job.test}
