@@ -28,13 +28,13 @@ FEW = {"random_plans": 1, "max_drops": 1}
 def computed(monkeypatch: pytest.MonkeyPatch) -> Counter:
     """How often each answer was computed: (plan, batch) -> times."""
     counts: Counter = Counter()
-    readings = BatchEvaluator._read_outputs
+    readings = BatchEvaluator.read_outputs
 
     def counted(self, plans, batch, count):
         counts.update((plan.digest, batch.digest) for plan in plans)
         return readings(self, plans, batch, count)
 
-    monkeypatch.setattr(BatchEvaluator, "_read_outputs", counted)
+    monkeypatch.setattr(BatchEvaluator, "read_outputs", counted)
     # texts are written anew by every run, since no store keeps them, and charts are drawn anew; no test here reads them
     monkeypatch.setattr("tapioca.commands.prune.run.check_fluency", lambda job, plan: None)
     monkeypatch.setattr("tapioca.report.template.draw", lambda chart, kind: b"")

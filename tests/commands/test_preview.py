@@ -56,9 +56,9 @@ def screen(found: Preview) -> str:
 
 def test_a_large_file_costs_what_a_small_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    readings = BatchEvaluator._read_outputs
+    readings = BatchEvaluator.read_outputs
     monkeypatch.setattr(
-        BatchEvaluator, "_read_outputs", lambda self, plans, batch, count: asked.append(len(plans) * len(batch.examples)) or readings(self, plans, batch, count)
+        BatchEvaluator, "read_outputs", lambda self, plans, batch, count: asked.append(len(plans) * len(batch.examples)) or readings(self, plans, batch, count)
     )  # fmt: skip
     found = look(alone(3000), tmp_path)
     check = found.checks["ood"]

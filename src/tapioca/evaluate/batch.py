@@ -53,7 +53,7 @@ class BatchEvaluator:
         if not plans:
             return
         start, cost = time.perf_counter(), ComputeCost()
-        readings_by_plan = self._read_outputs(plans, batch, cost)
+        readings_by_plan = self.read_outputs(plans, batch, cost)
         texts_by_plan = self._generate_texts(plans, batch, cost)
         cost.add(ComputeCost(seconds=time.perf_counter() - start))
         for plan in plans:
@@ -62,7 +62,7 @@ class BatchEvaluator:
             spent.add(ComputeCost(seconds=time.perf_counter() - start))
             yield BatchAnswers(plan, answers, spent)
 
-    def _read_outputs(
+    def read_outputs(
         self, asked: Sequence[Answerer], batch: Batch, cost: ComputeCost
     ) -> dict[Answerer, list[np.ndarray]]:
         """What the task reads from the outputs of one batch under each plan, and from sums of outputs, which are held until

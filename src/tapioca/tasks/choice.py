@@ -1,6 +1,7 @@
 """Multiple choice: by the likelihood of each written-out choice, or of one label token each."""
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -17,8 +18,41 @@ TIE_TOLERANCE = 1e-5
 """Nats by which log-likelihoods may differ with the batch they are computed in."""
 
 
+def score_choice(values: np.ndarray, example: Example, metric: Metric) -> ExampleScore:
+    """Right if the first maximum is a gold value; NaN stays NaN, so that it is never ranked.
+
+    The likelihood is that of the likeliest gold answer.
+    """
+    golds = list(example.golds)
+    gold, wrong = float(values[golds].max()), np.delete(values, golds)
+    if not np.isfinite(values).all():
+        return ExampleScore(float("nan"), gold)
+    predicted = int(values.argmax())
+    if metric.kind == "error":
+        return ExampleScore(gold, gold, predicted=predicted)
+    return ExampleScore(float(predicted in golds), gold, tied=is_tied([gold, *wrong]), predicted=predicted)
+
+
+Mark = Callable[[np.ndarray, Example, Metric], ExampleScore]
+"""Marks an example by the log-likelihoods of its choices; named by the metric, which stands in the key of what it gave."""
+
+
+@dataclass(frozen=True, eq=False)
 class OneOfSeveral(Task):
-    """What has one right answer among several, and may be scored by how likely that is."""
+    """What has one right answer among several, and may be scored by how likely that is.
+
+    Attributes:
+        mark: makes a score of the choices' log-likelihoods.
+    """
+
+    mark: Mark = score_choice
+
+    @abstractmethod
+    def compare(self, example: Example, readings: Sequence[np.ndarray]) -> np.ndarray:
+        """The log-likelihood of each choice of an example, as they are compared: float64 of shape (choice,)."""
+
+    def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
+        return self.mark(self.compare(example, readings), example, self.metric)
 
     @property
     def companion(self) -> Self | None:
@@ -42,9 +76,8 @@ class Choice(OneOfSeveral):
         values = iter([row_tokens.sum() / row.normalizer for row_tokens, row in zip(tokens, rows, strict=True)])
         return take_gold([torch.stack([next(values) for _ in example.rows]) for example in examples], examples)
 
-    def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
-        values = np.array([reading[0] / row.normalizer for reading, row in zip(readings, example.rows, strict=True)])
-        return score_choice(values, example, self.metric)
+    def compare(self, example: Example, readings: Sequence[np.ndarray]) -> np.ndarray:
+        return np.array([reading[0] / row.normalizer for reading, row in zip(readings, example.rows, strict=True)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,28 +99,13 @@ class Label(OneOfSeveral):
         values = [row[list(example.rows[0].targets)] for row, example in zip(last, examples, strict=True)]
         return take_gold(values, examples)
 
-    def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
-        return score_choice(readings[0], example, self.metric)
+    def compare(self, example: Example, readings: Sequence[np.ndarray]) -> np.ndarray:
+        return readings[0]
 
 
 def take_gold(values: Sequence[torch.Tensor], examples: Sequence[Example]) -> torch.Tensor:
     """The likeliest gold answer of each example, (example,), from the log-likelihoods of its choices."""
     return torch.stack([row[list(example.golds)].max() for row, example in zip(values, examples, strict=True)])
-
-
-def score_choice(values: np.ndarray, example: Example, metric: Metric) -> ExampleScore:
-    """Right if the first maximum is a gold value; NaN stays NaN, so that it is never ranked.
-
-    The likelihood is that of the likeliest gold answer.
-    """
-    golds = list(example.golds)
-    gold, wrong = float(values[golds].max()), np.delete(values, golds)
-    if not np.isfinite(values).all():
-        return ExampleScore(float("nan"), gold)
-    predicted = int(values.argmax())
-    if metric.kind == "error":
-        return ExampleScore(gold, gold, predicted=predicted)
-    return ExampleScore(float(predicted in golds), gold, tied=is_tied([gold, *wrong]), predicted=predicted)
 
 
 def is_tied(values: Sequence[float] | np.ndarray) -> bool:

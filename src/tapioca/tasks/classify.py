@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from tapioca.errors import RowError
-from tapioca.records import Example, ExampleScore, Request
+from tapioca.records import Example, Request
 from tapioca.tasks.base import digest_rows, read_field
-from tapioca.tasks.choice import OneOfSeveral, score_choice, take_gold
+from tapioca.tasks.choice import OneOfSeveral, take_gold
 from tapioca.tasks.gold import Golds
 from tapioca.tasks.regress import Regression
 from tapioca.tasks.rows import Source
@@ -38,8 +38,8 @@ class Classify(OneOfSeveral):
     def gold_log_likelihoods(self, logits: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:
         return take_gold(list(logits[:, -1].log_softmax(-1)), examples)
 
-    def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
-        return score_choice(readings[0], example, self.metric)
+    def compare(self, example: Example, readings: Sequence[np.ndarray]) -> np.ndarray:
+        return readings[0]
 
 
 @dataclass(frozen=True, eq=False)

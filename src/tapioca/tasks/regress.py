@@ -1,6 +1,6 @@
 """In-context regression: read pairs (x, y) as numbers, predict the next y."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +16,24 @@ BURN_IN = 5
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
+def mark_error(predictions: np.ndarray, example: Example) -> float:
+    """Minus the mean squared error of the scored points."""
+    return -float(np.mean((predictions - np.array(example.rows[0].targets)) ** 2))
+
+
 @dataclass(frozen=True, eq=False)
 class Regression(Task):
     """One prompt x1 y1 ... xn per example; the score is minus the mean squared error of the scored points.
 
     Every point is a query for the points before it. The first `BURN_IN` are not scored, since no
     context can tell them yet; where the lab says so, no point is but the last.
+
+    Attributes:
+        mark: makes a score of the predictions of the scored points; named by the metric.
     """
 
     metric: Metric = SQUARED_ERROR_METRIC
+    mark: Callable[[np.ndarray, Example], float] = mark_error
 
     def logits_to_keep(self, rows: Sequence[Request]) -> int:
         return 2 * max(len(row.targets) for row in rows) - 1
@@ -41,7 +50,7 @@ class Regression(Task):
         return torch.stack(scores)
 
     def score(self, example: Example, readings: Sequence[np.ndarray]) -> ExampleScore:
-        score = -float(np.mean((readings[0] - np.array(example.rows[0].targets)) ** 2))
+        score = self.mark(readings[0], example)
         return ExampleScore(score, score)
 
     @property

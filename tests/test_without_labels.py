@@ -1,0 +1,244 @@
+"""Scores of plans without right answers, against numpy on plain forwards, one row at a time."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import pdist
+from scipy.special import log_softmax, softmax
+from sklearn.covariance import LedoitWolf
+from sklearn.metrics import cohen_kappa_score
+from support.rows import choice_rows, write_lines
+from support.words import word_tokenizer
+from transformers import PreTrainedModel
+
+from tapioca.errors import UsageError
+from tapioca.lab.tasks import load_lab_task
+from tapioca.models.edit import apply
+from tapioca.models.learner import Learner, learner_config
+from tapioca.models.tiny import tiny
+from tapioca.observe import capture_states
+from tapioca.plan import Plan
+from tapioca.profiles.linear_maps import RIDGE, measure_map_residuals
+from tapioca.records import Example
+from tapioca.session.without_labels import UnlabelledData, UnlabelledJudge, explain_missing, score_without_labels
+from tapioca.stats.agreement import measure_concordance, measure_kappa
+from tapioca.tasks.base import Task
+from tapioca.tasks.choice import OneOfSeveral
+from tapioca.tasks.files import load_task
+from tapioca.tasks.text import Encoder
+from tapioca.tasks.without_answers import change_requests
+
+PLANS = [Plan.full(4), *(Plan.drop(4, drops) for size in (1, 2) for drops in combinations(range(4), size))]
+
+
+def text_tasks(folder: Path, kind: str) -> tuple[Task, Task]:
+    """OOD and ID data of one kind."""
+    options: dict = {}
+    if kind == "label":
+        options = {"labels": ("yes", "no", "one", "two"), "template": "{{ context }}", "kind": "label"}
+    rows = choice_rows(24)
+    if kind == "generate":
+        rows = [{"id": row["id"], "question": row["context"], "answer": row["choices"][0]} for row in rows]
+        options = {"kind": "generate", "max_new_tokens": 5}
+    halves = {"ood": rows[:12], "id": rows[12:]}
+    files = [str(write_lines(folder / f"{name}.jsonl", half)) for name, half in halves.items()]
+    ood, id_task = (load_task(file, Encoder(word_tokenizer(), 128), options) for file in files)
+    return ood, id_task
+
+
+def learner() -> Learner:
+    torch.manual_seed(0)
+    return Learner(learner_config(layers=4, width=16, heads=2)).eval()
+
+
+def compare_alone(model: PreTrainedModel, task: OneOfSeveral, examples: tuple[Example, ...], plan: Plan) -> np.ndarray:
+    """Log-likelihoods of the choices of each example, (example, choice), from every row alone."""
+    values = []
+    for example in examples:
+        readings = []
+        for row in example.rows:
+            with torch.inference_mode(), apply(model, plan):
+                logits = model(torch.tensor([row.inputs])).logits.float()
+            readings += task.extract(logits[:, -task.logits_to_keep([row]) :], [row])
+        values.append(task.compare(example, readings))
+    return np.array(values)
+
+
+def kappa(first: np.ndarray, second: np.ndarray) -> float:
+    chance = sum((first == answer).mean() * (second == answer).mean() for answer in range(4))
+    return 0.0 if chance == 1 else ((first == second).mean() - chance) / (1 - chance)
+
+
+@pytest.mark.parametrize("kind", ["choice", "label"])
+def test_scores_of_choices(kind: str, tmp_path: Path) -> None:
+    model, (ood, id_task) = tiny("llama"), text_tasks(tmp_path, kind)
+    assert isinstance(ood, OneOfSeveral)
+    assert isinstance(id_task, OneOfSeveral)
+    names = ["entropy", "margin", "agreement", "faithful", "proxy"]
+    scores = score_without_labels(model, PLANS, UnlabelledData(ood, id_task, seed=3), names, batch_size=7)
+    changed = change_requests(ood, 3)
+    full, full_id = (compare_alone(model, task, task.examples, PLANS[0]) for task in (ood, id_task))
+    ranked = np.sort(log_softmax(full, axis=1), axis=1)
+    sure = np.argsort(ranked[:, -2] - ranked[:, -1], kind="stable")[:6]
+    for plan in (PLANS[0], PLANS[2]):
+        values = compare_alone(model, ood, ood.examples, plan)
+        p, ranked = softmax(values, axis=1), np.sort(log_softmax(values, axis=1), axis=1)
+        answers = compare_alone(model, ood, changed, plan).argmax(1)
+        id_log_p, full_log_p = (
+            log_softmax(of, axis=1) for of in (compare_alone(model, id_task, id_task.examples, plan), full_id)
+        )
+        expected = {
+            "entropy": (p * np.log(p)).sum(1).mean(),
+            "margin": (ranked[:, -1] - ranked[:, -2]).mean(),
+            "agreement": kappa(values.argmax(1), answers),
+            "faithful": -(np.exp(full_log_p) * (full_log_p - id_log_p)).sum(1).mean(),
+            "proxy": values[sure, full[sure].argmax(1)].mean(),
+        }
+        assert {name: scores[name][PLANS.index(plan)] for name in names} == pytest.approx(expected, abs=2e-5), plan
+    assert scores["faithful"][0] == 0.0 == scores["faithful"].max()
+
+
+def test_scores_of_numbers() -> None:
+    model, ood, id_task = learner(), load_lab_task("lab:context_noise=0.5,n=30"), load_lab_task("lab:id,n=30")
+    scores = score_without_labels(model, PLANS, UnlabelledData(ood, id_task, seed=1), ["agreement", "faithful"], 8)
+
+    def predict(examples: tuple[Example, ...], plan: Plan) -> np.ndarray:
+        with torch.inference_mode(), apply(model, plan):
+            return model(torch.tensor(np.stack([example.prompt for example in examples]))).logits[:, -1, 0].numpy()
+
+    changed, full = change_requests(ood, 1), predict(id_task.examples, PLANS[0])
+    for index, plan in enumerate(PLANS):
+        asked, again = predict(ood.examples, plan), predict(changed, plan)
+        spread = asked.var() + again.var() + (asked.mean() - again.mean()) ** 2
+        assert scores["agreement"][index] == pytest.approx(2 * np.cov(asked, again, ddof=0)[0, 1] / spread, abs=1e-5)
+        error = ((predict(id_task.examples, plan) - full) ** 2).mean() / full.var()
+        assert scores["faithful"][index] == pytest.approx(-error, abs=1e-5)
+
+
+def test_changed_requests_keep_what_the_answer_hangs_on(tmp_path: Path) -> None:
+    numbers = load_lab_task("lab:id,n=5")
+    for example, changed in zip(numbers.examples, change_requests(numbers, 0), strict=True):
+        before, after = np.asarray(example.prompt), np.asarray(changed.prompt)
+        assert (after[-1] == before[-1]).all()
+        assert (after != before).any()
+        pairs = [sorted(map(tuple, prompt[:-1].reshape(-1, 4))) for prompt in (before, after)]
+        assert pairs[0] == pairs[1]
+        assert changed.rows[0].targets == (0.0,)
+    words = text_tasks(tmp_path, "choice")[0]
+    for example, changed in zip(words.examples, change_requests(words, 0), strict=True):
+        assert len(changed.prompt) == len(example.prompt) - 1
+        assert (changed.prompt[0], changed.prompt[-1]) == (example.prompt[0], example.prompt[-1])
+        assert [row.targets for row in changed.rows] == [row.targets for row in example.rows]
+        assert changed.golds == ()
+    with pytest.raises(UsageError, match=r"no token of the prompt of example '.*' of .* can be left out"):
+        change_requests(words.select_examples(words.examples[:1]), 0)  # one prompt alone is what all begin with
+
+
+def test_closeness_of_states() -> None:
+    model, ood, id_task = learner(), load_lab_task("lab:context_noise=0.5,n=30"), load_lab_task("lab:id,n=40")
+    names = ["geometry", "geometry-unit", "mahalanobis"]
+    scores = score_without_labels(model, PLANS, UnlabelledData(ood, id_task), names, batch_size=8)
+    reference = capture_states(model, PLANS[0], id_task.examples)
+    covariance = LedoitWolf().fit(reference[-1].astype(float))
+    for index, plan in enumerate(PLANS):
+        ratios = {"norm": [], "distance": [], "unit": []}
+        states = capture_states(model, plan, ood.examples)
+        for layer, after in zip(plan.kept, states.astype(float), strict=True):
+            before = reference[layer].astype(float)
+            norms = [np.linalg.norm(of, axis=1) for of in (after, before)]
+            ratios["norm"].append(np.log(norms[0].mean() / norms[1].mean()))
+            ratios["distance"].append(np.log(pdist(after).mean() / pdist(before).mean()))
+            unit = [pdist(of / norm[:, None]).mean() for of, norm in zip((after, before), norms, strict=True)]
+            ratios["unit"].append(np.log(unit[0] / unit[1]))
+        norm, distance, unit = (np.abs(values).mean() for values in ratios.values())
+        centred = states[-1].astype(float) - covariance.location_
+        squares = np.einsum("ni,ij,nj->n", centred, np.linalg.inv(covariance.covariance_), centred)
+        expected = [-(norm + distance) / 2, -unit, -np.sqrt(squares).mean()]
+        assert [scores[name][index] for name in names] == pytest.approx(expected, rel=1e-4), plan
+
+
+def test_residuals_of_linear_maps() -> None:
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(3, 40, 2, 5))
+    states[1] = states[0] @ rng.normal(size=(5, 5)) + 1.0  # a map with an offset does all of layer 0
+    residuals = measure_map_residuals(states, seed=4)
+    assert residuals[0, 1] == pytest.approx(0.0, abs=1e-3)
+    order = np.random.default_rng(4).permutation(40)
+    fitted, judged = states[:, order[:20]].reshape(3, -1, 5), states[:, order[20:]].reshape(3, -1, 5)
+    means = fitted.mean(1)
+    inputs, outputs = fitted[1] - means[1], fitted[2] - means[2]
+    ridge = RIDGE * (inputs**2).sum() / 5 * np.eye(5)
+    predicted = (judged[1] - means[1]) @ np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ outputs) + means[2]
+    expected = ((judged[2] - predicted) ** 2).sum() / ((judged[2] - judged[2].mean(0)) ** 2).sum()
+    assert residuals[1, 2] == pytest.approx(expected)
+    assert expected > 0.9  # noise
+
+
+def test_a_plan_costs_what_its_blocks_leave_unexplained() -> None:
+    model, ood = learner(), load_lab_task("lab:context_noise=0.5,n=30")
+    judge = UnlabelledJudge(model, UnlabelledData(ood))
+    assert judge.residuals.shape == (5, 5)
+    plans = [Plan.full(4), Plan.drop(4, [1, 2]), Plan.drop(4, [0, 2, 3])]
+    expected = [0.0, -judge.residuals[1, 3], -judge.residuals[0, 1] - judge.residuals[2, 4]]
+    assert judge.score("linear", plans) == pytest.approx(expected)
+
+
+def test_texts_of_the_full_model_are_what_plans_are_faithful_to(tmp_path: Path) -> None:
+    model, (ood, id_task) = tiny("llama"), text_tasks(tmp_path, "generate")
+    scores = score_without_labels(model, PLANS[:3], UnlabelledData(ood, id_task), ["faithful"], batch_size=7)[
+        "faithful"
+    ]
+    for index, plan in enumerate(PLANS[:3]):
+        likelihoods = []
+        for example in id_task.examples:
+            ids, prompt = list(example.prompt), len(example.prompt)
+            with torch.inference_mode():
+                for _ in range(5):
+                    ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+                    if ids[-1] == word_tokenizer().eos_token_id:
+                        break
+            written = ids[prompt:-1] or ids[prompt:] if ids[-1] == word_tokenizer().eos_token_id else ids[prompt:]
+            with torch.inference_mode(), apply(model, plan):
+                logits = model(torch.tensor([ids[:prompt] + written])).logits[0].double().log_softmax(-1)
+            tokens = [float(logits[prompt - 1 + place, token]) for place, token in enumerate(written)]
+            likelihoods.append(np.mean(tokens))
+        assert scores[index] == pytest.approx(np.mean(likelihoods), abs=1e-4)
+    assert scores[0] == scores.max()
+
+
+def test_what_cannot_be_had_says_why(tmp_path: Path) -> None:
+    words, numbers = text_tasks(tmp_path, "generate")[0], load_lab_task("lab:id,n=5")
+    reasons = {
+        ("geometry", numbers): "it holds plans against the full model on ID data, and there are none; give --reference",
+        (
+            "proxy",
+            numbers,
+        ): f"{numbers.name} asks for numbers, and by the full model's own numbers no plan is better than it",
+        ("margin", numbers): f"{numbers.name} asks for numbers, which come without probabilities",
+        ("agreement", words): f"{words.name} does not choose one of several answers",
+        ("linear", words): "",
+    }
+    assert {key: explain_missing(key[0], UnlabelledData(key[1])) for key in reasons} == reasons
+    with pytest.raises(
+        UsageError, match=r"^entropy cannot be had: .* asks for numbers, which come without probabilities$"
+    ):
+        score_without_labels(learner(), PLANS, UnlabelledData(numbers), ["entropy"])
+    with pytest.raises(UsageError, match="no criterion without labels is called 'tale'; there are geometry, "):
+        explain_missing("tale", UnlabelledData(numbers))
+
+
+def test_what_is_always_the_same_agrees_by_chance() -> None:
+    rng = np.random.default_rng(0)
+    first, second, weights = rng.integers(0, 3, (5, 50)), rng.integers(0, 3, (5, 50)), rng.random(50)
+    expected = [cohen_kappa_score(a, b, sample_weight=weights) for a, b in zip(first, second, strict=True)]
+    assert measure_kappa(first, second, weights) == pytest.approx(expected)
+    assert measure_kappa(np.zeros((1, 9), int), np.zeros((1, 9), int), np.ones(9)) == [0.0]
+    assert measure_concordance(np.ones((1, 9)), np.ones((1, 9)), np.ones(9)) == [0.0]
+    numbers = rng.normal(size=(1, 9))
+    assert measure_concordance(numbers, numbers, np.ones(9)) == [1.0]
+    assert measure_concordance(numbers, -numbers, np.ones(9)) < 0
