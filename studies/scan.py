@@ -3,7 +3,8 @@
     python studies/scan.py
 
 writes `studies/data/scan/SPLIT.train.jsonl` and `SPLIT.test.jsonl` for the splits `length` (long action sequences are
-tested), `addprim_jump` (`jump` within commands is tested, trained on alone) and `simple` (a random fifth is tested).
+tested), `addprim_jump` (`jump` within commands is tested, trained on alone) and `simple` (a random fifth is tested), and the
+shortest of the long sequences apart, `length.test_ACTIONS.jsonl`.
 The published files are in random order, and a model's record knows its data by their order: `scan_order.npz` holds it,
 for each split the numbers of its rows among the commands of `all_commands`.
 """
@@ -24,6 +25,8 @@ DIRECTIONS = {"left": "TURN_LEFT", "right": "TURN_RIGHT"}
 VERBS = {"walk": "WALK", "look": "LOOK", "run": "RUN", "jump": "JUMP"}
 LONGEST_TRAINED = 22
 """Actions of the longest commands that the length split trains on."""
+TESTED_ALONE = (24, 25, 26)
+"""Numbers of actions whose commands have a test file of their own."""
 SIMPLE_TRAINED = 16_728
 """Rows that the simple split trains on, four in five."""
 
@@ -86,9 +89,15 @@ def write_splits(folder: Path = HERE / "data" / "scan") -> dict[str, dict[str, l
     splits = make_splits()
     for split, parts in splits.items():
         for part, rows in parts.items():
-            lines = [json.dumps({"in": command, "out": actions}) + "\n" for command, actions in rows]
-            write_text(folder / f"{split}.{part}.jsonl", "".join(lines))
+            _write_rows(folder / f"{split}.{part}.jsonl", rows)
+    for length in TESTED_ALONE:
+        rows = [row for row in splits["length"]["test"] if len(row[1].split()) == length]
+        _write_rows(folder / f"length.test_{length}.jsonl", rows)
     return splits
+
+
+def _write_rows(path: Path, rows: list[Row]) -> None:
+    write_text(path, "".join(json.dumps({"in": command, "out": actions}) + "\n" for command, actions in rows))
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ import tapioca
 from tapioca.cli.main import main
 from tapioca.commands.compare.arms import ARMS
 from tapioca.commands.compare.config import CompareConfig
-from tapioca.commands.compare.output_scale import GRID, explain_no_scale
 from tapioca.commands.compare.result import ArmResult, CompareResult
 from tapioca.commands.compare.run import compare
 from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
+from tapioca.evaluate.output_scale import GRID, explain_no_scale
 from tapioca.lab.tasks import load_lab_task
 from tapioca.models.capture import capture_residual_stream
 from tapioca.models.edit import apply

@@ -22,7 +22,7 @@ from tapioca.models.learner import Learner, learner_config
 from tapioca.models.load import load
 from tapioca.observe import capture_states, draw_sample
 from tapioca.plan import Plan
-from tapioca.profiles.profiles import state_geometry
+from tapioca.profiles.profiles import scale_to_unit_length, state_geometry
 from tapioca.runs.records import read_record
 from tapioca.studies.analyse.log_ratios import PlanSet, search_cell
 from tapioca.studies.analyse.setting import analyse
@@ -109,9 +109,11 @@ def test_the_geometry_is_that_of_the_search_examples(part: ModelWork) -> None:
     seen = draw_sample(search.examples, size, 1)
     against = capture_states(model, Plan.full(LAYERS), draw_sample(reference.examples, size, 1))
 
+    def compare(ood: np.ndarray, base: np.ndarray) -> np.ndarray:
+        return np.log(state_geometry(ood).profiles()[:, 0] / state_geometry(base).profiles()[:, 0])
+
     def ratios(plan: Plan) -> np.ndarray:
-        mine, base = state_geometry(capture_states(model, plan, seen)), state_geometry(against[list(plan.kept)])
-        return np.log(mine.profiles()[:, 0] / base.profiles()[:, 0])
+        return compare(capture_states(model, plan, seen), against[list(plan.kept)])
 
     full = ratios(Plan.full(LAYERS))
     np.testing.assert_allclose(found.signed, full, rtol=1e-4, atol=1e-6)
@@ -119,7 +121,15 @@ def test_the_geometry_is_that_of_the_search_examples(part: ModelWork) -> None:
     for at, row in enumerate(found.kept):
         plan = Plan.drop(LAYERS, np.flatnonzero(~row).tolist())
         gone = np.abs(full[:, plan.kept]).mean(axis=1) - np.abs(ratios(plan)).mean(axis=1)
-        np.testing.assert_allclose(found.realigned[:, at], gone, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(found.realigned[0, :, at], gone, rtol=1e-3, atol=1e-5)
+        before, after = (capture_states(model, this, seen) for this in (Plan.full(LAYERS), plan))
+        moved = capture_states(model, plan, draw_sample(reference.examples, size, 1))
+        for row, to_length in ((0, lambda states: states), (2, scale_to_unit_length)):
+            old = compare(to_length(before[list(plan.kept)]), to_length(against[list(plan.kept)]))
+            for place, base in ((row, against[list(plan.kept)]), (row + 1, moved)):
+                new = compare(to_length(after), to_length(base))
+                gone = np.abs(old).mean(axis=1) - np.abs(new).mean(axis=1)
+                np.testing.assert_allclose(found.realigned[place, :, at], gone, rtol=1e-3, atol=1e-5)
     without = np.abs(ratios(Plan.drop(LAYERS, [0]))).mean(axis=1)
     np.testing.assert_allclose(found.removal[:, 0], np.abs(full[:, 1:]).mean(axis=1) - without, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(cell(part, "id-0").deviation, 0)
@@ -142,19 +152,16 @@ def test_doses_begin_with_the_plan_and_end_with_every_layer(part: ModelWork) -> 
 
 
 def test_tuned_models_swap_what_is_id_data(part: ModelWork) -> None:
-    names = {
-        (on, data): cell(part, f"tuned-target_offset-{on}/{data}-0").where
-        for on in ("shift", "id")
-        for data in ("id", "target_offset")
-    }
-    assert {key: where.task for key, where in names.items()} == {
-        ("shift", "id"): "lab:target_offset=2",
-        ("shift", "target_offset"): "lab:id",
-        ("id", "id"): "lab:id",
-        ("id", "target_offset"): "lab:target_offset=2",
-    }
-    assert {where.tuned_on for where in names.values()} == {"target_offset"}
-    (found,) = (part.folder / "tuned-target_offset-shift").glob("model-*")
+    """The control, tuned on ID data, serves every kind."""
+    files = ("tuned-target_offset/id-0", "tuned-target_offset/target_offset-0", "tuned-id/target_offset-0")
+    keys = [cell(part, name).where for name in files]
+    assert [(where.tuned, where.task) for where in keys] == [
+        ("shift", "lab:target_offset=2"),
+        ("shift", "lab:id"),
+        ("id", "lab:target_offset=2"),
+    ]
+    assert {where.tuned_on for where in keys} == {"target_offset"}
+    (found,) = (part.folder / "tuned-target_offset").glob("model-*")
     tuned = load(str(found)).model
     assert any(
         (a != b).any() for a, b in zip(tuned.parameters(), load(str(part.model)).model.parameters(), strict=True)
@@ -245,7 +252,7 @@ def test_a_model_tuned_otherwise_is_tuned_anew(part: ModelWork) -> None:
     """Its folder is named after all that the tuning depends on."""
     longer = part.study.model_copy(update={"tuning": part.study.tuning.model_copy(update={"steps": 3})})
     list(ModelWork(longer, part.setting, 0, part.base, part.out).measure())
-    made = sorted((part.folder / "tuned-target_offset-id").glob("model-*/training.json"))
+    made = sorted((part.folder / "tuned-id").glob("model-*/training.json"))
     assert sorted(json.loads(path.read_text())["config"]["steps"] for path in made) == [2, 3]
     list(part.measure())
 

@@ -31,7 +31,7 @@ def made() -> list[Cell]:
 @pytest.fixture(scope="module")
 def info(made: list[Cell]) -> StudyResult:
     tuned = tuned_cells(World(gain=-0.5, harm=0.5, noise=0.02), SURE, ASKED)
-    return analyse(study(ASKED, setting(name="empty")), [*made, *tuned], doses(ASKED, 0.5, 0.2))
+    return analyse(study(ASKED, setting(name="empty")), [*made, *tuned, *doses(ASKED, 0.5, 0.2)])
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ THREE: tuple[Decision, ...] = ("supported", "not supported", "inconclusive")
 
 
 def bench(found: list[Cell], asked: Setting, of: list[DoseResponse] | None = None, draws: int = 200) -> SettingAnalysis:
-    return SettingAnalysis.measure(study(asked, draws=draws), asked, found, of or [])
+    return SettingAnalysis.measure(study(asked, draws=draws), asked, [*found, *(of or [])])
 
 
 def decided(claim: Claim, found: list[Cell], asked: Setting, of: list[DoseResponse] | None = None) -> Decision:
@@ -227,10 +227,20 @@ def at_every_size(measure: Measure, bound: float = 0.0) -> MeasuredCondition:
 
 def test_where_both_sides_of_a_rule_come_true_it_is_inconclusive_and_says_so() -> None:
     gain = simple([[0.01, 0.0101], [0.0102, 0.0101], [0.01, 0.0103]], setting(models=3, kinds=2, strengths=1))
-    found = MeasuredRule((above(gain),), (below(gain, 0.02),)).decide()
+    found = MeasuredRule((above(gain),), ((below(gain, 0.02),),)).decide()
     assert found.decision == "inconclusive"
     assert found.reason.startswith("gain +0.010 [+0.009, +0.011], above 0; gain +0.010")
     assert found.reason.endswith("below 0.02")
+
+
+def test_of_a_list_of_conditions_all_must_hold() -> None:
+    asked = setting(models=3, kinds=2, strengths=1)
+    low, high = (simple([[v, v + 0.01], [v, v], [v + 0.01, v]], asked) for v in (-0.5, 0.5))
+    one = MeasuredRule((above(low),), ((below(low), below(high)), (below(high),))).decide()
+    assert one.decision == "inconclusive"
+    both = MeasuredRule((above(low),), ((below(low), below(high, 1.0)), (below(high),))).decide()
+    assert both.decision == "not supported"
+    assert [result.holds for result in both.results] == [True, True]
 
 
 def test_kinds_are_corrected_by_holm_and_controls_stand_apart() -> None:
@@ -245,7 +255,7 @@ def test_kinds_are_corrected_by_holm_and_controls_stand_apart() -> None:
     assert finding.controls[0].p_holm is None
     p = [row.value.p for row in finding.kinds]
     assert finding.kinds[0].p_holm == pytest.approx(3 * p[0])
-    decisions = MeasuredRule((above(gain),), (below(gain, 0.02),)).decide_by_kind({"kind_2": "at the floor"})
+    decisions = MeasuredRule((above(gain),), ((below(gain, 0.02),),)).decide_by_kind({"kind_2": "at the floor"})
     assert [row.decision for row in decisions] == ["supported", "inconclusive", "inconclusive"]
     assert decisions[2].reason.startswith("at the floor; gain +0.")
     rows = [row for row in finding.kind_sizes if row.kind == "kind_3"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +222,7 @@ def test_rules_are_shown_as_the_data_that_decide(info: StudyResult, page: str) -
         for sentence in (sentence for side in rule.to_sentences(info.margins).values() for sentence in side):
             assert sentence in said or sentence[:1].upper() + sentence[1:] in said
     assert "Norm deviation less its null: 95 % interval below 0.01 (the margin of deviation)." in said
-    bounds = {side.bound for rule in info.rules.values() for side in (*rule.supported, *rule.not_supported)}
+    bounds = {side.bound for rule in info.rules.values() for side in (*rule.supported, *chain(*rule.not_supported))}
     assert bounds == {0, "error", "-error", "deviation"}
     other = study(bare()).model_copy(update={"margins": Margins(error=0.05, deviation=0.03)})
     changed = text(render_study_page(other))

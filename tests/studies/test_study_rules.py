@@ -133,7 +133,7 @@ def test_a_mistake_in_a_file_is_one_line_and_exit_code_2(
 
 
 def test_a_misspelt_table_is_an_error_and_never_a_number_that_was_not_measured() -> None:
-    claims: Claims = SettingAnalysis.measure(read_study(STUDIES / "claims.yaml"), setting(), [], []).claims
+    claims: Claims = SettingAnalysis.measure(read_study(STUDIES / "claims.yaml"), setting(), []).claims
     with pytest.raises(DataError, match=r"unknown table 'norm_exces'; did you mean 'norm_excess'\? known: "):
         claims.table("norm_exces")
     with pytest.raises(UsageError, match=r"unknown measure 'gain'; known: accuracy, "):

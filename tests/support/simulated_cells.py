@@ -92,7 +92,9 @@ def cell(world: World, where: CellKey, dial: float, rng: np.random.Generator, ex
         deviation=np.zeros((2, 1)) if is_id else deviation,
         null_mean=np.full(2, 0.0 if is_id else 0.02),
         null_upper=np.full(2, 0.0 if is_id else 0.035),
-        realigned=(dropped[:, -1] * world.realigned + rng.normal(0, 0.01, (2, len(kept)))) * dropped.any(1),
+        realigned=np.repeat(
+            (dropped[:, -1] * world.realigned + rng.normal(0, 0.01, (1, 2, len(kept)))) * dropped.any(1), 4, 0
+        ),
         along=share + rng.normal(0, 0.01, share.shape),
         removal=share + rng.normal(0, 0.01, share.shape),
         baselines=np.zeros((3, 0)),

@@ -124,6 +124,7 @@ COMMANDS = {
         file="study.json",
         argument="file",
         kept="every finished measurement is stored",
+        dry_run=("tapioca.studies.preview:preview_study", "tapioca.studies.page.preview"),
     ),
     "tasks": Command(
         "List the tasks that are ready by name, or show what one asks: prompt, tokens, and where scoring starts.",

@@ -7,8 +7,8 @@ import numpy as np
 
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import Prefix, list_steps
-from tapioca.profiles.deviation import recentred_interval, removed_deviation
-from tapioca.profiles.profiles import count_and_resample, state_geometry
+from tapioca.profiles.deviation import mean_deviation, recentred_interval, removed_deviation
+from tapioca.profiles.profiles import count_and_resample, scale_to_unit_length, state_geometry
 from tapioca.stats import rank_correlation
 
 
@@ -42,8 +42,56 @@ def realign_plans(
     return np.stack(realigned, axis=-1)
 
 
+REALIGNMENT_DEFINITIONS = ("raw", "raw_same_plan", "unit", "unit_same_plan")
+"""What realignment is measured by: states as they are or divided by their length, and compared after the plan with ID states
+under the full model or under the same plan."""
+
+ProfilesByPrefix = dict[Prefix, np.ndarray]
+"""Profiles of examples, (kind,), by what was done with the layers up to them."""
+
+
+def profile_prefixes(states: Mapping[Prefix, np.ndarray]) -> tuple[ProfilesByPrefix, ProfilesByPrefix]:
+    """The profiles of states as they are and of states of unit length, all of whose norms are 1."""
+    return {prefix: _profile(of_prefix[None]) for prefix, of_prefix in states.items()}, {
+        prefix: _profile(scale_to_unit_length(of_prefix[None])) for prefix, of_prefix in states.items()
+    }
+
+
+def realign_by_all_definitions(
+    ood: tuple[ProfilesByPrefix, ProfilesByPrefix],
+    reference: tuple[ProfilesByPrefix, ProfilesByPrefix],
+    plans: Sequence[Plan],
+) -> np.ndarray:
+    """Realignment of every kind of profile of many plans, over the layers each keeps.
+
+    Args:
+        ood, reference: of OOD and of ID examples (`profile_prefixes`), under the full model and all plans.
+        plans: each drops something.
+
+    Returns:
+        (definition, kind, plan), definitions in the order of `REALIGNMENT_DEFINITIONS`.
+    """
+    rows = []
+    for ood_profiles, id_profiles in zip(ood, reference, strict=True):
+        full_ood, full_id = (
+            _profiles_of_plan(of_prefix, Plan.full(plans[0].n_layers)) for of_prefix in (ood_profiles, id_profiles)
+        )
+        for plan in plans:
+            after, same_plan = (_profiles_of_plan(of_prefix, plan) for of_prefix in (ood_profiles, id_profiles))
+            before = mean_deviation(full_ood[..., plan.kept], full_id[..., plan.kept])
+            rows.append([before - mean_deviation(after, ids) for ids in (full_id[..., plan.kept], same_plan)])
+    realigned = np.array(rows).reshape(2, len(plans), 2, -1)  # (length, plan, reference, kind)
+    return realigned.transpose(0, 2, 3, 1).reshape(4, -1, len(plans))
+
+
+def _profile(states: np.ndarray) -> np.ndarray:
+    """(kind,) of states of shape (1, example, width)."""
+    profiles: np.ndarray = state_geometry(states).profiles()[:, 0, 0]
+    return profiles
+
+
 def _profiles_of_plan(profiles: Mapping[Prefix, np.ndarray], plan: Plan) -> np.ndarray:
-    """The profiles of a plan over the layers it keeps, (kind, draw, layer)."""
+    """The profiles of a plan over the layers it keeps, (kind, ..., layer)."""
     plan_steps = list_steps(plan)
     return np.stack([profiles[plan_steps[: layer + 1]] for layer in plan.kept], axis=-1)
 

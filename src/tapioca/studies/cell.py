@@ -32,7 +32,7 @@ class CellKey:
             model tuned on shifted data has these as its ID task (kind "id"), and what was ID data is its shift.
         tuned_on: the kind of shift a tuned model was tuned on, or is the control of.
         key: names everything that can change what was measured.
-        seconds: that measuring took.
+        seconds: of processors that measuring took.
     """
 
     setting: str
@@ -103,12 +103,13 @@ class Cell(SavedArrays):
         signed: log ratio to the reference under the full model, (kind, layer).
         deviation: its mean absolute value and then resamples of it, (kind, 1 + draw).
         null_mean, null_upper: mean and 95th percentile between two ID samples of the same size, (kind,).
-        realigned: deviation removed by each plan over the layers it keeps, (kind, plan); 0 for the full model.
+        realigned: deviation removed by each plan over the layers it keeps, (definition, kind, plan), in the order of
+            `REALIGNMENT_DEFINITIONS`; 0 for the full model.
         along, removal: each layer's share of the deviation in the two ways of profiles/attribution.py, (kind, layer).
         baselines: errors of ridge, nearest neighbour and constant, (3, test example); (3, 0) outside of the lab.
     """
 
-    form = "cell 2"
+    form = "cell 3"
 
     kept: np.ndarray
     search: np.ndarray
@@ -155,3 +156,21 @@ class DoseResponse(SavedArrays):
     test: np.ndarray
     weights: np.ndarray
     deviation: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class RivalScores(SavedArrays):
+    """What stands beside greedy's plan, each chosen or fitted on search prompts, and on them against the full model too.
+
+    Attributes:
+        names: of the rivals that could be had (`measures.RIVALS`), str of shape (rival,).
+        used: whether it did better than the full model on the search prompts, bool of shape (rival,); else the scores are
+            those of the full model, as greedy's plan too may be the empty one.
+        test: (rival, test example).
+    """
+
+    form = "rivals"
+
+    names: np.ndarray
+    used: np.ndarray
+    test: np.ndarray

@@ -73,6 +73,14 @@ _OF_EACH_PROFILE: dict[str, MeasureSpec] = {
         RANK_CORRELATION,
         "over plans, of what each takes from the deviation of the {} profile with its log ratio",
     ),
+    "{}_realignment_to_same_plan": MeasureSpec(
+        "{} realignment by greedy's plan, ID states under the same plan",
+        DEVIATION,
+        "the same, the {} profile after the plan being compared with that of ID states under the same plan",
+    ),
+    "{}_realignment_to_same_plan_with_log_ratio": MeasureSpec(
+        "the same for {} with log ratio over all plans of its size", RANK_CORRELATION, "of the {} profile"
+    ),
     "{}_share_along_stream": MeasureSpec(
         "{} share along the stream with log ratio over layers",
         RANK_CORRELATION,
@@ -104,6 +112,20 @@ _OF_EACH_PROFILE: dict[str, MeasureSpec] = {
     "error_with_{}_of_random": MeasureSpec("the same for {} of random sets", RANK_CORRELATION, "the {} profile"),
 }
 """Measures that there are of each kind of profile, which stands for {}."""
+
+_UNIT = "of directions, that is of states divided by their length, whose norms are all 1"
+RIVALS = {
+    "factors": "greedy's plan with a factor behind each gap",
+    "maps": "greedy's plan with a linear map in front of each gap",
+    "output_scale": "outputs times one number, nothing dropped",
+    "mean_of_outputs": "mean of the outputs of the full model and greedy's plan",
+    "repeat": "one or two neighbouring layers run twice, nothing dropped",
+    "norms_of_last_token": "ID norms at the last token, nothing dropped",
+    "norms_of_all_tokens": "ID norms at all tokens, nothing dropped",
+    "early_exit": "the last layers dropped",
+}
+"""What stands beside greedy's plan, found on the same search prompts; like greedy's plan it is left alone where the full model
+does better on these."""
 
 MEASURES: dict[str, MeasureSpec] = {
     "id_log_ratio": MeasureSpec("ID log ratio of greedy's plan searched on ID data", LOG_RATIO, shifted=False),
@@ -149,6 +171,24 @@ MEASURES: dict[str, MeasureSpec] = {
         "regression line of the log ratio at the largest size", LOG_RATIO, table="log_ratio", line="largest"
     ),
     "line_slope": MeasureSpec("slope of that line", SLOPE, table="log_ratio", line="slope"),
+    "unit_distance_realignment": MeasureSpec(
+        "realignment of directions by greedy's plan", DEVIATION, f"of the distance profile {_UNIT}"
+    ),
+    "unit_distance_realignment_to_same_plan": MeasureSpec(
+        "realignment of directions by greedy's plan, ID states under the same plan", DEVIATION
+    ),
+    "unit_distance_realignment_with_log_ratio": MeasureSpec(
+        "realignment of directions with log ratio over all plans of its size", RANK_CORRELATION
+    ),
+    "unit_distance_realignment_to_same_plan_with_log_ratio": MeasureSpec(
+        "realignment of directions, ID states under the same plan, with log ratio over all plans of its size",
+        RANK_CORRELATION,
+    ),
+    **{f"{name}_log_ratio": MeasureSpec(f"OOD log ratio of {about}", LOG_RATIO) for name, about in RIVALS.items()},
+    **{
+        f"log_ratio_less_{name}": MeasureSpec(f"log ratio of greedy's plan less that of {about}", LOG_RATIO)
+        for name, about in RIVALS.items()
+    },
     **{
         name.format(kind): replace(spec, label=spec.label.format(kind), meaning=spec.meaning.format(profile))
         for kind, profile in PROFILE_NAMES.items()

@@ -28,6 +28,35 @@ class Pooled(Record):
     prompts: int = Field(description="Test prompts of all these cells.")
 
 
+class Power(Record):
+    """What a study can see of one measure in one setting."""
+
+    setting: str = Field(description="The setting.")
+    measure: str = Field(description="The measure's label.")
+    effect: float = Field(description="The effect that is assumed.")
+    models: int = Field(description="Models of the setting.")
+    kinds: int = Field(description="Kinds of shift that are pooled.")
+    power: float = Field(description="How often the interval would lie on the effect's side of 0.")
+
+
+class SettingCost(Record):
+    """What one setting costs."""
+
+    setting: str = Field(description="The setting.")
+    models: int = Field(description="Models that are there.")
+    left_out: int = Field(description="Models that are not, or whose data are not.")
+    files: int = Field(description="Measurements.")
+    seconds: float = Field(description="Of one core, about.")
+
+
+class StudyPreview(Record):
+    """What a study would measure, cost and be able to see."""
+
+    title: str = Field(description="What the study's file calls it.")
+    costs: tuple[SettingCost, ...] = Field(description="Of every setting.")
+    power: tuple[Power, ...] = Field(description="Of every measure that the file has assumptions for.")
+
+
 class KindSummary(Record):
     """Q1: what one kind of shift does, and Q3: how many of its cells truly are what."""
 

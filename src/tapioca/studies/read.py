@@ -29,7 +29,7 @@ def read_study(path: Path) -> StudyFile:
         return StudyFile.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        location = _locate_error(first)
+        location = _locate_error(first, content)
         source = claims_path if location[:1] == ("claims",) else path
         raise UsageError(f"{source}, line {find_line(source, location)}: {_describe_error(first, location)}") from error
 
@@ -59,11 +59,19 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _locate_error(error: ErrorDetails) -> Location:
-    """Where in the file a mistake stands; an unknown key is named by the error of the entry it stands in."""
+def _locate_error(error: ErrorDetails, content: Any) -> Location:
+    """Where in the file a mistake stands; an unknown key is named by the error of the entry it stands in. A condition that
+    stands where a list of them could is counted by pydantic as in a list, and in the file is in none."""
     context = error.get("ctx", {}).get("error")
     key = getattr(context, "key", None)
-    return error["loc"] if key is None else (*error["loc"], key)
+    location: list[int | str] = []
+    for part in (*error["loc"], *(() if key is None else (key,))):
+        if isinstance(content, dict) and isinstance(part, int):
+            continue
+        location.append(part)
+        is_there = part in content if isinstance(content, dict) else isinstance(content, list) and isinstance(part, int)
+        content = content[part] if is_there else None
+    return tuple(location)
 
 
 def _describe_error(error: ErrorDetails, location: Location) -> str:

@@ -14,7 +14,7 @@ from tapioca.errors import UsageError, did_you_mean
 from tapioca.records.measures import Estimate
 from tapioca.records.results import FileRecord, Record
 from tapioca.studies.measures import Unit
-from tapioca.studies.parts import Charts, KindSkill, KindSummary, LabelledSearch, Pooled, SearchCost
+from tapioca.studies.parts import Charts, KindSkill, KindSummary, LabelledSearch, Pooled, Power, SearchCost
 from tapioca.studies.rules import Decision, Margins, Rule
 from tapioca.studies.spec import Claim
 
@@ -167,6 +167,7 @@ class StudyResult(FileRecord, protected_namespaces=()):
     amended: tuple[str, ...] = Field(
         default=(), description="What was changed of the study after first results had been seen, a sentence each."
     )
+    power: tuple[Power, ...] = Field(default=(), description="What it could see, by the assumptions of its file.")
     settings: tuple[SettingResult, ...]
     answers: dict[Claim, str] = Field(description="Every claim in plain words, over all settings.")
     seconds: float | None = Field(default=None, description="Time spent measuring; None where it is not known.")

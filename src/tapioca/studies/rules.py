@@ -95,26 +95,34 @@ class Condition(Entry):
         return f"{label}: 95 % interval {requirement}"
 
 
+def _wrap_single(alternative: Any) -> Any:
+    return [alternative] if isinstance(alternative, dict | Condition) else alternative
+
+
+Alternative = Annotated[tuple[Condition, ...], BeforeValidator(_wrap_single), Field(min_length=1)]
+"""A condition, or a list of conditions that must all hold: numbers of which none is to decide alone."""
+
+
 class Rule(Entry):
     """A claim, and what decides on it; where neither side holds, or both do, it is inconclusive."""
 
     statement: str = Field(description="What is claimed, in one sentence.")
     supported: tuple[Condition, ...] = Field(min_length=1, description="All must hold.")
-    not_supported: tuple[Condition, ...] = Field(min_length=1, description="One is enough.")
+    not_supported: tuple[Alternative, ...] = Field(min_length=1, description="One is enough; of a list all must hold.")
     beside: tuple[MeasureName, ...] = Field(default=(), description="Measures that are shown and decide nothing.")
 
     @property
     def deciding(self) -> tuple[str, ...]:
         """Names of the measures that decide, in order."""
-        return tuple(dict.fromkeys(condition.measure for condition in (*self.supported, *self.not_supported)))
+        opposing = (condition for alternative in self.not_supported for condition in alternative)
+        return tuple(dict.fromkeys(condition.measure for condition in (*self.supported, *opposing)))
 
     def to_sentences(self, margins: Margins) -> dict[Decision, tuple[str, ...]]:
         """The conditions of both sides in words."""
-        sides: dict[Decision, tuple[Condition, ...]] = {
-            "supported": self.supported,
-            "not supported": self.not_supported,
-        }
         return {
-            side: tuple(condition.to_sentence(margins) for condition in conditions)
-            for side, conditions in sides.items()
+            "supported": tuple(condition.to_sentence(margins) for condition in self.supported),
+            "not supported": tuple(
+                "; and ".join(condition.to_sentence(margins) for condition in alternative)
+                for alternative in self.not_supported
+            ),
         }

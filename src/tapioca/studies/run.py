@@ -7,7 +7,7 @@ from tapioca.progress import NullProgress, Progress
 from tapioca.runs.lock import FolderLock
 from tapioca.runs.records import write_record
 from tapioca.studies.analyse.setting import SettingAnalysis, join_settings
-from tapioca.studies.cell import Cell, DoseResponse, SavedArrays
+from tapioca.studies.cell import SavedArrays
 from tapioca.studies.measure.work import ModelWork
 from tapioca.studies.page.page import write_page
 from tapioca.studies.ray_workers import measure_parts_on_ray
@@ -30,7 +30,7 @@ def run_study(config: StudyConfig, watcher: Progress | None = None) -> StudyResu
     study_file = read_study(config.file)
     out = config.out or Path("runs") / f"study-{config.file.stem}"
     with FolderLock(out, config.take_over) as lock:
-        parts = _list_parts(study_file, config.file.parent, out, watcher)
+        parts = list_parts(study_file, config.file.parent, out, watcher)
         if config.ray:
             measure_parts_on_ray(parts, config.ray, config.workers, watcher, lock)
         else:
@@ -42,10 +42,8 @@ def run_study(config: StudyConfig, watcher: Progress | None = None) -> StudyResu
 
 def analyse_and_write(study_file: StudyFile, measurements: list[SavedArrays], out: Path, command: str) -> StudyResult:
     """Judge what was measured, and write study.json and report.html."""
-    cells = [measured for measured in measurements if isinstance(measured, Cell)]
-    doses = [measured for measured in measurements if isinstance(measured, DoseResponse)]
     settings = tuple(
-        SettingAnalysis.measure(study_file, setting, cells, doses).to_result() for setting in study_file.settings
+        SettingAnalysis.measure(study_file, setting, measurements).to_result() for setting in study_file.settings
     )
     seconds = sum(measured.where.seconds for measured in measurements)
     info = join_settings(study_file, settings).model_copy(
@@ -56,7 +54,7 @@ def analyse_and_write(study_file: StudyFile, measurements: list[SavedArrays], ou
     return info
 
 
-def _list_parts(study_file: StudyFile, base: Path, out: Path, watcher: Progress) -> list[ModelWork]:
+def list_parts(study_file: StudyFile, base: Path, out: Path, watcher: Progress) -> list[ModelWork]:
     """Every model there is to measure."""
     settings = study_file.settings
     parts = [ModelWork(study_file, asked, index, base, out) for asked in settings for index in range(len(asked.models))]

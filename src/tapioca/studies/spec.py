@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from tapioca.errors import did_you_mean
 from tapioca.records.config import FolderConfig
 from tapioca.records.portable import portable_name
-from tapioca.studies.rules import Entry, Margins, Rule
+from tapioca.studies.rules import Entry, Margins, MeasureName, Rule
 
 Claim = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9_]*$")]
 """What a claim is called, such as "C2"."""
@@ -28,6 +28,10 @@ class StudyConfig(FolderConfig):
         default=None,
         min_length=1,
         description="Measure models on a Ray cluster: the HOST:PORT of its head, or local for this machine; changes no number.",
+    )
+
+    dry_run: bool = Field(
+        default=False, description="Say what the study would measure, cost and be able to see; measure nothing."
     )
 
     def command(self) -> str:
@@ -59,6 +63,11 @@ class Setting(Entry):
         default={}, description="Of which kinds, and at which task, models are tuned for C7."
     )
 
+    @property
+    def pooled(self) -> tuple[str, ...]:
+        """The kinds that are no controls."""
+        return tuple(kind for kind in self.shifts if kind not in self.controls)
+
     @model_validator(mode="after")
     def _check_kinds(self) -> Self:
         if "id" in self.shifts:
@@ -80,6 +89,20 @@ class Tuning(Entry):
     warmup: int = Field(default=30, ge=0)
 
 
+class Assumption(Entry):
+    """What a study's power is estimated for: an effect that would matter, and the spreads of its table."""
+
+    effect: float = Field(description="Mean over kinds of shift and models; not 0.")
+    between_kinds: float = Field(ge=0, description="Standard deviation of the kinds' means.")
+    between_models: float = Field(ge=0, description="Standard deviation of the models of one kind, prompts included.")
+
+    @model_validator(mode="after")
+    def _check_effect(self) -> Self:
+        if not self.effect:
+            raise ValueError("effect is 0, which no study can see; expected the effect that would matter")
+        return self
+
+
 class StudyFile(Entry):
     """A study's file."""
 
@@ -87,6 +110,9 @@ class StudyFile(Entry):
     seed: int = Field(default=0, ge=0, description="Of the prompts, of the splits and of all that is resampled.")
     search: int = Field(default=64, ge=8, description="Prompts a plan is searched on and geometry is measured on.")
     test: int = Field(default=64, ge=8, description="Prompts plans are judged on.")
+    geometry: int | None = Field(
+        default=None, ge=8, description="Search prompts that geometry is measured on; all unless said."
+    )
     batch_size: int = Field(default=64, ge=1)
     margins: Margins
     min_models: int = Field(ge=1, description="Numbers of fewer models decide nothing.")
@@ -95,15 +121,22 @@ class StudyFile(Entry):
         le=1,
         description="Nothing is decided where the full model's accuracy on OOD data is this high, or at chance.",
     )
+    floor: float = Field(default=0.0, ge=0, lt=1, description="Nor where it is no more than this above chance.")
     n_resamples: int = Field(
         default=2000, ge=100, description="Bootstrap resamples of models, kinds of shift and prompts."
     )
     scales: tuple[float, ...] = Field(default=(0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0))
     random_sets: int = Field(default=5, ge=1, description="Random sets of as many layers that are scaled beside.")
     tuning: Tuning = Tuning()
+    power: dict[MeasureName, Assumption] = Field(default={}, description="What the study should be able to see.")
     settings: tuple[Setting, ...] = Field(min_length=1)
     claims: dict[Claim, Rule] = Field(min_length=1)
     amended: tuple[str, ...] = Field(default=(), description="What was changed after first results; the page says it.")
+
+    @property
+    def geometry_size(self) -> int:
+        """Search prompts that geometry is measured on."""
+        return min(self.search, self.geometry or self.search)
 
     @model_validator(mode="after")
     def _check_names_and_scales(self) -> Self:

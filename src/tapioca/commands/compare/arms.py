@@ -6,9 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
-from tapioca.commands.compare.output_scale import fit_output_scale
 from tapioca.commands.compare.result import OOD_LABELS
 from tapioca.errors import UsageError
+from tapioca.evaluate.output_scale import fit_output_scale
 from tapioca.observe.compensation import find_layers_behind_gaps, fit_factors
 from tapioca.observe.mlp_maps import fit_maps
 from tapioca.observe.norms import make_norm_plan, measure_norm_profiles
@@ -40,7 +40,12 @@ class ArmSource:
     @cached_property
     def output_scale(self) -> float:
         """The number that the full model's outputs are best multiplied by on OOD search data."""
-        return fit_output_scale(self.job)
+        task = self.job.search["ood"]
+        return fit_output_scale(
+            task,
+            self.job.n_layers,
+            lambda sums: self.job.evaluate(task, sums, f"outputs times {len(sums)} numbers on OOD search data"),
+        )
 
     @cached_property
     def norms(self) -> dict[Tokens, np.ndarray]:

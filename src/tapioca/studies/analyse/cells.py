@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tapioca.studies.cell import Cell, DoseResponse
+from tapioca.studies.cell import Cell, DoseResponse, RivalScores, SavedArrays
 from tapioca.studies.spec import Setting, StudyFile
 
 CellIndex = tuple[int, int, int]
@@ -22,29 +22,36 @@ class CellGrid:
         parameters: of the models, (model,); NaN while nothing of one was measured.
     """
 
-    def __init__(self, study: StudyFile, setting: Setting, cells: Iterable[Cell], doses: Iterable[DoseResponse] = ()):
+    def __init__(self, study: StudyFile, setting: Setting, measured: Iterable[SavedArrays]):
         self.study, self.setting = study, setting
         self.models = tuple(path.name for path in setting.models)
         self.kinds = tuple(setting.shifts)
         self._cells: dict[tuple[str, str, int], Cell] = {}
         self._tuned: dict[tuple[str, str, str, bool], Cell] = {}
-        self._doses = {
-            (dose.where.model, dose.where.kind): dose for dose in doses if dose.where.setting == setting.name
-        }
+        self._doses: dict[tuple[str, str], DoseResponse] = {}
+        self._rivals: dict[tuple[str, str], RivalScores] = {}
         self.parameters = np.full(len(self.models), np.nan)
-        for cell in cells:
-            where = cell.where
-            if where.setting == setting.name and where.model in self.models:
-                self.parameters[self.models.index(where.model)] = where.parameters
-                if where.tuned:
-                    self._tuned[where.model, where.tuned_on, where.tuned, where.kind == "id"] = cell
-                else:
-                    self._cells[where.model, where.kind, where.strength] = cell
+        for saved in measured:
+            if saved.where.setting == setting.name and saved.where.model in self.models:
+                self._add(saved)
+
+    def _add(self, saved: SavedArrays) -> None:
+        where = saved.where
+        if isinstance(saved, DoseResponse):
+            self._doses[where.model, where.kind] = saved
+        elif isinstance(saved, RivalScores):
+            self._rivals[where.model, where.kind] = saved
+        elif isinstance(saved, Cell):
+            self.parameters[self.models.index(where.model)] = where.parameters
+            if where.tuned:
+                self._tuned[where.model, where.tuned_on, where.tuned, where.kind == "id"] = saved
+            else:
+                self._cells[where.model, where.kind, where.strength] = saved
 
     @property
     def pooled(self) -> tuple[str, ...]:
         """The kinds that are no controls."""
-        return tuple(kind for kind in self.kinds if kind not in self.setting.controls)
+        return self.setting.pooled
 
     @property
     def wanted(self) -> int:
@@ -92,3 +99,8 @@ class CellGrid:
         """The sweep of scales of a pair and the cell whose prompts it is about; None where one is missing."""
         dose, cells = self._doses.get((self.models[model], self.kinds[kind])), self.strengths(model, kind)
         return (dose, cells[self.setting.fixed]) if dose is not None and cells else None
+
+    def rivals(self, model: int, kind: int) -> tuple[RivalScores, Cell] | None:
+        """The rivals of greedy's plan of a pair and the cell whose prompts they are about; None where one is missing."""
+        rivals, cells = self._rivals.get((self.models[model], self.kinds[kind])), self.strengths(model, kind)
+        return (rivals, cells[self.setting.fixed]) if rivals is not None and cells else None

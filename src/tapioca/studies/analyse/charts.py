@@ -127,7 +127,7 @@ class ChartBuilder:
 
     def _plan_points(self, cell_index: CellIndex, cell: Cell) -> tuple[PlanPoint, ...]:
         plans, best_plan = self.statistics.plans(cell_index[0]).plans, self.statistics.choices[cell_index].best
-        rows = zip(plans, measure_log_ratios(cell, 0, 0)[0].tolist(), cell.realigned.T.tolist(), strict=True)
+        rows = zip(plans, measure_log_ratios(cell, 0, 0)[0].tolist(), cell.realigned[0].T.tolist(), strict=True)
         return tuple(
             PlanPoint(
                 drops=plan.drops,

@@ -38,7 +38,7 @@ class Claims:
         beside = [(measure_spec(name), self.measure(name, decides=False)) for name in rule.beside if self._exists(name)]
         return MeasuredRule(
             self._measured_conditions(rule.supported),
-            self._measured_conditions(rule.not_supported),
+            tuple(self._measured_conditions(alternative) for alternative in rule.not_supported),
             tuple(measure for spec, measure in beside if measure.table or not spec.optional),
         )
 

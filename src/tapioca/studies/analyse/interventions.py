@@ -16,7 +16,7 @@ from tapioca.studies.analyse.statistics import (
     correlate_ranks,
     statistic_from_values,
 )
-from tapioca.studies.cell import Cell, DoseResponse
+from tapioca.studies.cell import Cell, DoseResponse, RivalScores
 
 
 @dataclass(eq=False)
@@ -44,6 +44,8 @@ class Interventions:
             for kind, name in enumerate(grid.kinds):
                 if name in grid.setting.tuned and (cells := grid.tuned(model, kind)):
                     interventions._add_tuning((model, kind, 0), *cells)
+                if rivals := grid.rivals(model, kind):
+                    interventions._add_rivals((model, kind, 0), *rivals)
                 if dose := grid.dose(model, kind):
                     interventions._add_dose((model, kind, 0), *dose)
         return interventions
@@ -59,6 +61,16 @@ class Interventions:
             for row, kind in enumerate(PROFILE_KINDS):
                 excess = former.deviation[row] - former.null_mean[row]
                 tables[f"former_{kind}_excess"][index] = statistic_from_values(excess, former.test.shape[1])
+
+    def _add_rivals(self, index: CellIndex, rivals: RivalScores, cell: Cell) -> None:
+        """What rivals of greedy's plan bring, and it beyond them, at the fixed strength."""
+        tables, prompts, study = self.statistics.tables, cell.test.shape[1], self.statistics.grid.study
+        best = self.statistics.choices[(*index[:2], cell.where.strength)].best
+        scores = np.concatenate([cell.test[[0, best]], rivals.test])
+        ratios = log_ratios_from_scores(scores, cell.pairing(study.seed), 0, study.n_resamples)
+        for name, of_rival in zip(rivals.names.tolist(), ratios[:, 2:].T, strict=True):
+            tables[f"{name}_log_ratio"][index] = statistic_from_values(of_rival, prompts)
+            tables[f"log_ratio_less_{name}"][index] = statistic_from_values(ratios[:, 1] - of_rival, prompts)
 
     def _log_ratio_anew(self, cell: Cell) -> CellStatistic:
         """Of a plan searched on the cell itself."""

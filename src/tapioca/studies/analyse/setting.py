@@ -12,6 +12,7 @@ from tapioca.studies.analyse.charts import ChartBuilder
 from tapioca.studies.analyse.claims import Claims
 from tapioca.studies.analyse.estimates import Measure
 from tapioca.studies.analyse.interventions import Interventions
+from tapioca.studies.analyse.power import estimate_power
 from tapioca.studies.analyse.questions import (
     measure_label_counts,
     measure_search_costs,
@@ -19,20 +20,20 @@ from tapioca.studies.analyse.questions import (
     summarise_skills,
 )
 from tapioca.studies.analyse.statistics import CellStatistics
-from tapioca.studies.cell import Cell, DoseResponse
+from tapioca.studies.cell import SavedArrays
 from tapioca.studies.results import ClaimResult, Finding, SettingResult, StudiedModel, StudyResult
 from tapioca.studies.rules import Decision
 from tapioca.studies.spec import Claim, Setting, StudyFile
 
 
-def analyse(study: StudyFile, cells: Iterable[Cell], doses: Iterable[DoseResponse] = ()) -> StudyResult:
+def analyse(study: StudyFile, measured: Iterable[SavedArrays]) -> StudyResult:
     """Judge every claim in every setting, and answer the open questions.
 
     Cells, those of tuned models too, may be missing: complete pairs of a model and a kind of shift are used, and what is
     missing is counted.
     """
-    cells, doses = list(cells), list(doses)
-    analyses = (SettingAnalysis.measure(study, setting, cells, doses) for setting in study.settings)
+    measured = list(measured)
+    analyses = (SettingAnalysis.measure(study, setting, measured) for setting in study.settings)
     return join_settings(study, tuple(analysis.to_result() for analysis in analyses))
 
 
@@ -47,6 +48,7 @@ def join_settings(study: StudyFile, settings: tuple[SettingResult, ...]) -> Stud
         ceiling=study.ceiling,
         rules=study.claims,
         amended=study.amended,
+        power=estimate_power(study),
         settings=settings,
         answers={claim: answer_claim(claim, settings) for claim in study.claims},
     )
@@ -65,9 +67,9 @@ class SettingAnalysis:
     accuracy: Measure
 
     @classmethod
-    def measure(cls, study: StudyFile, setting: Setting, cells: list[Cell], doses: list[DoseResponse]) -> Self:
-        """All numbers of one setting; the cells and doses may be those of others too."""
-        statistics = CellStatistics.measure(CellGrid(study, setting, cells, doses))
+    def measure(cls, study: StudyFile, setting: Setting, measured: list[SavedArrays]) -> Self:
+        """All numbers of one setting; what was measured may be of others too."""
+        statistics = CellStatistics.measure(CellGrid(study, setting, measured))
         claims = Claims(statistics, Interventions.measure(statistics))
         return cls(claims, claims.measure("accuracy"))
 
@@ -152,8 +154,9 @@ class SettingAnalysis:
             return ""
         low, high = mean_accuracy.ci95
         text = f"the full model is right in {100 * mean_accuracy.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-        if mean_accuracy.value <= (chance or 0.0):
-            return f"{text}, not above chance ({100 * (chance or 0.0):.1f} %)"
+        floor = (chance or 0.0) + self.grid.study.floor
+        if mean_accuracy.value <= floor:
+            return f"{text}, not above {'chance' if not self.grid.study.floor else 'the floor'} ({100 * floor:.1f} %)"
         return f"{text}, at the ceiling" if mean_accuracy.value >= self.grid.study.ceiling else ""
 
     def _mean_chance(self, accuracy: Measure) -> float | None:

@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 
+from tapioca.profiles.many_plans import REALIGNMENT_DEFINITIONS
 from tapioca.profiles.profiles import PROFILE_KINDS
 from tapioca.stats import rank_correlation
 from tapioca.studies.analyse.cells import CellGrid, CellIndex
@@ -168,17 +169,28 @@ class CellStatistics:
         layers, singles = plans.single_layer_plans
         for row, kind in enumerate(PROFILE_KINDS):
             deviation = cell.deviation[row]
-            realigned = float(cell.realigned[row, best]) if size else np.nan
             statistics = {
                 "excess": statistic_from_values(deviation - cell.null_mean[row], prompts),
                 "deviation": statistic_from_values(deviation, prompts),
-                "realignment": CellStatistic(realigned, None, prompts),
-                "realignment_with_log_ratio": correlate_ranks(cell.realigned[row, peers], ratios[:, peers], prompts),
                 "share_along_stream": correlate_ranks(cell.along[row, layers], ratios[:, singles], prompts),
                 "share_by_removal": correlate_ranks(cell.removal[row, layers], ratios[:, singles], prompts),
             }
             for name, statistic in statistics.items():
                 self.tables[f"{kind}_{name}"][index] = statistic
+        self._add_realignments(index, cell, ratios, best, peers)
+
+    def _add_realignments(self, index: CellIndex, cell: Cell, ratios: np.ndarray, best: int, peers: np.ndarray) -> None:
+        """By every definition; directions have no norm profile."""
+        prompts = cell.test.shape[1]
+        for definition, by_kind in zip(REALIGNMENT_DEFINITIONS, cell.realigned, strict=True):
+            length, _, reference = definition.partition("_")
+            for kind, by_plan in zip(PROFILE_KINDS, by_kind, strict=True):
+                name = f"{'unit_' if length == 'unit' else ''}{kind}_realignment{'_to_' * bool(reference)}{reference}"
+                if name in self.tables:
+                    realigned = float(by_plan[best]) if best else np.nan
+                    self.tables[name][index] = CellStatistic(realigned, None, prompts)
+                    correlation = correlate_ranks(by_plan[peers], ratios[:, peers], prompts)
+                    self.tables[f"{name}_with_log_ratio"][index] = correlation
 
     def _add_strength_correlations(
         self, index: CellIndex, cells: list[Cell], curves: dict[str, list[np.ndarray]]

@@ -5,6 +5,7 @@ true at once, as for a log ratio that is surely above 0 and surely below the mar
 """
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from tapioca.records import with_interval
@@ -117,18 +118,18 @@ class MeasuredRule:
 
     Attributes:
         supported: all of these.
-        not_supported: one of these.
+        not_supported: one of these is enough, of which all conditions must hold.
         beside: measures that are shown and decide nothing.
     """
 
     supported: tuple[MeasuredCondition, ...]
-    not_supported: tuple[MeasuredCondition, ...]
+    not_supported: tuple[tuple[MeasuredCondition, ...], ...]
     beside: tuple[Measure, ...] = ()
 
     @property
     def deciding(self) -> tuple[Measure, ...]:
         """What its conditions are about."""
-        return tuple(condition.measure for condition in (*self.supported, *self.not_supported))
+        return tuple(condition.measure for condition in (*self.supported, *chain(*self.not_supported)))
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -137,15 +138,15 @@ class MeasuredRule:
 
     def decide(self, kind: str | None = None) -> Ruling:
         """Try the rule on all kinds but controls, or on one."""
-        sides = self.supported, self.not_supported
-        supporting, opposing = ([condition.try_on(kind) for condition in side] for side in sides)
+        supporting, *opposing = (
+            [condition.try_on(kind) for condition in conditions] for conditions in (self.supported, *self.not_supported)
+        )
         p_by_side: dict[Decision, float] = {
-            "supported": max((outcome.p for outcome in supporting), default=1.0),
-            "not supported": min(1.0, len(opposing) * min((outcome.p for outcome in opposing), default=1.0)),
+            "supported": _largest_p(supporting),
+            "not supported": min(1.0, len(opposing) * min(map(_largest_p, opposing), default=1.0)),
         }
-        is_supported = bool(supporting) and all(outcome.holds for outcome in supporting)
-        fulfilled = [outcome for outcome in opposing if outcome.holds]
-        if is_supported:
+        fulfilled = [outcome for outcomes in opposing if _all_hold(outcomes) for outcome in outcomes]
+        if _all_hold(supporting):
             return Ruling("inconclusive" if fulfilled else "supported", (*supporting, *fulfilled), p_by_side)
         if fulfilled:
             return Ruling("not supported", tuple(fulfilled), p_by_side)
@@ -167,6 +168,14 @@ class MeasuredRule:
             _decide_kind(kind, ruling, against if ruling.decision == "not supported" else p, reason_by_kind.get(kind))
             for (kind, ruling), p, against in zip(rulings.items(), p_for, p_against, strict=True)
         )
+
+
+def _largest_p(outcomes: list[ConditionResult]) -> float:
+    return max((outcome.p for outcome in outcomes), default=1.0)
+
+
+def _all_hold(outcomes: list[ConditionResult]) -> bool:
+    return bool(outcomes) and all(outcome.holds for outcome in outcomes)
 
 
 def _decide_kind(kind: str, ruling: Ruling, p_holm: float, unjudged: str | None) -> KindDecision:

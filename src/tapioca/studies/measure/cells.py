@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from tapioca.observe import capture_states_of_plans
+from tapioca.observe import GeometrySample, capture_states_of_plans
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import Prefix, list_steps
 from tapioca.profiles.attribution import shares_along_stream, shares_by_removal
 from tapioca.profiles.deviation import mean_deviation, measure_null, signed_log_ratio
-from tapioca.profiles.many_plans import realign_plans
+from tapioca.profiles.many_plans import REALIGNMENT_DEFINITIONS, profile_prefixes, realign_by_all_definitions
 from tapioca.profiles.profiles import PROFILE_KINDS, StateGeometry, count_and_resample, state_geometry
 from tapioca.studies.cell import Cell, CellKey
 from tapioca.studies.measure.model import StudyModel
@@ -35,7 +35,7 @@ def measure_cell(bench: StudyModel, where: CellKey) -> Cell:
         groups=groups,
         companion=_score_companion(bench, test, chosen_plan),
         chance=np.array(np.nan if chance is None else float(chance.mean())),
-        **(_zero_geometry(bench) if where.kind == "id" else _measure_geometry(bench, search)),
+        **(_zero_geometry(bench) | ({} if where.kind == "id" else _measure_geometry(bench, search, not where.tuned))),
         baselines=bench.baseline_errors(task_key, test),
     )
 
@@ -54,18 +54,16 @@ def _zero_geometry(bench: StudyModel) -> dict[str, np.ndarray]:
         **dict.fromkeys(("signed", "along", "removal"), by_layer),
         **dict.fromkeys(("null_mean", "null_upper"), by_layer[:, 0]),
         "deviation": np.zeros((len(PROFILE_KINDS), 1 + RESAMPLES)),
-        "realigned": np.zeros((len(PROFILE_KINDS), len(bench.plans))),
+        "realigned": np.zeros((len(REALIGNMENT_DEFINITIONS), len(PROFILE_KINDS), len(bench.plans))),
     }
 
 
-def _measure_geometry(bench: StudyModel, search: Task) -> dict[str, np.ndarray]:
-    """How OOD search examples deviate from ID ones, and what every plan and every layer does about it."""
+def _measure_geometry(bench: StudyModel, search: Task, with_plans: bool) -> dict[str, np.ndarray]:
+    """How OOD search examples deviate from ID ones, which layers make it and, if asked for, what every plan does about it."""
     seed, sample = bench.study.seed, bench.draw_sample(search)
     first_id, second_id = bench.observe_id(sample)
-    ood_states = bench.observe_states(sample.ood)
-    states_by_prefix = capture_states_of_plans(bench.loaded.model, bench.plans, sample.ood, bench.study.batch_size)
     ood_geometry, id_geometry, pool_geometry = (
-        state_geometry(ood_states),
+        state_geometry(bench.observe_states(sample.ood)),
         state_geometry(first_id),
         state_geometry(np.concatenate([first_id, second_id], axis=1)[1:]),
     )
@@ -76,11 +74,22 @@ def _measure_geometry(bench: StudyModel, search: Task) -> dict[str, np.ndarray]:
         "deviation": _resample_deviation(ood_geometry, id_geometry, seed),
         "null_mean": nulls.mean(axis=-1),
         "null_upper": np.percentile(nulls, 95, axis=-1),
-        "realigned": np.pad(
-            realign_plans(states_by_prefix, first_id[1:], bench.plans[1:], 0, seed)[:, 0], ((0, 0), (1, 0))
-        ),
         "along": shares_along_stream(profiles, id_profiles),
-        "removal": _shares_by_removal(bench, states_by_prefix, profiles[:, 1:], id_profiles[:, 1:]),
+        **(_measure_plans(bench, sample, profiles[:, 1:], id_profiles[:, 1:]) if with_plans else {}),
+    }
+
+
+def _measure_plans(
+    bench: StudyModel, sample: GeometrySample, profiles: np.ndarray, id_profiles: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What every plan does about the deviation, and which layers make it by what it loses without them."""
+    states = capture_states_of_plans(bench.loaded.model, bench.plans, sample.ood, bench.study.batch_size)
+    realigned = realign_by_all_definitions(
+        profile_prefixes(states), bench.profile_id_under_plans(sample), bench.plans[1:]
+    )
+    return {
+        "realigned": np.pad(realigned, ((0, 0), (0, 0), (1, 0))),
+        "removal": _shares_by_removal(bench, states, profiles, id_profiles),
     }
 
 

@@ -17,8 +17,9 @@ from tapioca.lab.tasks import draw_lab_prompts
 from tapioca.models.find import find_layers
 from tapioca.models.identity import hash_model
 from tapioca.models.load import LoadedModel
-from tapioca.observe import GeometrySample, capture_stream_states
-from tapioca.plan import Plan
+from tapioca.observe import GeometrySample, capture_states_of_plans, capture_stream_states
+from tapioca.plan import Answerer, Plan
+from tapioca.profiles.many_plans import ProfilesByPrefix, profile_prefixes
 from tapioca.records import Scores
 from tapioca.records.examples import Example
 from tapioca.runs.fingerprint import fingerprint
@@ -26,7 +27,7 @@ from tapioca.search.base import SearchSpace
 from tapioca.search.path import SearchPath
 from tapioca.search.population import MAX_LAYERS, list_all_plans
 from tapioca.session.data import read_task
-from tapioca.session.search_space import find_droppable_layers
+from tapioca.session.search_space import find_droppable_layers, find_repeatable_layers
 from tapioca.studies.analyse.log_ratios import PlanSet
 from tapioca.studies.spec import StudyFile
 from tapioca.tasks.base import Task
@@ -37,7 +38,17 @@ TaskKey = tuple[str, int]
 """A kind of shift, and the number of its strength."""
 ID: TaskKey = ("id", 0)
 LAB_PREFIX = "lab:"
-FIELDS_NOT_MEASURED = {"title", "settings", "claims", "margins", "min_models", "ceiling", "n_resamples", "amended"}
+FIELDS_NOT_MEASURED = {
+    "title",
+    "settings",
+    "claims",
+    "margins",
+    "min_models",
+    "ceiling",
+    "n_resamples",
+    "amended",
+    "power",
+}
 """What of a study changes nothing that is measured."""
 BASELINES = ("ridge", "nearest neighbour", "constant")
 
@@ -62,6 +73,7 @@ class StudyModel:
     names: dict[TaskKey, str]
     place: int
     _id_states: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    _id_profiles: dict[int, tuple[ProfilesByPrefix, ProfilesByPrefix]] = field(default_factory=dict)
 
     @cached_property
     def tasks(self) -> dict[TaskKey, tuple[Task, Task]]:
@@ -93,7 +105,8 @@ class StudyModel:
                 f"dropped, got {n_layers} of which {len(droppable_layers)} can"
             )
         sizes = tuple(range(1, min(len(droppable_layers), n_layers - 1) + 1))
-        return SearchSpace(n_layers, sizes, droppable_layers, {}, self.study.seed)
+        repeatable = find_repeatable_layers(self.loaded.model)
+        return SearchSpace(n_layers, sizes, droppable_layers, {}, self.study.seed, repeatable=repeatable)
 
     @cached_property
     def plans(self) -> list[Plan]:
@@ -108,13 +121,20 @@ class StudyModel:
 
     def draw_sample(self, ood: Task) -> GeometrySample:
         """The examples whose geometry is measured: ID ones of both splits, and those of a task."""
-        return GeometrySample.draw(*self.tasks[ID], ood, self.study.seed, self.study.search)
+        return GeometrySample.draw(*self.tasks[ID], ood, self.study.seed, self.study.geometry_size)
 
     def observe_id(self, sample: GeometrySample) -> tuple[np.ndarray, np.ndarray]:
         """States of the reference and of the other ID examples, as `observe_states`; read once for samples of one size."""
         if sample.size not in self._id_states:
             self._id_states[sample.size] = self.observe_states(sample.reference), self.observe_states(sample.id)
         return self._id_states[sample.size]
+
+    def profile_id_under_plans(self, sample: GeometrySample) -> tuple[ProfilesByPrefix, ProfilesByPrefix]:
+        """Profiles of the reference under every plan, as `profile_prefixes`; measured once for samples of one size."""
+        if sample.size not in self._id_profiles:
+            states = capture_states_of_plans(self.loaded.model, self.plans, sample.reference, self.study.batch_size)
+            self._id_profiles[sample.size] = profile_prefixes(states)
+        return self._id_profiles[sample.size]
 
     def run_greedy(self, scores: np.ndarray, task: Task) -> SearchPath:
         """Greedy's search, told the scores of all plans on a task, (plan, example)."""
@@ -124,8 +144,8 @@ class StudyModel:
         """States under the full model, (layer + 1, example, width)."""
         return capture_stream_states(self.loaded.model, self.plans[0], examples, self.study.batch_size)
 
-    def score_plans(self, task: Task, plans: list[Plan]) -> Scores:
-        """Scores of plans on a task."""
+    def score_plans(self, task: Task, plans: Sequence[Answerer]) -> Scores:
+        """Scores of plans, or of sums of outputs under plans, on a task."""
         return evaluate(self.loaded.model, task, plans, batch_size=self.study.batch_size)
 
     def baseline_errors(self, task_key: TaskKey, test: Task) -> np.ndarray:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -15,16 +14,16 @@ from tapioca.lab.config import TuneConfig
 from tapioca.lab.train import tune
 from tapioca.models.load import load
 from tapioca.runs.fingerprint import fingerprint
-from tapioca.studies.cell import Cell, CellKey, DoseResponse, SavedArrays
+from tapioca.studies.cell import Cell, CellKey, DoseResponse, RivalScores, SavedArrays
 from tapioca.studies.measure.cells import measure_cell
 from tapioca.studies.measure.doses import measure_doses
 from tapioca.studies.measure.model import ID, LAB_PREFIX, StudyModel, TaskKey
+from tapioca.studies.measure.rivals import measure_rivals
 from tapioca.studies.spec import Setting, StudyFile
 
 TASK_PREFIXES = (LAB_PREFIX, "held-out:", "harness:")
 """How names of tasks begin that are no files."""
 TuningSource = Literal["shift", "id"]
-SOURCES: tuple[TuningSource, ...] = ("shift", "id")
 SavedType = TypeVar("SavedType", bound=SavedArrays)
 
 
@@ -79,18 +78,20 @@ class ModelWork:
         return next((str(path) for path in needed if not path.exists()), "")
 
     @property
+    def model_bytes(self) -> int:
+        """What its weights take on disk."""
+        return (self.model / "model.safetensors").stat().st_size
+
+    @property
     def files(self) -> dict[Path, type[SavedArrays]]:
         """Every file there will be, and what is in it."""
         files: dict[Path, type[SavedArrays]] = {self.cell_file(key): Cell for key in self.names}
-        files |= {self._dose_file(kind): DoseResponse for kind in self._scaled}
-        for kind, source in product(self.setting.tuned, SOURCES):
-            folder = self._tuned_folder(kind, source)
-            files |= {self.cell_file(key, folder): Cell for key in (ID, (kind, 0))}
+        for kind in self.setting.pooled:
+            files |= {self._dose_file(kind): DoseResponse, self._rivals_file(kind): RivalScores}
+        for kind in self.setting.tuned:
+            files |= {self.cell_file(key, self._tuned_folder(kind)): Cell for key in (ID, (kind, 0))}
+            files[self.cell_file((kind, 0), self._control_folder)] = Cell
         return files
-
-    @property
-    def _scaled(self) -> list[str]:
-        return [kind for kind in self.setting.shifts if kind not in self.setting.controls]
 
     def name_file(self, path: Path) -> str:
         """A file of `files` as a screen names it."""
@@ -102,8 +103,16 @@ class ModelWork:
     def _dose_file(self, kind: str) -> Path:
         return self.folder / f"{kind}-dose.npz"
 
-    def _tuned_folder(self, kind: str, source: TuningSource) -> Path:
-        return self.folder / f"tuned-{kind}-{source}"
+    def _rivals_file(self, kind: str) -> Path:
+        return self.folder / f"{kind}-rivals.npz"
+
+    def _tuned_folder(self, kind: str) -> Path:
+        return self.folder / f"tuned-{kind}"
+
+    @property
+    def _control_folder(self) -> Path:
+        """Of the model tuned on ID data, the control of those tuned on any kind of shift."""
+        return self.folder / "tuned-id"
 
     def load_study_model(self) -> StudyModel:
         """The model with its data."""
@@ -121,24 +130,53 @@ class ModelWork:
             path = self.cell_file(key)
             cell_by_key[key] = _load_or_measure(path, Cell, partial(measure_cell, bench), self._cell_key(bench, key))
             yield path
-        for kind in self._scaled:
-            key, path = (kind, self.setting.fixed), self._dose_file(kind)
-            make = partial(measure_doses, bench, measured=cell_by_key[key])
-            _load_or_measure(path, DoseResponse, make, self._cell_key(bench, key))
-            yield path
-        for kind, source in product(self.setting.tuned, SOURCES):
-            yield from self._measure_tuned(bench.model_hash, kind, source)
+        for kind in self.setting.pooled:
+            yield from self._measure_interventions(bench, kind, cell_by_key[kind, self.setting.fixed])
+        for kind in self.setting.tuned:
+            yield from self._measure_tuned(bench.model_hash, kind)
+        if self.setting.tuned:
+            yield from self._measure_control(bench.model_hash)
 
-    def _measure_tuned(self, model_hash: str, kind: str, source: TuningSource) -> Iterator[Path]:
-        """The same of the model tuned on one data set, which then counts as its ID data, and the other as the shift."""
-        folder, id_task, shift_task = self._tuned_folder(kind, source), self.setting.tuned[kind], self.setting.id
-        if source == "id":
-            id_task, shift_task = shift_task, id_task
-        loaded = load(str(self._tune(model_hash, folder, id_task)))
-        bench = StudyModel(self.study, self.model.name, loaded, {ID: id_task, (kind, 0): shift_task}, self.place)
-        for key in bench.names:
+    def _measure_interventions(self, bench: StudyModel, kind: str, measured: Cell) -> Iterator[Path]:
+        """The layers of greedy's plan at every scale, and its rivals, at the fixed strength."""
+        where = self._cell_key(bench, (kind, self.setting.fixed))
+        path = self._dose_file(kind)
+        _load_or_measure(path, DoseResponse, partial(measure_doses, bench, measured=measured), where)
+        yield path
+        path = self._rivals_file(kind)
+        _load_or_measure(path, RivalScores, partial(measure_rivals, bench, measured=measured), where)
+        yield path
+
+    def _measure_tuned(self, model_hash: str, kind: str) -> Iterator[Path]:
+        """Cells of the model tuned on a shift: on that, which then counts as its ID data, and on what was ID data."""
+        folder, task = self._tuned_folder(kind), self.setting.tuned[kind]
+        names = {ID: task, (kind, 0): self.setting.id}
+        yield from self._measure_tuned_cells(model_hash, folder, names, "shift", {ID: kind, (kind, 0): kind})
+
+    def _measure_control(self, model_hash: str) -> Iterator[Path]:
+        """Cells of the model tuned on ID data, on every kind of shift that others are tuned on."""
+        names = {ID: self.setting.id} | {(kind, 0): task for kind, task in self.setting.tuned.items()}
+        tuned_on = {(kind, 0): kind for kind in self.setting.tuned}
+        yield from self._measure_tuned_cells(model_hash, self._control_folder, names, "id", tuned_on)
+
+    def _measure_tuned_cells(
+        self,
+        model_hash: str,
+        folder: Path,
+        names: dict[TaskKey, str],
+        source: TuningSource,
+        tuned_on: dict[TaskKey, str],
+    ) -> Iterator[Path]:
+        """Cells of the model tuned on what `names` calls ID data.
+
+        Args:
+            tuned_on: the cells to measure, and the kind of shift that each stands for.
+        """
+        loaded = load(str(self._tune(model_hash, folder, names[ID])))
+        bench = StudyModel(self.study, self.model.name, loaded, names, self.place)
+        for key, kind in tuned_on.items():
             path = self.cell_file(key, folder)
-            where = replace(self._cell_key(bench, key, bench.names[key]), tuned=source, tuned_on=kind)
+            where = replace(self._cell_key(bench, key, names[key]), tuned=source, tuned_on=kind)
             _load_or_measure(path, Cell, partial(measure_cell, bench), where)
             yield path
 
@@ -171,8 +209,8 @@ def _load_or_measure(
         if (saved := file_type.load(path)).where.key == where.key:
             return saved
     make_folder(path.parent)
-    start_time = time.perf_counter()
+    start_time = time.process_time()
     saved = make(where)
-    saved = replace(saved, where=replace(where, seconds=time.perf_counter() - start_time))
+    saved = replace(saved, where=replace(where, seconds=time.process_time() - start_time))
     saved.save(path)
     return saved
