@@ -174,3 +174,18 @@ class RivalScores(SavedArrays):
     names: np.ndarray
     used: np.ndarray
     test: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class UnlabelledScores(SavedArrays):
+    """What criteria that read no right answer say of every plan, on search prompts.
+
+    Attributes:
+        names: of the criteria that could be had (`session.without_labels`), str of shape (criterion,).
+        scores: higher is better, (criterion, plan), plans in the order of a cell.
+    """
+
+    form = "unlabelled"
+
+    names: np.ndarray
+    scores: np.ndarray

@@ -14,6 +14,9 @@ from tapioca.studies.read import read_study
 from tapioca.studies.run import list_parts
 from tapioca.studies.spec import Setting, StudyConfig
 
+SAMPLED_PROMPTS = 64
+"""Prompts of each split that are timed."""
+
 
 def preview_study(config: StudyConfig, watcher: Progress | None = None) -> StudyPreview:
     """Count what is to be measured, and measure a little of it: of one model of each size the ID data and one kind of shift at
@@ -38,22 +41,26 @@ def preview_study(config: StudyConfig, watcher: Progress | None = None) -> Study
 
 
 def estimate_seconds(part: ModelWork) -> float:
-    """Seconds of a processor for one model: what the files of its ID data and of one kind of shift at one strength take, for
-    all of its files."""
-    with TemporaryDirectory() as folder:
-        setting = part.setting
-        kind = next(iter(setting.tuned or setting.pooled))
-        changes = {
+    """Seconds of a processor for one model: what few prompts of its ID data and of one kind of shift at one strength take, for all
+    of its prompts and files. Of tuned models cells are counted, their training is not."""
+    setting, study = part.setting, part.study
+    n_prompts = min(SAMPLED_PROMPTS, study.search, study.test)
+    few = study.model_copy(update={"search": n_prompts, "test": n_prompts})
+    kind = setting.pooled[0]
+    one = setting.model_copy(
+        update={
             "models": (setting.models[part.place],),
             "shifts": {kind: setting.shifts[kind][:1]},
             "controls": (),
             "fixed": 0,
-            "tuned": {kind: setting.tuned[kind]} if setting.tuned else {},
+            "tuned": {},
         }
-        sample = ModelWork(part.study, setting.model_copy(update=changes), 0, part.base, Path(folder))
+    )
+    with TemporaryDirectory() as folder:
         start = time.process_time()
-        n_measured = sum(1 for _ in sample.measure())
-        return (time.process_time() - start) * len(part.files) / n_measured
+        n_measured = sum(1 for _ in ModelWork(few, one, 0, part.base, Path(folder)).measure())
+        seconds = time.process_time() - start
+    return seconds * len(part.files) / n_measured * (study.search + study.test) / (2 * n_prompts)
 
 
 def _sum_costs(

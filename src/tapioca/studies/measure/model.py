@@ -28,6 +28,7 @@ from tapioca.search.path import SearchPath
 from tapioca.search.population import MAX_LAYERS, list_all_plans
 from tapioca.session.data import read_task
 from tapioca.session.search_space import find_droppable_layers, find_repeatable_layers
+from tapioca.session.without_labels import UnlabelledData, UnlabelledJudge
 from tapioca.studies.analyse.log_ratios import PlanSet
 from tapioca.studies.spec import StudyFile
 from tapioca.tasks.base import Task
@@ -118,6 +119,13 @@ class StudyModel:
     def kept(self) -> np.ndarray:
         """Which layers each plan keeps, (plan, layer)."""
         return np.array([[layer in plan.kept for layer in range(plan.n_layers)] for plan in self.plans])
+
+    @cached_property
+    def faithfulness(self) -> np.ndarray:
+        """How far each plan answers ID search prompts as the full model does, (plan,); no answer is read."""
+        task = self.tasks[ID][0]
+        judge = UnlabelledJudge(self.loaded.model, UnlabelledData(task, task, self.study.seed), self.study.batch_size)
+        return judge.score("faithful", self.plans)
 
     def draw_sample(self, ood: Task) -> GeometrySample:
         """The examples whose geometry is measured: ID ones of both splits, and those of a task."""

@@ -14,16 +14,24 @@ from tapioca.lab.config import TuneConfig
 from tapioca.lab.train import tune
 from tapioca.models.load import load
 from tapioca.runs.fingerprint import fingerprint
-from tapioca.studies.cell import Cell, CellKey, DoseResponse, RivalScores, SavedArrays
+from tapioca.studies.cell import Cell, CellKey, DoseResponse, RivalScores, SavedArrays, UnlabelledScores
 from tapioca.studies.measure.cells import measure_cell
 from tapioca.studies.measure.doses import measure_doses
 from tapioca.studies.measure.model import ID, LAB_PREFIX, StudyModel, TaskKey
 from tapioca.studies.measure.rivals import measure_rivals
+from tapioca.studies.measure.unlabelled import measure_unlabelled
 from tapioca.studies.spec import Setting, StudyFile
 
 TASK_PREFIXES = (LAB_PREFIX, "held-out:", "harness:")
 """How names of tasks begin that are no files."""
 TuningSource = Literal["shift", "id"]
+BESIDE: dict[str, type[SavedArrays]] = {"dose": DoseResponse, "rivals": RivalScores, "unlabelled": UnlabelledScores}
+"""What is measured of a kind of shift beside its cells, by the ends of files' names."""
+MEASURES: dict[type[SavedArrays], Callable[..., SavedArrays]] = {
+    DoseResponse: measure_doses,
+    RivalScores: measure_rivals,
+    UnlabelledScores: measure_unlabelled,
+}
 SavedType = TypeVar("SavedType", bound=SavedArrays)
 
 
@@ -87,7 +95,7 @@ class ModelWork:
         """Every file there will be, and what is in it."""
         files: dict[Path, type[SavedArrays]] = {self.cell_file(key): Cell for key in self.names}
         for kind in self.setting.pooled:
-            files |= {self._dose_file(kind): DoseResponse, self._rivals_file(kind): RivalScores}
+            files |= {self._file_beside(kind, name): file_type for name, file_type in BESIDE.items()}
         for kind in self.setting.tuned:
             files |= {self.cell_file(key, self._tuned_folder(kind)): Cell for key in (ID, (kind, 0))}
             files[self.cell_file((kind, 0), self._control_folder)] = Cell
@@ -100,11 +108,8 @@ class ModelWork:
     def cell_file(self, key: TaskKey, folder: Path | None = None) -> Path:
         return (folder or self.folder) / f"{key[0]}-{key[1]}.npz"
 
-    def _dose_file(self, kind: str) -> Path:
-        return self.folder / f"{kind}-dose.npz"
-
-    def _rivals_file(self, kind: str) -> Path:
-        return self.folder / f"{kind}-rivals.npz"
+    def _file_beside(self, kind: str, name: str) -> Path:
+        return self.folder / f"{kind}-{name}.npz"
 
     def _tuned_folder(self, kind: str) -> Path:
         return self.folder / f"tuned-{kind}"
@@ -131,21 +136,19 @@ class ModelWork:
             cell_by_key[key] = _load_or_measure(path, Cell, partial(measure_cell, bench), self._cell_key(bench, key))
             yield path
         for kind in self.setting.pooled:
-            yield from self._measure_interventions(bench, kind, cell_by_key[kind, self.setting.fixed])
+            yield from self._measure_beside(bench, kind, cell_by_key[kind, self.setting.fixed])
         for kind in self.setting.tuned:
             yield from self._measure_tuned(bench.model_hash, kind)
         if self.setting.tuned:
             yield from self._measure_control(bench.model_hash)
 
-    def _measure_interventions(self, bench: StudyModel, kind: str, measured: Cell) -> Iterator[Path]:
-        """The layers of greedy's plan at every scale, and its rivals, at the fixed strength."""
+    def _measure_beside(self, bench: StudyModel, kind: str, measured: Cell) -> Iterator[Path]:
+        """What stands beside the cell of the fixed strength."""
         where = self._cell_key(bench, (kind, self.setting.fixed))
-        path = self._dose_file(kind)
-        _load_or_measure(path, DoseResponse, partial(measure_doses, bench, measured=measured), where)
-        yield path
-        path = self._rivals_file(kind)
-        _load_or_measure(path, RivalScores, partial(measure_rivals, bench, measured=measured), where)
-        yield path
+        for name, file_type in BESIDE.items():
+            path = self._file_beside(kind, name)
+            _load_or_measure(path, file_type, partial(MEASURES[file_type], bench, measured=measured), where)
+            yield path
 
     def _measure_tuned(self, model_hash: str, kind: str) -> Iterator[Path]:
         """Cells of the model tuned on a shift: on that, which then counts as its ID data, and on what was ID data."""
