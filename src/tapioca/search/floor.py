@@ -10,6 +10,10 @@ from tapioca.search.base import PlanSearch, Search, SearchSpace, rank_plans
 from tapioca.search.path import SearchPath
 
 EPSILON = 0.01
+FAITHFUL_MARGIN = 0.1
+"""How far a plan chosen without labels may change the answers to ID data: by so many nats (divergence of answers from the full
+model's, or likelihood of its texts per token), or by so much of the variance of its numbers."""
+
 EPSILON_ROUNDING = 1e-12
 """So that a score exactly epsilon below the full model's is not lost to floating point."""
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from tapioca.errors import UsageError, did_you_mean
 from tapioca.records.measures import Estimate
 from tapioca.records.results import FileRecord, Record
+from tapioca.studies.label_parts import LabelCurve
 from tapioca.studies.measures import Unit
 from tapioca.studies.parts import Charts, KindSkill, KindSummary, LabelledSearch, Pooled, Power, SearchCost
 from tapioca.studies.rules import Decision, Margins, Rule
@@ -139,6 +140,9 @@ class SettingResult(Record):
     summaries: tuple[KindSummary, ...] = ()
     computed: tuple[SearchCost, ...] = Field(default=(), description="Q2: what a search costs.")
     labels: tuple[LabelledSearch, ...] = Field(default=(), description="Q2: what it brings with fewer labels.")
+    label_curve: LabelCurve | None = Field(
+        default=None, description="Q2: few labels beside criteria without any; None where these were not measured."
+    )
     skills: tuple[KindSkill, ...] = Field(
         default=(), description="Each kind beside predictors that were never trained; lab only."
     )

@@ -1,12 +1,14 @@
 """The cells of one setting in order: by model, kind of shift and strength."""
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
-from tapioca.studies.cell import Cell, DoseResponse, RivalScores, SavedArrays
+from tapioca.studies.cell import Cell, DoseResponse, RivalScores, SavedArrays, UnlabelledScores
 from tapioca.studies.spec import Setting, StudyFile
 
+SavedType = TypeVar("SavedType", bound=SavedArrays)
 CellIndex = tuple[int, int, int]
 """Places of a model, a kind and a strength; what has no kind stands at kind 0, strength 0."""
 
@@ -28,8 +30,7 @@ class CellGrid:
         self.kinds = tuple(setting.shifts)
         self._cells: dict[tuple[str, str, int], Cell] = {}
         self._tuned: dict[tuple[str, str, str, bool], Cell] = {}
-        self._doses: dict[tuple[str, str], DoseResponse] = {}
-        self._rivals: dict[tuple[str, str], RivalScores] = {}
+        self._beside: dict[tuple[type[SavedArrays], str, str], SavedArrays] = {}
         self.parameters = np.full(len(self.models), np.nan)
         for saved in measured:
             if saved.where.setting == setting.name and saved.where.model in self.models:
@@ -37,16 +38,14 @@ class CellGrid:
 
     def _add(self, saved: SavedArrays) -> None:
         where = saved.where
-        if isinstance(saved, DoseResponse):
-            self._doses[where.model, where.kind] = saved
-        elif isinstance(saved, RivalScores):
-            self._rivals[where.model, where.kind] = saved
-        elif isinstance(saved, Cell):
-            self.parameters[self.models.index(where.model)] = where.parameters
-            if where.tuned:
-                self._tuned[where.model, where.tuned_on, where.tuned, where.kind == "id"] = saved
-            else:
-                self._cells[where.model, where.kind, where.strength] = saved
+        if not isinstance(saved, Cell):
+            self._beside[type(saved), where.model, where.kind] = saved
+            return
+        self.parameters[self.models.index(where.model)] = where.parameters
+        if where.tuned:
+            self._tuned[where.model, where.tuned_on, where.tuned, where.kind == "id"] = saved
+        else:
+            self._cells[where.model, where.kind, where.strength] = saved
 
     @property
     def pooled(self) -> tuple[str, ...]:
@@ -97,10 +96,17 @@ class CellGrid:
 
     def dose(self, model: int, kind: int) -> tuple[DoseResponse, Cell] | None:
         """The sweep of scales of a pair and the cell whose prompts it is about; None where one is missing."""
-        dose, cells = self._doses.get((self.models[model], self.kinds[kind])), self.strengths(model, kind)
-        return (dose, cells[self.setting.fixed]) if dose is not None and cells else None
+        return self._find_beside(DoseResponse, model, kind)
 
     def rivals(self, model: int, kind: int) -> tuple[RivalScores, Cell] | None:
-        """The rivals of greedy's plan of a pair and the cell whose prompts they are about; None where one is missing."""
-        rivals, cells = self._rivals.get((self.models[model], self.kinds[kind])), self.strengths(model, kind)
-        return (rivals, cells[self.setting.fixed]) if rivals is not None and cells else None
+        """The rivals of greedy's plan, as `dose`."""
+        return self._find_beside(RivalScores, model, kind)
+
+    def unlabelled(self, model: int, kind: int) -> tuple[UnlabelledScores, Cell] | None:
+        """What criteria without labels say of all plans, as `dose`."""
+        return self._find_beside(UnlabelledScores, model, kind)
+
+    def _find_beside(self, file_type: type[SavedType], model: int, kind: int) -> tuple[SavedType, Cell] | None:
+        saved = self._beside.get((file_type, self.models[model], self.kinds[kind]))
+        cells = self.strengths(model, kind)
+        return (saved, cells[self.setting.fixed]) if isinstance(saved, file_type) and cells else None

@@ -20,7 +20,7 @@ from tapioca.search.stepwise import greedy
 from tapioca.stats import Pairing
 from tapioca.studies.cell import ERROR_METRIC, Cell
 
-PROMPT_COUNTS = (4, 8, 16, 32, 64, 128)
+PROMPT_COUNTS = (4, 8, 16, 32, 64, 128, 256)
 """Numbers of search prompts that a search is tried with."""
 
 

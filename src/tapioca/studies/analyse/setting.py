@@ -20,6 +20,7 @@ from tapioca.studies.analyse.questions import (
     summarise_skills,
 )
 from tapioca.studies.analyse.statistics import CellStatistics
+from tapioca.studies.analyse.unlabelled import UnlabelledChoices
 from tapioca.studies.cell import SavedArrays
 from tapioca.studies.results import ClaimResult, Finding, SettingResult, StudiedModel, StudyResult
 from tapioca.studies.rules import Decision
@@ -104,6 +105,7 @@ class SettingAnalysis:
             summaries=summarise_kinds(self.claims),
             computed=measure_search_costs(self.claims.statistics),
             labels=measure_label_counts(self.claims),
+            label_curve=UnlabelledChoices.measure(self.claims.statistics).to_result(),
             skills=summarise_skills(self.claims.statistics),
             charts=ChartBuilder(self.claims).build(),
         )

@@ -1,0 +1,175 @@
+"""What criteria without labels bring, and how many labels each is worth: the labels that greedy's search needs for as much."""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from tapioca.search.floor import FAITHFUL_MARGIN
+from tapioca.studies.analyse.cells import CellIndex
+from tapioca.studies.analyse.estimates import Measure
+from tapioca.studies.analyse.log_ratios import PROMPT_COUNTS, PlanSet
+from tapioca.studies.analyse.statistics import CellStatistic, CellStatistics, StatTable, statistic_from_values
+from tapioca.studies.cell import Cell, UnlabelledScores
+from tapioca.studies.label_parts import LabelCurve, LabelPoint, UnlabelledCriterion
+from tapioca.studies.measures import LOG_RATIO
+
+DRAWS = 8
+"""Sets of labelled prompts that each number of them is averaged over."""
+SHORTLIST = 8
+"""Plans that a criterion puts up for few labels to choose from."""
+BEST_IN_FULL = ("faithful", "linear")
+"""Criteria by which no plan can be better than the full model; each puts up the best single drop."""
+
+
+def list_allowed(scores: UnlabelledScores) -> np.ndarray:
+    """Which plans answer ID prompts nearly as the full model does, bool of shape (plan,); all where that is not known."""
+    rows = dict(zip(scores.names.tolist(), scores.scores, strict=True))
+    faithful = rows.get("faithful")
+    if faithful is None:
+        return np.ones(scores.scores.shape[1], dtype=bool)
+    allowed: np.ndarray = faithful >= faithful[0] - FAITHFUL_MARGIN
+    return allowed
+
+
+def rank_plans(scores: UnlabelledScores, name: str, sizes: np.ndarray) -> np.ndarray:
+    """Places of the allowed plans by a criterion, the best first; the full model, the first plan, is always among them."""
+    row = scores.scores[scores.names.tolist().index(name)]
+    allowed = list_allowed(scores)
+    if name in BEST_IN_FULL:
+        allowed &= sizes == 1
+        return np.append(np.flatnonzero(allowed)[np.argsort(-row[allowed], kind="stable")], 0)
+    places = np.flatnonzero(allowed)
+    ranked: np.ndarray = places[np.argsort(-row[allowed], kind="stable")]
+    return ranked
+
+
+@dataclass(eq=False)
+class UnlabelledChoices:
+    """Log ratios of the plans chosen with few labels and with none, at the fixed strength of every kind.
+
+    Attributes:
+        statistics: of the cells.
+        greedy: by number of labels.
+        chosen, empty: by criterion, of its plan, and whether that drops nothing.
+        prior: by criterion and number of labels, of the best of its shortlist.
+    """
+
+    statistics: CellStatistics
+    greedy: dict[int, StatTable] = field(default_factory=dict)
+    chosen: dict[str, StatTable] = field(default_factory=dict)
+    empty: dict[str, list[bool]] = field(default_factory=dict)
+    prior: dict[tuple[str, int], StatTable] = field(default_factory=dict)
+
+    @classmethod
+    def measure(cls, statistics: CellStatistics) -> Self:
+        """Those of every pair of a model and a kind where they were measured."""
+        choices, grid = cls(statistics), statistics.grid
+        for model in range(len(grid.models)):
+            for kind in range(len(grid.kinds)):
+                if pair := grid.unlabelled(model, kind):
+                    choices._add((model, kind, 0), *pair)
+        return choices
+
+    def _add(self, index: CellIndex, scores: UnlabelledScores, cell: Cell) -> None:
+        plans, ratios, prompts = self.statistics.plans(index[0]), self.statistics.log_ratios(cell), cell.test.shape[1]
+
+        def average(places: list[int]) -> CellStatistic:
+            return statistic_from_values(ratios[:, places].mean(axis=1), prompts)
+
+        subsets = draw_prompts(cell, self.statistics.grid.study.seed)
+        for count, drawn in subsets.items():
+            picks = [pick_greedily(plans, cell, subset) for subset in drawn]
+            self.greedy.setdefault(count, {})[index] = average(picks)
+        for name in scores.names.tolist():
+            best, *_ = ranked = rank_plans(scores, name, plans.sizes)
+            self.chosen.setdefault(name, {})[index] = average([best])
+            self.empty.setdefault(name, []).append(best == 0)
+            for count, drawn in subsets.items():
+                picks = [pick_best(cell, subset, ranked[:SHORTLIST]) for subset in drawn]
+                self.prior.setdefault((name, count), {})[index] = average(picks)
+
+    def to_result(self) -> LabelCurve | None:
+        """The curve and the criteria beside it, over all kinds but controls; None where nothing was measured."""
+        if not self.greedy:
+            return None
+        curve = {count: self._measure(f"{count} labels", table) for count, table in sorted(self.greedy.items())}
+        points = [(count, measure.estimate()) for count, measure in curve.items()]
+        return LabelCurve(
+            draws=DRAWS,
+            shortlist=SHORTLIST,
+            points=tuple(LabelPoint(prompts=count, log_ratio=estimate) for count, estimate in points if estimate),
+            criteria=tuple(self._describe(name, curve) for name in self.chosen),
+        )
+
+    def _measure(self, name: str, table: StatTable) -> Measure:
+        return Measure(name, LOG_RATIO, self.statistics.grid, table).without_controls
+
+    def _describe(self, name: str, curve: dict[int, Measure]) -> UnlabelledCriterion:
+        measure = self._measure(name, self.chosen[name])
+        estimate, values = measure.estimate(), measure.resample()
+        assert estimate is not None  # a criterion stands here where it chose something
+        assert values is not None
+        resampled = {count: of_count.resample() for count, of_count in curve.items()}
+        known = {count: drawn for count, drawn in resampled.items() if drawn is not None}
+        worth = count_labels_worth(values, np.array(list(known)), np.stack(list(known.values()), axis=1))
+        low, high = np.percentile(worth[1:], [2.5, 97.5], method="closest_observation")
+        priors = [(count, self._measure(name, self.prior[name, count]).estimate()) for count in curve]
+        return UnlabelledCriterion(
+            name=name,
+            log_ratio=estimate,
+            empty=float(np.mean(self.empty[name])),
+            labels_worth=_finite(worth[0]),
+            labels_worth_ci95=(_finite(low), _finite(high)),
+            prior=tuple(LabelPoint(prompts=count, log_ratio=prior) for count, prior in priors if prior),
+        )
+
+
+def draw_prompts(cell: Cell, seed: int) -> dict[int, list[np.ndarray]]:
+    """Sets of search prompts, by their number; all of them are one set."""
+    rng, size = np.random.default_rng(seed), cell.search.shape[1]
+    orders = [rng.permutation(size) for _ in range(DRAWS)]
+    return {
+        count: [order[:count] for order in orders[: DRAWS if count < size else 1]]
+        for count in PROMPT_COUNTS
+        if count <= size
+    }
+
+
+def pick_greedily(plans: PlanSet, cell: Cell, prompts: np.ndarray) -> int:
+    """The place of greedy's plan found with some of the search prompts."""
+    return plans.index_by_plan[plans.run_greedy(_average(cell, prompts)).best.plan]
+
+
+def pick_best(cell: Cell, prompts: np.ndarray, shortlist: np.ndarray) -> int:
+    """The place of the best plan of a shortlist and the full model by some of the search prompts; of equals the full model."""
+    means = _average(cell, prompts)
+    places = np.array([0, *shortlist])
+    return int(places[means[places].argmax()])
+
+
+def _average(cell: Cell, prompts: np.ndarray) -> np.ndarray:
+    means: np.ndarray = np.average(cell.search[:, prompts], axis=1, weights=cell.search_weights[prompts])
+    return means
+
+
+def count_labels_worth(values: np.ndarray, counts: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """With how many labels a search reaches what a criterion does, value by value.
+
+    Args:
+        values: what the criterion brings, (1 + draw,).
+        counts: numbers of labels, ascending, (count,).
+        curve: what the search brings with them, (1 + draw, count). It starts at 0 with none and is taken not to fall.
+
+    Returns:
+        float64 of shape (1 + draw,): linear between numbers of labels; 0 where nothing is brought, infinite where all labels
+        bring less.
+    """
+    rising = np.maximum.accumulate(np.pad(curve, ((0, 0), (1, 0))), axis=1)
+    labels = np.array([0, *counts], dtype=float)
+    rows = zip(values, rising, strict=True)
+    return np.array([np.interp(value, row, labels, right=np.inf) if value > 0 else 0.0 for value, row in rows])
+
+
+def _finite(count: float) -> float | None:
+    return float(count) if np.isfinite(count) else None
