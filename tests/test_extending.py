@@ -229,7 +229,7 @@ def test_help_reads_no_names_and_a_list_of_names_loads_no_torch(tmp_path: Path) 
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "bad"], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].endswith("rule_offset set()")
-    assert " repeat bad context_noise " in done.stdout
+    assert " linear bad context_noise " in done.stdout
 
 
 def give_list(space: SearchSpace):  # type: ignore[no-untyped-def]

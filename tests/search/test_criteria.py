@@ -14,7 +14,7 @@ from tapioca.errors import NonFiniteError, UsageError, did_you_mean
 from tapioca.plan import GRAINS, Plan
 from tapioca.profiles.layer_importance import LayerImportance
 from tapioca.search.base import Search, SearchSpace, measure_size
-from tapioca.search.criteria import CRITERIA, Criterion
+from tapioca.search.criteria import CRITERIA, GUIDES, OOD_LABELS, READS, UNLABELLED, Criterion
 from tapioca.search.random import draw_matched_random_plans, draw_random_plans
 from tapioca.search.stepwise import greedy_of_shortlist, list_swaps
 
@@ -276,3 +276,21 @@ def test_unknown_names_get_a_suggestion() -> None:
     with pytest.raises(UsageError, match="unknown criterion 'shortgp'; did you mean 'shortgpt'"):
         _ = CRITERIA["shortgp"]
     assert "tale" in did_you_mean("tael", CRITERIA)
+
+
+def test_a_block_is_the_best_of_all_of_its_size() -> None:
+    score = lambda plan: float(plan.drops == (2, 3))  # noqa: E731
+    assert picks("linear", space(), score) == {
+        1: Plan.drop(6, [0]),
+        2: Plan.drop(6, [2, 3]),
+        3: Plan.drop(6, [0, 1, 2]),
+    }
+    assert picks("linear", space(droppable=(1, 3, 4), sizes=(2, 3)), score) == {2: Plan.drop(6, [3, 4])}
+
+
+def test_what_each_criterion_reads_is_said() -> None:
+    assert set(READS) == set(GUIDES)
+    unlabelled = {name for name, criterion in CRITERIA.items() if not criterion.reads_labels}
+    assert unlabelled == set(UNLABELLED)
+    assert all(OOD_LABELS not in CRITERIA[name].reads for name in unlabelled)
+    assert CRITERIA["tale"].reads == (OOD_LABELS,)

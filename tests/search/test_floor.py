@@ -16,7 +16,7 @@ from tapioca.errors import UsageError
 from tapioca.plan import Plan
 from tapioca.records import Metric, Trial
 from tapioca.search.base import SearchSpace
-from tapioca.search.floor import FlooredSearch
+from tapioca.search.floor import FAITHFUL_MARGIN, FaithfulSearch, FlooredSearch
 from tapioca.search.path import SearchPath
 from tapioca.search.stepwise import greedy
 
@@ -205,3 +205,34 @@ def test_a_search_broken_off_is_gone_through_as_far_as_it_went(shared: Path) -> 
     search = run(tale(32, ACCURACY, epsilon=0.08, max_drops=8), table({(): baseline, **scores}))
     drops = [set(trial.plan.drops) for trial in search.path]
     assert [after - before for before, after in pairwise(drops)] == [{n} for n in (19, 18, 20, 28, 31, 21, 24, 26)]
+
+
+@pytest.mark.parametrize(("takes_most", "best"), [(False, (1,)), (True, (1, 2))])
+def test_without_labels_the_best_or_the_largest_faithful_plan_is_taken(takes_most: bool, best: tuple[int, ...]) -> None:
+    """Layer 0 scores best and changes too much; of three drops none is faithful."""
+    search = FaithfulSearch(greedy(), SearchSpace.of_layers(4), takes_most)
+    while plans := search.ask():
+        scores = [
+            2.0 if 0 in plan.drops else {0: 0.0, 1: 1.0 - 0.1 * max(plan.drops, default=0), 2: 0.5}.get(plan.size, 0.2)
+            for plan in plans
+        ]
+        changes = [1.0 if 0 in plan.drops else FAITHFUL_MARGIN if plan.size < 3 else 0.2 for plan in plans]
+        search.tell(
+            [
+                Trial(plan=plan, score=score, change=change)
+                for plan, score, change in zip(plans, scores, changes, strict=True)
+            ]
+        )
+    assert [trial.plan.drops for trial in search.path] == [(), (1,), (1, 2)]
+    assert [search_round.accepted for search_round in search.rounds] == [True, True, False]
+    assert search.best.plan.drops == best
+    assert search.tried == 1 + 4 + 3 + 2
+
+
+def test_without_labels_the_full_model_stays_where_nothing_is_better() -> None:
+    search = FaithfulSearch(greedy(), SearchSpace.of_layers(3))
+    while plans := search.ask():
+        search.tell([Trial(plan=plan, score=-float(plan.size), change=0.0) for plan in plans])
+    assert search.best.plan.is_full
+    assert search.best_nonempty is not None
+    assert search.best_nonempty.plan.size == 1

@@ -8,7 +8,8 @@ import numpy as np
 from tapioca.errors import UsageError
 from tapioca.plan import Plan
 from tapioca.plan.prefix_tree import Prefix, list_steps
-from tapioca.profiles.deviation import mean_deviation
+from tapioca.profiles.deviation import removed_deviation
+from tapioca.profiles.many_plans import profiles_of_plan
 from tapioca.profiles.profiles import PROFILE_KINDS, scale_to_unit_length, state_geometry
 
 
@@ -23,23 +24,23 @@ class StateReference:
         self.states = states
 
     def measure_geometry(self, states: Mapping[Prefix, np.ndarray], plans: Sequence[Plan]) -> np.ndarray:
-        """Minus the deviation of both profiles, mean norm and mean pairwise distance: mean |log ratio| over the layers a plan
-        keeps, and over the two; float64 of shape (plan,).
+        """Realignment of both profiles, mean norm and mean pairwise distance: what a plan takes from the deviation, mean |log
+        ratio| over the layers that it keeps, averaged over the two; float64 of shape (plan,), 0 for the full model.
 
         Args:
             states: of OOD inputs, (example, width), by what was done with the layers up to them
-                (`observe.capture_states_of_plans`); those of all plans.
+                (`observe.capture_states_of_plans`); those of the full model and of all plans.
             plans: of any drops.
         """
         profiles = {prefix: _profile(of_prefix) for prefix, of_prefix in states.items()}
-        return _compare(profiles, _profile_layers(self.states), plans)
+        return _realign(profiles, _profile_layers(self.states), plans)
 
     def measure_unit_geometry(self, states: Mapping[Prefix, np.ndarray], plans: Sequence[Plan]) -> np.ndarray:
-        """The same of states divided by their norm, whose norm profile says nothing: the deviation of mean pairwise distance
+        """The same of states divided by their norm, whose norm profile says nothing: realignment of mean pairwise distance
         alone."""
         distance = PROFILE_KINDS.index("distance")
         profiles = {prefix: _profile(scale_to_unit_length(of_prefix))[distance] for prefix, of_prefix in states.items()}
-        return _compare(profiles, _profile_layers(scale_to_unit_length(self.states))[distance], plans)
+        return _realign(profiles, _profile_layers(scale_to_unit_length(self.states))[distance], plans)
 
     def measure_mahalanobis(self, states: Mapping[Prefix, np.ndarray], plans: Sequence[Plan]) -> np.ndarray:
         """Minus the mean Mahalanobis distance of the states after a plan's last layer from the ID states after the full
@@ -68,11 +69,10 @@ def _profile_layers(states: np.ndarray) -> np.ndarray:
     return state_geometry(states).profiles()[:, 0]
 
 
-def _compare(profiles: Mapping[Prefix, np.ndarray], reference: np.ndarray, plans: Sequence[Plan]) -> np.ndarray:
-    """Minus the mean deviation over the layers each plan keeps, and over kinds of profile."""
-    scores = []
+def _realign(profiles: Mapping[Prefix, np.ndarray], reference: np.ndarray, plans: Sequence[Plan]) -> np.ndarray:
+    """The mean deviation that each plan removes over the layers it keeps, and over kinds of profile."""
+    before, scores = profiles_of_plan(profiles, Plan.full(plans[0].n_layers)), []
     for plan in plans:
-        plan_steps = list_steps(plan)
-        of_plan = np.stack([profiles[plan_steps[: layer + 1]] for layer in plan.kept], axis=-1)
-        scores.append(-float(mean_deviation(of_plan, reference[..., plan.kept]).mean()))
+        after = profiles_of_plan(profiles, plan)
+        scores.append(removed_deviation(before[..., plan.kept], after, reference[..., plan.kept]).mean())
     return np.array(scores)

@@ -34,9 +34,9 @@ def realign_plans(
         prefix: state_geometry(prefix_states[None]).profiles(counts)[..., 0] for prefix, prefix_states in states.items()
     }
     reference_profiles = state_geometry(reference).profiles(count_and_resample(reference.shape[1], draws, rng))
-    before = _profiles_of_plan(profiles, Plan.full(plans[0].n_layers))
+    before = profiles_of_plan(profiles, Plan.full(plans[0].n_layers))
     realigned = [
-        removed_deviation(before[..., plan.kept], _profiles_of_plan(profiles, plan), reference_profiles[..., plan.kept])
+        removed_deviation(before[..., plan.kept], profiles_of_plan(profiles, plan), reference_profiles[..., plan.kept])
         for plan in plans
     ]
     return np.stack(realigned, axis=-1)
@@ -74,10 +74,10 @@ def realign_by_all_definitions(
     rows = []
     for ood_profiles, id_profiles in zip(ood, reference, strict=True):
         full_ood, full_id = (
-            _profiles_of_plan(of_prefix, Plan.full(plans[0].n_layers)) for of_prefix in (ood_profiles, id_profiles)
+            profiles_of_plan(of_prefix, Plan.full(plans[0].n_layers)) for of_prefix in (ood_profiles, id_profiles)
         )
         for plan in plans:
-            after, same_plan = (_profiles_of_plan(of_prefix, plan) for of_prefix in (ood_profiles, id_profiles))
+            after, same_plan = (profiles_of_plan(of_prefix, plan) for of_prefix in (ood_profiles, id_profiles))
             before = mean_deviation(full_ood[..., plan.kept], full_id[..., plan.kept])
             rows.append([before - mean_deviation(after, ids) for ids in (full_id[..., plan.kept], same_plan)])
     realigned = np.array(rows).reshape(2, len(plans), 2, -1)  # (length, plan, reference, kind)
@@ -90,8 +90,8 @@ def _profile(states: np.ndarray) -> np.ndarray:
     return profiles
 
 
-def _profiles_of_plan(profiles: Mapping[Prefix, np.ndarray], plan: Plan) -> np.ndarray:
-    """The profiles of a plan over the layers it keeps, (kind, ..., layer)."""
+def profiles_of_plan(profiles: Mapping[Prefix, np.ndarray], plan: Plan) -> np.ndarray:
+    """The profiles of a plan over the layers it keeps, (kind, ..., layer), from those of the states after each layer."""
     plan_steps = list_steps(plan)
     return np.stack([profiles[plan_steps[: layer + 1]] for layer in plan.kept], axis=-1)
 

@@ -17,8 +17,16 @@ class Trial(Record):
     """One plan tried by a search, with its mean score and mean likelihood on the search split."""
 
     plan: Plan
-    score: float = Field(description="Mean score on the search split.")
-    log_likelihood: float = Field(description="Mean log-likelihood of the gold answer there.")
+    score: float = Field(
+        description="Mean score on the search split; by the criterion itself where no answer was read."
+    )
+    log_likelihood: float | None = Field(
+        default=None, description="Mean log-likelihood of the gold answer there; None where no answer was read."
+    )
+    change: float | None = Field(
+        default=None,
+        description="How far its answers to ID search data are from the full model's, in nats or in shares of the variance; None where answers to OOD data chose.",
+    )
     n_scored: int | None = Field(
         default=None, description="Search examples it was scored on before it was stopped; None means all."
     )
@@ -61,6 +69,9 @@ class CriterionCost(Record):
     name: str = Field(description="Of the criterion.")
     about: str = Field(description="What it does.")
     source: str = Field(description="Where it comes from.")
+    reads: tuple[str, ...] | None = Field(
+        default=None, description="What of the search data it read; None in records of before this was kept."
+    )
     plans_tried: int = Field(description="Plans it had scored.")
     layer_forwards: int = Field(
         description="Layers computed, times sequences read; a layer without one branch counts half."

@@ -7,18 +7,50 @@ from tapioca.errors import UsageError
 from tapioca.plan import BRANCHES, BranchName
 from tapioca.registry import Registry
 from tapioca.search.base import PlanSearch
-from tapioca.search.one_shot import drop_by_effect, drop_contiguous, drop_last, drop_lowest
+from tapioca.search.one_shot import drop_best_block, drop_by_effect, drop_contiguous, drop_last, drop_lowest
 from tapioca.search.population import MAX_LAYERS, search_by_evolution, search_exhaustively, search_randomly
 from tapioca.search.repeats import search_repeats
 from tapioca.search.stepwise import beam, greedy, greedy_of_shortlist, greedy_with_swaps, list_branch_drops
 
-Guide = Literal["score", "likelihood", "text", "states", "gradients", "nothing"]
+UnlabelledGuide = Literal[
+    "geometry", "geometry-unit", "mahalanobis", "agreement", "entropy", "margin", "faithful", "proxy", "linear"
+]
+"""What guides a choice and reads no answer to OOD data, the number of drops included
+(`session.without_labels.score_without_labels` says what each is)."""
+
+OtherGuide = Literal["score", "likelihood", "text", "states", "gradients", "nothing"]
+
+Guide = OtherGuide | UnlabelledGuide
 """What guides a choice: the task's score, the gold answers' likelihood, the likelihood of the prompts' own tokens,
-the similarity of hidden states, the gradients of the gold answers' likelihood by the layers' scales, or nothing at all."""
+the similarity of hidden states, the gradients of the gold answers' likelihood by the layers' scales, nothing at all, or what
+can be said of plans without labels."""
+
+UNLABELLED: tuple[UnlabelledGuide, ...] = get_args(UnlabelledGuide)
+GUIDES: tuple[Guide, ...] = (*get_args(OtherGuide), *UNLABELLED)
+
+LOSSES: tuple[UnlabelledGuide, ...] = ("faithful", "linear")
+"""Guides that say how little is lost, so that nothing is better than the full model: by them the largest plan is taken that is
+faithful enough, by others the best."""
+
+OOD_LABELS = "OOD labels"
+"""What is read where answers to OOD search data are."""
+
+READS: dict[Guide, tuple[str, ...]] = {
+    **dict.fromkeys(("score", "likelihood", "gradients"), (OOD_LABELS,)),
+    **dict.fromkeys(("text", "states", "agreement", "entropy", "margin", "proxy", "linear"), ("OOD inputs",)),
+    **dict.fromkeys(("geometry", "geometry-unit", "mahalanobis"), ("OOD inputs", "ID inputs")),
+    "faithful": ("ID inputs",),
+    "nothing": (),
+}
+"""What of the search data each guide reads."""
 
 PASSES: dict[Guide, float] = {"states": 1.0, "gradients": 2.0}
 """Passes of the full model before the first question: one that reads states; one forward, and one backward, which computes
 the gradients of states and none of weights."""
+
+
+PASSES_A_PLAN: dict[Guide, float] = {"agreement": 2.0, "proxy": 0.5, "faithful": 0.0, "linear": 0.0}
+"""How often a plan reads the OOD search data to be scored by a guide without labels, where that is not once."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +81,10 @@ class Criterion:
     shortlist: int | None = None
 
     def __post_init__(self) -> None:
-        if self.guide not in get_args(Guide) or not set(self.branches) <= set(BRANCHES):
+        if self.guide not in GUIDES or not set(self.branches) <= set(BRANCHES):
             raise UsageError(
                 f"a criterion of guide {self.guide!r} and branches {self.branches}; expected a guide of "
-                f"{', '.join(get_args(Guide))}, and branches of {', '.join(BRANCHES)}"
+                f"{', '.join(GUIDES)}, and branches of {', '.join(BRANCHES)}"
             )
         if self.stops_at_floor and self.guide != "score":
             raise UsageError(
@@ -63,6 +95,16 @@ class Criterion:
     def measured(self) -> Guide | None:
         """What passes of the full model (`PASSES`) measure before the first question; None where none is made."""
         return "gradients" if self.shortlist else self.guide if self.guide in PASSES else None
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether answers to OOD search data decide which plan `prune` takes, if by its number of drops alone."""
+        return self.guide not in UNLABELLED
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What of the search data it reads to choose a plan of a given number of drops."""
+        return READS[self.guide]
 
     def __str__(self) -> str:
         """What it does, and where it comes from."""
@@ -102,6 +144,15 @@ OWN_CRITERIA = {
     "repeat": Criterion(
         "the block of layers that is best run twice, of all of its length", "", "score", search_repeats, repeats=True
     ),
+    "geometry": Criterion("greedy by how close OOD norms and distances come to ID ones", "", "geometry", greedy()),
+    "geometry-unit": Criterion("the same of states of unit length, by distances", "", "geometry-unit", greedy()),
+    "mahalanobis": Criterion("greedy by how close last OOD states come to ID ones", "", "mahalanobis", greedy()),
+    "agreement": Criterion("greedy by how answers agree where the request is changed", "", "agreement", greedy()),
+    "entropy": Criterion("greedy by how low the entropy of answers is", "", "entropy", greedy()),
+    "margin": Criterion("greedy by how far the answer leads the next", "", "margin", greedy()),
+    "faithful": Criterion("greedy by how little answers to ID requests change", "", "faithful", greedy()),
+    "proxy": Criterion("greedy by the likelihood of the full model's sure answers", "", "proxy", greedy()),
+    "linear": Criterion("the block that one linear map replaces best", "", "linear", drop_best_block),
 }
 
 

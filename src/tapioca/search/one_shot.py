@@ -1,10 +1,10 @@
-"""Criteria that ask for no score: by how little layers change the hidden states or the loss, or by their place alone."""
+"""Criteria that go by how little layers change the hidden states or the loss, or by their place; most ask for no score."""
 
 import numpy as np
 
 from tapioca.plan import Grain, Plan
 from tapioca.profiles.layer_importance import LayerImportance
-from tapioca.search.base import PlanSearch, SearchSpace, SearchSteps
+from tapioca.search.base import Picks, PlanSearch, ScoreRequest, SearchSpace, SearchSteps, rank_plans
 
 
 def drop_lowest(measure: str) -> PlanSearch:
@@ -46,11 +46,25 @@ def drop_contiguous(space: SearchSpace) -> SearchSteps:
     yield from ()  # nothing is scored
     angles, picks = _similarity(space).angles, {}
     for size in space.sizes:
-        starts = [start for start in space.droppable if set(range(start, start + size)) <= set(space.droppable)]
-        if starts:
+        if starts := _list_block_starts(space, size):
             first = min(starts, key=lambda start: angles[start, start + size])
             picks[size] = Plan.drop(space.n_layers, range(first, first + size))
     return picks
+
+
+def drop_best_block(space: SearchSpace) -> SearchSteps:
+    """Drop the block of neighbouring layers that scores best, of all of its size; of equals the lowest."""
+    picks: Picks = {}
+    for size in space.sizes:
+        starts = _list_block_starts(space, size)
+        if plans := tuple(Plan.drop(space.n_layers, range(first, first + size)) for first in starts):
+            picks[size] = rank_plans(plans, (yield ScoreRequest(plans)))[0]
+    return picks
+
+
+def _list_block_starts(space: SearchSpace, size: int) -> list[int]:
+    """The first layers of all blocks of a size that can be dropped."""
+    return [start for start in space.droppable if set(range(start, start + size)) <= set(space.droppable)]
 
 
 def drop_last(space: SearchSpace) -> SearchSteps:

@@ -1,9 +1,11 @@
 """Let criteria choose plans on the search split, and count what each would cost alone."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import get_args
+from functools import cached_property
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from tapioca.disk import write_json
 from tapioca.errors import StoreError
 from tapioca.evaluate.scale_effects import measure_drop_effects
 from tapioca.observe import measure_similarity
-from tapioca.plan import GRAINS, Plan
+from tapioca.plan import GRAINS
 from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.profiles.layer_importance import LayerImportance
 from tapioca.reading import explain_damage
@@ -19,8 +21,11 @@ from tapioca.records import CriterionCost, Example, Request
 from tapioca.runs.fingerprint import add_fingerprint
 from tapioca.runs.folder import read_json
 from tapioca.search.base import Picks, ScoreRequest, Search, SearchSpace
-from tapioca.search.criteria import PASSES, Criterion, Guide
+from tapioca.search.criteria import GUIDES, PASSES, UNLABELLED, Criterion, Guide
 from tapioca.session.context import AnyRun
+from tapioca.session.search_cost import SearchCost
+from tapioca.session.unlabelled_data import UnlabelledData
+from tapioca.session.unlabelled_judge import UnlabelledJudge
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import make_batches
 from tapioca.tasks.perplexity import Perplexity
@@ -31,48 +36,72 @@ MEASUREMENTS = {"states": "similarity.json", "gradients": "effects.json"}
 Arrays = dict[str, np.ndarray]
 
 
+def make_judge(job: AnyRun) -> UnlabelledJudge:
+    """What scores plans on the search data of a run without labels; every answer is remembered in its folder."""
+    data = UnlabelledData(job.search["ood"], job.search.get("id"), job.config.seed)
+    return UnlabelledJudge(job.loaded.model, data, job.config.batch_size, job.evaluate, job.progress)
+
+
 class CriteriaRunner:
     """Runs criteria on the OOD search split of one job; what one has scored, the others need not score again."""
 
     def __init__(self, job: AnyRun):
         self.job = job
         task = job.search["ood"]
-        self.tasks = dict.fromkeys(get_args(Guide), task) | {"text": perplexity_task_from_prompts(task) or task}
-        self._parts: dict[tuple[str, float], Task] = {}
+        self.tasks = dict.fromkeys(GUIDES, task) | {"text": perplexity_task_from_prompts(task) or task}
+        self._parts: dict[tuple[Guide, float], Task] = {}
         self._measured: dict[Guide, tuple[Arrays, float]] = {}
 
     def choose(self, name: str, criterion: Criterion) -> tuple[Picks, CriterionCost]:
         """The plans of one criterion, and what it cost."""
-        space, seconds, forwards = self.job.space, 0.0, 0.0
+        space, spent = self.job.space, SearchCost(self.job)
         if guide := criterion.measured:
-            space, seconds = self.measure_guide(guide)
+            space, spent.seconds = self.measure_guide(guide)
             rows = [1 if guide == "states" else len(example.rows) for example in self.job.search["ood"].examples]
-            forwards = PASSES[guide] * space.n_layers * sum(rows)
+            spent.layer_forwards = PASSES[guide] * space.n_layers * sum(rows)
         search = Search(criterion.choose, space)
-        scored_batches: dict[tuple[Plan, str], None] = {}
         while question := search.ask():
-            task = self._sample_of_task(criterion.guide, question.share)
-            scores = self.job.evaluate(task, list(question.plans), f"{name}: {_describe_question(question)}")
-            table = scores.log_likelihoods if criterion.guide == "likelihood" else scores.values
-            search.tell(np.average(table, axis=1, weights=task.weights).tolist())
-            cut = make_batches(task, self.job.config.batch_size)
-            n_rows_by_digest = {batch.digest: sum(len(example.rows) for example in batch.examples) for batch in cut}
-            for digest, count in n_rows_by_digest.items():
-                new_plans = [plan for plan in question.plans if (plan, digest) not in scored_batches]
-                forwards += count_layers_computed(tuple(new_plans)) * count
-                scored_batches |= dict.fromkeys((plan, digest) for plan in new_plans)
-        seconds += sum(self.job.store.recall_cost(plan, batch).seconds for plan, batch in scored_batches)
-        tried = len({plan for plan, _ in scored_batches})
+            score = self._score_without_labels if criterion.guide in UNLABELLED else self._score
+            search.tell(score(name, criterion.guide, question, spent))
         return search.picks, CriterionCost(
             name=name,
             about=criterion.about,
             source=criterion.source,
-            plans_tried=tried,
-            layer_forwards=round(forwards),
-            seconds=seconds,
+            reads=criterion.reads,
+            plans_tried=len(spent.plans),
+            layer_forwards=round(spent.layer_forwards),
+            seconds=spent.total_seconds,
         )
 
-    def _sample_of_task(self, guide: str, share: float) -> Task:
+    def _score(self, name: str, guide: Guide, question: ScoreRequest, spent: SearchCost) -> list[float]:
+        """One score for each plan that is asked about, by answers."""
+        task = self._sample_of_task(guide, question.share)
+        scores = self.job.evaluate(task, list(question.plans), f"{name}: {_describe_question(question)}")
+        spent.add_answers(task, question.plans)
+        table = scores.log_likelihoods if guide == "likelihood" else scores.values
+        averages: list[float] = np.average(table, axis=1, weights=task.weights).tolist()
+        return averages
+
+    def _score_without_labels(self, name: str, guide: Guide, question: ScoreRequest, spent: SearchCost) -> list[float]:
+        """The same without reading an answer to OOD data, always on all of them."""
+        start = time.perf_counter()
+        scores: list[float] = self.judge.score(guide, question.plans).tolist()
+        self.job.add_notes(*self.judge.take_notes())
+        for task in (tasks := self.judge.list_tasks(guide)):
+            spent.add_answers(task, question.plans)
+        if not tasks:
+            n_layers = count_layers_computed(spent.list_new(question.plans))
+            if guide == "linear":  # from one pass of the full model
+                n_layers = 0.0 if spent.plans else float(self.job.n_layers)
+            spent.add_states(question.plans, n_layers * len(self.judge.ood_sample), time.perf_counter() - start)
+        return scores
+
+    @cached_property
+    def judge(self) -> UnlabelledJudge:
+        """What scores plans without labels."""
+        return make_judge(self.job)
+
+    def _sample_of_task(self, guide: Guide, share: float) -> Task:
         """A seeded share of a task, in whole batches, so that their answers serve the whole task too."""
         key = guide, share
         if share == 1.0:

@@ -1,5 +1,7 @@
 """What there is to drop in a model, and which criteria can choose from it."""
 
+from collections.abc import Mapping
+
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -9,8 +11,10 @@ from tapioca.models.edit import check_fits
 from tapioca.models.find import find_layers
 from tapioca.plan import BRANCHES, BranchName, Plan
 from tapioca.records import RunConfig
+from tapioca.records.results import Domain
 from tapioca.search.base import SearchSpace
-from tapioca.search.criteria import CRITERIA, Criterion, shorten_rounds
+from tapioca.search.criteria import CRITERIA, UNLABELLED, Criterion, shorten_rounds
+from tapioca.session.unlabelled_data import UnlabelledData, explain_missing
 from tapioca.tasks.base import Task
 
 
@@ -32,8 +36,8 @@ def criteria_by_name(criteria: str, shortlist: int | None = None) -> dict[str, C
 
 
 def list_all_drops() -> list[str]:
-    """The names of all criteria that choose what to drop."""
-    return [name for name in CRITERIA if not CRITERIA[name].repeats]
+    """The names of all criteria that choose what to drop, but for those without labels, which are asked for by name."""
+    return [name for name in CRITERIA if not CRITERIA[name].repeats and CRITERIA[name].reads_labels]
 
 
 def space_from_model(model: PreTrainedModel, config: RunConfig) -> SearchSpace:
@@ -60,21 +64,21 @@ def find_repeatable_layers(model: PreTrainedModel) -> tuple[int, ...]:
 
 
 def compatible_criteria(
-    chosen: dict[str, Criterion], space: SearchSpace, task: Task, ask_all: bool
+    chosen: dict[str, Criterion], space: SearchSpace, search: Mapping[Domain, Task], ask_all: bool
 ) -> tuple[dict[str, Criterion], list[str]]:
     """The criteria that fit the model and the data, and why others do not.
 
     Args:
         chosen: by name.
         space: what there is to choose from.
-        task: what guides them.
+        search: the data that guide them.
         ask_all: whether the user asked for all there are, so that some may be left out.
 
     Raises:
         UsageError: a criterion asked for by name does not fit, or none does.
     """
     reasons = {
-        name: reason for name, criterion in chosen.items() if (reason := incompatibility(criterion, space, task))
+        name: reason for name, criterion in chosen.items() if (reason := incompatibility(criterion, space, search))
     }
     fitting = {name: criterion for name, criterion in chosen.items() if name not in reasons}
     if (reasons and not ask_all) or not fitting:
@@ -83,8 +87,13 @@ def compatible_criteria(
     return fitting, [f"{name} is left out: {reason}" for name, reason in reasons.items()]
 
 
-def incompatibility(criterion: Criterion, space: SearchSpace, task: Task) -> str:
-    """Why a criterion cannot be used on a model and a task; empty if it can."""
+def incompatibility(criterion: Criterion, space: SearchSpace, search: Mapping[Domain, Task]) -> str:
+    """Why a criterion cannot be used on a model and search data; empty if it can."""
+    task = search["ood"]
+    if criterion.guide in UNLABELLED and (
+        reason := explain_missing(criterion.guide, UnlabelledData(task, search.get("id")))
+    ):
+        return reason
     if criterion.measured == "gradients" and not task.has_gradients:
         return f"no log-likelihood with gradients follows from the answers to {task.name}"
     if criterion.most_layers and space.n_layers > criterion.most_layers:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tapioca.errors import UsageError
+from tapioca.search.criteria import UNLABELLED
 from tapioca.tasks.base import Task
 from tapioca.tasks.choice import OneOfSeveral
 from tapioca.tasks.generate import Generate
@@ -11,9 +12,6 @@ from tapioca.tasks.regress import Regression
 
 CLOSENESS = ("geometry", "geometry-unit", "mahalanobis")
 """What is measured on the states of plans."""
-
-NAMES = (*CLOSENESS, "agreement", "entropy", "margin", "faithful", "proxy", "linear")
-"""Every criterion that reads no right answer to OOD data."""
 
 NEED_ID = (*CLOSENESS, "faithful")
 """What is held against the full model on ID data."""
@@ -45,8 +43,8 @@ def explain_missing(name: str, data: UnlabelledData) -> str:
     Raises:
         UsageError: there is no criterion of this name.
     """
-    if name not in NAMES:
-        raise UsageError(f"no criterion without labels is called '{name}'; there are {', '.join(NAMES)}")
+    if name not in UNLABELLED:
+        raise UsageError(f"no criterion without labels is called '{name}'; there are {', '.join(UNLABELLED)}")
     task, chooses, predicts = data.ood, isinstance(data.ood, OneOfSeveral), isinstance(data.ood, Regression)
     if name in NEED_ID and data.id is None:
         return "it holds plans against the full model on ID data, and there are none; give --reference"

@@ -18,6 +18,7 @@ from tapioca.observe.sample import MAX_EXAMPLES, draw_sample
 from tapioca.plan import Answerer, Plan
 from tapioca.plan.prefix_tree import sort_by_prefix
 from tapioca.profiles.closeness import StateReference
+from tapioca.progress import SILENT, Progress
 from tapioca.records import Example, Scores
 from tapioca.session.unlabelled_data import CLOSENESS, UnlabelledData
 from tapioca.stats.agreement import measure_concordance, measure_kappa, measure_relative_error
@@ -55,13 +56,16 @@ class UnlabelledJudge:
         data: what plans are scored on.
         batch_size: examples in a batch.
         evaluate: scores plans on a task; by default in this process, remembering the last answers.
+        progress: told what goes on where states are read.
     """
 
     model: PreTrainedModel
     data: UnlabelledData
     batch_size: int = 16
     evaluate: Evaluate | None = None
+    progress: Progress = SILENT
     _last_scores: dict[int, Scores] = field(default_factory=dict)
+    _notes: list[str] = field(default_factory=list)
 
     def score(self, name: str, plans: Sequence[Plan]) -> np.ndarray:
         """The scores of a criterion, float64 of shape (plan,); higher is better."""
@@ -100,9 +104,10 @@ class UnlabelledJudge:
             self._evaluate(task, plans, f"answers to {what} OOD requests")
             for task, what in ((self.requests, "the"), (self.changed_requests, "changed"))
         )
+        columns, weights = [asked.ids.index(example_id) for example_id in changed.ids], self.changed_requests.weights
         if isinstance(self.requests, Regression):
-            return measure_concordance(asked.values, changed.values, self.requests.weights)
-        return measure_kappa(asked.predicted, changed.predicted, self.requests.weights)
+            return measure_concordance(asked.values[:, columns], changed.values, weights)
+        return measure_kappa(asked.predicted[:, columns], changed.predicted, weights)
 
     def score_proxy(self, plans: Sequence[Plan]) -> np.ndarray:
         scores = self._evaluate(self.proxies, plans, "likelihood of the full model's sure answers")
@@ -117,15 +122,35 @@ class UnlabelledJudge:
         predicted = by_plan.select_plans(*plans).values
         return -measure_relative_error(predicted, by_plan.select_plans(full).values, task.weights)
 
+    def take_notes(self) -> list[str]:
+        """What is to be said aloud, once."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    def measure_changes(self, plans: Sequence[Plan]) -> np.ndarray:
+        """How far answers to ID requests are from the full model's, (plan,): what `faithful` is below the full model's."""
+        full, *others = self.score("faithful", [Plan.full(self.n_layers), *plans])
+        return full - np.array(others)
+
+    def list_tasks(self, name: str) -> tuple[Task, ...]:
+        """The tasks that plans answer to be scored; none where their states are read."""
+        tasks = {"agreement": ("requests", "changed_requests"), "proxy": ("proxies",), "faithful": ("id_requests",)}
+        tasks |= dict.fromkeys(("entropy", "margin"), ("requests",))
+        return tuple(getattr(self, task) for task in tasks.get(name, ()))
+
     def score_linear(self, plans: Sequence[Plan]) -> np.ndarray:
         return np.array([-sum(self.residuals[start, end] for start, end in list_blocks(plan)) for plan in plans])
 
     def _measure_closeness(self, names: Sequence[str], plans: Sequence[Plan]) -> dict[str, np.ndarray]:
         """Some of `CLOSENESS`, from the states of some plans at a time."""
         scores: dict[str, dict[Plan, float]] = {name: {} for name in names}
-        ordered = sort_by_prefix(plans) if names else []
+        full, ordered = Plan.full(self.n_layers), sort_by_prefix(plans) if names else []
+        if names:
+            self.progress.stage(f"states of {len(plans)} plans on OOD requests", len(plans) * len(self.ood_sample))
         for group in (ordered[start : start + PLANS_AT_ONCE] for start in range(0, len(ordered), PLANS_AT_ONCE)):
-            states = capture_states_of_plans(self.model, group, self._draw(self.data.ood), self.batch_size)
+            states = capture_states_of_plans(
+                self.model, [full, *group], self.ood_sample, self.batch_size, on_batch=self.progress.advance
+            )
             for name, by_plan in scores.items():
                 values = CLOSENESS_MEASURES[name](self.id_states, states, group)
                 by_plan |= dict(zip(group, values.tolist(), strict=True))
@@ -146,7 +171,12 @@ class UnlabelledJudge:
     @cached_property
     def changed_requests(self) -> OneOfSeveral | Regression:
         """The same with every request changed so that the answer should stay."""
-        return self.requests.select_examples(change_requests(self.data.ood, self.data.seed))
+        changed = self.requests.select_examples(change_requests(self.data.ood, self.data.seed))
+        if n_left_out := len(self.requests.examples) - len(changed.examples):
+            self._notes.append(
+                f"agreement: {n_left_out} of {len(self.requests.examples)} OOD requests are too short to be changed, and are left out"
+            )
+        return changed
 
     @cached_property
     def proxies(self) -> OneOfSeveral:
@@ -180,7 +210,14 @@ class UnlabelledJudge:
     @cached_property
     def residuals(self) -> np.ndarray:
         """What a linear map leaves unexplained of each block of layers on OOD inputs, (layer + 1, layer + 1)."""
-        return measure_block_residuals(self.model, self._draw(self.data.ood), self.batch_size, self.data.seed)
+        self.progress.stage("states around blocks of layers", len(self.ood_sample))
+        read = self.progress.advance
+        return measure_block_residuals(self.model, self.ood_sample, self.batch_size, self.data.seed, read)
+
+    @cached_property
+    def ood_sample(self) -> tuple[Example, ...]:
+        """The OOD requests whose states are read."""
+        return self._draw(self.data.ood)
 
     def _draw(self, task: Task) -> tuple[Example, ...]:
         return draw_sample(task.examples, MAX_EXAMPLES, self.data.seed)

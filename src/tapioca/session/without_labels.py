@@ -18,8 +18,9 @@ def score_without_labels(
 ) -> dict[str, np.ndarray]:
     """Score plans by criteria that read no right answer to OOD data; higher is better.
 
-    - `geometry`: OOD states at the last prompt token under the plan, ID states there under the full model. Minus the mean
-      |log ratio| of their two profiles (norm, pairwise distance), over the layers kept.
+    - `geometry`: OOD states at the last prompt token under the plan, ID states there under the full model. By how much the plan
+      brings their two profiles (norm, pairwise distance) closer: the mean |log ratio| under the full model less that under
+      the plan, over the layers kept; 0 for the full model.
     - `geometry-unit`: the same of states divided by their norm, by the distance profile alone.
     - `mahalanobis`: OOD states after the plan's last layer. Minus their mean Mahalanobis distance from the ID states after
       the full model's last, with a shrunk covariance.

@@ -97,20 +97,26 @@ Change = Callable[[Inputs], Inputs]
 
 
 def change_requests(task: Task, seed: int = 0) -> tuple[Example, ...]:
-    """Every example, blind, with its request changed so that the answer should stay.
+    """The examples, blind, with their requests changed so that the answer should stay; those that cannot be are left out.
 
     Numbers: the pairs of the context trade places, and the query stays last. Tokens: one is left out, of those between what
     all prompts begin with and what all end with (templates, special tokens, worked examples).
 
     Raises:
-        UsageError: a request cannot be changed so.
+        UsageError: fewer than two requests can be changed so.
     """
     rng, examples = np.random.default_rng(seed), [blind(example) for example in task.examples]
     if isinstance(examples[0].prompt, np.ndarray):
         return tuple(_permute_context(example, rng) for example in examples)
     prompts = [example.prompt for example in examples]
     n_before, n_behind = _count_shared(prompts), _count_shared([prompt[::-1] for prompt in prompts])
-    return tuple(_leave_token_out(task, example, max(n_before, 1), max(n_behind, 1), rng) for example in examples)
+    left_out = [_leave_token_out(example, max(n_before, 1), max(n_behind, 1), rng) for example in examples]
+    changed = tuple(filter(None, left_out))
+    if len(changed) < 2:
+        raise UsageError(
+            f"{task.name}: no token can be left out of the prompts, which are too short, all alike or pairs of texts"
+        )
+    return changed
 
 
 def _permute_context(example: Example, rng: np.random.Generator) -> Example:
@@ -121,14 +127,14 @@ def _permute_context(example: Example, rng: np.random.Generator) -> Example:
     return replace(example, prompt=changed, rows=tuple(replace(row, inputs=changed) for row in example.rows))
 
 
-def _leave_token_out(task: Task, example: Example, n_before: int, n_behind: int, rng: np.random.Generator) -> Example:
+def _leave_token_out(example: Example, n_before: int, n_behind: int, rng: np.random.Generator) -> Example | None:
+    """None where the prompt has no two tokens to choose from, is of two texts, or rows do not begin with it."""
     prompt = example.prompt
-    if isinstance(prompt, TextPair):
-        raise UsageError(f"{task.name} asks about two texts at once, of which no token is left out")
     n_free = len(prompt) - n_before - n_behind
     place = n_before + int(rng.integers(max(n_free, 1)))
-    if n_free < 2 or any(tuple(row.inputs[: place + 1]) != tuple(prompt[: place + 1]) for row in example.rows):
-        raise UsageError(f"no token of the prompt of example '{example.id}' of {task.name} can be left out")
+    begins = all(tuple(row.inputs[: place + 1]) == tuple(prompt[: place + 1]) for row in example.rows)
+    if n_free < 2 or not begins or isinstance(prompt, TextPair):
+        return None
     return replace(example, prompt=_cut(prompt, place), rows=tuple(_cut_row(row, place) for row in example.rows))
 
 

@@ -6,7 +6,6 @@ from functools import cached_property
 
 import numpy as np
 
-from tapioca.commands.compare.result import OOD_LABELS
 from tapioca.errors import UsageError
 from tapioca.evaluate.output_scale import fit_output_scale
 from tapioca.observe.compensation import find_layers_behind_gaps, fit_factors
@@ -15,7 +14,7 @@ from tapioca.observe.norms import make_norm_plan, measure_norm_profiles
 from tapioca.plan import Answerer, OutputSum, Plan, Tokens
 from tapioca.records import Example
 from tapioca.records.results import Domain
-from tapioca.search.criteria import CRITERIA
+from tapioca.search.criteria import CRITERIA, OOD_LABELS
 from tapioca.session.context import AnyRun
 from tapioca.session.fit_inputs import choose_fit_domain, draw_fit_examples
 from tapioca.session.run_criteria import CriteriaRunner

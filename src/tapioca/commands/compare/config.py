@@ -14,7 +14,7 @@ class CompareConfig(ChoosingConfig):
     criteria: str = Field(
         default="all",
         min_length=1,
-        description="Ways to choose a plan: all that drop something, or names with commas between, the first to compare with.",
+        description="Ways to choose a plan: all that drop something and may read OOD labels, or names with commas between, the first to compare with. Without labels: geometry, geometry-unit, mahalanobis, agreement, entropy, margin, faithful, proxy, linear.",
     )
     drops: str = Field(
         default="1:4",

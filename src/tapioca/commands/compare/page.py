@@ -16,6 +16,7 @@ from tapioca.report.screen import show_data, show_page
 from tapioca.report.tables import TableBlock, count_drops, make_table, print_block, print_line
 from tapioca.report.template import write_record_page
 from tapioca.report.written import HeldOutGains, show_written, tabulate_written
+from tapioca.search.criteria import OOD_LABELS
 
 
 def draw_charts(info: CompareResult) -> dict[str, alt.TopLevelMixin]:
@@ -47,10 +48,11 @@ def show(info: CompareResult, console: Console) -> None:
         _show_arms(info, console)
     show_written(judged_plans(info), console)
     costs = tabulate_costs(info)
-    print_block(console, costs.select(*(column for column in costs.head if column not in ("what it does", "source"))))
-    print_line(
-        console, f"A layer-forward is one layer computed for one sequence. {explain_regret(info)}\n", style="dim"
+    print_block(
+        console, costs.select(*(column for column in costs.head if column not in ("what it does", "source", "reads")))
     )
+    print_line(console, f"A layer-forward is one layer computed for one sequence. {explain_regret(info)}", style="dim")
+    print_line(console, f"{explain_reading(info)}\n", style="dim")
     show_page(info, console)
 
 
@@ -88,12 +90,18 @@ def tabulate_costs(info: CompareResult) -> TableBlock:
         "criterion": lambda searched: searched.name,
         "what it does": lambda searched: searched.about,
         "source": lambda searched: searched.source or "–",
+        "reads": describe_reads,
         "plans tried": lambda searched: str(searched.plans_tried),
         "layer-forwards": lambda searched: words.format_quantity(searched.layer_forwards),
         "model time": lambda searched: words.format_duration(searched.seconds),
         f"regret against {EXACT}": lambda searched: format_regret(info, searched),
     }
     return make_table("", info.searched, columns).without_empty()
+
+
+def describe_reads(searched: CriterionCost) -> str:
+    """What of the search data a criterion read; empty in older records."""
+    return "" if searched.reads is None else ", ".join(searched.reads) or "nothing"
 
 
 def format_regret(info: CompareResult, searched: CriterionCost) -> str:
@@ -109,6 +117,14 @@ def explain_regret(info: CompareResult) -> str:
     if not any(format_regret(info, searched) for searched in info.searched):
         return ""
     return f"Regret: the search score of its plan against that of {EXACT}'s, where it falls furthest behind; no result."
+
+
+def explain_reading(info: CompareResult) -> str:
+    """Which criteria chose without answers; empty where all read them, or nobody kept what they read."""
+    names = [
+        searched.name for searched in info.searched if searched.reads is not None and OOD_LABELS not in searched.reads
+    ]
+    return f"Chosen without OOD labels: {', '.join(names)}." if names else ""
 
 
 def judged_plans(info: CompareResult) -> HeldOutGains:

@@ -6,12 +6,10 @@ from tapioca.plan import OutputSum, Plan
 from tapioca.records.examples import Metric
 from tapioca.records.results import Domain, Gain, Preflight, Record, RunHeader
 from tapioca.records.rounds import CriterionCost
+from tapioca.search.criteria import OOD_LABELS
 
 EXACT = "tale"
 """The criterion whose search scores others are held against."""
-
-OOD_LABELS = "OOD labels"
-"""What an arm reads that is chosen or fitted by the answers to OOD search data."""
 
 
 class Pick(Record):

@@ -31,7 +31,7 @@ def compare(config: CompareConfig, progress: Progress = SILENT, inputs: RunInput
         raise UsageError(f"--arms stand beside plans of drops, and {first} drops nothing; name another criterion first")
     with open_run(config, progress, inputs) as job:
         job.space = _restrict_to_requested(job)
-        criteria, notes = compatible_criteria(criteria, job.space, job.search["ood"], config.criteria == "all")
+        criteria, notes = compatible_criteria(criteria, job.space, job.search, config.criteria == "all")
         notes += equivalent_criteria(job, criteria)
         job.add_notes(*notes)
         checks = run_preflight(job)

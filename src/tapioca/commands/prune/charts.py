@@ -1,5 +1,6 @@
 """Charts of a run: the search's path, and what the plans change on held-out data."""
 
+from collections.abc import Callable
 from typing import Any
 
 import altair as alt
@@ -13,27 +14,31 @@ from tapioca.search.floor import find_floor
 
 def draw_search_path(info: PruneResult) -> alt.TopLevelMixin:
     """Every plan not stopped early, by layers dropped; the line is the path taken, the rule its floor where it has one."""
-    metric = info.metric
-    baseline = info.checks["ood"].full
-    path = [{"dropped": 0, "value": metric.to_display(baseline), "label": "full model"}]
+    metric, blind = info.metric, info.without_labels
+    baseline = blind.full if blind else info.checks["ood"].full
+    display: Callable[[float], float] = float if blind else metric.to_display
+    path = [{"dropped": 0, "value": display(baseline), "label": "full model"}]
     tried: list[dict[str, Any]] = []
     before = Plan.full(info.plan.n_layers)
     for search_round in info.rounds:
         winner = search_round.winner.plan
         tried += [
-            {"dropped": measure_size(trial.plan), "value": metric.to_display(trial.score), "plan": str(trial.plan)}
+            {"dropped": measure_size(trial.plan), "value": display(trial.score), "plan": str(trial.plan)}
             for trial in search_round.trials
             if trial.n_scored is None
         ]
         if search_round.accepted:
-            value = metric.to_display(search_round.winner.score)
+            value = display(search_round.winner.score)
             path.append({"dropped": measure_size(winner), "value": value, "label": _label_step(before, winner)})
             before = winner
     winners = [entry.winner.plan for entry in info.rounds]
     what = "layers dropped" if all(plan.drops for plan in winners) else "branches dropped"
     title = "layers repeated" if any(plan.repeats for plan in winners) else what
     x = alt.X("dropped:Q", title=title, axis=figures.integer_axis(range(len(info.rounds) + 1)))
-    y = alt.Y("value:Q", **figures.value_axis(metric, f"{metric.name}, search split"))
+    axis = figures.value_axis(metric, f"{metric.name}, search split")
+    if blind:
+        axis = {"title": f"{blind.guide} (higher is better)", "scale": alt.Scale(zero=False, padding=12)}
+    y = alt.Y("value:Q", **axis)
     line = figures.plot(path, x=x, y=y).mark_line(
         color=figures.DARK, point=alt.OverlayMarkDef(color=figures.DARK, size=45)
     )

@@ -19,7 +19,7 @@ class PruneConfig(ChoosingConfig):
     criterion: str = Field(
         default="tale",
         min_length=1,
-        description="How plans are chosen: tale stops by itself; any other of `compare` (sleb, shortgpt, mlp, ...) picks one for each number of drops, and their search scores decide; repeat drops nothing and runs a block of layers twice.",
+        description="How plans are chosen: tale stops by itself; any other of `compare` (sleb, shortgpt, mlp, ...) picks one for each number of drops, and their search scores decide; geometry, agreement, margin and their like read no OOD answer and stop where answers to ID data change; repeat drops nothing and runs a block of layers twice.",
     )
     epsilon: float | None = Field(
         default=None,
@@ -29,7 +29,7 @@ class PruneConfig(ChoosingConfig):
     max_drops: int | None = Field(
         default=None,
         ge=1,
-        description="Drop at most so many layers (or branches), or repeat at most so many; all but tale stop at half the number of layers if not told.",
+        description="Drop at most so many layers (or branches), or repeat at most so many; those that do not stop by themselves stop at half the number of layers if not told.",
     )
     ties: Literal["index", "likelihood"] = Field(
         default="index", description="Among equal scores take the lowest layer, or the likeliest answers."

@@ -71,6 +71,17 @@ class Cost(Record):
     difference: float | None = Field(default=None, description=f"{DIFFERENCE} in the run; None where none were.")
 
 
+class WithoutLabels(Record):
+    """What a search went by that read no answer to OOD data, not even for the number of drops."""
+
+    guide: str = Field(description="What plans were scored by, higher is better.")
+    reads: tuple[str, ...] = Field(description="What of the search data that reads.")
+    full: float = Field(description="The full model's score by it.")
+    margin: float = Field(
+        description="How far answers to ID search data might be from the full model's, in nats or in shares of the variance."
+    )
+
+
 class PruneResult(RunHeader):
     """One finished run: what `tapioca prune` returns and `run.json` holds."""
 
@@ -86,6 +97,9 @@ class PruneResult(RunHeader):
     most_dropped: Plan = Field(description="TALE's BSBA: most layers dropped at or above the full model's score.")
     rounds: tuple[Round, ...]
     epsilon: float | None = Field(description="Of the floor; None where the criterion has none.")
+    without_labels: WithoutLabels | None = Field(
+        default=None, description="What the search went by; None where answers to OOD data chose."
+    )
     checks: dict[Domain, Preflight]
     judgements: tuple[HeldOutResult, ...]
     compensation: dict[Domain, Gain] = Field(

@@ -8,6 +8,7 @@ from tapioca.commands.prune.fluency import check_fluency
 from tapioca.commands.prune.judge import HeldOutJudge, decide_run_verdict
 from tapioca.commands.prune.result import Cost, PruneResult
 from tapioca.commands.prune.search import criterion_from_config, restrict_sizes, run_search
+from tapioca.commands.prune.unlabelled import describe_blind_search
 from tapioca.disk import write_json
 from tapioca.models.cost import count_flops, count_parameters
 from tapioca.models.inputs import collate
@@ -28,7 +29,7 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
     with open_run(config, progress, inputs) as job:
         job.space = restrict_sizes(job)
         job.add_notes(*equivalent_criteria(job, {config.criterion: criterion}))
-        checks = run_preflight(job)
+        checks = run_preflight(job, stop_at_chance=criterion.reads_labels)
         if shortage := describe_shortage(checks["id"], job.metric) if "id" in checks else "":
             job.progress.note(f"ID: {checks['id'].n_test} test examples are {shortage}")
         search = run_search(job)
@@ -50,6 +51,7 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
             most_dropped=search.most_dropped.plan,
             rounds=tuple(search.rounds),
             epsilon=search.epsilon,
+            without_labels=describe_blind_search(criterion, search),
             checks=checks,
             judgements=judgements,
             compensation=judge.compare_with_uncompensated(),

@@ -6,12 +6,13 @@ import numpy as np
 
 from tapioca.commands.prune.config import PruneConfig
 from tapioca.commands.prune.meter import WorkMeter
+from tapioca.commands.prune.unlabelled import search_without_labels
 from tapioca.errors import UsageError
 from tapioca.plan import GRAINS, Plan
 from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.records import Scores, Trial
 from tapioca.search.base import Search, SearchSpace
-from tapioca.search.criteria import CRITERIA, PASSES, Criterion, shorten_rounds
+from tapioca.search.criteria import CRITERIA, PASSES, PASSES_A_PLAN, UNLABELLED, Criterion, shorten_rounds
 from tapioca.search.floor import FlooredSearch
 from tapioca.search.path import SearchPath
 from tapioca.search.population import search_randomly
@@ -20,6 +21,7 @@ from tapioca.session.context import AnyRun, RunContext
 from tapioca.session.preflight import reference_drops
 from tapioca.session.run_criteria import CriteriaRunner
 from tapioca.session.search_space import incompatibility
+from tapioca.session.unlabelled_data import UnlabelledData, explain_missing
 from tapioca.tasks.base import Task
 from tapioca.tasks.batches import make_chunks
 
@@ -53,19 +55,25 @@ def restrict_sizes(job: RunContext[PruneConfig]) -> SearchSpace:
     """
     config = job.config
     criterion = criterion_from_config(config)
-    if reason := incompatibility(criterion, job.space, job.search["ood"]):
+    reason = incompatibility(criterion, job.space, job.search)
+    if not (reason or criterion.reads_labels):
+        reason = explain_missing("faithful", UnlabelledData(job.search["ood"], job.search.get("id")))
+    if reason:
         option, remedy = f"--criterion {config.criterion}", "choose another"
         if criterion.shortlist:
             option, remedy = f"--shortlist {criterion.shortlist}", "leave it out"
         raise UsageError(f"{option} cannot be used: {reason}; {remedy}")
     half = max(1, job.n_layers // 2)
-    most = config.max_drops or (job.n_layers if criterion.stops_at_floor else half)
+    stops_by_itself = criterion.stops_at_floor or not criterion.reads_labels
+    most = config.max_drops or (job.n_layers if stops_by_itself else half)
     return replace(job.space, sizes=tuple(range(1, min(most, half if criterion.repeats else job.space.max_drops) + 1)))
 
 
 def run_search(job: RunContext[PruneConfig]) -> SearchPath:
     """Search on the OOD search split."""
     criterion, config, space = criterion_from_config(job.config), job.config, job.space
+    if criterion.guide in UNLABELLED:
+        return search_without_labels(job, criterion.guide, criterion.choose)
     if not criterion.stops_at_floor:
         return _search_by_criterion(job, criterion)
     if criterion.measured:
@@ -83,18 +91,22 @@ def estimate_round_costs(criterion: Criterion, space: SearchSpace) -> list[float
     scores be equal; a search whose number of rounds hangs on the scores may make more.
 
     The first round of a criterion guided by states or gradients is what reads them; that of a shortlist holds the gradients
-    too. A criterion not guided by answers to the task ends with a round that scores its picks.
+    too. A criterion not guided by answers to the task ends with a round that scores its picks; one that reads no answer to OOD
+    data has every plan answer the ID data too, which count as if they were as many.
     """
     count = space.n_layers
     rounds = [PASSES[criterion.guide]] if criterion.guide in PASSES else []
     if criterion.guide not in (*PASSES, "nothing"):
         search = Search(criterion.choose, replace(space, drop_effects=dict.fromkeys(GRAINS, np.zeros(count))))
         while question := search.ask():
-            rounds.append(question.share * count_layers_computed(question.plans) / count)
+            passes = PASSES_A_PLAN.get(criterion.guide, question.share)
+            if not criterion.reads_labels:
+                passes += 1.0  # on ID data, to which plans must stay faithful
+            rounds.append(passes * count_layers_computed(question.plans) / count)
             search.tell([0.0] * len(question.plans))
     if criterion.shortlist:
         rounds[0] += PASSES["gradients"]
-    if criterion.guide not in ("score", "likelihood"):
+    if criterion.reads_labels and criterion.guide not in ("score", "likelihood"):
         saved = 0.5 if criterion.branches else 1.0
         rounds.append(sum(count - saved * size for size in space.sizes) / count)
     return rounds

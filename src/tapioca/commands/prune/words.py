@@ -5,6 +5,7 @@ from math import comb, exp, prod
 from tapioca.commands.prune.result import Canary, Cost, PruneResult
 from tapioca.plan import Plan
 from tapioca.records import HeldOutResult, Written
+from tapioca.records.numbers import format_number
 from tapioca.report.format import describe_carriers, format_quantity
 from tapioca.search.base import measure_size
 
@@ -23,6 +24,25 @@ def describe_compensation(info: PruneResult) -> str:
     is_worse = info.compensation["ood"].ci95[1] < 0
     advice = "; the plain plan is better: make the run again without --compensate" if is_worse else ""
     return f"compensation changed {changes}, against the same drops without it{advice}"
+
+
+def describe_blind_choice(info: PruneResult) -> str:
+    """What a search went by that read no answer to OOD data; empty where answers chose."""
+    blind = info.without_labels
+    if blind is None:
+        return ""
+    reads = dict.fromkeys([*blind.reads, "ID inputs"])
+    faithful = f"plans had to stay within {blind.margin:g} of the full model's answers on ID data"
+    kept = ""
+    if info.plan.is_full:
+        is_any = any(search_round.accepted for search_round in info.rounds)
+        kept = f"; none of those is better than the full model by {blind.guide}" if is_any else "; no drop did"
+    return f"chosen without OOD answers, from {' and '.join(reads)} alone: {faithful}{kept}"
+
+
+def format_search_score(info: PruneResult, score: float) -> str:
+    """A score on the search split: of the task, or by the criterion itself where no answer was read."""
+    return format_number(score, "+.4g") if info.without_labels else info.metric.format(score)
 
 
 def format_scores(judgement: HeldOutResult) -> str:
@@ -110,7 +130,7 @@ def describe_companions(info: PruneResult) -> list[str]:
             gain, metric = judgement.companion, judgement.companion.metric
             scores = f"{metric.format(gain.full)} → {metric.format(gain.planned)}"
             lines.append(f"{metric.name} of {where}: {scores}, {gain}")
-        if judgement.result.rests_on_few:
+        if judgement.result.rests_on_few and not judgement.plan.is_full:
             lines.append(f"{where}: {describe_carriers(judgement.result)}")
         if judgement.written:
             lines.append(f"written answers of {where}: {_describe_written(judgement, judgement.written)}")
