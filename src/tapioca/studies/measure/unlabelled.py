@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tapioca.session.unlabelled_data import NAMES
+from tapioca.search.criteria import UNLABELLED
 from tapioca.session.without_labels import UnlabelledData, UnlabelledJudge, explain_missing
 from tapioca.studies.cell import Cell, CellKey, UnlabelledScores
 from tapioca.studies.measure.model import ID, StudyModel
@@ -19,7 +19,7 @@ def measure_unlabelled(bench: StudyModel, where: CellKey, measured: Cell) -> Unl
     """
     study = bench.study
     data = UnlabelledData(bench.tasks[where.kind, where.strength][0], bench.tasks[ID][0], study.seed)
-    names = [name for name in NAMES if not explain_missing(name, data)]
+    names = [name for name in UNLABELLED if not explain_missing(name, data)]
     judge = UnlabelledJudge(bench.loaded.model, data, study.batch_size)
     scores = judge.score_all([name for name in names if name != FAITHFUL], bench.plans)
     if FAITHFUL in names:
