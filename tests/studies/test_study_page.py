@@ -17,25 +17,26 @@ from support.figures import check_figures
 from tapioca.errors import StoreError
 from tapioca.records import signed
 from tapioca.report.save import save_charts
+from tapioca.studies.page.charts import CHARTS
 from tapioca.studies.page.layers import _color_bound
-from tapioca.studies.page.page import (
-    CHARTS,
-    render_study_page,
-)
+from tapioca.studies.page.overview import describe_elsewhere, describe_study, select_main_setting, write_findings
 from tapioca.studies.page.page import (
     draw_charts as draw_study_charts,
 )
+from tapioca.studies.page.page import render_study_page
 from tapioca.studies.page.page import (
     show as show_study,
 )
 from tapioca.studies.page.page import (
     write_page as write_study_page,
 )
+from tapioca.studies.page.questions import QUESTIONS
 from tapioca.studies.page.scales import count_axis
 from tapioca.studies.page.text import (
     describe_units,
     format_number_in_unit,
     select_main_finding,
+    tell_claim,
     write_family_lines,
     write_study_lines,
 )
@@ -110,8 +111,17 @@ def test_a_page_that_cannot_be_written_says_so(info: StudyResult, tmp_path: Path
 
 def test_parts_stand_in_order(page: str) -> None:
     said = text(page)
-    heads = ["When dropping layers helps", " Verdicts ", "What dropping layers brings (C1, C2).", "C1: Pruning brings"]
+    heads = [
+        "When dropping layers helps",
+        "In polynomials (6 models)",
+        "C1 Pruning brings",
+        "Five figures",
+        " 5. 32 labelled",
+    ]
     heads += [
+        "Everything",
+        "What dropping layers brings (C1, C2).",
+        "C1: Pruning brings",
         "C5: Pruning moves",
         "C9: The same",
         "Q1: Does it hold",
@@ -154,12 +164,74 @@ def test_a_verdict_is_told_by_a_number_behind_it() -> None:
 
 def test_the_verdict_table_has_a_symbol_and_a_number_in_each_cell(page: str) -> None:
     rows = {name: row for name in ("C2", "C5", "C6", "C9") for row in cells(page, f"{name} ")[:1]}
-    assert rows["C2"][0].endswith("gain of greedy's plan")
-    assert rows["C2"][1] == "✓ +0.250 [+0.200, +0.300]"
-    assert rows["C5"][1].startswith("✗ −0.120")
-    assert rows["C6"][1].startswith("? ")
-    assert rows["C2"][2] == "? –"
-    assert rows["C9"][2] == "not asked"
+    assert rows["C2"] == [
+        "C2 Pruning makes models better on OOD data.",
+        "✓ supported +0.250 [+0.200, +0.300] gain of greedy's plan",
+        "?",
+    ]
+    assert rows["C5"][1].startswith("✗ not supported −0.120 [")
+    assert rows["C6"][1].startswith("? inconclusive ")
+    assert rows["C9"][2] == "–"
+    assert "✓ supported, ✗ not supported, ? inconclusive, – not asked." in text(page)
+
+
+def test_three_sentences_of_findings_are_made_of_the_record(info: StudyResult) -> None:
+    assert describe_study(info) == (
+        "9 claims about what dropping layers does to models whose data have shifted, each judged by a rule written down before "
+        "the first result: 300 cells, a model on a task each, were measured (14 more are missing) in 2 settings."
+    )
+    assert write_findings(info) == [
+        "In polynomials (6 models) the rules support 7 (C1, C2, C3, C4, C7, C8, C9), speak against 1 (C5) and leave open 1 (C6) of 9 claims.",
+        "There, “Pruning makes models better on OOD data” (C2) is supported: gain of greedy's plan +0.250 [+0.200, +0.300], "
+        "error ratio 0.779, 6 models.",
+        "Elsewhere, in cloze none can be decided.",
+    ]
+    whole = info.settings[0]
+    other = whole.model_copy(update={"name": "second", "models": whole.models[:2], "claims": whole.claims[4:6]})
+    both = info.model_copy(update={"settings": (other, whole)})
+    assert select_main_setting(both) is whole
+    assert write_findings(both)[2] == "Elsewhere, second decides C5 (not supported)."
+    assert describe_elsewhere(both, "C5") == "not supported in second"
+    assert describe_elsewhere(both, "C6") == "inconclusive in second"
+    assert describe_elsewhere(both, "C2") == ""
+    assert write_findings(study(whole))[2] == "There is no other setting."
+
+
+def test_five_figures_come_first_with_what_is_found_in_them(page: str) -> None:
+    told = re.findall(r'<p class="told" id="([^"]*)">(.*?)</p>\n<figure>', page, flags=re.DOTALL)
+    assert [name for name, _ in told] == ["kinds", "log-ratio-by-strength", "scatter", "doses", "labels"]
+    sentences = [text(sentence) for _, sentence in told]
+    assert sentences[0].startswith(
+        "1. Of 3 kinds of shift, controls left out, the interval of the log ratio lies above 0 for 1"
+    )
+    assert sentences[2].startswith(
+        "3. “Pruning moves OOD profiles back toward the ID ones” (C5) is not supported: distance"
+    )
+    assert sentences[4].startswith(
+        "5. 32 labelled prompts are the fewest tried whose log ratio has an interval above 0 (+0.160 ["
+    )
+    assert page.count("<svg") == len(NAMES)  # none of them a second time
+    assert page.count("stands above.") == len(told)
+
+
+def test_a_claim_is_told_with_the_number_that_a_figure_draws(info: StudyResult) -> None:
+    told = tell_claim("C2", "its rank among plans", info, info.settings[0])
+    assert told.endswith("error ratio 0.779, 6 models; its rank among plans 3.1 % [−1.9 %, 8.1 %].")
+    assert tell_claim("C2", "gain of greedy's plan", info, info.settings[0]) == tell_claim(
+        "C2", "", info, info.settings[0]
+    )
+    assert tell_claim("C9", "", info, info.settings[1]) == "C9 was not asked."
+
+
+def test_the_first_study_is_within_a_megabyte() -> None:
+    """The page in the repository, which its record gives again."""
+    folder = Path(__file__).parents[2] / "studies" / "results" / "claims"
+    assert (folder / "report.html").stat().st_size < 1_000_000
+
+
+def test_links_lead_somewhere(page: str) -> None:
+    targets = re.findall(r'href="#([^"]+)"', page)
+    assert {"C1", "C9", "kinds"} <= set(targets) <= set(re.findall(r'\bid="([^"]+)"', page))
 
 
 def test_numbers_behind_a_claim(page: str) -> None:
@@ -198,12 +270,19 @@ def test_counts_have_whole_ticks(top: int, ticks: list[int] | None) -> None:
     assert count_axis(top).to_dict().get("values") == ticks
 
 
-def test_settings_in_which_nothing_can_be_decided_are_folded(info: StudyResult, page: str) -> None:
-    heads = re.findall(r"<details( open)?><summary><h3>(.*?)</h3>", page)
+def test_details_are_folded_a_setting_each(info: StudyResult, page: str) -> None:
+    assert "<details open" not in page
+    heads = [text(head) for head in re.findall(r"<details><summary>(.*?)</summary>", page)]
     for one in info.settings:
-        found = {bool(unfolded) for unfolded, head in heads if f"({one.name}):" in head}
-        assert found == {not one.unjudged}
-    assert {bool(one.unjudged) for one in info.settings} == {True, False}
+        assert sum(f"({one.name})" in head for head in heads) == len(one.claims) + len(QUESTIONS) + 1
+    assert sum(head.endswith("(polynomials): ✗ not supported") for head in heads) == 1
+
+
+def test_nothing_is_drawn_where_nothing_can_be_decided(info: StudyResult) -> None:
+    silent = info.settings[0].model_copy(update={"unjudged": "fewer than three models"})
+    page = render_study_page(study(silent))
+    assert "<svg" not in page
+    assert "Charts of such settings are not shown; tapioca report FOLDER --figures OUT draws them." in text(page)
 
 
 def test_units_are_said_once(info: StudyResult, page: str) -> None:
@@ -231,10 +310,10 @@ def test_rules_are_shown_as_the_data_that_decide(info: StudyResult, page: str) -
 
 
 def test_what_was_changed_after_first_results_is_said(page: str) -> None:
-    assert "written down before the first result." in text(page)
+    assert "written down before the first result:" in text(page)
     said = text(render_study_page(study(bare()).model_copy(update={"amended": ("A margin was <doubled>.",)})))
-    assert "before the first result, but for the changes listed below." in said
-    assert "Changed after first results had been seen: A margin was <doubled>." in said
+    assert "before the first result, but for the changes listed below:" in said
+    assert "Changed after first results had been seen A margin was <doubled>." in said
 
 
 def test_the_questions_are_answered_in_numbers(page: str) -> None:
@@ -245,7 +324,7 @@ def test_the_questions_are_answered_in_numbers(page: str) -> None:
     )
     assert "the norm deviation lies above its null for 3, the distance deviation for 0" in said
     assert "Greedy search tries 15.0 plans, 60.0 layers for one prompt" in said
-    assert "32 labelled prompts are the fewest tried whose log ratio has an interval above 0." in said
+    assert "32 labelled prompts are the fewest tried whose log ratio has an interval above 0 (+0.160 [" in said
     assert (
         "Of 30 cells, controls left out, 6 are in distribution, 9 are distorted, 3 are misaligned, 12 are undecided."
         in said
@@ -265,10 +344,11 @@ def test_what_was_run(page: str) -> None:
 
 
 def test_everything_missing_is_said(page: str) -> None:
-    missing = text(render_study_page(study(bare())))
+    missing = text(render_study_page(study(bare().model_copy(update={"unjudged": ""}))))
     for drawing in CHARTS:
         if drawing.name != "sizes":  # C9 is not asked there
             assert drawing.absent in missing
+    missing = text(render_study_page(study(bare())))
     assert "<svg" not in render_study_page(study(bare()))
     assert "No claim is decided in cloze: fewer than three models." in missing
     assert "What searches compute was not measured." in missing

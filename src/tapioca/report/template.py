@@ -15,6 +15,7 @@ from tapioca.disk import write_text
 from tapioca.records import with_interval
 from tapioca.report import format as words
 from tapioca.report.drawing import NotDrawnError, draw
+from tapioca.report.slim import slim_drawing
 from tapioca.report.tables import print_line
 
 
@@ -47,7 +48,7 @@ def render_template(package: str, charts: Mapping[str, Any], **names: Any) -> st
     drawings, reasons = {}, []
     for name, chart in charts.items():
         try:
-            drawings[name] = Markup(_prefix_ids(draw(chart, "svg").decode(), name))
+            drawings[name] = Markup(_prefix_ids(slim_drawing(draw(chart, "svg").decode()), name))
         except NotDrawnError as error:
             drawings[name] = Markup('<p class="note">Left out: {}.</p>').format(error)
             reasons.append(str(error))

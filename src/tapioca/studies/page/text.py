@@ -1,6 +1,5 @@
 """What a study found, in words and numbers: the same on the screen and on the page."""
 
-from collections import Counter
 from math import exp
 
 from tapioca.records import Estimate
@@ -91,16 +90,6 @@ def cell_lines(finding: Finding | None) -> tuple[str, ...]:
     return value, f"[{bounds}"
 
 
-def common_measures(info: StudyResult) -> dict[Claim, str]:
-    """By claim, the name of the number that tells its verdict in most of the settings; empty where none does."""
-    names: dict[Claim, Counter[str]] = {claim: Counter() for claim in info.rules}
-    for setting in info.settings:
-        for claim_found in setting.claims:
-            if finding := select_main_finding(claim_found):
-                names[claim_found.claim][finding.name] += 1
-    return {claim: count.most_common(1)[0][0] if count else "" for claim, count in names.items()}
-
-
 def count_in_words(count: int, noun: str) -> str:
     """How many of something: '1 model', '3 models'."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
@@ -179,7 +168,13 @@ def describe_models_per_size(claim: ClaimResult) -> str:
 
 
 def describe_kinds(setting: SettingResult) -> str:
-    """Q1 in one sentence: how many kinds gain, lose and deviate."""
+    """Q1 in words: how many kinds gain, lose and deviate, and what is corrected."""
+    corrected = "These intervals are not corrected for the number of kinds; the verdicts under C2 to C4 are."
+    return f"{count_kinds(setting)} {corrected}" if setting.summaries else count_kinds(setting)
+
+
+def count_kinds(setting: SettingResult) -> str:
+    """How many kinds gain, lose and deviate, in one sentence."""
     rows = [
         (kind_name(summary.kind), summary.log_ratio.ci95, summary.norm.ci95, summary.distance.ci95)
         for summary in setting.summaries
@@ -194,8 +189,7 @@ def describe_kinds(setting: SettingResult) -> str:
     return (
         f"Of {count_in_words(len(rows), 'kind')} of shift, controls left out, the interval of the log ratio lies above 0 "
         f"for {_list_names(gaining)}, below 0 for {_list_names(losing)}; the norm deviation lies above its null for "
-        f"{n_norm}, the distance deviation for {n_distance}. "
-        "These intervals are not corrected for the number of kinds; the verdicts under C2 to C4 are."
+        f"{n_norm}, the distance deviation for {n_distance}."
     )
 
 
@@ -208,13 +202,16 @@ def describe_search_cost(setting: SettingResult) -> str:
     text = f"Greedy search tries {greedy.plans:.1f} plans, {greedy.tree:.1f} layers for one prompt where plans share what they can"
     if all_plans:
         text += f"; all plans are {all_plans.plans:.1f}, in {all_plans.tree:.1f} layers"
-    if not setting.labels:
-        return f"{text}."
-    enough = next((labelled.prompts for labelled in setting.labels if labelled.log_ratio.ci95[0] > 0), None)
-    fewest = (
-        f"{enough} labelled prompts are the fewest tried" if enough else "No number of labelled prompts tried is one"
-    )
-    return f"{text}. {fewest} whose log ratio has an interval above 0."
+    return f"{text}. {describe_labels(setting)}" if setting.labels else f"{text}."
+
+
+def describe_labels(setting: SettingResult) -> str:
+    """How few labelled prompts bring a gain, in one sentence."""
+    enough = next((labelled for labelled in setting.labels if labelled.log_ratio.ci95[0] > 0), None)
+    if enough is None:
+        return "No number of labelled prompts tried is one whose log ratio has an interval above 0."
+    gain = format_interval_in_unit(enough.log_ratio, LOG_RATIO)
+    return f"{enough.prompts} labelled prompts are the fewest tried whose log ratio has an interval above 0 ({gain})."
 
 
 def describe_truths(setting: SettingResult) -> str:
@@ -225,6 +222,35 @@ def describe_truths(setting: SettingResult) -> str:
     if not total:
         return "No cell was classed."
     return f"Of {total} cells, controls left out, " + ", ".join(f"{n} are {truth}" for truth, n in counts.items()) + "."
+
+
+def find_claim(setting: SettingResult, name: Claim) -> ClaimResult | None:
+    """A claim in a setting; None where it was not asked."""
+    return next((claim for claim in setting.claims if claim.claim == name), None)
+
+
+def tell_claim(name: Claim, drawn: str, info: StudyResult, setting: SettingResult) -> str:
+    """A claim, its verdict in a setting, the number it is told by and one that a figure draws, in one sentence.
+
+    Args:
+        name: of the claim.
+        drawn: name of the finding that the figure is of; empty for none.
+        info: the study.
+        setting: where the claim was judged.
+    """
+    claim = find_claim(setting, name)
+    if claim is None:
+        return f"{name} was not asked."
+    statement = info.rules[name].statement.removesuffix(".")
+    told = f"“{statement}” ({name}) is {claim.decision}: {describe_main_finding(claim)}"
+    main = select_main_finding(claim)
+    beside = [finding for finding in claim.findings if finding.name == drawn and finding.pooled and finding is not main]
+    return f"{told}; {drawn} {format_pooled_effect(beside[0])}." if beside else f"{told}."
+
+
+def join_words(parts: list[str]) -> str:
+    """'a, b and c'."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def _list_names(names: list[str]) -> str:
