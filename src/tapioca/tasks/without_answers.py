@@ -36,20 +36,25 @@ def ask_sureness(task: OneOfSeveral) -> OneOfSeveral:
 
 def mark_sureness(values: np.ndarray, example: Example, metric: Metric) -> ExampleScore:
     """Minus the entropy of the answer in nats, which answer it is, and, in the place of a likelihood, the margin: by how much
-    its log-likelihood exceeds the next one's.
+    its log-probability exceeds the next one's.
 
     Args:
-        values: log-likelihoods of the choices, as the task compares them; their softmax is the answer's distribution.
+        values: log-likelihoods of the choices, as the task compares them (`normalize`).
     """
-    log_probabilities = normalize(values)
+    log_probabilities = normalize(values, example)
     second, first = np.sort(log_probabilities)[-2:]
     entropy = -float(np.exp(log_probabilities) @ log_probabilities)
     return ExampleScore(-entropy, float(first - second), tied=is_tied(values), predicted=int(values.argmax()))
 
 
-def normalize(values: np.ndarray) -> np.ndarray:
-    """Log-probabilities of choices that are as likely as `values` say, and nothing else is."""
-    return np.asarray(values - np.logaddexp.reduce(values))
+def normalize(values: np.ndarray, example: Example) -> np.ndarray:
+    """Log-probabilities of an example's choices where one of them is the answer.
+
+    They are ordered as the task compares them. Where it divides log-likelihoods by lengths, which would make any answer look
+    unsure, they are brought back to nats by the choices' mean length.
+    """
+    nats = values * np.mean([row.normalizer for row in example.rows])
+    return np.asarray(nats - np.logaddexp.reduce(nats))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +70,13 @@ class DivergenceMark:
     def __call__(self, values: np.ndarray, example: Example, metric: Metric) -> ExampleScore:
         """Minus the Kullback-Leibler divergence of the answer's distribution from the reference's, in nats."""
         reference = self.reference[example.id]
-        divergence = float(np.exp(reference) @ (reference - normalize(values)))
+        divergence = float(np.exp(reference) @ (reference - normalize(values, example)))
         return ExampleScore(-divergence, -divergence, predicted=int(values.argmax()))
 
 
 def ask_divergence(task: OneOfSeveral, values: Mapping[str, np.ndarray]) -> OneOfSeveral:
     """The same questions, each marked by how far the answer is from one whose log-likelihoods are given by example."""
-    mark = DivergenceMark({example_id: normalize(of_choices) for example_id, of_choices in values.items()})
+    mark = DivergenceMark({example.id: normalize(values[example.id], example) for example in task.examples})
     return replace(task, examples=tuple(map(blind, task.examples)), metric=DIVERGENCE, mark=mark)
 
 

@@ -42,7 +42,7 @@ def describe_blind_choice(info: PruneResult) -> str:
 
 def format_search_score(info: PruneResult, score: float) -> str:
     """A score on the search split: of the task, or by the criterion itself where no answer was read."""
-    return format_number(score, "+.4g") if info.without_labels else info.metric.format(score)
+    return format_number(score + 0.0, ".4g") if info.without_labels else info.metric.format(score)
 
 
 def format_scores(judgement: HeldOutResult) -> str:
