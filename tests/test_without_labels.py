@@ -283,7 +283,7 @@ def test_what_cannot_be_had_says_why(tmp_path: Path) -> None:
             numbers,
         ): f"{numbers.name} asks for numbers, and by the full model's own numbers no plan is better than it",
         ("margin", numbers): f"{numbers.name} asks for numbers, which come without probabilities",
-        ("agreement", words): f"{words.name} does not choose one of several answers",
+        ("agreement", words): f"{words.name} is of no kind whose answers are choices or numbers",
         ("linear", words): "",
     }
     assert {key: explain_missing(key[0], UnlabelledData(key[1])) for key in reasons} == reasons

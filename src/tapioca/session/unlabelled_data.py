@@ -53,7 +53,7 @@ def explain_missing(name: str, data: UnlabelledData) -> str:
     if name in ("entropy", "margin") and predicts:
         return f"{task.name} asks for numbers, which come without probabilities"
     if name in ("entropy", "margin", "proxy", "agreement") and not (chooses or predicts):
-        return f"{task.name} does not choose one of several answers"
+        return f"{task.name} is of no kind whose answers are choices or numbers"
     if name == "faithful" and not isinstance(data.id, (OneOfSeveral, Regression, Generate, Perplexity)):
         assert data.id
         return f"{data.id.name} is marked by another library, which gives no distribution of answers"

@@ -91,15 +91,15 @@ class UnlabelledJudge:
     def _average(self, values: np.ndarray, task: Task) -> np.ndarray:
         return np.average(values, axis=1, weights=task.weights)
 
-    def score_entropy(self, plans: Sequence[Plan]) -> np.ndarray:
+    def _score_entropy(self, plans: Sequence[Plan]) -> np.ndarray:
         scores = self._evaluate(self.requests, plans, "entropy of answers to OOD requests")
         return self._average(scores.values, self.requests)
 
-    def score_margin(self, plans: Sequence[Plan]) -> np.ndarray:
+    def _score_margin(self, plans: Sequence[Plan]) -> np.ndarray:
         scores = self._evaluate(self.requests, plans, "margin of answers to OOD requests")
         return self._average(scores.log_likelihoods, self.requests)
 
-    def score_agreement(self, plans: Sequence[Plan]) -> np.ndarray:
+    def _score_agreement(self, plans: Sequence[Plan]) -> np.ndarray:
         asked, changed = (
             self._evaluate(task, plans, f"answers to {what} OOD requests")
             for task, what in ((self.requests, "the"), (self.changed_requests, "changed"))
@@ -109,11 +109,11 @@ class UnlabelledJudge:
             return measure_concordance(asked.values[:, columns], changed.values, weights)
         return measure_kappa(asked.predicted[:, columns], changed.predicted, weights)
 
-    def score_proxy(self, plans: Sequence[Plan]) -> np.ndarray:
+    def _score_proxy(self, plans: Sequence[Plan]) -> np.ndarray:
         scores = self._evaluate(self.proxies, plans, "likelihood of the full model's sure answers")
         return self._average(scores.values, self.proxies)
 
-    def score_faithful(self, plans: Sequence[Plan]) -> np.ndarray:
+    def _score_faithful(self, plans: Sequence[Plan]) -> np.ndarray:
         task, what = self.id_requests, "faithfulness on ID requests"
         if not isinstance(task, Regression):
             return self._average(self._evaluate(task, plans, what).values, task)
@@ -138,7 +138,7 @@ class UnlabelledJudge:
         tasks |= dict.fromkeys(("entropy", "margin"), ("requests",))
         return tuple(getattr(self, task) for task in tasks.get(name, ()))
 
-    def score_linear(self, plans: Sequence[Plan]) -> np.ndarray:
+    def _score_linear(self, plans: Sequence[Plan]) -> np.ndarray:
         return np.array([-sum(self.residuals[start, end] for start, end in list_blocks(plan)) for plan in plans])
 
     def _measure_closeness(self, names: Sequence[str], plans: Sequence[Plan]) -> dict[str, np.ndarray]:
@@ -230,11 +230,11 @@ def list_blocks(plan: Plan) -> list[tuple[int, int]]:
 
 
 MEASURES: Mapping[str, Callable[[UnlabelledJudge, Sequence[Plan]], np.ndarray]] = {
-    "agreement": UnlabelledJudge.score_agreement,
-    "entropy": UnlabelledJudge.score_entropy,
-    "margin": UnlabelledJudge.score_margin,
-    "faithful": UnlabelledJudge.score_faithful,
-    "proxy": UnlabelledJudge.score_proxy,
-    "linear": UnlabelledJudge.score_linear,
+    "agreement": UnlabelledJudge._score_agreement,
+    "entropy": UnlabelledJudge._score_entropy,
+    "margin": UnlabelledJudge._score_margin,
+    "faithful": UnlabelledJudge._score_faithful,
+    "proxy": UnlabelledJudge._score_proxy,
+    "linear": UnlabelledJudge._score_linear,
 }
 """How each criterion that is not measured on states of plans scores them, by name."""
