@@ -78,5 +78,5 @@ def test_a_dry_run_says_what_a_study_costs_and_leaves_nothing(
     assert main(["study", "study.yaml", "--dry-run"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "polynomials: 2 models, 1 left out, 24 measurements, about " in said
-    assert "OOD log ratio of greedy's plan of +0.1 in polynomials (3 models, 2 kinds)" in said
+    assert "OOD log ratio of greedy's plan of +0.1" in said
     assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,9 @@ from support.simulated_cells import World, cells, setting, study
 from tapioca.studies.analyse.setting import analyse
 from tapioca.studies.analyse.unlabelled import count_labels_worth, list_allowed, rank_plans
 from tapioca.studies.cell import Cell, CellKey, UnlabelledScores
+from tapioca.studies.page.points import draw_log_ratios_by_labels, spread_apart
+from tapioca.studies.page.tables import tabulate_criteria
+from tapioca.studies.page.text import describe_criteria
 
 WHERE = CellKey("toy", "m0", 100, "kind_0", 0, "t")
 SIZES = np.array([0, 1, 1, 2])
@@ -70,3 +74,27 @@ def unlabelled(cell: Cell) -> UnlabelledScores:
     knowing = dropped[:, -1] - dropped[:, :-1].sum(axis=1)
     blind = -dropped.sum(axis=1)
     return UnlabelledScores(cell.where, np.array(["geometry", "margin"]), np.stack([knowing, blind]))
+
+
+def test_the_page_names_every_criterion_and_what_it_is_worth() -> None:
+    asked = setting(models=4, kinds=4, strengths=1)
+    made = cells(World(gain=0.5, harm=0.2, noise=0.6, prompts=64), asked)
+    found = analyse(study(asked), [*made, *(unlabelled(cell) for cell in made if cell.where.kind != "id")])
+    (result,) = found.settings
+    table = tabulate_criteria(result)
+    assert [row[0] for row in table.rows] == ["geometry", "margin"]
+    assert table.head[-1] == "best of its first 8 by 8 labels"
+    assert table.rows[1][2:4] == ("100 %", "0 [0, 0]")
+    assert result.label_curve is not None
+    said = describe_criteria(result.label_curve)
+    assert said.startswith(
+        "Of 2 criteria that read no OOD answer 1 bring a log ratio whose interval lies above 0; the most, +0."
+    )
+    drawn = json.dumps(draw_log_ratios_by_labels(result).to_dict())  # type: ignore[union-attr]
+    assert '"name": "geometry"' in drawn
+    assert '"name": "margin"' in drawn
+
+
+def test_names_of_lines_stand_a_gap_apart_around_where_they_belong() -> None:
+    assert spread_apart([0.0, 1.0], 0.5) == [0.0, 1.0]
+    assert spread_apart([0.0, 0.0, 0.0], 0.5) == pytest.approx([-0.5, 0.0, 0.5])

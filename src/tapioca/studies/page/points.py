@@ -10,6 +10,7 @@ import altair as alt
 from tapioca.records import PROFILE_NAMES, signed
 from tapioca.report import format as words
 from tapioca.report.figures import DARK, GREY, estimate_row, hold_rows, rule_at
+from tapioca.studies.label_parts import LabelCurve
 from tapioca.studies.page.scales import (
     BLUE,
     LOG_RATIO_AXIS,
@@ -27,6 +28,8 @@ from tapioca.studies.parts import Scatter
 from tapioca.studies.results import SettingResult
 
 BIN_WIDTH = 0.1
+NAMES_ABOVE_EACH_OTHER = 18
+"""Names of lines that a chart has room for."""
 
 
 def draw_plan_scatter(setting: SettingResult) -> alt.TopLevelMixin | None:
@@ -77,10 +80,13 @@ def draw_log_ratios_by_size(setting: SettingResult) -> alt.TopLevelMixin | None:
 
 
 def draw_log_ratios_by_labels(setting: SettingResult) -> alt.TopLevelMixin | None:
-    """Held-out log ratio by the number of labelled prompts that greedy search was given."""
-    if not setting.labels:
+    """Held-out log ratio by the number of labelled prompts that greedy search was given, and of criteria without any as
+    horizontal lines where these were measured, at the same strength."""
+    curve = setting.label_curve
+    points = curve.points if curve else setting.labels
+    if not points:
         return None
-    rows = [estimate_row(labelled.log_ratio, x=labelled.prompts) for labelled in setting.labels]
+    rows = [estimate_row(labelled.log_ratio, x=labelled.prompts) for labelled in points]
     x = alt.X(
         "x:Q",
         title="labelled search prompts (logarithmic)",
@@ -88,9 +94,38 @@ def draw_log_ratios_by_labels(setting: SettingResult) -> alt.TopLevelMixin | Non
         axis=alt.Axis(values=[row["x"] for row in rows], format="d"),
     )
     marks = alt.OverlayMarkDef(size=50, color=ORANGE)
-    line = draw_banded_line(rows, x, value_axis(LOG_RATIO_AXIS), ORANGE, point=marks)
-    chart = alt.layer(rule_at("y", 0, strokeWidth=0.8), *line).properties(width=430, height=220)
+    layers = [rule_at("y", 0, strokeWidth=0.8)]
+    if curve:
+        layers += _draw_criteria(curve, x)
+    layers += draw_banded_line(rows, x, value_axis(LOG_RATIO_AXIS), ORANGE, point=marks)
+    chart = alt.layer(*layers).properties(width=430, height=220)
     return add_title(chart, "Log ratio by the number of labelled prompts", setting)
+
+
+def _draw_criteria(curve: LabelCurve, x: alt.X) -> list[alt.Chart]:
+    """A line for each criterion, and its name behind it, as near to it as the other names allow."""
+    first, last = (float(point.prompts) for point in (curve.points[0], curve.points[-1]))
+    criteria = sorted(curve.criteria, key=lambda criterion: criterion.log_ratio.value)
+    values = [criterion.log_ratio.value for criterion in criteria]
+    bounds = [bound for point in curve.points for bound in point.log_ratio.ci95]
+    places = spread_apart(values, (max(*bounds, *values) - min(*bounds, *values)) / NAMES_ABOVE_EACH_OTHER)
+    rows = [
+        {"x": first, "end": last, "value": criterion.log_ratio.value, "place": place, "name": criterion.name}
+        for criterion, place in zip(criteria, places, strict=True)
+    ]
+    base = alt.Chart(hold_rows(rows))
+    lines = base.mark_rule(color=BLUE, strokeDash=[4, 3]).encode(x=x, x2="end:Q", y="value:Q")
+    texts = base.mark_text(align="left", dx=8, color=BLUE, fontSize=10)
+    return [lines, texts.encode(x=alt.X("end:Q"), y="place:Q", text="name:N")]
+
+
+def spread_apart(values: list[float], gap: float) -> list[float]:
+    """Places for ascending values, at least a gap apart and about as far below as above where they had to move."""
+    places = list(values)
+    for index in range(1, len(places)):
+        places[index] = max(places[index], places[index - 1] + gap)
+    shift = sum(place - value for place, value in zip(places, values, strict=True)) / max(len(values), 1)
+    return [place - shift for place in places]
 
 
 _PROFILES = tuple((kind, f"{name.capitalize()} profile") for kind, name in PROFILE_NAMES.items())

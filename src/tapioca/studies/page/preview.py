@@ -3,7 +3,8 @@
 from rich.console import Console
 
 from tapioca.report import format as words
-from tapioca.report.tables import print_line
+from tapioca.report.tables import print_block, print_line
+from tapioca.studies.page.tables import tabulate_power
 from tapioca.studies.parts import StudyPreview
 
 
@@ -21,10 +22,6 @@ def show(preview: StudyPreview, console: Console) -> None:
     print_line(
         console, f"in all about {words.format_duration(total)} of one core, divided by the models measured at once"
     )
-    for power in preview.power:
-        print_line(
-            console,
-            f"  power {power.power:.0%}: {power.measure} of {power.effect:+g} in {power.setting} "
-            f"({power.models} models, {power.kinds} kinds)",
-        )
+    if preview.power:
+        print_block(console, tabulate_power(preview.power))
     print_line(console, "nothing of this is kept; without --dry-run the study begins")

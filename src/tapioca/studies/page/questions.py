@@ -41,7 +41,8 @@ QUESTIONS = (
         "Q2",
         "What does finding the layers cost?",
         text.describe_search_cost,
-        (tables.tabulate_costs, tables.tabulate_label_counts),
+        (tables.tabulate_costs, tables.tabulate_label_counts, tables.tabulate_criteria),
+        note="Criteria without labels were asked at the fixed strength of every kind but controls, of all plans that change answers to ID prompts by no more than 0.1 (nats, or share of the variance). Worth in labels: how many greedy's search needs there for as much.",
     ),
     Question(
         "Q3",

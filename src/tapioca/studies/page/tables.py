@@ -7,6 +7,7 @@ from tapioca.records import PROFILE_NAMES, Estimate, ProfileKind
 from tapioca.report import format as words
 from tapioca.report.format import p_value
 from tapioca.report.tables import TableBlock, make_table
+from tapioca.studies.label_parts import UnlabelledCriterion
 from tapioca.studies.measures import DEVIATION, LOG_RATIO, Unit
 from tapioca.studies.page.text import (
     format_decision,
@@ -15,8 +16,11 @@ from tapioca.studies.page.text import (
     format_pooled_effect,
     kind_name,
 )
-from tapioca.studies.parts import TRUTHS, KindSkill, KindSummary, LabelledSearch, Pooled, SearchCost, Truth
+from tapioca.studies.parts import TRUTHS, KindSkill, KindSummary, LabelledSearch, Pooled, Power, SearchCost, Truth
 from tapioca.studies.results import ClaimResult, Finding, SettingResult, SizeEstimate
+
+PRIOR_LABELS = 8
+"""Labels that choose among the plans which a criterion puts up, in the table."""
 
 
 def tabulate_pooled(claim: ClaimResult) -> TableBlock:
@@ -148,6 +152,48 @@ def tabulate_label_counts(setting: SettingResult) -> TableBlock:
         "share of that with all [95 %]": lambda labelled: _interval_or_dash(labelled.share, "share"),
     }
     return make_table("labelled prompts", setting.labels, columns)
+
+
+def tabulate_criteria(setting: SettingResult) -> TableBlock:
+    """Q2: what criteria without labels bring, and how many labels each is worth."""
+    curve = setting.label_curve
+    most = max((point.prompts for point in curve.points), default=0) if curve else 0
+
+    def write_worth(count: float | None) -> str:
+        return f"more than {most}" if count is None else f"{count:.0f}"
+
+    def write_prior(criterion: UnlabelledCriterion) -> str:
+        point = next((point for point in criterion.prior if point.prompts == PRIOR_LABELS), None)
+        return "–" if point is None else _interval_or_dash(point.log_ratio, LOG_RATIO)
+
+    columns: dict[str, Callable[[UnlabelledCriterion], str]] = {
+        "criterion": lambda criterion: criterion.name,
+        "held-out log ratio [95 %]": lambda criterion: _interval_or_dash(criterion.log_ratio, LOG_RATIO),
+        "full model kept": lambda criterion: _format_percent(criterion.empty, 0),
+        "worth in labels [95 %]": lambda criterion: (
+            f"{write_worth(criterion.labels_worth)} [{', '.join(map(write_worth, criterion.labels_worth_ci95))}]"
+        ),
+        f"best of its first {curve.shortlist if curve else 0} by {PRIOR_LABELS} labels": write_prior,
+    }
+    return make_table("criteria without labels", curve.criteria if curve else (), columns)
+
+
+def tabulate_power(power: Iterable[Power]) -> TableBlock:
+    """How often a study would see the effects that its file assumes, setting by setting."""
+    by_measure: dict[tuple[str, float], dict[str, Power]] = {}
+    for row in power:
+        by_measure.setdefault((row.measure, row.effect), {})[row.setting] = row
+    settings = dict.fromkeys(setting for rows in by_measure.values() for setting in rows)
+
+    def write_power(setting: str, item: tuple[tuple[str, float], dict[str, Power]]) -> str:
+        row = item[1].get(setting)
+        return "–" if row is None else _format_percent(row.power, 0)
+
+    columns: dict[str, Callable[[tuple[tuple[str, float], dict[str, Power]]], str]] = {
+        "effect": lambda item: f"{item[0][0]} of {item[0][1]:+g}".replace("-", "−"),
+        **{setting: partial(write_power, setting) for setting in settings},
+    }
+    return make_table("power", by_measure.items(), columns)
 
 
 def tabulate_truths(setting: SettingResult) -> TableBlock:

@@ -3,6 +3,7 @@
 from math import exp
 
 from tapioca.records import Estimate
+from tapioca.studies.label_parts import LabelCurve
 from tapioca.studies.measures import LOG_RATIO, Unit
 from tapioca.studies.parts import TRUTHS, Pooled
 from tapioca.studies.results import ClaimResult, Finding, SettingResult, StudyResult
@@ -209,9 +210,24 @@ def describe_labels(setting: SettingResult) -> str:
     """How few labelled prompts bring a gain, in one sentence."""
     enough = next((labelled for labelled in setting.labels if labelled.log_ratio.ci95[0] > 0), None)
     if enough is None:
-        return "No number of labelled prompts tried is one whose log ratio has an interval above 0."
-    gain = format_interval_in_unit(enough.log_ratio, LOG_RATIO)
-    return f"{enough.prompts} labelled prompts are the fewest tried whose log ratio has an interval above 0 ({gain})."
+        text = "No number of labelled prompts tried is one whose log ratio has an interval above 0."
+    else:
+        gain = format_interval_in_unit(enough.log_ratio, LOG_RATIO)
+        text = f"{enough.prompts} labelled prompts are the fewest tried whose log ratio has an interval above 0 ({gain})."
+    return f"{text} {describe_criteria(setting.label_curve)}" if setting.label_curve else text
+
+
+def describe_criteria(curve: LabelCurve) -> str:
+    """What criteria without labels bring, in one sentence."""
+    helping = [criterion for criterion in curve.criteria if criterion.log_ratio.ci95[0] > 0]
+    if not helping:
+        return f"Of {len(curve.criteria)} criteria that read no OOD answer, none brings a log ratio whose interval lies above 0."
+    best = max(helping, key=lambda criterion: criterion.log_ratio.value)
+    worth = "more than all of them" if best.labels_worth is None else f"about {best.labels_worth:.0f} labels"
+    return (
+        f"Of {len(curve.criteria)} criteria that read no OOD answer {len(helping)} bring a log ratio whose interval lies above 0; "
+        f"the most, {format_interval_in_unit(best.log_ratio, LOG_RATIO)}, brings {best.name}, worth {worth}."
+    )
 
 
 def describe_truths(setting: SettingResult) -> str:
