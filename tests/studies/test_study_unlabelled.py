@@ -37,8 +37,8 @@ def test_where_faithfulness_is_not_known_every_plan_is_allowed() -> None:
 
 
 @pytest.mark.parametrize("name", ["faithful", "linear"])
-def test_criteria_that_prefer_the_full_model_put_up_single_drops(name: str) -> None:
-    assert rank_plans(SCORES, name, SIZES).tolist() == [1, 0]
+def test_criteria_that_prefer_the_full_model_put_up_the_largest_plans(name: str) -> None:
+    assert rank_plans(SCORES, name, SIZES).tolist() == [3, 1, 0]
 
 
 def test_labels_worth_are_read_off_the_curve_of_the_search() -> None:

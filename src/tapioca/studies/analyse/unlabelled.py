@@ -19,7 +19,7 @@ DRAWS = 8
 SHORTLIST = 8
 """Plans that a criterion puts up for few labels to choose from."""
 BEST_IN_FULL = ("faithful", "linear")
-"""Criteria by which no plan can be better than the full model; each puts up the best single drop."""
+"""Criteria by which no plan is better than the full model; as in `tapioca prune`, they put up the largest plan that is allowed."""
 
 
 def list_allowed(scores: UnlabelledScores) -> np.ndarray:
@@ -35,12 +35,11 @@ def list_allowed(scores: UnlabelledScores) -> np.ndarray:
 def rank_plans(scores: UnlabelledScores, name: str, sizes: np.ndarray) -> np.ndarray:
     """Places of the allowed plans by a criterion, the best first; the full model, the first plan, is always among them."""
     row = scores.scores[scores.names.tolist().index(name)]
-    allowed = list_allowed(scores)
-    if name in BEST_IN_FULL:
-        allowed &= sizes == 1
-        return np.append(np.flatnonzero(allowed)[np.argsort(-row[allowed], kind="stable")], 0)
-    places = np.flatnonzero(allowed)
-    ranked: np.ndarray = places[np.argsort(-row[allowed], kind="stable")]
+    places = np.flatnonzero(list_allowed(scores))
+    order = (
+        np.lexsort((-row[places], -sizes[places])) if name in BEST_IN_FULL else np.argsort(-row[places], kind="stable")
+    )
+    ranked: np.ndarray = places[order]
     return ranked
 
 

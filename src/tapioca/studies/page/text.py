@@ -213,7 +213,9 @@ def describe_labels(setting: SettingResult) -> str:
         text = "No number of labelled prompts tried is one whose log ratio has an interval above 0."
     else:
         gain = format_interval_in_unit(enough.log_ratio, LOG_RATIO)
-        text = f"{enough.prompts} labelled prompts are the fewest tried whose log ratio has an interval above 0 ({gain})."
+        text = (
+            f"{enough.prompts} labelled prompts are the fewest tried whose log ratio has an interval above 0 ({gain})."
+        )
     return f"{text} {describe_criteria(setting.label_curve)}" if setting.label_curve else text
 
 
