@@ -19,7 +19,7 @@ def check_slimmed(chart: alt.TopLevelMixin) -> None:
     drawing = draw(chart, "svg").decode()
     slimmed = slim_drawing(drawing)
     difference = np.abs(paint(slimmed) - paint(drawing))
-    assert difference.max() < 100  # an edge that moved by less than a tenth of a pixel
+    assert (difference > 100).mean() < 1e-4  # but for edges that moved by less than a tenth of a pixel
     assert difference.mean() < 0.5
     assert len(slimmed) < 0.5 * len(drawing)
 

@@ -20,10 +20,10 @@ from tapioca.report.save import save_charts
 from tapioca.studies.page.charts import CHARTS
 from tapioca.studies.page.layers import _color_bound
 from tapioca.studies.page.overview import describe_elsewhere, describe_study, select_main_setting, write_findings
+from tapioca.studies.page.page import _draw_shown_charts, render_study_page
 from tapioca.studies.page.page import (
     draw_charts as draw_study_charts,
 )
-from tapioca.studies.page.page import render_study_page
 from tapioca.studies.page.page import (
     show as show_study,
 )
@@ -276,6 +276,18 @@ def test_details_are_folded_a_setting_each(info: StudyResult, page: str) -> None
     for one in info.settings:
         assert sum(f"({one.name})" in head for head in heads) == len(one.claims) + len(QUESTIONS) + 1
     assert sum(head.endswith("(polynomials): ✗ not supported") for head in heads) == 1
+
+
+def test_an_example_is_drawn_of_one_setting(info: StudyResult) -> None:
+    """As of all settings it would be the largest part of a page."""
+    second = info.settings[0].model_copy(
+        update={"name": "second", "charts": Charts(scatter=info.settings[0].charts.scatter), "models": (), "labels": ()}
+    )
+    both = study(info.settings[0].model_copy(update={"charts": Charts()}), second)
+    drawn = _draw_shown_charts(both, both.settings[0])
+    assert "second-correlations" in drawn
+    assert "second-scatter" not in drawn
+    assert "second-scatter" in draw_study_charts(both)
 
 
 def test_nothing_is_drawn_where_nothing_can_be_decided(info: StudyResult) -> None:

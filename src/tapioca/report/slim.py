@@ -46,11 +46,11 @@ def _slim(element: Xml.Element) -> None:
         _slim(child)
     element[:] = [child for child in element if _is_seen(child)]
     for child in element:
-        _write_disk(child)
+        _write_place(child)
     if element.tag == GROUP:
         _share_attributes(element)
         _join_lines(element)
-    element[:] = [kept for child in element for kept in (child if child.tag == GROUP and not child.attrib else [child])]
+    element[:] = [kept for child in element for kept in _unwrap(child)]
 
 
 def _slim_attributes(attributes: dict[str, str]) -> Iterator[tuple[str, str]]:
@@ -71,12 +71,31 @@ def _is_seen(child: Xml.Element) -> bool:
     return child.tag != PATH or (child.get("d") != "" and bool({"fill", "stroke"} & child.attrib.keys()))
 
 
-def _write_disk(path: Xml.Element) -> None:
-    disk, place = DISK.fullmatch(path.get("d", "")), PLACE.fullmatch(path.get("transform", ""))
-    if disk and place:
-        del path.attrib["d"], path.attrib["transform"]
-        path.tag = CIRCLE
-        path.attrib.update(cx=place[1], cy=place[2], r=disk[1])
+def _unwrap(child: Xml.Element) -> list[Xml.Element]:
+    """What is in a group that says nothing, or the one element of a group with all that the group says; else the child."""
+    if child.tag != GROUP or (child.attrib and len(child) > 1):
+        return [child]
+    only = child[0]
+    if child.attrib and (child.attrib.keys() & only.attrib.keys() or "clip-path" in {*child.attrib, *only.attrib}):
+        return [child]
+    only.attrib.update(child.attrib)
+    return list(child)
+
+
+def _write_place(mark: Xml.Element) -> None:
+    """Say where a text or a disk is in fewer words than a path and a transform."""
+    place = PLACE.fullmatch(mark.get("transform", ""))
+    if not place:
+        return
+    if mark.tag == TEXT and not len(mark):
+        mark.attrib.update(x=place[1], y=place[2])
+    elif mark.tag == PATH and (disk := DISK.fullmatch(mark.get("d", ""))):
+        mark.tag = CIRCLE
+        mark.attrib.update(cx=place[1], cy=place[2], r=disk[1])
+        del mark.attrib["d"]
+    else:
+        return
+    del mark.attrib["transform"]
 
 
 def _share_attributes(group: Xml.Element) -> None:
@@ -98,5 +117,6 @@ def _join_lines(group: Xml.Element) -> None:
         place = PLACE.fullmatch(line.get("transform", "translate(0,0)"))
         if place is None:
             return
-        steps.append(f"M{place[1]},{place[2]}l{line.get('x2')},{line.get('y2')}")
+        x, y = line.get("x2", "0"), line.get("y2", "0")
+        steps.append(f"M{place[1]},{place[2]}" + (f"v{y}" if x == "0" else f"h{x}" if y == "0" else f"l{x},{y}"))
     group[:] = [Xml.Element(PATH, d="".join(steps))]

@@ -23,6 +23,7 @@ class ChartSpec:
         caption: how to read it.
         absent: what the page says instead of it.
         tell: what is found in it, in a sentence with the numbers; None for those that stand further down alone.
+        main_only: whether a page shows it of the setting alone that it shows first.
     """
 
     place: str
@@ -31,6 +32,7 @@ class ChartSpec:
     caption: str
     absent: str
     tell: Callable[[StudyResult, SettingResult], str] | None = None
+    main_only: bool = False
 
 
 ORDER = ("kinds", "log-ratio-by-strength", "scatter", "doses", "labels")
@@ -49,6 +51,7 @@ CHARTS = (
         "Each point is a plan. Right of 0 it moves the OOD profile back towards ID over the layers it keeps; above 0 it lowers the OOD error. The cell shown is the one whose correlation is the median one.",
         "Realignment was measured in no cell, so there is no example to draw.",
         partial(text.tell_claim, "C5", measure_spec("norm_realignment_with_log_ratio").label),
+        main_only=True,  # an example; how all cells are is in the next
     ),
     ChartSpec(
         "C5",

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import altair as alt
 from rich.console import Console
 
 from tapioca.disk import write_text
@@ -12,7 +13,7 @@ from tapioca.studies.measures import measure_spec
 from tapioca.studies.page import overview, tables, text
 from tapioca.studies.page.charts import CHARTS, FIGURES, draw_charts
 from tapioca.studies.page.questions import QUESTIONS
-from tapioca.studies.results import StudyResult
+from tapioca.studies.results import SettingResult, StudyResult
 
 __all__ = ["draw_charts", "render_study_page", "show", "write_page"]
 
@@ -29,13 +30,13 @@ def write_page(info: StudyResult) -> Path:
 
 
 def render_study_page(info: StudyResult) -> str:
-    """The page as text; charts of settings in which nothing can be decided are not drawn."""
-    judged_settings = tuple(setting for setting in info.settings if not setting.unjudged)
+    """The page as text."""
+    main = overview.select_main_setting(info)
     return render_template(
         "tapioca.studies.page",
-        draw_charts(info.model_copy(update={"settings": judged_settings})),
+        _draw_shown_charts(info, main),
         info=info,
-        main=overview.select_main_setting(info),
+        main=main,
         figures=FIGURES,
         drawings=CHARTS,
         questions=QUESTIONS,
@@ -45,6 +46,14 @@ def render_study_page(info: StudyResult) -> str:
         words=words,
         spec=measure_spec,
     )
+
+
+def _draw_shown_charts(info: StudyResult, main: SettingResult) -> dict[str, alt.TopLevelMixin]:
+    """All charts but those of settings in which nothing can be decided, and those that one setting is enough for."""
+    judged = tuple(setting for setting in info.settings if not setting.unjudged)
+    charts = draw_charts(info.model_copy(update={"settings": judged}))
+    left_out = {f"{one.name}-{spec.name}" for one in judged if one != main for spec in CHARTS if spec.main_only}
+    return {name: chart for name, chart in charts.items() if name not in left_out}
 
 
 def show(info: StudyResult, console: Console) -> None:

@@ -150,7 +150,7 @@ def _draw_plans(scatter_data: Scatter, kind: str, title: str, size: int | None) 
     axis = alt.Axis(format="~g", tickCount=6)
     points = (
         alt.Chart(hold_rows(rows))
-        .mark_point(filled=True, opacity=0.85)
+        .mark_point(filled=True, opacity=1, fillOpacity=0.85)
         .encode(
             x=alt.X("realignment:Q", title="realignment, mean |log ratio| removed", axis=axis),
             y=alt.Y("value:Q", title=LOG_RATIO_AXIS, axis=axis),
