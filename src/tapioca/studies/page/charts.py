@@ -116,7 +116,7 @@ CHARTS = (
         "Q2",
         "labels",
         points.draw_log_ratios_by_labels,
-        "Held-out log ratio of greedy's plan when the search sees only so many labelled prompts; band: 95 % interval.",
+        "Held-out log ratio of greedy's plan when the search sees only so many labelled prompts; band: 95 % interval. Dashed, where there are some: plans that were chosen without any answer, by the criterion beside each line.",
         "Searches with fewer labels were not measured.",
         lambda _, setting: text.describe_labels(setting),
     ),
