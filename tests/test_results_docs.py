@@ -60,9 +60,14 @@ def list_unknown_keys(content: dict[str, Any], anchor: str, prefix: str = "") ->
             unknown += list_unknown_keys(field, anchor, f"{path}.")
         elif record := re.search(r"\]\(#(.+?)\)", kind):
             values = list(field.values()) if kind.startswith("object: ") else field
-            records = [part for part in (values if isinstance(values, list) else [values]) if part is not None]
+            records = [part for part in flatten(values) if part is not None]
             unknown += [name for part in records for name in list_unknown_keys(part, record[1])]
     return unknown
+
+
+def flatten(values: Any) -> list[Any]:
+    """What stands in a list, or in lists of it; something else as it is."""
+    return [part for value in values for part in flatten(value)] if isinstance(values, list) else [values]
 
 
 def check_file(path: Path, name: str = "") -> None:

@@ -40,6 +40,7 @@ def test_commands_of_a_session_are_those_of_the_shell_on_one_loading(
     assert again.judgements == theirs.judgements
 
 
+@pytest.mark.slow
 def test_the_session_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, _ = re.findall(r"```py\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)

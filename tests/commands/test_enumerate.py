@@ -182,6 +182,7 @@ def test_too_many_plans_are_refused_with_what_would_fit() -> None:
         restrict_to_enumerable(SearchSpace(4, (), (), {}), None)
 
 
+@pytest.mark.slow
 def test_the_command_on_the_packaged_learner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     assert main([*LEARNER, "--max-drops", "2", "--batch-size", "60", "--out", str(out)]) == 0

@@ -276,6 +276,7 @@ def test_the_model_of_the_studies_is_what_its_record_says(shared: Path, monkeypa
 
 
 @pytest.mark.parametrize("name", ["scan_length_0", "movie_sentences"])
+@pytest.mark.slow
 def test_committed_models_know_the_data_they_were_trained_on(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

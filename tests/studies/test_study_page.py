@@ -98,8 +98,8 @@ def test_the_page_is_one_file_without_network_or_scripts(path: Path, page: str) 
 
 def test_charts_are_written_as_figures(info: StudyResult, tmp_path: Path) -> None:
     """Some of them; the page draws all."""
-    charts = dict([(name, chart) for name, chart in draw_study_charts(info).items() if chart is not None][::3])
-    assert len(charts) >= 4
+    charts = dict([(name, chart) for name, chart in draw_study_charts(info).items() if chart is not None][::6])
+    assert len(charts) >= 2
     save_charts(charts, tmp_path / "figures")
     check_figures(tmp_path / "figures", charts)
 

@@ -15,6 +15,7 @@ from tapioca.studies.cell import Cell, CellKey, UnlabelledScores
 from tapioca.studies.page.points import draw_log_ratios_by_labels, spread_apart
 from tapioca.studies.page.tables import tabulate_criteria
 from tapioca.studies.page.text import describe_criteria
+from tapioca.studies.results import SettingResult
 
 WHERE = CellKey("toy", "m0", 100, "kind_0", 0, "t")
 SIZES = np.array([0, 1, 1, 2])
@@ -48,12 +49,17 @@ def test_labels_worth_are_read_off_the_curve_of_the_search() -> None:
         assert found[0] == (pytest.approx(worth) if worth < np.inf else np.inf)
 
 
-def test_a_criterion_that_knows_the_gain_is_worth_all_labels_and_a_blind_one_none() -> None:
+@pytest.fixture(scope="module")
+def result() -> SettingResult:
     """Dropping the last layer gains; every other drop harms."""
     asked = setting(models=4, kinds=4, strengths=1)
     made = cells(World(gain=0.5, harm=0.2, noise=0.6, prompts=64), asked)
     beside = [unlabelled(cell) for cell in made if cell.where.kind != "id"]
-    curve = analyse(study(asked), [*made, *beside]).settings[0].label_curve
+    return analyse(study(asked), [*made, *beside]).settings[0]
+
+
+def test_a_criterion_that_knows_the_gain_is_worth_all_labels_and_a_blind_one_none(result: SettingResult) -> None:
+    curve = result.label_curve
     assert curve is not None
     assert [point.prompts for point in curve.points] == [4, 8, 16, 32, 64]
     gains = [point.log_ratio.value for point in curve.points]
@@ -65,7 +71,6 @@ def test_a_criterion_that_knows_the_gain_is_worth_all_labels_and_a_blind_one_non
     assert blind.log_ratio.value == 0.0
     assert (blind.labels_worth, blind.empty) == (0.0, 1.0)
     assert knowing.prior[0].log_ratio.value > gains[0]  # four labels and a shortlist against four labels alone
-    assert analyse(study(asked), made).settings[0].label_curve is None
 
 
 def unlabelled(cell: Cell) -> UnlabelledScores:
@@ -76,11 +81,7 @@ def unlabelled(cell: Cell) -> UnlabelledScores:
     return UnlabelledScores(cell.where, np.array(["geometry", "margin"]), np.stack([knowing, blind]))
 
 
-def test_the_page_names_every_criterion_and_what_it_is_worth() -> None:
-    asked = setting(models=4, kinds=4, strengths=1)
-    made = cells(World(gain=0.5, harm=0.2, noise=0.6, prompts=64), asked)
-    found = analyse(study(asked), [*made, *(unlabelled(cell) for cell in made if cell.where.kind != "id")])
-    (result,) = found.settings
+def test_the_page_names_every_criterion_and_what_it_is_worth(result: SettingResult) -> None:
     table = tabulate_criteria(result)
     assert [row[0] for row in table.rows] == ["geometry", "margin"]
     assert table.head[-1] == "best of its first 8 by 8 labels"

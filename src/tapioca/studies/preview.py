@@ -4,8 +4,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from tapioca.disk import scratch_folder
 from tapioca.progress import NullProgress, Progress
 from tapioca.studies.analyse.power import estimate_power
 from tapioca.studies.measure.work import ModelWork
@@ -56,9 +56,9 @@ def estimate_seconds(part: ModelWork) -> float:
             "tuned": {},
         }
     )
-    with TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         start = time.process_time()
-        n_measured = sum(1 for _ in ModelWork(few, one, 0, part.base, Path(folder)).measure())
+        n_measured = sum(1 for _ in ModelWork(few, one, 0, part.base, folder).measure())
         seconds = time.process_time() - start
     return seconds * len(part.files) / n_measured * (study.search + study.test) / (2 * n_prompts)
 
