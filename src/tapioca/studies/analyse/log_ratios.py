@@ -121,6 +121,11 @@ def search_cell(plans: PlanSet, cell: Cell) -> Choice:
 def mean_search_scores(cell: Cell, count: int | None = None) -> np.ndarray:
     """Mean score of every plan on the search prompts, or on so many of them, drawn at random, (plan,)."""
     prompts = np.random.default_rng(0).permutation(cell.search.shape[1])[:count]
+    return average_search_scores(cell, prompts)
+
+
+def average_search_scores(cell: Cell, prompts: np.ndarray) -> np.ndarray:
+    """Mean score of every plan on some of the search prompts, (plan,)."""
     means: np.ndarray = np.average(cell.search[:, prompts], axis=1, weights=cell.search_weights[prompts])
     return means
 

@@ -5,10 +5,11 @@ from typing import Self
 
 import numpy as np
 
+from tapioca.search.criteria import LOSSES
 from tapioca.search.floor import FAITHFUL_MARGIN
 from tapioca.studies.analyse.cells import CellIndex
 from tapioca.studies.analyse.estimates import Measure
-from tapioca.studies.analyse.log_ratios import PROMPT_COUNTS, PlanSet
+from tapioca.studies.analyse.log_ratios import PROMPT_COUNTS, PlanSet, average_search_scores
 from tapioca.studies.analyse.statistics import CellStatistic, CellStatistics, StatTable, statistic_from_values
 from tapioca.studies.cell import Cell, UnlabelledScores
 from tapioca.studies.label_parts import LabelCurve, LabelPoint, UnlabelledCriterion
@@ -18,8 +19,6 @@ DRAWS = 8
 """Sets of labelled prompts that each number of them is averaged over."""
 SHORTLIST = 8
 """Plans that a criterion puts up for few labels to choose from."""
-BEST_IN_FULL = ("faithful", "linear")
-"""Criteria by which no plan is better than the full model; as in `tapioca prune`, they put up the largest plan that is allowed."""
 
 
 def list_allowed(scores: UnlabelledScores) -> np.ndarray:
@@ -33,12 +32,11 @@ def list_allowed(scores: UnlabelledScores) -> np.ndarray:
 
 
 def rank_plans(scores: UnlabelledScores, name: str, sizes: np.ndarray) -> np.ndarray:
-    """Places of the allowed plans by a criterion, the best first; the full model, the first plan, is always among them."""
+    """Places of the allowed plans by a criterion, the best first; the full model, the first plan, is always among them. As in
+    `tapioca prune`, criteria that only say how little is lost (`LOSSES`) put up the largest."""
     row = scores.scores[scores.names.tolist().index(name)]
     places = np.flatnonzero(list_allowed(scores))
-    order = (
-        np.lexsort((-row[places], -sizes[places])) if name in BEST_IN_FULL else np.argsort(-row[places], kind="stable")
-    )
+    order = np.lexsort((-row[places], -sizes[places])) if name in LOSSES else np.argsort(-row[places], kind="stable")
     ranked: np.ndarray = places[order]
     return ranked
 
@@ -76,16 +74,15 @@ class UnlabelledChoices:
         def average(places: list[int]) -> CellStatistic:
             return statistic_from_values(ratios[:, places].mean(axis=1), prompts)
 
-        subsets = draw_prompts(cell, self.statistics.grid.study.seed)
-        for count, drawn in subsets.items():
-            picks = [pick_greedily(plans, cell, subset) for subset in drawn]
-            self.greedy.setdefault(count, {})[index] = average(picks)
+        means_by_count = draw_mean_scores(cell, self.statistics.grid.study.seed)
+        for count, means in means_by_count.items():
+            self.greedy.setdefault(count, {})[index] = average([pick_greedily(plans, drawn) for drawn in means])
         for name in scores.names.tolist():
             best, *_ = ranked = rank_plans(scores, name, plans.sizes)
             self.chosen.setdefault(name, {})[index] = average([best])
             self.empty.setdefault(name, []).append(best == 0)
-            for count, drawn in subsets.items():
-                picks = [pick_best(cell, subset, ranked[:SHORTLIST]) for subset in drawn]
+            for count, means in means_by_count.items():
+                picks = [pick_best(drawn, ranked[:SHORTLIST]) for drawn in means]
                 self.prior.setdefault((name, count), {})[index] = average(picks)
 
     def to_result(self) -> LabelCurve | None:
@@ -94,24 +91,24 @@ class UnlabelledChoices:
             return None
         curve = {count: self._measure(f"{count} labels", table) for count, table in sorted(self.greedy.items())}
         points = [(count, measure.estimate()) for count, measure in curve.items()]
+        resampled = {count: drawn for count, measure in curve.items() if (drawn := measure.resample()) is not None}
         return LabelCurve(
             draws=DRAWS,
             shortlist=SHORTLIST,
             points=tuple(LabelPoint(prompts=count, log_ratio=estimate) for count, estimate in points if estimate),
-            criteria=tuple(self._describe(name, curve) for name in self.chosen),
+            criteria=tuple(self._describe(name, resampled) for name in self.chosen),
         )
 
     def _measure(self, name: str, table: StatTable) -> Measure:
         return Measure(name, LOG_RATIO, self.statistics.grid, table).without_controls
 
-    def _describe(self, name: str, curve: dict[int, Measure]) -> UnlabelledCriterion:
+    def _describe(self, name: str, curve: dict[int, np.ndarray]) -> UnlabelledCriterion:
+        """A criterion beside what the search brings by number of labels, (1 + draw,) each."""
         measure = self._measure(name, self.chosen[name])
         estimate, values = measure.estimate(), measure.resample()
         assert estimate is not None  # a criterion stands here where it chose something
         assert values is not None
-        resampled = {count: of_count.resample() for count, of_count in curve.items()}
-        known = {count: drawn for count, drawn in resampled.items() if drawn is not None}
-        worth = count_labels_worth(values, np.array(list(known)), np.stack(list(known.values()), axis=1))
+        worth = count_labels_worth(values, np.array(list(curve)), np.stack(list(curve.values()), axis=1))
         low, high = np.percentile(worth[1:], [2.5, 97.5], method="closest_observation")
         priors = [(count, self._measure(name, self.prior[name, count]).estimate()) for count in curve]
         return UnlabelledCriterion(
@@ -124,32 +121,26 @@ class UnlabelledChoices:
         )
 
 
-def draw_prompts(cell: Cell, seed: int) -> dict[int, list[np.ndarray]]:
-    """Sets of search prompts, by their number; all of them are one set."""
+def draw_mean_scores(cell: Cell, seed: int) -> dict[int, list[np.ndarray]]:
+    """Mean scores of all plans, (plan,), on sets of search prompts, by the number of prompts; all of them are one set."""
     rng, size = np.random.default_rng(seed), cell.search.shape[1]
     orders = [rng.permutation(size) for _ in range(DRAWS)]
     return {
-        count: [order[:count] for order in orders[: DRAWS if count < size else 1]]
+        count: [average_search_scores(cell, order[:count]) for order in orders[: DRAWS if count < size else 1]]
         for count in PROMPT_COUNTS
         if count <= size
     }
 
 
-def pick_greedily(plans: PlanSet, cell: Cell, prompts: np.ndarray) -> int:
-    """The place of greedy's plan found with some of the search prompts."""
-    return plans.index_by_plan[plans.run_greedy(_average(cell, prompts)).best.plan]
+def pick_greedily(plans: PlanSet, means: np.ndarray) -> int:
+    """The place of greedy's plan by mean scores."""
+    return plans.index_by_plan[plans.run_greedy(means).best.plan]
 
 
-def pick_best(cell: Cell, prompts: np.ndarray, shortlist: np.ndarray) -> int:
-    """The place of the best plan of a shortlist and the full model by some of the search prompts; of equals the full model."""
-    means = _average(cell, prompts)
+def pick_best(means: np.ndarray, shortlist: np.ndarray) -> int:
+    """The place of the best plan of a shortlist and the full model by mean scores; of equals the full model."""
     places = np.array([0, *shortlist])
     return int(places[means[places].argmax()])
-
-
-def _average(cell: Cell, prompts: np.ndarray) -> np.ndarray:
-    means: np.ndarray = np.average(cell.search[:, prompts], axis=1, weights=cell.search_weights[prompts])
-    return means
 
 
 def count_labels_worth(values: np.ndarray, counts: np.ndarray, curve: np.ndarray) -> np.ndarray:

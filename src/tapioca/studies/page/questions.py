@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tapioca.report.tables import TableBlock
+from tapioca.search.floor import FAITHFUL_MARGIN
 from tapioca.studies.page import tables, text
 from tapioca.studies.results import SettingResult
 
@@ -42,7 +43,7 @@ QUESTIONS = (
         "What does finding the layers cost?",
         text.describe_search_cost,
         (tables.tabulate_costs, tables.tabulate_label_counts, tables.tabulate_criteria),
-        note="Criteria without labels were asked at the fixed strength of every kind but controls, of all plans that change answers to ID prompts by no more than 0.1 (nats, or share of the variance). Worth in labels: how many greedy's search needs there for as much.",
+        note=f"Criteria without labels were asked at the fixed strength of every kind but controls, of all plans that change answers to ID prompts by no more than {FAITHFUL_MARGIN:g} (nats, or share of the variance). Worth in labels: how many greedy's search needs there for as much.",
     ),
     Question(
         "Q3",
