@@ -36,10 +36,10 @@ from tapioca.records import Trial
 from tapioca.report.tables import TableBlock, print_block
 from tapioca.search.floor import FlooredSearch
 from tapioca.search.stepwise import greedy
-from tapioca.studies.analyse.cells import CellGrid
+from tapioca.studies.analyse.cells import SettingAxes
 from tapioca.studies.analyse.estimates import Measure
 from tapioca.studies.analyse.log_ratios import PlanSet, log_ratios_from_scores, search_cell
-from tapioca.studies.analyse.statistics import StatTable, statistic_from_values
+from tapioca.studies.analyse.numbers import StatTable, statistic_from_values
 from tapioca.studies.cell import ERROR_METRIC, Cell
 from tapioca.studies.measure.model import StudyModel
 from tapioca.studies.measure.work import ModelWork
@@ -155,9 +155,9 @@ def measure_all(study: StudyFile, setting: Setting, parts: list[ModelWork], prog
 
 def summarise_tables(study: StudyFile, setting: Setting, tables: dict[str, StatTable]) -> dict[str, Finding]:
     """Every measure over models and kinds, as the study's own are."""
-    grid = CellGrid(study, setting, ())
+    axes = SettingAxes(study, setting)
     return {
-        name: Measure(SCALED_MEASURES[name][0], SCALED_MEASURES[name][1], grid, table, decides=False).to_finding()
+        name: Measure(SCALED_MEASURES[name][0], SCALED_MEASURES[name][1], axes, table, decides=False).to_finding()
         for name, table in tables.items()
     }
 

@@ -13,6 +13,7 @@ from reliability.workspace import MODEL, PLAN
 from tapioca.commands import COMMANDS
 from tapioca.diagnosis.fit import fit_file
 from tapioca.studies.cell import Cell
+from tapioca.studies.model_numbers import ModelNumbers
 from tapioca.studies.read import read_study
 
 Case = tuple[str | Callable[[], Any], ...]
@@ -225,6 +226,9 @@ KINDS = (
     ),
     Kind("learner's config", ("tinylab/config.json",), JSON, _always("inspect", "tinylab"), ("tinylab",)),
     Kind("cell of a study", ("cell.npz",), BYTES, _always(lambda: Cell.load(Path("cell.npz")))),
+    Kind(
+        "numbers of a studied model", ("numbers.npz",), BYTES, _always(lambda: ModelNumbers.load(Path("numbers.npz")))
+    ),
 )
 
 VALUES = (

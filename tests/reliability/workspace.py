@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
-from support.simulated_cells import World, cells, setting
+from support.simulated_cells import World, cells, setting, study
 from support.words import whole_tokenizer
 
 from tapioca.cli.main import main
@@ -19,6 +19,9 @@ from tapioca.diagnosis.classify import PACKAGED_CLASSIFIER
 from tapioca.models.tiny import tiny
 from tapioca.plan import HashedArray, Plan
 from tapioca.profiles.evidence import NULL_TEST
+from tapioca.studies.analyse.cells import CellGrid
+from tapioca.studies.analyse.collect import measure_numbers
+from tapioca.studies.model_numbers import ModelNumbers
 
 PLAN = '{"n_layers":4,"layers":{"2":0.0}}'
 MODEL = ("tinylm", "--score", "likelihood", "--random-plans", "2")
@@ -71,14 +74,15 @@ def build_inputs(root: Path) -> None:
         tokenizer = whole_tokenizer()
         tokenizer.chat_template = CHAT
         tokenizer.save_pretrained(root / folder)
-    for study in ("quick.yaml", "claims.yaml"):
-        shutil.copy(STUDIES / study, root / "data")
+    for name in ("quick.yaml", "claims.yaml"):
+        shutil.copy(STUDIES / name, root / "data")
     (root / "plans").mkdir()
     (root / "plans/plan.json").write_text(PLAN)
     mapped = Plan.from_json(PLAN).replace_tables(maps={1: HashedArray.hold(0.9 * np.eye(32))})
     mapped.write(root / "plans/mapped.json")
     _write_adapter(root / "tinylora")
-    _write_diagnosis(root / "data", root / "cell.npz")
+    _write_diagnosis(root / "data")
+    _write_measured(root / "cell.npz", root / "numbers.npz")
 
 
 def build_workspace(root: Path) -> None:
@@ -133,8 +137,8 @@ def _write_adapter(folder: Path) -> None:
     get_peft_model(tiny("llama"), LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(folder)
 
 
-def _write_diagnosis(folder: Path, cell: Path) -> None:
-    """A classifier, cases to fit one on, and a measured cell of a study."""
+def _write_diagnosis(folder: Path) -> None:
+    """A classifier, and cases to fit one on."""
     shutil.copy(PACKAGED_CLASSIFIER, folder / "classifier.json")
     case = {"setting": "s", "size": 10, "strength": 1.0, "n": 64, "gain": 0.1, "low": 0.05}
     case |= {"excess": dict.fromkeys(NULL_TEST, 0.5), "halves": [[0.4, -0.1], [0.6, 0.1]]}
@@ -150,5 +154,12 @@ def _write_diagnosis(folder: Path, cell: Path) -> None:
         for truth, slope in (("distorted", number), ("misaligned", -number))
     ]
     (folder / "cases.json").write_text(json.dumps(cases))
+
+
+def _write_measured(cell_file: Path, numbers_file: Path) -> None:
+    """A measured cell of a study, and the numbers of its model."""
     simulated_setting = setting(models=1, kinds=1, strengths=1)
-    cells(World(), simulated_setting)[0].save(cell)
+    measured = cells(World(), simulated_setting)
+    measured[0].save(cell_file)
+    numbers = measure_numbers(CellGrid(study(simulated_setting), simulated_setting, measured))
+    ModelNumbers.pack(numbers, measured[0].where, "asked").save(numbers_file)

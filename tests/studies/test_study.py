@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,17 @@ from tapioca.models.load import load
 from tapioca.observe import capture_states, draw_sample
 from tapioca.plan import Plan
 from tapioca.profiles.profiles import scale_to_unit_length, state_geometry
+from tapioca.progress import NullProgress
 from tapioca.runs.records import read_record
 from tapioca.studies.analyse.log_ratios import PlanSet, search_cell
 from tapioca.studies.analyse.setting import analyse
 from tapioca.studies.cell import Cell, DoseResponse
 from tapioca.studies.measure import model as study_model
 from tapioca.studies.measure.work import ModelWork
+from tapioca.studies.model_numbers import ModelNumbers
 from tapioca.studies.read import read_study
 from tapioca.studies.results import Finding, StudyResult
-from tapioca.studies.run import analyse_and_write
+from tapioca.studies.run import judge_and_write, list_parts
 from tapioca.tasks.split import split as split_task
 
 LAYERS = 3
@@ -204,6 +207,7 @@ def test_what_is_measured_is_kept_and_what_changed_or_broke_is_measured_anew(par
     broken, other = part.folder / "target_offset-0.npz", part.folder / "rule_offset-0.npz"
     before = Cell.load(broken).test
     broken.write_bytes(content)
+    part.numbers_file.unlink()
     found = Cell.load(other)
     stale = type(found)(where=type(found.where)(**{**vars(found.where), "key": "of something else"}), **arrays(found))
     stale.save(other)
@@ -220,8 +224,9 @@ def arrays(found: Cell) -> dict[str, np.ndarray]:
 
 def test_what_is_not_measured_yet_is_counted(part: ModelWork, folder: Path) -> None:
     """One model of three: everything is said, and nothing decided."""
-    found = [form.load(path) for path, form in part.files.items()]
-    info = analyse_and_write(part.study, found, folder / "out", "tapioca study study.yaml")
+    info = judge_and_write(
+        part.study, [ModelNumbers.load(part.numbers_file)], folder / "out", "tapioca study study.yaml"
+    )
     assert read_record(StudyResult, folder / "out", "study.json", "study") == info
     assert main(["report", str(folder / "out")]) == 0
     tiny = info.settings[0]
@@ -365,3 +370,29 @@ def predicted(outputs: Any) -> np.ndarray:
 def targets(outputs: Any) -> np.ndarray:
     """The right answers of all points that are scored, in one row."""
     return np.array([example.rows[0].targets for example in outputs.task.examples]).ravel()
+
+
+def test_a_model_that_is_not_there_is_judged_by_its_numbers(part: ModelWork, tmp_path: Path) -> None:
+    """Measured elsewhere, and only if the study still asks the same."""
+    shutil.copytree(part.out, tmp_path / "out", ignore=shutil.ignore_patterns("tiny_0"))
+    notes: list[str] = []
+    watcher = NullProgress()
+    watcher.note = notes.append  # type: ignore[method-assign]
+    (known,) = list_parts(part.study, tmp_path, tmp_path / "out", watcher)
+    assert (known.place, list(known.measure())) == (0, list(known.files))
+    assert not known.folder.exists()
+    gone = tmp_path / "tiny_0" / "config.json"
+    assert notes[0] == f"tiny: tiny_0 is taken from {tmp_path / 'out/tiny/tiny_0.npz'}, there is no {gone}"
+    assert [note.split(",")[0] for note in notes[1:]] == [f"tiny: tiny_{place} is left out" for place in (1, 2)]
+    other = part.study.model_copy(update={"seed": 8})
+    assert not list_parts(other, tmp_path, tmp_path / "out", watcher)
+
+
+def test_numbers_are_made_anew_where_the_model_is_another(part: ModelWork) -> None:
+    numbers, before = ModelNumbers.load(part.numbers_file), part.numbers_file.stat().st_mtime_ns
+    list(part.measure())
+    assert part.numbers_file.stat().st_mtime_ns == before
+    stale = replace(numbers, where=replace(numbers.where, key="of other weights"))
+    stale.save(part.numbers_file)
+    list(part.measure())
+    assert ModelNumbers.load(part.numbers_file).where == numbers.where

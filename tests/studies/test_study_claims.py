@@ -190,7 +190,7 @@ def test_null_studies_support_nothing_more_often_than_they_may() -> None:
     for seed in range(studies):
         made = bench(cells(World(layers=3, prompts=16), asked, seed), asked, draws=100)
         for claim in claims:
-            found[claim] += made.claims.measured_rule(made.grid.study.claims[claim]).decide().decision == "supported"
+            found[claim] += made.claims.measured_rule(made.axes.study.claims[claim]).decide().decision == "supported"
     assert max(found.values()) <= allowed, found
 
 
@@ -209,7 +209,7 @@ def test_a_planted_gain_is_found_and_lies_in_its_interval() -> None:
 def simple(values: list[list[float]], asked: Setting, name: str = "gain") -> Measure:
     """A measure of one strength from plain numbers, rows of models."""
     table: StatTable = {(m, k, 0): CellStatistic(v, None, 8) for m, row in enumerate(values) for k, v in enumerate(row)}
-    found = bench(cells(World(layers=2, prompts=8), asked), asked).grid
+    found = bench(cells(World(layers=2, prompts=8), asked), asked).axes
     return Measure(name, "log ratio of errors", found, table)
 
 

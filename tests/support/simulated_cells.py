@@ -17,6 +17,9 @@ WHOLE = read_study(Path(__file__).parents[2] / "studies" / "claims.yaml")
 """The study whose rules all simulated cells are judged by."""
 
 
+SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
+
+
 def all_plans(layers: int) -> np.ndarray:
     """Every plan that keeps a layer, the full model first, then by size."""
     rows = [row for row in product([True, False], repeat=layers) if any(row)]
@@ -58,7 +61,7 @@ def setting(models: int = 4, kinds: int = 4, strengths: int = 3, **fields: Any) 
 def study(*settings: Setting, draws: int = 200) -> StudyFile:
     """The whole study with other settings: its claims, rules and margins are those of its file."""
     changes = {"title": "toy", "seed": 0, "n_resamples": draws, "settings": settings, "search": 32, "test": 32}
-    return WHOLE.model_copy(update=changes)
+    return WHOLE.model_copy(update={**changes, "scales": SCALES})
 
 
 def cell(world: World, where: CellKey, dial: float, rng: np.random.Generator, extra: float = 0.0) -> Cell:
@@ -133,7 +136,7 @@ def doses(
 ) -> list[DoseResponse]:
     """Sweeps whose chosen layers raise the log error by `slope` and the deviations by `moved` from scale 0 to 1; two
     random sets and all layers follow nothing."""
-    rng, alphas = np.random.default_rng(seed), np.array([0, 0.25, 0.5, 0.75, 1, 1.5])
+    rng, alphas = np.random.default_rng(seed), np.array(SCALES)
     sets = np.zeros((4, layers), dtype=bool)
     sets[0, -1] = sets[1, 0] = sets[2, 1] = sets[3] = True
     found = []

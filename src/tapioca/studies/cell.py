@@ -64,7 +64,7 @@ class SavedArrays:
         header = json.dumps({"form": self.form, "where": asdict(self.where)})
         arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "where"}
         with replace_atomically(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, header=np.array(header), **arrays)
+            np.savez_compressed(file, header=np.array(header), **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -44,7 +44,7 @@ class SettingCost(Record):
 
     setting: str = Field(description="The setting.")
     models: int = Field(description="Models that are there.")
-    left_out: int = Field(description="Models that are not, or whose data are not.")
+    left_out: int = Field(description="Models that are not, or whose data are not, or whose numbers are there already.")
     files: int = Field(description="Measurements.")
     seconds: float = Field(description="Of one core, about.")
 
@@ -163,8 +163,8 @@ class PlanPoint(Record):
 class Scatter(Record):
     """Chart: realignment against log ratio over all plans of one example cell, and its rank correlations over all cells."""
 
-    model: str = Field(description="Of the example, the cell whose correlation is the median one.")
-    kind: str = Field(description="Its kind of shift.")
+    model: str = Field(description="Of the example: the median one by its median correlation.")
+    kind: str = Field(description="Kind of shift of the model's cell with the median correlation.")
     task: str = Field(description="Its task.")
     plans: tuple[PlanPoint, ...] = Field(description="All that drop something.")
     norm: tuple[float, ...] = Field(description="Of every cell, over the plans of the size of greedy's plan.")

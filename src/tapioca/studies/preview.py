@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 
 from tapioca.disk import scratch_folder
 from tapioca.progress import NullProgress, Progress
@@ -27,7 +26,8 @@ def preview_study(config: StudyConfig, watcher: Progress | None = None) -> Study
     """
     watcher = watcher or NullProgress()
     study_file = read_study(config.file)
-    parts = list_parts(study_file, config.file.parent, Path(), watcher)
+    parts = list_parts(study_file, config.file.parent, config.folder, watcher)
+    parts = [part for part in parts if not part.load_numbers()]
     sizes = Counter((part.setting.name, part.model_bytes) for part in parts)
     watcher.stage("timing one model of each size", len(sizes))
     seconds_by_size: dict[tuple[str, int], float] = {}

@@ -6,9 +6,10 @@ from pathlib import Path
 from tapioca.progress import NullProgress, Progress
 from tapioca.runs.lock import FolderLock
 from tapioca.runs.records import write_record
+from tapioca.studies.analyse.cells import SettingAxes
 from tapioca.studies.analyse.setting import SettingAnalysis, join_settings
-from tapioca.studies.cell import SavedArrays
 from tapioca.studies.measure.work import ModelWork
+from tapioca.studies.model_numbers import ModelNumbers, join_models
 from tapioca.studies.page.page import write_page
 from tapioca.studies.ray_workers import measure_parts_on_ray
 from tapioca.studies.read import read_study
@@ -28,7 +29,7 @@ def run_study(config: StudyConfig, watcher: Progress | None = None) -> StudyResu
     """
     watcher = watcher or NullProgress()
     study_file = read_study(config.file)
-    out = config.out or Path("runs") / f"study-{config.file.stem}"
+    out = config.folder
     with FolderLock(out, config.take_over) as lock:
         parts = list_parts(study_file, config.file.parent, out, watcher)
         if config.ray:
@@ -36,16 +37,15 @@ def run_study(config: StudyConfig, watcher: Progress | None = None) -> StudyResu
         else:
             measure_parts(parts, config.workers or os.cpu_count() or 1, watcher, lock)
         watcher.stage("judging the claims", 0)
-        measurements = [file_type.load(path) for part in parts for path, file_type in part.files.items()]
-        return analyse_and_write(study_file, measurements, out, config.command())
+        models = [ModelNumbers.load(part.numbers_file) for part in parts]
+        return judge_and_write(study_file, models, out, config.command())
 
 
-def analyse_and_write(study_file: StudyFile, measurements: list[SavedArrays], out: Path, command: str) -> StudyResult:
-    """Judge what was measured, and write study.json and report.html."""
-    settings = tuple(
-        SettingAnalysis.measure(study_file, setting, measurements).to_result() for setting in study_file.settings
-    )
-    seconds = sum(measured.where.seconds for measured in measurements)
+def judge_and_write(study_file: StudyFile, models: list[ModelNumbers], out: Path, command: str) -> StudyResult:
+    """Judge by the numbers of all models, and write study.json and report.html."""
+    joined = (join_models(SettingAxes(study_file, setting), models) for setting in study_file.settings)
+    settings = tuple(SettingAnalysis.of_numbers(numbers).to_result() for numbers in joined)
+    seconds = sum(model.where.seconds for model in models)
     info = join_settings(study_file, settings).model_copy(
         update={"command": command, "seconds": seconds, "folder": out}
     )
@@ -55,10 +55,15 @@ def analyse_and_write(study_file: StudyFile, measurements: list[SavedArrays], ou
 
 
 def list_parts(study_file: StudyFile, base: Path, out: Path, watcher: Progress) -> list[ModelWork]:
-    """Every model there is to measure."""
+    """Every model there is to measure, or whose numbers are there."""
     settings = study_file.settings
     parts = [ModelWork(study_file, asked, index, base, out) for asked in settings for index in range(len(asked.models))]
+    kept = []
     for part in parts:
+        known = part.missing and part.load_numbers()
         if part.missing:
-            watcher.note(f"{part.setting.name}: {part.model.name} is left out, there is no {part.missing}")
-    return [part for part in parts if not part.missing]
+            said = f"is taken from {part.numbers_file}" if known else "is left out"
+            watcher.note(f"{part.setting.name}: {part.model.name} {said}, there is no {part.missing}")
+        if known or not part.missing:
+            kept.append(part)
+    return kept

@@ -34,6 +34,11 @@ class StudyConfig(FolderConfig):
         default=False, description="Say what the study would measure, cost and be able to see; measure nothing."
     )
 
+    @property
+    def folder(self) -> Path:
+        """Where results go."""
+        return self.out or Path("runs") / f"study-{self.file.stem}"
+
     def command(self) -> str:
         """The command line that makes this request, in a folder that holds what it names."""
         out = ["--out", portable_name(str(self.out))] if self.out else []

@@ -13,10 +13,8 @@ CellIndex = tuple[int, int, int]
 """Places of a model, a kind and a strength; what has no kind stands at kind 0, strength 0."""
 
 
-class CellGrid:
-    """What was measured of one setting.
-
-    Only complete pairs of a model and a kind are used: the ID cell and all strengths of the kind are there.
+class SettingAxes:
+    """What the numbers of one setting are of.
 
     Attributes:
         study, setting: what was asked.
@@ -24,14 +22,34 @@ class CellGrid:
         parameters: of the models, (model,); NaN while nothing of one was measured.
     """
 
-    def __init__(self, study: StudyFile, setting: Setting, measured: Iterable[SavedArrays]):
+    def __init__(self, study: StudyFile, setting: Setting):
         self.study, self.setting = study, setting
         self.models = tuple(path.name for path in setting.models)
         self.kinds = tuple(setting.shifts)
+        self.parameters = np.full(len(self.models), np.nan)
+
+    @property
+    def pooled(self) -> tuple[str, ...]:
+        """The kinds that are no controls."""
+        return self.setting.pooled
+
+    @property
+    def wanted(self) -> int:
+        """Cells of untuned models there should be."""
+        return len(self.models) * (1 + sum(map(len, self.setting.shifts.values())))
+
+
+class CellGrid(SettingAxes):
+    """What was measured of one setting.
+
+    Only complete pairs of a model and a kind are used: the ID cell and all strengths of the kind are there.
+    """
+
+    def __init__(self, study: StudyFile, setting: Setting, measured: Iterable[SavedArrays]):
+        super().__init__(study, setting)
         self._cells: dict[tuple[str, str, int], Cell] = {}
         self._tuned: dict[tuple[str, str, str, bool], Cell] = {}
         self._beside: dict[tuple[type[SavedArrays], str, str], SavedArrays] = {}
-        self.parameters = np.full(len(self.models), np.nan)
         for saved in measured:
             if saved.where.setting == setting.name and saved.where.model in self.models:
                 self._add(saved)
@@ -46,16 +64,6 @@ class CellGrid:
             self._tuned[where.model, where.tuned_on, where.tuned, where.kind == "id"] = saved
         else:
             self._cells[where.model, where.kind, where.strength] = saved
-
-    @property
-    def pooled(self) -> tuple[str, ...]:
-        """The kinds that are no controls."""
-        return self.setting.pooled
-
-    @property
-    def wanted(self) -> int:
-        """Cells of untuned models there should be."""
-        return len(self.models) * (1 + sum(map(len, self.setting.shifts.values())))
 
     @property
     def measured(self) -> int:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from math import isnan
 from typing import get_args
 
@@ -11,18 +11,16 @@ from scipy import stats
 
 from tapioca.profiles.profiles import PROFILE_KINDS
 from tapioca.records import Estimate
-from tapioca.studies.analyse.cells import CellIndex
 from tapioca.studies.analyse.claims import Claims
+from tapioca.studies.analyse.collect import mean_of_present, stack_padded
 from tapioca.studies.analyse.estimates import Measure, model_sizes
-from tapioca.studies.analyse.log_ratios import PlanSet, measure_log_ratios
-from tapioca.studies.cell import Cell
+from tapioca.studies.analyse.numbers import dose_table_name
 from tapioca.studies.measures import DEVIATION, LOG_RATIO, UNIT_RANGES
 from tapioca.studies.parts import (
     Charts,
     DosePoint,
     HeatTile,
     LinePoint,
-    PlanPoint,
     ProfilePoint,
     Scatter,
     SetName,
@@ -40,7 +38,7 @@ class ChartBuilder:
     """Makes the data of a setting's charts."""
 
     def __init__(self, claims: Claims):
-        self.claims, self.statistics, self.grid = claims, claims.statistics, claims.statistics.grid
+        self.claims, self.numbers, self.axes = claims, claims.numbers, claims.axes
 
     def build(self) -> Charts:
         """All of them."""
@@ -57,43 +55,42 @@ class ChartBuilder:
 
     def _build_layers(self) -> tuple[tuple[HeatTile, ...], tuple[ProfilePoint, ...]]:
         """Layer by layer: shares of the deviation, log ratio of dropping it, and the signed profile."""
-        along, ratios, signed = (defaultdict[int, list[np.ndarray]](list) for _ in range(3))
-        for model, kind, cells in self.grid.pairs():
-            plans = self.statistics.plans(model)
-            along[kind].append(_mean([cell.along for cell in cells]))
-            ratios[kind].append(_mean([_single_layer_log_ratios(plans, cell) for cell in cells]))
-            signed[kind].append(_mean([cell.signed for cell in cells]))
+        parts_by_kind = defaultdict[int, list[np.ndarray]](list)
+        for (_, kind, _), part in sorted(self.numbers.layers.items()):
+            parts_by_kind[kind].append(part)
         heat: list[HeatTile] = []
         profiles: list[ProfilePoint] = []
-        for kind in sorted(along):
-            heat += _tiles_of_kind(self.grid.kinds[kind], _mean(along[kind]), _mean(ratios[kind]))
-            profiles += _profile_points(self.grid.kinds[kind], _stack_padded(signed[kind]))
+        for kind, parts in sorted(parts_by_kind.items()):
+            name, stacked = self.axes.kinds[kind], stack_padded(parts)
+            *along, ratios = mean_of_present(stacked[:, :3])
+            heat += _tiles_of_kind(name, np.array(along), ratios)
+            profiles += _profile_points(name, stacked[:, 3:])
         return tuple(heat), tuple(profiles)
 
     def _build_doses(self) -> tuple[DosePoint, ...]:
         """Dose-response: sets of layers at every scale, over all kinds but controls."""
         points = []
-        for name, (place, alpha) in product(get_args(SetName), enumerate(self.claims.interventions.alphas)):
+        for name, (place, alpha) in product(get_args(SetName), enumerate(self.axes.study.scales)):
             if log_ratio := self._estimate_dose(name, "log_ratio", place):
                 deviations = {kind: self._estimate_dose(name, kind, place) for kind in PROFILE_KINDS}
                 points.append(DosePoint(layers=name, alpha=alpha, log_ratio=log_ratio, **deviations))
         return tuple(points)
 
     def _estimate_dose(self, name: str, outcome: str, scale_index: int) -> Estimate | None:
-        table = self.claims.interventions.curves.get((name, outcome, scale_index), {})
+        table = self.numbers.tables.get(dose_table_name(name, outcome, scale_index), {})
         unit, within = (LOG_RATIO, UNIT_RANGES[LOG_RATIO]) if outcome == "log_ratio" else (DEVIATION, NOT_BELOW_0)
-        return Measure(outcome, unit, self.grid, table, within=within).without_controls.estimate()
+        return Measure(outcome, unit, self.axes, table, within=within).without_controls.estimate()
 
     def _build_strengths(self) -> tuple[StrengthPoint, ...]:
         """Strength by strength: both log ratios and both deviations, kind by kind."""
         points = []
-        for kind in self.grid.kinds:
-            for strength, task in enumerate((self.grid.setting.id, *self.grid.setting.shifts[kind])):
+        for kind in self.axes.kinds:
+            for strength, task in enumerate((self.axes.setting.id, *self.axes.setting.shifts[kind])):
                 tables = {"anew": "log_ratio", "fixed": "fixed_log_ratio"}
                 tables |= {profile: f"{profile}_deviation" for profile in PROFILE_KINDS}
                 estimates = {field: self._estimate_at_strength(kind, strength, name) for field, name in tables.items()}
                 if all(estimates.values()):
-                    control = kind in self.grid.setting.controls
+                    control = kind in self.axes.setting.controls
                     points.append(StrengthPoint(kind=kind, control=control, strength=strength, task=task, **estimates))
         return tuple(points)
 
@@ -105,39 +102,13 @@ class ChartBuilder:
         return replace(measure, within=NOT_BELOW_0 if unit == DEVIATION else UNIT_RANGES[unit]).estimate()
 
     def _build_scatter(self) -> Scatter | None:
-        """All plans of the cell with the median correlation, and the correlations of all cells."""
-        tables = [self.statistics.tables[f"{kind}_realignment_with_log_ratio"] for kind in PROFILE_KINDS]
-        correlations = {
-            index: np.array([table[index].value for table in tables])
-            for index in self.statistics.labels
-            if self.grid.kinds[index[1]] in self.grid.pooled
-        }
-        correlations = {index: values for index, values in correlations.items() if np.isfinite(values).all()}
-        if not correlations:
+        """The example of the model with the median correlation, and the correlations of all cells of all models."""
+        examples = [example for _, example in sorted(self.numbers.examples.items())]
+        if not examples:
             return None
-        index = sorted(correlations, key=lambda place: float(correlations[place].sum()))[len(correlations) // 2]
-        cell, columns = self.grid.cell(index), np.array(list(correlations.values())).T.tolist()
-        return Scatter(
-            model=cell.where.model,
-            kind=cell.where.kind,
-            task=cell.where.task,
-            plans=self._plan_points(index, cell),
-            **dict(zip(PROFILE_KINDS, columns, strict=True)),
-        )
-
-    def _plan_points(self, cell_index: CellIndex, cell: Cell) -> tuple[PlanPoint, ...]:
-        plans, best_plan = self.statistics.plans(cell_index[0]).plans, self.statistics.choices[cell_index].best
-        rows = zip(plans, measure_log_ratios(cell, 0, 0)[0].tolist(), cell.realigned[0].T.tolist(), strict=True)
-        return tuple(
-            PlanPoint(
-                drops=plan.drops,
-                log_ratio=log_ratio,
-                greedy=index == best_plan,
-                **dict(zip(PROFILE_KINDS, realigned, strict=True)),
-            )
-            for index, (plan, log_ratio, realigned) in enumerate(rows)
-            if plan.drops
-        )
+        middle = sorted(examples, key=lambda example: float(np.median(np.add(example.norm, example.distance))))
+        correlations = {str(kind): tuple(chain(*(getattr(one, kind) for one in examples))) for kind in PROFILE_KINDS}
+        return middle[len(examples) // 2].model_copy(update=correlations)
 
     def _build_sizes(self) -> tuple[SizePoint, ...]:
         """The mean log ratio of every model."""
@@ -146,8 +117,8 @@ class ChartBuilder:
             ratios[model][kind].append(number.value)
         return tuple(
             SizePoint(
-                model=self.grid.models[model],
-                parameters=int(self.grid.parameters[model]),
+                model=self.axes.models[model],
+                parameters=int(self.axes.parameters[model]),
                 log_ratio=float(np.mean([np.mean(values) for values in by_kind.values()])),
             )
             for model, by_kind in sorted(ratios.items())
@@ -155,17 +126,9 @@ class ChartBuilder:
 
     def _build_line(self) -> tuple[LinePoint, ...]:
         """The regression line at every size, where there are several."""
-        sizes = model_sizes(self.grid)
+        sizes = model_sizes(self.axes)
         estimates = [(size, self.claims.line_at(size).without_controls.estimate()) for size in sizes]
         return tuple(LinePoint(parameters=int(size), log_ratio=line) for size, line in estimates if line and sizes[1:])
-
-
-def _single_layer_log_ratios(plans: PlanSet, cell: Cell) -> np.ndarray:
-    """Log ratio of dropping each layer alone, (layer,), NaN where it cannot be."""
-    layers, places = plans.single_layer_plans
-    ratios = np.full(plans.kept.shape[1], np.nan)
-    ratios[layers] = measure_log_ratios(cell, 0, 0)[0, places]
-    return ratios
 
 
 def _tiles_of_kind(kind: str, along: np.ndarray, ratios: np.ndarray) -> list[HeatTile]:
@@ -198,17 +161,3 @@ def _t_interval(values: np.ndarray) -> tuple[float, float] | None:
         return None
     low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
     return float(low), float(high)
-
-
-def _stack_padded(parts: list[np.ndarray]) -> np.ndarray:
-    """Parts as one array, NaN where one has fewer layers than others."""
-    layers = max(part.shape[-1] for part in parts)
-    stacked = np.full((len(parts), *parts[0].shape[:-1], layers), np.nan)
-    for row, part in zip(stacked, parts, strict=True):
-        row[..., : part.shape[-1]] = part
-    return stacked
-
-
-def _mean(parts: list[np.ndarray]) -> np.ndarray:
-    """Mean over parts, layer by layer, of those that have one."""
-    return np.ma.masked_invalid(_stack_padded(parts)).mean(axis=0).filled(np.nan)

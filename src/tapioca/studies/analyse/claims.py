@@ -7,10 +7,9 @@ import numpy as np
 
 from tapioca.errors import DataError, did_you_mean
 from tapioca.studies.analyse.bootstrap import ResampledTable
-from tapioca.studies.analyse.cells import CellGrid
+from tapioca.studies.analyse.cells import SettingAxes
 from tapioca.studies.analyse.estimates import Measure, model_sizes
-from tapioca.studies.analyse.interventions import Interventions
-from tapioca.studies.analyse.statistics import CellStatistics, StatTable
+from tapioca.studies.analyse.numbers import SettingNumbers, StatTable
 from tapioca.studies.analyse.verdicts import MeasuredCondition, MeasuredRule
 from tapioca.studies.measures import UNIT_RANGES, MeasureSpec, Unit, measure_spec
 from tapioca.studies.rules import Condition, Rule
@@ -21,17 +20,15 @@ class Claims:
     """The claims of one setting.
 
     Attributes:
-        statistics: what was measured.
-        interventions: the same of tuned models and scaled layers.
+        numbers: of what was measured.
     """
 
-    statistics: CellStatistics
-    interventions: Interventions
+    numbers: SettingNumbers
 
     @property
-    def grid(self) -> CellGrid:
-        """The cells."""
-        return self.statistics.grid
+    def axes(self) -> SettingAxes:
+        """Models and kinds of the setting."""
+        return self.numbers.axes
 
     def measured_rule(self, rule: Rule) -> MeasuredRule:
         """A rule with the measures it is about. Without two model sizes there is no line over them, so it is left out."""
@@ -43,7 +40,7 @@ class Claims:
         )
 
     def _measured_conditions(self, conditions: tuple[Condition, ...]) -> tuple[MeasuredCondition, ...]:
-        study = self.grid.study
+        study = self.axes.study
         return tuple(
             MeasuredCondition(
                 self.measure(condition.measure),
@@ -57,7 +54,7 @@ class Claims:
         )
 
     def _exists(self, name: str) -> bool:
-        return not measure_spec(name).line or len(model_sizes(self.grid)) > 1
+        return not measure_spec(name).line or len(model_sizes(self.axes)) > 1
 
     def measure(self, name: str, decides: bool = True) -> Measure:
         """A measure of the catalogue.
@@ -70,7 +67,7 @@ class Claims:
         measure = Measure(
             spec.label,
             spec.unit,
-            self.grid,
+            self.axes,
             self.table(spec.table or name),
             decides=decides,
             shifted=spec.shifted,
@@ -80,7 +77,7 @@ class Claims:
 
     def measure_of_table(self, name: str, unit: Unit) -> Measure:
         """A measure of a table that is in no rule."""
-        return Measure(name, unit, self.grid, self.table(name), within=UNIT_RANGES[unit])
+        return Measure(name, unit, self.axes, self.table(name), within=UNIT_RANGES[unit])
 
     def table(self, name: str) -> StatTable:
         """The numbers of one name, of which there may be none.
@@ -88,7 +85,7 @@ class Claims:
         Raises:
             DataError: no table is called that.
         """
-        tables = self.statistics.tables
+        tables = self.numbers.tables
         if name not in tables:
             raise DataError(f"unknown table '{name}'; {did_you_mean(name, tables)}")
         return tables[name]
@@ -99,13 +96,13 @@ class Claims:
 
     def _line_reduction(self, spec: MeasureSpec) -> Callable[[ResampledTable], np.ndarray]:
         """What is taken of the regression line."""
-        log_parameters, sizes = np.log(self.grid.parameters), model_sizes(self.grid)
+        log_parameters, sizes = np.log(self.axes.parameters), model_sizes(self.axes)
         if spec.line == "slope":
             return lambda resampled_table: resampled_table.fit_line(log_parameters)[2]
         return self._line_at_size(sizes[0] if spec.line == "smallest" else sizes[-1])
 
     def _line_at_size(self, parameters: float) -> Callable[[ResampledTable], np.ndarray]:
-        log_parameters, log_size = np.log(self.grid.parameters), float(np.log(parameters))
+        log_parameters, log_size = np.log(self.axes.parameters), float(np.log(parameters))
 
         def line_at(resampled_table: ResampledTable) -> np.ndarray:
             middle, mean, slope = resampled_table.fit_line(log_parameters)

@@ -10,8 +10,8 @@ import numpy as np
 from tapioca.records import Estimate
 from tapioca.stats import bootstrap_p, correct_holm, percentile_interval
 from tapioca.studies.analyse.bootstrap import ResampledTable, resample_table
-from tapioca.studies.analyse.cells import CellGrid
-from tapioca.studies.analyse.statistics import StatTable
+from tapioca.studies.analyse.cells import SettingAxes
+from tapioca.studies.analyse.numbers import StatTable
 from tapioca.studies.measures import Unit
 from tapioca.studies.parts import Pooled
 from tapioca.studies.results import Finding, KindEstimate, SizeEstimate
@@ -25,7 +25,7 @@ class Measure:
 
     Attributes:
         name, unit, decides: as in `Finding`.
-        grid: the setting.
+        axes: models and kinds of the setting.
         table: the numbers.
         shifted: whether it has kinds of shift; what has none stands at kind 0.
         reduce: what is taken of the table and its resamples, (1 + draw,).
@@ -35,7 +35,7 @@ class Measure:
 
     name: str
     unit: Unit
-    grid: CellGrid
+    axes: SettingAxes
     table: StatTable
     decides: bool = True
     shifted: bool = True
@@ -50,15 +50,15 @@ class Measure:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds it has numbers of, controls left out."""
-        return tuple(kind for kind in self.grid.pooled if self.of_kinds(kind).table) if self.shifted else ()
+        return tuple(kind for kind in self.axes.pooled if self.of_kinds(kind).table) if self.shifted else ()
 
     def of_kinds(self, *kinds: str) -> Measure:
         """The same of some kinds alone."""
-        return self._select(1, {self.grid.kinds.index(kind) for kind in kinds})
+        return self._select(1, {self.axes.kinds.index(kind) for kind in kinds})
 
     def of_size(self, parameters: float) -> Measure:
         """The same of the models of one size alone."""
-        return self._select(0, set(np.flatnonzero(self.grid.parameters == parameters).tolist()))
+        return self._select(0, set(np.flatnonzero(self.axes.parameters == parameters).tolist()))
 
     def of_strength(self, strength: int) -> Measure:
         """The same of one strength alone."""
@@ -71,7 +71,7 @@ class Measure:
     @property
     def without_controls(self) -> Measure:
         """The same without controls."""
-        return self.of_kinds(*self.grid.pooled) if self.shifted else self
+        return self.of_kinds(*self.axes.pooled) if self.shifted else self
 
     @property
     def finite(self) -> StatTable:
@@ -104,7 +104,7 @@ class Measure:
         for index, number in finite.items():
             if draws is not None and number.resampled is not None:
                 draws[index] = np.resize(number.resampled, n_draws)
-        study = self.grid.study
+        study = self.axes.study
         resampled = resample_table(values, draws, study.n_resamples, study.seed)
         return None if resampled is None else np.clip(resampled.widen(self.reduce(resampled)), *self.within)
 
@@ -136,10 +136,10 @@ class Measure:
             unit=self.unit,
             decides=self.decides,
             pooled=self.without_controls.pooled(),
-            kinds=self._estimate_by_kind(self.grid.pooled, corrected=True),
-            controls=self._estimate_by_kind(self.grid.setting.controls, corrected=False),
+            kinds=self._estimate_by_kind(self.axes.pooled, corrected=True),
+            controls=self._estimate_by_kind(self.axes.setting.controls, corrected=False),
             sizes=self.without_controls.estimate_by_size(None),
-            kind_sizes=tuple(row for kind in self.grid.kinds for row in self.of_kinds(kind).estimate_by_size(kind))
+            kind_sizes=tuple(row for kind in self.axes.kinds for row in self.of_kinds(kind).estimate_by_size(kind))
             if self.shifted
             else (),
             left_out=len(self.without_controls.table) - len(self.without_controls.finite),
@@ -148,7 +148,7 @@ class Measure:
     def estimate_by_size(self, kind: str | None) -> tuple[SizeEstimate, ...]:
         """Its value at every size."""
         of_sizes = []
-        for parameters in model_sizes(self.grid) if self.is_mean else ():
+        for parameters in model_sizes(self.axes) if self.is_mean else ():
             measure_of_size = self.of_size(parameters)
             if estimate := measure_of_size.estimate():
                 of_sizes.append(
@@ -167,6 +167,6 @@ class Measure:
         )
 
 
-def model_sizes(grid: CellGrid) -> list[float]:
+def model_sizes(axes: SettingAxes) -> list[float]:
     """The different numbers of parameters, ascending."""
-    return sorted(set(grid.parameters[np.isfinite(grid.parameters)].tolist()))
+    return sorted(set(axes.parameters[np.isfinite(axes.parameters)].tolist()))

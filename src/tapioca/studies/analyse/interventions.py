@@ -1,58 +1,41 @@
 """Numbers of interventions: models tuned on shifted data beside their control (C7), and layers at every scale (C8)."""
 
-from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass
 
 import numpy as np
 
 from tapioca.profiles.profiles import PROFILE_KINDS
 from tapioca.studies.analyse.cells import CellIndex
 from tapioca.studies.analyse.log_ratios import PlanSet, log_ratios_from_scores, search_cell
-from tapioca.studies.analyse.statistics import (
-    CellStatistic,
-    CellStatistics,
-    StatTable,
-    correlate_ranks,
-    statistic_from_values,
-)
+from tapioca.studies.analyse.numbers import CellStatistic, dose_table_name, statistic_from_values
+from tapioca.studies.analyse.statistics import CellStatistics, correlate_ranks
 from tapioca.studies.cell import Cell, DoseResponse, RivalScores
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Interventions:
-    """All numbers of interventions in a setting; they go into the tables of its statistics.
+    """Adds the numbers of interventions in a setting to the tables of its statistics.
 
     Attributes:
         statistics: of the cells; numbers of one pair stand at strength 0.
-        curves: log ratio and deviations of each set of layers at each scale, by (set, outcome, place of the scale).
-        alphas: the scales.
-        tuned, dosed: pairs measured.
     """
 
     statistics: CellStatistics
-    curves: dict[tuple[str, str, int], StatTable] = field(default_factory=lambda: defaultdict(dict))
-    alphas: tuple[float, ...] = ()
-    tuned: int = 0
-    dosed: int = 0
 
-    @classmethod
-    def measure(cls, statistics: CellStatistics) -> Self:
+    def add(self) -> None:
         """The numbers of every pair of a model and a kind of shift that was intervened on."""
-        interventions, grid = cls(statistics), statistics.grid
+        grid = self.statistics.grid
         for model in range(len(grid.models)):
             for kind, name in enumerate(grid.kinds):
                 if name in grid.setting.tuned and (cells := grid.tuned(model, kind)):
-                    interventions._add_tuning((model, kind, 0), *cells)
+                    self._add_tuning((model, kind, 0), *cells)
                 if rivals := grid.rivals(model, kind):
-                    interventions._add_rivals((model, kind, 0), *rivals)
+                    self._add_rivals((model, kind, 0), *rivals)
                 if dose := grid.dose(model, kind):
-                    interventions._add_dose((model, kind, 0), *dose)
-        return interventions
+                    self._add_dose((model, kind, 0), *dose)
 
     def _add_tuning(self, index: CellIndex, tuned: Cell, control: Cell, former: Cell | None) -> None:
         """The log ratio of a plan searched anew on shifted data after tuning, beside the control's."""
-        self.tuned += 1
         tables, tuned_ratio, control_ratio = self.statistics.tables, *map(self._log_ratio_anew, (tuned, control))
         tables["tuned_log_ratio"][index], tables["control_log_ratio"][index] = tuned_ratio, control_ratio
         tables["control_less_tuned_log_ratio"][index] = _subtract(control_ratio, tuned_ratio)
@@ -79,8 +62,6 @@ class Interventions:
 
     def _add_dose(self, index: CellIndex, dose: DoseResponse, cell: Cell) -> None:
         """How error and deviations move together over the scales up to 1, of the chosen layers and of random sets."""
-        self.dosed += 1
-        self.alphas = tuple(dose.scales.tolist())
         prompts, best_plan = dose.test.shape[-1], self.statistics.choices[(*index[:2], cell.where.strength)].best
         ratios_by_set = self._log_ratios_of_scales(dose, cell) if best_plan else None
         for row, name in enumerate(PROFILE_KINDS):
@@ -118,10 +99,14 @@ class Interventions:
             for scale_index in range(len(dose.scales)):
                 log_ratio = ratios_by_set[set_slice, :, scale_index].mean(axis=0)
                 deviations = dose.deviation[set_slice, scale_index].mean(axis=0)
+                numbers = {
+                    str(kind): CellStatistic(float(deviation), None, prompts)
+                    for kind, deviation in zip(PROFILE_KINDS, deviations, strict=True)
+                }
                 if np.isfinite(log_ratio).all():
-                    self.curves[name, "log_ratio", scale_index][index] = statistic_from_values(log_ratio, prompts)
-                for kind, deviation in zip(PROFILE_KINDS, deviations, strict=True):
-                    self.curves[name, kind, scale_index][index] = CellStatistic(float(deviation), None, prompts)
+                    numbers["log_ratio"] = statistic_from_values(log_ratio, prompts)
+                for outcome, number in numbers.items():
+                    self.statistics.numbers.add(dose_table_name(name, outcome, scale_index), index, number)
 
 
 def _correlate_over_scales(

@@ -1,60 +1,45 @@
 """The open questions Q1 to Q3 in one setting, and in the lab how models stand to predictors that were never trained."""
 
-from collections import Counter, defaultdict
-from typing import Literal
+from collections import Counter
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 
-from tapioca.lab.baselines import compute_gap_closed, compute_skill
-from tapioca.plan.prefix_tree import count_layers_computed
 from tapioca.profiles.profiles import PROFILE_KINDS
 from tapioca.records import Estimate
 from tapioca.stats import percentile_interval
 from tapioca.studies.analyse.claims import Claims
 from tapioca.studies.analyse.estimates import Measure
 from tapioca.studies.analyse.log_ratios import PROMPT_COUNTS
-from tapioca.studies.analyse.statistics import CellStatistics, log_ratio_table_name
-from tapioca.studies.cell import Cell
+from tapioca.studies.analyse.numbers import SKILLS, SearchName, SettingNumbers, log_ratio_table_name, skill_table_name
 from tapioca.studies.measures import LOG_RATIO
 from tapioca.studies.parts import TRUTHS, KindSkill, KindSummary, LabelledSearch, SearchCost
 
 
 def summarise_kinds(claims: Claims) -> tuple[KindSummary, ...]:
     """Q1 and the counts of Q3, kind by kind."""
-    grid, labels = claims.grid, claims.statistics.labels
-    truths = Counter((grid.kinds[kind], label.truth) for (_, kind, _), label in labels.items())
+    axes, truth_table = claims.axes, claims.numbers.tables["truth"]
+    truths = Counter((axes.kinds[kind], TRUTHS[int(number.value)]) for (_, kind, _), number in truth_table.items())
     measures = {"log_ratio": claims.measure("log_ratio")}
     measures |= {kind: claims.measure(f"{kind}_excess") for kind in PROFILE_KINDS}
     return tuple(
         KindSummary(
             kind=kind,
-            control=kind in grid.setting.controls,
+            control=kind in axes.setting.controls,
             truths={truth: truths[kind, truth] for truth in TRUTHS},
             **{name: measure.of_kinds(kind).pooled() for name, measure in measures.items()},
         )
-        for kind in grid.kinds
+        for kind in axes.kinds
     )
 
 
-def measure_search_costs(statistics: CellStatistics) -> tuple[SearchCost, ...]:
+def measure_search_costs(numbers: SettingNumbers) -> tuple[SearchCost, ...]:
     """Q2: layers computed for one prompt by greedy and for the whole space, means over all searches and models."""
-    choices = [*statistics.reference.values(), *statistics.choices.values()]
-    if not choices:
+    if not numbers.searches:
         return ()
-    plan_sets = map(statistics.plans, statistics.reference)
-    counts_by_search: dict[Literal["greedy", "all plans"], list[tuple[float, float, float]]] = {
-        "greedy": [(choice.tried, choice.tree, choice.scratch) for choice in choices],
-        "all plans": [
-            (len(plans.plans), count_layers_computed(plans.plans), float(plans.kept.sum())) for plans in plan_sets
-        ],
-    }
-    return tuple(
-        SearchCost(
-            search=search, **dict(zip(("plans", "tree", "scratch"), np.mean(counts, axis=0).tolist(), strict=True))
-        )
-        for search, counts in counts_by_search.items()
-    )
+    means = pd.DataFrame(numbers.searches).groupby("search").mean()
+    return tuple(SearchCost(search=search, **means.loc[search].to_dict()) for search in get_args(SearchName))
 
 
 def measure_label_counts(claims: Claims) -> tuple[LabelledSearch, ...]:
@@ -80,37 +65,23 @@ def _share_of_full_search(measure_of_few: Measure, measure_of_all: Measure) -> E
     return Estimate(value=float(shares[0]), ci95=percentile_interval(shares))
 
 
-def summarise_skills(statistics: CellStatistics) -> tuple[KindSkill, ...]:
+def summarise_skills(numbers: SettingNumbers) -> tuple[KindSkill, ...]:
     """Skill, the gap to ridge and what is tail only, kind by kind; empty outside of the lab."""
-    grid, rows_by_kind = statistics.grid, defaultdict[str, list[dict[str, float]]](list)
-    for model, kind, cells in grid.pairs():
-        for strength, cell in enumerate(cells):
-            if cell.baselines.shape[1]:
-                best_plan = statistics.choices[model, kind, strength].best
-                rows_by_kind[grid.kinds[kind]].append(_measure_skill(cell, best_plan))
+    tables = {name: numbers.tables.get(skill_table_name(name), {}) for name in SKILLS}
+    skills = pd.DataFrame(
+        {name: {place: one.value for place, one in of_name.items()} for name, of_name in tables.items()}
+    )
+    if skills.empty:
+        return ()
+    axes, kind_indices = numbers.axes, skills.index.get_level_values(1)
     return tuple(
-        _summarise_skill(kind, kind in grid.setting.controls, rows_by_kind[kind])
-        for kind in grid.kinds
-        if kind in rows_by_kind
+        _summarise_skill(kind, kind in axes.setting.controls, skills[kind_indices == index])
+        for index, kind in enumerate(axes.kinds)
+        if index in kind_indices
     )
 
 
-def _measure_skill(cell: Cell, best: int) -> dict[str, float]:
-    """One cell; NaN where there is no gap, or the plan changes nothing."""
-    ridge, _, constant = cell.baselines
-    full, pruned = -cell.test[0], -cell.test[best]
-    gap, net_improved = compute_gap_closed(full, pruned, ridge), float((pruned < full).mean() - (pruned > full).mean())
-    return {
-        "full": compute_skill(full, constant),
-        "pruned": compute_skill(pruned, constant),
-        "ridge": compute_skill(ridge, constant),
-        "gap": np.nan if gap is None else gap,
-        "tail": float((full.mean() - pruned.mean()) * net_improved < 0) if best else np.nan,
-    }
-
-
-def _summarise_skill(kind: str, control: bool, skills: list[dict[str, float]]) -> KindSkill:
-    table = pd.DataFrame(skills)
+def _summarise_skill(kind: str, control: bool, table: pd.DataFrame) -> KindSkill:
     gaps, tails = table["gap"].dropna(), table["tail"].dropna()
     return KindSkill(
         kind=kind,

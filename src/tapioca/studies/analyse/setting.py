@@ -1,17 +1,17 @@
 """From measured cells to verdicts: the whole analysis of a study."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self, get_args
 
 import numpy as np
 
-from tapioca.studies.analyse.cells import CellGrid
+from tapioca.studies.analyse.cells import CellGrid, SettingAxes
 from tapioca.studies.analyse.charts import ChartBuilder
 from tapioca.studies.analyse.claims import Claims
+from tapioca.studies.analyse.collect import measure_numbers
 from tapioca.studies.analyse.estimates import Measure
-from tapioca.studies.analyse.interventions import Interventions
+from tapioca.studies.analyse.numbers import SettingNumbers
 from tapioca.studies.analyse.power import estimate_power
 from tapioca.studies.analyse.questions import (
     measure_label_counts,
@@ -19,8 +19,7 @@ from tapioca.studies.analyse.questions import (
     summarise_kinds,
     summarise_skills,
 )
-from tapioca.studies.analyse.statistics import CellStatistics
-from tapioca.studies.analyse.unlabelled import UnlabelledChoices
+from tapioca.studies.analyse.unlabelled import LabelCurveBuilder
 from tapioca.studies.cell import SavedArrays
 from tapioca.studies.results import ClaimResult, Finding, SettingResult, StudiedModel, StudyResult
 from tapioca.studies.rules import Decision
@@ -70,18 +69,23 @@ class SettingAnalysis:
     @classmethod
     def measure(cls, study: StudyFile, setting: Setting, measured: list[SavedArrays]) -> Self:
         """All numbers of one setting; what was measured may be of others too."""
-        statistics = CellStatistics.measure(CellGrid(study, setting, measured))
-        claims = Claims(statistics, Interventions.measure(statistics))
+        return cls.of_numbers(measure_numbers(CellGrid(study, setting, measured)))
+
+    @classmethod
+    def of_numbers(cls, numbers: SettingNumbers) -> Self:
+        """Of numbers that are there already."""
+        claims = Claims(numbers)
         return cls(claims, claims.measure("accuracy"))
 
     @property
-    def grid(self) -> CellGrid:
-        """The cells of the setting, and what was asked."""
-        return self.claims.grid
+    def axes(self) -> SettingAxes:
+        """Models and kinds of the setting, and what was asked."""
+        return self.claims.axes
 
     def to_result(self) -> SettingResult:
         """All of it, for the record."""
-        grid, setting, interventions = self.grid, self.grid.setting, self.claims.interventions
+        axes, setting, numbers = self.axes, self.axes.setting, self.claims.numbers
+        n_tuned, n_dosed = (len(numbers.tables[name]) for name in ("tuned_log_ratio", "error_with_norm_over_scales"))
         accuracy = self.accuracy.without_controls
         return SettingResult(
             name=setting.name,
@@ -90,37 +94,38 @@ class SettingAnalysis:
             id_task=setting.id,
             kinds=setting.shifts,
             controls=setting.controls,
-            search=grid.study.search,
-            test=grid.study.test,
-            measured=grid.measured,
-            missing=grid.wanted - grid.measured,
-            tuned_measured=interventions.tuned,
-            tuned_missing=len(grid.models) * len(setting.tuned) - interventions.tuned,
-            doses_measured=interventions.dosed,
-            doses_missing=len(grid.models) * len(grid.pooled) - interventions.dosed,
+            search=axes.study.search,
+            test=axes.study.test,
+            measured=numbers.measured,
+            missing=axes.wanted - numbers.measured,
+            tuned_measured=n_tuned,
+            tuned_missing=len(axes.models) * len(setting.tuned) - n_tuned,
+            doses_measured=n_dosed,
+            doses_missing=len(axes.models) * len(axes.pooled) - n_dosed,
             unjudged=self._reason_unjudged(accuracy),
             accuracy=accuracy.pooled(),
             chance=self._mean_chance(accuracy),
-            claims=tuple(self._claim(claim) for claim in grid.study.claims),
+            claims=tuple(self._claim(claim) for claim in axes.study.claims),
             summaries=summarise_kinds(self.claims),
-            computed=measure_search_costs(self.claims.statistics),
+            computed=measure_search_costs(numbers),
             labels=measure_label_counts(self.claims),
-            label_curve=UnlabelledChoices.measure(self.claims.statistics).to_result(),
-            skills=summarise_skills(self.claims.statistics),
+            label_curve=LabelCurveBuilder(numbers).build(),
+            skills=summarise_skills(numbers),
             charts=ChartBuilder(self.claims).build(),
         )
 
     def _models(self) -> tuple[StudiedModel, ...]:
-        complete = Counter(self.grid.models[model] for model, _, _ in self.grid.pairs())
         return tuple(
             StudiedModel(
-                name=name, parameters=int(parameters) if np.isfinite(parameters) else None, complete=complete[name]
+                name=name,
+                parameters=int(parameters) if np.isfinite(parameters) else None,
+                complete=self.claims.numbers.count_complete(place),
             )
-            for name, parameters in zip(self.grid.models, self.grid.parameters, strict=True)
+            for place, (name, parameters) in enumerate(zip(self.axes.models, self.axes.parameters, strict=True))
         )
 
     def _claim(self, claim: Claim) -> ClaimResult:
-        rule = self.claims.measured_rule(self.grid.study.claims[claim])
+        rule = self.claims.measured_rule(self.axes.study.claims[claim])
         ruling, unjudged = rule.decide(), self._reason_unjudged(self.accuracy.without_controls)
         decision: Decision = "inconclusive" if unjudged else ruling.decision
         findings = tuple(measure.to_finding() for measure in rule.measures)
@@ -131,14 +136,14 @@ class SettingAnalysis:
             reason="; ".join(part for part in parts if part),
             told_by=ruling.told_by,
             findings=findings,
-            kinds=rule.decide_by_kind({kind: self._reason_unjudged(self.accuracy, kind) for kind in self.grid.pooled}),
+            kinds=rule.decide_by_kind({kind: self._reason_unjudged(self.accuracy, kind) for kind in self.axes.pooled}),
         )
 
     def _describe_gaps(self, findings: tuple[Finding, ...]) -> list[str]:
         """What the numbers that decide are not of."""
-        n_missing = self.grid.wanted - self.grid.measured
+        n_missing = self.axes.wanted - self.claims.numbers.measured
         n_left_out = max((finding.left_out for finding in findings if finding.decides), default=0)
-        gaps = [f"{n_missing} of {self.grid.wanted} cells not measured yet"] if n_missing else []
+        gaps = [f"{n_missing} of {self.axes.wanted} cells not measured yet"] if n_missing else []
         return gaps + ([f"up to {n_left_out} places without such a number are left out"] if n_left_out else [])
 
     def _reason_unjudged(self, accuracy: Measure, kind: str | None = None) -> str:
@@ -148,22 +153,22 @@ class SettingAnalysis:
         n_models = log_ratios.models if log_ratios else 0
         if not n_models:
             return "nothing measured"
-        if n_models < self.grid.study.min_models:
-            return f"fewer than {_in_words(self.grid.study.min_models)} models ({n_models})"
+        if n_models < self.axes.study.min_models:
+            return f"fewer than {_in_words(self.axes.study.min_models)} models ({n_models})"
         measure = accuracy.of_kinds(kind) if kind else accuracy
         mean_accuracy, chance = measure.pooled(), self._mean_chance(measure)
         if mean_accuracy is None:
             return ""
         low, high = mean_accuracy.ci95
         text = f"the full model is right in {100 * mean_accuracy.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-        floor = (chance or 0.0) + self.grid.study.floor
+        floor = (chance or 0.0) + self.axes.study.floor
         if mean_accuracy.value <= floor:
-            return f"{text}, not above {'chance' if not self.grid.study.floor else 'the floor'} ({100 * floor:.1f} %)"
-        return f"{text}, at the ceiling" if mean_accuracy.value >= self.grid.study.ceiling else ""
+            return f"{text}, not above {'chance' if not self.axes.study.floor else 'the floor'} ({100 * floor:.1f} %)"
+        return f"{text}, at the ceiling" if mean_accuracy.value >= self.axes.study.ceiling else ""
 
     def _mean_chance(self, accuracy: Measure) -> float | None:
         """Mean chance of guessing right over the cells an accuracy is of; None where there is none."""
-        chances = np.array([self.grid.cell(index).chance for index in accuracy.table])
+        chances = np.array([self.claims.numbers.tables["chance"][index].value for index in accuracy.table])
         return float(np.nanmean(chances)) if np.isfinite(chances).any() else None
 
 

@@ -9,55 +9,20 @@ from tapioca.profiles.many_plans import REALIGNMENT_DEFINITIONS
 from tapioca.profiles.profiles import PROFILE_KINDS
 from tapioca.stats import rank_correlation
 from tapioca.studies.analyse.cells import CellGrid, CellIndex
-from tapioca.studies.analyse.labels import CellLabel, label_cell
-from tapioca.studies.analyse.log_ratios import PROMPT_COUNTS, Choice, PlanSet, measure_log_ratios, search_cell
+from tapioca.studies.analyse.labels import label_cell
+from tapioca.studies.analyse.log_ratios import Choice, PlanSet, measure_log_ratios, search_cell
+from tapioca.studies.analyse.numbers import (
+    CellStatistic,
+    SettingNumbers,
+    StatTable,
+    log_ratio_table_name,
+    statistic_from_values,
+)
 from tapioca.studies.cell import Cell
-from tapioca.studies.measures import MEASURES
+from tapioca.studies.parts import TRUTHS
 
 MIN_POINTS = 3
 """Points of a rank correlation; of two it says nothing."""
-
-
-@dataclass(frozen=True, eq=False)
-class CellStatistic:
-    """One number of one cell.
-
-    Attributes:
-        value: NaN where the cell has no such number.
-        resampled: of resampled prompts, (draw,), moved so that their mean is the value, since resampling biases what is
-            not linear; None where it is of no prompts, or they are not resampled.
-        prompts: test prompts of the cell.
-        cells: how many cells it is of.
-    """
-
-    value: float
-    resampled: np.ndarray | None
-    prompts: int
-    cells: int = 1
-
-
-StatTable = dict[CellIndex, CellStatistic]
-
-
-def log_ratio_table_name(count: int) -> str:
-    """The table of the log ratio of greedy's plan found with so many search prompts."""
-    return f"log_ratio_from_{count}_prompts"
-
-
-TABLES = {
-    *(spec.table or name for name, spec in MEASURES.items()),
-    *(f"{name}_at_zero" for name in ("log_ratio", "fixed_log_ratio")),
-    *(f"{kind}_deviation{end}" for kind in PROFILE_KINDS for end in ("", "_at_zero")),
-    *map(log_ratio_table_name, PROMPT_COUNTS),
-}
-"""Names of all tables, those that charts alone draw too: one that is not among them is a mistake, and not a table
-without numbers."""
-
-
-def statistic_from_values(values: np.ndarray, prompts: int, cells: int = 1, within: float = np.inf) -> CellStatistic:
-    """A number from its value and those of resampled prompts, (1 + draw,), none of which is larger than `within` in size."""
-    draws = np.clip(values[1:] - values[1:].mean() + values[0], -within, within) if len(values) > 1 else None
-    return CellStatistic(float(values[0]), draws, prompts, cells)
 
 
 def correlate_ranks(first: np.ndarray, second: np.ndarray, prompts: int, cells: int = 1) -> CellStatistic:
@@ -76,21 +41,19 @@ class CellStatistics:
 
     Attributes:
         grid: the cells.
-        tables: numbers by name, of complete pairs; a table without any stands there too.
+        numbers: those that are of complete pairs.
         choices: what the searches chose, by place; `reference` on ID cells, by model.
-        labels: what the cells truly are.
     """
 
     grid: CellGrid
-    tables: dict[str, StatTable] = field(default_factory=lambda: {name: {} for name in TABLES})
+    numbers: SettingNumbers
     choices: dict[CellIndex, Choice] = field(default_factory=dict)
     reference: dict[int, Choice] = field(default_factory=dict)
-    labels: dict[CellIndex, CellLabel] = field(default_factory=dict)
 
     @classmethod
     def measure(cls, grid: CellGrid) -> Self:
         """The numbers of every model of a setting."""
-        statistics = cls(grid)
+        statistics = cls(grid, SettingNumbers(grid, measured=grid.measured))
         for model in range(len(grid.models)):
             statistics._add_model(model)
         return statistics
@@ -98,6 +61,11 @@ class CellStatistics:
     def log_ratios(self, cell: Cell) -> np.ndarray:
         """Test log ratios of every plan, and those of resampled prompts, (1 + draw, plan)."""
         return measure_log_ratios(cell, self.grid.study.n_resamples, self.grid.study.seed)
+
+    @property
+    def tables(self) -> dict[str, StatTable]:
+        """The numbers by name."""
+        return self.numbers.tables
 
     def plans(self, model: int) -> PlanSet:
         """All plans of a model; every cell of it has the same."""
@@ -128,7 +96,9 @@ class CellStatistics:
         for strength, (cell, choice) in enumerate(zip(cells, choices, strict=True)):
             index, ratios = (model, kind, strength), self.log_ratios(cell)
             self.choices[index] = choice
-            self.labels[index] = label_cell(cell, ratios, choice.best, self.grid.study.margins.log_ratio)
+            label = label_cell(cell, ratios, choice.best, self.grid.study.margins.log_ratio)
+            for name, value in (("truth", TRUTHS.index(label.truth)), ("chance", float(cell.chance))):
+                self.tables[name][index] = CellStatistic(value, None, cell.test.shape[1])
             on_id = statistic_from_values(id_ratios[:, choice.best], id_prompts)
             self.tables["id_log_ratio_of_ood_plan"][index] = on_id
             self._add_log_ratios(index, cell, ratios, plans, fixed_plan)

@@ -1,16 +1,16 @@
 """What criteria without labels bring, and how many labels each is worth: the labels that greedy's search needs for as much."""
 
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass
 
 import numpy as np
 
-from tapioca.search.criteria import LOSSES
+from tapioca.search.criteria import LOSSES, UNLABELLED
 from tapioca.search.floor import FAITHFUL_MARGIN
 from tapioca.studies.analyse.cells import CellIndex
 from tapioca.studies.analyse.estimates import Measure
 from tapioca.studies.analyse.log_ratios import PROMPT_COUNTS, PlanSet, average_search_scores
-from tapioca.studies.analyse.statistics import CellStatistic, CellStatistics, StatTable, statistic_from_values
+from tapioca.studies.analyse.numbers import CellStatistic, SettingNumbers, StatTable, statistic_from_values
+from tapioca.studies.analyse.statistics import CellStatistics
 from tapioca.studies.cell import Cell, UnlabelledScores
 from tapioca.studies.label_parts import LabelCurve, LabelPoint, UnlabelledCriterion
 from tapioca.studies.measures import LOG_RATIO
@@ -41,80 +41,105 @@ def rank_plans(scores: UnlabelledScores, name: str, sizes: np.ndarray) -> np.nda
     return ranked
 
 
-@dataclass(eq=False)
+def label_table_name(count: int) -> str:
+    """The table of the log ratio of greedy's plan found with so many labels, a mean over sets of them."""
+    return f"log_ratio_with_{count}_labels"
+
+
+def unlabelled_table_name(criterion: str, count: int = 0) -> str:
+    """The table of the log ratio of a criterion's plan, or of the best of its shortlist by so many labels."""
+    return f"log_ratio_of_{criterion}" + (f"_with_{count}_labels" if count else "")
+
+
+def empty_table_name(criterion: str) -> str:
+    """The table of whether a criterion's plan drops nothing."""
+    return f"{criterion}_drops_nothing"
+
+
+@dataclass(frozen=True, eq=False)
 class UnlabelledChoices:
-    """Log ratios of the plans chosen with few labels and with none, at the fixed strength of every kind.
+    """Adds what plans bring that are chosen with few labels and with none, at the fixed strength of every kind.
 
     Attributes:
-        statistics: of the cells.
-        greedy: by number of labels.
-        chosen, empty: by criterion, of its plan, and whether that drops nothing.
-        prior: by criterion and number of labels, of the best of its shortlist.
+        statistics: of the cells, to whose tables it goes.
     """
 
     statistics: CellStatistics
-    greedy: dict[int, StatTable] = field(default_factory=dict)
-    chosen: dict[str, StatTable] = field(default_factory=dict)
-    empty: dict[str, list[bool]] = field(default_factory=dict)
-    prior: dict[tuple[str, int], StatTable] = field(default_factory=dict)
 
-    @classmethod
-    def measure(cls, statistics: CellStatistics) -> Self:
-        """Those of every pair of a model and a kind where they were measured."""
-        choices, grid = cls(statistics), statistics.grid
+    def add(self) -> None:
+        """The numbers of every pair of a model and a kind where they were measured."""
+        grid = self.statistics.grid
         for model in range(len(grid.models)):
             for kind in range(len(grid.kinds)):
                 if pair := grid.unlabelled(model, kind):
-                    choices._add((model, kind, 0), *pair)
-        return choices
+                    self._add_pair((model, kind, 0), *pair)
 
-    def _add(self, index: CellIndex, scores: UnlabelledScores, cell: Cell) -> None:
+    def _add_pair(self, index: CellIndex, scores: UnlabelledScores, cell: Cell) -> None:
         plans, ratios, prompts = self.statistics.plans(index[0]), self.statistics.log_ratios(cell), cell.test.shape[1]
 
-        def average(places: list[int]) -> CellStatistic:
-            return statistic_from_values(ratios[:, places].mean(axis=1), prompts)
+        def add_average(table: str, places: list[int]) -> None:
+            self.statistics.numbers.add(table, index, statistic_from_values(ratios[:, places].mean(axis=1), prompts))
 
         means_by_count = draw_mean_scores(cell, self.statistics.grid.study.seed)
         for count, means in means_by_count.items():
-            self.greedy.setdefault(count, {})[index] = average([pick_greedily(plans, drawn) for drawn in means])
+            add_average(label_table_name(count), [pick_greedily(plans, drawn) for drawn in means])
         for name in scores.names.tolist():
             best, *_ = ranked = rank_plans(scores, name, plans.sizes)
-            self.chosen.setdefault(name, {})[index] = average([best])
-            self.empty.setdefault(name, []).append(best == 0)
+            add_average(unlabelled_table_name(name), [best])
+            self.statistics.numbers.add(empty_table_name(name), index, CellStatistic(float(best == 0), None, prompts))
             for count, means in means_by_count.items():
                 picks = [pick_best(drawn, ranked[:SHORTLIST]) for drawn in means]
-                self.prior.setdefault((name, count), {})[index] = average(picks)
+                add_average(unlabelled_table_name(name, count), picks)
 
-    def to_result(self) -> LabelCurve | None:
-        """The curve and the criteria beside it, over all kinds but controls; None where nothing was measured."""
-        if not self.greedy:
+
+@dataclass(frozen=True, eq=False)
+class LabelCurveBuilder:
+    """Joins these numbers over models and all kinds but controls.
+
+    Attributes:
+        numbers: of a setting.
+    """
+
+    numbers: SettingNumbers
+
+    def build(self) -> LabelCurve | None:
+        """The curve and the criteria beside it; None where nothing was measured."""
+        curve = {
+            count: self._measure(table) for count in PROMPT_COUNTS if (table := label_table_name(count)) in self._tables
+        }
+        if not curve:
             return None
-        curve = {count: self._measure(f"{count} labels", table) for count, table in sorted(self.greedy.items())}
         points = [(count, measure.estimate()) for count, measure in curve.items()]
         resampled = {count: drawn for count, measure in curve.items() if (drawn := measure.resample()) is not None}
         return LabelCurve(
             draws=DRAWS,
             shortlist=SHORTLIST,
             points=tuple(LabelPoint(prompts=count, log_ratio=estimate) for count, estimate in points if estimate),
-            criteria=tuple(self._describe(name, resampled) for name in self.chosen),
+            criteria=tuple(
+                self._describe(name, resampled) for name in UNLABELLED if unlabelled_table_name(name) in self._tables
+            ),
         )
 
-    def _measure(self, name: str, table: StatTable) -> Measure:
-        return Measure(name, LOG_RATIO, self.statistics.grid, table).without_controls
+    @property
+    def _tables(self) -> dict[str, StatTable]:
+        return self.numbers.tables
+
+    def _measure(self, table: str) -> Measure:
+        return Measure(table, LOG_RATIO, self.numbers.axes, self._tables[table]).without_controls
 
     def _describe(self, name: str, curve: dict[int, np.ndarray]) -> UnlabelledCriterion:
         """A criterion beside what the search brings by number of labels, (1 + draw,) each."""
-        measure = self._measure(name, self.chosen[name])
+        measure = self._measure(unlabelled_table_name(name))
         estimate, values = measure.estimate(), measure.resample()
         assert estimate is not None  # a criterion stands here where it chose something
         assert values is not None
         worth = count_labels_worth(values, np.array(list(curve)), np.stack(list(curve.values()), axis=1))
         low, high = np.percentile(worth[1:], [2.5, 97.5], method="closest_observation")
-        priors = [(count, self._measure(name, self.prior[name, count]).estimate()) for count in curve]
+        priors = [(count, self._measure(unlabelled_table_name(name, count)).estimate()) for count in curve]
         return UnlabelledCriterion(
             name=name,
             log_ratio=estimate,
-            empty=float(np.mean(self.empty[name])),
+            empty=float(np.mean([number.value for number in self._tables[empty_table_name(name)].values()])),
             labels_worth=_finite(worth[0]),
             labels_worth_ci95=(_finite(low), _finite(high)),
             prior=tuple(LabelPoint(prompts=count, log_ratio=prior) for count, prior in priors if prior),

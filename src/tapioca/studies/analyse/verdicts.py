@@ -71,7 +71,7 @@ class MeasuredCondition:
         return ConditionResult(measure.name, holds, p, f"{number_text}, {'' if holds else 'not '}{self._requirement}")
 
     def _try_sizes(self, measure: Measure) -> ConditionResult:
-        of_sizes, n_sizes = measure.estimate_by_size(None), len(model_sizes(measure.grid))
+        of_sizes, n_sizes = measure.estimate_by_size(None), len(model_sizes(measure.axes))
         if n_sizes < 2 or len(of_sizes) < n_sizes:
             reason = f"{measure.name}: {len(of_sizes)} model size{'s' * (len(of_sizes) != 1)} measured"
             return ConditionResult(measure.name, False, 1.0, reason)

@@ -14,19 +14,18 @@ from tapioca.lab.config import TuneConfig
 from tapioca.lab.train import tune
 from tapioca.models.load import load
 from tapioca.runs.fingerprint import fingerprint
+from tapioca.studies.analyse.cells import CellGrid
+from tapioca.studies.analyse.collect import measure_numbers
 from tapioca.studies.cell import Cell, CellKey, DoseResponse, RivalScores, SavedArrays, UnlabelledScores
 from tapioca.studies.measure.cells import measure_cell
 from tapioca.studies.measure.doses import measure_doses
-from tapioca.studies.measure.model import ID, LAB_PREFIX, StudyModel, TaskKey
+from tapioca.studies.measure.files import BESIDE, ModelFiles
+from tapioca.studies.measure.model import ID, StudyModel, TaskKey
 from tapioca.studies.measure.rivals import measure_rivals
 from tapioca.studies.measure.unlabelled import measure_unlabelled
-from tapioca.studies.spec import Setting, StudyFile
+from tapioca.studies.model_numbers import ModelNumbers
 
-TASK_PREFIXES = (LAB_PREFIX, "held-out:", "harness:")
-"""How names of tasks begin that are no files."""
 TuningSource = Literal["shift", "id"]
-BESIDE: dict[str, type[SavedArrays]] = {"dose": DoseResponse, "rivals": RivalScores, "unlabelled": UnlabelledScores}
-"""What is measured of a kind of shift beside its cells, by the ends of files' names."""
 MEASURES: dict[type[SavedArrays], Callable[..., SavedArrays]] = {
     DoseResponse: measure_doses,
     RivalScores: measure_rivals,
@@ -36,100 +35,35 @@ SavedType = TypeVar("SavedType", bound=SavedArrays)
 
 
 @dataclass(frozen=True)
-class ModelWork:
-    """One model of a setting, and where what is measured of it goes.
-
-    Attributes:
-        place: of the model among the setting's.
-        base: folder that files are relative to.
-        out: folder of all that is measured.
-    """
-
-    study: StudyFile
-    setting: Setting
-    place: int
-    base: Path
-    out: Path
-
-    @property
-    def model(self) -> Path:
-        """The model's folder."""
-        return (self.base / self.setting.models[self.place]).resolve()
-
-    @property
-    def folder(self) -> Path:
-        """Where its files go."""
-        return self.out / self.setting.name / self.model.name
-
-    @property
-    def names(self) -> dict[TaskKey, str]:
-        """Its tasks by kind of shift and strength, ID data as ("id", 0)."""
-        names = self._names_in_file | {ID: self.setting.id.format(folder=self.model)}
-        return {key: name if name.startswith(TASK_PREFIXES) else str(self.base / name) for key, name in names.items()}
-
-    @property
-    def _names_in_file(self) -> dict[TaskKey, str]:
-        """The same as the study's file names them."""
-        shifts = self.setting.shifts.items()
-        return {ID: self.setting.id} | {
-            (kind, strength): name for kind, names in shifts for strength, name in enumerate(names)
-        }
-
-    @property
-    def missing(self) -> str:
-        """The first file or folder that is not there; empty if all are."""
-        needed = [
-            self.model / "config.json",
-            self.model / "model.safetensors",
-            *(Path(name) for name in self.names.values() if not name.startswith(TASK_PREFIXES)),
-        ]
-        return next((str(path) for path in needed if not path.exists()), "")
-
-    @property
-    def model_bytes(self) -> int:
-        """What its weights take on disk."""
-        return (self.model / "model.safetensors").stat().st_size
-
-    @property
-    def files(self) -> dict[Path, type[SavedArrays]]:
-        """Every file there will be, and what is in it."""
-        files: dict[Path, type[SavedArrays]] = {self.cell_file(key): Cell for key in self.names}
-        for kind in self.setting.pooled:
-            files |= {self._file_beside(kind, name): file_type for name, file_type in BESIDE.items()}
-        for kind in self.setting.tuned:
-            files |= {self.cell_file(key, self._tuned_folder(kind)): Cell for key in (ID, (kind, 0))}
-            files[self.cell_file((kind, 0), self._control_folder)] = Cell
-        return files
-
-    def name_file(self, path: Path) -> str:
-        """A file of `files` as a screen names it."""
-        return f"{self.setting.name} {self.model.name} {path.stem}"
-
-    def cell_file(self, key: TaskKey, folder: Path | None = None) -> Path:
-        return (folder or self.folder) / f"{key[0]}-{key[1]}.npz"
-
-    def _file_beside(self, kind: str, name: str) -> Path:
-        return self.folder / f"{kind}-{name}.npz"
-
-    def _tuned_folder(self, kind: str) -> Path:
-        return self.folder / f"tuned-{kind}"
-
-    @property
-    def _control_folder(self) -> Path:
-        """Of the model tuned on ID data, the control of those tuned on any kind of shift."""
-        return self.folder / "tuned-id"
+class ModelWork(ModelFiles):
+    """One model of a setting, measured into its files."""
 
     def load_study_model(self) -> StudyModel:
         """The model with its data."""
         return StudyModel(self.study, self.model.name, load(str(self.model)), self.names, self.place)
 
     def measure(self) -> Iterator[Path]:
-        """Measure what is not there yet; gives every file as it is there.
+        """Measure what is not there yet, and write the numbers of all; gives every file as it is there.
+
+        Where the numbers are there, nothing is measured; if the model is missing, they are taken as they are.
 
         Raises:
             TapiocaError: one line about what is wrong with the model or the data.
         """
+        numbers = self.load_numbers()
+        if numbers and self.missing:
+            yield from self.files
+            return
         bench = self.load_study_model()
+        key = fingerprint({"asked": self.asked, "cells": [*map(bench.cell_fingerprint, self.names)]})
+        if numbers and numbers.where.key == key:
+            yield from self.files
+            return
+        yield from self._measure_files(bench)
+        self._write_numbers(key)
+
+    def _measure_files(self, bench: StudyModel) -> Iterator[Path]:
+        """Measure what is not there yet, file by file."""
         cell_by_key: dict[TaskKey, Cell] = {}
         for key in self.names:
             path = self.cell_file(key)
@@ -142,17 +76,33 @@ class ModelWork:
         if self.setting.tuned:
             yield from self._measure_control(bench.model_hash)
 
+    def _write_numbers(self, key: str) -> None:
+        """Write the numbers of what was measured, all of which is there."""
+        measured = [file_type.load(path) for path, file_type in self.files.items()]
+        where = CellKey(
+            setting=self.setting.name,
+            model=self.model.name,
+            parameters=measured[0].where.parameters,
+            kind="",
+            strength=0,
+            task="",
+            key=key,
+            seconds=sum(saved.where.seconds for saved in measured),
+        )
+        numbers = measure_numbers(CellGrid(self.study, self.setting, measured))
+        ModelNumbers.pack(numbers, where, self.asked).save(self.numbers_file)
+
     def _measure_beside(self, bench: StudyModel, kind: str, measured: Cell) -> Iterator[Path]:
         """What stands beside the cell of the fixed strength."""
         where = self._cell_key(bench, (kind, self.setting.fixed))
         for name, file_type in BESIDE.items():
-            path = self._file_beside(kind, name)
+            path = self.file_beside(kind, name)
             _load_or_measure(path, file_type, partial(MEASURES[file_type], bench, measured=measured), where)
             yield path
 
     def _measure_tuned(self, model_hash: str, kind: str) -> Iterator[Path]:
         """Cells of the model tuned on a shift: on that, which then counts as its ID data, and on what was ID data."""
-        folder, task = self._tuned_folder(kind), self.setting.tuned[kind]
+        folder, task = self.tuned_folder(kind), self.setting.tuned[kind]
         names = {ID: task, (kind, 0): self.setting.id}
         yield from self._measure_tuned_cells(model_hash, folder, names, "shift", {ID: kind, (kind, 0): kind})
 
@@ -160,7 +110,7 @@ class ModelWork:
         """Cells of the model tuned on ID data, on every kind of shift that others are tuned on."""
         names = {ID: self.setting.id} | {(kind, 0): task for kind, task in self.setting.tuned.items()}
         tuned_on = {(kind, 0): kind for kind in self.setting.tuned}
-        yield from self._measure_tuned_cells(model_hash, self._control_folder, names, "id", tuned_on)
+        yield from self._measure_tuned_cells(model_hash, self.control_folder, names, "id", tuned_on)
 
     def _measure_tuned_cells(
         self,
@@ -199,7 +149,7 @@ class ModelWork:
             parameters=bench.loaded.model.num_parameters(),
             kind=key[0],
             strength=key[1],
-            task=task_name or self._names_in_file[key],
+            task=task_name or self.names_in_file[key],
             key=bench.cell_fingerprint(key),
         )
 
