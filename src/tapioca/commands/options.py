@@ -99,6 +99,8 @@ class PruneOptions(TypedDict, total=False):
     race: bool
     shortlist: int | None
     compensate: Literal["scale", "linear"] | None
+    target_params: float | None
+    max_harm: float | None
 
 
 class PruneCall(SessionOptions, PruneOptions, total=False):

@@ -1,9 +1,10 @@
 """What a run chose: the plans of its search, of which the best may be compensated, and which of them are judged."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tapioca.commands.prune.config import PruneConfig
+from tapioca.commands.prune.result import Targets
 from tapioca.errors import ModelError, UsageError
 from tapioca.observe.compensation import compensate_plan
 from tapioca.plan import Plan
@@ -25,16 +26,25 @@ class Choice:
 
     Attributes:
         search: its path.
+        targets: what the plan was to meet; None where nothing was asked.
         compensated: the best plan with its gaps compensated; None where it is as the search found it.
     """
 
     search: SearchPath
+    targets: Targets | None = None
     compensated: Plan | None = None
+
+    @property
+    def found(self) -> Plan:
+        """The best plan of the search, of those that meet the targets; the full model where none does."""
+        if self.targets is None:
+            return self.search.best.plan
+        return self.targets.met[0].plan if self.targets.met else self.search.path[0].plan
 
     @property
     def best(self) -> Plan:
         """The best plan, even if it is the full model."""
-        return self.compensated or self.search.best.plan
+        return self.compensated or self.found
 
     @property
     def shown(self) -> Plan:
@@ -44,7 +54,7 @@ class Choice:
     def list_judged(self) -> list[tuple[Role, Plan]]:
         """The plans to judge: the best, and the same without compensation; the one with most layers dropped, if any are; and
         where the best is the full model, the mildest drop."""
-        found, most = self.search.best.plan, self.search.most_dropped.plan
+        found, most = self.found, self.search.most_dropped.plan
         plans: list[tuple[Role, Plan]] = [("best", self.best)]
         if self.compensated:
             plans.append(("without compensation", found))
@@ -55,15 +65,15 @@ class Choice:
         return plans
 
 
-def compensate_best(job: RunContext[PruneConfig], search: SearchPath) -> Choice:
-    """Compensate the best plan of a search where that is asked for, on search inputs without their answers: ID inputs, or
+def compensate_best(job: RunContext[PruneConfig], choice: Choice) -> Choice:
+    """Compensate the best plan of a run where that is asked for, on search inputs without their answers: ID inputs, or
     where there are none OOD inputs. Where it cannot be done the plan stays as it is, and a note says why."""
-    kind, plan = job.config.compensate, search.best.plan
+    kind, plan = job.config.compensate, choice.found
     if not kind:
-        return Choice(search)
+        return choice
     if plan.is_full:
         job.add_notes("not compensated: the best plan is the full model, which drops nothing")
-        return Choice(search)
+        return choice
     domain, examples = choose_fit_domain(job), draw_fit_examples(job)
     job.progress.stage(f"compensation on {len(examples)} {domain.upper()} search inputs", 0)
     prompts = [example.prompt for example in examples]
@@ -71,11 +81,11 @@ def compensate_best(job: RunContext[PruneConfig], search: SearchPath) -> Choice:
         compensated = compensate_plan(job.loaded.model, plan, prompts, kind, job.config.batch_size)
     except (ModelError, UsageError) as error:
         job.add_notes(f"not compensated: {error}")
-        return Choice(search)
+        return choice
     if compensated == plan:
         job.add_notes("not compensated: on inputs that took no part in the fit, no linear map is better than none")
-        return Choice(search)
+        return choice
     job.add_notes(
         f"compensated by {KIND_WORDS[kind]}, fitted on {len(examples)} {domain.upper()} search inputs without their answers"
     )
-    return Choice(search, compensated)
+    return replace(choice, compensated=compensated)

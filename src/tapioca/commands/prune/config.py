@@ -47,6 +47,18 @@ class PruneConfig(ChoosingConfig):
         default=None,
         description="Make up for the layers that the chosen plan drops, before it is judged: by a factor of the stream behind each gap (scale), or a linear map of what the MLP in front of it adds (linear). Fitted on search inputs, ID where there are any, without answers; the plan without stands beside.",
     )
+    target_params: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Take the best plan that leaves at most this share of the parameters, for instance 0.8; the search goes on below its floor until one does.",
+    )
+    max_harm: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Take the best plan that surely (95 %) costs no more than this on ID search data: 0.01 is a point of accuracy, or a hundredth more error.",
+    )
     dry_run: bool = Field(
         default=False, description="Stop before the search: show the data, one prompt, and what the search would cost."
     )

@@ -5,6 +5,7 @@ from typing import Self
 
 from tapioca.commands.prune.choice import Choice, Role
 from tapioca.commands.prune.examples import collect_example_results
+from tapioca.commands.prune.result import Targets
 from tapioca.plan import Plan
 from tapioca.records import ExampleResult, Gain, HeldOutResult, Scores, Verdict
 from tapioca.records.results import Domain
@@ -61,7 +62,7 @@ class HeldOutJudge:
 
     def compare_with_uncompensated(self) -> dict[Domain, Gain]:
         """What compensation changed on each test split; nothing where there is none."""
-        without, compensated = self.choice.search.best.plan, self.choice.compensated
+        without, compensated = self.choice.found, self.choice.compensated
         if not compensated:
             return {}
         return {domain: self.scores.measure_gain(domain, without, compensated) for domain in self.job.test}
@@ -100,11 +101,18 @@ class HeldOutJudge:
         return collect_example_results(task, domain, scores, written)
 
 
-def decide_run_verdict(judgements: tuple[HeldOutResult, ...]) -> Verdict:
-    """The verdict of a run: from the best plan alone, OOD first."""
+def decide_run_verdict(judgements: tuple[HeldOutResult, ...], targets: Targets | None = None) -> Verdict:
+    """The verdict of a run: from the best plan alone, OOD first.
+
+    Args:
+        judgements: of the plans judged.
+        targets: what the best plan was to meet.
+    """
     best_by_data = {judgement.data: judgement for judgement in judgements if judgement.role == "best"}
     ood, reference = best_by_data["ood"], best_by_data.get("id")
     verdict = decide_verdict(None if ood.plan.is_full else ood.result, reference.result if reference else None)
+    if targets and not any(row.plan.size for row in targets.met):
+        verdict = verdict.model_copy(update={"reason": "no drop of the search meets the targets"})
     if ood.plan.repeats:
         verdict = verdict.model_copy(update={"action": VERDICTS_OF_REPEATS[verdict.action]})
     if ood.baseline_score is None or max(ood.result.full, ood.result.planned) > ood.baseline_score:

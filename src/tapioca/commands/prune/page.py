@@ -96,7 +96,7 @@ def _show_search(info: PruneResult, console: Console) -> None:
     tested = " + ".join(f"{entry.result.n} {entry.data.upper()}" for entry in info.judgements if entry.role == "best")
     examples = f"{info.cost.plans_tried} plans on {info.cost.search_examples} search examples"
     print_line(console, f"search    {info.criterion}: {examples}{ties}; judged on {tested} held out")
-    asides = run_words.describe_race_bound, run_words.describe_blind_choice
+    asides = run_words.describe_targets, run_words.describe_race_bound, run_words.describe_blind_choice
     for line in filter(None, (*(describe(info) for describe in asides), run_words.describe_stacking(info.cost))):
         print_line(console, f"          {line}")
 

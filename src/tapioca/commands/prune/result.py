@@ -82,6 +82,39 @@ class WithoutLabels(Record):
     )
 
 
+class TargetedPlan(Record):
+    """A plan of the search beside the targets."""
+
+    plan: Plan
+    score: float = Field(description="On the OOD search split.")
+    parameters: float = Field(description="Share of the model's parameters that it leaves.")
+    on_id: Gain | None = Field(description="What it changes on the ID search split; None where harm has no limit.")
+
+
+class Targets(Record):
+    """What the plan was to meet, and every plan of the search beside that."""
+
+    parameters: float | None = Field(description="Largest share of the parameters; None where size has no limit.")
+    harm: float | None = Field(
+        description="Largest loss on ID data, by the lower end of the 95 % interval; None where there is no limit."
+    )
+    plans: tuple[TargetedPlan, ...] = Field(description="The full model first, then one for each number of drops.")
+
+    def is_small(self, row: TargetedPlan) -> bool:
+        """Whether a plan leaves few enough parameters."""
+        return self.parameters is None or row.parameters <= self.parameters
+
+    def is_harmless(self, row: TargetedPlan) -> bool:
+        """Whether a plan surely costs little enough on ID data."""
+        return self.harm is None or (row.on_id is not None and row.on_id.ci95[0] >= -self.harm)
+
+    @property
+    def met(self) -> tuple[TargetedPlan, ...]:
+        """The plans that meet all targets, the best first; among equals the one that drops least."""
+        meeting = (row for row in self.plans if self.is_small(row) and self.is_harmless(row))
+        return tuple(sorted(meeting, key=lambda row: (-row.score, row.plan.size)))
+
+
 class PruneResult(RunHeader):
     """One finished run: what `tapioca prune` returns and `run.json` holds."""
 
@@ -99,6 +132,9 @@ class PruneResult(RunHeader):
     epsilon: float | None = Field(description="Of the floor; None where the criterion has none.")
     without_labels: WithoutLabels | None = Field(
         default=None, description="What the search went by; None where answers to OOD data chose."
+    )
+    targets: Targets | None = Field(
+        default=None, description="What the plan was to meet; None where nothing was asked."
     )
     checks: dict[Domain, Preflight]
     judgements: tuple[HeldOutResult, ...]

@@ -8,6 +8,7 @@ from tapioca.commands.prune.fluency import check_fluency
 from tapioca.commands.prune.judge import HeldOutJudge, decide_run_verdict
 from tapioca.commands.prune.result import Cost, PruneResult
 from tapioca.commands.prune.search import criterion_from_config, restrict_sizes, run_search
+from tapioca.commands.prune.targets import check_targets, try_targets
 from tapioca.commands.prune.unlabelled import describe_blind_search
 from tapioca.disk import write_json
 from tapioca.models.cost import count_flops, count_parameters
@@ -28,12 +29,13 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
     criterion = criterion_from_config(config)  # refused before anything is loaded
     with open_run(config, progress, inputs) as job:
         job.space = restrict_sizes(job)
+        check_targets(job, criterion)
         job.add_notes(*equivalent_criteria(job, {config.criterion: criterion}))
         checks = run_preflight(job, stop_at_chance=criterion.reads_labels)
         if shortage := describe_shortage(checks["id"], job.metric) if "id" in checks else "":
             job.progress.note(f"ID: {checks['id'].n_test} test examples are {shortage}")
         search = run_search(job)
-        choice = compensate_best(job, search)
+        choice = compensate_best(job, Choice(search, try_targets(job, search)))
         judge = HeldOutJudge.evaluate(job, choice)
         judgements, results = judge.judge_plans(), judge.list_results()
         profiles, deviations = measure_run_geometry(job, choice.shown)
@@ -52,12 +54,13 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
             rounds=tuple(search.rounds),
             epsilon=search.epsilon,
             without_labels=describe_blind_search(criterion, search),
+            targets=choice.targets,
             checks=checks,
             judgements=judgements,
             compensation=judge.compare_with_uncompensated(),
             profiles=profiles,
             deviations=deviations,
-            verdict=decide_run_verdict(judgements),
+            verdict=decide_run_verdict(judgements, choice.targets),
             cost=_summarize_cost(job, choice),
             canary=check_fluency(job, choice.shown),
             changed=select_most_changed(results),

@@ -6,6 +6,7 @@ import numpy as np
 
 from tapioca.commands.prune.config import PruneConfig
 from tapioca.commands.prune.meter import WorkMeter
+from tapioca.commands.prune.targets import make_search
 from tapioca.commands.prune.unlabelled import search_without_labels
 from tapioca.errors import UsageError
 from tapioca.plan import GRAINS, Plan
@@ -71,7 +72,7 @@ def restrict_sizes(job: RunContext[PruneConfig]) -> SearchSpace:
 
 def run_search(job: RunContext[PruneConfig]) -> SearchPath:
     """Search on the OOD search split."""
-    criterion, config, space = criterion_from_config(job.config), job.config, job.space
+    criterion, space = criterion_from_config(job.config), job.space
     if criterion.guide in UNLABELLED:
         return search_without_labels(job, criterion.guide, criterion.choose)
     if not criterion.stops_at_floor:
@@ -83,7 +84,7 @@ def run_search(job: RunContext[PruneConfig]) -> SearchPath:
             f"each round scores the {criterion.shortlist} drops that gradients, then the round before, rank first; it may "
             "miss its best"
         )
-    return _search_to_floor(job, FlooredSearch(criterion.choose, space, job.metric, config.epsilon, config.ties))
+    return _search_to_floor(job, make_search(job, criterion, space))
 
 
 def estimate_round_costs(criterion: Criterion, space: SearchSpace) -> list[float]:

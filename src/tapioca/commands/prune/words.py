@@ -2,9 +2,9 @@
 
 from math import comb, exp, prod
 
-from tapioca.commands.prune.result import Canary, Cost, PruneResult
+from tapioca.commands.prune.result import Canary, Cost, PruneResult, TargetedPlan, Targets
 from tapioca.plan import Plan
-from tapioca.records import HeldOutResult, Written
+from tapioca.records import HeldOutResult, Metric, Written
 from tapioca.records.numbers import format_number
 from tapioca.report.format import describe_carriers, format_quantity
 from tapioca.search.base import measure_size
@@ -38,6 +38,48 @@ def describe_blind_choice(info: PruneResult) -> str:
         is_any = any(search_round.accepted for search_round in info.rounds)
         kept = f"; none of those is better than the full model by {blind.guide}" if is_any else "; no drop did"
     return f"chosen without OOD answers, from {' and '.join(reads)} alone: {faithful}{kept}"
+
+
+def describe_targets(info: PruneResult) -> str:
+    """Which targets the plan meets, and by what evidence; where none meets all, what kept the nearest from it. Empty where
+    nothing was asked."""
+    targets = info.targets
+    if targets is None:
+        return ""
+    asked = " and ".join(filter(None, (_describe_size_target(targets), _describe_harm_target(targets, info.metric))))
+    meeting = [row for row in targets.met if row.plan.size]
+    if meeting and targets.met[0].plan.size:
+        count = len(meeting)
+        return f"targets met ({asked}): {_describe_targeted(meeting[0])}; the best of {count} plan{'s' * (count > 1)} of the search that do"
+    if meeting:
+        return f"targets ({asked}): {len(meeting)} drops of the search meet them, and none of these is better than the full model"
+    dropping = [row for row in targets.plans if row.plan.size]
+    small, harmless = ([row for row in dropping if meets(row)] for meets in (targets.is_small, targets.is_harmless))
+    parts = [f"no drop of the search meets the target{'s' * (' and ' in asked)} ({asked})"]
+    if small and targets.harm is not None:
+        parts.append(f"the best that is small enough: {_describe_targeted(max(small, key=lambda row: row.score))}")
+    elif dropping:
+        smallest = min(harmless or dropping, key=lambda row: row.parameters)
+        parts.append(
+            f"the smallest that {'costs little enough' if targets.harm is not None and harmless else 'was tried'}: {_describe_targeted(smallest)}"
+        )
+    return "; ".join(parts)
+
+
+def _describe_size_target(targets: Targets) -> str:
+    return f"at most {100 * targets.parameters:g} % of the parameters" if targets.parameters is not None else ""
+
+
+def _describe_harm_target(targets: Targets, metric: Metric) -> str:
+    if targets.harm is None:
+        return ""
+    unit = "points" if metric.kind == "accuracy" else "% more error"
+    return f"at most {100 * targets.harm:g} {unit} lost on ID data"
+
+
+def _describe_targeted(row: TargetedPlan) -> str:
+    on_id = f", {row.on_id} on ID search data" if row.on_id and not row.plan.is_full else ""
+    return f"{row.plan} leaves {100 * row.parameters:.3g} % of the parameters{on_id}"
 
 
 def format_search_score(info: PruneResult, score: float) -> str:
