@@ -39,6 +39,7 @@ class MeasureSpec:
         shifted: whether it has kinds of shift.
         line: what it is of the regression line of the table on log parameters; empty where it is the table's mean.
         optional: whether it exists only where the score stands in for an accuracy.
+        tuned: whether it is of models tuned for C7, and so of the kinds these were tuned on alone.
         limits: what it cannot leave, where that is not said by the unit.
     """
 
@@ -49,6 +50,7 @@ class MeasureSpec:
     shifted: bool = True
     line: Literal["", "smallest", "largest", "slope"] = ""
     optional: bool = False
+    tuned: bool = False
     limits: tuple[float, float] | None = None
 
     @property
@@ -96,7 +98,10 @@ _OF_EACH_PROFILE: dict[str, MeasureSpec] = {
         "{} deviation with strength", RANK_CORRELATION, "the same for the {} profile"
     ),
     "former_{}_excess": MeasureSpec(
-        "{} deviation of former ID data less its null", DEVIATION, "in the {} profile of models tuned on shifted data"
+        "{} deviation of former ID data less its null",
+        DEVIATION,
+        "in the {} profile of models tuned on shifted data",
+        tuned=True,
     ),
     "error_with_{}_over_scales": MeasureSpec(
         "error with {} deviation over scales",
@@ -153,13 +158,20 @@ MEASURES: dict[str, MeasureSpec] = {
         "log ratio of the fixed plan", LOG_RATIO, "that was searched at one strength and is used at all"
     ),
     "tuned_log_ratio": MeasureSpec(
-        "log ratio on shifted data after tuning on them", LOG_RATIO, "of a plan searched anew after it"
+        "log ratio on shifted data after tuning on them", LOG_RATIO, "of a plan searched anew after it", tuned=True
     ),
     "control_log_ratio": MeasureSpec(
-        "log ratio on shifted data of models tuned on ID data", LOG_RATIO, "equally long, the plan searched anew"
+        "log ratio on shifted data of models tuned on ID data",
+        LOG_RATIO,
+        "equally long, the plan searched anew",
+        tuned=True,
     ),
-    "control_less_tuned_log_ratio": MeasureSpec("log ratio of the control less that after tuning", LOG_RATIO),
-    "former_id_log_ratio": MeasureSpec("log ratio on former ID data after tuning on shifted data", LOG_RATIO),
+    "control_less_tuned_log_ratio": MeasureSpec(
+        "log ratio of the control less that after tuning", LOG_RATIO, tuned=True
+    ),
+    "former_id_log_ratio": MeasureSpec(
+        "log ratio on former ID data after tuning on shifted data", LOG_RATIO, tuned=True
+    ),
     "line_at_smallest": MeasureSpec(
         "regression line of the log ratio at the smallest size",
         LOG_RATIO,

@@ -21,7 +21,7 @@ def estimate_power(study: StudyFile) -> tuple[Power, ...]:
         for setting in study.settings
         if len(setting.models) >= study.min_models
         for name, assumption in study.power.items()
-        if setting.tuned or name != "control_less_tuned_log_ratio"
+        if setting.tuned or not measure_spec(name).tuned
     )
 
 
@@ -31,7 +31,8 @@ def simulate_measure(study: StudyFile, setting: Setting, name: str, assumption: 
 
     Prompts are not simulated: they are in the spread between models already, which was measured on prompts.
     """
-    kinds = setting.tuned if name == "control_less_tuned_log_ratio" else setting.pooled
+    spec = measure_spec(name)
+    kinds = setting.tuned if spec.tuned else setting.pooled
     shape = (len(setting.models), len(kinds))
     rng = np.random.default_rng(study.seed)
     bounds = []
@@ -45,7 +46,7 @@ def simulate_measure(study: StudyFile, setting: Setting, name: str, assumption: 
     is_seen = low > 0 if assumption.effect > 0 else high < 0
     return Power(
         setting=setting.name,
-        measure=measure_spec(name).label,
+        measure=spec.label,
         effect=assumption.effect,
         models=shape[0],
         kinds=shape[1],

@@ -7,6 +7,7 @@ import numpy as np
 
 from tapioca.profiles.many_plans import REALIGNMENT_DEFINITIONS
 from tapioca.profiles.profiles import PROFILE_KINDS
+from tapioca.records.results import ProfileKind
 from tapioca.stats import rank_correlation
 from tapioca.studies.analyse.cells import CellGrid, CellIndex
 from tapioca.studies.analyse.labels import label_cell
@@ -21,6 +22,13 @@ from tapioca.studies.analyse.numbers import (
 from tapioca.studies.cell import Cell
 from tapioca.studies.parts import TRUTHS
 
+REALIGNMENT_TABLES: dict[str, dict[ProfileKind, str]] = {
+    "raw": {"norm": "norm_realignment", "distance": "distance_realignment"},
+    "raw_same_plan": {"norm": "norm_realignment_to_same_plan", "distance": "distance_realignment_to_same_plan"},
+    "unit": {"distance": "unit_distance_realignment"},
+    "unit_same_plan": {"distance": "unit_distance_realignment_to_same_plan"},
+}
+"""By definition (`REALIGNMENT_DEFINITIONS`) and kind of profile; the norms of directions are all 1."""
 MIN_POINTS = 3
 """Points of a rank correlation; of two it says nothing."""
 
@@ -150,17 +158,16 @@ class CellStatistics:
         self._add_realignments(index, cell, ratios, best, peers)
 
     def _add_realignments(self, index: CellIndex, cell: Cell, ratios: np.ndarray, best: int, peers: np.ndarray) -> None:
-        """By every definition; directions have no norm profile."""
+        """By every definition."""
         prompts = cell.test.shape[1]
-        for definition, by_kind in zip(REALIGNMENT_DEFINITIONS, cell.realigned, strict=True):
-            length, _, reference = definition.partition("_")
-            for kind, by_plan in zip(PROFILE_KINDS, by_kind, strict=True):
-                name = f"{'unit_' if length == 'unit' else ''}{kind}_realignment{'_to_' * bool(reference)}{reference}"
-                if name in self.tables:
-                    realigned = float(by_plan[best]) if best else np.nan
-                    self.tables[name][index] = CellStatistic(realigned, None, prompts)
-                    correlation = correlate_ranks(by_plan[peers], ratios[:, peers], prompts)
-                    self.tables[f"{name}_with_log_ratio"][index] = correlation
+        for definition, names in REALIGNMENT_TABLES.items():
+            by_kind = cell.realigned[REALIGNMENT_DEFINITIONS.index(definition)]
+            for kind, name in names.items():
+                by_plan = by_kind[PROFILE_KINDS.index(kind)]
+                realigned = float(by_plan[best]) if best else np.nan
+                self.tables[name][index] = CellStatistic(realigned, None, prompts)
+                correlation = correlate_ranks(by_plan[peers], ratios[:, peers], prompts)
+                self.tables[f"{name}_with_log_ratio"][index] = correlation
 
     def _add_strength_correlations(
         self, index: CellIndex, cells: list[Cell], curves: dict[str, list[np.ndarray]]

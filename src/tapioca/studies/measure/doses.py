@@ -20,9 +20,7 @@ def measure_doses(bench: StudyModel, where: CellKey, measured: Cell) -> DoseResp
         measured: the cell of the same task.
     """
     search, test = bench.tasks[where.kind, where.strength]
-    greedy = bench.run_greedy(measured.search, search)
-    assert greedy.best_nonempty is not None  # a bench has layers that can be dropped, so there was a round
-    set_plans = _plans_of_sets(bench, (greedy.best if greedy.best.plan.size else greedy.best_nonempty).plan)
+    set_plans = _plans_of_sets(bench, bench.find_dropping_plan(measured.search, search))
     plans_by_alpha = [
         {alpha: plan for alpha in bench.study.scales if (plan := set_plan.dose(alpha)).kept} for set_plan in set_plans
     ]

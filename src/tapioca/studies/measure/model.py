@@ -148,6 +148,12 @@ class StudyModel:
         """Greedy's search, told the scores of all plans on a task, (plan, example)."""
         return PlanSet(self.kept).run_greedy(np.average(scores, axis=1, weights=task.weights))
 
+    def find_dropping_plan(self, scores: np.ndarray, task: Task) -> Plan:
+        """The best plan of greedy's path that drops something, told the same."""
+        found = self.run_greedy(scores, task).best_nonempty
+        assert found is not None  # there are layers that can be dropped (`space`), so there was a round
+        return found.plan
+
     def observe_states(self, examples: Sequence[Example]) -> np.ndarray:
         """States under the full model, (layer + 1, example, width)."""
         return capture_stream_states(self.loaded.model, self.plans[0], examples, self.study.batch_size)

@@ -117,9 +117,7 @@ def measure_rivals(bench: StudyModel, where: CellKey, measured: Cell) -> RivalSc
         measured: the cell of the same task.
     """
     search, test = bench.tasks[where.kind, where.strength]
-    greedy = bench.run_greedy(measured.search, search)
-    assert greedy.best_nonempty is not None  # a bench has layers that can be dropped, so there was a round
-    source = RivalSource(bench, search, greedy.best_nonempty.plan, measured.search)
+    source = RivalSource(bench, search, bench.find_dropping_plan(measured.search, search), measured.search)
     rivals: dict[str, Answerer] = {}
     for name, make in MAKERS.items():
         with suppress(UsageError):

@@ -9,6 +9,7 @@ from tapioca.disk import write_text
 from tapioca.report import format as words
 from tapioca.report.tables import print_line
 from tapioca.report.template import render_template
+from tapioca.studies.analyse.power import STUDIES
 from tapioca.studies.measures import measure_spec
 from tapioca.studies.page import overview, tables, text
 from tapioca.studies.page.charts import CHARTS, FIGURES, draw_charts
@@ -45,6 +46,7 @@ def render_study_page(info: StudyResult) -> str:
         tables=tables,
         words=words,
         spec=measure_spec,
+        n_simulated=STUDIES,
     )
 
 
