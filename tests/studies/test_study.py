@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
+from support.simulated_cells import analyse
 from support.tiny_study import CLAIMS, STUDY
 
 from tapioca.cli.main import main
@@ -27,7 +28,6 @@ from tapioca.profiles.profiles import scale_to_unit_length, state_geometry
 from tapioca.progress import NullProgress
 from tapioca.runs.records import read_record
 from tapioca.studies.analyse.log_ratios import PlanSet, search_cell
-from tapioca.studies.analyse.setting import analyse
 from tapioca.studies.cell import Cell, DoseResponse
 from tapioca.studies.measure import model as study_model
 from tapioca.studies.measure.work import ModelWork

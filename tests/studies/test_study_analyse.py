@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.simulated_cells import World, cells, doses, setting, study, tuned_cells
+from support.simulated_cells import World, analyse, cells, doses, setting, study, tuned_cells
 
 from tapioca.studies.analyse.log_ratios import PlanSet, measure_log_ratios, search_cell
-from tapioca.studies.analyse.setting import analyse
 from tapioca.studies.cell import Cell
 from tapioca.studies.results import SettingResult, StudyResult
 from tapioca.studies.spec import Setting

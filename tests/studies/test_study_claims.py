@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
-from support.simulated_cells import World, cells, doses, setting, study, tuned_cells
+from support.simulated_cells import World, analyse, analyse_setting, cells, doses, setting, study, tuned_cells
 
 from tapioca.studies.analyse.estimates import Measure
-from tapioca.studies.analyse.setting import SettingAnalysis, analyse
+from tapioca.studies.analyse.setting import SettingAnalysis
 from tapioca.studies.analyse.statistics import CellStatistic, StatTable
 from tapioca.studies.analyse.verdicts import MeasuredCondition, MeasuredRule
 from tapioca.studies.cell import Cell, DoseResponse
@@ -23,7 +23,7 @@ THREE: tuple[Decision, ...] = ("supported", "not supported", "inconclusive")
 
 
 def bench(found: list[Cell], asked: Setting, of: list[DoseResponse] | None = None, draws: int = 200) -> SettingAnalysis:
-    return SettingAnalysis.measure(study(asked, draws=draws), asked, [*found, *(of or [])])
+    return analyse_setting(study(asked, draws=draws), asked, [*found, *(of or [])])
 
 
 def decided(claim: Claim, found: list[Cell], asked: Setting, of: list[DoseResponse] | None = None) -> Decision:

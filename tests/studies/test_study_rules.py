@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.simulated_cells import World, cells, setting
+from support.simulated_cells import World, analyse, analyse_setting, cells, setting
 
 from tapioca.cli.main import main
 from tapioca.errors import DataError, UsageError
 from tapioca.studies.analyse.claims import Claims
-from tapioca.studies.analyse.setting import SettingAnalysis, analyse
 from tapioca.studies.measures import MEASURES
 from tapioca.studies.page.page import render_study_page
 from tapioca.studies.read import read_study
@@ -133,7 +132,7 @@ def test_a_mistake_in_a_file_is_one_line_and_exit_code_2(
 
 
 def test_a_misspelt_table_is_an_error_and_never_a_number_that_was_not_measured() -> None:
-    claims: Claims = SettingAnalysis.measure(read_study(STUDIES / "claims.yaml"), setting(), []).claims
+    claims: Claims = analyse_setting(read_study(STUDIES / "claims.yaml"), setting(), []).claims
     with pytest.raises(DataError, match=r"unknown table 'norm_exces'; did you mean 'norm_excess'\? known: "):
         claims.table("norm_exces")
     with pytest.raises(UsageError, match=r"unknown measure 'gain'; known: accuracy, "):

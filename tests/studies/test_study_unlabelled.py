@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.simulated_cells import World, cells, setting, study
+from support.simulated_cells import World, analyse, cells, setting, study
 
-from tapioca.studies.analyse.setting import analyse
 from tapioca.studies.analyse.unlabelled import count_labels_worth, list_allowed, rank_plans
 from tapioca.studies.cell import Cell, CellKey, UnlabelledScores
 from tapioca.studies.page.points import draw_log_ratios_by_labels, spread_apart

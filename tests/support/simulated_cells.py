@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -9,8 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tapioca.studies.cell import Cell, CellKey, DoseResponse
+from tapioca.studies.analyse.cells import CellGrid
+from tapioca.studies.analyse.collect import measure_numbers
+from tapioca.studies.analyse.setting import SettingAnalysis, join_settings
+from tapioca.studies.cell import Cell, CellKey, DoseResponse, SavedArrays
 from tapioca.studies.read import read_study
+from tapioca.studies.results import StudyResult
 from tapioca.studies.spec import Setting, StudyFile
 
 WHOLE = read_study(Path(__file__).parents[2] / "studies" / "claims.yaml")
@@ -62,6 +67,18 @@ def study(*settings: Setting, draws: int = 200) -> StudyFile:
     """The whole study with other settings: its claims, rules and margins are those of its file."""
     changes = {"title": "toy", "seed": 0, "n_resamples": draws, "settings": settings, "search": 32, "test": 32}
     return WHOLE.model_copy(update={**changes, "scales": SCALES})
+
+
+def analyse_setting(study: StudyFile, setting: Setting, measured: Iterable[SavedArrays]) -> SettingAnalysis:
+    """The analysis of one setting, of measurements that may be of others too, and of which some may be missing."""
+    return SettingAnalysis.of_numbers(measure_numbers(CellGrid(study, setting, list(measured))))
+
+
+def analyse(study: StudyFile, measured: Iterable[SavedArrays]) -> StudyResult:
+    """All of a study, as `tapioca study` judges it."""
+    measured = list(measured)
+    settings = (analyse_setting(study, setting, measured).to_result() for setting in study.settings)
+    return join_settings(study, tuple(settings))
 
 
 def cell(world: World, where: CellKey, dial: float, rng: np.random.Generator, extra: float = 0.0) -> Cell:

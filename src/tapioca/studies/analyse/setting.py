@@ -1,15 +1,13 @@
 """From measured cells to verdicts: the whole analysis of a study."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self, get_args
 
 import numpy as np
 
-from tapioca.studies.analyse.cells import CellGrid, SettingAxes
+from tapioca.studies.analyse.cells import SettingAxes
 from tapioca.studies.analyse.charts import ChartBuilder
 from tapioca.studies.analyse.claims import Claims
-from tapioca.studies.analyse.collect import measure_numbers
 from tapioca.studies.analyse.estimates import Measure
 from tapioca.studies.analyse.numbers import SettingNumbers
 from tapioca.studies.analyse.power import estimate_power
@@ -20,21 +18,9 @@ from tapioca.studies.analyse.questions import (
     summarise_skills,
 )
 from tapioca.studies.analyse.unlabelled import LabelCurveBuilder
-from tapioca.studies.cell import SavedArrays
 from tapioca.studies.results import ClaimResult, Finding, SettingResult, StudiedModel, StudyResult
 from tapioca.studies.rules import Decision
-from tapioca.studies.spec import Claim, Setting, StudyFile
-
-
-def analyse(study: StudyFile, measured: Iterable[SavedArrays]) -> StudyResult:
-    """Judge every claim in every setting, and answer the open questions.
-
-    Cells, those of tuned models too, may be missing: complete pairs of a model and a kind of shift are used, and what is
-    missing is counted.
-    """
-    measured = list(measured)
-    analyses = (SettingAnalysis.measure(study, setting, measured) for setting in study.settings)
-    return join_settings(study, tuple(analysis.to_result() for analysis in analyses))
+from tapioca.studies.spec import Claim, StudyFile
 
 
 def join_settings(study: StudyFile, settings: tuple[SettingResult, ...]) -> StudyResult:
@@ -67,13 +53,8 @@ class SettingAnalysis:
     accuracy: Measure
 
     @classmethod
-    def measure(cls, study: StudyFile, setting: Setting, measured: list[SavedArrays]) -> Self:
-        """All numbers of one setting; what was measured may be of others too."""
-        return cls.of_numbers(measure_numbers(CellGrid(study, setting, measured)))
-
-    @classmethod
     def of_numbers(cls, numbers: SettingNumbers) -> Self:
-        """Of numbers that are there already."""
+        """The analysis of a setting's numbers."""
         claims = Claims(numbers)
         return cls(claims, claims.measure("accuracy"))
 
