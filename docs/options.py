@@ -30,7 +30,7 @@ from tapioca.plan import Plan
 
 {classes}
 '''
-OF_A_CALL = {"model", "task", "reference"}
+OF_A_CALL = {"model", "other", "task", "reference"}
 OF_THE_SHELL = {"dry_run"}
 OF_A_RUN = {"out", "take_over"}
 """What a session leaves to each command, though every command has it."""

@@ -17,6 +17,7 @@ from tapioca.diagnosis.records import ShiftClassifier
 from tapioca.lab.config import TextConfig, TrainConfig, TuneConfig
 from tapioca.plan import Plan
 from tapioca.records import DataConfig, ExampleResult
+from tapioca.runs.rows import RUN_ROWS, SEEN_ROWS, RunRows, SeenRows
 from tapioca.session.folder import NOT_IN_MANIFEST
 
 
@@ -86,6 +87,7 @@ MANIFEST = """\
 | `shared_contexts` | boolean | True where what the rows of an example begin with is read once; only where examples have several rows, and without `--no-shared-context` |
 | `chat_date` | string | The day that the chat template prints as today's; only where it does |
 | `plan` | [Plan](#planjson) | Only of `tapioca geometry`: the plan, or the full model where none was given |
+| `other` | [manifest.json](#manifestjson) | Only of `tapioca versus`, whose manifest is that of A: the same of B |
 | `classifier` | string | Only of `tapioca diagnose`: names the classifier by what it holds |
 | `fingerprint` | string | Names all of the above; a file with another one is damaged, and refused |"""
 
@@ -131,10 +133,12 @@ def list_files() -> tuple[File, ...]:
         File("plan.json", "`tapioca prune`, `tapioca geometry`", Plan, last_row=DIGEST),
         File(
             "examples.jsonl",
-            "`tapioca prune`",
+            "`tapioca prune`, `tapioca versus`",
             ExampleResult,
-            "One held-out example a line; keys that do not apply to a task are left out",
+            "One held-out example a line; keys that do not apply to a task are left out. Of `tapioca versus`, `full` is A and `plan` is B",
         ),
+        File(RUN_ROWS, "`tapioca prune`", RunRows, last_row=FINGERPRINT),
+        File(SEEN_ROWS, "`tapioca export`, beside the weights", SeenRows, last_row=FINGERPRINT),
         File("classifier.json", "`studies/diagnosis.py`", ShiftClassifier),
         File(
             "manifest.json",

@@ -57,6 +57,8 @@ PUBLIC = {
     "RescaleResult": "tapioca.commands.rescale.result",
     "ScaleConfig": "tapioca.commands.scale.config",
     "ScaleResult": "tapioca.commands.scale.result",
+    "VersusConfig": "tapioca.commands.versus.config",
+    "VersusResult": "tapioca.commands.versus.result",
     "Session": "tapioca.api",
     "TapiocaError": "tapioca.errors",
     "apply": "tapioca.models.edit",
@@ -73,6 +75,7 @@ PUBLIC = {
     "register_shift": "tapioca.lab.shifts",
     "rescale": "tapioca.api",
     "scale": "tapioca.api",
+    "versus": "tapioca.api",
 }
 """Where each public name is defined."""
 

@@ -25,6 +25,7 @@ from tapioca.lab.train_text import train_text
 from tapioca.models.load import PACKAGED
 from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
+from tapioca.runs.rows import write_seen_rows
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
@@ -109,6 +110,19 @@ def test_every_key_that_a_command_writes_is_on_the_page(command: str, data: Path
     check_narrow_screen(data / command)
 
 
+def test_every_key_that_a_comparison_writes_is_on_the_page(data: Path) -> None:
+    tokenizers = {"tokenizer": word_tokenizer(), "other_tokenizer": word_tokenizer()}
+    options: dict[str, Any] = {"score": "likelihood", "out": data / "versus", "progress": False}
+    task, reference = data / "ood.jsonl", data / "id.jsonl"
+    tapioca.versus(tiny("llama"), tiny("qwen3"), task=task, reference=reference, **tokenizers, **options)
+    write_seen_rows(data / "versus", ["0123456789abcdef"])
+    names = {"manifest.json", "versus.json", "examples.jsonl", "seen_rows.json"}
+    assert {path.name for path in (data / "versus").glob("*.json*")} == names
+    for name in (*names, "answers_a/manifest.json"):
+        check_file(data / "versus" / name)
+    check_narrow_screen(data / "versus")
+
+
 def check_narrow_screen(folder: Path) -> None:
     """A console of 40 columns shows every word that one of 200 does, whole."""
     result, page = read_result(folder)
@@ -139,7 +153,7 @@ def test_every_key_that_a_search_writes_is_on_the_page(data: Path) -> None:
     )
     assert run.canary
     assert any(judgement.written for judgement in run.judgements)
-    names = {"manifest.json", "run.json", "result.json", "plan.json", "examples.jsonl", "similarity.json"}
+    names = {"manifest.json", "run.json", "result.json", "plan.json", "examples.jsonl", "rows.json", "similarity.json"}
     assert {path.name for path in (data / "prune").glob("*.json*")} == names
     for name in names:
         check_file(data / "prune" / name)

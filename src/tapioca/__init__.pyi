@@ -1,4 +1,17 @@
-from .api import Session, compare, compensate, diagnose, enumerate, export, geometry, prune, read_task, rescale, scale
+from .api import (
+    Session,
+    compare,
+    compensate,
+    diagnose,
+    enumerate,
+    export,
+    geometry,
+    prune,
+    read_task,
+    rescale,
+    scale,
+    versus,
+)
 from .commands.compare.config import CompareConfig
 from .commands.compare.result import CompareResult
 from .commands.diagnose.config import DiagnoseConfig
@@ -13,6 +26,8 @@ from .commands.rescale.config import RescaleConfig
 from .commands.rescale.result import RescaleResult
 from .commands.scale.config import ScaleConfig
 from .commands.scale.result import ScaleResult
+from .commands.versus.config import VersusConfig
+from .commands.versus.result import VersusResult
 from .errors import TapiocaError
 from .lab.shifts import register_shift
 from .models.edit import apply
@@ -39,6 +54,8 @@ __all__ = [
     "ScaleResult",
     "Session",
     "TapiocaError",
+    "VersusConfig",
+    "VersusResult",
     "__version__",
     "apply",
     "compare",
@@ -54,4 +71,5 @@ __all__ = [
     "register_shift",
     "rescale",
     "scale",
+    "versus",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Unpack
@@ -22,6 +23,9 @@ from tapioca.commands.geometry.result import GeometryResult
 from tapioca.commands.prune.result import PruneResult
 from tapioca.commands.rescale.result import RescaleResult
 from tapioca.commands.scale.result import ScaleResult
+from tapioca.commands.versus.config import VersusConfig
+from tapioca.commands.versus.result import VersusResult
+from tapioca.commands.versus.run import versus as run_versus
 from tapioca.errors import UsageError
 from tapioca.models.load import LoadedModel, load_on_meta, load_tokenizer
 from tapioca.plan import Compensation
@@ -48,6 +52,7 @@ __all__ = [
     "read_task",
     "rescale",
     "scale",
+    "versus",
 ]
 
 
@@ -85,7 +90,7 @@ class Session:
         progress: bool = True,
         **options: Unpack[taken.SessionOptions],
     ):
-        given = GivenData(model, tokenizer, task, reference)
+        self._given = given = GivenData(model, tokenizer, task, reference)
         self._fields, self._progress = {**given.names(), **options}, progress
         config = _make_config(RunConfig, self._fields)
         with _open_screen(progress) as screen:
@@ -119,15 +124,34 @@ class Session:
         """Say before any search, and without answers, whether the inputs are shifted, and what searches came to on such shifts."""
         return self.run("diagnose", **options)
 
+    def versus(
+        self,
+        other: Model,
+        other_tokenizer: PreTrainedTokenizerBase | None = None,
+        **options: Unpack[taken.VersusOptions],
+    ) -> VersusResult:
+        """Hold another model against this one on the held-out rows of the session."""
+        if options.get("run"):
+            raise UsageError("a session compares on its own held-out rows; leave out run, or call tapioca.versus")
+        given = replace(self._given, model=other, tokenizer=other_tokenizer)
+        config = self._make_config("versus", {"other": given.names()["model"], **options})
+        with _open_screen(self._progress) as screen:
+            return run_versus(config, screen, self.inputs, (self._given, given))
+
     def run(self, command: str, **options: Any) -> Any:
         """Run a command by its name, as the methods do; the way to one that has no method here."""
+        config = self._make_config(command, options)
+        with _open_screen(self._progress) as screen:
+            return resolve_name(COMMANDS[command].run)(config, screen, self.inputs)
+
+    def _make_config(self, command: str, options: Mapping[str, Any]) -> Any:
+        """The request of a command, with what the session was told."""
         config_class = load_config_class(COMMANDS[command])
         if repeated := sorted(options.keys() & self._shared):
             raise UsageError(f"{repeated[0]} is said when the session is made, not to {command}")
+        _check_options(config_class, options)
         shared = {field: setting for field, setting in self._fields.items() if field in config_class.model_fields}
-        config = _make_config(config_class, {**shared, **options})
-        with _open_screen(self._progress) as screen:
-            return resolve_name(COMMANDS[command].run)(config, screen, self.inputs)
+        return config_class(**shared, **options)
 
 
 def prune(
@@ -253,6 +277,39 @@ def rescale(
     return _run_once("rescale", GivenData(model, tokenizer, task, reference), progress, options)
 
 
+def versus(
+    model: Model,
+    other: Model,
+    *,
+    task: Data | None = None,
+    reference: Data | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    other_tokenizer: PreTrainedTokenizerBase | None = None,
+    progress: bool = True,
+    **options: Unpack[taken.VersusCall],
+) -> VersusResult:
+    """Ask two models the same held-out rows, each by its own tokenizer, and judge what the second changes over the first.
+
+    Args:
+        model, tokenizer: A, as for `prune`.
+        other, other_tokenizer: B.
+        task, reference: the OOD and the ID data, all of whose rows are compared; with `run` only where they were moved.
+        progress: show a progress display.
+        options: as on the command line (`VersusConfig`); `run` takes exactly the test rows of a finished run.
+
+    Returns:
+        The comparison on each data set with its interval, and the verdict; stored in its `folder`.
+
+    Raises:
+        TapiocaError: one line about what is wrong: also where a model was searched or tuned on one of the rows.
+    """
+    given = GivenData(model, tokenizer, task, reference), GivenData(other, other_tokenizer, task, reference)
+    names = {**given[0].names(), "other": given[1].names()["model"]}
+    config = _make_config(VersusConfig, {**names, **options})
+    with _open_screen(progress) as screen:
+        return run_versus(config, screen, given=given)
+
+
 def enumerate(
     model: Model,
     tokenizer: PreTrainedTokenizerBase | None = None,
@@ -351,11 +408,16 @@ def _make_config(config_class: Any, fields: Mapping[str, Any]) -> Any:
     Raises:
         UsageError: an option is unknown, or wrong.
     """
+    _check_options(config_class, fields)
+    return config_class(**fields)
+
+
+def _check_options(config_class: Any, fields: Mapping[str, Any]) -> None:
+    """Refuse with a UsageError what a command does not take."""
     if fields.get("dry_run"):
         raise UsageError("dry_run prints and returns nothing; use `tapioca prune ... --dry-run` in a shell")
     if unknown := sorted(fields.keys() - config_class.options().keys()):
         raise UsageError(f"unknown option {unknown[0]}; expected one of {', '.join(config_class.options())}")
-    return config_class(**fields)
 
 
 def _open_screen(progress: bool) -> AbstractContextManager[Progress]:

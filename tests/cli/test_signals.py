@@ -136,7 +136,7 @@ def test_other_threads_ask_for_no_signals() -> None:
 def test_what_commands_keep_is_what_they_store() -> None:
     kept = {name: command.kept for name, command in COMMANDS.items() if command.kept}
     batches = dict.fromkeys(
-        ("prune", "compensate", "compare", "enumerate", "scale", "rescale"), "every finished batch is stored"
+        ("prune", "compensate", "compare", "enumerate", "scale", "rescale", "versus"), "every finished batch is stored"
     )
     assert kept == {**batches, "study": "every finished measurement is stored"}
 

@@ -141,6 +141,7 @@ def test_what_the_run_folder_holds(run: PruneResult) -> None:
     names = {path.name for path in run.folder.iterdir()} - {"run.sqlite-wal", "run.sqlite-shm"}
     assert names == {
         "manifest.json",
+        "rows.json",
         "run.sqlite",
         "run.json",
         "result.json",

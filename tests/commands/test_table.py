@@ -13,6 +13,7 @@ import pytest
 
 from tapioca.commands import COMMANDS, Command
 from tapioca.progress import Progress
+from tapioca.records import DataConfig
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 FILES = [command for command in COMMANDS.values() if command.file]
@@ -27,7 +28,10 @@ def test_a_command_runs_its_request_and_shows_what_it_found(command: Command) ->
         assert list(signature(resolve_name(page).show).parameters)[1] == "console"
     [name] = [name for name, row in COMMANDS.items() if row is command]
     assert f"tapioca {name} " in README
-    assert command.argument in resolve_name(command.config).model_fields
+    config = resolve_name(command.config)
+    assert {*command.arguments} <= config.model_fields.keys()
+    if command.result and issubclass(config, DataConfig):
+        assert command.arguments == config.arguments
 
 
 @pytest.mark.parametrize("command", FILES, ids=[command.file for command in FILES])

@@ -41,6 +41,7 @@ LINES = {
     "compensate": ["compensate", "out", "--by", "scale"],
     "rescale": ["rescale", "learner", *PROMPTS, "--out", "out"],
     "compare": ["compare", "learner", *PROMPTS, "--criteria", "greedy", "--criteria", "shortgpt", "--out", "out"],
+    "versus": ["versus", "learner", "learners/a", *PROMPTS, "--out", "out"],
     "export": ["export", "model", "--plan", "plan.json", "--to", "out"],
     "lab train": ["lab", "train", *SHAPE, "--steps", "600", "--out", "out"],
     "study": ["study", "study.yaml", "--out", "out", "--workers", "2"],

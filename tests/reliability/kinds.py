@@ -189,13 +189,39 @@ KINDS = (
         ),
         ("runs/prune",),
     ),
-    *(_record(name) for name in ("prune", "compare", "diagnose", "geometry", "enumerate", "scale", "rescale")),
+    *(
+        _record(name)
+        for name in ("prune", "compare", "diagnose", "geometry", "enumerate", "scale", "rescale", "versus")
+    ),
     Kind(
         "run.sqlite",
         ("runs/prune/run.sqlite",),
         BYTES,
         _always("prune", *MODEL, *DATA, "--out", "runs/prune"),
         ("runs/prune",),
+    ),
+    Kind(
+        "rows.json",
+        ("runs/prune/rows.json",),
+        JSON,
+        lambda rng: rng.choice(
+            (
+                ("export", "runs/prune", "--plan", PLAN, "--to", "exported"),
+                ("versus", "tinyshards", "tinylm", "--run", "runs/prune", "--out", "new"),
+            )
+        ),
+        ("runs/prune", "data/"),
+    ),
+    Kind(
+        "seen_rows.json",
+        ("tinylm/seen_rows.json",),
+        JSON,
+        lambda rng: rng.choice(
+            (
+                ("export", "tinylm", "--plan", PLAN, "--to", "exported"),
+                ("versus", "tinyshards", "tinylm", *DATA, "--out", "new"),
+            )
+        ),
     ),
     Kind(
         "similarity.json",
@@ -319,6 +345,7 @@ def make_arguments(rng: random.Random) -> Case:
         "inspect": ("tinylm",),
         "generate": ("tinylm", "--plan", PLAN, *WRITE),
         "export": ("tinylm", "--plan", PLAN, "--to", "exported"),
+        "versus": ("tinyshards", "tinylm", *DATA, "--out", "new"),
         "report": ("runs/prune",),
         "study": ("data/quick.yaml",),
         "lab train": ("--out", "lab2", "--steps", "1", "--layers", "2", "--width", "8", "--heads", "1"),

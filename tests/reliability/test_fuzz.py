@@ -16,7 +16,7 @@ from reliability.mutate import restore
 from reliability.workspace import build_inputs
 
 INPUTS = 6
-SLOW = ("config.json, pruned", "exported files", "classifier")
+SLOW = ("config.json, pruned", "exported files", "seen_rows.json", "classifier")
 QUICK_COMMANDS = ("tasks", "inspect", "generate", "report")
 QUICK = [kind for kind in (*KINDS, ARGUMENTS) if kind.name not in SLOW]
 

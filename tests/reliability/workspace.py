@@ -19,6 +19,7 @@ from tapioca.diagnosis.classify import PACKAGED_CLASSIFIER
 from tapioca.models.tiny import tiny
 from tapioca.plan import HashedArray, Plan
 from tapioca.profiles.evidence import NULL_TEST
+from tapioca.runs.rows import write_seen_rows
 from tapioca.studies.analyse.cells import CellGrid
 from tapioca.studies.analyse.collect import measure_numbers
 from tapioca.studies.model_numbers import ModelNumbers
@@ -74,6 +75,7 @@ def build_inputs(root: Path) -> None:
         tokenizer = whole_tokenizer()
         tokenizer.chat_template = CHAT
         tokenizer.save_pretrained(root / folder)
+    write_seen_rows(root / "tinylm", ["0123456789abcdef"])
     for name in ("quick.yaml", "claims.yaml"):
         shutil.copy(STUDIES / name, root / "data")
     (root / "plans").mkdir()
@@ -96,6 +98,7 @@ def build_workspace(root: Path) -> None:
         "geometry": ("tinylm", *tasks, "--plan", "plans/plan.json"),
         "scale": ("tinylm", *tasks, "--score", "likelihood", "--plan", "plans/plan.json", "--scales", "0,0.5,1"),
         "rescale": ("tinylm", *tasks, "--score", "likelihood"),
+        "versus": ("tinyshards", "tinylm", *tasks),
         "enumerate": ("tinylm", *tasks, "--score", "likelihood", "--max-drops", "1"),
     }
     for name, arguments in commands.items():

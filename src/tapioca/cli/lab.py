@@ -77,5 +77,5 @@ def _show_training(config: Training, options: ScreenOptions) -> Iterator[OnStep]
 
 app.command("shifts")(run_shifts)
 app.command("train")(command_from_record(TrainConfig, run_train))
-app.command("tune")(command_from_record(TuneConfig, run_tune, argument="model"))
-app.command("train-text")(command_from_record(TextConfig, run_train_text, argument="task"))
+app.command("tune")(command_from_record(TuneConfig, run_tune, "model"))
+app.command("train-text")(command_from_record(TextConfig, run_train_text, "task"))

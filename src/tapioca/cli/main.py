@@ -55,7 +55,7 @@ def print_version(
 
 for name, command in COMMANDS.items():
     record = load_config_class(command)
-    app.command(name, help=command.about)(command_from_record(record, _run_and_show(command), command.argument))
+    app.command(name, help=command.about)(command_from_record(record, _run_and_show(command), *command.arguments))
 app.command("report")(report.run)
 app.command("demo")(demo.run)
 app.add_typer(lab.app, name="lab")

@@ -25,12 +25,12 @@ SCREEN_OPTIONS = {
 
 
 def command_from_record(
-    record: type[BaseConfig], run: Callable[[Any, ScreenOptions], None], argument: str | None = None
+    record: type[BaseConfig], run: Callable[[Any, ScreenOptions], None], *arguments: str
 ) -> Callable[..., None]:
     """A typer command that fills a record and hands it to `run`, with what is to be shown meanwhile.
 
     Every field becomes a flag of its name with its description as help, but for those that the record does without; the
-    field named by `argument` is given without a flag.
+    fields named by `arguments` are given without a flag.
     """
 
     def command(**values: Any) -> None:
@@ -39,7 +39,7 @@ def command_from_record(
         tuples = {name: tuple(setting) for name, setting in given.items() if isinstance(setting, list)}
         run(record(**given | tuples), screen)
 
-    parameters = [_parameter_from_field(name, field, name == argument) for name, field in record.options().items()]
+    parameters = [_parameter_from_field(name, field, name in arguments) for name, field in record.options().items()]
     parameters += [_screen_parameter(name, *option) for name, option in SCREEN_OPTIONS.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__doc__ = run.__doc__

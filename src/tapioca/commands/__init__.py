@@ -26,7 +26,7 @@ class Command(NamedTuple):
             `write_page(result)`.
         result: the class of the record; empty where none is left.
         file: what the record is called in its run folder.
-        argument: the option that is given without a flag.
+        arguments: the options that are given without a flag, in their order.
         kept: what of its work is stored where it is interrupted, for the same command to go on from; empty where that begins again.
         dry_run: what runs and shows instead where the request says `dry_run`.
     """
@@ -37,7 +37,7 @@ class Command(NamedTuple):
     page: str
     result: str = ""
     file: str = ""
-    argument: str = "model"
+    arguments: tuple[str, ...] = ("model",)
     kept: str = ""
     dry_run: tuple[str, str] | None = None
 
@@ -60,7 +60,7 @@ COMMANDS = {
         config="tapioca.commands.compensate.config:CompensateConfig",
         run="tapioca.commands.compensate.run:compensate",
         page="tapioca.commands.prune.page",
-        argument="run",
+        arguments=("run",),
         kept=FINISHED_BATCHES,
     ),
     "compare": Command(
@@ -115,6 +115,17 @@ COMMANDS = {
         file="rescale.json",
         kept=FINISHED_BATCHES,
     ),
+    "versus": Command(
+        "Compare any two models on the same held-out rows: what B changes over A on OOD and ID data, with a verdict.",
+        config="tapioca.commands.versus.config:VersusConfig",
+        run="tapioca.commands.versus.run:versus",
+        page="tapioca.commands.versus.page",
+        result="tapioca.commands.versus.result:VersusResult",
+        file="versus.json",
+        arguments=("model", "other"),
+        kept=FINISHED_BATCHES,
+        dry_run=("tapioca.commands.versus.preview:preview_versus", "tapioca.commands.versus.preview_screen"),
+    ),
     "study": Command(
         "Measure what a study asks for and judge its claims by the rules in its file; interrupted, the same command goes on.",
         config="tapioca.studies.spec:StudyConfig",
@@ -122,7 +133,7 @@ COMMANDS = {
         page="tapioca.studies.page.page",
         result="tapioca.studies.results:StudyResult",
         file="study.json",
-        argument="file",
+        arguments=("file",),
         kept="every finished measurement is stored",
         dry_run=("tapioca.studies.preview:preview_study", "tapioca.studies.page.preview"),
     ),
@@ -131,14 +142,14 @@ COMMANDS = {
         config="tapioca.commands.tasks.config:TasksConfig",
         run="tapioca.commands.tasks.run:show_tasks",
         page="tapioca.commands.tasks.page",
-        argument="task",
+        arguments=("task",),
     ),
     "export": Command(
         "Write a run's plan as an ordinary checkpoint, checked against the live model before it is called done.",
         config="tapioca.commands.export.config:ExportConfig",
         run="tapioca.commands.export.run:export_run",
         page="tapioca.commands.export.page",
-        argument="run",
+        arguments=("run",),
     ),
     "generate": Command(
         "Let a language model write under a plan, without writing weights.",

@@ -205,3 +205,22 @@ class RescaleOptions(TypedDict, total=False):
 
 class RescaleCall(SessionOptions, RescaleOptions, total=False):
     """All of `tapioca rescale`."""
+
+
+class VersusOptions(TypedDict, total=False):
+    """Of `tapioca versus` besides those of a session."""
+
+    take_over: bool
+    out: str | Path | None
+    plan_batching: Literal["auto", "single", "stacked"]
+    state_memory: str | None
+    no_shared_context: bool
+    ray: str | None
+    workers: int | None
+    run: str | Path | None
+    other_revision: str | None
+    other_adapter: str | Path | None
+
+
+class VersusCall(SessionOptions, VersusOptions, total=False):
+    """All of `tapioca versus`."""

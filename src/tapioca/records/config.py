@@ -87,6 +87,8 @@ class DataConfig(FolderConfig):
     """What every recipe is asked that runs a model on data: which model, which data, and how they are read and split."""
 
     verb: ClassVar[str]
+    arguments: ClassVar[tuple[str, ...]] = ("model",)
+    """Options that stand in a command line without a flag, in this order (`Command.arguments`)."""
 
     model: str = Field(min_length=1, description="Model: a folder, or a hub id.")
     task: str = Field(
@@ -211,10 +213,10 @@ class DataConfig(FolderConfig):
 
     def command(self) -> str:
         """The command line that makes this request; what is named by a path out of the working folder, by its last part."""
-        words = ["tapioca", self.verb, portable_name(self.model)]
+        words = ["tapioca", self.verb, *(portable_name(getattr(self, name)) for name in self.arguments)]
         for name, field in type(self).model_fields.items():
             setting = getattr(self, name)
-            if name == "model" or setting == field.default or field.exclude:
+            if name in self.arguments or setting == field.default or field.exclude:
                 continue
             flag = "--" + name.replace("_", "-")
             for argument in setting if isinstance(setting, tuple) else (setting,):
@@ -233,7 +235,7 @@ class DataConfig(FolderConfig):
         words = iter(shlex.split(command)[1:])
         if next(words, "") != cls.verb:
             raise UsageError(f"'{command:.60}' is no command line of tapioca {cls.verb}")
-        settings: dict[str, Any] = {"model": next(words, "")}
+        settings: dict[str, Any] = {name: next(words, "") for name in cls.arguments}
         for word in words:
             name = word.removeprefix("--").replace("-", "_")
             if not (field := cls.model_fields.get(name)):
@@ -250,7 +252,15 @@ class DataConfig(FolderConfig):
 
 
 class RunConfig(DataConfig):
-    """What every run that chooses and judges plans is asked beside the model and the data."""
+    """What every run that chooses and judges plans is asked beside the model and the data.
+
+    Attributes:
+        without_reference: what is said where there are no ID data.
+    """
+
+    without_reference: ClassVar[str] = (
+        "no --reference: what the plan does to ID data and to the geometry is not measured"
+    )
 
     score: Literal["accuracy", "likelihood"] = Field(
         default="accuracy",

@@ -70,7 +70,8 @@ class Example:
         label: what splits are stratified by; empty for none.
         weight: share in averages (tokens of a window of text); 1 for questions.
         chance: probability of being right by guessing; None where that means nothing.
-        content: digest of the source row without its id, to find duplicates and leaks.
+        content: digest of what the model reads and of what is right, without the row's id, to find duplicates and leaks.
+        source: digest of the source row without its id, the same whatever model is asked and however; empty where none is known.
         text: the prompt as a person reads it.
         choices: what there is to choose from, as a person reads it; where it is one text alone, that is right.
     """
@@ -89,6 +90,12 @@ class Example:
     also: tuple[int, ...] = ()
     also_answers: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
+    source: str = ""
+
+    @property
+    def row_digest(self) -> str:
+        """Names the row among those of other models and other runs."""
+        return self.source or self.content
 
     @property
     def gold_texts(self) -> tuple[str, ...]:

@@ -287,6 +287,9 @@ class Verdict(Record):
         "keep the full model",
         "repeat layers",
         "repeat layers for OOD traffic only",
+        "take B",
+        "take B for OOD traffic only",
+        "keep A",
     ] = Field(description="What to do.")
     reason: str = Field(description="Why, with the numbers.")
     tail_only: bool = Field(default=False, description="As in `Gain`, of the best plan on OOD data.")

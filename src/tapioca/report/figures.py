@@ -66,14 +66,19 @@ def value_axis(metric: Metric, title: str | None, share_format: str = ".0%") -> 
     return {"title": title, "scale": scale, "axis": axis}
 
 
-def effect_axis(metric: Metric, data: str, note: str = "") -> dict[str, Any]:
+def effect_axis(metric: Metric, data: str, note: str = "", against: str = "full model's") -> dict[str, Any]:
     """The same of effects on some data; no change is at `metric.effect(0)`."""
-    what = "error, × full model's" if metric.kind == "error" else "gain"
+    what = f"error, × {against}" if metric.kind == "error" else "gain"
     return value_axis(metric, f"{data} {what}{note}".strip(), "+.1~%")
 
 
 def draw_effects(
-    metric: Metric, rows: list[dict[str, Any]], ticks: list[dict[str, Any]], names: list[str], data: str = ""
+    metric: Metric,
+    rows: list[dict[str, Any]],
+    ticks: list[dict[str, Any]],
+    names: list[str],
+    data: str = "",
+    against: str = "full model's",
 ) -> alt.LayerChart | alt.FacetChart:
     """Effects of plans with their intervals, a row for each name; the line is no change.
 
@@ -82,11 +87,13 @@ def draw_effects(
         ticks: name and value of random plans.
         names: of the rows, from top to bottom.
         data: which data the effects are on, in the title of the axis.
+        against: whose errors they are multiples of.
     """
-    x = alt.X("value:Q", **effect_axis(metric, data))
+    axis = effect_axis(metric, data, against=against)
+    x = alt.X("value:Q", **axis)
     y = alt.Y("name:N", title=None, sort=None, scale=alt.Scale(domain=names), axis=alt.Axis(labelLimit=320))
     base = plot(rows, y=y, color=alt.Color("colour:N", scale=None))
-    interval = base.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q", **effect_axis(metric, data)), x2="high:Q")
+    interval = base.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q", **axis), x2="high:Q")
     point = base.mark_point(filled=True, size=60, opacity=1).encode(x=x)
     random = plot(ticks, x=x, y=y).mark_tick(color=GREY, thickness=1.5, size=11)
     return alt.layer(rule_at("x", metric.effect(0)), random, interval, point)

@@ -27,7 +27,7 @@ from tapioca.runs.folder import claim_folder
 from tapioca.runs.lock import FolderLock
 from tapioca.runs.store import Store
 from tapioca.search.base import SearchSpace
-from tapioca.session.data import LiveData, read_tasks, split_tasks
+from tapioca.session.data import Divide, LiveData, read_tasks, split_tasks
 from tapioca.session.folder import CHAT_DATE_KEY, choose_chat_date, choose_run_folder, describe_setup
 from tapioca.session.reading import describe_reading, list_roles_with_contexts, set_reading
 from tapioca.session.scorers import allowed_state_bytes, load_configured_model, open_scorer
@@ -142,7 +142,11 @@ def make_header(config: DataConfig, folder: Path, manifest: dict[str, Any], note
 
 
 def load_inputs(
-    config: DataConfig, progress: Progress, loaded: LoadedModel | None = None, live: LiveData | None = None
+    config: DataConfig,
+    progress: Progress,
+    loaded: LoadedModel | None = None,
+    live: LiveData | None = None,
+    divide: Divide = split_tasks,
 ) -> RunInputs:
     """Load the model, read the data and split them.
 
@@ -151,6 +155,7 @@ def load_inputs(
         progress: told what was guessed.
         loaded: a live model to use instead of loading `config.model`.
         live: tasks and rows by their name in `config`, used instead of reading files.
+        divide: makes the search and the test splits of the data.
     """
     progress.stage(f"loading {config.model}", 0)
     if loaded and config.adapter:
@@ -163,7 +168,7 @@ def load_inputs(
     model_hash = hash_model(loaded.model)
     clock = Clock(choose_chat_date(config, describe_setup(config, loaded, model_hash)))
     tasks_by_role = read_tasks(config, loaded, live or {}, clock)
-    tasks_by_role, search, test = split_tasks(config, tasks_by_role)
+    tasks_by_role, search, test = divide(config, tasks_by_role)
     idle_gpu_note = describe_idle_gpu(config.device) if find_input_device(loaded.model).type == "cpu" else ""
     notes = _data_notes(tasks_by_role, layers.path, len(layers), idle_gpu_note)
     manifest: dict[str, Any] = {"data": {role: task.digest for role, task in tasks_by_role.items()}}
@@ -266,5 +271,5 @@ def _scoring_notes(config: RunConfig, inputs: RunInputs) -> list[str]:
     ]
     notes += describe_reading(inputs.loaded.model, roles)
     if "id" not in roles:
-        notes.append("no --reference: what the plan does to ID data and to the geometry is not measured")
+        notes.append(config.without_reference)
     return notes

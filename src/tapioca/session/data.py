@@ -36,6 +36,11 @@ LiveData = dict[str, Task | list[Source]]
 """Tasks, and rows in memory, by the names that a request calls them."""
 
 
+Divided = tuple[dict[str, Task], dict[Domain, Task], dict[Domain, Task]]
+Divide = Callable[[DataConfig, dict[str, Task]], Divided]
+"""Makes of the data sets by role the same with worked examples where some are asked for, and their search and test splits."""
+
+
 def read_task(
     name: str,
     loaded: LoadedModel,
@@ -155,9 +160,7 @@ def check_compat(compat: str | None, more: Sequence[str]) -> None:
         )
 
 
-def split_tasks(
-    config: DataConfig, tasks_by_role: dict[str, Task]
-) -> tuple[dict[str, Task], dict[Domain, Task], dict[Domain, Task]]:
+def split_tasks(config: DataConfig, tasks_by_role: dict[str, Task]) -> Divided:
     """The data sets with worked examples in their prompts where some are asked for, and their search and test splits;
     groups shared by data sets land on one side.
 

@@ -51,6 +51,10 @@ NOT_IN_MANIFEST = {
     "system",
     "chat_option",
     "chat_date",
+    "other",
+    "other_revision",
+    "other_adapter",
+    "run",
 }
 """Settings that change no answer, or that the manifest names by what they lead to."""
 

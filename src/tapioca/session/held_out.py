@@ -25,7 +25,11 @@ def gain_of(task: Task, scores: Scores, first: Answerer, second: Answerer, seed:
         first, second: the plans.
         seed: of the resampling.
     """
-    pair = scores.select_plans(first, second)
+    return gain_of_pair(task, scores.select_plans(first, second), seed)
+
+
+def gain_of_pair(task: Task, pair: Scores, seed: int) -> Gain:
+    """The same of scores that are those of the two alone, the first one's first."""
     gain = task.pairing(seed).compare(*pair.values)
     if not task.max_new_tokens:
         return gain

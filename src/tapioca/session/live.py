@@ -28,7 +28,7 @@ class GivenData:
 
     model: Model
     tokenizer: PreTrainedTokenizerBase | None
-    task: Data
+    task: Data | None
     reference: Data | None
 
     def names(self) -> dict[str, Any]:
@@ -37,20 +37,29 @@ class GivenData:
         Raises:
             UsageError: a task object has the name of the other data.
         """
-        task = name_data(self.task, "rows")
+        task = "" if self.task is None else name_data(self.task, "rows")
         reference = None if self.reference is None else name_data(self.reference, "reference rows")
         if task == reference and (isinstance(self.task, Task) or isinstance(self.reference, Task)):
             raise UsageError(f"task and reference are both named '{task}'; give them different names")
         model = describe_model(self.model) if isinstance(self.model, PreTrainedModel) else str(self.model)
         return {"model": model, "task": task, "reference": reference}
 
-    def load(self, config: DataConfig, progress: Progress) -> RunInputs | None:
-        """What is in memory, loaded with the rest; None where everything is given by its name."""
-        loaded = LoadedModel(self.model, self.tokenizer) if isinstance(self.model, PreTrainedModel) else None
+    @property
+    def loaded(self) -> LoadedModel | None:
+        """The model and its tokenizer where they are in memory."""
+        return LoadedModel(self.model, self.tokenizer) if isinstance(self.model, PreTrainedModel) else None
+
+    def name_live(self, config: DataConfig) -> LiveData:
+        """The data that are in memory, by what a request calls them."""
         live: LiveData = {}
         for name, data in ((config.task, self.task), (config.reference, self.reference)):
             if name is not None and not isinstance(data, str | Path | None):
                 live[name] = data if isinstance(data, Task) else rows_in_memory(data)
+        return live
+
+    def load(self, config: DataConfig, progress: Progress) -> RunInputs | None:
+        """What is in memory, loaded with the rest; None where everything is given by its name."""
+        loaded, live = self.loaded, self.name_live(config)
         return load_inputs(config, progress, loaded, live) if loaded or live else None
 
 

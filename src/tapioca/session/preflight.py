@@ -90,7 +90,7 @@ def _check_data_set(job: AnyRun, domain: Domain, stop_at_chance: bool) -> Prefli
         baseline_score=task.baseline_score,
         reference_drop=reference_drop,
         labels=task.label_counts,
-        unchanged=_measure_no_change(test, job.config.seed),
+        unchanged=measure_no_change(test, job.config.seed),
         detectable=smallest_detectable_effect(gain, len(set(test.groups))),
     )
 
@@ -130,7 +130,7 @@ class _StopAfter:
         return self.running
 
 
-def _measure_no_change(test: Task, seed: int) -> Interval | None:
+def measure_no_change(test: Task, seed: int) -> Interval | None:
     """The interval of a plan that changes no answer; None of errors, whose is 0 on any examples."""
     if test.metric.kind == "error":
         return None

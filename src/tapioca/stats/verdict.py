@@ -3,12 +3,13 @@
 from tapioca.records import Gain, Verdict
 
 
-def decide_verdict(ood: Gain | None, reference: Gain | None) -> Verdict:
+def decide_verdict(ood: Gain | None, reference: Gain | None, subject: str = "the plan") -> Verdict:
     """The verdict the held-out intervals allow.
 
     Args:
         ood: the best plan on the OOD test split; None where the search found no plan.
         reference: the same plan on the ID test split; None where there is no ID data.
+        subject: what is judged, as the reason calls it.
     """
     if ood is None:
         return Verdict(
@@ -18,7 +19,7 @@ def decide_verdict(ood: Gain | None, reference: Gain | None) -> Verdict:
     note = " (tail only: the mean improves, most examples do not)" if is_tail_only else ""
     if ood.ci95[0] <= 0:
         outcome = "makes OOD worse" if ood.ci95[1] < 0 else "shows no OOD gain"
-        reason = f"on held-out data the plan {outcome}: {ood}"
+        reason = f"on held-out data {subject} {outcome}: {ood}"
         return Verdict(action="keep the full model", reason=reason, tail_only=is_tail_only)
     gain_text = f"OOD gains on held-out data, {ood}{note}"
     if reference is None:

@@ -1,13 +1,14 @@
 """What makes the examples of the rows of a file, by the kind of its task."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tapioca.errors import DataError
 from tapioca.records import Example
 from tapioca.tasks.build import build_example, build_windows, worked_example
 from tapioca.tasks.classify import PAIR
 from tapioca.tasks.gold import Golds, Question, find_golds
+from tapioca.tasks.limit import name_row
 from tapioca.tasks.prompt import Worked
 from tapioca.tasks.questions import (
     check_kind,
@@ -60,6 +61,10 @@ class Builder:
 
     def build(self, number: int, worked: Sequence[Worked] = ()) -> list[Example]:
         """The examples of a row, behind worked ones where it asks a question; a RowError where it cannot be used."""
+        source = name_row(self.table.raw[number])
+        return [replace(example, source=source) for example in self._build(number, worked)]
+
+    def _build(self, number: int, worked: Sequence[Worked]) -> list[Example]:
         row, spec = self.table.rows[number], self.table.spec
         if self.encoder is None:
             return [prompt_example(row.fields, row.where)]

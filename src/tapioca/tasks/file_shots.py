@@ -84,9 +84,10 @@ class FileShots(Shots):
         sieve.check(len(task.examples))
         head = f"{table.path.name}: {self.count} shots a prompt"
         notes = [note for note in task.notes if not note.startswith(head)]
+        half, hidden = (" of the search half", ", and held-out rows") if held_out else ("", "")
         notes.append(
-            f"{head}, drawn for each row from {len(pool.worked)} rows{' of the search half' if held_out else ''}; the row "
-            "itself, rows of its group or its text, and held-out rows are never shown"
+            f"{head}, drawn for each row from {len(pool.worked)} rows{half}; the row itself, rows of its group or its text"
+            f"{hidden} are never shown"
         )
         if sieve.skipped:
             notes.append(f"{head}: {sum(sieve.skipped.values())} rows skipped, too long with them")

@@ -51,6 +51,11 @@ def digest_row(row: Source) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def name_row(row: Source) -> str:
+    """The first sixteen digits of it, by which a row is known elsewhere."""
+    return digest_row(row)[:16]
+
+
 def build_some(
     make: Callable[[int], Iterable[Example]], order: Sequence[int], sieve: Sieve, limit: Limit | None
 ) -> tuple[list[tuple[int, Example]], int]:

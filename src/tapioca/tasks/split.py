@@ -1,7 +1,7 @@
 """Split data into what the search may see and what it is judged on."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 from tapioca.errors import DataError
@@ -79,6 +79,22 @@ def refuse_same(first: Task, second: Task) -> None:
     """Refuse with a DataError two data sets whose rows say the same, whatever their ids."""
     if {example.content for example in first.examples} == {example.content for example in second.examples}:
         raise DataError(f"{second.name} holds the same rows as {first.name}; ID and OOD data must differ")
+
+
+def refuse_seen(test: Task, seen: Collection[str], model: str) -> None:
+    """Refuse with a DataError rows to judge a model on that it was searched or tuned on.
+
+    Args:
+        test: the rows.
+        seen: digests of rows that the model has seen.
+        model: what the user calls it.
+    """
+    leaked = [example for example in test.examples if example.row_digest in seen]
+    if leaked:
+        raise DataError(
+            f"{len(leaked)} of {len(test.examples)} rows of {test.name} (such as id '{leaked[0].id}') stand among those that {model} was "
+            "searched or tuned on; remove them, or give --run RUN for the test rows of the run it comes from"
+        )
 
 
 def refuse_leak(search: Task, test: Task) -> None:

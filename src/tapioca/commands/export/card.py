@@ -1,6 +1,7 @@
 """The model card that goes with an exported checkpoint, and other tools' words for the same plan."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,13 @@ MARKUP = re.compile(r"[\\`*\[\]<>#|~$&]|\b_|_\b")
 
 
 def render_model_card(
-    model: str, plan: Plan, folder: Path, info: PruneResult | None = None, adapter: str = "", needs: str = ""
+    model: str,
+    plan: Plan,
+    folder: Path,
+    info: PruneResult | None = None,
+    adapter: str = "",
+    needs: str = "",
+    rows: Collection[str] | None = None,
 ) -> str:
     """Base model, licence, what was changed, and the plan for other tools; with a run also its scores, verdict and command.
 
@@ -34,6 +41,7 @@ def render_model_card(
         info: the run that found the plan.
         adapter: name of the adapter that was merged.
         needs: what loading it takes beside plain transformers.
+        rows: those that it was searched or tuned on; None where nothing is known.
     """
     scales = plan.replace_tables(layers=plan.scaled, factors={}, maps={}, repeats=())
     base = find_base_model(model, folder)
@@ -62,6 +70,7 @@ def render_model_card(
         command=info.command if info else "",
         adapter=adapter,
         needs=needs,
+        n_rows=len(rows or ()),
         task=Path(info.task).name if info else "",
         judgements=[judgement for judgement in info.judgements if judgement.plan == plan] if info else [],
         mergekit=render_mergekit(name, plan).rstrip(),

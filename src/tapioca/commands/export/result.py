@@ -17,6 +17,7 @@ class Exported:
         steps: how many tokens generated with a KV cache were compared beside one forward.
         left_out: what of the source's files the checkpoint does not hold beside the layers, one sentence each.
         needs: what loading it takes beside plain transformers, in Python: an import, or an argument.
+        seen_rows: how many rows it is known to be searched or tuned on, whose digests lie beside it; None where nothing is known.
     """
 
     folder: Path
@@ -25,3 +26,4 @@ class Exported:
     steps: int
     left_out: tuple[str, ...]
     needs: str = ""
+    seen_rows: int | None = None

@@ -20,6 +20,7 @@ from tapioca.checkpoints.verify import (
 from tapioca.commands.export.card import render_model_card
 from tapioca.commands.export.config import ExportConfig
 from tapioca.commands.export.result import Exported
+from tapioca.commands.export.rows import collect_seen_rows
 from tapioca.commands.export.source import ExportSource
 from tapioca.commands.prune.result import PruneResult, read_run
 from tapioca.disk import list_contents, make_folder_atomically, scratch_folder, write_text
@@ -32,12 +33,13 @@ from tapioca.plan import Plan
 from tapioca.progress import SILENT, Progress
 from tapioca.runs.lock import FolderLock
 from tapioca.runs.places import recall_places
+from tapioca.runs.rows import write_seen_rows
 
 
 def export(
     source: str | Path | PruneResult | PreTrainedModel,
     to: str | Path,
-    plan: Plan | None = None,
+    plan: Plan | str | Path | None = None,
     *,
     revision: str | None = None,
     adapter: str | Path | None = None,
@@ -53,7 +55,7 @@ def export(
     Args:
         source: a run folder or its record; or, with `plan`, a model folder, a hub id or a live model.
         to: a new or empty folder.
-        plan: what to drop and scale; by default the run's best plan.
+        plan: what to drop and scale, or the file that says so; by default the run's best plan.
         revision: branch, tag or commit of a hub model; by default the run's.
         adapter: a folder with a LoRA adapter to merge into the weights; by default the run's.
         trust_remote_code: run code that comes with the model, as a run that was given the flag did.
@@ -66,7 +68,7 @@ def export(
     """
     target = Path(to)
     info = _read_source_run(source)
-    chosen = plan or (info.plan if info else None)
+    chosen = _choose_plan(plan, info)
     if chosen is None:
         raise UsageError(
             f"{source} is no run folder, and a model alone says nothing about what to drop; give a finished run, or a plan"
@@ -90,7 +92,8 @@ def export(
         card = partial(render_model_card, origin.name, chosen, folder, about, Path(origin.adapter or "").name)
         merged_folder = origin.merge_into_folder(folder, merged)
         with origin.name_in_errors(merged_folder):
-            exported = _write_checked(origin, merged_folder, target, chosen, card, lock)
+            rows = collect_seen_rows(folder, origin.adapter, info, plan)
+            exported = _write_checked(origin, merged_folder, target, chosen, card, rows, lock)
         weights = find_weight_files(folder, read_settings(folder / "config.json"))
         left_behind = describe_left_behind(folder, target, weights)
         return replace(exported, left_out=(*exported.left_out, *left_behind))
@@ -99,16 +102,22 @@ def export(
 def export_run(config: ExportConfig, progress: Progress = SILENT) -> Exported:
     """The same for a request of the command line."""
     progress.stage(f"exporting {config.run}", 0)
-    plan = Plan.read(config.plan) if config.plan else None
     return export(
         config.run,
         config.to,
-        plan,
+        config.plan,
         revision=config.revision,
         adapter=config.adapter,
         trust_remote_code=config.trust_remote_code,
         take_over=config.take_over,
     )
+
+
+def _choose_plan(plan: Plan | str | Path | None, info: PruneResult | None) -> Plan | None:
+    """The plan that was given, or that of the run."""
+    if isinstance(plan, str | Path):
+        return Plan.read(plan)
+    return plan or (info.plan if info else None)
 
 
 def _refuse_filled(target: Path) -> None:
@@ -152,7 +161,13 @@ def _check_same_model(info: PruneResult, origin: ExportSource, folder: Path) -> 
 
 
 def _write_checked(
-    origin: ExportSource, folder: Path, target: Path, plan: Plan, card: Callable[..., str], lock: FolderLock
+    origin: ExportSource,
+    folder: Path,
+    target: Path,
+    plan: Plan,
+    card: Callable[..., str],
+    rows: frozenset[str] | None,
+    lock: FolderLock,
 ) -> Exported:
     """Write, check, and only then put in place."""
     code = origin.runs_own_code
@@ -163,12 +178,13 @@ def _write_checked(
         copy_files(folder, vocabulary_files(folder, load_tokenizer(folder, trust_remote_code=code)), checkpoint)
         expected = _compute_live_answers(folder, plan, code)
         needs = _loading_requirements(checkpoint, expected)
-        write_text(checkpoint / "README.md", card(needs=needs))
+        write_text(checkpoint / "README.md", card(needs=needs, rows=rows))
+        write_seen_rows(checkpoint, rows or ())
         check_tokenizer(folder, checkpoint, code)
         [difference] = compare_reloaded([(checkpoint, expected)])
         refuse_difference(difference, expected)
         lock.check()
-    return Exported(target, plan, difference, expected.steps, left_out, needs)
+    return Exported(target, plan, difference, expected.steps, left_out, needs, None if rows is None else len(rows))
 
 
 def _loading_requirements(checkpoint: Path, expected: ExpectedAnswers) -> str:

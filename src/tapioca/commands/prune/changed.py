@@ -1,8 +1,7 @@
 """The held-out examples that changed most, as tables of a page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from tapioca.commands.prune.result import PruneResult
 from tapioca.records import ExampleResult, Metric
 from tapioca.report.format import shorten_text
 from tapioca.report.tables import TableBlock, make_table
@@ -14,13 +13,13 @@ TEXTS = ("id", "prompt", "right", "answer")
 """Columns whose cells are texts of any length."""
 
 
-def tabulate_changed(info: PruneResult) -> list[TableBlock]:
+def tabulate_changed(changed: Sequence[ExampleResult], metric: Metric) -> list[TableBlock]:
     """The examples that became better, the most changed first, and those that became worse; columns in which nothing
     stands are left out."""
-    better = [example for example in info.changed if example.change > (0.0, 0.0)]
-    worse = [example for example in reversed(info.changed) if example.change < (0.0, 0.0)]
+    better = [example for example in changed if example.change > (0.0, 0.0)]
+    worse = [example for example in reversed(changed) if example.change < (0.0, 0.0)]
     directions = {"Better": better, "Worse": worse}.items()
-    return [_tabulate_examples(title, results, info.metric) for title, results in directions if results]
+    return [_tabulate_examples(title, results, metric) for title, results in directions if results]
 
 
 def _tabulate_examples(title: str, results: list[ExampleResult], metric: Metric) -> TableBlock:

@@ -115,8 +115,15 @@ def decide_run_verdict(judgements: tuple[HeldOutResult, ...], targets: Targets |
         verdict = verdict.model_copy(update={"reason": "no drop of the search meets the targets"})
     if ood.plan.repeats:
         verdict = verdict.model_copy(update={"action": VERDICTS_OF_REPEATS[verdict.action]})
-    if ood.baseline_score is None or max(ood.result.full, ood.result.planned) > ood.baseline_score:
+    return mention_baseline(verdict, ood.result, ood.baseline_score)
+
+
+def mention_baseline(
+    verdict: Verdict, ood: Gain, baseline_score: float | None, subject: str = "either way the model is"
+) -> Verdict:
+    """The same verdict, with a word where both models are worse than an answer that ignores the input."""
+    if baseline_score is None or max(ood.full, ood.planned) > baseline_score:
         return verdict
-    metric = ood.result.metric
-    useless = f"; either way the model is worse on OOD than always answering the mean ({metric.name} {metric.format(ood.baseline_score)})"
+    mean = f"{ood.metric.name} {ood.metric.format(baseline_score)}"
+    useless = f"; {subject} worse on OOD than always answering the mean ({mean})"
     return verdict.model_copy(update={"reason": verdict.reason + useless})

@@ -40,7 +40,9 @@ def draw_charts(info: PruneResult) -> dict[str, alt.TopLevelMixin]:
 
 def write_page(info: PruneResult) -> Path:
     """Write `report.html` into the run's folder and return its path."""
-    return write_record_page(__name__, info, changed=tabulate_changed(info), texts=TEXTS, measure_size=measure_size)
+    return write_record_page(
+        __name__, info, changed=tabulate_changed(info.changed, info.metric), texts=TEXTS, measure_size=measure_size
+    )
 
 
 def show(info: PruneResult, console: Console) -> None:

@@ -18,9 +18,11 @@ from tapioca.progress import SILENT, Progress
 from tapioca.records.portable import portable_name
 from tapioca.report.format import describe_shortage
 from tapioca.runs.places import remember_places
+from tapioca.runs.rows import write_run_rows
 from tapioca.session.context import AnyRun, RunInputs, open_run
 from tapioca.session.geometry import measure_run_geometry
 from tapioca.session.preflight import run_preflight
+from tapioca.session.rows import name_rows
 from tapioca.session.run_criteria import equivalent_criteria
 
 
@@ -70,6 +72,7 @@ def prune(config: PruneConfig, progress: Progress = SILENT, inputs: RunInputs | 
         if config.reference:
             remember_places(job.data_manifest["data"]["id"], data=config.reference)
         write_examples(info.folder, results)
+        write_run_rows(info.folder, name_rows(job))
         write_json(info.folder / "result.json", info.summary())
         info.plan.write(info.folder / "plan.json")
         save_result("prune", info)

@@ -13,6 +13,7 @@ from tapioca.records import Example, Metric, Request
 from tapioca.tasks.base import Task, check_unique, digest_rows
 from tapioca.tasks.choice import GOLD_LOSS
 from tapioca.tasks.generate import ANSWER_LOSS
+from tapioca.tasks.limit import name_row
 from tapioca.tasks.lm_eval.chat import SYSTEM, YES, chat_arguments
 from tapioca.tasks.lm_eval.errors import CostlyDocument, explain_failure, missing_split
 from tapioca.tasks.lm_eval.guard import bound_templates, refuse_written_code, watch_code
@@ -25,6 +26,7 @@ from tapioca.tasks.lm_eval.shots import (
     question_from_doc,
 )
 from tapioca.tasks.lm_eval.task import LmEvalTask, LmEvalTextTask
+from tapioca.tasks.rows import Source
 from tapioca.tasks.spec import THINK_END, parse_options
 from tapioca.tasks.text import Encoder
 
@@ -264,6 +266,7 @@ def _example(task: Any, id: str, requests: list[Any], measure: str, encoder: Enc
     return Example(
         id=id, group=content, rows=rows, prompt=prompt, gold=gold, label="" if gold is None else f"choice {gold}",
         weight=weight, chance=chance, content=content, text=text, choices=tuple(str(option).strip() for option in choices),
+        source=name_row(Source(requests[0].doc, id)),
     )  # fmt: skip
 
 

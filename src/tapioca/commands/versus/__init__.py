@@ -1,0 +1,1 @@
+"""Any two models on the same held-out rows."""
