@@ -27,6 +27,7 @@ from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
 from tapioca.records import Example, Metric, Request, Scores
+from tapioca.runs.rows import read_run_rows, read_seen_rows
 from tapioca.session.data import encoder_of
 from tapioca.tasks.base import Task
 from tapioca.tasks.choice import ACCURACY, Choice
@@ -49,7 +50,9 @@ def run(home: Path) -> PruneResult:
 
 @pytest.fixture(scope="module")
 def pruned(home: Path, run: PruneResult) -> Path:
-    tapioca.export(run, home / "pruned")
+    assert tapioca.export(run, home / "pruned").seen_rows == 120
+    card = (home / "pruned" / "README.md").read_text(encoding="utf-8")
+    assert "Digests of the 120 rows that it was searched or tuned on are in `seen_rows.json`" in card
     return home / "pruned"
 
 
@@ -73,6 +76,14 @@ def test_an_export_does_on_its_runs_test_rows_what_the_plan_did(found: VersusRes
     assert "A: nothing is known of what it was searched or tuned on." in page
     assert "B: searched or tuned on 120 rows, none of which is judged here." in page
     assert len((found.folder / "examples.jsonl").read_text().splitlines()) == 120
+
+
+def test_a_run_keeps_its_rows_and_its_export_those_it_searched_on(run: PruneResult, pruned: Path) -> None:
+    rows = read_run_rows(run.folder)
+    assert rows
+    assert {len(part[domain]) for part in (rows.search, rows.test) for domain in ("ood", "id")} == {60}
+    assert rows.searched.isdisjoint([*rows.test["ood"], *rows.test["id"]])
+    assert read_seen_rows(pruned) == rows.searched
 
 
 def test_the_same_command_goes_on_and_asks_nothing_again(

@@ -9,16 +9,14 @@ import pytest
 from support.rows import choice_rows, write_lines
 from support.words import whole_tokenizer, word_tokenizer
 
-import tapioca
+from tapioca.commands.export.rows import collect_seen_rows
 from tapioca.errors import StoreError
 from tapioca.models.load import LoadedModel
 from tapioca.models.tiny import tiny
 from tapioca.plan import Plan
-from tapioca.runs.rows import read_run_rows, read_seen_rows, write_seen_rows
+from tapioca.runs.rows import RunRows, read_run_rows, read_seen_rows, write_run_rows, write_seen_rows
 from tapioca.session.data import encoder_of
 from tapioca.tasks.files import load_task
-
-OPTIONS = {"task": "lab:context_noise=0.5,n=40", "reference": "lab:id,n=40", "batch_size": 20, "random_plans": 0}
 
 
 def test_a_row_has_one_digest_for_all_tokenizers_and_templates(tmp_path: Path) -> None:
@@ -34,27 +32,22 @@ def test_a_row_has_one_digest_for_all_tokenizers_and_templates(tmp_path: Path) -
     assert {example.content for example in first}.isdisjoint(example.content for example in second)
 
 
-def test_an_export_has_the_rows_its_run_searched_on_and_those_of_its_source(tmp_path: Path) -> None:
-    run = tapioca.prune("learner", out=tmp_path / "run", progress=False, max_drops=1, **OPTIONS)
-    rows = read_run_rows(run.folder)
-    assert rows
-    assert {domain: len(part) for domain, part in rows.search.items()} == {"ood": 20, "id": 20}
-    assert len(rows.searched) == 40
-    assert rows.searched.isdisjoint(row for part in rows.test.values() for row in part)
+def test_a_checkpoint_has_seen_what_its_run_searched_on_and_what_its_source_had(tmp_path: Path) -> None:
+    rows = RunRows(search={"ood": ("c", "d"), "id": ("e",)}, test={"ood": ("f",), "id": ("g",)})
+    run, source, adapter = (tmp_path / name for name in ("run", "source", "adapter"))
+    for folder in (run, source, adapter):
+        folder.mkdir()
+    write_run_rows(run, rows)
+    assert read_run_rows(run) == rows
+    write_seen_rows(source, ["a"])
+    write_seen_rows(adapter, ["b"])
     plan = Plan.drop(8, [3])
-    exported = tapioca.export(run, tmp_path / "pruned", plan)
-    assert read_seen_rows(tmp_path / "pruned") == rows.searched
-    assert exported.seen_rows == 40
-    card = (tmp_path / "pruned" / "README.md").read_text(encoding="utf-8")
-    assert "Digests of the 40 rows that it was searched or tuned on are in `seen_rows.json`" in card
-    again = tapioca.export(tmp_path / "pruned", tmp_path / "shorter", Plan.drop(7, [0]))
-    assert again.left_out == ()
-    assert read_seen_rows(tmp_path / "shorter") == rows.searched
-    plan.write(run.folder / "other.json")
-    tapioca.export("learner", tmp_path / "by_file", run.folder / "other.json")
-    assert read_seen_rows(tmp_path / "by_file") == rows.searched
-    tapioca.export("learner", tmp_path / "unknown", plan)
-    assert read_seen_rows(tmp_path / "unknown") is None
+    plan.write(run / "plan.json")
+    assert collect_seen_rows(source, adapter, None, plan) == {"a", "b"}
+    assert collect_seen_rows(source, None, None, run / "plan.json") == {"a", "c", "d", "e"}
+    assert collect_seen_rows(tmp_path, None, None, plan.to_json()) is None
+    write_seen_rows(tmp_path, [])
+    assert read_seen_rows(tmp_path) is None
 
 
 def test_damaged_rows_are_told(tmp_path: Path) -> None:

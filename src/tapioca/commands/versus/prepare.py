@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tapioca.commands.versus.config import VersusConfig
 from tapioca.commands.versus.rows import MatchedTasks
-from tapioca.commands.versus.sides import Request, Side, SideProgress, note_both
+from tapioca.commands.versus.sides import PairRequest, Side, SideProgress, note_both
 from tapioca.progress import Progress
 from tapioca.records.results import Domain
 from tapioca.session.context import RunInputs
@@ -51,9 +51,9 @@ def prepare(
     Raises:
         DataError: the rows do not match, are counted in tokens of two kinds, or a model was searched or tuned on some.
         ModelError: a model cannot be loaded.
-        StoreError, UsageError: as for `Request.from_config`.
+        StoreError, UsageError: as for `PairRequest.from_config`.
     """
-    request = Request.from_config(config)
+    request = PairRequest.from_config(config)
     divide = take_rows(name_rows(inputs), "the session") if inputs else request.divide
     first, second = (
         Side(letter, side_config, given and given[index])

@@ -4,7 +4,7 @@ import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tapioca.commands.prune.config import PruneConfig
 from tapioca.commands.prune.places import recall_run_places
@@ -39,7 +39,7 @@ class SideConfig(RunConfig):
 
 
 @dataclass(frozen=True)
-class Request:
+class PairRequest:
     """What both models are asked.
 
     Attributes:
@@ -51,7 +51,7 @@ class Request:
     divide: Divide
 
     @classmethod
-    def from_config(cls, config: VersusConfig) -> "Request":
+    def from_config(cls, config: VersusConfig) -> Self:
         """Settings of the command line, and those of the run whose rows are taken.
 
         Raises:
@@ -130,9 +130,9 @@ class Side:
         given: what of it and of the data is in memory already.
         parts: of its `RunInputs`, all but the model.
         loaded: the model, while it is in memory.
-        facts: what is said of it.
-        seen: rows that it was searched or tuned on.
         manifest: what could change its answers.
+        seen: rows that it was searched or tuned on; None where nothing is known.
+        n_layers, parameters: its size.
     """
 
     letter: str
