@@ -70,6 +70,7 @@ def test_what_a_plan_surely_costs_on_id_data_is_measured_on_search_rows(tmp_path
     )
 
 
+@pytest.mark.slow
 def test_targets_that_no_plan_meets_are_told_with_the_nearest(tmp_path: Path) -> None:
     found = prune(tmp_path / "both", max_drops=2, target_params=0.8, max_harm=0.05)
     assert found.plan.is_full
@@ -82,6 +83,7 @@ def test_targets_that_no_plan_meets_are_told_with_the_nearest(tmp_path: Path) ->
     )
 
 
+@pytest.mark.slow
 def test_what_cannot_get_small_enough_is_told_too(tmp_path: Path) -> None:
     found = prune(tmp_path / "large", max_drops=1, target_params=0.3)
     assert found.plan.is_full
