@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 from support.rows import choice_rows, write_lines
-from support.words import whole_tokenizer, word_tokenizer
+from support.words import WORDS, whole_tokenizer, word_tokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 import tapioca
@@ -154,6 +158,14 @@ def split_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def renumbered_tokenizer() -> PreTrainedTokenizerFast:
+    """The same words by other ids."""
+    core = Tokenizer(WordLevel({word: at for at, word in enumerate([*WORDS[:3], *WORDS[:2:-1]])}, unk_token="<unk>"))
+    core.pre_tokenizer = Whitespace()
+    core.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
 def read(path: Path, model: Any, tokenizer: Any, **options: Any) -> Task:
     return load_task(str(path), encoder_of(LoadedModel(model, tokenizer)), options)
 
@@ -208,12 +220,16 @@ def test_scores_per_token_of_other_tokens_are_refused(data: Path, home: Path) ->
     given: dict[str, Any] = {"tokenizer": whole_tokenizer(), "other_tokenizer": split_tokenizer(), **OPTIONS}
     with pytest.raises(
         DataError,
-        match=r"written.yaml: gold answer's negative log-likelihood per token counts tokens, and A and B cut texts "
-        "differently, so their numbers cannot be held against each other; use --score accuracy",
+        match=r"written.yaml: gold answer's negative log-likelihood per token counts tokens, and A and B cut texts into "
+        "different numbers of them, so the two cannot be held against each other; judge by right answers, without score",
     ):
         tapioca.versus(tiny("llama"), tiny("qwen3"), task=path, score="likelihood", **given)
     with pytest.raises(DataError, match="cannot be held against each other; use --normalize characters"):
         tapioca.versus(tiny("llama"), tiny("qwen3"), task=data, normalize="tokens", score="likelihood", **given)
+    renumbered = {**given, "other_tokenizer": renumbered_tokenizer(), "out": home / "renumbered"}
+    compared = tapioca.versus(tiny("llama"), tiny("qwen3"), task=path, score="likelihood", **renumbered)
+    assert not compared.same_tokens
+    assert compared.comparisons["ood"].result.n == 20
     tasks = [read(data, tiny("llama"), tokenizer) for tokenizer in (whole_tokenizer(), split_tokenizer())]
     with pytest.raises(
         UsageError, match="is a task object, which holds the tokens of one model; give its rows, or a file"

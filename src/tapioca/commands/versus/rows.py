@@ -1,14 +1,14 @@
 """The rows that two models are compared on: the same for both, told apart by what they say."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 from tapioca.errors import DataError
-from tapioca.records import Example
+from tapioca.records import Example, Request
 from tapioca.records.results import Domain
 from tapioca.tasks.base import Task
 from tapioca.tasks.choice import GOLD_LOSS
@@ -58,39 +58,47 @@ class MatchedTasks:
         return matched
 
     @property
+    def pairs(self) -> list[tuple[Example, Example]]:
+        """Every row as A and as B reads it."""
+        return [
+            pair
+            for domain, task in self.first.items()
+            for pair in zip(task.examples, self.second[domain].examples, strict=True)
+        ]
+
+    @property
     def same_tokens(self) -> bool:
         """Whether both models read the same tokens or numbers for every row."""
-        pairs = ((self.first[domain].examples, self.second[domain].examples) for domain in self.first)
-        return all(_has_equal_rows(ours, theirs) for part in pairs for ours, theirs in zip(*part, strict=True))
+        return all(
+            _are_alike(*pair, lambda ours, theirs: np.array_equal(ours.inputs, theirs.inputs)) for pair in self.pairs
+        )
 
     def refuse_token_counts(self) -> None:
-        """Refuse scores per token where the two models cut texts into different tokens, since a shorter token is likelier.
+        """Refuse scores per token where the two models cut an answer into different numbers of them, since a shorter token
+        is likelier.
 
         Raises:
             DataError: they are.
         """
         task = self.first["ood"]
-        if not _counts_tokens(task) or self.same_tokens:
+        if not _counts_tokens(task) or all(
+            _are_alike(*pair, lambda ours, theirs: len(ours.targets) == len(theirs.targets)) for pair in self.pairs
+        ):
             return
         advice = {
-            ANSWER_LOSS: "use --score accuracy",
+            ANSWER_LOSS: "judge by right answers, without score likelihood",
             GOLD_LOSS: "use --normalize characters",
             LOSS: "use answers to be chosen or written, or loss per byte of an lm-eval task",
         }[task.metric]
         raise DataError(
-            f"{task.name}: {task.metric.name} counts tokens, and A and B cut texts differently, so their numbers cannot be "
-            f"held against each other; {advice}"
+            f"{task.name}: {task.metric.name} counts tokens, and A and B cut texts into different numbers of them, so the two "
+            f"cannot be held against each other; {advice}"
         )
 
     def describe_shots(self) -> str:
         """That the two are shown different worked examples, which are drawn by what a row is called; else empty."""
-        pairs = [(self.first[domain], self.second[domain]) for domain in self.first]
-        named_alike = all(
-            ours.id == theirs.id
-            for first, second in pairs
-            for ours, theirs in zip(first.examples, second.examples, strict=True)
-        )
-        if named_alike or not any(first.shots for first, _ in pairs):
+        has_shots = any(task.shots for task in self.first.values())
+        if not has_shots or all(ours.id == theirs.id for ours, theirs in self.pairs):
             return ""
         return "rows have no ids of their own, so A and B are shown different worked examples; give each row an id"
 
@@ -105,10 +113,9 @@ def _name_examples(task: Task) -> dict[tuple[str, int], Example]:
     return named
 
 
-def _has_equal_rows(first: Example, second: Example) -> bool:
-    return len(first.rows) == len(second.rows) and all(
-        np.array_equal(ours.inputs, theirs.inputs) for ours, theirs in zip(first.rows, second.rows, strict=True)
-    )
+def _are_alike(first: Example, second: Example, are_alike: Callable[[Request, Request], bool]) -> bool:
+    """Whether two examples have as many sequences, each pair of which is alike."""
+    return len(first.rows) == len(second.rows) and all(map(are_alike, first.rows, second.rows))
 
 
 def _counts_tokens(task: Task) -> bool:
