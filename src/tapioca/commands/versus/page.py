@@ -47,7 +47,10 @@ def draw_charts(info: VersusResult) -> dict[str, alt.TopLevelMixin]:
 
 def write_page(info: VersusResult) -> Path:
     """Write `report.html` into the folder of a comparison and return its path."""
-    return write_record_page(__name__, info, changed=tabulate_changed(info.changed, info.metric), texts=TEXTS)
+    names = [f"{Path(model.name).name} ({letter})" for letter, model in zip("AB", info.models, strict=True)]
+    title = f"{' and '.join(names)} on {Path(info.task).name}"
+    changed = tabulate_changed(info.changed, info.metric)
+    return write_record_page(__name__, info, title=title, changed=changed, texts=TEXTS)
 
 
 def show(info: VersusResult, console: Console) -> None:
@@ -62,7 +65,8 @@ def show(info: VersusResult, console: Console) -> None:
     title = f"{verdict.action.upper()}{' (tail only)' if verdict.tail_only else ''}"
     console.print(Panel(reason, title=title, title_align="left", border_style=ACTION_COLOURS[verdict.action]))
     changes = tabulate_changes(info)
-    print_block(console, changes.select("data", "rows", f"{info.metric.name}, A → B", CHANGE))
+    shown = ("data", "rows", f"{info.metric.name}, A → B", CHANGE)
+    print_block(console, changes.select(*shown), folded=[name for name in shown if name != CHANGE])
     for line in versus_words.describe_companions(info):
         print_line(console, line, style="dim")
     written = tabulate_written(info)
