@@ -126,6 +126,16 @@ COMMANDS = {
         kept=FINISHED_BATCHES,
         dry_run=("tapioca.commands.versus.preview:preview_versus", "tapioca.commands.versus.preview_screen"),
     ),
+    "heal": Command(
+        "Train what the plan of a finished run leaves, by its search rows, and judge it on its test rows beside the full model.",
+        config="tapioca.commands.heal.config:HealConfig",
+        run="tapioca.commands.heal.run:heal",
+        page="tapioca.commands.heal.page",
+        result="tapioca.commands.heal.result:HealResult",
+        file="heal.json",
+        arguments=("run",),
+        kept="the training's last checkpoint and every finished batch are stored",
+    ),
     "study": Command(
         "Measure what a study asks for and judge its claims by the rules in its file; interrupted, the same command goes on.",
         config="tapioca.studies.spec:StudyConfig",

@@ -60,6 +60,27 @@ def write_plan(plan: Any) -> Any:
     return plan.to_json() if isinstance(plan, Plan) else str(plan) if isinstance(plan, Path) else plan
 
 
+def write_command(config: BaseConfig, verb: str, arguments: Sequence[str]) -> str:
+    """The command line that makes a request; what is named by a path out of the working folder, by its last part.
+
+    Args:
+        config: the request.
+        verb: the command.
+        arguments: the options that stand without a flag, in their order; they are names of models.
+    """
+    words = ["tapioca", verb, *(portable_name(name) for name in (getattr(config, one) for one in arguments) if name)]
+    for name, field in type(config).model_fields.items():
+        setting = getattr(config, name)
+        if name in arguments or setting == field.default or field.exclude:
+            continue
+        flag = "--" + name.replace("_", "-")
+        for argument in setting if isinstance(setting, tuple) else (setting,):
+            is_path = name in NAMING_FIELDS or isinstance(argument, Path)
+            text = portable_name(str(argument)) if is_path else str(argument)
+            words += [flag] if argument is True else [flag, text]
+    return shlex.join(words)
+
+
 def parse_chat_options(pairs: Sequence[str]) -> dict[str, Any]:
     """Options of a chat template from name=value; a value that is JSON (false, 2, a list) is read as such.
 
@@ -213,17 +234,7 @@ class DataConfig(FolderConfig):
 
     def command(self) -> str:
         """The command line that makes this request; what is named by a path out of the working folder, by its last part."""
-        words = ["tapioca", self.verb, *(portable_name(getattr(self, name)) for name in self.arguments)]
-        for name, field in type(self).model_fields.items():
-            setting = getattr(self, name)
-            if name in self.arguments or setting == field.default or field.exclude:
-                continue
-            flag = "--" + name.replace("_", "-")
-            for argument in setting if isinstance(setting, tuple) else (setting,):
-                is_path = name in NAMING_FIELDS or isinstance(argument, Path)
-                text = portable_name(str(argument)) if is_path else str(argument)
-                words += [flag] if argument is True else [flag, text]
-        return shlex.join(words)
+        return write_command(self, self.verb, self.arguments)
 
     @classmethod
     def from_command(cls, command: str) -> Self:

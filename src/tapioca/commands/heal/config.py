@@ -1,0 +1,54 @@
+"""What a user asks of `tapioca heal`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from tapioca.records.config import FolderConfig, write_command
+
+Source = Literal["labels", "teacher"]
+"""What a student learns from."""
+
+
+class HealConfig(FolderConfig):
+    """The request behind `tapioca heal`."""
+
+    run: Path = Field(description="Folder of a finished `tapioca prune`, for instance runs/first.")
+    out: Path | None = Field(
+        default=None, description="Folder of the results; by default the run's with -healed behind it."
+    )
+    by: Source = Field(
+        default="labels",
+        description="Learn the right answers (labels), or what the full model gives and its states after the same layers (teacher).",
+    )
+    full: bool = Field(
+        default=False, description="Train all weights; by default LoRA adapters, which are merged afterwards."
+    )
+    data: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Rows to train on, as of `tapioca prune --task`; by default the search rows of the run, OOD and ID in turn.",
+    )
+    steps: int = Field(default=200, ge=1, description="Optimiser steps.")
+    batch: int = Field(default=16, ge=1, description="Rows in a step.")
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Peak learning rate of AdamW; by default 2e-4 of adapters, 3e-5 of all weights.",
+    )
+    rank: int = Field(default=16, ge=1, description="Rank of the adapters.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the batches and adapters.")
+    model: str | None = Field(default=None, min_length=1, description="Where the run's model is now, if it was moved.")
+    task: str | None = Field(default=None, min_length=1, description="Where its OOD data are now, if they were moved.")
+    reference: str | None = Field(default=None, min_length=1, description="The same of its ID data.")
+
+    @property
+    def folder(self) -> Path:
+        """Where results go."""
+        return self.out or self.run.with_name(f"{self.run.name}-healed")
+
+    def command(self) -> str:
+        """The command line that makes this request."""
+        return write_command(self.model_copy(update={"run": str(self.run)}), "heal", ("run",))

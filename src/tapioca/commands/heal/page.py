@@ -1,0 +1,121 @@
+"""What healing gave, on one screen and on one self-contained page."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import altair as alt
+import pandas as pd
+from rich.console import Console
+from rich.panel import Panel
+
+from tapioca.commands.heal.result import HealResult
+from tapioca.records import Gain
+from tapioca.records.results import Domain
+from tapioca.report import figures
+from tapioca.report import format as words
+from tapioca.report.screen import show_data, show_page
+from tapioca.report.tables import TableBlock, make_table, plain, print_block, print_line
+from tapioca.report.template import write_record_page
+
+COLOURS = {"take the healed model": "green", "take it for OOD traffic only": "yellow", "keep the full model": "blue"}
+COMPARISONS = {
+    "plan_over_full": "the plan over the full model",
+    "over_plan": "healing over the plan",
+    "over_full": "the healed model over the full one",
+}
+"""What is compared, in the order of its story."""
+CHANGE = "change [95 % interval]"
+
+
+class Row(NamedTuple):
+    """One comparison on one data set."""
+
+    what: str
+    data: Domain
+    gain: Gain
+
+
+def draw_charts(info: HealResult) -> dict[str, alt.TopLevelMixin]:
+    """The charts of the page by name."""
+    return {"changes": draw_changes(info), "losses": draw_losses(info)}
+
+
+def write_page(info: HealResult) -> Path:
+    """Write `report.html` into the folder and return its path."""
+    return write_record_page(__name__, info)
+
+
+def show(info: HealResult, console: Console) -> None:
+    """Print what healing gave on one screen."""
+    show_data(info, console)
+    print_line(console, f"healed    {describe_training(info)}")
+    verdict = info.verdict
+    reason = plain(f"{verdict.reason[:1].upper()}{verdict.reason[1:]}.")
+    console.print(Panel(reason, title=verdict.action.upper(), title_align="left", border_style=COLOURS[verdict.action]))
+    print_block(console, tabulate_changes(info))
+    print_line(console, f"model     {info.folder / info.checkpoint}: an ordinary checkpoint, adapters merged")
+    show_page(info, console)
+
+
+def describe_training(info: HealResult) -> str:
+    """How it was trained, in a line."""
+    training = info.training
+    what = f"adapters of rank {training.rank}" if training.rank else "all weights"
+    source = "right answers" if training.by == "labels" else "what the full model gives"
+    rows = " and ".join(
+        f"{n} {name.upper() if name in ('ood', 'id') else 'given'}" for name, n in training.rows.items()
+    )
+    return (
+        f"{what} of {info.plan} by {source}, {training.steps} steps of {training.batch} of {rows} rows, "
+        f"{words.format_duration(training.seconds)}; loss {training.losses[0]:.3g} → {training.losses[-1]:.3g}"
+    )
+
+
+def list_rows(info: HealResult) -> list[Row]:
+    """All comparisons on all data sets."""
+    return [
+        Row(what, data, each.companion or each.result)
+        for name, what in COMPARISONS.items()
+        for data, each in getattr(info, name).items()
+    ]
+
+
+def tabulate_changes(info: HealResult) -> TableBlock:
+    """What each of the models changes on held-out rows."""
+    columns: dict[str, Callable[[Row], str]] = {
+        "": lambda row: row.what,
+        "data": lambda row: row.data.upper(),
+        "rows": lambda row: str(row.gain.n),
+        "from → to": lambda row: (
+            f"{row.gain.metric.format(row.gain.full)} → {row.gain.metric.format(row.gain.planned)}"
+        ),
+        CHANGE: lambda row: str(row.gain),
+        "p": lambda row: words.p_value(row.gain.p),
+    }
+    return make_table(f"held out: {info.metric.name}", list_rows(info), columns)
+
+
+def draw_changes(info: HealResult) -> alt.TopLevelMixin:
+    """What each of the models changes, with its interval."""
+    rows = [
+        figures.effect_row(
+            row.gain.metric, row.gain, name=f"{row.what}, {row.data.upper()}", colour=figures.COLOURS[row.data.upper()]
+        )
+        for row in list_rows(info)
+    ]
+    chart = figures.draw_effects(list_rows(info)[0].gain.metric, rows, [], [row["name"] for row in rows])
+    return chart.properties(width=figures.FULL_WIDTH - 260, height=30 * len(rows))
+
+
+def draw_losses(info: HealResult) -> alt.TopLevelMixin:
+    """The loss of every step."""
+    table = pd.DataFrame({"step": range(1, len(info.training.losses) + 1), "loss": info.training.losses})
+    return (
+        alt.Chart(table)
+        .mark_line(color=figures.COLOURS["OOD"])
+        .encode(
+            x=alt.X("step:Q", title="step"), y=alt.Y("loss:Q", title="loss of the step", scale=alt.Scale(zero=False))
+        )
+        .properties(width=figures.FULL_WIDTH - 60, height=180)
+    )

@@ -1,0 +1,57 @@
+"""The rows that a student is trained on, and what it is asked on."""
+
+from dataclasses import dataclass
+
+from tapioca.commands.heal.config import HealConfig
+from tapioca.commands.versus.sides import read_run_request
+from tapioca.progress import Progress
+from tapioca.records import RunConfig
+from tapioca.session.context import RunInputs, load_inputs
+from tapioca.session.data import read_task
+from tapioca.session.rows import take_rows
+from tapioca.tasks.base import Task
+from tapioca.tasks.split import refuse_seen
+
+
+class StudentConfig(RunConfig):
+    """How a run asked its rows."""
+
+    verb = "heal"
+    without_reference = "no ID data: healing is on OOD rows alone"
+
+
+@dataclass(frozen=True, eq=False)
+class HealInputs:
+    """What healing starts from.
+
+    Attributes:
+        config: how the run asked its rows.
+        run_inputs: the full model, and the run's rows.
+        training: the rows to train on, by data set.
+        seen_rows: digests of all rows that the student was searched or tuned on.
+    """
+
+    config: StudentConfig
+    run_inputs: RunInputs
+    training: dict[str, Task]
+    seen_rows: frozenset[str]
+
+
+def load_heal_inputs(config: HealConfig, progress: Progress) -> HealInputs:
+    """Load the full model and read the rows.
+
+    Raises:
+        DataError: rows to train on are rows that the run is judged on.
+        StoreError: there is no finished run, or it does not say which rows it had.
+    """
+    brought, rows = read_run_request(config.run)
+    moved = {name: place for name in ("model", "task", "reference") if (place := getattr(config, name))}
+    asked = StudentConfig(**brought | moved | {"take_over": config.take_over})
+    run_inputs = load_inputs(asked, progress, divide=take_rows(rows, str(config.run)))
+    training: dict[str, Task] = {str(name): task for name, task in run_inputs.search.items()}
+    if config.data:
+        training = {"data": read_task(config.data, run_inputs.loaded, {})}
+    trained_on = frozenset(example.row_digest for task in training.values() for example in task.examples)
+    for task in run_inputs.test.values():
+        refuse_seen(task, trained_on, "the student")
+    return HealInputs(asked, run_inputs, training, trained_on | rows.searched)

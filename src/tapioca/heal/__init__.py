@@ -1,0 +1,1 @@
+"""Train a pruned model, so that it recovers what dropping layers cost."""
