@@ -40,6 +40,11 @@ class HealConfig(FolderConfig):
     )
     rank: int = Field(default=16, ge=1, description="Rank of the adapters.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the batches and adapters.")
+    orders: bool = Field(
+        default=False,
+        description="Also prune and tune the full model in every order, with equal steps, and judge each.",
+    )
+    seeds: int = Field(default=3, ge=1, description="Seeds that --orders is tried with.")
     model: str | None = Field(default=None, min_length=1, description="Where the run's model is now, if it was moved.")
     task: str | None = Field(default=None, min_length=1, description="Where its OOD data are now, if they were moved.")
     reference: str | None = Field(default=None, min_length=1, description="The same of its ID data.")

@@ -1,15 +1,17 @@
 """What healing gave, on one screen and on one self-contained page."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import altair as alt
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.panel import Panel
 
-from tapioca.commands.heal.result import HealResult
+from tapioca.commands.heal.result import HealResult, OrderResult
 from tapioca.records import Gain
 from tapioca.records.results import Domain
 from tapioca.report import figures
@@ -20,11 +22,12 @@ from tapioca.report.template import write_record_page
 
 COLOURS = {"take the healed model": "green", "take it for OOD traffic only": "yellow", "keep the full model": "blue"}
 COMPARISONS = {
-    "plan_over_full": "the plan over the full model",
-    "over_plan": "healing over the plan",
-    "over_full": "the healed model over the full one",
+    "plan_over_full": "plan over full model",
+    "over_plan": "healed over plan",
+    "over_full": "healed over full model",
 }
 """What is compared, in the order of its story."""
+FROM_TO = "from → to"
 CHANGE = "change [95 % interval]"
 
 
@@ -53,7 +56,9 @@ def show(info: HealResult, console: Console) -> None:
     verdict = info.verdict
     reason = plain(f"{verdict.reason[:1].upper()}{verdict.reason[1:]}.")
     console.print(Panel(reason, title=verdict.action.upper(), title_align="left", border_style=COLOURS[verdict.action]))
-    print_block(console, tabulate_changes(info))
+    print_block(console, tabulate_changes(info).select("", "data", FROM_TO, CHANGE))
+    if info.orders:
+        print_block(console, tabulate_orders(info).select("order", "OOD", "ID", "seconds"))
     print_line(console, f"model     {info.folder / info.checkpoint}: an ordinary checkpoint, adapters merged")
     show_page(info, console)
 
@@ -87,13 +92,50 @@ def tabulate_changes(info: HealResult) -> TableBlock:
         "": lambda row: row.what,
         "data": lambda row: row.data.upper(),
         "rows": lambda row: str(row.gain.n),
-        "from → to": lambda row: (
-            f"{row.gain.metric.format(row.gain.full)} → {row.gain.metric.format(row.gain.planned)}"
-        ),
+        FROM_TO: lambda row: f"{row.gain.metric.format(row.gain.full)} → {row.gain.metric.format(row.gain.planned)}",
         CHANGE: lambda row: str(row.gain),
         "p": lambda row: words.p_value(row.gain.p),
     }
     return make_table(f"held out: {info.metric.name}", list_rows(info), columns)
+
+
+def tabulate_orders(info: HealResult) -> TableBlock:
+    """What every order of pruning and tuning changes over the full model."""
+    columns: dict[str, Callable[[OrderResult], str]] = {
+        "order": lambda row: row.order,
+        "seeds": lambda row: str(len(row.trials)),
+        "drops": lambda row: "; ".join(dict.fromkeys(str(trial.plan) for trial in row.trials)),
+        **{domain.upper(): partial(_format_gains, domain=domain) for domain in info.over_full},
+        "written": _describe_written,
+        "seconds": lambda row: f"{np.mean([trial.seconds for trial in row.trials]):.3g}",
+    }
+    title = f"orders, each beside the full model: mean [lowest, highest] over seeds of the change of {info.metric.name}"
+    return make_table(title, info.orders, columns).without_empty()
+
+
+def _list_gains(row: OrderResult, domain: Domain) -> list[Gain]:
+    return [each.companion or each.result for each in (trial.over_full[domain] for trial in row.trials)]
+
+
+def _format_gains(row: OrderResult, domain: Domain) -> str:
+    """The mean over seeds, with the lowest and the highest; of several seeds no interval over rows."""
+    gains = _list_gains(row, domain)
+    if len(gains) == 1:
+        return str(gains[0])
+    changes = [gain.gain for gain in gains]
+    return gains[0].metric.format_effect(float(np.mean(changes)), (min(changes), max(changes)), named=True)
+
+
+def _describe_written(row: OrderResult) -> str:
+    """How the texts of the changed models end, on OOD rows."""
+    written = [(gain, gain.written) for gain in _list_gains(row, "ood") if gain.written]
+    if not written:
+        return ""
+    unparsed, length = (
+        np.mean([one.unparsed[1] / gain.n for gain, one in written]),
+        np.mean([one.mean_length[1] for _, one in written]),
+    )
+    return f"no answer in {unparsed:.0%}, {length:.3g} tokens"
 
 
 def draw_changes(info: HealResult) -> alt.TopLevelMixin:

@@ -23,6 +23,24 @@ class Training(Record):
     seconds: float = Field(description="Of training; where it was interrupted, since it went on.")
 
 
+class OrderTrial(Record):
+    """One order of pruning and tuning with one seed."""
+
+    seed: int = Field(description="Of the training.")
+    plan: Plan = Field(
+        description="What its last search found: of the full model, or of the one that was trained before it."
+    )
+    seconds: float = Field(description="Spent on all its steps: searching and training.")
+    over_full: dict[Domain, Comparison] = Field(description="What it changes over the full model.")
+
+
+class OrderResult(Record):
+    """One order of pruning and tuning."""
+
+    order: str = Field(description="What was done to the full model, one step after the other.")
+    trials: tuple[OrderTrial, ...] = Field(description="Seed by seed; pruning alone has none, and is there once.")
+
+
 class HealResult(RunHeader):
     """One healed plan: what `tapioca heal` returns and `heal.json` holds."""
 
@@ -38,3 +56,6 @@ class HealResult(RunHeader):
     over_plan: dict[Domain, Comparison] = Field(description="What healing changes over the plan as it was.")
     plan_over_full: dict[Domain, Comparison] = Field(description="What the plan changed over the full model before.")
     verdict: Verdict = Field(description="On the healed model beside the full one.")
+    orders: tuple[OrderResult, ...] = Field(
+        default=(), description="Pruning and tuning in every order, where it was asked."
+    )

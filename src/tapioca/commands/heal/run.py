@@ -1,39 +1,28 @@
 """From a run's plan to a trained checkpoint, and what it is worth on the rows that the run was judged on."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import PreTrainedModel
-
-from tapioca.checkpoints.files import companion_files, copy_files
 from tapioca.commands import save_result
-from tapioca.commands.export.run import export
 from tapioca.commands.heal.config import HealConfig
+from tapioca.commands.heal.job import HealJob
+from tapioca.commands.heal.orders import measure_orders
 from tapioca.commands.heal.result import HealResult, Training
 from tapioca.commands.heal.rows import HealInputs, load_heal_inputs
 from tapioca.commands.prune.result import PruneResult, read_run
-from tapioca.commands.versus.config import VersusConfig
 from tapioca.commands.versus.result import VersusResult
-from tapioca.commands.versus.run import versus
-from tapioca.disk import make_folder_atomically
 from tapioca.errors import UsageError
-from tapioca.heal.losses import LabelLoss, Loss, TeacherLoss
-from tapioca.heal.train import TrainingSet, TrainSettings, train_student
-from tapioca.models.load import load
+from tapioca.heal.train import TrainSettings
 from tapioca.progress import SILENT, Progress
 from tapioca.records.portable import portable_name
 from tapioca.runs.folder import claim_folder
 from tapioca.runs.lock import FolderLock
-from tapioca.runs.rows import write_seen_rows
 from tapioca.session.context import make_header
-from tapioca.tasks.base import Task
 
-PRUNED, HEALED, TRAINING = "pruned", "healed", "training"
-"""Folders of a healed run: the plan as a checkpoint, the trained one, and checkpoints on the way."""
+PRUNED, HEALED = "pruned", "healed"
+"""Folders of the two checkpoints: the plan, and the plan trained."""
 LEARNING_RATES = {"adapters": 2e-4, "all": 3e-5}
 
 
@@ -52,12 +41,18 @@ def heal(config: HealConfig, progress: Progress = SILENT) -> HealResult:
     if info.plan.is_full:
         raise UsageError(f"{config.run} drops nothing, so there is nothing to heal; give a run whose plan drops layers")
     inputs = load_heal_inputs(config, progress)
-    settings = choose_settings(config)
     with _open_folder(config, inputs, info) as header:
-        folder: Path = header["folder"]
-        training = _make_checkpoint(config, inputs, info, settings, folder, progress)
-        comparisons = {name: _compare(config, inputs, folder, name, progress) for name in COMPARED}
-        result = _collect(header, info, training, comparisons)
+        job = HealJob(config, inputs, info, choose_settings(config), header["folder"], progress)
+        pruned, healed = job.export_plan(info, job.folder / PRUNED), job.folder / HEALED
+        training = job.train(pruned, info.plan, healed, config.seed)
+        pairs: dict[str, tuple[str | Path, Path]] = {
+            "over_full": (job.full_model, healed),
+            "over_plan": (pruned, healed),
+            "plan_over_full": (job.full_model, pruned),
+        }
+        comparisons = {name: job.compare(*pair, name) for name, pair in pairs.items()}
+        orders = measure_orders(job, pruned, healed) if config.orders else ()
+        result = _collect(header, info, training, comparisons).model_copy(update={"orders": orders})
         save_result("heal", result)
     return result
 
@@ -81,76 +76,12 @@ def _open_folder(config: HealConfig, inputs: HealInputs, info: PruneResult) -> I
         yield {**header, "command": config.command()}
 
 
-def _make_checkpoint(
-    config: HealConfig,
-    inputs: HealInputs,
-    info: PruneResult,
-    settings: TrainSettings,
-    folder: Path,
-    progress: Progress,
-) -> Training:
-    """The healed model in its folder, trained now unless it is there."""
-    if (folder / HEALED).is_dir():
-        return Training.model_validate_json((folder / HEALED / "training.json").read_text(encoding="utf-8"))
-    if not (folder / PRUNED).is_dir():
-        progress.stage("writing the plan as a checkpoint", 0)
-        export(info, folder / PRUNED)
-    stored = inputs.run_inputs.loaded.model.dtype
-    student = load(
-        folder / PRUNED, device=inputs.config.device, dtype="float32", trust_remote_code=inputs.config.trust_remote_code
-    ).model
-    start_time = time.perf_counter()
-    sets = [TrainingSet(task.examples, _choose_loss(config, inputs, info, task)) for task in inputs.training.values()]
-    healed, losses = train_student(student, sets, settings, folder / TRAINING, progress)
-    training = Training(
-        by=config.by,
-        rank=settings.rank,
-        rows={name: len(task.examples) for name, task in inputs.training.items()},
-        steps=settings.steps,
-        batch=settings.batch,
-        learning_rate=settings.learning_rate,
-        seed=settings.seed,
-        losses=losses,
-        seconds=time.perf_counter() - start_time,
-    )
-    with make_folder_atomically(folder / HEALED) as target:
-        cast_weights(healed, stored).save_pretrained(target)
-        copy_files(folder / PRUNED, companion_files(folder / PRUNED), target)
-        write_seen_rows(target, inputs.seen_rows)
-        (target / "training.json").write_text(training.model_dump_json(), encoding="utf-8")
-    return training
-
-
-def cast_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """The model with weights of a dtype, in place."""
-    torch.nn.Module.to(model, dtype)
-    return model
-
-
-def _choose_loss(config: HealConfig, inputs: HealInputs, info: PruneResult, task: Task) -> Loss:
-    if config.by == "labels":
-        return LabelLoss(task)
-    teacher = inputs.run_inputs.loaded.model
-    return TeacherLoss(task, teacher.float(), info.plan.order)
-
-
 ACTIONS = {
     "take B": "take the healed model",
     "take B for OOD traffic only": "take it for OOD traffic only",
     "keep A": "keep the full model",
 }
 """What verdicts on two models are called where B is the healed one."""
-COMPARED = ("over_full", "over_plan", "plan_over_full")
-"""Comparisons of a healed run, by the fields of its record."""
-
-
-def _compare(config: HealConfig, inputs: HealInputs, folder: Path, name: str, progress: Progress) -> VersusResult:
-    """Two of the three models on the test rows of the run."""
-    full, pruned, healed = inputs.config.model, str(folder / PRUNED), str(folder / HEALED)
-    first, second = {"over_full": (full, healed), "over_plan": (pruned, healed), "plan_over_full": (full, pruned)}[name]
-    moved = {option: place for option in ("task", "reference") if (place := getattr(config, option))}
-    request = VersusConfig(model=first, other=second, run=config.run, out=folder / name, **moved)
-    return versus(request, progress)
 
 
 def _collect(

@@ -1,0 +1,149 @@
+"""What healing works with, and its steps, each of which is kept in its folder."""
+
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from tapioca.checkpoints.files import companion_files, copy_files
+from tapioca.commands.export.run import export
+from tapioca.commands.export.source import ExportSource
+from tapioca.commands.heal.config import HealConfig
+from tapioca.commands.heal.result import Training
+from tapioca.commands.heal.rows import HealInputs
+from tapioca.commands.prune.config import PruneConfig
+from tapioca.commands.prune.result import PruneResult
+from tapioca.commands.prune.run import prune
+from tapioca.commands.versus.config import VersusConfig
+from tapioca.commands.versus.result import VersusResult
+from tapioca.commands.versus.run import versus
+from tapioca.disk import make_folder_atomically, write_text
+from tapioca.errors import StoreError, UsageError
+from tapioca.heal.losses import LabelLoss, Loss, TeacherLoss
+from tapioca.heal.train import TrainingSet, TrainSettings, train_student
+from tapioca.models.load import load
+from tapioca.plan import Plan
+from tapioca.progress import Progress
+from tapioca.reading import read_object
+from tapioca.runs.rows import write_seen_rows
+from tapioca.tasks.base import Task
+
+TRAINING = "training.json"
+"""How a checkpoint was trained, beside its weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class HealJob:
+    """A run whose plan is healed.
+
+    Attributes:
+        config: the request.
+        inputs: the full model and the rows.
+        info: the run.
+        folder: where all goes.
+    """
+
+    config: HealConfig
+    inputs: HealInputs
+    info: PruneResult
+    settings: TrainSettings
+    folder: Path
+    progress: Progress
+
+    @property
+    def full_model(self) -> str:
+        """The full model, as the run names it."""
+        return self.inputs.config.model
+
+    @cached_property
+    def full_folder(self) -> Path:
+        """The full model's files.
+
+        Raises:
+            UsageError: an adapter is merged into them first, so that no folder holds it.
+        """
+        asked = self.inputs.config
+        if asked.adapter:
+            raise UsageError(
+                "--orders trains the full model as its folder holds it; merge the adapter into a checkpoint first"
+            )
+        source = ExportSource(asked.model, asked.revision, None, asked.trust_remote_code)
+        return source.find_folder(self.folder)
+
+    def export_plan(self, info: PruneResult, target: Path) -> Path:
+        """The plan of a run as a checkpoint, written now unless it is there."""
+        if not target.is_dir():
+            self.progress.stage("writing the plan as a checkpoint", 0)
+            export(info, target, trust_remote_code=self.inputs.config.trust_remote_code)
+        return target
+
+    def train(self, start: Path, plan: Plan, target: Path, seed: int) -> Training:
+        """A checkpoint trained on, in its own folder; now unless it is there.
+
+        Args:
+            start: the checkpoint to go on from.
+            plan: what it is of the full model.
+            target: where the trained one goes.
+            seed: of the batches and adapters.
+        """
+        if target.is_dir():
+            return Training(**read_object(target / TRAINING, StoreError, "delete the folder, and it is trained again"))
+        asked = self.inputs.config
+        student = load(start, device=asked.device, dtype="float32", trust_remote_code=asked.trust_remote_code).model
+        sets = [TrainingSet(task.examples, self._choose_loss(task, plan)) for task in self.inputs.training.values()]
+        settings, start_time = replace(self.settings, seed=seed), time.perf_counter()
+        steps_folder = target.with_name(f"{target.name}-steps")
+        trained, losses = train_student(student, sets, settings, steps_folder, self.progress)
+        training = Training(
+            by=self.config.by,
+            rank=settings.rank,
+            rows={name: len(task.examples) for name, task in self.inputs.training.items()},
+            steps=settings.steps,
+            batch=settings.batch,
+            learning_rate=settings.learning_rate,
+            seed=seed,
+            losses=losses,
+            seconds=time.perf_counter() - start_time,
+        )
+        with make_folder_atomically(target) as temporary:
+            cast_weights(trained, self.inputs.run_inputs.loaded.model.dtype).save_pretrained(temporary)
+            copy_files(start, companion_files(start), temporary)
+            write_seen_rows(temporary, self.inputs.seen_rows)
+            write_text(temporary / TRAINING, training.model_dump_json())
+        return training
+
+    def _choose_loss(self, task: Task, plan: Plan) -> Loss:
+        if self.config.by == "labels":
+            return LabelLoss(task)
+        return TeacherLoss(task, self.inputs.run_inputs.loaded.model.float(), plan.order)
+
+    def search(self, model: Path, target: Path) -> PruneResult:
+        """The run's search made anew on another model."""
+        asked = self.inputs.config
+        changes = {"model": str(model), "task": asked.task, "reference": asked.reference, "out": target}
+        own = {"revision": None, "adapter": None, "take_over": self.config.take_over}
+        return prune(PruneConfig.from_command(self.info.command).model_copy(update=changes | own), self.progress)
+
+    def compare(self, first: str | Path, second: str | Path, name: str) -> VersusResult:
+        """Two models on the test rows of the run."""
+        asked = self.inputs.config
+        request = VersusConfig(
+            model=str(first),
+            other=str(second),
+            run=self.config.run,
+            out=self.folder / name,
+            task=asked.task,
+            reference=asked.reference,
+            trust_remote_code=asked.trust_remote_code,
+            take_over=self.config.take_over,
+        )
+        return versus(request, self.progress)
+
+
+def cast_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """The model with weights of a dtype, in place."""
+    torch.nn.Module.to(model, dtype)
+    return model
