@@ -51,8 +51,7 @@ class TeacherLoss:
     def __call__(self, student: PreTrainedModel, examples: Sequence[Example]) -> torch.Tensor:
         rows = [row for example in examples for row in example.rows]
         batch, keep = collate(student, [row.inputs for row in rows]), self.task.logits_to_keep(rows)
-        with torch.no_grad():
-            wanted, wanted_states = run_with_states(self.teacher, batch, keep)
+        wanted, wanted_states = run_with_states(self.teacher, batch, keep, with_gradients=False)
         outputs, states = run_with_states(student, batch, keep)
         is_real = batch["attention_mask"].bool()
         pairs = ((states[place], wanted_states[layer]) for place, layer in enumerate(self.layers))
@@ -73,14 +72,17 @@ class TeacherLoss:
 
 
 def run_with_states(
-    model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: int
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], keep: int, with_gradients: bool = True
 ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
-    """Outputs at the last `keep` positions, and states after every layer, (batch, token, width), by its place; all with
-    gradients, where these are on."""
+    """Outputs at the last `keep` positions, and states after every layer, (batch, token, width), by its place."""
     states: dict[int, torch.Tensor] = {}
     with capture_layers(model, states.__setitem__):
-        outputs = run_forward(model, batch, keep, with_gradients=True)
-    return outputs, states
+        outputs = run_forward(model, batch, keep, with_gradients)
+    if with_gradients:
+        return outputs, states
+    return outputs.clone(), {
+        place: state.clone() for place, state in states.items()
+    }  # gradients of others may need them
 
 
 def _measure_distance(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

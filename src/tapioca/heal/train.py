@@ -1,6 +1,7 @@
 """The training of a student by transformers' own Trainer: seeded, and continued where it was interrupted."""
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +175,10 @@ def add_adapters(student: PreTrainedModel, settings: TrainSettings) -> Any:
     torch.manual_seed(settings.seed)
     config = LoraConfig(r=settings.rank, lora_alpha=LORA_ALPHA * settings.rank, target_modules="all-linear")
     try:
-        return get_peft_model(student, config)
+        with warnings.catch_warnings(
+            action="ignore", category=FutureWarning
+        ):  # peft asks transformers under an old name
+            return get_peft_model(student, config)
     except ValueError as error:
         raise ModelError(
             f"peft finds nothing to adapt in {student.name_or_path}: {error}; train all weights with --full"
@@ -191,6 +195,7 @@ def _make_arguments(settings: TrainSettings, folder: Path) -> TrainingArguments:
         lr_scheduler_type="cosine",
         seed=settings.seed,
         logging_steps=1,
+        logging_nan_inf_filter=False,
         save_steps=max(1, settings.steps // CHECKPOINTS),
         save_total_limit=1,
         remove_unused_columns=False,

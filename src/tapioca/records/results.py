@@ -290,6 +290,8 @@ class Verdict(Record):
         "take B",
         "take B for OOD traffic only",
         "keep A",
+        "take the healed model",
+        "take the healed model for OOD traffic only",
     ] = Field(description="What to do.")
     reason: str = Field(description="Why, with the numbers.")
     tail_only: bool = Field(default=False, description="As in `Gain`, of the best plan on OOD data.")

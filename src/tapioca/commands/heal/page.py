@@ -20,7 +20,11 @@ from tapioca.report.screen import show_data, show_page
 from tapioca.report.tables import TableBlock, make_table, plain, print_block, print_line
 from tapioca.report.template import write_record_page
 
-COLOURS = {"take the healed model": "green", "take it for OOD traffic only": "yellow", "keep the full model": "blue"}
+COLOURS = {
+    "take the healed model": "green",
+    "take the healed model for OOD traffic only": "yellow",
+    "keep the full model": "blue",
+}
 COMPARISONS = {
     "plan_over_full": "plan over full model",
     "over_plan": "healed over plan",

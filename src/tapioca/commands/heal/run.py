@@ -78,7 +78,7 @@ def _open_folder(config: HealConfig, inputs: HealInputs, info: PruneResult) -> I
 
 ACTIONS = {
     "take B": "take the healed model",
-    "take B for OOD traffic only": "take it for OOD traffic only",
+    "take B for OOD traffic only": "take the healed model for OOD traffic only",
     "keep A": "keep the full model",
 }
 """What verdicts on two models are called where B is the healed one."""

@@ -1,0 +1,86 @@
+"""What students learn from, beside the same numbers by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.rows import choice_rows, write_lines
+from transformers import PreTrainedModel
+
+from tapioca.checkpoints.cut import cut_checkpoint
+from tapioca.evaluate import evaluate
+from tapioca.heal.losses import LabelLoss, TeacherLoss, run_with_states
+from tapioca.models.find import find_layers
+from tapioca.models.inputs import collate
+from tapioca.models.load import LoadedModel, load
+from tapioca.plan import Plan
+from tapioca.session.data import read_task
+from tapioca.tasks.base import Task
+
+
+@pytest.fixture(scope="module")
+def loaded(model_folder: Path) -> LoadedModel:
+    return load(model_folder, dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def task(loaded: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Task:
+    rows = write_lines(tmp_path_factory.mktemp("data") / "rows.jsonl", choice_rows(6))
+    return read_task(str(rows), loaded, {})
+
+
+def test_labels_are_learnt_as_the_task_scores_them(loaded: LoadedModel, task: Task) -> None:
+    full = Plan.full(len(find_layers(loaded.model)))
+    expected = evaluate(loaded.model, task, [full]).log_likelihoods.mean()
+    assert LabelLoss(task)(loaded.model, task.examples).item() == pytest.approx(-expected, rel=1e-5)
+
+
+def test_numbers_are_learnt_by_their_squared_error() -> None:
+    learner = load("learner")
+    task = read_task("lab:id,n=8", learner, {})
+    expected = -evaluate(learner.model, task, [Plan.full(8)]).values.mean()
+    assert LabelLoss(task)(learner.model, task.examples).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_teacher_teaches_itself_nothing(loaded: LoadedModel, task: Task) -> None:
+    layers = tuple(range(len(find_layers(loaded.model))))
+    assert TeacherLoss(task, loaded.model, layers)(loaded.model, task.examples).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_teacher_is_compared_at_outputs_that_are_read_and_after_the_layers_that_were_kept(
+    loaded: LoadedModel, task: Task, model_folder: Path, tmp_path: Path
+) -> None:
+    plan = Plan.drop(len(find_layers(loaded.model)), [1])
+    student = cut(model_folder, tmp_path / "cut", plan, loaded.model)
+    found = TeacherLoss(task, loaded.model, plan.order)(student, task.examples).item()
+    rows = [row for example in task.examples for row in example.rows]
+    divergences, distances = [], {layer: [0.0, 0.0] for layer in plan.order}
+    for row in rows:
+        batch = collate(loaded.model, [row.inputs])
+        (wanted, wanted_states), (outputs, states) = (
+            run_with_states(model, batch, len(row.targets), with_gradients=False) for model in (loaded.model, student)
+        )
+        p, q = (side[0].double().softmax(-1).numpy() for side in (wanted, outputs))
+        divergences += (p * (np.log(p) - np.log(q))).sum(axis=-1).tolist()
+        for place, layer in enumerate(plan.order):
+            target, state = wanted_states[layer].double(), states[place].double()
+            distances[layer][0] += float((state - target).pow(2).sum())
+            distances[layer][1] += float(target.pow(2).sum())
+    expected = np.mean(divergences) + np.mean([top / bottom for top, bottom in distances.values()])
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert found > 0.01
+
+
+def test_the_teacher_gets_no_gradients(loaded: LoadedModel, task: Task, model_folder: Path, tmp_path: Path) -> None:
+    plan = Plan.drop(len(find_layers(loaded.model)), [1])
+    student = cut(model_folder, tmp_path / "cut", plan, loaded.model)
+    TeacherLoss(task, loaded.model, plan.order)(student, task.examples).backward()
+    assert all(weight.grad is None for weight in loaded.model.parameters())
+    assert all(weight.grad is not None for name, weight in student.named_parameters() if "layers" in name)
+
+
+def cut(source: Path, target: Path, plan: Plan, model: PreTrainedModel) -> PreTrainedModel:
+    cut_checkpoint(source, target, plan, model)
+    return load(target, dtype="float32").model
