@@ -10,7 +10,9 @@ from support.rows import choice_rows, write_lines
 from transformers import PreTrainedModel
 
 from tapioca.checkpoints.cut import cut_checkpoint
+from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
+from tapioca.heal.answers import answer_by_teacher
 from tapioca.heal.losses import LabelLoss, TeacherLoss, run_with_states
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate
@@ -79,6 +81,19 @@ def test_the_teacher_gets_no_gradients(loaded: LoadedModel, task: Task, model_fo
     TeacherLoss(task, loaded.model, plan.order)(student, task.examples).backward()
     assert all(weight.grad is None for weight in loaded.model.parameters())
     assert all(weight.grad is not None for name, weight in student.named_parameters() if "layers" in name)
+
+
+def test_the_teacher_chooses_in_place_of_the_right_answers(loaded: LoadedModel, task: Task) -> None:
+    full = Plan.full(len(find_layers(loaded.model)))
+    chosen = evaluate(loaded.model, task, [full]).predicted[0]
+    answered = answer_by_teacher(loaded.model, task, 4)
+    assert [example.gold for example in answered.examples] == chosen.tolist()
+    assert evaluate(loaded.model, answered, [full]).values.mean() == 1.0
+    learner = load("learner")
+    with pytest.raises(
+        UsageError, match=r"lab:id,n=4 has no answers that the full model could give; heal --by teacher"
+    ):
+        answer_by_teacher(learner.model, read_task("lab:id,n=4", learner, {}), 4)
 
 
 def cut(source: Path, target: Path, plan: Plan, model: PreTrainedModel) -> PreTrainedModel:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from tapioca.records.config import FolderConfig, write_command
 
-Source = Literal["labels", "teacher"]
+Source = Literal["labels", "teacher", "answers"]
 """What a student learns from."""
 
 
@@ -20,7 +20,7 @@ class HealConfig(FolderConfig):
     )
     by: Source = Field(
         default="labels",
-        description="Learn the right answers (labels), or what the full model gives and its states after the same layers (teacher).",
+        description="Learn the right answers (labels); without any, the full model's outputs and its states after the same layers (teacher), or the answers that it writes or chooses itself (answers).",
     )
     full: bool = Field(
         default=False, description="Train all weights; by default LoRA adapters, which are merged afterwards."

@@ -22,7 +22,8 @@ from tapioca.commands.versus.result import VersusResult
 from tapioca.commands.versus.run import versus
 from tapioca.disk import make_folder_atomically, write_text
 from tapioca.errors import StoreError, UsageError
-from tapioca.heal.losses import LabelLoss, Loss, TeacherLoss
+from tapioca.heal.answers import answer_by_teacher
+from tapioca.heal.losses import LabelLoss, TeacherLoss
 from tapioca.heal.train import TrainingSet, TrainSettings, train_student
 from tapioca.models.load import load
 from tapioca.plan import Plan
@@ -93,7 +94,7 @@ class HealJob:
             return Training(**read_object(target / TRAINING, StoreError, "delete the folder, and it is trained again"))
         asked = self.inputs.config
         student = load(start, device=asked.device, dtype="float32", trust_remote_code=asked.trust_remote_code).model
-        sets = [TrainingSet(task.examples, self._choose_loss(task, plan)) for task in self.inputs.training.values()]
+        sets = [self._make_training_set(task, plan) for task in self.inputs.training.values()]
         settings, start_time = replace(self.settings, seed=seed), time.perf_counter()
         steps_folder = target.with_name(f"{target.name}-steps")
         trained, losses = train_student(student, sets, settings, steps_folder, self.progress)
@@ -109,16 +110,20 @@ class HealJob:
             seconds=time.perf_counter() - start_time,
         )
         with make_folder_atomically(target) as temporary:
-            cast_weights(trained, self.inputs.run_inputs.loaded.model.dtype).save_pretrained(temporary)
+            cast_weights(trained, self.inputs.dtype).save_pretrained(temporary)
             copy_files(start, companion_files(start), temporary)
             write_seen_rows(temporary, self.inputs.seen_rows)
             write_text(temporary / TRAINING, training.model_dump_json())
         return training
 
-    def _choose_loss(self, task: Task, plan: Plan) -> Loss:
-        if self.config.by == "labels":
-            return LabelLoss(task)
-        return TeacherLoss(task, self.inputs.run_inputs.loaded.model.float(), plan.order)
+    def _make_training_set(self, task: Task, plan: Plan) -> TrainingSet:
+        teacher = self.inputs.run_inputs.loaded.model
+        if self.config.by == "teacher":
+            return TrainingSet(task.examples, TeacherLoss(task, teacher.float(), plan.order))
+        if self.config.by == "answers":
+            self.progress.stage("answers of the full model", 0)
+            task = answer_by_teacher(teacher, task, self.inputs.config.batch_size)
+        return TrainingSet(task.examples, LabelLoss(task))
 
     def search(self, model: Path, target: Path) -> PruneResult:
         """The run's search made anew on another model."""

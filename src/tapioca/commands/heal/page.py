@@ -11,6 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.panel import Panel
 
+from tapioca.commands.heal.config import Source
 from tapioca.commands.heal.result import HealResult, OrderResult
 from tapioca.records import Gain
 from tapioca.records.results import Domain
@@ -24,6 +25,11 @@ COLOURS = {
     "take the healed model": "green",
     "take the healed model for OOD traffic only": "yellow",
     "keep the full model": "blue",
+}
+SOURCES: dict[Source, str] = {
+    "labels": "right answers",
+    "teacher": "what the full model gives",
+    "answers": "the full model's own answers",
 }
 COMPARISONS = {
     "plan_over_full": "plan over full model",
@@ -71,7 +77,7 @@ def describe_training(info: HealResult) -> str:
     """How it was trained, in a line."""
     training = info.training
     what = f"adapters of rank {training.rank}" if training.rank else "all weights"
-    source = "right answers" if training.by == "labels" else "what the full model gives"
+    source = SOURCES[training.by]
     rows = " and ".join(
         f"{n} {name.upper() if name in ('ood', 'id') else 'given'}" for name, n in training.rows.items()
     )

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from tapioca.commands.heal.config import HealConfig
 from tapioca.commands.versus.sides import read_run_request
 from tapioca.progress import Progress
@@ -29,12 +31,14 @@ class HealInputs:
         run_inputs: the full model, and the run's rows.
         training: the rows to train on, by data set.
         seen_rows: digests of all rows that the student was searched or tuned on.
+        dtype: of the full model's weights as they came.
     """
 
     config: StudentConfig
     run_inputs: RunInputs
     training: dict[str, Task]
     seen_rows: frozenset[str]
+    dtype: torch.dtype
 
 
 def load_heal_inputs(config: HealConfig, progress: Progress) -> HealInputs:
@@ -54,4 +58,4 @@ def load_heal_inputs(config: HealConfig, progress: Progress) -> HealInputs:
     trained_on = frozenset(example.row_digest for task in training.values() for example in task.examples)
     for task in run_inputs.test.values():
         refuse_seen(task, trained_on, "the student")
-    return HealInputs(asked, run_inputs, training, trained_on | rows.searched)
+    return HealInputs(asked, run_inputs, training, trained_on | rows.searched, run_inputs.loaded.model.dtype)
