@@ -6,6 +6,7 @@ from .api import (
     enumerate,
     export,
     geometry,
+    heal,
     prune,
     read_task,
     rescale,
@@ -20,6 +21,8 @@ from .commands.enumerate.config import EnumerateConfig
 from .commands.enumerate.result import EnumerateResult
 from .commands.geometry.config import GeometryConfig
 from .commands.geometry.result import GeometryResult
+from .commands.heal.config import HealConfig
+from .commands.heal.result import HealResult
 from .commands.prune.config import PruneConfig
 from .commands.prune.result import PruneResult
 from .commands.rescale.config import RescaleConfig
@@ -45,6 +48,8 @@ __all__ = [
     "EnumerateResult",
     "GeometryConfig",
     "GeometryResult",
+    "HealConfig",
+    "HealResult",
     "Plan",
     "PruneConfig",
     "PruneResult",
@@ -64,6 +69,7 @@ __all__ = [
     "enumerate",
     "export",
     "geometry",
+    "heal",
     "load",
     "prune",
     "read_task",

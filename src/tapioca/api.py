@@ -20,6 +20,9 @@ from tapioca.commands.enumerate.result import EnumerateResult
 from tapioca.commands.export.result import Exported
 from tapioca.commands.export.run import export
 from tapioca.commands.geometry.result import GeometryResult
+from tapioca.commands.heal.config import HealConfig
+from tapioca.commands.heal.result import HealResult
+from tapioca.commands.heal.run import heal as run_heal
 from tapioca.commands.prune.result import PruneResult
 from tapioca.commands.rescale.result import RescaleResult
 from tapioca.commands.scale.result import ScaleResult
@@ -48,6 +51,7 @@ __all__ = [
     "enumerate",
     "export",
     "geometry",
+    "heal",
     "prune",
     "read_task",
     "rescale",
@@ -234,6 +238,29 @@ def compensate(
     config = CompensateConfig(run=folder, by=by, take_over=take_over, **places)
     with _open_screen(progress) as screen:
         return run_compensate(config, screen)
+
+
+def heal(
+    run: str | Path | PruneResult, *, out: str | Path | None = None, progress: bool = True, **settings: Any
+) -> HealResult:
+    """Train what the plan of a finished run leaves, and judge it on the run's test rows beside the full model.
+
+    Args:
+        run: a run folder, or its record.
+        out: folder of the results; by default the run's with -healed behind it.
+        progress: show a progress display.
+        settings: the options of `tapioca heal` by their names, such as steps, by, full, orders.
+
+    Returns:
+        What training and pruning changed; `folder / checkpoint` is the healed model, an ordinary checkpoint.
+
+    Raises:
+        TapiocaError: there is no such run, it drops nothing, or rows to train on are rows that it is judged on.
+    """
+    folder = run.folder if isinstance(run, PruneResult) else Path(run)
+    config = HealConfig(run=folder, out=out and Path(out), **settings)
+    with _open_screen(progress) as screen:
+        return run_heal(config, screen)
 
 
 def scale(

@@ -138,7 +138,11 @@ def test_what_commands_keep_is_what_they_store() -> None:
     batches = dict.fromkeys(
         ("prune", "compensate", "compare", "enumerate", "scale", "rescale", "versus"), "every finished batch is stored"
     )
-    assert kept == {**batches, "study": "every finished measurement is stored"}
+    others = {
+        "study": "every finished measurement is stored",
+        "heal": "the training's last checkpoint and every finished batch are stored",
+    }
+    assert kept == {**batches, **others}
 
 
 def run_program(code: str, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -39,6 +39,7 @@ LINES = {
     "prune": ["prune", "learner", *PROMPTS, "--out", "out"],
     "prune --compensate": ["prune", "learner", *PROMPTS, "--compensate", "linear", "--out", "out"],
     "compensate": ["compensate", "out", "--by", "scale"],
+    "heal": ["heal", "finished", "--steps", "12", "--batch", "4", "--out", "out"],
     "rescale": ["rescale", "learner", *PROMPTS, "--out", "out"],
     "compare": ["compare", "learner", *PROMPTS, "--criteria", "greedy", "--criteria", "shortgpt", "--out", "out"],
     "versus": ["versus", "learner", "learners/a", *PROMPTS, "--out", "out"],

@@ -1,5 +1,6 @@
 """What healing works with, and its steps, each of which is kept in its folder."""
 
+import shutil
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,9 +23,9 @@ from tapioca.commands.versus.result import VersusResult
 from tapioca.commands.versus.run import versus
 from tapioca.disk import make_folder_atomically, write_text
 from tapioca.errors import StoreError, UsageError
-from tapioca.heal.answers import answer_by_teacher
-from tapioca.heal.losses import LabelLoss, TeacherLoss
-from tapioca.heal.train import TrainingSet, TrainSettings, train_student
+from tapioca.healing.answers import answer_by_teacher
+from tapioca.healing.losses import LabelLoss, TeacherLoss
+from tapioca.healing.train import TrainingSet, TrainSettings, train_student
 from tapioca.models.load import load
 from tapioca.plan import Plan
 from tapioca.progress import Progress
@@ -90,13 +91,14 @@ class HealJob:
             target: where the trained one goes.
             seed: of the batches and adapters.
         """
+        steps_folder = target.with_name(f"{target.name}-steps")
         if target.is_dir():
+            shutil.rmtree(steps_folder, ignore_errors=True)  # where a killed process had not come to it
             return Training(**read_object(target / TRAINING, StoreError, "delete the folder, and it is trained again"))
         asked = self.inputs.config
         student = load(start, device=asked.device, dtype="float32", trust_remote_code=asked.trust_remote_code).model
         sets = [self._make_training_set(task, plan) for task in self.inputs.training.values()]
         settings, start_time = replace(self.settings, seed=seed), time.perf_counter()
-        steps_folder = target.with_name(f"{target.name}-steps")
         trained, losses = train_student(student, sets, settings, steps_folder, self.progress)
         training = Training(
             by=self.config.by,
@@ -114,6 +116,7 @@ class HealJob:
             copy_files(start, companion_files(start), temporary)
             write_seen_rows(temporary, self.inputs.seen_rows)
             write_text(temporary / TRAINING, training.model_dump_json())
+        shutil.rmtree(steps_folder, ignore_errors=True)
         return training
 
     def _make_training_set(self, task: Task, plan: Plan) -> TrainingSet:

@@ -14,7 +14,7 @@ from tapioca.commands.heal.rows import HealInputs, load_heal_inputs
 from tapioca.commands.prune.result import PruneResult, read_run
 from tapioca.commands.versus.result import VersusResult
 from tapioca.errors import UsageError
-from tapioca.heal.train import TrainSettings
+from tapioca.healing.train import TrainSettings
 from tapioca.progress import SILENT, Progress
 from tapioca.records.portable import portable_name
 from tapioca.runs.folder import claim_folder

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from tapioca.errors import ModelError, NonFiniteError
-from tapioca.heal.losses import Loss
+from tapioca.healing.losses import Loss
 from tapioca.hub import hide_progress_bars
 from tapioca.progress import Progress
 from tapioca.records import Example

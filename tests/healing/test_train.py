@@ -10,8 +10,8 @@ import torch
 from transformers import PreTrainedModel
 
 from tapioca.errors import ModelError, NonFiniteError
-from tapioca.heal.losses import LabelLoss
-from tapioca.heal.train import Batches, TrainingSet, TrainSettings, train_student
+from tapioca.healing.losses import LabelLoss
+from tapioca.healing.train import Batches, TrainingSet, TrainSettings, train_student
 from tapioca.models.load import load
 from tapioca.progress import SILENT, NullProgress
 from tapioca.session.data import read_task

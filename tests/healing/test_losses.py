@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 from tapioca.checkpoints.cut import cut_checkpoint
 from tapioca.errors import UsageError
 from tapioca.evaluate import evaluate
-from tapioca.heal.answers import answer_by_teacher
-from tapioca.heal.losses import LabelLoss, TeacherLoss, run_with_states
+from tapioca.healing.answers import answer_by_teacher
+from tapioca.healing.losses import LabelLoss, TeacherLoss, run_with_states
 from tapioca.models.find import find_layers
 from tapioca.models.inputs import collate
 from tapioca.models.load import LoadedModel, load
