@@ -86,10 +86,10 @@ def test_screen_and_page_say_what_healing_gave(healed: HealResult) -> None:
     said = " ".join(captured.get().split())
     assert "adapters of rank 16 of drop" in said
     assert "6 steps of 8 of 40 OOD and 40 ID rows" in said
-    assert "healed over full model" in said
+    assert "healed vs full model" in said
     assert set(draw_charts(healed)) == {"changes", "losses"}
     page = (healed.folder / "report.html").read_text()
-    assert "healed over plan" in page
+    assert "healed vs plan" in page
     assert "OOD and ID rows take turns" in page
 
 

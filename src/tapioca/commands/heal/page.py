@@ -31,10 +31,11 @@ SOURCES: dict[Source, str] = {
     "teacher": "what the full model gives",
     "answers": "the full model's own answers",
 }
+COLOURS_OF_DATA = {**figures.COLOURS, "data": figures.GREY}
 COMPARISONS = {
-    "plan_over_full": "plan over full model",
-    "over_plan": "healed over plan",
-    "over_full": "healed over full model",
+    "plan_over_full": "plan vs full model",
+    "over_plan": "healed vs plan",
+    "over_full": "healed vs full model",
 }
 """What is compared, in the order of its story."""
 FROM_TO = "from → to"
@@ -69,7 +70,7 @@ def show(info: HealResult, console: Console) -> None:
     print_block(console, tabulate_changes(info).select("", "data", FROM_TO, CHANGE))
     if info.orders:
         print_block(console, tabulate_orders(info).select("order", "OOD", "ID", "seconds"))
-    print_line(console, f"model     {info.folder / info.checkpoint}: an ordinary checkpoint, adapters merged")
+    print_line(console, f"model     {info.folder / info.checkpoint}: an ordinary checkpoint")
     show_page(info, console)
 
 
@@ -114,13 +115,19 @@ def tabulate_orders(info: HealResult) -> TableBlock:
     columns: dict[str, Callable[[OrderResult], str]] = {
         "order": lambda row: row.order,
         "seeds": lambda row: str(len(row.trials)),
-        "drops": lambda row: "; ".join(dict.fromkeys(str(trial.plan) for trial in row.trials)),
+        "last search": _list_plans,
         **{domain.upper(): partial(_format_gains, domain=domain) for domain in info.over_full},
         "written": _describe_written,
         "seconds": lambda row: f"{np.mean([trial.seconds for trial in row.trials]):.3g}",
     }
     title = f"orders, each beside the full model: mean [lowest, highest] over seeds of the change of {info.metric.name}"
     return make_table(title, info.orders, columns).without_empty()
+
+
+def _list_plans(row: OrderResult) -> str:
+    """What the last search of an order found, seed by seed where they differ."""
+    found = ("nothing to drop" if trial.plan.is_full else str(trial.plan) for trial in row.trials)
+    return "–" if row.order == "tune" else "; ".join(dict.fromkeys(found))
 
 
 def _list_gains(row: OrderResult, domain: Domain) -> list[Gain]:
@@ -152,22 +159,34 @@ def draw_changes(info: HealResult) -> alt.TopLevelMixin:
     """What each of the models changes, with its interval."""
     rows = [
         figures.effect_row(
-            row.gain.metric, row.gain, name=f"{row.what}, {row.data.upper()}", colour=figures.COLOURS[row.data.upper()]
+            row.gain.metric,
+            row.gain,
+            name=f"{row.what.removesuffix(' model')}, {row.data.upper()}",
+            colour=figures.COLOURS[row.data.upper()],
         )
         for row in list_rows(info)
     ]
-    chart = figures.draw_effects(list_rows(info)[0].gain.metric, rows, [], [row["name"] for row in rows])
+    chart = figures.draw_effects(
+        list_rows(info)[0].gain.metric, rows, [], [row["name"] for row in rows], against="the other's"
+    )
     return chart.properties(width=figures.FULL_WIDTH - 260, height=30 * len(rows))
 
 
 def draw_losses(info: HealResult) -> alt.TopLevelMixin:
     """The loss of every step."""
-    table = pd.DataFrame({"step": range(1, len(info.training.losses) + 1), "loss": info.training.losses})
+    training = info.training
+    names = [name.upper() if name in ("ood", "id") else "data" for name in training.rows]
+    data = [names[step % len(names)] for step in range(training.steps)]
+    table = pd.DataFrame({"step": range(1, training.steps + 1), "loss": training.losses, "data": data})
     return (
         alt.Chart(table)
-        .mark_line(color=figures.COLOURS["OOD"])
+        .mark_line()
         .encode(
-            x=alt.X("step:Q", title="step"), y=alt.Y("loss:Q", title="loss of the step", scale=alt.Scale(zero=False))
+            color=alt.Color(
+                "data:N", title="", scale=alt.Scale(domain=names, range=[COLOURS_OF_DATA[name] for name in names])
+            ),
+            x=alt.X("step:Q", title="step"),
+            y=alt.Y("loss:Q", title="loss of the step", scale=alt.Scale(zero=False)),
         )
         .properties(width=figures.FULL_WIDTH - 60, height=180)
     )
