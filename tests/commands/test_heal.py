@@ -108,7 +108,7 @@ def test_a_run_that_drops_nothing_has_nothing_to_heal(run: PruneResult, tmp_path
     assert record["plan"] != json.loads(kept.model_dump_json())["plan"]
     write_record(kept, "run.json")
     with pytest.raises(
-        UsageError, match="drops nothing, so there is nothing to heal; give a run whose plan drops layers"
+        UsageError, match="drops nothing, so there is nothing to heal; give --plan, or a run made with --target-params"
     ):
         heal(HealConfig(run=tmp_path))
 

@@ -18,6 +18,9 @@ class HealConfig(FolderConfig):
     out: Path | None = Field(
         default=None, description="Folder of the results; by default the run's with -healed behind it."
     )
+    plan: str | None = Field(
+        default=None, min_length=1, description="A plan file, or its JSON, to heal instead of the run's plan."
+    )
     by: Source = Field(
         default="labels",
         description="Learn the right answers (labels); without any, the full model's outputs and its states after the same layers (teacher), or the answers that it writes or chooses itself (answers).",

@@ -15,6 +15,7 @@ from tapioca.commands.prune.result import PruneResult, read_run
 from tapioca.commands.versus.result import VersusResult
 from tapioca.errors import UsageError
 from tapioca.healing.train import TrainSettings
+from tapioca.plan import Plan
 from tapioca.progress import SILENT, Progress
 from tapioca.records.portable import portable_name
 from tapioca.runs.folder import claim_folder
@@ -38,8 +39,12 @@ def heal(config: HealConfig, progress: Progress = SILENT) -> HealResult:
         DataError: rows to train on are rows that the run is judged on.
     """
     info = read_run(config.run)
+    if config.plan:
+        info = info.model_copy(update={"plan": Plan.read(config.plan)})
     if info.plan.is_full:
-        raise UsageError(f"{config.run} drops nothing, so there is nothing to heal; give a run whose plan drops layers")
+        raise UsageError(
+            f"the plan of {config.run} drops nothing, so there is nothing to heal; give --plan, or a run made with --target-params"
+        )
     inputs = load_heal_inputs(config, progress)
     with _open_folder(config, inputs, info) as header:
         job = HealJob(config, inputs, info, choose_settings(config), header["folder"], progress)
