@@ -11,6 +11,7 @@ from typing import Any
 from reliability import generate, mutate
 from reliability.workspace import MODEL, PLAN
 from tapioca.commands import COMMANDS
+from tapioca.commands.heal.job import read_training
 from tapioca.diagnosis.fit import fit_file
 from tapioca.studies.cell import Cell
 from tapioca.studies.model_numbers import ModelNumbers
@@ -191,7 +192,7 @@ KINDS = (
     ),
     *(
         _record(name)
-        for name in ("prune", "compare", "diagnose", "geometry", "enumerate", "scale", "rescale", "versus")
+        for name in ("prune", "compare", "diagnose", "geometry", "enumerate", "scale", "rescale", "versus", "heal")
     ),
     Kind(
         "run.sqlite",
@@ -251,6 +252,7 @@ KINDS = (
         ("tinylab",),
     ),
     Kind("learner's config", ("tinylab/config.json",), JSON, _always("inspect", "tinylab"), ("tinylab",)),
+    Kind("training.json", ("healed/training.json",), JSON, _always(lambda: read_training(Path("healed")))),
     Kind("cell of a study", ("cell.npz",), BYTES, _always(lambda: Cell.load(Path("cell.npz")))),
     Kind(
         "numbers of a studied model", ("numbers.npz",), BYTES, _always(lambda: ModelNumbers.load(Path("numbers.npz")))

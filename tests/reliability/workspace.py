@@ -15,10 +15,14 @@ from support.simulated_cells import World, cells, setting, study
 from support.words import whole_tokenizer
 
 from tapioca.cli.main import main
+from tapioca.commands.heal.result import HealResult, OrderResult, OrderTrial, Training
+from tapioca.commands.versus.result import VersusResult
 from tapioca.diagnosis.classify import PACKAGED_CLASSIFIER
 from tapioca.models.tiny import tiny
 from tapioca.plan import HashedArray, Plan
 from tapioca.profiles.evidence import NULL_TEST
+from tapioca.records.results import RunHeader
+from tapioca.runs.records import read_record, write_record
 from tapioca.runs.rows import write_seen_rows
 from tapioca.studies.analyse.cells import CellGrid
 from tapioca.studies.analyse.collect import measure_numbers
@@ -103,9 +107,49 @@ def build_workspace(root: Path) -> None:
     }
     for name, arguments in commands.items():
         _run(name, *arguments, "--out", f"runs/{name}")
+    _write_healed(root)
     shape = ("--layers", "3", "--width", "8", "--heads", "1", "--steps", "2")
     _run("lab", "train", "--out", "tinylab", *shape)
     _run("lab", "train-text", "data/rows.jsonl", "--out", "tinytext", *shape)
+
+
+def _write_healed(root: Path) -> None:
+    """The record of a healed run, with numbers of a comparison, and how a checkpoint was trained."""
+    compared = read_record(VersusResult, root / "runs/versus", "versus.json", "versus")
+    training = Training(
+        by="labels",
+        rank=2,
+        rows={"ood": 4},
+        steps=2,
+        batch=2,
+        learning_rate=0.1,
+        seed=0,
+        losses=(0.5, 0.25),
+        seconds=1.0,
+    )
+    comparisons = dict.fromkeys(("over_full", "over_plan", "plan_over_full"), compared.comparisons)
+    header = {name: getattr(compared, name) for name in RunHeader.model_fields} | {"folder": root / "runs/heal"}
+    healed = HealResult(
+        **header,
+        **comparisons,
+        run="prune",
+        plan=Plan.drop(4, [1]),
+        training=training,
+        checkpoint="healed",
+        metric=compared.metric,
+        models=(*compared.models, compared.models[1]),
+        verdict=compared.verdict.model_copy(update={"action": "keep the full model"}),
+        orders=(
+            OrderResult(
+                order="tune",
+                trials=(OrderTrial(seed=0, plan=Plan.full(4), seconds=1.0, over_full=compared.comparisons),),
+            ),
+        ),
+    )
+    (root / "runs/heal").mkdir()
+    write_record(healed, "heal.json")
+    (root / "healed").mkdir()
+    (root / "healed/training.json").write_text(training.model_dump_json())
 
 
 def _run(*arguments: str) -> None:

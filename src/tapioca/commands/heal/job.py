@@ -29,7 +29,7 @@ from tapioca.healing.train import TrainingSet, TrainSettings, train_student
 from tapioca.models.load import load
 from tapioca.plan import Plan
 from tapioca.progress import Progress
-from tapioca.reading import read_object
+from tapioca.reading import explain_damage, read_object
 from tapioca.runs.rows import write_seen_rows
 from tapioca.tasks.base import Task
 
@@ -94,7 +94,7 @@ class HealJob:
         steps_folder = target.with_name(f"{target.name}-steps")
         if target.is_dir():
             shutil.rmtree(steps_folder, ignore_errors=True)  # where a killed process had not come to it
-            return Training(**read_object(target / TRAINING, StoreError, "delete the folder, and it is trained again"))
+            return read_training(target)
         asked = self.inputs.config
         student = load(start, device=asked.device, dtype="float32", trust_remote_code=asked.trust_remote_code).model
         sets = [self._make_training_set(task, plan) for task in self.inputs.training.values()]
@@ -149,6 +149,18 @@ class HealJob:
             take_over=self.config.take_over,
         )
         return versus(request, self.progress)
+
+
+def read_training(folder: Path) -> Training:
+    """How the checkpoint in a folder was trained.
+
+    Raises:
+        StoreError: nothing says so, or the file is damaged.
+    """
+    path, remedy = folder / TRAINING, f"delete {folder}, and it is trained again"
+    content = read_object(path, StoreError, remedy)
+    with explain_damage(path, StoreError, remedy):
+        return Training(**content)
 
 
 def cast_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
