@@ -252,7 +252,7 @@ KINDS = (
         ("tinylab",),
     ),
     Kind("learner's config", ("tinylab/config.json",), JSON, _always("inspect", "tinylab"), ("tinylab",)),
-    Kind("training.json", ("healed/training.json",), JSON, _always(lambda: read_training(Path("healed")))),
+    Kind("training.json, healed", ("healed/training.json",), JSON, _always(lambda: read_training(Path("healed")))),
     Kind("cell of a study", ("cell.npz",), BYTES, _always(lambda: Cell.load(Path("cell.npz")))),
     Kind(
         "numbers of a studied model", ("numbers.npz",), BYTES, _always(lambda: ModelNumbers.load(Path("numbers.npz")))

@@ -1,6 +1,5 @@
 """The training of a student by transformers' own Trainer: seeded, and continued where it was interrupted."""
 
-import logging
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -138,7 +137,6 @@ def train_student(
         ModelError: peft is missing, or it finds nothing in the model that it can adapt.
         NonFiniteError: a loss is NaN or infinite.
     """
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # transformers and peft import it; it warns of kernels
     trained: Any = add_adapters(student, settings) if settings.rank else student
     batches = Batches(training_sets, settings)
     trainer = HealTrainer(
