@@ -70,6 +70,7 @@ def test_the_checkpoint_remembers_every_row_it_has_seen(run: PruneResult, healed
     assert not seen & {row for of_data in rows.test.values() for row in of_data}
 
 
+@pytest.mark.slow
 def test_the_same_command_trains_nothing_again(healed: HealResult, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*given: object) -> None:
         raise AssertionError("trained again")

@@ -39,7 +39,7 @@ def test_steps_take_the_data_sets_in_turn_and_every_example_once_an_epoch(sets: 
     assert steps == [Batches(sets, batches.settings)[step] for step in range(20)]
 
 
-@pytest.mark.parametrize("rank", [0, 2])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_training_that_broke_off_goes_on_to_the_same_weights(
     sets: list[TrainingSet], tmp_path: Path, rank: int
 ) -> None:
