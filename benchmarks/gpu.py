@@ -29,13 +29,18 @@ from roofline import Swept, product_rate
 from search_vs_naive import learnt, make_model, make_task, naive, tapioca, watch_search
 from transformers import LlamaForCausalLM
 
+from tapioca.commands.bench.config import BenchConfig
+from tapioca.commands.bench.sides import GivenModels, open_sides
+from tapioca.commands.bench.size import list_jobs, time_size
 from tapioca.commands.export.run import export
 from tapioca.engine.options import SweepInput
 from tapioca.engine.sweep import Schedule, sweep
 from tapioca.evaluate import evaluate
 from tapioca.models.edit import apply
 from tapioca.models.inputs import collate, run_forward
+from tapioca.models.load import LoadedModel
 from tapioca.plan import Plan
+from tapioca.progress import SILENT
 from tapioca.timing import time_call
 
 MINUTES = 8
@@ -203,6 +208,24 @@ def exporting(sizes: Sizes) -> Found:
         return {"s": exported.seconds, "largest difference": exported.result.difference}
 
 
+def shorter(sizes: Sizes) -> Found:
+    """What `tapioca bench` says of a plan that drops a quarter of the layers, and of its checkpoint: time ratios and memory."""
+    plan = Plan.drop(sizes.layers, range(1, sizes.layers, 4)).to_json()
+    grid = f"1,8x{sizes.tokens[1]}"
+    config = BenchConfig(model="random", plan=plan, grid=grid, new_tokens=sizes.answer, max_rounds=40)
+    found: Found = {}
+    with open_sides(config, SILENT, GivenModels(LoadedModel(sizes.model(), None))) as opened:
+        found |= {f"{side.name}, layers alone": side.about.by_layers for side in opened.sides[1:]}
+        for job in list_jobs(config, opened.sides):
+            timing = time_size(job, opened.sides, config, SILENT)
+            for measured in timing.measures:
+                for name, ratio in measured.ratios.items():
+                    found[f"{job}, {measured.measure}, {name}"] = ratio.value
+                    found[f"{job}, {measured.measure}, {name}, interval"] = ratio.ci95
+            found |= {f"{job}, {name}, MiB beside weights": held / 2**20 for name, held in timing.held_bytes.items()}
+    return found
+
+
 @dataclass(frozen=True)
 class Section:
     """What is measured, and how many seconds it may take."""
@@ -221,6 +244,7 @@ SECTIONS = {
     "written answers": Section(writing, 90),
     "out of memory": Section(memory, 45),
     "export": Section(exporting, 60),
+    "a shorter model": Section(shorter, 90),
     "exact search, 1.5 billion parameters": Section(partial(search, large=True), 90),
 }
 

@@ -1,20 +1,16 @@
-"""What the benchmarks here share: the machine they run on, the work its layers do, and the memory it holds."""
+"""What the benchmarks here share: the machine they run on, the work of layers, and the memory it holds."""
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from threading import Event, Thread
+from functools import partial
 
-import psutil
 import torch
-import transformers
 from transformers import PreTrainedModel
 
+from tapioca.machine import describe_machine, watch_memory
 from tapioca.models.find import find_layers
 from tapioca.plan import Plan
 
@@ -24,24 +20,13 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 def machine(threads: int) -> str:
     """Let torch use so many threads, and say what runs here."""
     torch.set_num_threads(threads)
-    name = (
-        torch.cuda.get_device_name() if DEVICE == "cuda" else f"{_processor()}, {threads} thread(s) of {os.cpu_count()}"
-    )
-    return f"{name}, torch {torch.__version__}, transformers {transformers.__version__}"
+    return str(describe_machine(DEVICE))
 
 
 def list_single_drops(model: PreTrainedModel) -> list[Plan]:
     """The full model and every plan that drops one layer: what a first round scores."""
     layers = model.config.num_hidden_layers
     return [Plan.full(layers), *(Plan.drop(layers, [layer]) for layer in range(layers))]
-
-
-def _processor() -> str:
-    """The processor's name, where the system tells it."""
-    cpu_info = Path("/proc/cpuinfo")
-    lines = cpu_info.read_text().splitlines() if cpu_info.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 @dataclass
@@ -68,35 +53,5 @@ def counting(model: PreTrainedModel) -> Iterator[Done]:
             hook.remove()
 
 
-@dataclass
-class Held:
-    """Most memory held at once above what was held before, in MiB."""
-
-    mebibytes: float = 0.0
-
-
-@contextmanager
-def peak() -> Iterator[Held]:
-    """Watch memory: torch's own on a GPU; else the process's resident set, looked at every few milliseconds."""
-    held, stop, process = Held(), Event(), psutil.Process()
-    if DEVICE == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated() if DEVICE == "cuda" else process.memory_info().rss
-    most = before
-
-    def watch() -> None:
-        nonlocal most
-        while not stop.wait(0.005):
-            most = max(most, process.memory_info().rss)
-
-    watcher = Thread(target=watch)
-    if DEVICE == "cpu":
-        watcher.start()
-    try:
-        yield held
-    finally:
-        stop.set()
-        if watcher.ident:
-            watcher.join()
-        most = torch.cuda.max_memory_allocated() if DEVICE == "cuda" else most
-        held.mebibytes = (most - before) / 2**20
+peak = partial(watch_memory, DEVICE)
+"""Watch the memory of a body, as `tapioca.machine.watch_memory` does on the device of these benchmarks."""

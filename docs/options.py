@@ -46,10 +46,14 @@ def build_module() -> str:
         write_class("TaskOptions", TaskSpec, TaskSpec.model_fields.keys() - {"data"}, "How rows are asked and marked."),
     ]
     for name, command in COMMANDS.items():
-        config = load_config_class(command)
+        config, title = load_config_class(command), name.title()
+        own = [field for field in config.model_fields if field not in shared | OF_A_CALL | OF_THE_SHELL]
+        if "model" in config.model_fields and not issubclass(config, DataConfig) and command.result:
+            about = f"Of `tapioca {name}` besides those of a session."
+            classes.append(write_class(f"{title}Options", config, own, about))
+            loading = config.model_fields.keys() & shared
+            classes.append(write_class(f"{title}Call", config, loading, f"All of `tapioca {name}`.", f"{title}Options"))
         if issubclass(config, DataConfig) and command.result:
-            own = [field for field in config.model_fields if field not in shared | OF_A_CALL | OF_THE_SHELL]
-            title = name.title()
             classes.append(
                 write_class(f"{title}Options", config, own, f"Of `tapioca {name}` besides those of a session.")
             )
@@ -61,9 +65,11 @@ def build_module() -> str:
     return subprocess.run(ruff, input=code, capture_output=True, text=True, check=True).stdout
 
 
-def write_class(name: str, record: type[BaseModel], fields: Collection[str], about: str) -> str:
+def write_class(
+    name: str, record: type[BaseModel], fields: Collection[str], about: str, base: str = "TypedDict"
+) -> str:
     """A dictionary type with some fields of a record."""
-    lines = [f'class {name}(TypedDict, total=False):\n    """{about}"""\n']
+    lines = [f'class {name}({base}, total=False):\n    """{about}"""\n']
     for field_name, field in record.model_fields.items():
         if field_name in fields:
             lines.append(f"    {field_name}: {write_type(field_name, field.annotation, field.is_required())}")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from records import Record, describe_record, describe_type, escape, find_meaning, list_fields, list_nested, summarize
 
 from tapioca.commands import COMMANDS, load_config_class
+from tapioca.commands.bench.result import SizeTiming
 from tapioca.diagnosis.records import ShiftClassifier
 from tapioca.lab.config import TextConfig, TrainConfig, TuneConfig
 from tapioca.plan import Plan
@@ -76,6 +77,7 @@ MANIFEST = """\
 | `attention` | string | transformers' name of the way attention is computed |
 | `settings` | object | Options that could change an answer or a choice: |
 {settings}
+| `settings.new_tokens`, `settings.precision`, `settings.max_rounds` | integer; number; integer | Only of `tapioca bench`: its options |
 | `versions` | object | Versions of the packages: |
 | `versions.tapioca`, `versions.torch`, `versions.transformers` | string | As installed when the run was made |
 | `data` | object | Digests of the data sets (token ids, answers, groups): |
@@ -86,8 +88,10 @@ MANIFEST = """\
 | `num_fewshot.ROLE` | list of integers | The numbers of them in a prompt |
 | `shared_contexts` | boolean | True where what the rows of an example begin with is read once; only where examples have several rows, and without `--no-shared-context` |
 | `chat_date` | string | The day that the chat template prints as today's; only where it does |
-| `plan` | [Plan](#planjson) | Only of `tapioca geometry`: the plan, or the full model where none was given |
+| `plan` | [Plan](#planjson) | Only of `tapioca geometry`: the plan, or the full model where none was given; and of `tapioca bench`, `null` without one |
 | `other` | [manifest.json](#manifestjson) | Only of `tapioca versus`, whose manifest is that of A: the same of B |
+| `second` | string or `null` | Only of `tapioca bench`: names the second model; `null` without one |
+| `machine` | [MachineRecord](#machinerecord) | Only of `tapioca bench`: what computed |
 | `classifier` | string | Only of `tapioca diagnose`: names the classifier by what it holds |
 | `fingerprint` | string | Names all of the above; a file with another one is damaged, and refused |"""
 
@@ -139,6 +143,13 @@ def list_files() -> tuple[File, ...]:
         ),
         File(RUN_ROWS, "`tapioca prune`", RunRows, last_row=FINGERPRINT),
         File(SEEN_ROWS, "`tapioca export`, beside the weights", SeenRows, last_row=FINGERPRINT),
+        File(
+            "SIZE.json",
+            "`tapioca bench`",
+            SizeTiming,
+            "What was timed at one size, in the folder timings; SIZE is BATCHxLENGTH, behind tale- of that protocol",
+            last_row=FINGERPRINT,
+        ),
         File("classifier.json", "`studies/diagnosis.py`", ShiftClassifier),
         File(
             "manifest.json",

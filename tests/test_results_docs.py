@@ -160,6 +160,15 @@ def test_every_key_that_a_search_writes_is_on_the_page(data: Path) -> None:
     check_narrow_screen(data / "prune")
 
 
+def test_a_timing(tmp_path: Path) -> None:
+    out, plan = tmp_path / "out", Plan(n_layers=4, norms={1: 3.0})  # which no checkpoint holds
+    tapioca.bench(tiny("llama"), plan=plan, grid="1x4", new_tokens=2, max_rounds=10, out=out, progress=False)
+    for name in ("manifest.json", "bench.json"):
+        check_file(out / name)
+    check_file(out / "timings" / "1x4.json", "SIZE.json")
+    check_narrow_screen(out)
+
+
 def test_trainings(tmp_path: Path, data: Path) -> None:
     shape: dict[str, Any] = {"steps": 1, "batch": 2, "layers": 1, "width": 8, "heads": 1, "warmup": 0}
     train(TrainConfig(out=tmp_path / "train", **shape))

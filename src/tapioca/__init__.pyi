@@ -1,5 +1,6 @@
 from .api import (
     Session,
+    bench,
     compare,
     compensate,
     diagnose,
@@ -13,6 +14,8 @@ from .api import (
     scale,
     versus,
 )
+from .commands.bench.config import BenchConfig
+from .commands.bench.result import BenchResult
 from .commands.compare.config import CompareConfig
 from .commands.compare.result import CompareResult
 from .commands.diagnose.config import DiagnoseConfig
@@ -40,6 +43,8 @@ from .search.criteria import register_criterion
 from .version import __version__
 
 __all__ = [
+    "BenchConfig",
+    "BenchResult",
     "CompareConfig",
     "CompareResult",
     "DiagnoseConfig",
@@ -63,6 +68,7 @@ __all__ = [
     "VersusResult",
     "__version__",
     "apply",
+    "bench",
     "compare",
     "compensate",
     "diagnose",

@@ -12,6 +12,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tapioca.commands import COMMANDS, load_config_class
 from tapioca.commands import options as taken
+from tapioca.commands.bench.result import BenchResult
+from tapioca.commands.bench.run import bench as run_bench
+from tapioca.commands.bench.sides import GivenModels
 from tapioca.commands.compare.result import CompareResult
 from tapioca.commands.compensate.config import CompensateConfig
 from tapioca.commands.compensate.run import compensate as run_compensate
@@ -37,7 +40,7 @@ from tapioca.records import RunConfig
 from tapioca.report.screen import open_screen
 from tapioca.session.context import load_inputs
 from tapioca.session.data import read_task as read_named_task
-from tapioca.session.live import Data, GivenData, Model, name_data
+from tapioca.session.live import Data, GivenData, Model, name_data, name_model
 from tapioca.tasks.base import Task
 from tapioca.tasks.rows import Rows, rows_in_memory
 from tapioca.tasks.shots import with_own_shots
@@ -45,6 +48,7 @@ from tapioca.tasks.shots import with_own_shots
 __all__ = [
     "Exported",
     "Session",
+    "bench",
     "compare",
     "compensate",
     "diagnose",
@@ -141,6 +145,10 @@ class Session:
         config = self._make_config("versus", {"other": given.names()["model"], **options})
         with _open_screen(self._progress) as screen:
             return run_versus(config, screen, self.inputs, (self._given, given))
+
+    def bench(self, other: str | Path | None = None, **options: Unpack[taken.BenchOptions]) -> BenchResult:
+        """Time the model beside itself under a plan, or beside another model; the data have no part in it."""
+        return self.run("bench", other=other and str(other), **options)
 
     def run(self, command: str, **options: Any) -> Any:
         """Run a command by its name, as the methods do; the way to one that has no method here."""
@@ -392,6 +400,30 @@ def diagnose(
         The verdict in `diagnosis`, the evidence, what to expect of pruning and how well the classifier does; stored in its `folder`.
     """
     return _run_once("diagnose", GivenData(model, tokenizer, task, reference), progress, options)
+
+
+def bench(
+    model: Model, other: Model | None = None, *, progress: bool = True, **options: Unpack[taken.BenchCall]
+) -> BenchResult:
+    """Time a model beside itself under a plan and beside a checkpoint of that plan, or beside another model.
+
+    Args:
+        model: a folder or a hub id, or a live transformers model.
+        other: another model; with `plan` a checkpoint of it, else one is exported for the time.
+        progress: show a progress display.
+        options: as on the command line (`BenchConfig`).
+
+    Returns:
+        Seconds of every round, time ratios with their intervals, sizes and memory; stored in its `folder`.
+
+    Raises:
+        TapiocaError: one line about what is wrong.
+    """
+    names = {name: name_model(given) for name, given in {"model": model, "other": other}.items() if given is not None}
+    config = _make_config(load_config_class(COMMANDS["bench"]), {**names, **options})
+    live = (LoadedModel(given, None) if isinstance(given, PreTrainedModel) else None for given in (model, other))
+    with _open_screen(progress) as screen:
+        return run_bench(config, screen, GivenModels(*live))
 
 
 def read_task(

@@ -141,6 +141,7 @@ def test_what_commands_keep_is_what_they_store() -> None:
     others = {
         "study": "every finished measurement is stored",
         "heal": "the training's last checkpoint and every finished batch are stored",
+        "bench": "every size that is timed is stored",
     }
     assert kept == {**batches, **others}
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-COSTS = {"seconds", "layer_forwards", "layer_tokens", "flops", "difference"}
+TIMES = {"seconds", "ratios", "against_live", "others", "calls"}
+COSTS = {*TIMES, "layer_forwards", "layer_tokens", "flops", "difference"}
 """What differs where work is done in other pieces: how long it took, and what plans computed together shared."""
 NOT_COMPARED = {*COSTS, "fingerprint"}
 """Names in records; a fingerprint is one of costs too."""
@@ -32,6 +33,8 @@ def _describe_file(path: Path) -> Any:
         return _describe_store(path)
     if path.suffix == ".npz":
         return _describe_arrays(path)
+    if path.suffix == ".html" and (path.parent / "bench.json").is_file():
+        return "a page of times, whose sentences and axes depend on them"
     if path.suffix == ".html":
         return NUMBER.sub("0", path.read_text())  # its numbers are those of the record
     return path.read_bytes()

@@ -34,6 +34,7 @@ from reliability.life import begin_life
 from tapioca.commands import COMMANDS
 
 PROMPTS = ["--task", "lab:target_offset=2,n=24", "--reference", "lab:id,n=24", "--batch-size", "8"]
+QUICK = ["--grid", "1,2x4", "--new-tokens", "2", "--max-rounds", "10"]
 SHAPE = ["--layers", "2", "--width", "16", "--heads", "2", "--points", "8", "--batch", "8"]
 LINES = {
     "prune": ["prune", "learner", *PROMPTS, "--out", "out"],
@@ -43,6 +44,7 @@ LINES = {
     "rescale": ["rescale", "learner", *PROMPTS, "--out", "out"],
     "compare": ["compare", "learner", *PROMPTS, "--criteria", "greedy", "--criteria", "shortgpt", "--out", "out"],
     "versus": ["versus", "learner", "learners/a", *PROMPTS, "--out", "out"],
+    "bench": ["bench", "model", "--plan", "plan.json", *QUICK, "--out", "out"],
     "export": ["export", "model", "--plan", "plan.json", "--to", "out"],
     "lab train": ["lab", "train", *SHAPE, "--steps", "600", "--out", "out"],
     "study": ["study", "study.yaml", "--out", "out", "--workers", "2"],
@@ -193,10 +195,9 @@ class Trial:
         return [line for notes in (self.folder / "answers").iterdir() for line in notes.read_text().splitlines()]
 
     def list_measured(self) -> dict[str, bytes]:
-        """The files of a study, which say how long each took: a file measured twice differs."""
-        return {
-            str(path): path.read_bytes() for path in self.folder.glob("out/**/*.npz") if ".tapioca-" not in str(path)
-        }
+        """The files of a study or a timing, which say how long each took: a file measured twice differs."""
+        files = [*self.folder.glob("out/**/*.npz"), *self.folder.glob("out/timings/*.json")]
+        return {str(path): path.read_bytes() for path in files if ".tapioca-" not in str(path)}
 
     def check_end(self, code: int) -> list[str]:
         """What is wrong with how a life ended that got the signal."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reliability import generate, mutate
-from reliability.workspace import MODEL, PLAN
+from reliability.workspace import BENCH, MODEL, PLAN
 from tapioca.commands import COMMANDS
 from tapioca.commands.heal.job import read_training
 from tapioca.diagnosis.fit import fit_file
@@ -192,7 +192,24 @@ KINDS = (
     ),
     *(
         _record(name)
-        for name in ("prune", "compare", "diagnose", "geometry", "enumerate", "scale", "rescale", "versus", "heal")
+        for name in (
+            "prune",
+            "compare",
+            "diagnose",
+            "geometry",
+            "enumerate",
+            "scale",
+            "rescale",
+            "versus",
+            "heal",
+            "bench",
+        )
+    ),
+    Kind(
+        "timing of a size",
+        ("runs/bench/timings/1x4.json",),
+        JSON,
+        _always("bench", "tinylm", "tinyshards", *BENCH, "--out", "runs/bench"),
     ),
     Kind(
         "run.sqlite",
@@ -345,6 +362,7 @@ def make_arguments(rng: random.Random) -> Case:
     base: dict[str, tuple[str, ...]] = {
         "tasks": ("data/rows.jsonl", *TASKS),
         "inspect": ("tinylm",),
+        "bench": ("tinylm", "tinyshards", *BENCH, "--out", "new"),
         "generate": ("tinylm", "--plan", PLAN, *WRITE),
         "export": ("tinylm", "--plan", PLAN, "--to", "exported"),
         "versus": ("tinyshards", "tinylm", *DATA, "--out", "new"),

@@ -29,6 +29,7 @@ from tapioca.studies.analyse.collect import measure_numbers
 from tapioca.studies.model_numbers import ModelNumbers
 
 PLAN = '{"n_layers":4,"layers":{"2":0.0}}'
+BENCH = ("--grid", "1x4", "--new-tokens", "2", "--max-rounds", "10")
 MODEL = ("tinylm", "--score", "likelihood", "--random-plans", "2")
 
 TASK = """\
@@ -103,6 +104,7 @@ def build_workspace(root: Path) -> None:
         "scale": ("tinylm", *tasks, "--score", "likelihood", "--plan", "plans/plan.json", "--scales", "0,0.5,1"),
         "rescale": ("tinylm", *tasks, "--score", "likelihood"),
         "versus": ("tinyshards", "tinylm", *tasks),
+        "bench": ("tinylm", "tinyshards", *BENCH),
         "enumerate": ("tinylm", *tasks, "--score", "likelihood", "--max-drops", "1"),
     }
     for name, arguments in commands.items():

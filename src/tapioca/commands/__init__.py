@@ -147,6 +147,17 @@ COMMANDS = {
         kept="every finished measurement is stored",
         dry_run=("tapioca.studies.preview:preview_study", "tapioca.studies.page.preview"),
     ),
+    "bench": Command(
+        "Time a model beside itself under a plan, or beside another model: first token, writing, reading, memory.",
+        config="tapioca.commands.bench.config:BenchConfig",
+        run="tapioca.commands.bench.run:bench",
+        page="tapioca.commands.bench.page",
+        result="tapioca.commands.bench.result:BenchResult",
+        file="bench.json",
+        arguments=("model", "other"),
+        kept="every size that is timed is stored",
+        dry_run=("tapioca.commands.bench.preview:preview_bench", "tapioca.commands.bench.preview_screen"),
+    ),
     "tasks": Command(
         "List the tasks that are ready by name, or show what one asks: prompt, tokens, and where scoring starts.",
         config="tapioca.commands.tasks.config:TasksConfig",

@@ -224,3 +224,50 @@ class VersusOptions(TypedDict, total=False):
 
 class VersusCall(SessionOptions, VersusOptions, total=False):
     """All of `tapioca versus`."""
+
+
+class HealOptions(TypedDict, total=False):
+    """Of `tapioca heal` besides those of a session."""
+
+    take_over: bool
+    run: Required[str | Path]
+    out: str | Path | None
+    plan: str | Path | Plan | None
+    by: Literal["labels", "teacher", "answers"]
+    full: bool
+    data: str | None
+    steps: int
+    batch: int
+    learning_rate: float | None
+    rank: int
+    orders: bool
+    seeds: int
+
+
+class HealCall(HealOptions, total=False):
+    """All of `tapioca heal`."""
+
+    seed: int
+
+
+class BenchOptions(TypedDict, total=False):
+    """Of `tapioca bench` besides those of a session."""
+
+    take_over: bool
+    plan: str | Path | Plan | None
+    out: str | Path | None
+    grid: str | None
+    new_tokens: int
+    protocol: Literal["tale"] | None
+    precision: float
+    max_rounds: int
+
+
+class BenchCall(BenchOptions, total=False):
+    """All of `tapioca bench`."""
+
+    device: str | None
+    dtype: str
+    revision: str | None
+    trust_remote_code: bool
+    adapter: str | Path | None

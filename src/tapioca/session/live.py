@@ -41,8 +41,7 @@ class GivenData:
         reference = None if self.reference is None else name_data(self.reference, "reference rows")
         if task == reference and (isinstance(self.task, Task) or isinstance(self.reference, Task)):
             raise UsageError(f"task and reference are both named '{task}'; give them different names")
-        model = describe_model(self.model) if isinstance(self.model, PreTrainedModel) else str(self.model)
-        return {"model": model, "task": task, "reference": reference}
+        return {"model": name_model(self.model), "task": task, "reference": reference}
 
     @property
     def loaded(self) -> LoadedModel | None:
@@ -61,6 +60,11 @@ class GivenData:
         """What is in memory, loaded with the rest; None where everything is given by its name."""
         loaded, live = self.loaded, self.name_live(config)
         return load_inputs(config, progress, loaded, live) if loaded or live else None
+
+
+def name_model(model: Model) -> str:
+    """What a model is called: where it came from, where it is in memory."""
+    return describe_model(model) if isinstance(model, PreTrainedModel) else str(model)
 
 
 def name_data(data: Data, otherwise: str) -> str:

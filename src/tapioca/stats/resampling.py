@@ -6,6 +6,9 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 RESAMPLES = 9_999
+MEDIAN_RESAMPLES = 1_999
+"""Of medians, which are looked at again and again while something is timed."""
+
 ALL_SUBSETS = 12
 """Groups of which all subsets are looked at."""
 
@@ -109,6 +112,14 @@ def percentile_interval(values: np.ndarray) -> tuple[float, float]:
     tail = 50 * (1 - CONFIDENCE_LEVEL)
     low, high = np.percentile(values[1:] if len(values) > 1 else values, [tail, 100 - tail])
     return min(float(low), float(values[0])), max(float(high), float(values[0]))
+
+
+def median_interval(values: np.ndarray, seed: int = 0) -> tuple[float, tuple[float, float]]:
+    """The median of values, (n,), and its 95 % percentile bootstrap interval, widened as few values require."""
+    rng, count = np.random.default_rng(seed), len(values)
+    draws = values[rng.integers(0, count, (MEDIAN_RESAMPLES, count))]
+    medians = widen(np.concatenate([[np.median(values)], np.median(draws, axis=1)]), count)
+    return float(medians[0]), percentile_interval(medians)
 
 
 def bootstrap_p(values: np.ndarray) -> float:

@@ -1,0 +1,1 @@
+"""What a shorter model gains in time and memory."""
