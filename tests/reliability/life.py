@@ -55,7 +55,7 @@ def run_program(arguments: list[str]) -> int:
 
 
 def note_answers() -> None:
-    """Have every answer that is stored noted in a file of this process."""
+    """Have every answer that is stored noted in a file of this process, with the folder of its store."""
     from tapioca.runs.store import Store
 
     record, notes = Store.record, Path("answers", str(os.getpid()))
@@ -63,7 +63,7 @@ def note_answers() -> None:
     def record_and_note(store: Store, plan: Any, batch: str, *more: Any) -> None:
         record(store, plan, batch, *more)
         with notes.open("a") as file:
-            file.write(f"{plan.digest} {batch}\n")
+            file.write(f"{store.folder} {plan.digest} {batch}\n")
 
     Store.record = record_and_note  # type: ignore[method-assign]
 

@@ -26,6 +26,7 @@ from tapioca.errors import StoreError, UsageError
 from tapioca.healing.answers import answer_by_teacher
 from tapioca.healing.losses import LabelLoss, TeacherLoss
 from tapioca.healing.train import TrainingSet, TrainSettings, train_student
+from tapioca.hub import hide_progress_bars
 from tapioca.models.load import load
 from tapioca.plan import Plan
 from tapioca.progress import Progress
@@ -111,7 +112,7 @@ class HealJob:
             losses=losses,
             seconds=time.perf_counter() - start_time,
         )
-        with make_folder_atomically(target) as temporary:
+        with make_folder_atomically(target) as temporary, hide_progress_bars():
             cast_weights(trained, self.inputs.dtype).save_pretrained(temporary)
             copy_files(start, companion_files(start), temporary)
             write_seen_rows(temporary, self.inputs.seen_rows)
