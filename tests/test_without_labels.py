@@ -29,6 +29,7 @@ from tapioca.plan import Plan
 from tapioca.profiles.linear_maps import RIDGE, measure_map_residuals
 from tapioca.records import Example
 from tapioca.search.criteria import UNLABELLED
+from tapioca.session.unlabelled_judge import MEASURES
 from tapioca.session.without_labels import UnlabelledData, UnlabelledJudge, explain_missing, score_without_labels
 from tapioca.stats.agreement import measure_concordance, measure_kappa
 from tapioca.tasks.base import Task
@@ -126,6 +127,18 @@ def test_scores_of_numbers() -> None:
         assert scores["agreement"][index] == pytest.approx(2 * np.cov(asked, again, ddof=0)[0, 1] / spread, abs=1e-5)
         error = ((predict(id_task.examples, plan) - full) ** 2).mean() / full.var()
         assert scores["faithful"][index] == pytest.approx(-error, abs=1e-5)
+
+
+def test_rounding_does_not_choose_between_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the last layer no state that is compared is another, and the two scores differ by 1e-17 at most."""
+    monkeypatch.setitem(MEASURES, "linear", lambda judge, plans: np.array([-1e-17, 0.0, 1e-17, -1e-9]))
+    judge = UnlabelledJudge(learner(), UnlabelledData(load_lab_task("lab:id,n=4"), None))
+    assert judge.score("linear", [Plan.full(8), *(Plan.drop(8, [layer]) for layer in (7, 6, 5))]).tolist() == [
+        0,
+        0,
+        0,
+        -1e-9,
+    ]
 
 
 def test_changed_requests_keep_what_the_answer_hangs_on(tmp_path: Path) -> None:

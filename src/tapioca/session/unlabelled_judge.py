@@ -34,6 +34,8 @@ from tapioca.tasks.without_answers import (
     change_requests,
 )
 
+DIGITS = 12
+"""Decimals of a score."""
 PLANS_AT_ONCE = 256
 """Plans whose states are held at once."""
 
@@ -72,12 +74,13 @@ class UnlabelledJudge:
         return self.score_all([name], plans)[name]
 
     def score_all(self, names: Sequence[str], plans: Sequence[Plan]) -> dict[str, np.ndarray]:
-        """The scores of several criteria; what states are read for serves all that are measured on them."""
+        """The scores of several criteria; what states are read for serves all that are measured on them. Plans that differ by
+        rounding alone are equal, so that of them the one that drops least is taken."""
         unique = list(dict.fromkeys(plans))
         scores = self._measure_closeness([name for name in names if name in CLOSENESS], unique)
         scores |= {name: MEASURES[name](self, unique) for name in names if name not in CLOSENESS}
         places = [unique.index(plan) for plan in plans] if len(unique) < len(plans) else slice(None)
-        return {name: scores[name][places] for name in names}
+        return {name: np.round(scores[name][places], DIGITS) for name in names}
 
     def _evaluate(self, task: Task, plans: Sequence[Plan], what: str) -> Scores:
         if self.evaluate:
