@@ -63,9 +63,9 @@ def test_what_a_plan_surely_costs_on_id_data_is_measured_on_search_rows(tmp_path
     assert found.plan.is_full  # every drop costs more
     assert found.shown.size == 1
     assert found.verdict.reason == "no drop of the search meets the targets"
-    best = max(dropping, key=lambda row: row.score)
+    best = max(dropping, key=lambda row: row.on_id.ci95[0] if row.on_id else 0)
     assert describe_targets(found) == (
-        "no drop of the search meets the target (at most 5 % more error lost on ID data); the best that is small enough: "
+        "no drop of the search meets the target (at most 5 % more error on ID data); the least harmful: "
         f"{best.plan} leaves {100 * best.parameters:.3g} % of the parameters, {best.on_id} on ID search data"
     )
 
@@ -77,8 +77,8 @@ def test_targets_that_no_plan_meets_are_told_with_the_nearest(tmp_path: Path) ->
     assert found.targets is not None
     smallest = found.targets.plans[2]
     assert describe_targets(found) == (
-        "no drop of the search meets the targets (at most 80 % of the parameters and at most 5 % more error lost on ID data); "
-        f"the best that is small enough: {smallest.plan} leaves {100 * smallest.parameters:.3g} % of the parameters, "
+        "no drop of the search meets the targets (at most 80 % of the parameters and at most 5 % more error on ID data); "
+        f"the least harmful of those small enough: {smallest.plan} leaves {100 * smallest.parameters:.3g} % of the parameters, "
         f"{smallest.on_id} on ID search data"
     )
 
@@ -106,6 +106,10 @@ def test_what_cannot_get_small_enough_is_told_too(tmp_path: Path) -> None:
         (
             {"target_params": 0.8, "criterion": "geometry"},
             "--target-params asks for a smaller model, but --criterion geometry stops where answers to ID data change",
+        ),
+        (
+            {"target_params": 0.8, "criterion": "mlp"},
+            "--target-params asks for a smaller model, but --criterion mlp drops parts of layers, and whole ones are counted",
         ),
         ({"target_params": 1.5}, "less than 1"),
     ],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support.rows import choice_rows, write_lines
 from transformers import PreTrainedModel
 
@@ -67,12 +68,26 @@ def test_the_teacher_is_compared_at_outputs_that_are_read_and_after_the_layers_t
         p, q = (side[0].double().softmax(-1).numpy() for side in (wanted, outputs))
         divergences += (p * (np.log(p) - np.log(q))).sum(axis=-1).tolist()
         for place, layer in enumerate(plan.order):
-            target, state = wanted_states[layer].double(), states[place].double()
+            target, state = (side[:, 1:].double() for side in (wanted_states[layer], states[place]))
             distances[layer][0] += float((state - target).pow(2).sum())
             distances[layer][1] += float(target.pow(2).sum())
     expected = np.mean(divergences) + np.mean([top / bottom for top, bottom in distances.values()])
     assert found == pytest.approx(expected, rel=1e-4)
     assert found > 0.01
+
+
+def test_numbers_are_compared_where_they_are_read() -> None:
+    """At every second position from the last, and nowhere in padding."""
+    teacher, student = (load("learner", dtype="float32").model for _ in range(2))
+    with torch.no_grad():
+        student.read_out.bias += 0.5
+    task = read_task("lab:context_shorter=8,n=4", load("learner"), {})
+    layers = tuple(range(8))
+    assert TeacherLoss(task, teacher, layers)(student, task.examples).item() == pytest.approx(0.25, rel=1e-4)
+    read = TeacherLoss(task, teacher, layers)._compare_outputs
+    wanted, lengths = torch.zeros(2, 5, 1), [2, 3]
+    outputs = torch.tensor([[9.0, 9, 1, 9, 2], [3, 9, 4, 9, 5]])[..., None]
+    assert read(outputs, wanted, lengths).item() == pytest.approx((1 + 4 + 9 + 16 + 25) / 5)
 
 
 def test_the_teacher_gets_no_gradients(loaded: LoadedModel, task: Task, model_folder: Path, tmp_path: Path) -> None:

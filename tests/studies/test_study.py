@@ -385,7 +385,9 @@ def test_a_model_that_is_not_there_is_judged_by_its_numbers(part: ModelWork, tmp
     assert notes[0] == f"tiny: tiny_0 is taken from {tmp_path / 'out/tiny/tiny_0.npz'}, there is no {gone}"
     assert [note.split(",")[0] for note in notes[1:]] == [f"tiny: tiny_{place} is left out" for place in (1, 2)]
     other = part.study.model_copy(update={"seed": 8})
+    notes.clear()
     assert not list_parts(other, tmp_path, tmp_path / "out", watcher)
+    assert notes[0] == f"tiny: tiny_0 is left out, and its numbers are damaged or of another study, there is no {gone}"
 
 
 def test_numbers_are_made_anew_where_the_model_is_another(part: ModelWork) -> None:

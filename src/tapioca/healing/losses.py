@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from tapioca.models.capture import capture_layers
 from tapioca.models.inputs import collate, run_forward
+from tapioca.observe.streams import find_counted_tokens
 from tapioca.records import Example
 from tapioca.tasks.base import Task
 from tapioca.tasks.regress import Regression
@@ -35,8 +36,8 @@ class TeacherLoss:
     """How far a student's outputs are from its teacher's, and its states from those after the same layers there.
 
     Outputs differ by the Kullback-Leibler divergence of the student from the teacher, a mean over the positions that the task
-    reads; where they are numbers, by the mean squared difference. States after a layer differ by the squared distance over the
-    squared length of the teacher's, a mean over layers. No right answer is read.
+    reads; where they are numbers, by the mean squared difference. States after a layer, but for those of first tokens, differ by
+    the squared distance over the squared length of the teacher's, a mean over layers. No right answer is read.
 
     Attributes:
         task: of the examples.
@@ -53,20 +54,20 @@ class TeacherLoss:
         batch, keep = collate(student, [row.inputs for row in rows]), self.task.logits_to_keep(rows)
         wanted, wanted_states = run_with_states(self.teacher, batch, keep, with_gradients=False)
         outputs, states = run_with_states(student, batch, keep)
-        is_real = batch["attention_mask"].bool()
+        is_counted = find_counted_tokens(batch).to(outputs.device)
         pairs = ((states[place], wanted_states[layer]) for place, layer in enumerate(self.layers))
-        distances = [_measure_distance(state[is_real], target[is_real]) for state, target in pairs]
+        distances = [_measure_distance(state[is_counted], target[is_counted]) for state, target in pairs]
         return (
             self._compare_outputs(outputs, wanted, [len(row.targets) for row in rows]) + torch.stack(distances).mean()
         )
 
     def _compare_outputs(self, outputs: torch.Tensor, wanted: torch.Tensor, lengths: list[int]) -> torch.Tensor:
         """A mean over the last positions of every row that the task reads."""
-        if isinstance(self.task, Regression):
-            return torch.nn.functional.mse_loss(outputs, wanted)
-        keep = outputs.shape[1]
-        is_read = torch.arange(keep).flip(0) < torch.tensor(lengths)[:, None]
-        is_read = is_read.to(outputs.device) if keep > 1 else torch.ones_like(outputs[..., 0], dtype=torch.bool)
+        from_end, n_read = torch.arange(outputs.shape[1]).flip(0), torch.tensor(lengths)[:, None]
+        if isinstance(self.task, Regression):  # numbers are read at every second position, that of an x
+            is_read = (from_end % 2 == 0) & (from_end < 2 * n_read)
+            return torch.nn.functional.mse_loss(outputs[is_read], wanted[is_read])
+        is_read = (from_end < n_read) | (outputs.shape[1] == 1)
         student, teacher = (side[is_read].log_softmax(-1) for side in (outputs, wanted))
         return kl_div(student, teacher, log_target=True, reduction="batchmean")
 

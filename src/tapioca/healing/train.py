@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tapioca.hub import hide_progress_bars
 from tapioca.progress import Progress
 from tapioca.records import Example
 
+NO_PEFT = "healing with adapters needs peft; pip install 'tapioca-prune[heal]', or --full"
 CHECKPOINTS = 4
 """Checkpoints that are written on the way; an interrupted training loses at most the steps since the last."""
 LORA_ALPHA = 2
@@ -111,6 +112,7 @@ class _Report(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         if logs and "loss" in logs:
+            refuse_nan(logs["loss"], state.global_step)
             self.progress.status(f"loss {logs['loss']:.4f}")
 
 
@@ -141,7 +143,7 @@ def train_student(
     batches = Batches(training_sets, settings)
     trainer = HealTrainer(
         model=trained,
-        args=_make_arguments(settings, folder),
+        args=_make_arguments(settings, folder, on_cpu=student.device.type == "cpu"),
         train_dataset=batches,
         callbacks=[_Report(progress)],
     )
@@ -149,7 +151,7 @@ def train_student(
     trainer.remove_callback(PrinterCallback)
     with hide_progress_bars():
         trainer.train(resume_from_checkpoint=find_checkpoint(folder))
-    losses = tuple(_list_losses(trainer.state.log_history))
+    losses = tuple(float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
     merged: Any = trained.merge_and_unload() if settings.rank else student
     vars(merged).pop("peft_config", None)
     return merged.eval(), losses
@@ -171,7 +173,7 @@ def add_adapters(student: PreTrainedModel, settings: TrainSettings) -> Any:
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
-        raise ModelError("healing with adapters needs peft; pip install 'tapioca-prune[heal]', or --full") from error
+        raise ModelError(NO_PEFT) from error
     torch.manual_seed(settings.seed)
     config = LoraConfig(r=settings.rank, lora_alpha=LORA_ALPHA * settings.rank, target_modules="all-linear")
     try:
@@ -185,7 +187,7 @@ def add_adapters(student: PreTrainedModel, settings: TrainSettings) -> Any:
         ) from error
 
 
-def _make_arguments(settings: TrainSettings, folder: Path) -> TrainingArguments:
+def _make_arguments(settings: TrainSettings, folder: Path, on_cpu: bool) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=settings.steps,
@@ -201,19 +203,17 @@ def _make_arguments(settings: TrainSettings, folder: Path) -> TrainingArguments:
         remove_unused_columns=False,
         report_to=[],
         disable_tqdm=True,
+        use_cpu=on_cpu,
         dataloader_num_workers=0,
         log_level="error",
     )
 
 
-def _list_losses(history: list[dict[str, float]]) -> Iterator[float]:
-    """The loss of every step.
+def refuse_nan(loss: float, step: int) -> None:
+    """Refuse to go on with a loss that is NaN or infinite; the checkpoint of this step is not written yet.
 
     Raises:
-        NonFiniteError: one is NaN or infinite.
+        NonFiniteError: it is.
     """
-    for entry in history:
-        if "loss" in entry:
-            if not math.isfinite(entry["loss"]):
-                raise NonFiniteError(f"the loss is {entry['loss']} at step {entry['step']}; lower --learning-rate")
-            yield float(entry["loss"])
+    if not math.isfinite(loss):
+        raise NonFiniteError(f"the loss is {loss} at step {step}; lower --learning-rate")

@@ -14,7 +14,7 @@ from tapioca.errors import UsageError
 from tapioca.plan import Plan
 from tapioca.records.portable import portable_name
 
-NAMING_FIELDS = {"task", "reference", "test", "include_path", "plan"}
+NAMING_FIELDS = {"task", "reference", "test", "include_path", "plan", "data", "model"}
 """Settings that may be paths as text."""
 
 

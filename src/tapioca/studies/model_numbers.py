@@ -37,7 +37,7 @@ class ModelNumbers(SavedArrays):
         example: a `Scatter` as JSON, or empty, str.
     """
 
-    form = "numbers"
+    form = "numbers 1"  # another one where the analysis makes other numbers of the same measurements
 
     asked: np.ndarray
     measured: np.ndarray
@@ -97,10 +97,9 @@ class ModelNumbers(SavedArrays):
             number = CellStatistic(value, resampled, prompts, cells)
             numbers.add(str(self.tables[table]), (place, kind_places[kind], strength), number)
         numbers.searches = [SearchCounts(SEARCH_NAMES[int(name)], *counts) for name, *counts in self.searches.tolist()]
-        if self.layers.ndim > 1:
-            for kind, layers in zip(kind_places, self.layers.astype(float), strict=True):
-                if not np.isnan(layers).all():
-                    numbers.layers[place, kind, 0] = layers
+        for kind, layers in zip(kind_places, self.layers.astype(float), strict=True):
+            if np.isfinite(layers).any():
+                numbers.layers[place, kind, 0] = layers
         if example := str(self.example):
             numbers.examples[place] = Scatter.model_validate_json(example)
         return numbers

@@ -62,7 +62,8 @@ def list_parts(study_file: StudyFile, base: Path, out: Path, watcher: Progress) 
     for part in parts:
         known = part.missing and part.load_numbers()
         if part.missing:
-            said = f"is taken from {part.numbers_file}" if known else "is left out"
+            other = ", and its numbers are damaged or of another study" if part.numbers_file.exists() else ""
+            said = f"is taken from {part.numbers_file}" if known else f"is left out{other}"
             watcher.note(f"{part.setting.name}: {part.model.name} {said}, there is no {part.missing}")
         if known or not part.missing:
             kept.append(part)

@@ -55,7 +55,8 @@ class HealConfig(FolderConfig):
     @property
     def folder(self) -> Path:
         """Where results go."""
-        return self.out or self.run.with_name(f"{self.run.name}-healed")
+        run = self.run if self.run.name else self.run.resolve()  # "." has no name
+        return self.out or run.with_name(f"{run.name}-healed")
 
     def command(self) -> str:
         """The command line that makes this request."""

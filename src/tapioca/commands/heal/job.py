@@ -31,8 +31,9 @@ from tapioca.models.load import load
 from tapioca.plan import Plan
 from tapioca.progress import Progress
 from tapioca.reading import explain_damage, read_object
-from tapioca.runs.rows import write_seen_rows
+from tapioca.runs.rows import read_seen_rows, write_seen_rows
 from tapioca.tasks.base import Task
+from tapioca.tasks.split import refuse_seen
 
 TRAINING = "training.json"
 """How a checkpoint was trained, beside its weights."""
@@ -76,11 +77,17 @@ class HealJob:
         source = ExportSource(asked.model, asked.revision, None, asked.trust_remote_code)
         return source.find_folder(self.folder)
 
-    def export_plan(self, info: PruneResult, target: Path) -> Path:
-        """The plan of a run as a checkpoint, written now unless it is there."""
+    def export_plan(self, info: PruneResult, target: Path, plan: str | None = None) -> Path:
+        """The plan of a run, or another one for its model, as a checkpoint, written now unless it is there.
+
+        Raises:
+            DataError: the plan was searched on rows that the run is judged on.
+        """
         if not target.is_dir():
             self.progress.stage("writing the plan as a checkpoint", 0)
-            export(info, target, trust_remote_code=self.inputs.config.trust_remote_code)
+            export(info, target, plan, trust_remote_code=self.inputs.config.trust_remote_code)
+        for task in self.inputs.run_inputs.test.values():
+            refuse_seen(task, read_seen_rows(target) or (), "the plan")
         return target
 
     def train(self, start: Path, plan: Plan, target: Path, seed: int) -> Training:
@@ -115,7 +122,7 @@ class HealJob:
         with make_folder_atomically(target) as temporary, hide_progress_bars():
             cast_weights(trained, self.inputs.dtype).save_pretrained(temporary)
             copy_files(start, companion_files(start), temporary)
-            write_seen_rows(temporary, self.inputs.seen_rows)
+            write_seen_rows(temporary, self.inputs.seen_rows | (read_seen_rows(start) or frozenset()))
             write_text(temporary / TRAINING, training.model_dump_json())
         shutil.rmtree(steps_folder, ignore_errors=True)
         return training
@@ -139,9 +146,13 @@ class HealJob:
     def compare(self, first: str | Path, second: str | Path, name: str) -> VersusResult:
         """Two models on the test rows of the run."""
         asked = self.inputs.config
+        of_full = {"revision": asked.revision, "adapter": asked.adapter} if first == self.full_model else {}
         request = VersusConfig(
             model=str(first),
             other=str(second),
+            **of_full,
+            device=asked.device,
+            dtype=asked.dtype,
             run=self.config.run,
             out=self.folder / name,
             task=asked.task,

@@ -7,26 +7,26 @@ from tapioca.commands.heal.job import HealJob
 from tapioca.commands.heal.result import OrderResult, OrderTrial
 from tapioca.plan import Plan
 
-TALE, TUNE, TALE_TUNE, TUNE_TALE, TALE_TUNE_TALE = ORDERS = (
-    "TALE",
+PRUNE, TUNE, PRUNE_TUNE, TUNE_PRUNE, PRUNE_TUNE_PRUNE = ORDERS = (
+    "prune",
     "tune",
-    "TALE → tune",
-    "tune → TALE",
-    "TALE → tune → TALE",
+    "prune → tune",
+    "tune → prune",
+    "prune → tune → prune",
 )
-"""What is done to the full model, in its order."""
+"""What is done to the full model, in its order; pruned as the run was, in the table of the paper by TALE."""
 
 
 def measure_orders(job: HealJob, pruned: Path, healed: Path) -> tuple[OrderResult, ...]:
     """Every order with every seed, each beside the full model on the test rows of the run.
 
     Args:
-        job: with the run whose plan is TALE's on the full model.
+        job: with the run whose plan is that of the full model.
         pruned: that plan as a checkpoint.
         healed: the same, trained with the first seed.
     """
     trials = {order: list[OrderTrial]() for order in ORDERS}
-    trials[TALE].append(_judge(job, pruned, TALE, job.config.seed, job.info.plan, job.info.cost.seconds))
+    trials[PRUNE].append(_judge(job, pruned, PRUNE, job.config.seed, job.info.plan, job.info.cost.seconds))
     for number in range(job.config.seeds):
         seed = job.config.seed + number
         for order, trial in _try_orders(job, pruned, healed if not number else None, seed):
@@ -41,9 +41,9 @@ def _try_orders(job: HealJob, pruned: Path, healed: Path | None, seed: int) -> I
     tuning = job.train(job.full_folder, nothing, tuned, seed).seconds
     healing = job.train(pruned, job.info.plan, student, seed).seconds
     yield TUNE, _judge(job, tuned, TUNE, seed, nothing, tuning)
-    yield TALE_TUNE, _judge(job, student, TALE_TUNE, seed, job.info.plan, found + healing)
-    yield TUNE_TALE, _prune_and_judge(job, tuned, TUNE_TALE, seed, tuning)
-    yield TALE_TUNE_TALE, _prune_and_judge(job, student, TALE_TUNE_TALE, seed, found + healing)
+    yield PRUNE_TUNE, _judge(job, student, PRUNE_TUNE, seed, job.info.plan, found + healing)
+    yield TUNE_PRUNE, _prune_and_judge(job, tuned, TUNE_PRUNE, seed, tuning)
+    yield PRUNE_TUNE_PRUNE, _prune_and_judge(job, student, PRUNE_TUNE_PRUNE, seed, found + healing)
 
 
 def _seed_folder(job: HealJob, seed: int) -> Path:

@@ -30,7 +30,9 @@ class OrderTrial(Record):
     plan: Plan = Field(
         description="What its last search found: of the full model, or of the one that was trained before it."
     )
-    seconds: float = Field(description="Spent on all its steps: searching and training.")
+    seconds: float = Field(
+        description="Spent on all its steps: the runs with their searches and judgements, and training."
+    )
     over_full: dict[Domain, Comparison] = Field(description="What it changes over the full model.")
 
 

@@ -21,6 +21,7 @@ from tapioca.records.portable import portable_name
 from tapioca.runs.folder import claim_folder
 from tapioca.runs.lock import FolderLock
 from tapioca.session.context import make_header
+from tapioca.stats import decide_verdict
 
 PRUNED, HEALED = "pruned", "healed"
 """Folders of the two checkpoints: the plan, and the plan trained."""
@@ -39,7 +40,7 @@ def heal(config: HealConfig, progress: Progress = SILENT) -> HealResult:
         DataError: rows to train on are rows that the run is judged on.
     """
     info = read_run(config.run)
-    if config.plan:
+    if config.plan:  # chosen elsewhere, so nothing that the run says of its own plan is about it
         info = info.model_copy(update={"plan": Plan.read(config.plan)})
     if info.plan.is_full:
         raise UsageError(
@@ -48,7 +49,7 @@ def heal(config: HealConfig, progress: Progress = SILENT) -> HealResult:
     inputs = load_heal_inputs(config, progress)
     with _open_folder(config, inputs, info) as header:
         job = HealJob(config, inputs, info, choose_settings(config), header["folder"], progress)
-        pruned, healed = job.export_plan(info, job.folder / PRUNED), job.folder / HEALED
+        pruned, healed = job.export_plan(info, job.folder / PRUNED, config.plan), job.folder / HEALED
         training = job.train(pruned, info.plan, healed, config.seed)
         pairs: dict[str, tuple[str | Path, Path]] = {
             "over_full": (job.full_model, healed),
@@ -82,18 +83,20 @@ def _open_folder(config: HealConfig, inputs: HealInputs, info: PruneResult) -> I
 
 
 ACTIONS = {
-    "take B": "take the healed model",
-    "take B for OOD traffic only": "take the healed model for OOD traffic only",
-    "keep A": "keep the full model",
+    "prune": "take the healed model",
+    "prune OOD traffic only": "take the healed model for OOD traffic only",
+    "keep the full model": "keep the full model",
 }
-"""What verdicts on two models are called where B is the healed one."""
+"""What verdicts on plans are called of the healed model."""
 
 
 def _collect(
     header: dict[str, Any], info: PruneResult, training: Training, found: dict[str, VersusResult]
 ) -> HealResult:
     over_full, plan_over_full = found["over_full"], found["plan_over_full"]
-    verdict = over_full.verdict.model_copy(update={"action": ACTIONS[over_full.verdict.action]})
+    ood, reference = over_full.comparisons["ood"], over_full.comparisons.get("id")
+    verdict = decide_verdict(ood.result, reference.result if reference else None, "the healed model")
+    verdict = verdict.model_copy(update={"action": ACTIONS[verdict.action]})
     return HealResult(
         **header,
         run=portable_name(str(info.folder)),

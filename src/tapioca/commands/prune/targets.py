@@ -48,8 +48,14 @@ def check_targets(job: RunContext[PruneConfig], criterion: Criterion) -> None:
     config = job.config
     if config.max_harm is not None and "id" not in job.search:
         raise UsageError("--max-harm is about ID data, got none; give --reference")
-    if config.target_params is not None and (criterion.repeats or not criterion.reads_labels):
-        reason = "repeats layers" if criterion.repeats else "stops where answers to ID data change"
+    if config.target_params is None:
+        return
+    reasons = {
+        "repeats layers": criterion.repeats,
+        "stops where answers to ID data change": not criterion.reads_labels,
+        "drops parts of layers, and whole ones are counted": criterion.branches,
+    }
+    if reason := next((why for why, holds in reasons.items() if holds), ""):
         raise UsageError(
             f"--target-params asks for a smaller model, but --criterion {config.criterion} {reason}; choose another"
         )

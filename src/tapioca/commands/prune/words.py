@@ -56,8 +56,10 @@ def describe_targets(info: PruneResult) -> str:
     dropping = [row for row in targets.plans if row.plan.size]
     small, harmless = ([row for row in dropping if meets(row)] for meets in (targets.is_small, targets.is_harmless))
     parts = [f"no drop of the search meets the target{'s' * (' and ' in asked)} ({asked})"]
-    if small and targets.harm is not None:
-        parts.append(f"the best that is small enough: {_describe_targeted(max(small, key=lambda row: row.score))}")
+    if targets.harm is not None and small:
+        nearest = max(small, key=lambda row: row.on_id.ci95[0] if row.on_id else 0.0)
+        what = "the least harmful of those small enough" if targets.parameters is not None else "the least harmful"
+        parts.append(f"{what}: {_describe_targeted(nearest)}")
     elif dropping:
         smallest = min(harmless or dropping, key=lambda row: row.parameters)
         parts.append(
@@ -73,8 +75,12 @@ def _describe_size_target(targets: Targets) -> str:
 def _describe_harm_target(targets: Targets, metric: Metric) -> str:
     if targets.harm is None:
         return ""
-    unit = "points" if metric.kind == "accuracy" else "% more error"
-    return f"at most {100 * targets.harm:g} {unit} lost on ID data"
+    loss = f"{100 * targets.harm:g} "
+    return (
+        f"at most {loss}points lost on ID data"
+        if metric.kind == "accuracy"
+        else f"at most {loss}% more error on ID data"
+    )
 
 
 def _describe_targeted(row: TargetedPlan) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tapioca.errors import StoreError
 from tapioca.runs.fingerprint import fingerprint
 from tapioca.studies.cell import Cell, DoseResponse, RivalScores, SavedArrays, UnlabelledScores
-from tapioca.studies.measure.model import FIELDS_NOT_MEASURED, ID, LAB_PREFIX, TaskKey, list_versions
+from tapioca.studies.measure.model import FIELDS_NOT_MEASURED, ID, LAB_PREFIX, TaskKey
 from tapioca.studies.model_numbers import ModelNumbers
 from tapioca.studies.spec import Setting, StudyFile
 
@@ -95,10 +95,10 @@ class ModelFiles:
         fields = FIELDS_NOT_MEASURED - {"margins", "n_resamples"}
         setting = self.setting.model_dump(mode="json", exclude={"title", "models"})
         study = json.loads(self.study.model_dump_json(exclude=fields))
-        return fingerprint({"study": study, "setting": setting, "versions": list_versions()})
+        return fingerprint({"study": study, "setting": setting, "form": ModelNumbers.form})
 
     def load_numbers(self) -> ModelNumbers | None:
-        """Its numbers; None where there are none, or of another study."""
+        """Its numbers, whatever versions they were measured with; None where there are none, or of another study."""
         with suppress(StoreError):
             numbers = ModelNumbers.load(self.numbers_file)
             return numbers if str(numbers.asked) == self.asked else None

@@ -55,7 +55,8 @@ class ModelWork(ModelFiles):
             yield from self.files
             return
         bench = self.load_study_model()
-        key = fingerprint({"asked": self.asked, "cells": [*map(bench.cell_fingerprint, self.names)]})
+        data = [half.digest for key in self.names for half in bench.tasks[key]]
+        key = fingerprint({"asked": self.asked, "model": bench.model_hash, "data": data})
         if numbers and numbers.where.key == key:
             yield from self.files
             return
