@@ -179,7 +179,7 @@ run_drift.__doc__ = (
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("tune")(command_from_record(Tuning, run_tune))
-app.command("drift")(command_from_record(Drifting, run_drift, argument="drifts"))
+app.command("drift")(command_from_record(Drifting, run_drift, "drifts"))
 
 
 def main() -> None:

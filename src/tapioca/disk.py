@@ -185,6 +185,11 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, as far as that can be done; nothing where it is not there."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def list_contents(path: Path) -> list[str]:
     """What lies in a folder, but for what a killed process may have left; nothing where there is none.
 

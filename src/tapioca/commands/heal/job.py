@@ -1,6 +1,5 @@
 """What healing works with, and its steps, each of which is kept in its folder."""
 
-import shutil
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +20,7 @@ from tapioca.commands.prune.run import prune
 from tapioca.commands.versus.config import VersusConfig
 from tapioca.commands.versus.result import VersusResult
 from tapioca.commands.versus.run import versus
-from tapioca.disk import make_folder_atomically, write_text
+from tapioca.disk import make_folder_atomically, remove_folder, write_text
 from tapioca.errors import StoreError, UsageError
 from tapioca.healing.answers import answer_by_teacher
 from tapioca.healing.losses import LabelLoss, TeacherLoss
@@ -101,7 +100,7 @@ class HealJob:
         """
         steps_folder = target.with_name(f"{target.name}-steps")
         if target.is_dir():
-            shutil.rmtree(steps_folder, ignore_errors=True)  # where a killed process had not come to it
+            remove_folder(steps_folder)  # where a killed process had not come to it
             return read_training(target)
         asked = self.inputs.config
         student = load(start, device=asked.device, dtype="float32", trust_remote_code=asked.trust_remote_code).model
@@ -124,7 +123,7 @@ class HealJob:
             copy_files(start, companion_files(start), temporary)
             write_seen_rows(temporary, self.inputs.seen_rows | (read_seen_rows(start) or frozenset()))
             write_text(temporary / TRAINING, training.model_dump_json())
-        shutil.rmtree(steps_folder, ignore_errors=True)
+        remove_folder(steps_folder)
         return training
 
     def _make_training_set(self, task: Task, plan: Plan) -> TrainingSet:
