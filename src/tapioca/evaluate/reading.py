@@ -17,7 +17,7 @@ from tapioca.engine.options import SweepInput
 from tapioca.engine.shared_prefix import SharedPrefix
 from tapioca.engine.sweep import Schedule, sweep
 from tapioca.models.find import find_layers
-from tapioca.models.inputs import collate
+from tapioca.models.inputs import collate, run_forward
 from tapioca.plan import Plan
 from tapioca.records import Example, Inputs, Request
 from tapioca.tasks.base import Task
@@ -27,6 +27,18 @@ LARGEST_SHARE = 0.75
 
 _TRIALS: WeakKeyDictionary[PreTrainedModel, dict[int, bool]] = WeakKeyDictionary()
 """Whether contexts could be read once, by model and by the rows this was tried on."""
+
+
+def compute_gold_log_likelihoods(model: PreTrainedModel, task: Task, examples: Sequence[Example]) -> torch.Tensor:
+    """The log-likelihood of each example's right answer, (example,), with gradients; every row is read whole.
+
+    Raises:
+        UsageError: none follows from the task's outputs.
+    """
+    rows = [row for example in examples for row in example.rows]
+    batch = collate(model, [row.inputs for row in rows])
+    logits = run_forward(model, batch, task.logits_to_keep(rows), with_gradients=True)
+    return task.gold_log_likelihoods(logits, examples)
 
 
 class Reader:

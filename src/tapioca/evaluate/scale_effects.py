@@ -8,9 +8,9 @@ import torch
 from transformers import PreTrainedModel
 
 from tapioca.errors import ModelError, NonFiniteError
+from tapioca.evaluate.reading import compute_gold_log_likelihoods
 from tapioca.models.branches import layer_branches, scale_branch, scale_module
 from tapioca.models.find import find_layers
-from tapioca.models.inputs import collate, run_forward
 from tapioca.plan import GRAINS, Grain
 from tapioca.records import Example
 from tapioca.tasks.base import Task
@@ -60,11 +60,8 @@ def measure_drop_effects(
 
 def _differentiate(model: PreTrainedModel, task: Task, examples: Sequence[Example]) -> dict[tuple[Grain, int], float]:
     """Derivatives of a batch's weighted sum of log-likelihoods by all scales."""
-    rows = [row for example in examples for row in example.rows]
     with open_scales(model) as scales:
-        batch = collate(model, [row.inputs for row in rows])
-        logits = run_forward(model, batch, task.logits_to_keep(rows), with_gradients=True)
-        log_likelihoods = task.gold_log_likelihoods(logits, examples)
+        log_likelihoods = compute_gold_log_likelihoods(model, task, examples)
         weights = torch.tensor([example.weight for example in examples], device=log_likelihoods.device)
         gradients = torch.autograd.grad((weights * log_likelihoods).sum(), list(scales.values()))
     return dict(zip(scales, map(float, gradients), strict=True))

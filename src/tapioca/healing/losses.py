@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import kl_div
 from transformers import PreTrainedModel
 
+from tapioca.evaluate.reading import compute_gold_log_likelihoods
 from tapioca.models.capture import capture_layers
 from tapioca.models.inputs import collate, run_forward
 from tapioca.observe.streams import find_counted_tokens
@@ -25,10 +26,7 @@ class LabelLoss:
     task: Task
 
     def __call__(self, student: PreTrainedModel, examples: Sequence[Example]) -> torch.Tensor:
-        rows = [row for example in examples for row in example.rows]
-        batch = collate(student, [row.inputs for row in rows])
-        logits = run_forward(student, batch, self.task.logits_to_keep(rows), with_gradients=True)
-        return -self.task.gold_log_likelihoods(logits, examples).mean()
+        return -compute_gold_log_likelihoods(student, self.task, examples).mean()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +79,8 @@ def run_with_states(
         outputs = run_forward(model, batch, keep, with_gradients)
     if with_gradients:
         return outputs, states
-    return outputs.clone(), {
-        place: state.clone() for place, state in states.items()
-    }  # gradients of others may need them
+    # of inference mode, which a loss with gradients cannot hold
+    return outputs.clone(), {place: state.clone() for place, state in states.items()}
 
 
 def _measure_distance(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

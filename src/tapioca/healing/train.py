@@ -77,9 +77,9 @@ class Batches(Dataset[tuple[int, list[int]]]):
 
 
 class HealTrainer(Trainer):
-    """transformers' Trainer on training_sets: every step is a batch of one data set."""
+    """transformers' Trainer on several data sets: every step is a batch of one of them."""
 
-    batches: "Batches"
+    batches: Batches
     student: PreTrainedModel
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -98,7 +98,7 @@ class HealTrainer(Trainer):
 
 
 class _Report(TrainerCallback):
-    """Tells how far the training is, and keeps the losses."""
+    """Tells how far the training is, and ends it where the loss is NaN."""
 
     def __init__(self, progress: Progress):
         self.progress = progress
@@ -177,9 +177,8 @@ def add_adapters(student: PreTrainedModel, settings: TrainSettings) -> Any:
     torch.manual_seed(settings.seed)
     config = LoraConfig(r=settings.rank, lora_alpha=LORA_ALPHA * settings.rank, target_modules="all-linear")
     try:
-        with warnings.catch_warnings(
-            action="ignore", category=FutureWarning
-        ):  # peft asks transformers under an old name
+        # peft asks transformers for a property by its old name
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):
             return get_peft_model(student, config)
     except ValueError as error:
         raise ModelError(

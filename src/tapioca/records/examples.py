@@ -188,6 +188,11 @@ class Metric(BaseModel, frozen=True, extra="forbid"):
         """The change held to be nothing: 1 point of accuracy, 2 % of error."""
         return 0.01 if self.kind == "accuracy" else 0.02
 
+    @property
+    def margin_text(self) -> str:
+        """The change held to be nothing, as text: '1 point', or '2 %'."""
+        return f"{100 * self.margin:g} {'point' if self.kind == 'accuracy' else '%'}"
+
     def to_display(self, score: float) -> float:
         """The number people read: the accuracy itself, the error without its minus sign."""
         return score if self.kind == "accuracy" else -score

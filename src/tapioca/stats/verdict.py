@@ -25,7 +25,7 @@ def decide_verdict(ood: Gain | None, reference: Gain | None, subject: str = "the
     if reference is None:
         reason = f"{gain_text}; ID was not measured (no reference data)"
         return Verdict(action="prune OOD traffic only", reason=reason, tail_only=is_tail_only)
-    margin = f"{100 * ood.metric.margin:g} {'point' if ood.metric.kind == 'accuracy' else '%'}"
+    margin = ood.metric.margin_text
     if reference.ci95[0] < -ood.metric.margin:
         harm_text = "is harmed" if reference.ci95[1] < 0 else f"may lose more than {margin}"
         reason = f"{gain_text}, but ID {harm_text}, {reference}"

@@ -22,6 +22,7 @@ from tapioca.models.load import LoadedModel, load
 from tapioca.plan import Plan
 from tapioca.progress import Progress
 from tapioca.reading import explain_damage
+from tapioca.records.portable import last_path_part
 from tapioca.session.context import RunInputs
 
 GUARD = "runs a hook that keeps other threads off the model"
@@ -226,4 +227,4 @@ def _measure_disk(model: PreTrainedModel) -> int | None:
 
 def _last_part(name: str) -> str:
     """A model's name as it stands in tables."""
-    return Path(name).name or name
+    return last_path_part(name) or name

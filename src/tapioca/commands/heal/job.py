@@ -1,7 +1,7 @@
 """What healing works with, and its steps, each of which is kept in its folder."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -104,17 +104,13 @@ class HealJob:
             return read_training(target)
         asked = self.inputs.config
         student = load(start, device=asked.device, dtype="float32", trust_remote_code=asked.trust_remote_code).model
-        sets = [self._make_training_set(task, plan) for task in self.inputs.training.values()]
+        sets = [self._make_training_set(task, plan) for task in self.training_tasks]
         settings, start_time = replace(self.settings, seed=seed), time.perf_counter()
         trained, losses = train_student(student, sets, settings, steps_folder, self.progress)
         training = Training(
             by=self.config.by,
-            rank=settings.rank,
             rows={name: len(task.examples) for name, task in self.inputs.training.items()},
-            steps=settings.steps,
-            batch=settings.batch,
-            learning_rate=settings.learning_rate,
-            seed=seed,
+            **asdict(settings),
             losses=losses,
             seconds=time.perf_counter() - start_time,
         )
@@ -126,13 +122,20 @@ class HealJob:
         remove_folder(steps_folder)
         return training
 
+    @cached_property
+    def training_tasks(self) -> list[Task]:
+        """The rows to train on, with the answers that are learnt."""
+        tasks = list(self.inputs.training.values())
+        if self.config.by != "answers":
+            return tasks
+        self.progress.stage("answers of the full model", 0)
+        model, batch_size = self.inputs.run_inputs.loaded.model, self.inputs.config.batch_size
+        return [answer_by_teacher(model, task, batch_size) for task in tasks]
+
     def _make_training_set(self, task: Task, plan: Plan) -> TrainingSet:
-        teacher = self.inputs.run_inputs.loaded.model
         if self.config.by == "teacher":
-            return TrainingSet(task.examples, TeacherLoss(task, teacher.float(), plan.order))
-        if self.config.by == "answers":
-            self.progress.stage("answers of the full model", 0)
-            task = answer_by_teacher(teacher, task, self.inputs.config.batch_size)
+            teacher = self.inputs.run_inputs.loaded.model.float()
+            return TrainingSet(task.examples, TeacherLoss(task, teacher, plan.order))
         return TrainingSet(task.examples, LabelLoss(task))
 
     def search(self, model: Path, target: Path) -> PruneResult:

@@ -58,7 +58,7 @@ def heal(config: HealConfig, progress: Progress = SILENT) -> HealResult:
         }
         comparisons = {name: job.compare(*pair, name) for name, pair in pairs.items()}
         orders = measure_orders(job, pruned, healed) if config.orders else ()
-        result = _collect(header, info, training, comparisons).model_copy(update={"orders": orders})
+        result = _collect({**header, "orders": orders}, info, training, comparisons)
         save_result("heal", result)
     return result
 

@@ -1,7 +1,7 @@
 """What a comparison says beside its numbers, the same on the screen and on the page."""
 
 from tapioca.commands.versus.result import ComparedModel, Comparison, VersusResult
-from tapioca.records import Gain, Metric
+from tapioca.records import Gain
 from tapioca.records.results import Domain
 from tapioca.report.format import describe_carriers, format_quantity
 
@@ -33,24 +33,19 @@ def describe_rows(info: VersusResult) -> str:
     return f"{where}, each by the model's own tokenizer"
 
 
-def describe_margin(metric: Metric) -> str:
-    """The change held to be nothing: '1 point', or '2 %'."""
-    return f"{100 * metric.margin:g} {'point' if metric.kind == 'accuracy' else '%'}"
-
-
 def describe_loss(domain: Domain, gain: Gain) -> str:
     """What the interval says of a loss: that there is one, that it is small, or that nobody knows."""
     low, high = gain.ci95
     margin, data = gain.metric.margin, domain.upper()
     if -margin < low and high < margin:
-        return f"{data}: A and B are within {describe_margin(gain.metric)} of each other"
+        return f"{data}: A and B are within {gain.metric.margin_text} of each other"
     if low > 0:
         return f"{data}: B is better"
     if low > -margin:
-        return f"{data}: B loses less than {describe_margin(gain.metric)}, if anything"
+        return f"{data}: B loses less than {gain.metric.margin_text}, if anything"
     if high < 0:
         return f"{data}: B is worse"
-    return f"{data}: {gain.n} rows are too few to tell whether B loses less than {describe_margin(gain.metric)}"
+    return f"{data}: {gain.n} rows are too few to tell whether B loses less than {gain.metric.margin_text}"
 
 
 def describe_companions(info: VersusResult) -> list[str]:
